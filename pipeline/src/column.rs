@@ -1,0 +1,141 @@
+//! The vocabulary of columns: every name that may appear in a batch, with its Arrow type, once.
+//!
+//! A row is a document on every edge. What a document has many of (pages, headings, chunks, vectors)
+//! is a list in its row, so that a document is never split between batches and the child array of a
+//! list is one flat array over the whole batch, which is what tokenising and embedding want.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    Array, FixedSizeBinaryArray, LargeBinaryArray, LargeStringArray, ListArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+
+use crate::SchemaError;
+
+/// A column name tied to its Arrow type, so that reading it back needs no downcast by hand.
+pub struct Column<A> {
+    name: &'static str,
+    data_type: DataType,
+    nullable: bool,
+    array: PhantomData<fn() -> A>,
+}
+
+/// A column as it is declared below.
+pub type Declared<A> = LazyLock<Column<A>>;
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $name:ident: $array:ty = $text:literal, $data_type:expr, $nullable:expr;)*) => {
+        $($(#[$doc])* pub static $name: Declared<$array> =
+            LazyLock::new(|| Column::new($text, $data_type, $nullable));)*
+    };
+}
+
+const OPTIONAL: bool = true;
+const REQUIRED: bool = false;
+
+columns! {
+    /// Where the document was seen: `file:///…` for a file. It is the document's name during a run.
+    URI: StringArray = "uri", DataType::Utf8, REQUIRED;
+    /// The source that found it: the path or URL that the pipeline file names, made absolute.
+    SOURCE: StringArray = "source", DataType::Utf8, REQUIRED;
+    /// Size in bytes.
+    SIZE: UInt64Array = "size", DataType::UInt64, REQUIRED;
+    /// Time of last modification, UTC.
+    MTIME: TimestampMicrosecondArray = "mtime", instant(), OPTIONAL;
+    /// Time of last change of the inode, UTC.
+    CTIME: TimestampMicrosecondArray = "ctime", instant(), OPTIONAL;
+    /// Inode number.
+    INODE: UInt64Array = "inode", DataType::UInt64, OPTIONAL;
+    /// Media type, lower case and without parameters: `text/html`.
+    MIME_TYPE: StringArray = "mime_type", DataType::Utf8, REQUIRED;
+    /// The raw content.
+    BYTES: LargeBinaryArray = "bytes", DataType::LargeBinary, REQUIRED;
+    /// SHA-256 of the content that this location was last stored with, if it is known.
+    KNOWN_HASH: FixedSizeBinaryArray = "known_hash", DataType::FixedSizeBinary(32), OPTIONAL;
+    /// SHA-256 of the content.
+    CONTENT_HASH: FixedSizeBinaryArray = "content_hash", DataType::FixedSizeBinary(32), REQUIRED;
+    /// The extracted text. All offsets below are bytes into it, always on character boundaries.
+    TEXT: LargeStringArray = "text", DataType::LargeUtf8, REQUIRED;
+    /// Title of the document.
+    TITLE: StringArray = "title", DataType::Utf8, OPTIONAL;
+    /// ISO 639-1 code of the language.
+    LANGUAGE: StringArray = "language", DataType::Utf8, OPTIONAL;
+    /// What else the document says of itself (author, dates, …): a JSON object.
+    METADATA: StringArray = "metadata", DataType::Utf8, REQUIRED;
+    /// Where each page starts in `text`; empty for a document without pages.
+    PAGES: ListArray = "pages", list(DataType::UInt64), REQUIRED;
+    /// The headings, in order: struct of `at` (start of the heading in `text`), `level` (1 is the
+    /// highest) and `title`.
+    OUTLINE: ListArray = "outline", list(DataType::Struct(outline_fields())), REQUIRED;
+    /// The chunks, in order: struct of `start` and `end` (the chunk is `text[start..end]`), `page`
+    /// (from 1), `headings` (the heading path, joined by ` > `) and `tokens` (the ids that the model
+    /// reads, special tokens and document prefix included; empty where no model follows).
+    CHUNKS: ListArray = "chunks", list(DataType::Struct(chunk_fields())), REQUIRED;
+}
+
+/// The vectors of the chunks, one for each, as a model of this dimension makes them.
+pub fn vectors(dim: usize) -> Column<ListArray> {
+    let dim = i32::try_from(dim).expect("a model's dimension is a small number");
+    let item = Arc::new(Field::new_list_field(DataType::Float32, REQUIRED));
+    Column::new("vectors", list(DataType::FixedSizeList(item, dim)), REQUIRED)
+}
+
+/// Fields of an element of [`OUTLINE`].
+pub fn outline_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("at", DataType::UInt64, REQUIRED),
+        Field::new("level", DataType::UInt8, REQUIRED),
+        Field::new("title", DataType::Utf8, REQUIRED),
+    ])
+}
+
+/// Fields of an element of [`CHUNKS`].
+pub fn chunk_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("start", DataType::UInt64, REQUIRED),
+        Field::new("end", DataType::UInt64, REQUIRED),
+        Field::new("page", DataType::UInt32, OPTIONAL),
+        Field::new("headings", DataType::Utf8, OPTIONAL),
+        Field::new("tokens", list(DataType::UInt32), REQUIRED),
+    ])
+}
+
+/// The type of a list whose items are never null, with Arrow's usual name for the item.
+pub fn list(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item, REQUIRED)))
+}
+
+fn instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+impl<A> Column<A> {
+    const fn new(name: &'static str, data_type: DataType, nullable: bool) -> Self {
+        Self { name, data_type, nullable, array: PhantomData }
+    }
+
+    /// The name, as it stands in schemas, in `when:` and in messages.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The Arrow field of this column.
+    pub fn field(&self) -> Field {
+        Field::new(self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+impl<A: Array + 'static> Column<A> {
+    /// Reads the column from a batch.
+    ///
+    /// # Errors
+    /// If the batch does not have it, or has it as another type.
+    pub fn of<'a>(&self, rows: &'a RecordBatch) -> Result<&'a A, SchemaError> {
+        rows.column_by_name(self.name)
+            .and_then(|column| column.as_any().downcast_ref())
+            .ok_or_else(|| SchemaError::missing(&self.field(), rows.schema_ref()))
+    }
+}

@@ -1,0 +1,130 @@
+//! The ports to the embedding engine. `embedding/` stands behind them with libtorch.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::BoxError;
+
+/// What a model's folder says of it, without loading its weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The folder.
+    pub path: PathBuf,
+    /// A short name for collections: `minilml6` for all-MiniLM-L6-v2, `qwen06b` for
+    /// Qwen3-Embedding-0.6B; lower-case letters and digits only.
+    pub short_name: String,
+    /// Length of a vector.
+    pub dim: usize,
+    /// The most tokens that the model reads at once, special tokens and prefix included.
+    pub max_tokens: usize,
+    /// Changes whenever the vectors would: hash of weights, configuration, tokenizer and prompts.
+    pub fingerprint: String,
+}
+
+/// How a model is to be run. None of it changes what the vectors mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedderOptions {
+    /// `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
+    pub device: String,
+    /// `auto`, `float32`, `bfloat16`, `float16`.
+    pub dtype: String,
+    /// Most tokens in one forward pass, padding included; `None` lets the engine choose.
+    pub tokens_per_batch: Option<usize>,
+}
+
+/// Gives models by folder. A model is loaded once, however often it is asked for.
+pub trait Models: Send + Sync {
+    /// Reads what the folder says of its model; cheap.
+    ///
+    /// # Errors
+    /// If there is no model there, or none that is supported: says which architecture it is.
+    fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError>;
+
+    /// The model's tokenizer, without its weights.
+    ///
+    /// # Errors
+    /// If the folder has no tokenizer that can be read.
+    fn tokenizer(&self, model: &Path) -> Result<Arc<dyn Tokenizer>, BoxError>;
+
+    /// The model itself.
+    ///
+    /// # Errors
+    /// If the weights do not fit the configuration, or the device is not there.
+    fn embedder(&self, model: &Path, options: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError>;
+}
+
+/// What a text is to the model; some models want to be told by a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextKind {
+    /// A passage that is to be found.
+    Document,
+    /// A question that looks for passages.
+    Query,
+}
+
+/// A text as the model's vocabulary has it, without special tokens or prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// The ids, in order.
+    pub ids: Vec<u32>,
+    /// Which bytes of the text each id stands for; ascending.
+    pub spans: Vec<Range<usize>>,
+    /// Whether the ids may be cut in front of this one: whether each side, encoded alone, would give
+    /// the same ids. True where a word begins, for a tokenizer that splits at words first.
+    pub may_cut: Vec<bool>,
+}
+
+/// Turns text into what a model reads. Any number of threads may use it at once.
+pub trait Tokenizer: Send + Sync {
+    /// Encodes a text of any length, without special tokens, prefix or truncation, in memory that is
+    /// a small multiple of the text.
+    ///
+    /// # Errors
+    /// If the tokenizer's files are broken in a way that only shows on some text.
+    fn encode(&self, text: &str) -> Result<Tokens, BoxError>;
+
+    /// What the model reads for a text of these ids: prefix and special tokens put around them.
+    fn frame(&self, ids: &[u32], kind: TextKind) -> Vec<u32>;
+
+    /// How many ids [`Tokenizer::frame`] adds.
+    fn overhead(&self, kind: TextKind) -> usize;
+
+    /// The most ids that the model reads, [`Tokenizer::overhead`] included.
+    fn max_tokens(&self) -> usize;
+}
+
+/// A loaded model. Any number of threads may use it at once; one thread owns the model and serves them
+/// in order.
+pub trait Embedder: Send + Sync {
+    /// What the model is.
+    fn info(&self) -> &ModelInfo;
+
+    /// Embeds framed token sequences (see [`Tokenizer::frame`]), each of at least one and at most
+    /// [`ModelInfo::max_tokens`] ids.
+    ///
+    /// Returns `sequences.len() × dim` numbers, row after row in the order of the input, as the model's
+    /// folder says: pooled, normalised if it says so.
+    ///
+    /// # Errors
+    /// If the model's thread has died, or the device has failed for good.
+    fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError>;
+
+    /// What the model has done so far.
+    fn usage(&self) -> EmbedderUsage;
+}
+
+/// What a model has done since it was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EmbedderUsage {
+    /// Sequences embedded.
+    pub sequences: u64,
+    /// Tokens embedded, without padding.
+    pub tokens: u64,
+    /// Padding that was computed beside them.
+    pub padding: u64,
+    /// Forward passes.
+    pub batches: u64,
+    /// Seconds that the model's thread was computing.
+    pub busy_seconds: f64,
+}

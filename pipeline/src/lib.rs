@@ -1,0 +1,25 @@
+//! The framework: what a batch is, what a node is, how a pipeline file is checked and how it runs.
+//!
+//! Data flows one way: [`PipelineSpec`] (what the file says) → [`Plan`] (what was checked) → [`run`]
+//! → [`RunReport`] (what happened). Nothing in this crate knows a concrete stage, store or model.
+
+pub mod column;
+mod embedder;
+mod node;
+mod outcome;
+mod schema;
+mod store;
+
+pub use embedder::{
+    Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, TextKind, Tokenizer, Tokens,
+};
+pub use node::{
+    BoxError, Gather, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink, SinkConfig,
+    Source, SourceConfig, Stage, StageConfig, options_schema,
+};
+pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
+pub use schema::{RowsExt, SchemaError, SchemaExt};
+pub use store::{
+    Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
+    Payload, Point, Remedy, StoreError, StoredDocument, VectorIndex, VectorStore, point_id,
+};

@@ -1,0 +1,147 @@
+//! Deriving and checking the schema of an edge, and doing to rows what was done to their schema.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::column::Column;
+
+/// Why a node cannot read what its inputs give.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum SchemaError {
+    /// A column is not there.
+    #[error("needs the column `{name}`, but its input has only: {present}")]
+    Missing {
+        /// The column that is needed.
+        name: String,
+        /// The columns that are there.
+        present: String,
+    },
+    /// A column is there as something else.
+    #[error("needs the column `{name}` as {wanted}, but its input has it as {found}")]
+    Type {
+        /// The column.
+        name: String,
+        /// The type that is needed.
+        wanted: DataType,
+        /// The type that is there.
+        found: DataType,
+    },
+    /// A column would be there twice.
+    #[error("adds the column `{name}`, which its input already has")]
+    Duplicate {
+        /// The column.
+        name: String,
+    },
+    /// Several inputs that cannot be read as one.
+    #[error("its inputs `{left}` and `{right}` do not have the same columns ({difference})")]
+    Union {
+        /// The first input.
+        left: String,
+        /// The input that differs from it.
+        right: String,
+        /// The columns that only one of them has.
+        difference: String,
+    },
+}
+
+impl SchemaError {
+    pub(crate) fn missing(wanted: &Field, schema: &Schema) -> Self {
+        if let Ok(found) = schema.field_with_name(wanted.name()) {
+            return Self::Type {
+                name: wanted.name().clone(),
+                wanted: wanted.data_type().clone(),
+                found: found.data_type().clone(),
+            };
+        }
+        let present: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        Self::Missing { name: wanted.name().clone(), present: present.join(", ") }
+    }
+}
+
+/// What a node does to a schema.
+pub trait SchemaExt: Sized {
+    /// Says that the node reads this column.
+    ///
+    /// # Errors
+    /// If it is not there, or has another type.
+    fn require(&self, wanted: Field) -> Result<(), SchemaError>;
+
+    /// The schema with one more column at its end.
+    ///
+    /// # Errors
+    /// If a column of that name is there already.
+    fn adding(&self, field: Field) -> Result<SchemaRef, SchemaError>;
+
+    /// The schema without the named column; the same schema if there is none.
+    fn without(&self, name: &str) -> SchemaRef;
+}
+
+impl SchemaExt for Schema {
+    fn require(&self, wanted: Field) -> Result<(), SchemaError> {
+        match self.field_with_name(wanted.name()) {
+            Ok(found) if found.data_type() == wanted.data_type() => Ok(()),
+            Ok(_) | Err(_) => Err(SchemaError::missing(&wanted, self)),
+        }
+    }
+
+    fn adding(&self, field: Field) -> Result<SchemaRef, SchemaError> {
+        if self.field_with_name(field.name()).is_ok() {
+            return Err(SchemaError::Duplicate { name: field.name().clone() });
+        }
+        let mut fields: Vec<_> = self.fields().iter().cloned().collect();
+        fields.push(Arc::new(field));
+        Ok(Arc::new(Self::new(fields)))
+    }
+
+    fn without(&self, name: &str) -> SchemaRef {
+        let fields: Vec<_> =
+            self.fields().iter().filter(|field| field.name() != name).cloned().collect();
+        Arc::new(Self::new(fields))
+    }
+}
+
+/// What a stage does to the rows of a batch.
+pub trait RowsExt: Sized {
+    /// The rows with one more column at their end.
+    ///
+    /// # Errors
+    /// If the array does not have the column's type or the batch's length.
+    fn adding<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError>;
+
+    /// The rows without the named column.
+    fn dropping(self, name: &str) -> Self;
+
+    /// Only the rows for which `keep` is true.
+    ///
+    /// # Errors
+    /// If `keep` does not have the batch's length.
+    fn keeping(&self, keep: Vec<bool>) -> Result<Self, ArrowError>;
+}
+
+impl RowsExt for RecordBatch {
+    fn adding<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError> {
+        let mut fields: Vec<_> = self.schema_ref().fields().iter().cloned().collect();
+        fields.push(Arc::new(column.field()));
+        let mut columns = self.columns().to_vec();
+        columns.push(array);
+        Self::try_new(Arc::new(Schema::new(fields)), columns)
+    }
+
+    fn dropping(mut self, name: &str) -> Self {
+        if let Ok(index) = self.schema_ref().index_of(name) {
+            self.remove_column(index);
+        }
+        self
+    }
+
+    fn keeping(&self, keep: Vec<bool>) -> Result<Self, ArrowError> {
+        if keep.iter().all(|keep| *keep) && keep.len() == self.num_rows() {
+            return Ok(self.clone());
+        }
+        filter_record_batch(self, &BooleanArray::from(keep))
+    }
+}

@@ -1,0 +1,19 @@
+//! The outside world: Postgres for metadata, Qdrant (server or in process) for vectors, Parquet.
+
+pub mod contract;
+mod edge;
+mod embedded;
+mod memory;
+mod parquet;
+mod postgres;
+mod qdrant;
+mod retry;
+mod upsert;
+
+use pipeline::NodeDef;
+
+/// The sinks that a pipeline file may use.
+pub static NODES: &[NodeDef] = &[
+    // parquet::NODE,
+    // upsert::NODE,
+];

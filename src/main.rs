@@ -1,0 +1,2 @@
+//! semantik
+fn main() {}
