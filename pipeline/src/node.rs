@@ -150,6 +150,8 @@ pub trait SinkConfig: Send + Sync {
 /// What nodes may need from outside, given to them when they are built.
 #[derive(Clone)]
 pub struct Resources {
+    /// Id of the collection.
+    pub collection: uuid::Uuid,
     /// The embedding models.
     pub models: Arc<dyn Models>,
     /// What is known of the collection's documents.
