@@ -5,10 +5,17 @@
 
 pub mod column;
 mod embedder;
+mod finding;
 mod node;
 mod outcome;
+mod plan;
 mod schema;
+mod secret;
+mod spec;
 mod store;
+mod validate;
+mod when;
+mod yaml;
 
 pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, TextKind, Tokenizer, Tokens,
@@ -18,7 +25,14 @@ pub use node::{
     Source, SourceConfig, Stage, StageConfig, options_schema,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
+pub use finding::{Finding, Findings};
+pub use plan::{Plan, file_schema, resolve_path};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
+pub use secret::Secret;
+pub use spec::{
+    Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, ScheduleSpec, ScheduledOperation, StoresSpec,
+    VectorsSpec,
+};
 pub use store::{
     Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
     Payload, Point, Remedy, StoreError, StoredDocument, VectorIndex, VectorStore, point_id,

@@ -1,0 +1,96 @@
+//! What is wrong with a pipeline file: findings with their place, and how they are printed.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+/// One fault of a pipeline file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The bytes of the file that are wrong.
+    pub at: Range<usize>,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn new(at: Range<usize>, message: impl Into<String>) -> Self {
+        Self { at, message: message.into(), help: None }
+    }
+
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+/// Everything that is wrong with a pipeline file, in the order of the file.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The file's name, as the user gave it.
+    pub file: String,
+    /// The file's text.
+    pub text: String,
+    /// At least one.
+    pub findings: Vec<Finding>,
+}
+
+impl Findings {
+    pub(crate) fn new(file: &str, text: &str, mut findings: Vec<Finding>) -> Self {
+        findings.sort_by_key(|finding| (finding.at.start, finding.at.end));
+        findings.dedup();
+        Self { file: file.to_owned(), text: text.to_owned(), findings }
+    }
+
+    /// Line and column of a finding, both from 1, the column in characters.
+    pub fn position(&self, finding: &Finding) -> (usize, usize) {
+        let before = &self.text[..finding.at.start.min(self.text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        (line, column)
+    }
+
+    /// Prints the findings with the lines they stand in, in colours for a terminal or without.
+    pub fn render(&self, colours: bool) -> String {
+        let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for finding in &self.findings {
+            let place = Snippet::source(&self.text)
+                .path(&self.file)
+                .annotation(AnnotationKind::Primary.span(finding.at.clone()));
+            let mut group = Level::ERROR.primary_title(&finding.message).element(place);
+            if let Some(help) = &finding.help {
+                group = group.element(Level::HELP.message(help));
+            }
+            out.push_str(&renderer.render(&[group]));
+            out.push_str("\n\n");
+        }
+        let count = self.findings.len();
+        let noun = if count == 1 { "fault" } else { "faults" };
+        out.push_str(&format!("{}: {count} {noun}\n", self.file));
+        out
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Findings {}
+
+/// `did you mean …?` for the candidate that looks most like the word, if one does.
+pub(crate) fn suggest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}

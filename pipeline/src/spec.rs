@@ -1,0 +1,354 @@
+//! What a pipeline file says, word for word: its keys, their types, and nothing about their meaning.
+//!
+//! Environment variables are read here, in `stores` and nowhere else.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::Secret;
+use crate::finding::{Finding, Findings};
+use crate::validate::validate;
+use crate::yaml::Document;
+
+/// A pipeline file.
+pub struct PipelineSpec {
+    /// What the file says.
+    pub file: PipelineFile,
+    /// The folder that relative paths are relative to.
+    pub base: PathBuf,
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) document: Document,
+}
+
+/// A document-indexing pipeline: a graph of nodes from sources over stages to sinks.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "semantik pipeline")]
+pub struct PipelineFile {
+    /// Version of the form of this file.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// Name of the pipeline, for metrics and logs.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// Name of the collection that it fills.
+    #[schemars(length(min = 1))]
+    pub collection: String,
+    /// What the collection is about, for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The account that owns the collection; the built-in account `local` unless it is named.
+    #[serde(default = "local")]
+    #[schemars(length(min = 1))]
+    pub owner: String,
+    /// Where metadata and vectors are kept.
+    #[serde(default)]
+    pub stores: StoresSpec,
+    /// The nodes, in any order.
+    #[schemars(length(min = 1))]
+    pub nodes: Vec<NodeSpec>,
+    /// Bytes that may wait between two nodes before the first has to stop.
+    #[serde(default = "edge_bytes")]
+    #[schemars(range(min = 1024, max = 4_294_967_295_u32))]
+    pub edge_bytes: u32,
+    /// When a worker runs the pipeline.
+    #[serde(default)]
+    pub schedule: Option<ScheduleSpec>,
+    /// Sample input with what is expected to become of it.
+    #[serde(default)]
+    pub tests: Vec<Map<String, Value>>,
+}
+
+fn local() -> String {
+    "local".to_owned()
+}
+
+fn edge_bytes() -> u32 {
+    32 << 20
+}
+
+/// Where metadata and vectors are kept. `${VAR}` and `${VAR:-default}` are read in here.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoresSpec {
+    /// `embedded`, or the URL of a PostgreSQL database.
+    pub postgres: PostgresSpec,
+    /// `embedded`, or a Qdrant server.
+    pub vectors: VectorsSpec,
+    /// Folder of the embedded stores; `.semantik` beside the file unless it is named.
+    pub data: Option<PathBuf>,
+}
+
+/// Where metadata is kept.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PostgresSpec {
+    /// A private PostgreSQL cluster in the data folder.
+    #[default]
+    #[serde(skip)]
+    Embedded,
+    /// `embedded`, or `postgres://user:password@host/database`.
+    Url(#[schemars(regex(pattern = r"^(embedded$|postgres(ql)?://|\$\{)"))] Secret),
+}
+
+/// Where vectors are kept.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum VectorsSpec {
+    /// Qdrant Edge, in this process.
+    #[default]
+    #[serde(skip)]
+    Embedded,
+    /// `embedded`.
+    Word(Embedded),
+    /// A Qdrant server or cluster.
+    Server(QdrantSpec),
+}
+
+/// The word `embedded`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Embedded {
+    /// In this process, in the data folder.
+    Embedded,
+}
+
+/// A Qdrant server or cluster.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QdrantSpec {
+    /// URL of its gRPC port: `http://localhost:6334`.
+    #[schemars(regex(pattern = r"^(https?://|\$\{)"))]
+    pub qdrant: String,
+    /// Key for it.
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+}
+
+/// A node of the graph.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSpec {
+    /// Name of the node, for `from`, metrics and messages.
+    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9_-]*$"))]
+    pub id: String,
+    /// What it is.
+    pub uses: String,
+    /// The node or nodes that it reads; none for a source.
+    #[serde(default)]
+    pub from: From,
+    /// Its options.
+    #[serde(default)]
+    pub with: Map<String, Value>,
+    /// How many batches it works on at once.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 256))]
+    pub workers: usize,
+    /// The rows that it takes, by conditions on their columns, which all have to hold; all rows unless
+    /// it is given.
+    #[serde(default)]
+    pub when: Option<Map<String, Value>>,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// One id or a list of ids.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum From {
+    /// None.
+    #[default]
+    #[serde(skip)]
+    Nothing,
+    /// One node.
+    One(String),
+    /// Several nodes, which must give the same columns.
+    Several(Vec<String>),
+}
+
+impl From {
+    /// The ids, each with its JSON pointer below the node.
+    pub(crate) fn ids(&self) -> Vec<(&str, String)> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::One(id) => vec![(id, "/from".to_owned())],
+            Self::Several(ids) => {
+                ids.iter().enumerate().map(|(i, id)| (id.as_str(), format!("/from/{i}"))).collect()
+            }
+        }
+    }
+}
+
+/// When a worker runs the pipeline.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleSpec {
+    /// Minute, hour, day of month, month, day of week.
+    pub cron: String,
+    /// IANA name of the time zone that `cron` is in.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// What is run.
+    #[serde(default)]
+    pub operation: ScheduledOperation,
+    /// What happens when the run before has not ended.
+    #[serde(default)]
+    pub overlap: Overlap,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// What a schedule runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduledOperation {
+    /// Takes in what has changed.
+    #[default]
+    Append,
+    /// Builds a new generation beside the present one.
+    Reindex,
+}
+
+/// What happens when a run is due and the run before has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// The new run does not take place.
+    #[default]
+    Skip,
+    /// The new run waits.
+    Queue,
+    /// The run before is cancelled.
+    CancelPrevious,
+}
+
+impl PipelineSpec {
+    /// Reads a pipeline file's text. `file` names it in findings; `env` gives the value of an
+    /// environment variable.
+    ///
+    /// # Errors
+    /// All faults of its form at once: syntax, unknown keys, types, ranges, variables that are not set.
+    pub fn from_yaml(
+        file: &Path,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Findings> {
+        let name = file.display().to_string();
+        let refuse = |findings| Findings::new(&name, text, findings);
+        let mut document = Document::parse(text).map_err(|finding| refuse(vec![finding]))?;
+        let mut findings = validate(&document, "", &schemars::schema_for!(PipelineFile).into());
+        findings.extend(read_variables(&mut document, env));
+        if !findings.is_empty() {
+            return Err(refuse(findings));
+        }
+        let mut file_says: PipelineFile = serde_json::from_value(document.value.clone())
+            .map_err(|error| refuse(vec![Finding::new(0..0, error.to_string())]))?;
+        if let PostgresSpec::Url(url) = &file_says.stores.postgres
+            && url.reveal() == "embedded"
+        {
+            file_says.stores.postgres = PostgresSpec::Embedded;
+        }
+        if matches!(file_says.stores.vectors, VectorsSpec::Word(Embedded::Embedded)) {
+            file_says.stores.vectors = VectorsSpec::Embedded;
+        }
+        let base = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            Some(_) | None => PathBuf::from("."),
+        };
+        let base = std::path::absolute(&base).unwrap_or(base);
+        Ok(Self { file: file_says, base, name, text: text.to_owned(), document })
+    }
+
+    /// Folder of the embedded stores.
+    pub fn data_folder(&self) -> PathBuf {
+        match &self.file.stores.data {
+            Some(folder) => self.base.join(folder),
+            None => self.base.join(".semantik"),
+        }
+    }
+
+    pub(crate) fn refuse(&self, findings: Vec<Finding>) -> Findings {
+        Findings::new(&self.name, &self.text, findings)
+    }
+
+    pub(crate) fn at(&self, pointer: &str) -> Range<usize> {
+        self.document.at(pointer)
+    }
+}
+
+/// Puts the values of environment variables into `stores`.
+fn read_variables(document: &mut Document, env: &dyn Fn(&str) -> Option<String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(mut stores) = document.value.get("stores").cloned() {
+        substitute(&mut stores, "/stores", document, env, &mut findings);
+        document.value["stores"] = stores;
+    }
+    findings
+}
+
+fn substitute(
+    value: &mut Value,
+    pointer: &str,
+    document: &Document,
+    env: &dyn Fn(&str) -> Option<String>,
+    findings: &mut Vec<Finding>,
+) {
+    match value {
+        Value::String(text) => match expand(text, env) {
+            Ok(expanded) => *text = expanded,
+            Err((message, help)) => {
+                findings.push(Finding::new(document.at(pointer), message).help(help));
+            }
+        },
+        Value::Object(map) => {
+            for (key, value) in map {
+                substitute(value, &format!("{pointer}/{key}"), document, env, findings);
+            }
+        }
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Replaces `${VAR}` and `${VAR:-default}`; a default stands in for a variable that is not set or empty,
+/// as in a shell.
+fn expand(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, (String, &'static str)> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        let Some((inside, behind)) = after.split_once('}') else {
+            return Err(("`${` is never closed".to_owned(), "write `${VAR}` or `${VAR:-default}`"));
+        };
+        let (name, default) = match inside.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inside, None),
+        };
+        let value = env(name).filter(|value| default.is_none() || !value.is_empty());
+        match (value, default) {
+            (Some(value), _) => out.push_str(&value),
+            (None, Some(default)) => out.push_str(default),
+            (None, None) => {
+                return Err((
+                    format!("the environment variable `{name}` is not set"),
+                    "set it, or give a default: `${VAR:-default}`",
+                ));
+            }
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    Ok(out)
+}

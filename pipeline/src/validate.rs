@@ -1,0 +1,199 @@
+//! Checks a JSON value against a JSON Schema and words each fault for the person who wrote the file.
+//!
+//! The schemas come from the option structs, so what is checked here, what `serde` reads and what
+//! `configs/schema.json` tells an editor are one and the same.
+
+use std::fmt::Write as _;
+
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use jsonschema::{ValidationError, Validator};
+use serde_json::Value;
+
+use crate::finding::{Finding, suggest};
+use crate::yaml::{Document, step};
+
+/// Every fault of the value at `pointer`, which is checked against `schema`.
+pub(crate) fn validate(document: &Document, pointer: &str, schema: &Value) -> Vec<Finding> {
+    let value = document.value.pointer(pointer).unwrap_or(&Value::Null);
+    let validator = jsonschema::validator_for(schema).expect("schemas are made by schemars");
+    faults(&validator, value, schema)
+        .into_iter()
+        .map(|fault| fault.located(document, pointer))
+        .collect()
+}
+
+/// A fault of a value, with its place in that value.
+struct Fault {
+    pointer: String,
+    /// Whether the key is at fault, and not what it holds.
+    of_key: bool,
+    message: String,
+    help: Option<String>,
+}
+
+impl Fault {
+    fn located(self, document: &Document, base: &str) -> Finding {
+        let pointer = format!("{base}{}", self.pointer);
+        let at = if self.of_key { document.key(&pointer) } else { document.at(&pointer) };
+        Finding { at, message: self.message, help: self.help }
+    }
+}
+
+fn faults(validator: &Validator, value: &Value, schema: &Value) -> Vec<Fault> {
+    validator.iter_errors(value).flat_map(|error| words(&error, schema)).collect()
+}
+
+fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
+    let pointer = error.instance_path().as_str().to_owned();
+    let name = pointer.rsplit('/').next().unwrap_or_default();
+    let found = brief(error.instance());
+    let of_value = |message: String| Fault { pointer: pointer.clone(), of_key: false, message, help: None };
+    let fault = match error.kind() {
+        Kind::AdditionalProperties { unexpected } => {
+            let known = known_keys(error, schema);
+            return unexpected
+                .iter()
+                .map(|key| Fault {
+                    pointer: format!("{pointer}/{}", step(key)),
+                    of_key: true,
+                    message: format!("unknown key `{key}`"),
+                    help: suggest(key, known.iter().map(String::as_str)).or_else(|| one_of(&known)),
+                })
+                .collect();
+        }
+        Kind::Required { property } => Fault {
+            pointer: pointer.clone(),
+            of_key: true,
+            message: format!("the key `{}` is missing", property.as_str().unwrap_or_default()),
+            help: None,
+        },
+        Kind::Type { kind } => of_value(format!("`{name}` must be {}, not {found}", type_name(kind))),
+        Kind::Minimum { limit } => of_value(format!("`{name}` must be at least {limit}, not {found}")),
+        Kind::Maximum { limit } => of_value(format!("`{name}` must be at most {limit}, not {found}")),
+        Kind::ExclusiveMinimum { limit } => of_value(format!("`{name}` must be more than {limit}, not {found}")),
+        Kind::ExclusiveMaximum { limit } => of_value(format!("`{name}` must be less than {limit}, not {found}")),
+        Kind::MinItems { limit } => of_value(format!("`{name}` must have at least {limit} items")),
+        Kind::MinLength { limit: 1 } => of_value(format!("`{name}` must not be empty")),
+        Kind::Enum { options } => {
+            let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
+            choice(of_value(format!("`{name}` cannot be {found}")), error, &options)
+        }
+        Kind::Constant { expected_value } => {
+            choice(of_value(format!("`{name}` cannot be {found}")), error, &[plain(expected_value)])
+        }
+        Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
+            return alternatives(error, context, schema);
+        }
+        Kind::Pattern { .. } | Kind::Format { .. } => of_value(format!("`{name}` cannot be {found}")),
+        _ => of_value(format!("`{name}`: {error}")),
+    };
+    vec![fault]
+}
+
+/// A value that fits none of several forms: the faults of the form that it comes nearest to, which is
+/// the one that has its type, or the list of what it may be.
+fn alternatives(
+    error: &ValidationError<'_>,
+    context: &[Vec<ValidationError<'static>>],
+    schema: &Value,
+) -> Vec<Fault> {
+    let pointer = error.instance_path().as_str();
+    let same_type = |errors: &&Vec<ValidationError<'static>>| {
+        !errors.iter().any(|e| {
+            e.instance_path().as_str() == pointer
+                && matches!(e.kind(), Kind::Type { .. } | Kind::Enum { .. } | Kind::Constant { .. })
+        })
+    };
+    if let Some(nearest) = context.iter().filter(same_type).min_by_key(|errors| errors.len()) {
+        return nearest.iter().flat_map(|error| words(error, schema)).collect();
+    }
+    let name = pointer.rsplit('/').next().unwrap_or_default();
+    let mut options = Vec::new();
+    for error in context.iter().flatten() {
+        match error.kind() {
+            Kind::Enum { options: some } => {
+                options.extend(some.as_array().into_iter().flatten().map(plain));
+            }
+            Kind::Constant { expected_value } => options.push(plain(expected_value)),
+            Kind::Type { kind } => options.push(type_name(kind)),
+            _ => {}
+        }
+    }
+    options.dedup();
+    let found = brief(error.instance());
+    let fault = Fault {
+        pointer: pointer.to_owned(),
+        of_key: false,
+        message: format!("`{name}` cannot be {found}"),
+        help: None,
+    };
+    vec![choice(fault, error, &options)]
+}
+
+fn choice(mut fault: Fault, error: &ValidationError<'_>, options: &[String]) -> Fault {
+    let found = error.instance().as_str().unwrap_or_default();
+    fault.help = suggest(found, options.iter().map(String::as_str)).or_else(|| one_of(options));
+    fault
+}
+
+fn one_of(options: &[String]) -> Option<String> {
+    (!options.is_empty()).then(|| format!("it can be: {}", options.join(", ")))
+}
+
+/// The keys that the part of the schema which refused a key does know.
+fn known_keys(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
+    let path = error
+        .absolute_keyword_location()
+        .and_then(|uri| uri.as_str().split_once('#'))
+        .map_or_else(|| error.schema_path().as_str().to_owned(), |(_, path)| path.to_owned());
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    schema
+        .pointer(parent)
+        .and_then(|part| part.get("properties"))
+        .and_then(Value::as_object)
+        .map(|properties| properties.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn type_name(kind: &TypeKind) -> String {
+    let name = |kind: &str| match kind {
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "text",
+        "boolean" => "true or false",
+        "array" => "a list",
+        "object" => "a map",
+        _ => "nothing",
+    };
+    let mut out = String::new();
+    let mut push = |kind: &str| {
+        if !out.is_empty() {
+            out.push_str(" or ");
+        }
+        write!(out, "{}", name(kind)).expect("a string takes all that is written");
+    };
+    match kind {
+        TypeKind::Single(kind) => push(kind.as_str()),
+        TypeKind::Multiple(kinds) => {
+            kinds.iter().map(|kind| kind.as_str()).filter(|kind| *kind != "null").for_each(&mut push);
+        }
+    }
+    out
+}
+
+/// A value in a message: short, and as the file has it.
+fn brief(value: &Value) -> String {
+    match value {
+        Value::Null => "empty".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a map".to_owned(),
+        Value::String(text) if text.chars().count() > 40 => {
+            format!("`{}…`", text.chars().take(39).collect::<String>())
+        }
+        Value::String(_) | Value::Bool(_) | Value::Number(_) => format!("`{}`", plain(value)),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,121 @@
+//! `when:`: conditions on the columns of a row that decide whether a node takes it.
+//!
+//! A condition on a text column is a glob or a list of globs, one of which has to match; on a number it
+//! is `{ min, max }`, each optional and inclusive. All conditions of a node have to hold. A value that is
+//! missing meets no condition.
+
+use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Schema};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde_json::{Map, Value};
+
+use crate::finding::suggest;
+
+/// A checked `when:`.
+#[derive(Clone, Debug)]
+pub(crate) struct When(Vec<(String, Condition)>);
+
+#[derive(Clone, Debug)]
+enum Condition {
+    Globs(GlobSet),
+    Range { min: f64, max: f64 },
+}
+
+/// A fault of a `when:`: the column it is about, what is wrong, what to do.
+pub(crate) struct WhenFault {
+    pub column: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl When {
+    /// Reads the conditions against the columns of the rows they will be asked about.
+    pub(crate) fn compile(conditions: &Map<String, Value>, schema: &Schema) -> Result<Self, Vec<WhenFault>> {
+        let mut compiled = Vec::new();
+        let mut faults = Vec::new();
+        for (column, condition) in conditions {
+            match compile_one(column, condition, schema) {
+                Ok(condition) => compiled.push((column.clone(), condition)),
+                Err((message, help)) => {
+                    faults.push(WhenFault { column: column.clone(), message, help });
+                }
+            }
+        }
+        if faults.is_empty() { Ok(Self(compiled)) } else { Err(faults) }
+    }
+
+    /// Which rows meet every condition.
+    pub(crate) fn mask(&self, rows: &RecordBatch) -> Vec<bool> {
+        let mut mask = vec![true; rows.num_rows()];
+        for (column, condition) in &self.0 {
+            let array = rows.column_by_name(column).expect("checked by the plan");
+            let met = condition.met(array);
+            for (kept, met) in mask.iter_mut().zip(met.iter()) {
+                *kept &= met.unwrap_or(false);
+            }
+        }
+        mask
+    }
+}
+
+impl Condition {
+    fn met(&self, array: &arrow::array::ArrayRef) -> BooleanArray {
+        match self {
+            Self::Globs(globs) => {
+                let text = cast(array, &DataType::Utf8).expect("checked by the plan");
+                text.as_string::<i32>().iter().map(|text| text.map(|text| globs.is_match(text))).collect()
+            }
+            Self::Range { min, max } => {
+                let numbers = cast(array, &DataType::Float64).expect("checked by the plan");
+                numbers
+                    .as_primitive::<Float64Type>()
+                    .iter()
+                    .map(|number| number.map(|number| (*min..=*max).contains(&number)))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn compile_one(
+    column: &str,
+    condition: &Value,
+    schema: &Schema,
+) -> Result<Condition, (String, Option<String>)> {
+    let Ok(field) = schema.field_with_name(column) else {
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        return Err((format!("there is no column `{column}` here"), suggest(column, names)));
+    };
+    match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 => globs(condition).map(Condition::Globs),
+        number if number.is_numeric() => range(condition),
+        other => Err((format!("column `{column}` is {other}, which no condition reads"), None)),
+    }
+}
+
+fn globs(condition: &Value) -> Result<GlobSet, (String, Option<String>)> {
+    let patterns = match condition {
+        Value::String(one) => vec![one.as_str()],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return Err(("a text column takes a glob or a list of globs".to_owned(), None)),
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern).map_err(|error| (error.to_string(), None))?);
+    }
+    set.build().map_err(|error| (error.to_string(), None))
+}
+
+fn range(condition: &Value) -> Result<Condition, (String, Option<String>)> {
+    let wrong = || ("a number takes `{ min: …, max: … }`".to_owned(), None);
+    let map = condition.as_object().ok_or_else(wrong)?;
+    if map.is_empty() || map.keys().any(|key| key != "min" && key != "max") {
+        return Err(wrong());
+    }
+    let bound = |key: &str, open: f64| match map.get(key) {
+        Some(value) => value.as_f64().ok_or_else(wrong),
+        None => Ok(open),
+    };
+    Ok(Condition::Range { min: bound("min", f64::NEG_INFINITY)?, max: bound("max", f64::INFINITY)? })
+}

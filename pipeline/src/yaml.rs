@@ -1,0 +1,180 @@
+//! YAML text as a JSON value that remembers where each of its parts stands.
+//!
+//! The value is what schemas are checked against and options are read from; the places are what
+//! findings point at. Nothing else in the project knows the YAML parser.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use serde_saphyr::{Location, Spanned};
+
+use crate::finding::Finding;
+
+/// A parsed file.
+pub(crate) struct Document {
+    /// What it says.
+    pub value: Value,
+    /// JSON pointer → where that part stands.
+    places: HashMap<String, Place>,
+}
+
+/// Byte ranges of one part of a file.
+#[derive(Clone, Default)]
+struct Place {
+    /// Its key, if it is the value of one.
+    key: Option<Range<usize>>,
+    /// The part itself.
+    value: Range<usize>,
+}
+
+impl Document {
+    /// Parses a file; a fault of syntax is one finding, since what stands behind it is not known.
+    pub(crate) fn parse(text: &str) -> Result<Self, Finding> {
+        let tree: Spanned<Tree> = serde_saphyr::from_str(text).map_err(|error| {
+            let at = error.location().map_or(0..0, |location| range(&location, text));
+            Finding::new(at, error.without_snippet().to_string())
+        })?;
+        let mut places = HashMap::new();
+        let value = flatten(tree, None, String::new(), text, &mut places);
+        Ok(Self { value, places })
+    }
+
+    /// Where the value at a JSON pointer stands; the nearest part around it if it is not there.
+    pub(crate) fn at(&self, pointer: &str) -> Range<usize> {
+        self.nearest(pointer).map_or(0..0, |place| place.value.clone())
+    }
+
+    /// Where the key of the value at a JSON pointer stands.
+    pub(crate) fn key(&self, pointer: &str) -> Range<usize> {
+        self.nearest(pointer)
+            .map_or(0..0, |place| place.key.clone().unwrap_or_else(|| place.value.clone()))
+    }
+
+    fn nearest(&self, pointer: &str) -> Option<&Place> {
+        let mut pointer = pointer;
+        loop {
+            if let Some(place) = self.places.get(pointer) {
+                return Some(place);
+            }
+            pointer = &pointer[..pointer.rfind('/')?];
+        }
+    }
+}
+
+/// Escapes one step of a JSON pointer (RFC 6901).
+pub(crate) fn step(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn flatten(
+    tree: Spanned<Tree>,
+    key: Option<Range<usize>>,
+    pointer: String,
+    text: &str,
+    places: &mut HashMap<String, Place>,
+) -> Value {
+    let place = Place { key, value: range(&tree.referenced, text) };
+    let value = match tree.value {
+        Tree::Scalar(value) => value,
+        Tree::List(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| flatten(item, None, format!("{pointer}/{index}"), text, places))
+            .collect(),
+        Tree::Map(entries) => {
+            let mut map = Map::new();
+            for (key, item) in entries {
+                let at = range(&key.referenced, text);
+                let pointer = format!("{pointer}/{}", step(&key.value));
+                map.insert(key.value, flatten(item, Some(at), pointer, text, places));
+            }
+            Value::Object(map)
+        }
+    };
+    places.insert(pointer, place);
+    value
+}
+
+/// The bytes of a location. The parser ends a collection where its last token ends or later, so a
+/// range that runs over a line break is cut at the end of its first line.
+fn range(location: &Location, text: &str) -> Range<usize> {
+    let span = location.span();
+    let (Some(start), Some(len)) = (span.byte_offset(), span.byte_len()) else { return 0..0 };
+    let start = usize::try_from(start).unwrap_or(0).min(text.len());
+    let end = start.saturating_add(usize::try_from(len).unwrap_or(0)).min(text.len());
+    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+    start..end.min(line_end)
+}
+
+enum Tree {
+    Scalar(Value),
+    List(Vec<Spanned<Tree>>),
+    Map(Vec<(Spanned<String>, Spanned<Tree>)>),
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Value::Null))
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Tree, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        Tree::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Tree::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Tree::Map(entries))
+    }
+}
