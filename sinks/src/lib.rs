@@ -5,15 +5,22 @@ mod edge;
 mod embedded;
 mod memory;
 mod parquet;
+mod payload;
 mod postgres;
 mod qdrant;
 mod retry;
 mod upsert;
+mod vectors;
+
+pub use edge::EdgeStore;
+pub use memory::{MemoryMetadata, MemoryVectors};
+pub use upsert::{UpsertOptions, purge};
+pub use vectors::{Quantization, VectorsConfig};
 
 use pipeline::NodeDef;
 
 /// The sinks that a pipeline file may use.
 pub static NODES: &[NodeDef] = &[
     // parquet::NODE,
-    // upsert::NODE,
+    upsert::NODE,
 ];

@@ -1,1 +1,251 @@
-//! To be written.
+//! Stores in memory: exact, small and obvious. They are what the contract tests compare the real ones
+//! with, and what tests of sinks write to. Nothing here is quick or durable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use pipeline::{
+    ContentHash, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
+    MetadataStore, Point, SetAside, StoreError, StoredDocument, VectorIndex, VectorStore,
+};
+use uuid::Uuid;
+
+use crate::vectors::{check_points, check_vector};
+
+/// Vectors in memory.
+pub struct MemoryVectors {
+    dim: usize,
+    points: Mutex<BTreeMap<Uuid, Point>>,
+}
+
+impl MemoryVectors {
+    /// An empty collection of vectors of this length.
+    pub fn new(dim: usize) -> Self {
+        Self { dim, points: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl VectorStore for MemoryVectors {
+    async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
+        check_points(&points, self.dim)?;
+        locked(&self.points).extend(points.into_iter().map(|point| (point.id, point)));
+        Ok(())
+    }
+
+    async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
+        locked(&self.points).retain(|_, point| {
+            point.payload.document != document || point.payload.chunk_index < from_chunk
+        });
+        Ok(())
+    }
+
+    async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        locked(&self.points).retain(|_, point| !documents.contains(&point.payload.document));
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl VectorIndex for MemoryVectors {
+    async fn search(&self, vector: &[f32], k: usize) -> Result<Vec<Hit>, StoreError> {
+        check_vector("search", vector, self.dim)?;
+        let points = locked(&self.points);
+        let mut hits: Vec<Hit> = points
+            .values()
+            .map(|point| Hit {
+                score: cosine(&point.vector, vector),
+                payload: point.payload.clone(),
+            })
+            .collect();
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        hits.truncate(k);
+        Ok(hits)
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        Ok(locked(&self.points).len() as u64)
+    }
+
+    async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
+        let points = locked(&self.points);
+        let behind = points.values().filter(|point| after.is_none_or(|after| point.id > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+}
+
+/// Cosine of the angle between two vectors; 0 where one of them has no direction.
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
+    if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
+}
+
+/// The metadata of one collection in memory. Every run of it has the same settings, so nothing that
+/// is stored is ever stale.
+pub struct MemoryMetadata {
+    collection: Uuid,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    documents: BTreeMap<Uuid, Document>,
+    locations: HashMap<String, KnownLocation>,
+}
+
+/// A document, deleted or not.
+struct Document {
+    content_hash: ContentHash,
+    locations: BTreeSet<String>,
+    chunks: u32,
+    deleted: bool,
+}
+
+impl MemoryMetadata {
+    /// Metadata of a collection without documents.
+    pub fn new(collection: Uuid) -> Self {
+        Self { collection, state: Mutex::default() }
+    }
+
+    /// The documents that are not deleted: id, content, number of chunks and locations.
+    pub fn documents(&self) -> Vec<(Uuid, ContentHash, u32, Vec<String>)> {
+        let state = locked(&self.state);
+        let stored = state.documents.iter().filter(|(_, document)| !document.deleted);
+        stored
+            .map(|(id, it)| {
+                (*id, it.content_hash, it.chunks, it.locations.iter().cloned().collect())
+            })
+            .collect()
+    }
+}
+
+impl State {
+    /// The document that holds this content; one that is not deleted first.
+    fn with_content(&self, hash: ContentHash) -> Option<Uuid> {
+        let mut holders: Vec<_> =
+            self.documents.iter().filter(|(_, it)| it.content_hash == hash).collect();
+        holders.sort_by_key(|(_, document)| document.deleted);
+        holders.first().map(|(id, _)| **id)
+    }
+
+    /// The document that is seen at this location and nowhere else.
+    fn alone_at(&self, uri: &str) -> Option<Uuid> {
+        let alone = |it: &Document| it.locations.len() == 1 && it.locations.contains(uri);
+        self.documents.iter().find(|(_, it)| alone(it)).map(|(id, _)| *id)
+    }
+
+    /// Puts a location where it belongs now.
+    fn place(&mut self, location: Location, hash: Option<ContentHash>, state: KnownState) {
+        for document in self.documents.values_mut() {
+            document.locations.remove(&location.uri);
+        }
+        let uri = location.uri.clone();
+        self.locations.insert(uri, KnownLocation { location, content_hash: hash, state });
+    }
+
+    /// Marks documents without a location as deleted. Gives every deleted document whose points are
+    /// not known to be gone: those of earlier calls too, for a run may have died on the way.
+    fn sweep(&mut self) -> Vec<Uuid> {
+        for document in self.documents.values_mut().filter(|it| it.locations.is_empty()) {
+            document.deleted = true;
+        }
+        let unpurged = self.documents.iter().filter(|(_, it)| it.deleted && it.chunks > 0);
+        unpurged.map(|(id, _)| *id).collect()
+    }
+}
+
+#[async_trait]
+impl MetadataStore for MemoryMetadata {
+    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        let state = locked(&self.state);
+        Ok(uris.iter().map(|uri| state.locations.get(uri).cloned()).collect())
+    }
+
+    async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
+        Ok(self.documents().into_iter().map(|(_, hash, _, _)| hash).collect())
+    }
+
+    async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+        let state = locked(&self.state);
+        let coming: BTreeSet<ContentHash> = incoming.iter().map(|it| it.content_hash).collect();
+        let identify = |it: &Incoming| {
+            // The document of an edited file is not free if its old content comes in elsewhere.
+            let edited = |id: &Uuid| !coming.contains(&state.documents[id].content_hash);
+            let known = state
+                .with_content(it.content_hash)
+                .or_else(|| state.alone_at(&it.location.uri).filter(edited));
+            let document = known.unwrap_or_else(|| {
+                // An id that derives from this content may still name a document that was edited since.
+                let derive = |salt: u32| {
+                    let name = [it.content_hash.0.as_slice(), &salt.to_be_bytes()].concat();
+                    Uuid::new_v5(&self.collection, &name)
+                };
+                let free = |id: &Uuid| !state.documents.contains_key(id);
+                (0..).map(derive).find(free).expect("one of four thousand million is free")
+            });
+            let chunks_before = state.documents.get(&document).map_or(0, |it| it.chunks);
+            Identity { document, chunks_before }
+        };
+        Ok(incoming.iter().map(identify).collect())
+    }
+
+    async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
+        let mut state = locked(&self.state);
+        for stored in documents {
+            let Incoming { location, content_hash } = stored.incoming.clone();
+            let uri = location.uri.clone();
+            state.place(location, Some(content_hash), KnownState::Stored);
+            let document = state.documents.entry(stored.document).or_insert_with(|| Document {
+                content_hash,
+                locations: BTreeSet::new(),
+                chunks: 0,
+                deleted: false,
+            });
+            document.content_hash = content_hash;
+            document.chunks = stored.chunks;
+            document.deleted = false;
+            document.locations.insert(uri);
+        }
+        Ok(state.sweep())
+    }
+
+    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+        let mut state = locked(&self.state);
+        for (node, SetAside { location, content_hash, why }) in set_aside {
+            let uri = location.uri.clone();
+            let known = match content_hash {
+                Some(hash) => state.with_content(*hash).filter(|id| !state.documents[id].deleted),
+                None => None,
+            };
+            let (reason, message) = (why.reason().to_owned(), why.to_string());
+            let known_state = KnownState::SetAside { node: node.clone(), reason, message };
+            let known_state = if known.is_some() { KnownState::Stored } else { known_state };
+            state.place(location.clone(), *content_hash, known_state);
+            if let Some(document) = known.and_then(|id| state.documents.get_mut(&id)) {
+                document.locations.insert(uri);
+            }
+        }
+        Ok(state.sweep())
+    }
+
+    async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        let mut state = locked(&self.state);
+        for id in documents {
+            if let Some(document) = state.documents.get_mut(id) {
+                document.chunks = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A test that has panicked says so itself; the others may go on with the store.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,1 +1,260 @@
-//! To be written.
+//! The node `upsert`: documents into the vector store and the metadata store.
+//!
+//! It does not chunk, embed or decide what is new; it decides the order of writing, and so what a crash
+//! can leave behind. For each window of documents:
+//!
+//! 1. `identify` gives every document the id that its points derive from;
+//! 2. points of documents that no run has committed are removed, the points are written, and what a
+//!    document had beyond its present chunks is cut off;
+//! 3. `flush` makes that durable;
+//! 4. `commit` records documents and locations in one transaction;
+//! 5. points of documents that lost their last location by it are removed, flushed, and `purged`.
+//!
+//! What a SIGKILL leaves, and what the next run does about it:
+//!
+//! - before 3: points that may or may not be there, of documents that the metadata does not know or
+//!   knows as they were. Their locations still look new or changed, so they come again; `identify` has
+//!   seen no commit, gives the same ids, and the same points are written over them. Chunks beyond the
+//!   new ones (the settings may have changed in between) go in step 2.
+//! - between 3 and 4: the same; the points are only certain to be there.
+//! - in 4: a transaction is whole or absent.
+//! - in 5: points of deleted documents. The metadata store gives the ids again until it hears that they
+//!   are `purged`, and removing what is not there does no harm.
+//!
+//! One thing only a comparison of the stores can find (`verify`): an edited document whose new points
+//! are written but not committed, and whose file is then put back as it was before the next run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema};
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use pipeline::column::{
+    self, CHUNKS, CONTENT_HASH, CTIME, INODE, LANGUAGE, METADATA, MIME_TYPE, MTIME, SIZE, SOURCE,
+    TEXT, TITLE, URI,
+};
+use pipeline::{
+    BoxError, Gather, Identity, MetadataStore, NodeDef, NodeKind, Parallel, Resources, SchemaError,
+    SchemaExt as _, Sink, SinkConfig, StoreError, StoredDocument, VectorStore, options_schema,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::upsert::documents::{Documents, requests};
+use crate::vectors::{Quantization, VectorsConfig};
+
+mod documents;
+
+/// Its line in the table of nodes.
+pub(crate) const NODE: NodeDef = NodeDef {
+    name: "upsert",
+    summary: "writes documents to the vector store and the metadata store",
+    version: 1,
+    // Two windows at once could be given the same place for different documents.
+    parallel: Parallel::Single,
+    schema: options_schema::<UpsertOptions>,
+    parse: |options, _: &Path| {
+        let options: UpsertOptions = serde_json::from_value(options)?;
+        Ok(NodeKind::Sink(Box::new(options)))
+    },
+};
+
+/// Options of the node. Those of the collection count when it is made; one that exists keeps its own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpsertOptions {
+    /// Points per request to the vector store. A document is not split between requests unless it
+    /// has more than a thousand chunks, so a request may have more.
+    #[schemars(range(min = 1, max = 1000))]
+    pub batch: usize,
+    /// Requests to the vector store that may be under way at once.
+    #[schemars(range(min = 1, max = 64))]
+    pub in_flight: usize,
+    /// Chunks that are gathered before documents are written, and committed in one transaction.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub window: usize,
+    /// How the numbers of a vector are stored.
+    pub quantization: Quantization,
+    /// Edges per node of the HNSW graph.
+    #[schemars(range(min = 4, max = 128))]
+    pub hnsw_m: usize,
+    /// Neighbours looked at while the HNSW graph is built.
+    #[schemars(range(min = 4, max = 4096))]
+    pub hnsw_ef_construct: usize,
+    /// Kilobytes of vectors in a segment above which it gets an HNSW graph; 0 for never.
+    pub indexing_threshold: usize,
+    /// Kilobytes of vectors in a segment above which a server maps it from disk; 0 for never.
+    pub memmap_threshold: usize,
+}
+
+impl Default for UpsertOptions {
+    fn default() -> Self {
+        let specified = VectorsConfig::new("", 0, Quantization::default());
+        Self {
+            batch: 100,
+            in_flight: 4,
+            window: 2048,
+            quantization: specified.quantization,
+            hnsw_m: specified.hnsw_m,
+            hnsw_ef_construct: specified.hnsw_ef_construct,
+            indexing_threshold: specified.indexing_threshold,
+            memmap_threshold: specified.memmap_threshold,
+        }
+    }
+}
+
+impl UpsertOptions {
+    /// Settings for a collection of this name that holds vectors of this length.
+    pub fn vectors_config(&self, name: impl Into<String>, dim: usize) -> VectorsConfig {
+        VectorsConfig {
+            name: name.into(),
+            dim,
+            quantization: self.quantization,
+            hnsw_m: self.hnsw_m,
+            hnsw_ef_construct: self.hnsw_ef_construct,
+            indexing_threshold: self.indexing_threshold,
+            memmap_threshold: self.memmap_threshold,
+        }
+    }
+}
+
+impl SinkConfig for UpsertOptions {
+    fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
+        for field in [
+            URI.field(),
+            SOURCE.field(),
+            SIZE.field(),
+            MTIME.field(),
+            CTIME.field(),
+            INODE.field(),
+            MIME_TYPE.field(),
+            CONTENT_HASH.field(),
+            TEXT.field(),
+            TITLE.field(),
+            LANGUAGE.field(),
+            METADATA.field(),
+            CHUNKS.field(),
+        ] {
+            input.require(field)?;
+        }
+        input.require(column::vectors(dim_of(input).unwrap_or(0)).field())
+    }
+
+    fn build(&self, with: &Resources) -> Result<Box<dyn Sink>, BoxError> {
+        Ok(Box::new(Upsert {
+            options: self.clone(),
+            collection: with.collection,
+            metadata: Arc::clone(&with.metadata),
+            vectors: Arc::clone(&with.vectors),
+        }))
+    }
+
+    fn gather(&self) -> Option<Gather> {
+        Some(Gather { at_least: self.window, weight: documents::weight })
+    }
+}
+
+/// Length of the vectors in a schema, if there are vectors in it.
+pub(crate) fn dim_of(schema: &Schema) -> Option<usize> {
+    let vectors = column::vectors(0);
+    let DataType::List(item) = schema.field_with_name(vectors.name()).ok()?.data_type() else {
+        return None;
+    };
+    let DataType::FixedSizeList(_, dim) = item.data_type() else {
+        return None;
+    };
+    usize::try_from(*dim).ok()
+}
+
+struct Upsert {
+    options: UpsertOptions,
+    collection: Uuid,
+    metadata: Arc<dyn MetadataStore>,
+    vectors: Arc<dyn VectorStore>,
+}
+
+#[async_trait]
+impl Sink for Upsert {
+    async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let documents = Documents::of(&rows, self.collection)?;
+        let incoming = documents.incoming()?;
+        let places = self.metadata.identify(&incoming).await?;
+        let chunks = documents.chunk_counts();
+
+        self.write_points(&documents, &places, &chunks).await?;
+        self.vectors.flush().await?;
+
+        let mut stored = Vec::with_capacity(incoming.len());
+        for (row, incoming) in incoming.into_iter().enumerate() {
+            stored.push(StoredDocument {
+                incoming,
+                document: places[row].document,
+                mime_type: documents.mime_type(row).to_owned(),
+                title: documents.title(row).map(str::to_owned),
+                language: documents.language(row).map(str::to_owned),
+                metadata: serde_json::from_str::<Value>(documents.metadata(row))?,
+                chunks: u32::try_from(chunks[row])?,
+            });
+        }
+        let orphans = self.metadata.commit(&stored).await?;
+        purge(&*self.metadata, &*self.vectors, &orphans).await?;
+        Ok(())
+    }
+}
+
+impl Upsert {
+    async fn write_points(
+        &self,
+        documents: &Documents<'_>,
+        places: &[Identity],
+        chunks: &[usize],
+    ) -> Result<(), BoxError> {
+        let new = places.iter().filter(|place| place.chunks_before == 0);
+        let new: Vec<Uuid> = new.map(|place| place.document).collect();
+        self.vectors.remove(&new).await?;
+
+        let requests = requests(chunks, self.options.batch).into_iter().map(|pieces| async move {
+            // Made here and not before, so that only the requests under way are in memory.
+            let points = documents.points(&pieces, places)?;
+            self.vectors.upsert(points).await.map_err(BoxError::from)
+        });
+        let in_flight = self.options.in_flight;
+        stream::iter(requests).buffer_unordered(in_flight).try_collect::<()>().await?;
+
+        let mut cut = Vec::new();
+        for (place, &chunks) in places.iter().zip(chunks) {
+            let chunks = u32::try_from(chunks)?;
+            if place.chunks_before > chunks {
+                cut.push((place.document, chunks));
+            }
+        }
+        let cut = cut.into_iter().map(|(document, chunks)| async move {
+            self.vectors.truncate(document, chunks).await.map_err(BoxError::from)
+        });
+        stream::iter(cut).buffer_unordered(in_flight).try_collect::<()>().await
+    }
+}
+
+/// Removes the points of deleted documents, and says so once they are gone for good.
+///
+/// # Errors
+/// If a store cannot be reached; doing it again is safe.
+pub async fn purge(
+    metadata: &dyn MetadataStore,
+    vectors: &dyn VectorStore,
+    documents: &[Uuid],
+) -> Result<(), StoreError> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    vectors.remove(documents).await?;
+    vectors.flush().await?;
+    metadata.purged(documents).await
+}

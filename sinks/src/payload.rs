@@ -1,0 +1,143 @@
+//! The payload of a point as the stores keep it: JSON with the field names of the specification. Both
+//! directions are here and nowhere else, for the server, the embedded store and the one in memory.
+
+use chrono::{DateTime, SecondsFormat};
+use pipeline::Payload;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// The object that stands beside a vector.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    document_id: Uuid,
+    collection_id: Uuid,
+    chunk_index: u32,
+    content: String,
+    metadata: Metadata,
+}
+
+/// Its lower half. A field that has no value is left out, which a filter sees as "is empty".
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    source_path: String,
+    source: String,
+    mime_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    language: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    headings: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    page: Option<u32>,
+    start: u64,
+    end: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    modified_at: Option<String>,
+}
+
+/// What is to be stored.
+pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
+    let stored = Stored {
+        document_id: payload.document,
+        collection_id: payload.collection,
+        chunk_index: payload.chunk_index,
+        content: payload.content,
+        metadata: Metadata {
+            source_path: payload.uri,
+            source: payload.source,
+            mime_type: payload.mime_type,
+            title: payload.title,
+            language: payload.language,
+            headings: payload.headings,
+            page: payload.page,
+            start: payload.start,
+            end: payload.end,
+            modified_at: payload.modified_at.and_then(instant),
+        },
+    };
+    match serde_json::to_value(stored).expect("has string keys and plain values only") {
+        Value::Object(map) => map,
+        other => unreachable!("a struct is an object, not {other}"),
+    }
+}
+
+/// What was stored.
+///
+/// # Errors
+/// If something else wrote to the collection.
+pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::Error> {
+    let stored: Stored = serde_json::from_value(Value::Object(map))?;
+    let metadata = stored.metadata;
+    Ok(Payload {
+        collection: stored.collection_id,
+        document: stored.document_id,
+        chunk_index: stored.chunk_index,
+        content: stored.content,
+        uri: metadata.source_path,
+        source: metadata.source,
+        mime_type: metadata.mime_type,
+        title: metadata.title,
+        language: metadata.language,
+        headings: metadata.headings,
+        page: metadata.page,
+        start: metadata.start,
+        end: metadata.end,
+        modified_at: metadata.modified_at.as_deref().and_then(micros),
+    })
+}
+
+/// RFC 3339 of a time of modification; `None` for one beyond the calendar.
+fn instant(micros: i64) -> Option<String> {
+    let instant = DateTime::from_timestamp_micros(micros)?;
+    Some(instant.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+fn micros(instant: &str) -> Option<i64> {
+    DateTime::parse_from_rfc3339(instant).ok().map(|instant| instant.timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_names_are_those_of_the_specification() {
+        let payload = Payload {
+            collection: Uuid::from_u128(1),
+            document: Uuid::from_u128(2),
+            chunk_index: 3,
+            content: "words".into(),
+            uri: "file:///a.txt".into(),
+            source: "/corpus".into(),
+            mime_type: "text/plain".into(),
+            title: None,
+            language: Some("en".into()),
+            headings: None,
+            page: None,
+            start: 10,
+            end: 15,
+            modified_at: Some(1_700_000_000_123_456),
+        };
+        let json = to_json(payload.clone());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap(), @r#"
+        {
+          "document_id": "00000000-0000-0000-0000-000000000002",
+          "collection_id": "00000000-0000-0000-0000-000000000001",
+          "chunk_index": 3,
+          "content": "words",
+          "metadata": {
+            "source_path": "file:///a.txt",
+            "source": "/corpus",
+            "mime_type": "text/plain",
+            "language": "en",
+            "start": 10,
+            "end": 15,
+            "modified_at": "2023-11-14T22:13:20.123456Z"
+          }
+        }
+        "#);
+        assert_eq!(from_json(json).unwrap(), payload);
+    }
+}

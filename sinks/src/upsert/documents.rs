@@ -1,0 +1,246 @@
+//! Rows of a batch as points: reads the columns, and knows nothing of stores.
+
+use std::ops::Range;
+
+use arrow::array::{
+    Array, AsArray as _, FixedSizeBinaryArray, FixedSizeListArray, LargeStringArray, ListArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
+use pipeline::column::{
+    self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, MTIME, SOURCE, TEXT, TITLE, URI,
+};
+use pipeline::{BoxError, ContentHash, Identity, Incoming, Location, Payload, Point, point_id};
+use uuid::Uuid;
+
+use crate::upsert::dim_of;
+
+/// Points of one document that still go into one request.
+const MOST_TOGETHER: usize = 1000;
+
+/// What a batch weighs for gathering: its chunks, and one for each document, which has a row to write
+/// even if it has no chunks.
+pub(super) fn weight(rows: &RecordBatch) -> usize {
+    rows.num_rows() + CHUNKS.of(rows).map_or(0, |chunks| span(chunks, 0..chunks.len()).len())
+}
+
+/// Some chunks of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// The row.
+    pub(super) row: usize,
+    /// Indices of its chunks.
+    pub(super) chunks: Range<usize>,
+}
+
+/// Puts the chunks of documents into requests of at most `batch` points, or more where one document
+/// has more. A document stands in one request, unless it has more than [`MOST_TOGETHER`] chunks.
+pub(super) fn requests(chunks: &[usize], batch: usize) -> Vec<Vec<Piece>> {
+    let mut requests = Vec::new();
+    let mut request = Vec::new();
+    let mut points = 0;
+    for (row, &count) in chunks.iter().enumerate() {
+        for start in (0..count).step_by(MOST_TOGETHER) {
+            let chunks = start..count.min(start + MOST_TOGETHER);
+            if points > 0 && points + chunks.len() > batch {
+                requests.push(std::mem::take(&mut request));
+                points = 0;
+            }
+            points += chunks.len();
+            request.push(Piece { row, chunks });
+        }
+    }
+    if points > 0 {
+        requests.push(request);
+    }
+    requests
+}
+
+/// The columns of a batch that are written.
+pub(super) struct Documents<'a> {
+    rows: &'a RecordBatch,
+    collection: Uuid,
+    uri: &'a StringArray,
+    source: &'a StringArray,
+    mtime: &'a TimestampMicrosecondArray,
+    mime_type: &'a StringArray,
+    content_hash: &'a FixedSizeBinaryArray,
+    text: &'a LargeStringArray,
+    title: &'a StringArray,
+    language: &'a StringArray,
+    metadata: &'a StringArray,
+    chunks: &'a ListArray,
+    vectors: &'a ListArray,
+}
+
+impl<'a> Documents<'a> {
+    /// # Errors
+    /// If a column is missing, or a document does not have a vector for each chunk.
+    pub(super) fn of(rows: &'a RecordBatch, collection: Uuid) -> Result<Self, BoxError> {
+        let dim = dim_of(rows.schema_ref()).unwrap_or(0);
+        let documents = Self {
+            rows,
+            collection,
+            uri: URI.of(rows)?,
+            source: SOURCE.of(rows)?,
+            mtime: MTIME.of(rows)?,
+            mime_type: MIME_TYPE.of(rows)?,
+            content_hash: CONTENT_HASH.of(rows)?,
+            text: TEXT.of(rows)?,
+            title: TITLE.of(rows)?,
+            language: LANGUAGE.of(rows)?,
+            metadata: METADATA.of(rows)?,
+            chunks: CHUNKS.of(rows)?,
+            vectors: column::vectors(dim).of(rows)?,
+        };
+        for row in 0..rows.num_rows() {
+            let chunks = documents.chunks.value_length(row);
+            let vectors = documents.vectors.value_length(row);
+            if chunks != vectors {
+                let uri = documents.uri.value(row);
+                return Err(format!("{uri} has {chunks} chunks and {vectors} vectors").into());
+            }
+        }
+        Ok(documents)
+    }
+
+    pub(super) fn incoming(&self) -> Result<Vec<Incoming>, BoxError> {
+        let incoming = (0..self.rows.num_rows()).map(|row| {
+            let content_hash = ContentHash::try_from(self.content_hash.value(row))?;
+            Ok(Incoming { location: Location::of(self.rows, row)?, content_hash })
+        });
+        incoming.collect()
+    }
+
+    pub(super) fn chunk_counts(&self) -> Vec<usize> {
+        (0..self.rows.num_rows()).map(|row| span(self.chunks, row..row + 1).len()).collect()
+    }
+
+    pub(super) fn mime_type(&self, row: usize) -> &str {
+        self.mime_type.value(row)
+    }
+
+    pub(super) fn title(&self, row: usize) -> Option<&str> {
+        self.title.is_valid(row).then(|| self.title.value(row))
+    }
+
+    pub(super) fn language(&self, row: usize) -> Option<&str> {
+        self.language.is_valid(row).then(|| self.language.value(row))
+    }
+
+    pub(super) fn metadata(&self, row: usize) -> &str {
+        self.metadata.value(row)
+    }
+
+    /// The points of one request.
+    ///
+    /// # Errors
+    /// If a chunk is not a part of its document's text.
+    pub(super) fn points(
+        &self,
+        pieces: &[Piece],
+        places: &[Identity],
+    ) -> Result<Vec<Point>, BoxError> {
+        let chunks = self.chunks.values().as_struct();
+        let vectors = self.vectors.values().as_fixed_size_list();
+        let mut points = Vec::with_capacity(pieces.iter().map(|piece| piece.chunks.len()).sum());
+        for Piece { row, chunks: indices } in pieces {
+            let first_chunk = span(self.chunks, *row..row + 1).start;
+            let first_vector = span(self.vectors, *row..row + 1).start;
+            for index in indices.clone() {
+                let document = places[*row].document;
+                let chunk_index = u32::try_from(index)?;
+                points.push(Point {
+                    id: point_id(document, chunk_index),
+                    vector: vector(vectors, first_vector + index),
+                    payload: self.payload(
+                        *row,
+                        document,
+                        chunk_index,
+                        chunks,
+                        first_chunk + index,
+                    )?,
+                });
+            }
+        }
+        Ok(points)
+    }
+
+    /// What stands beside the vector of the chunk that is at `at` in the flat array of chunks.
+    fn payload(
+        &self,
+        row: usize,
+        document: Uuid,
+        chunk_index: u32,
+        chunks: &StructArray,
+        at: usize,
+    ) -> Result<Payload, BoxError> {
+        let field = |name| chunks.column_by_name(name).expect("the type of the column names it");
+        let start = field("start").as_primitive::<UInt64Type>().value(at);
+        let end = field("end").as_primitive::<UInt64Type>().value(at);
+        let page = field("page").as_primitive::<UInt32Type>();
+        let headings = field("headings").as_string::<i32>();
+        let uri = self.uri.value(row);
+        let content = self.text.value(row).get(usize::try_from(start)?..usize::try_from(end)?);
+        let content = content.ok_or_else(|| {
+            format!("chunk {chunk_index} of {uri} ({start}..{end}) is not a part of its text")
+        })?;
+        Ok(Payload {
+            collection: self.collection,
+            document,
+            chunk_index,
+            content: content.to_owned(),
+            uri: uri.to_owned(),
+            source: self.source.value(row).to_owned(),
+            mime_type: self.mime_type(row).to_owned(),
+            title: self.title(row).map(str::to_owned),
+            language: self.language(row).map(str::to_owned),
+            headings: headings.is_valid(at).then(|| headings.value(at).to_owned()),
+            page: page.is_valid(at).then(|| page.value(at)),
+            start,
+            end,
+            modified_at: self.mtime.is_valid(row).then(|| self.mtime.value(row)),
+        })
+    }
+}
+
+/// Where the items of some rows are in the flat array below a list.
+pub(crate) fn span(list: &ListArray, rows: Range<usize>) -> Range<usize> {
+    let offset = |row: usize| {
+        usize::try_from(list.value_offsets()[row]).expect("offsets of a list are not negative")
+    };
+    offset(rows.start)..offset(rows.end)
+}
+
+fn vector(vectors: &FixedSizeListArray, at: usize) -> Vec<f32> {
+    vectors.value(at).as_primitive::<Float32Type>().values().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_chunk_is_in_one_request_and_documents_stand_together(
+            chunks in prop::collection::vec(0_usize..2500, 0..40),
+            batch in 1_usize..1000,
+        ) {
+            let requests = requests(&chunks, batch);
+            let mut seen = vec![0; chunks.len()];
+            for request in &requests {
+                let points: usize = request.iter().map(|piece| piece.chunks.len()).sum();
+                prop_assert!(points > 0 && (points <= batch || request.len() == 1));
+                for piece in request {
+                    prop_assert_eq!(piece.chunks.start, seen[piece.row]);
+                    seen[piece.row] = piece.chunks.end;
+                    let whole = piece.chunks == (0..chunks[piece.row]);
+                    prop_assert!(whole || chunks[piece.row] > MOST_TOGETHER);
+                }
+            }
+            prop_assert_eq!(seen, chunks);
+        }
+    }
+}

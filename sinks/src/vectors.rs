@@ -1,0 +1,168 @@
+//! What every store of vectors shares: its settings, the fields that can be filtered on, and the check
+//! that points pass before any store sees them. Knows no store.
+
+use std::fmt;
+
+use pipeline::{BoxError, Point, Remedy, StoreError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Name of the dense vector of a point. It is named so that sparse vectors can stand beside it.
+pub(crate) const DENSE: &str = "dense";
+
+/// Settings of one collection of vectors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VectorsConfig {
+    /// Name of the collection; see [`VectorsConfig::name_of`].
+    pub name: String,
+    /// Length of a vector.
+    pub dim: usize,
+    /// How the numbers of a vector are stored.
+    pub quantization: Quantization,
+    /// Edges per node of the HNSW graph.
+    pub hnsw_m: usize,
+    /// Neighbours looked at while the graph is built.
+    pub hnsw_ef_construct: usize,
+    /// Kilobytes of vectors in a segment above which it gets an HNSW graph; below it, search is exact.
+    pub indexing_threshold: usize,
+    /// Kilobytes of vectors in a segment above which a server maps it from disk. The embedded store
+    /// maps every segment, and has no such threshold.
+    pub memmap_threshold: usize,
+}
+
+impl VectorsConfig {
+    /// Settings as the specification has them.
+    pub fn new(name: impl Into<String>, dim: usize, quantization: Quantization) -> Self {
+        Self {
+            name: name.into(),
+            dim,
+            quantization,
+            hnsw_m: 16,
+            hnsw_ef_construct: 512,
+            indexing_threshold: 20_000,
+            memmap_threshold: 50_000,
+        }
+    }
+
+    /// The name of a collection's vectors: `{collection}_{model}_{quantization}`, and `_g2`, `_g3` …
+    /// for generations after the first.
+    pub fn name_of(
+        collection: uuid::Uuid,
+        model: &str,
+        quantization: Quantization,
+        generation: u32,
+    ) -> String {
+        let name = format!("{collection}_{model}_{}", quantization.short());
+        if generation < 2 { name } else { format!("{name}_g{generation}") }
+    }
+}
+
+/// How the numbers of a vector are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantization {
+    /// Four bytes a number.
+    Float32,
+    /// Two bytes a number.
+    #[default]
+    Float16,
+    /// One byte a number in memory once a segment is indexed; two on disk, by which the best
+    /// candidates are scored again.
+    Int8,
+}
+
+impl Quantization {
+    /// As it stands in the name of a collection.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Float32 => "f32",
+            Self::Float16 => "f16",
+            Self::Int8 => "i8",
+        }
+    }
+}
+
+impl fmt::Display for Quantization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+/// What is found in a field of the payload, and so which index serves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldKind {
+    /// Compared as a whole.
+    Keyword,
+    /// Compared and ordered.
+    Integer,
+    /// RFC 3339, compared and ordered.
+    Datetime,
+    /// Found by its words.
+    Text,
+}
+
+/// Every field that a filter may name. Each has an index, so that a filter never reads payloads.
+pub(crate) static FILTERABLE: &[(&str, FieldKind)] = &[
+    ("document_id", FieldKind::Keyword),
+    ("collection_id", FieldKind::Keyword),
+    ("chunk_index", FieldKind::Integer),
+    ("metadata.source_path", FieldKind::Keyword),
+    ("metadata.source", FieldKind::Keyword),
+    ("metadata.mime_type", FieldKind::Keyword),
+    ("metadata.language", FieldKind::Keyword),
+    ("metadata.page", FieldKind::Integer),
+    ("metadata.modified_at", FieldKind::Datetime),
+    ("metadata.title", FieldKind::Text),
+    ("metadata.headings", FieldKind::Text),
+];
+
+/// A point or a query that does not fit the collection.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("a vector of {found} dimensions does not go into a collection of {wanted}")]
+    Dim { found: usize, wanted: usize },
+    #[error("the vector has numbers that are not finite")]
+    NotFinite,
+    #[error(
+        "the collection `{name}` holds vectors of {found} dimensions, and the model makes {wanted}"
+    )]
+    Collection { name: String, found: usize, wanted: usize },
+}
+
+/// Refuses points that would not fit, before any of them is written.
+pub(crate) fn check_points(points: &[Point], dim: usize) -> Result<(), StoreError> {
+    points.iter().try_for_each(|point| check_vector("upsert points", &point.vector, dim))
+}
+
+/// Refuses a vector that the collection cannot compare with its own.
+pub(crate) fn check_vector(
+    doing: &'static str,
+    vector: &[f32],
+    dim: usize,
+) -> Result<(), StoreError> {
+    if vector.len() != dim {
+        return Err(gives_up(doing, Unfit::Dim { found: vector.len(), wanted: dim }));
+    }
+    if !vector.iter().all(|number| number.is_finite()) {
+        return Err(gives_up(doing, Unfit::NotFinite));
+    }
+    Ok(())
+}
+
+/// Refuses to open a collection that was made for vectors of another length.
+pub(crate) fn check_collection(config: &VectorsConfig, found: usize) -> Result<(), StoreError> {
+    if found == config.dim {
+        return Ok(());
+    }
+    let unfit = Unfit::Collection { name: config.name.clone(), found, wanted: config.dim };
+    Err(gives_up("open the vector collection", unfit))
+}
+
+/// An error that will not go away by itself.
+pub(crate) fn gives_up(doing: &'static str, source: impl Into<BoxError>) -> StoreError {
+    StoreError { doing, remedy: Remedy::GiveUp, source: source.into() }
+}
