@@ -3,12 +3,19 @@
 //! Data flows one way: [`PipelineSpec`] (what the file says) → [`Plan`] (what was checked) → [`run`]
 //! → [`RunReport`] (what happened). Nothing in this crate knows a concrete stage, store or model.
 
+mod accounts;
+mod channel;
 pub mod column;
 mod embedder;
 mod finding;
+mod inlet;
+mod metrics;
 mod node;
 mod outcome;
+mod outlet;
 mod plan;
+mod report;
+mod run;
 mod schema;
 mod secret;
 mod spec;
@@ -20,6 +27,7 @@ mod yaml;
 pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, TextKind, Tokenizer, Tokens,
 };
+pub use metrics::{Metrics, NodeProgress};
 pub use node::{
     BoxError, Gather, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink, SinkConfig,
     Source, SourceConfig, Stage, StageConfig, options_schema,
@@ -27,6 +35,8 @@ pub use node::{
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
 pub use finding::{Finding, Findings};
 pub use plan::{Plan, file_schema, resolve_path};
+pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
+pub use run::{RunError, RunOptions, run};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{

@@ -4,7 +4,7 @@
 //! is `{ min, max }`, each optional and inclusive. All conditions of a node have to hold. A value that is
 //! missing meets no condition.
 
-use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Schema};
 use globset::{Glob, GlobSet, GlobSetBuilder};

@@ -1,0 +1,235 @@
+//! Every metric of a run, its name and its labels, once. The runtime counts; stages do not.
+//!
+//! The counters are also what the live view and the report of a run are read from, so that no figure is
+//! kept twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::{AtomicF64, GenericCounter};
+use prometheus::{
+    CounterVec, Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// The metrics of one run.
+pub struct Metrics {
+    registry: Registry,
+    pipeline: String,
+    node: NodeVecs,
+    seen: IntCounter,
+    documents: IntCounterVec,
+    chunks: IntCounter,
+    tokens: IntCounter,
+}
+
+struct NodeVecs {
+    rows_in: IntCounterVec,
+    rows_out: IntCounterVec,
+    bytes_in: IntCounterVec,
+    batches: IntCounterVec,
+    set_aside: IntCounterVec,
+    queue_bytes: IntGaugeVec,
+    queue_batches: IntGaugeVec,
+    busy: CounterVec,
+    starved: CounterVec,
+    blocked: CounterVec,
+}
+
+/// The counters of one node. A node is busy while it works on a batch, starved while it waits for input,
+/// and blocked while it waits for the nodes behind it to take what it has.
+pub(crate) struct NodeMetrics {
+    pub rows_in: IntCounter,
+    pub rows_out: IntCounter,
+    pub batches: IntCounter,
+    bytes_in: IntCounter,
+    set_aside: IntCounterVec,
+    queue_bytes: IntGauge,
+    queue_batches: IntGauge,
+    busy: GenericCounter<AtomicF64>,
+    starved: GenericCounter<AtomicF64>,
+    blocked: GenericCounter<AtomicF64>,
+    labels: [String; 2],
+}
+
+/// What a node has done so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeProgress {
+    /// Documents that it was given.
+    pub rows_in: u64,
+    /// Documents that it gave on.
+    pub rows_out: u64,
+    /// Batches that it worked on.
+    pub batches: u64,
+    /// Bytes that it was given.
+    pub bytes_in: u64,
+    /// Bytes that wait in front of it.
+    pub queue_bytes: u64,
+    /// Seconds of work, summed over its workers.
+    pub busy: f64,
+    /// Seconds of waiting for input.
+    pub starved: f64,
+    /// Seconds of waiting for the nodes behind it.
+    pub blocked: f64,
+}
+
+impl Metrics {
+    /// The metrics of one run of a pipeline, all at zero.
+    pub fn new(pipeline: &str) -> Self {
+        let registry = Registry::new();
+        let ints = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels);
+            register(&registry, counter.expect("the names below are valid"))
+        };
+        let gauges = |name: &str, help: &str| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), NODE);
+            register(&registry, gauge.expect("the names below are valid"))
+        };
+        let seconds = |name: &str, help: &str| {
+            let counter = CounterVec::new(Opts::new(name, help), NODE);
+            register(&registry, counter.expect("the names below are valid"))
+        };
+        const NODE: &[&str] = &["pipeline", "node"];
+        let node = NodeVecs {
+            rows_in: ints("semantik_node_rows_in_total", "Documents given to a node", NODE),
+            rows_out: ints("semantik_node_rows_out_total", "Documents given on by a node", NODE),
+            bytes_in: ints("semantik_node_bytes_in_total", "Bytes given to a node", NODE),
+            batches: ints("semantik_node_batches_total", "Batches worked on by a node", NODE),
+            set_aside: ints(
+                "semantik_node_set_aside_total",
+                "Documents that left at a node, by reason",
+                &["pipeline", "node", "reason"],
+            ),
+            queue_bytes: gauges("semantik_node_queue_bytes", "Bytes that wait in front of a node"),
+            queue_batches: gauges("semantik_node_queue_batches", "Batches that wait in front of a node"),
+            busy: seconds("semantik_node_busy_seconds_total", "Time a node spent working"),
+            starved: seconds("semantik_node_starved_seconds_total", "Time a node spent waiting for input"),
+            blocked: seconds("semantik_node_blocked_seconds_total", "Time a node spent waiting for its readers"),
+        };
+        let seen = ints("semantik_documents_seen_total", "Documents given by sources", &["pipeline"]);
+        let seen = seen.with_label_values(&[pipeline]);
+        let documents =
+            ints("semantik_documents_total", "Documents that left the pipeline, by outcome", &["pipeline", "outcome"]);
+        let chunks = ints("semantik_chunks_total", "Chunks of stored documents", &["pipeline"]);
+        let tokens = ints("semantik_tokens_total", "Tokens of stored chunks", &["pipeline"]);
+        let (chunks, tokens) = (chunks.with_label_values(&[pipeline]), tokens.with_label_values(&[pipeline]));
+        Self { registry, pipeline: pipeline.to_owned(), node, seen, documents, chunks, tokens }
+    }
+
+    /// The registry, for whoever exposes it.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut out)
+            .expect("a vector takes all that is written");
+        String::from_utf8(out).expect("the text format is UTF-8")
+    }
+
+    /// How many documents have left the pipeline with this outcome: `stored`, or a reason.
+    pub fn documents(&self, outcome: &str) -> u64 {
+        self.documents.with_label_values(&[self.pipeline.as_str(), outcome]).get()
+    }
+
+    /// How many documents sources have given so far.
+    pub fn documents_seen(&self) -> u64 {
+        self.seen.get()
+    }
+
+    /// Chunks of the documents stored so far.
+    pub fn chunks(&self) -> u64 {
+        self.chunks.get()
+    }
+
+    /// Tokens of the documents stored so far.
+    pub fn tokens(&self) -> u64 {
+        self.tokens.get()
+    }
+
+    /// What a node has done so far.
+    pub fn node(&self, id: &str) -> NodeProgress {
+        self.of(id).progress()
+    }
+
+    pub(crate) fn seen(&self, documents: u64) {
+        self.seen.inc_by(documents);
+    }
+
+    pub(crate) fn left(&self, outcome: &str, documents: u64) {
+        self.documents.with_label_values(&[self.pipeline.as_str(), outcome]).inc_by(documents);
+    }
+
+    pub(crate) fn stored(&self, documents: u64, chunks: u64, tokens: u64) {
+        self.left("stored", documents);
+        self.chunks.inc_by(chunks);
+        self.tokens.inc_by(tokens);
+    }
+
+    pub(crate) fn of(&self, node: &str) -> Arc<NodeMetrics> {
+        let labels = &[self.pipeline.as_str(), node];
+        Arc::new(NodeMetrics {
+            rows_in: self.node.rows_in.with_label_values(labels),
+            rows_out: self.node.rows_out.with_label_values(labels),
+            batches: self.node.batches.with_label_values(labels),
+            bytes_in: self.node.bytes_in.with_label_values(labels),
+            set_aside: self.node.set_aside.clone(),
+            queue_bytes: self.node.queue_bytes.with_label_values(labels),
+            queue_batches: self.node.queue_batches.with_label_values(labels),
+            busy: self.node.busy.with_label_values(labels),
+            starved: self.node.starved.with_label_values(labels),
+            blocked: self.node.blocked.with_label_values(labels),
+            labels: [self.pipeline.clone(), node.to_owned()],
+        })
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect("each name is registered once");
+    collector
+}
+
+impl NodeMetrics {
+    pub(crate) fn queued(&self, bytes: usize) {
+        self.queue_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.queue_batches.inc();
+    }
+
+    pub(crate) fn dequeued(&self, bytes: usize) {
+        self.queue_bytes.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.queue_batches.dec();
+        self.bytes_in.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn set_aside(&self, reason: &str) {
+        let [pipeline, node] = &self.labels;
+        self.set_aside.with_label_values(&[pipeline, node, reason]).inc();
+    }
+
+    pub(crate) fn busy(&self, time: Duration) {
+        self.busy.inc_by(time.as_secs_f64());
+    }
+
+    pub(crate) fn starved(&self, time: Duration) {
+        self.starved.inc_by(time.as_secs_f64());
+    }
+
+    pub(crate) fn blocked(&self, time: Duration) {
+        self.blocked.inc_by(time.as_secs_f64());
+    }
+
+    pub(crate) fn progress(&self) -> NodeProgress {
+        NodeProgress {
+            rows_in: self.rows_in.get(),
+            rows_out: self.rows_out.get(),
+            batches: self.batches.get(),
+            bytes_in: self.bytes_in.get(),
+            queue_bytes: u64::try_from(self.queue_bytes.get()).unwrap_or(0),
+            busy: self.busy.get(),
+            starved: self.starved.get(),
+            blocked: self.blocked.get(),
+        }
+    }
+}

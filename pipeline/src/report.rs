@@ -1,0 +1,121 @@
+//! What happened in a run, as data.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::metrics::NodeProgress;
+use crate::{FAILED, SetAside};
+
+/// What happened in a run. Every document that a source gave is counted in exactly one of `stored`,
+/// `unchanged`, `duplicate` and `set_aside`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RunReport {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What became of the documents.
+    pub documents: DocumentCounts,
+    /// Documents set aside, by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Chunks of the stored documents.
+    pub chunks: u64,
+    /// Tokens of these chunks, as the model read them.
+    pub tokens: u64,
+    /// Wall time.
+    pub seconds: f64,
+    /// Whether the run was asked to stop before its sources had ended.
+    pub stopped: bool,
+    /// The nodes, inputs before readers.
+    pub nodes: Vec<NodeReport>,
+    /// The documents that were set aside, up to 10,000 of them.
+    pub set_aside: Vec<SetAsideReport>,
+}
+
+/// What became of the documents of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DocumentCounts {
+    /// Given by sources.
+    pub seen: u64,
+    /// Written by every sink they went to.
+    pub stored: u64,
+    /// Stored before, as they are.
+    pub unchanged: u64,
+    /// Of the same content as another.
+    pub duplicate: u64,
+    /// Set aside for any other reason.
+    pub set_aside: u64,
+}
+
+/// What a node did in a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeReport {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub uses: String,
+    /// Documents that it was given.
+    pub rows_in: u64,
+    /// Documents that it gave on.
+    pub rows_out: u64,
+    /// Batches that it worked on.
+    pub batches: u64,
+    /// Bytes that it was given.
+    pub bytes_in: u64,
+    /// Seconds of work, summed over its workers.
+    pub busy_seconds: f64,
+    /// Seconds of waiting for input.
+    pub starved_seconds: f64,
+    /// Seconds of waiting for the nodes behind it.
+    pub blocked_seconds: f64,
+}
+
+/// A document that was set aside.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SetAsideReport {
+    /// Where it was seen.
+    pub uri: String,
+    /// The node that set it aside.
+    pub node: String,
+    /// One word for why.
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
+}
+
+impl SetAsideReport {
+    pub(crate) fn new(node: &str, document: &SetAside) -> Self {
+        let node = match &document.why {
+            crate::Why::Before { node, .. } => node,
+            _ => node,
+        };
+        Self {
+            uri: document.location.uri.clone(),
+            node: node.to_owned(),
+            reason: document.why.reason().to_owned(),
+            message: document.why.to_string(),
+        }
+    }
+}
+
+impl RunReport {
+    /// How many documents failed: set aside for a reason that nobody intended.
+    pub fn failed(&self) -> u64 {
+        self.reasons.get(FAILED).copied().unwrap_or(0)
+    }
+}
+
+impl NodeReport {
+    pub(crate) fn new(id: &str, uses: &str, progress: &NodeProgress) -> Self {
+        Self {
+            id: id.to_owned(),
+            uses: uses.to_owned(),
+            rows_in: progress.rows_in,
+            rows_out: progress.rows_out,
+            batches: progress.batches,
+            bytes_in: progress.bytes_in,
+            busy_seconds: progress.busy,
+            starved_seconds: progress.starved,
+            blocked_seconds: progress.blocked,
+        }
+    }
+}
