@@ -13,7 +13,13 @@ mod upsert;
 mod vectors;
 
 pub use edge::EdgeStore;
+pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memory::{MemoryMetadata, MemoryVectors};
+pub use postgres::{
+    AppliedMigration, Collection, CollectionStatus, Collections, DocumentStatus, DocumentSummary, Documents,
+    Ending, LOCAL_ACCOUNT, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,
+    Operations, PoolState, Postgres, PostgresOptions, RunMetadata,
+};
 pub use upsert::{UpsertOptions, purge};
 pub use vectors::{Quantization, VectorsConfig};
 

@@ -1,1 +1,200 @@
-//! To be written.
+//! The metadata store: Postgres, which is the truth about every document.
+//!
+//! [`Postgres`] is the connection and the way in. What is known during a run is [`RunMetadata`], the
+//! implementation of the port `pipeline::MetadataStore`; an [`Operation`] holds the right to write to a
+//! collection. The repositories below are structs over a pool, with the SQL beside the function. Nothing
+//! here knows a vector: docs/adr/0005-document-and-location.md says how the two stores stay in step.
+
+mod audit;
+mod collections;
+mod documents;
+mod failure;
+mod identify;
+mod locations;
+mod migrations;
+mod operations;
+mod run;
+mod sources;
+mod write;
+
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use pipeline::StoreError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
+pub use documents::{DocumentStatus, DocumentSummary, Documents};
+pub use migrations::AppliedMigration;
+pub use operations::{
+    Ending, Operation, OperationStatus, OperationSummary, OperationType, Operations,
+};
+pub use run::RunMetadata;
+
+use crate::retry::retrying;
+use failure::Failure;
+
+/// The built-in account that the command acts as.
+pub const LOCAL_ACCOUNT: &str = "local";
+
+/// How to use the server.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresOptions {
+    /// The most connections that this process opens, besides the one that holds an operation's lock.
+    pub max_connections: u32,
+    /// How long to wait for a connection.
+    pub acquire_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for a lock.
+    pub lock_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 8,
+            acquire_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(300),
+            lock_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How full a pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// Open connections.
+    pub open: u32,
+    /// Those of them that nobody uses at the moment.
+    pub idle: u32,
+    /// The most that there may be.
+    pub limit: u32,
+}
+
+/// A metadata store. Clones share its connections.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+/// Without the password, and without the options that may hold one.
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("host", &self.options.get_host())
+            .field("socket", &self.options.get_socket())
+            .field("port", &self.options.get_port())
+            .field("user", &self.options.get_username())
+            .field("database", &self.options.get_database())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// Connects to the database of a `postgres:` URL. The URL may hold a password, so no error has any
+    /// of it.
+    ///
+    /// # Errors
+    /// If the URL is not one, or the server is not there or does not let us in.
+    pub async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let doing = "connect to Postgres";
+        // What the parser says may quote the URL.
+        let connect = PgConnectOptions::from_str(url).map_err(|_| {
+            Failure::GiveUp("the URL is not a valid postgres: URL".to_owned()).doing(doing)
+        })?;
+        let connect = connect.application_name("semantik").options([
+            ("statement_timeout", options.statement_timeout.as_millis().to_string()),
+            ("lock_timeout", options.lock_timeout.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", "120000".to_owned()),
+            // A client whose machine is gone must not hold a collection for hours.
+            ("tcp_keepalives_idle", "30".to_owned()),
+            ("tcp_keepalives_interval", "10".to_owned()),
+            ("tcp_keepalives_count", "3".to_owned()),
+        ]);
+        // The pool would wait for a server that is not there until its timeout; this says so at once.
+        let attempt = async { PgConnection::connect_with(&connect).await?.close().await };
+        tokio::time::timeout(Duration::from_secs(10), attempt)
+            .await
+            .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
+            .map_err(|e| Failure::from(e).doing(doing))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(Duration::from_secs(600))
+            .max_lifetime(Duration::from_secs(1800))
+            .connect_lazy_with(connect.clone());
+        Ok(Self { pool, options: connect })
+    }
+
+    /// The collections.
+    pub fn collections(&self) -> Collections<'_> {
+        Collections(&self.pool)
+    }
+
+    /// The documents.
+    pub fn documents(&self) -> Documents<'_> {
+        Documents(&self.pool)
+    }
+
+    /// The operations.
+    pub fn operations(&self) -> Operations<'_> {
+        Operations(&self.pool)
+    }
+
+    /// Gives the collection of this owner and name, and makes it if there is none: row, limits and
+    /// audit entry together.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if it is there with another model or quantization, whose vectors cannot
+    /// stand beside the new ones. Otherwise if there is no such owner, or no store.
+    pub async fn open_collection(&self, new: &NewCollection) -> Result<Collection, StoreError> {
+        let collections = self.collections();
+        attempt("open the collection", || collections.open(new)).await
+    }
+
+    /// Starts an operation on a collection, or says which other one is going on. An operation whose
+    /// process has died is marked failed first.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if another process works on the collection.
+    pub async fn start_operation(
+        &self,
+        collection: &Collection,
+        kind: OperationType,
+        config: &serde_json::Value,
+    ) -> Result<Operation, StoreError> {
+        Operation::start(self, collection, kind, config).await
+    }
+
+    /// How full the pool is.
+    pub fn pool_state(&self) -> PoolState {
+        PoolState {
+            open: self.pool.size(),
+            idle: u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
+            limit: self.pool.options().get_max_connections(),
+        }
+    }
+
+    /// Closes the connections, after what is under way.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Calls an idempotent function until it succeeds or there is no use in it.
+async fn attempt<T, F, Fut>(doing: &'static str, mut call: F) -> Result<T, StoreError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Failure>>,
+{
+    retrying(|| {
+        let result = call();
+        async move { result.await.map_err(|failure| failure.doing(doing)) }
+    })
+    .await
+}

@@ -1,0 +1,283 @@
+//! Collections: made on first use, found by owner and name, listed by page.
+
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::audit::Entry;
+use super::failure::Failure;
+use super::{LOCAL_ACCOUNT, attempt};
+use crate::vectors::{Quantization, VectorsConfig};
+
+/// How a collection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "collection_status", rename_all = "lowercase")]
+pub enum CollectionStatus {
+    /// Nothing has been stored in it yet.
+    Pending,
+    /// It answers, and its last operation went well.
+    Ready,
+    /// An operation writes to it; it answers with what it had.
+    Processing,
+    /// Its first operation failed: there is nothing in it.
+    Error,
+    /// It answers, but its last operation failed; `status_message` says why.
+    Degraded,
+}
+
+/// What a pipeline file says of its collection.
+#[derive(Clone, Debug)]
+pub struct NewCollection {
+    /// The owner's user name; `None` is the built-in account.
+    pub owner: Option<String>,
+    /// Unique among the owner's collections.
+    pub name: String,
+    /// The embedding model, as a person names it.
+    pub model: String,
+    /// Its name in [`Collection::vector_store_name`]: `minilml6`.
+    pub model_short: String,
+    /// How vectors are stored.
+    pub quantization: Quantization,
+    /// The longest chunk, in the unit that the file uses.
+    pub chunk_size: u32,
+    /// How much neighbouring chunks share.
+    pub chunk_overlap: u32,
+}
+
+/// A collection as it is stored.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct Collection {
+    /// Its id.
+    pub id: Uuid,
+    /// Unique among the owner's collections.
+    pub name: String,
+    /// The account it belongs to.
+    pub owner_id: Uuid,
+    /// The vector collection that searches read.
+    pub vector_store_name: String,
+    /// The embedding model.
+    pub embedding_model: String,
+    /// `float32`, `float16` or `int8`.
+    pub quantization: String,
+    /// The longest chunk.
+    pub chunk_size: i32,
+    /// How much neighbouring chunks share.
+    pub chunk_overlap: i32,
+    /// May everybody read it?
+    pub is_public: bool,
+    /// How it is.
+    pub status: CollectionStatus,
+    /// Why it is so.
+    pub status_message: Option<String>,
+    /// Completed documents, when the last operation ended.
+    pub document_count: i64,
+    /// Chunks of those.
+    pub vector_count: i64,
+    /// Bytes of those.
+    pub total_size_bytes: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The columns of [`Collection`].
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.name, c.owner_id, c.vector_store_name, c.embedding_model, c.quantization,
+                    c.chunk_size, c.chunk_overlap, c.is_public, c.status, c.status_message,
+                    c.document_count, c.vector_count, c.total_size_bytes, c.created_at, c.updated_at
+             FROM collections c ",
+            $rest
+        )
+    };
+}
+
+/// The collections of a store.
+pub struct Collections<'a>(pub(super) &'a PgPool);
+
+impl Collections<'_> {
+    /// The collection of this owner (`None`: the built-in account) and name.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn find(
+        &self,
+        owner: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Collection>, StoreError> {
+        attempt("find the collection", || async {
+            Ok(sqlx::query_as(select!(
+                "JOIN users u ON u.id = c.owner_id WHERE u.username = $1 AND c.name = $2"
+            ))
+            .bind(owner.unwrap_or(LOCAL_ACCOUNT))
+            .bind(name)
+            .fetch_optional(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// Collections in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list(
+        &self,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Collection>, StoreError> {
+        attempt("list collections", || async {
+            Ok(sqlx::query_as(select!("WHERE c.id > $1 ORDER BY c.id LIMIT $2"))
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    pub(super) async fn open(&self, new: &NewCollection) -> Result<Collection, Failure> {
+        let mut transaction = self.0.begin().await?;
+        let owner = owner(&mut transaction, new).await?;
+        let made = insert(&mut transaction, owner, new).await?;
+        let found: Collection =
+            sqlx::query_as(select!("WHERE c.owner_id = $1 AND c.name = $2 FOR UPDATE"))
+                .bind(owner)
+                .bind(&new.name)
+                .fetch_one(&mut *transaction)
+                .await?;
+        if !made {
+            check(&found, new)?;
+        }
+        let collection = take_settings(&mut transaction, found, new).await?;
+        transaction.commit().await?;
+        Ok(collection)
+    }
+}
+
+async fn owner(connection: &mut PgConnection, new: &NewCollection) -> Result<Uuid, Failure> {
+    let name = new.owner.as_deref().unwrap_or(LOCAL_ACCOUNT);
+    let id: Option<Uuid> = sqlx::query_scalar("SELECT id FROM users WHERE username = $1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await?;
+    id.ok_or_else(|| Failure::GiveUp(format!("there is no account `{name}`")))
+}
+
+/// Makes the collection unless it is there; says whether it did.
+async fn insert(
+    connection: &mut PgConnection,
+    owner: Uuid,
+    new: &NewCollection,
+) -> Result<bool, Failure> {
+    let id = Uuid::new_v4();
+    let vectors = VectorsConfig::name_of(id, &new.model_short, new.quantization, 1);
+    let made = sqlx::query(
+        "INSERT INTO collections (id, name, owner_id, vector_store_name, embedding_model, quantization,
+                                  chunk_size, chunk_overlap, qdrant_collections)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, jsonb_build_array($4))
+         ON CONFLICT (owner_id, name) DO NOTHING",
+    )
+    .bind(id)
+    .bind(&new.name)
+    .bind(owner)
+    .bind(&vectors)
+    .bind(&new.model)
+    .bind(word(new.quantization))
+    .bind(i32::try_from(new.chunk_size).unwrap_or(i32::MAX))
+    .bind(i32::try_from(new.chunk_overlap).unwrap_or(i32::MAX))
+    .execute(&mut *connection)
+    .await?
+    .rows_affected()
+        > 0;
+    if !made {
+        return Ok(false);
+    }
+    sqlx::query("INSERT INTO collection_resource_limits (collection_id) VALUES ($1)")
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    let entry = Entry {
+        collection: id,
+        operation: None,
+        user: owner,
+        action: "collection_created",
+        details: json!({ "name": new.name, "model": new.model, "vectors": vectors }),
+    };
+    entry.write(connection).await?;
+    Ok(true)
+}
+
+/// Vectors of two models, or of two precisions, cannot stand in one vector collection.
+fn check(found: &Collection, new: &NewCollection) -> Result<(), Failure> {
+    let quantization = word(new.quantization);
+    if found.embedding_model == new.model && found.quantization == quantization {
+        return Ok(());
+    }
+    Err(Failure::Conflict(format!(
+        "the collection `{}` holds vectors of {} as {}; the file asks for {} as {quantization}",
+        found.name, found.embedding_model, found.quantization, new.model
+    )))
+}
+
+/// Chunk settings may change: each document knows by which it was made.
+async fn take_settings(
+    connection: &mut PgConnection,
+    found: Collection,
+    new: &NewCollection,
+) -> Result<Collection, Failure> {
+    let size = i32::try_from(new.chunk_size).unwrap_or(i32::MAX);
+    let overlap = i32::try_from(new.chunk_overlap).unwrap_or(i32::MAX);
+    if (found.chunk_size, found.chunk_overlap) == (size, overlap) {
+        return Ok(found);
+    }
+    sqlx::query("UPDATE collections SET chunk_size = $2, chunk_overlap = $3 WHERE id = $1")
+        .bind(found.id)
+        .bind(size)
+        .bind(overlap)
+        .execute(connection)
+        .await?;
+    Ok(Collection { chunk_size: size, chunk_overlap: overlap, ..found })
+}
+
+/// As it stands in the table.
+fn word(quantization: Quantization) -> &'static str {
+    match quantization {
+        Quantization::Float32 => "float32",
+        Quantization::Float16 => "float16",
+        Quantization::Int8 => "int8",
+    }
+}
+
+/// Counts anew what a collection holds, and says how it is now that an operation has ended.
+pub(super) async fn refresh(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    failure: Option<&str>,
+    cancelled: bool,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE collections c
+         SET document_count = d.documents, vector_count = d.vectors, total_size_bytes = d.bytes,
+             status_message = $2,
+             status = (CASE
+                 WHEN $2 IS NOT NULL AND d.documents > 0 THEN 'degraded'
+                 WHEN $2 IS NOT NULL THEN 'error'
+                 WHEN $3 AND d.documents = 0 THEN 'pending'
+                 ELSE 'ready' END)::collection_status
+         FROM (SELECT count(*) AS documents, coalesce(sum(chunk_count), 0) AS vectors,
+                      coalesce(sum(file_size), 0) AS bytes
+               FROM documents WHERE collection_id = $1 AND status = 'completed') d
+         WHERE c.id = $1",
+    )
+    .bind(collection)
+    .bind(failure)
+    .bind(cancelled)
+    .execute(connection)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,309 @@
+//! Documents: content, once for each collection, and what became of it.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use percent_encoding::percent_decode_str;
+use pipeline::{ContentHash, Location, StoreError};
+use serde_json::{Map, Value};
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::attempt;
+use super::run::RunMetadata;
+
+/// What became of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "document_status", rename_all = "lowercase")]
+pub enum DocumentStatus {
+    /// Known, and waiting.
+    Pending,
+    /// Being worked on.
+    Processing,
+    /// Stored, with its vectors.
+    Completed,
+    /// Set aside: it has no vectors.
+    Failed,
+    /// Its last location is gone, or somebody deleted it.
+    Deleted,
+}
+
+/// A document in a list.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct DocumentSummary {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it was when it was last written.
+    pub file_path: String,
+    /// Bytes.
+    pub file_size: i64,
+    /// Media type.
+    pub mime_type: Option<String>,
+    /// What became of it.
+    pub status: DocumentStatus,
+    /// Why, if it failed.
+    pub error_message: Option<String>,
+    /// Chunks.
+    pub chunk_count: i64,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
+    /// `title`, `language` and `metadata`.
+    pub meta: Value,
+}
+
+/// The documents of a store.
+pub struct Documents<'a>(pub(super) &'a PgPool);
+
+impl Documents<'_> {
+    /// The documents of a collection in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list(
+        &self,
+        collection: Uuid,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DocumentSummary>, StoreError> {
+        attempt("list documents", || async {
+            Ok(sqlx::query_as(
+                "SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count,
+                        updated_at, meta
+                 FROM documents WHERE collection_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+            )
+            .bind(collection)
+            .bind(after.unwrap_or(Uuid::nil()))
+            .bind(i64::from(limit))
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// How many documents of a collection there are of each status.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn count(&self, collection: Uuid) -> Result<Vec<(DocumentStatus, i64)>, StoreError> {
+        attempt("count documents", || async {
+            Ok(sqlx::query_as(
+                "SELECT status, count(*) FROM documents WHERE collection_id = $1 GROUP BY status ORDER BY status",
+            )
+            .bind(collection)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+}
+
+/// What is to be written of one document.
+pub(super) struct DocumentRow<'a> {
+    pub(super) id: Uuid,
+    pub(super) location: &'a Location,
+    pub(super) content_hash: ContentHash,
+    pub(super) outcome: DocumentOutcome<'a>,
+}
+
+/// What became of a document, as this run writes it.
+pub(super) enum DocumentOutcome<'a> {
+    /// Stored, with this many chunks.
+    Completed { chunks: u32, mime_type: &'a str, meta: Value },
+    /// Set aside by a node; what it had in the vector store is still to be removed.
+    Failed { node: &'a str, reason: &'a str, message: String },
+}
+
+/// What is said of a document: `title`, `language`, `metadata`.
+pub(super) fn meta(title: Option<&str>, language: Option<&str>, metadata: &Value) -> Value {
+    let mut meta = Map::new();
+    let words = [("title", title), ("language", language)];
+    for (key, value) in words.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+        meta.insert(key.to_owned(), Value::from(storable(value)));
+    }
+    if metadata.as_object().is_some_and(|metadata| !metadata.is_empty()) {
+        meta.insert("metadata".to_owned(), storable_value(metadata));
+    }
+    Value::Object(meta)
+}
+
+/// Text as Postgres can hold it: without the character NUL, which documents do carry.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "").into() } else { text.into() }
+}
+
+fn storable_value(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::from(storable(text)),
+        Value::Array(items) => items.iter().map(storable_value).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (storable(key).into_owned(), storable_value(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+/// The path that a `file:` URI stands for, as a person writes it; another URI as it is.
+pub(super) fn file_path(uri: &str) -> Cow<'_, str> {
+    match uri.strip_prefix("file://") {
+        Some(path) => percent_decode_str(path).decode_utf8_lossy(),
+        None => uri.into(),
+    }
+}
+
+/// Writes documents, new ones and others. No other document may hold their contents.
+pub(super) async fn upsert(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    rows: &[DocumentRow<'_>],
+) -> Result<(), sqlx::Error> {
+    let mut columns = Columns::default();
+    for row in rows {
+        columns.push(row);
+    }
+    sqlx::query(
+        "INSERT INTO documents AS d
+            (id, collection_id, source_id, file_path, file_name, file_size, mime_type, content_hash,
+             status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta)
+         SELECT i.id, $1, s.id, i.path, i.name, i.size, i.mime_type, i.content_hash,
+                (CASE WHEN i.set_aside IS NULL THEN 'completed' ELSE 'failed' END)::document_status,
+                i.error_message, i.set_aside, i.chunk_count, $2, $3, i.meta
+         FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
+                     $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[])
+              AS i (id, source, path, name, size, mime_type, content_hash, error_message, set_aside,
+                    chunk_count, meta)
+         LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+         ORDER BY i.id
+         ON CONFLICT (id) DO UPDATE SET
+             source_id = excluded.source_id, file_path = excluded.file_path,
+             file_name = excluded.file_name, file_size = excluded.file_size,
+             mime_type = coalesce(excluded.mime_type, d.mime_type),
+             content_hash = excluded.content_hash, status = excluded.status,
+             error_message = excluded.error_message, set_aside = excluded.set_aside,
+             chunk_count = CASE excluded.status
+                 WHEN 'completed' THEN excluded.chunk_count ELSE d.chunk_count END,
+             fingerprint = excluded.fingerprint, operation_id = excluded.operation_id,
+             deleted_at = NULL, meta = excluded.meta
+         WHERE d.collection_id = $1",
+    )
+    .bind(run.collection)
+    .bind(&run.fingerprint.0[..])
+    .bind(run.operation)
+    .bind(columns.ids)
+    .bind(columns.sources)
+    .bind(columns.paths)
+    .bind(columns.names)
+    .bind(columns.sizes)
+    .bind(columns.mime_types)
+    .bind(columns.content_hashes)
+    .bind(columns.error_messages)
+    .bind(columns.set_asides)
+    .bind(columns.chunk_counts)
+    .bind(columns.metas)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<Uuid>,
+    sources: Vec<&'a str>,
+    paths: Vec<Cow<'a, str>>,
+    names: Vec<String>,
+    sizes: Vec<i64>,
+    mime_types: Vec<Option<Cow<'a, str>>>,
+    content_hashes: Vec<Vec<u8>>,
+    error_messages: Vec<Option<String>>,
+    set_asides: Vec<Option<Value>>,
+    chunk_counts: Vec<i64>,
+    metas: Vec<Value>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, row: &'a DocumentRow<'a>) {
+        let path = file_path(&row.location.uri);
+        let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(&path).to_owned();
+        self.ids.push(row.id);
+        self.sources.push(&row.location.source);
+        self.names.push(storable(&name).into_owned());
+        self.paths.push(storable(&path).into_owned().into());
+        self.sizes.push(i64::try_from(row.location.size).unwrap_or(i64::MAX));
+        self.content_hashes.push(row.content_hash.0.to_vec());
+        match &row.outcome {
+            DocumentOutcome::Completed { chunks, mime_type, meta } => {
+                self.mime_types.push(Some(storable(mime_type)));
+                self.error_messages.push(None);
+                self.set_asides.push(None);
+                self.chunk_counts.push(i64::from(*chunks));
+                self.metas.push(meta.clone());
+            }
+            DocumentOutcome::Failed { node, reason, message } => {
+                self.mime_types.push(None);
+                self.error_messages.push(Some(storable(message).into_owned()));
+                self.set_asides.push(Some(serde_json::json!({ "node": node, "reason": reason })));
+                self.chunk_counts.push(0);
+                self.metas.push(Value::Object(Map::new()));
+            }
+        }
+    }
+}
+
+/// Marks other documents that hold the contents of these as deleted, and returns their ids. There are
+/// none unless copies of one content came different ways through a pipeline.
+pub(super) async fn replace(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    rows: &[DocumentRow<'_>],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let (ids, hashes): (Vec<Uuid>, Vec<Vec<u8>>) =
+        rows.iter().map(|row| (row.id, row.content_hash.0.to_vec())).unzip();
+    sqlx::query_scalar(
+        "UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
+         FROM unnest($3::uuid[], $4::bytea[]) AS i (id, content_hash)
+         WHERE d.collection_id = $1 AND d.content_hash = i.content_hash AND d.status <> 'deleted'
+           AND d.id <> i.id
+         RETURNING d.id",
+    )
+    .bind(run.collection)
+    .bind(run.operation)
+    .bind(ids)
+    .bind(hashes)
+    .fetch_all(connection)
+    .await
+}
+
+/// Marks those of these documents that have no location left as deleted, and returns their ids. One
+/// whose points this run is writing stays: the commit of it decides.
+pub(super) async fn delete_without_location(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    candidates: &[Uuid],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
+         WHERE d.id = ANY($3) AND d.collection_id = $1 AND d.status <> 'deleted'
+           AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id)
+           AND NOT EXISTS (SELECT FROM document_writes w
+                           WHERE w.document_id = d.id AND w.operation_id = $2)
+         RETURNING d.id",
+    )
+    .bind(run.collection)
+    .bind(run.operation)
+    .bind(candidates)
+    .fetch_all(connection)
+    .await
+}
+
+/// Which of these have failed and still have points.
+pub(super) async fn failed_with_points(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT id FROM documents WHERE id = ANY($1) AND status = 'failed' AND chunk_count > 0",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+}

@@ -1,0 +1,191 @@
+//! Which id an incoming document gets: that of its content, that of the document it is an edit of, or
+//! a new one that derives from its content.
+//!
+//! The answer is a function of what is committed, so a run that was killed gives the same points the
+//! same ids. Who is about to write points notes that first (`document_writes`): whatever a killed run
+//! has left is then known not to be trusted, whoever comes next and whatever has happened to the file
+//! meanwhile.
+
+use std::collections::{HashMap, HashSet};
+
+use pipeline::{ContentHash, Identity, Incoming};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::locations::uri_hash;
+use super::run::RunMetadata;
+
+/// An identity, and whether the document is stored already as the present settings would store it.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) identity: Identity,
+    pub(super) is_current: bool,
+}
+
+/// The three documents that an incoming one may be.
+#[derive(FromRow)]
+struct Candidates {
+    /// The one that has this content.
+    live: Option<Uuid>,
+    live_chunks: Option<i64>,
+    live_is_current: bool,
+    /// The one that had it when it was deleted.
+    gone: Option<Uuid>,
+    gone_chunks: Option<i64>,
+    /// The one whose only location this is.
+    own: Option<Uuid>,
+    own_chunks: Option<i64>,
+}
+
+pub(super) const CANDIDATES: &str = "
+    SELECT live.id AS live, live.chunk_count AS live_chunks,
+           coalesce(live.status = 'completed' AND live.fingerprint = $2, FALSE) AS live_is_current,
+           gone.id AS gone, gone.chunk_count AS gone_chunks,
+           own.id AS own, own.chunk_count AS own_chunks
+    FROM unnest($3::bytea[], $4::bytea[]) WITH ORDINALITY AS i (content_hash, uri_hash, n)
+    LEFT JOIN documents live ON live.collection_id = $1 AND live.content_hash = i.content_hash
+                            AND live.status <> 'deleted'
+    LEFT JOIN LATERAL (
+        SELECT d.id, d.chunk_count FROM documents d
+        WHERE d.collection_id = $1 AND d.content_hash = i.content_hash AND d.status = 'deleted'
+        ORDER BY d.deleted_at DESC, d.id LIMIT 1) gone ON live.id IS NULL
+    LEFT JOIN LATERAL (
+        SELECT d.id, d.chunk_count
+        FROM document_locations l JOIN documents d ON d.id = l.document_id AND d.status <> 'deleted'
+        WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash
+          AND NOT EXISTS (SELECT FROM document_locations o
+                          WHERE o.document_id = l.document_id AND o.uri_hash <> l.uri_hash)
+        ) own ON live.id IS NULL AND gone.id IS NULL
+    ORDER BY i.n";
+
+/// Finds the identities of documents, in the order given.
+pub(super) async fn identify(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    incoming: &[Incoming],
+) -> Result<Vec<Found>, sqlx::Error> {
+    let contents: Vec<_> = incoming.iter().map(|one| one.content_hash.0.to_vec()).collect();
+    let places: Vec<_> = incoming.iter().map(|one| uri_hash(&one.location.uri)).collect();
+    let candidates: Vec<Candidates> = sqlx::query_as(CANDIDATES)
+        .bind(run.collection)
+        .bind(&run.fingerprint.0[..])
+        .bind(contents)
+        .bind(places)
+        .fetch_all(&mut *connection)
+        .await?;
+
+    let mut found: HashMap<ContentHash, Found> = HashMap::new();
+    let mut taken = HashSet::new();
+    // Contents first: a document that one of these holds is not there to be edited by another.
+    for (one, candidate) in incoming.iter().zip(&candidates) {
+        let Some(document) = candidate.live.or(candidate.gone) else { continue };
+        let chunks = candidate.live_chunks.or(candidate.gone_chunks);
+        taken.insert(document);
+        found.insert(one.content_hash, Found::new(document, chunks, candidate.live_is_current));
+    }
+    for (one, candidate) in incoming.iter().zip(&candidates) {
+        let Some(own) = candidate.own else { continue };
+        if !found.contains_key(&one.content_hash) && taken.insert(own) {
+            found.insert(one.content_hash, Found::new(own, candidate.own_chunks, false));
+        }
+    }
+    let contents = incoming.iter().map(|one| one.content_hash);
+    let new: Vec<_> = contents.filter(|hash| !found.contains_key(hash)).collect();
+    let ids = new_ids(connection, run.collection, &new).await?;
+    found.extend(ids.into_iter().map(|(hash, id)| (hash, Found::new(id, None, false))));
+
+    let ids: Vec<_> = found.values().map(|found| found.identity.document).collect();
+    let distrusted: HashSet<Uuid> =
+        half_written(connection, run, &ids).await?.into_iter().collect();
+    for found in found.values_mut().filter(|found| distrusted.contains(&found.identity.document)) {
+        found.identity.chunks_before = u32::MAX;
+        found.is_current = false;
+    }
+    Ok(incoming.iter().map(|one| found[&one.content_hash]).collect())
+}
+
+impl Found {
+    fn new(document: Uuid, chunks: Option<i64>, is_current: bool) -> Self {
+        let chunks_before = u32::try_from(chunks.unwrap_or(0)).unwrap_or(u32::MAX);
+        Self { identity: Identity { document, chunks_before }, is_current }
+    }
+}
+
+/// Ids for contents that no document has: version 5 of the content in the namespace of the collection.
+/// Where a document was made from that content and holds another now, a number is added.
+async fn new_ids(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    contents: &[ContentHash],
+) -> Result<Vec<(ContentHash, Uuid)>, sqlx::Error> {
+    let mut ids = Vec::with_capacity(contents.len());
+    let mut open = contents.to_vec();
+    for attempt in 0_u32.. {
+        if open.is_empty() {
+            break;
+        }
+        let candidate = |hash: ContentHash| match attempt {
+            0 => Uuid::new_v5(&collection, &hash.0),
+            _ => Uuid::new_v5(&collection, &[&hash.0[..], &attempt.to_be_bytes()].concat()),
+        };
+        let candidates: Vec<_> = open.iter().map(|hash| candidate(*hash)).collect();
+        let taken: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM documents WHERE id = ANY($1)")
+            .bind(&candidates)
+            .fetch_all(&mut *connection)
+            .await?;
+        let taken: HashSet<Uuid> = taken.into_iter().collect();
+        let mut rest = Vec::new();
+        for (hash, id) in open.into_iter().zip(candidates) {
+            if taken.contains(&id) { rest.push(hash) } else { ids.push((hash, id)) }
+        }
+        open = rest;
+    }
+    Ok(ids)
+}
+
+/// Those of these documents whose points another operation, one that has died, was writing.
+async fn half_written(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    ids: &[Uuid],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT document_id FROM document_writes WHERE document_id = ANY($1) AND operation_id <> $2",
+    )
+    .bind(ids)
+    .bind(run.operation)
+    .fetch_all(connection)
+    .await
+}
+
+/// Notes that the points of these documents are about to be written.
+pub(super) async fn note_writes(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    found: &[Found],
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<_> = found.iter().map(|found| found.identity.document).collect();
+    sqlx::query(
+        "INSERT INTO document_writes (document_id, operation_id, collection_id)
+         SELECT DISTINCT i.id, $2::uuid, $1::uuid FROM unnest($3::uuid[]) AS i (id)
+         ON CONFLICT (document_id, operation_id) DO NOTHING",
+    )
+    .bind(run.collection)
+    .bind(run.operation)
+    .bind(ids)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Notes that the points of these documents are written.
+pub(super) async fn settle_writes(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM document_writes WHERE document_id = ANY($1)")
+        .bind(ids)
+        .execute(connection)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,336 @@
+//! Locations: where content was seen, and what the file system said of it then.
+
+use chrono::{DateTime, Datelike as _, Utc};
+use pipeline::{ContentHash, FAILED, KnownLocation, KnownState, Location};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::documents::{DocumentStatus, storable};
+use super::run::RunMetadata;
+
+/// What is to be written of one location.
+pub(super) struct LocationRow<'a> {
+    pub(super) location: &'a Location,
+    /// Its content; the location belongs to the document that holds it, if there is one.
+    pub(super) content_hash: Option<ContentHash>,
+    /// Why it leads to no document.
+    pub(super) set_aside: Option<Value>,
+}
+
+/// The node, the reason and the words, as they stand in the table.
+pub(super) fn set_aside(node: &str, reason: &str, message: &str) -> Value {
+    json!({ "node": node, "reason": reason, "message": storable(message) })
+}
+
+/// The key of a location: a path may be longer than an index takes. Equal to `uri_hash(uri)` in SQL.
+pub(super) fn uri_hash(uri: &str) -> Vec<u8> {
+    Sha256::digest(uri).to_vec()
+}
+
+/// The columns that every source gives, as arrays.
+#[derive(Default)]
+struct Columns<'a> {
+    uris: Vec<&'a str>,
+    sources: Vec<&'a str>,
+    sizes: Vec<i64>,
+    mtimes: Vec<Option<DateTime<Utc>>>,
+    ctimes: Vec<Option<DateTime<Utc>>>,
+    inodes: Vec<Option<i64>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(locations: impl Iterator<Item = &'a Location>) -> Self {
+        let mut columns = Self::default();
+        for location in locations {
+            columns.uris.push(&location.uri);
+            columns.sources.push(&location.source);
+            columns.sizes.push(i64::try_from(location.size).unwrap_or(i64::MAX));
+            columns.mtimes.push(location.mtime.and_then(instant));
+            columns.ctimes.push(location.ctime.and_then(instant));
+            // The same 64 bits: an inode number is only ever compared.
+            columns.inodes.push(location.inode.map(u64::cast_signed));
+        }
+        columns
+    }
+}
+
+/// A point in time, if Postgres can hold it. A file whose time it cannot hold is read at every run.
+fn instant(micros: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros).filter(|at| (-4_000..=200_000).contains(&at.year()))
+}
+
+/// The documents that these locations belong to.
+pub(super) async fn owners(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    rows: &[LocationRow<'_>],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let hashes: Vec<_> = rows.iter().map(|row| uri_hash(&row.location.uri)).collect();
+    sqlx::query_scalar(
+        "SELECT DISTINCT document_id FROM document_locations
+         WHERE collection_id = $1 AND uri_hash = ANY($2) AND document_id IS NOT NULL",
+    )
+    .bind(run.collection)
+    .bind(hashes)
+    .fetch_all(connection)
+    .await
+}
+
+/// What happens to what was known of a location.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Former {
+    /// The row says what is now.
+    Replaced,
+    /// The content cannot be read at the moment: what was known of it stays, with a note.
+    Kept,
+}
+
+/// Writes locations; each belongs to the document that now holds its content.
+pub(super) async fn upsert(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    rows: &[LocationRow<'_>],
+    former: Former,
+) -> Result<(), sqlx::Error> {
+    let columns = Columns::of(rows.iter().map(|row| row.location));
+    let hashes: Vec<_> =
+        rows.iter().map(|row| row.content_hash.map(|hash| hash.0.to_vec())).collect();
+    let set_asides: Vec<_> = rows.iter().map(|row| row.set_aside.clone()).collect();
+    sqlx::query(
+        "INSERT INTO document_locations AS l
+            (collection_id, uri, source_id, size, mtime, ctime, inode, content_hash, document_id,
+             set_aside, fingerprint, last_seen_at)
+         SELECT $1, i.uri, s.id, i.size, i.mtime, i.ctime, i.inode, i.content_hash, d.id,
+                i.set_aside, CASE WHEN i.set_aside IS NOT NULL THEN $2 END, greatest(now(), $3)
+         FROM unnest($4::text[], $5::text[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
+                     $9::bigint[], $10::bytea[], $11::jsonb[])
+              AS i (uri, source, size, mtime, ctime, inode, content_hash, set_aside)
+         LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+         LEFT JOIN documents d ON d.collection_id = $1 AND d.content_hash = i.content_hash
+                              AND d.status <> 'deleted'
+         ON CONFLICT (collection_id, uri_hash) DO UPDATE SET
+             source_id = excluded.source_id,
+             size = CASE WHEN $12 THEN l.size ELSE excluded.size END,
+             mtime = CASE WHEN $12 THEN l.mtime ELSE excluded.mtime END,
+             ctime = CASE WHEN $12 THEN l.ctime ELSE excluded.ctime END,
+             inode = CASE WHEN $12 THEN l.inode ELSE excluded.inode END,
+             content_hash = CASE WHEN $12 THEN l.content_hash ELSE excluded.content_hash END,
+             document_id = CASE WHEN $12 THEN l.document_id ELSE excluded.document_id END,
+             set_aside = excluded.set_aside, fingerprint = excluded.fingerprint,
+             last_seen_at = excluded.last_seen_at",
+    )
+    .bind(run.collection)
+    .bind(&run.fingerprint.0[..])
+    .bind(run.started_at)
+    .bind(columns.uris)
+    .bind(columns.sources)
+    .bind(columns.sizes)
+    .bind(columns.mtimes)
+    .bind(columns.ctimes)
+    .bind(columns.inodes)
+    .bind(hashes)
+    .bind(set_asides)
+    .bind(former == Former::Kept)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Takes every location from these documents that has another content than they have now.
+pub(super) async fn detach(
+    connection: &mut PgConnection,
+    documents: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE document_locations l SET document_id = NULL
+         FROM documents d
+         WHERE d.id = ANY($1) AND l.document_id = d.id
+           AND (d.status = 'deleted' OR l.content_hash IS DISTINCT FROM d.content_hash)",
+    )
+    .bind(documents)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Gives these documents every location that waits for their content.
+pub(super) async fn attach(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    documents: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE document_locations l SET document_id = d.id, set_aside = NULL, fingerprint = NULL
+         FROM documents d
+         WHERE d.id = ANY($2) AND d.status <> 'deleted' AND l.collection_id = $1
+           AND l.document_id IS NULL AND l.content_hash = d.content_hash",
+    )
+    .bind(run.collection)
+    .bind(documents)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Notes that locations are there and hold what they held; what the file system says of them may have
+/// changed.
+pub(super) async fn touch(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    locations: &[&Location],
+) -> Result<(), sqlx::Error> {
+    let columns = Columns::of(locations.iter().copied());
+    let keys: Vec<_> = locations.iter().map(|location| uri_hash(&location.uri)).collect();
+    sqlx::query(
+        "UPDATE document_locations l
+         SET source_id = s.id, size = i.size, mtime = i.mtime, ctime = i.ctime, inode = i.inode,
+             set_aside = NULL, fingerprint = NULL, last_seen_at = greatest(now(), $2)
+         FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
+                     $8::bigint[]) AS i (uri_hash, source, size, mtime, ctime, inode)
+         LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+         WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash",
+    )
+    .bind(run.collection)
+    .bind(run.started_at)
+    .bind(keys)
+    .bind(columns.sources)
+    .bind(columns.sizes)
+    .bind(columns.mtimes)
+    .bind(columns.ctimes)
+    .bind(columns.inodes)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Notes that locations are there, and nothing else.
+pub(super) async fn see(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    locations: &[&Location],
+) -> Result<(), sqlx::Error> {
+    let keys: Vec<_> = locations.iter().map(|location| uri_hash(&location.uri)).collect();
+    sqlx::query(
+        "UPDATE document_locations l SET last_seen_at = greatest(now(), $2)
+         FROM unnest($3::bytea[]) AS i (uri_hash)
+         WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash",
+    )
+    .bind(run.collection)
+    .bind(run.started_at)
+    .bind(keys)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// A location with its document, as [`locate`] reads them.
+#[derive(FromRow)]
+struct Known {
+    /// Its place in the question, from 1.
+    n: i64,
+    source: Option<String>,
+    size: i64,
+    mtime: Option<DateTime<Utc>>,
+    ctime: Option<DateTime<Utc>>,
+    inode: Option<i64>,
+    content_hash: Option<Vec<u8>>,
+    set_aside: Option<Value>,
+    /// Was the location set aside under the present settings?
+    is_current: bool,
+    status: Option<DocumentStatus>,
+    document_set_aside: Option<Value>,
+    error_message: Option<String>,
+    /// Was the document made by the present settings, and are its points what they should be?
+    is_document_current: bool,
+}
+
+pub(super) const LOCATE: &str = "
+    SELECT asked.n, s.source_path AS source, l.size, l.mtime, l.ctime, l.inode, l.content_hash,
+           l.set_aside, l.fingerprint IS NOT DISTINCT FROM $2 AS is_current,
+           d.status, d.set_aside AS document_set_aside, d.error_message,
+           d.fingerprint IS NOT DISTINCT FROM $2
+               AND NOT EXISTS (SELECT FROM document_writes w
+                               WHERE w.document_id = d.id AND w.operation_id <> $4)
+               AS is_document_current
+    FROM unnest($3::bytea[]) WITH ORDINALITY AS asked (uri_hash, n)
+    JOIN document_locations l ON l.collection_id = $1 AND l.uri_hash = asked.uri_hash
+    LEFT JOIN collection_sources s ON s.id = l.source_id
+    LEFT JOIN documents d ON d.id = l.document_id";
+
+/// What is known of these locations, in the order asked, by one query.
+pub(super) async fn locate(
+    pool: &PgPool,
+    run: &RunMetadata,
+    uris: &[String],
+) -> Result<Vec<Option<KnownLocation>>, sqlx::Error> {
+    let keys: Vec<_> = uris.iter().map(|uri| uri_hash(uri)).collect();
+    let rows: Vec<Known> = sqlx::query_as(LOCATE)
+        .bind(run.collection)
+        .bind(&run.fingerprint.0[..])
+        .bind(keys)
+        .bind(run.operation)
+        .fetch_all(pool)
+        .await?;
+    let mut known = vec![None; uris.len()];
+    for row in rows {
+        let index = usize::try_from(row.n - 1).expect("a place in a slice, counted from 1");
+        known[index] = Some(row.known(&uris[index]));
+    }
+    Ok(known)
+}
+
+impl Known {
+    fn known(self, uri: &str) -> KnownLocation {
+        let state = self.state();
+        KnownLocation {
+            location: Location {
+                uri: uri.to_owned(),
+                source: self.source.unwrap_or_default(),
+                size: self.size.cast_unsigned(),
+                mtime: self.mtime.map(|at| at.timestamp_micros()),
+                ctime: self.ctime.map(|at| at.timestamp_micros()),
+                inode: self.inode.map(i64::cast_unsigned),
+            },
+            content_hash: self.content_hash.and_then(|hash| ContentHash::try_from(&*hash).ok()),
+            state,
+        }
+    }
+
+    fn state(&self) -> KnownState {
+        if let Some(set_aside) = &self.set_aside {
+            // A location that could not be read is tried at every run: nothing about the file need
+            // change for it to be readable.
+            let unreadable = word(set_aside, "reason") == FAILED;
+            let settled = self.is_current && !unreadable;
+            return if settled {
+                as_set_aside(set_aside, &word(set_aside, "message"))
+            } else {
+                KnownState::Stale
+            };
+        }
+        if !self.is_document_current {
+            return KnownState::Stale;
+        }
+        match (self.status, &self.document_set_aside) {
+            (Some(DocumentStatus::Completed), _) => KnownState::Stored,
+            (Some(DocumentStatus::Failed), Some(set_aside)) => {
+                as_set_aside(set_aside, self.error_message.as_deref().unwrap_or_default())
+            }
+            _ => KnownState::Stale,
+        }
+    }
+}
+
+fn as_set_aside(set_aside: &Value, message: &str) -> KnownState {
+    KnownState::SetAside {
+        node: word(set_aside, "node"),
+        reason: word(set_aside, "reason"),
+        message: message.to_owned(),
+    }
+}
+
+fn word(set_aside: &Value, key: &str) -> String {
+    set_aside[key].as_str().unwrap_or_default().to_owned()
+}

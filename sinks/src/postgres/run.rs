@@ -1,0 +1,193 @@
+//! What a run knows of the documents of its collection: the port `MetadataStore` on Postgres.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt as _;
+use pipeline::{
+    ContentHash, Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, MetadataStore,
+    SetAside, StoreError, StoredDocument,
+};
+use sqlx::{PgPool, Transaction};
+use uuid::Uuid;
+
+use super::failure::Failure;
+use super::{attempt, identify, locations, write};
+
+/// The documents of one collection, for one operation under one fingerprint.
+#[derive(Clone, Debug)]
+pub struct RunMetadata {
+    pub(super) pool: PgPool,
+    pub(super) collection: Uuid,
+    pub(super) operation: Uuid,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) fingerprint: Fingerprint,
+}
+
+pub(super) const KNOWN_HASHES: &str = "
+    SELECT content_hash FROM documents d
+    WHERE collection_id = $1 AND fingerprint = $2 AND status = 'completed'
+      AND NOT EXISTS (SELECT FROM document_writes w
+                      WHERE w.document_id = d.id AND w.operation_id <> $3)";
+
+impl RunMetadata {
+    /// Documents whose points are still to be removed, at most `limit` of them: deleted ones, failed
+    /// ones, and such as a run was writing when it died and never committed. Remove their points, call
+    /// [`MetadataStore::purged`], and ask again until there are none. Done before the first and after
+    /// the last batch of a run, it repairs what a crash has left, and no point is removed that a sink is
+    /// writing.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
+        attempt("list documents with points to remove", || async {
+            Ok(sqlx::query_scalar(
+                "(SELECT id FROM documents
+                  WHERE collection_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0
+                  LIMIT $3)
+                 UNION
+                 (SELECT w.document_id FROM document_writes w
+                  LEFT JOIN documents d ON d.id = w.document_id
+                  WHERE w.collection_id = $1 AND w.operation_id <> $2
+                    AND (d.id IS NULL OR d.status IN ('deleted', 'failed'))
+                  LIMIT $3)
+                 LIMIT $3",
+            )
+            .bind(self.collection)
+            .bind(self.operation)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?)
+        })
+        .await
+    }
+
+    /// How many locations have a content that no document holds. It is not 0 after a run when a file
+    /// was edited and a copy of what it held before was seen only later: that copy counted as a
+    /// duplicate of something that is gone now. Another pass over the sources reads just these.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn unattached(&self) -> Result<u64, StoreError> {
+        attempt("count locations without a document", || async {
+            let count: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM document_locations
+                 WHERE collection_id = $1 AND document_id IS NULL AND content_hash IS NOT NULL
+                   AND last_seen_at >= $2",
+            )
+            .bind(self.collection)
+            .bind(self.started_at)
+            .fetch_one(&self.pool)
+            .await?;
+            Ok(count.cast_unsigned())
+        })
+        .await
+    }
+
+    /// A transaction that holds the right to write to the collection.
+    async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, Failure> {
+        let mut transaction = self.pool.begin().await?;
+        let status: Option<String> = sqlx::query_scalar(
+            "SELECT status::text FROM operations WHERE id = $1 FOR NO KEY UPDATE",
+        )
+        .bind(self.operation)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let operation = self.operation;
+        match status.as_deref() {
+            Some("processing") => Ok(transaction),
+            Some(status) => Err(Failure::Conflict(format!(
+                "operation {operation} is {status}: somebody else has ended it"
+            ))),
+            None => Err(Failure::Conflict(format!("operation {operation} is gone"))),
+        }
+    }
+
+    async fn try_known_hashes(&self) -> Result<KnownHashes, Failure> {
+        let mut rows = sqlx::query_scalar::<_, Vec<u8>>(KNOWN_HASHES)
+            .bind(self.collection)
+            .bind(&self.fingerprint.0[..])
+            .bind(self.operation)
+            .fetch(&self.pool);
+        let mut known = KnownHashes::new();
+        while let Some(hash) = rows.try_next().await? {
+            known.extend(ContentHash::try_from(&*hash));
+        }
+        Ok(known)
+    }
+
+    async fn try_identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, Failure> {
+        let mut transaction = self.begin().await?;
+        let found = identify::identify(&mut transaction, self, incoming).await?;
+        identify::note_writes(&mut transaction, self, &found).await?;
+        transaction.commit().await?;
+        Ok(found.into_iter().map(|found| found.identity).collect())
+    }
+
+    async fn try_commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, Failure> {
+        let mut transaction = self.begin().await?;
+        let lost = write::commit(&mut transaction, self, documents).await?;
+        transaction.commit().await?;
+        Ok(lost)
+    }
+
+    async fn try_record(&self, left: &[(String, SetAside)]) -> Result<Vec<Uuid>, Failure> {
+        let mut transaction = self.begin().await?;
+        let lost = write::record(&mut transaction, self, left).await?;
+        transaction.commit().await?;
+        Ok(lost)
+    }
+
+    async fn try_purged(&self, documents: &[Uuid]) -> Result<(), Failure> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "UPDATE documents SET chunk_count = 0
+             WHERE collection_id = $1 AND id = ANY($2) AND status IN ('deleted', 'failed')",
+        )
+        .bind(self.collection)
+        .bind(documents)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "DELETE FROM document_writes w
+             WHERE w.collection_id = $1 AND w.document_id = ANY($2) AND w.operation_id <> $3
+               AND NOT EXISTS (SELECT FROM documents d
+                               WHERE d.id = w.document_id AND d.status NOT IN ('deleted', 'failed'))",
+        )
+        .bind(self.collection)
+        .bind(documents)
+        .bind(self.operation)
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+#[async_trait]
+impl MetadataStore for RunMetadata {
+    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        attempt("look up locations", || async {
+            Ok(locations::locate(&self.pool, self, uris).await?)
+        })
+        .await
+    }
+
+    async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
+        attempt("read the known contents", || self.try_known_hashes()).await
+    }
+
+    async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+        attempt("identify documents", || self.try_identify(incoming)).await
+    }
+
+    async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
+        attempt("commit documents", || self.try_commit(documents)).await
+    }
+
+    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+        attempt("record documents that were set aside", || self.try_record(set_aside)).await
+    }
+
+    async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        attempt("note that points are removed", || self.try_purged(documents)).await
+    }
+}

@@ -1,0 +1,61 @@
+//! Sources: the paths and URLs that documents of a collection came from, and what each has given.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// Makes sure that these sources have a row.
+pub(super) async fn ensure(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    sources: &BTreeSet<&str>,
+) -> Result<(), sqlx::Error> {
+    let (paths, types): (Vec<&str>, Vec<&str>) =
+        sources.iter().map(|path| (*path, kind(path))).unzip();
+    sqlx::query(
+        "INSERT INTO collection_sources (collection_id, source_path, source_type)
+         SELECT $1, i.path, i.type FROM unnest($2::text[], $3::text[]) AS i (path, type)
+         ON CONFLICT (collection_id, source_path) DO NOTHING",
+    )
+    .bind(collection)
+    .bind(paths)
+    .bind(types)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// A path may be one of a file, but whether it is nobody asks: it may be gone by now.
+fn kind(path: &str) -> &'static str {
+    if path.contains("://") && !path.starts_with("file://") { "url" } else { "directory" }
+}
+
+/// Counts anew what each source of a collection gives, and notes which of them the operation has read.
+pub(super) async fn refresh(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    operation: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE collection_sources s
+         SET document_count = c.documents, size_bytes = c.bytes,
+             last_indexed_at = CASE WHEN c.seen THEN now() ELSE s.last_indexed_at END
+         FROM (SELECT o.id, count(d.id) AS documents, coalesce(sum(d.file_size), 0) AS bytes,
+                      coalesce(bool_or(l.seen), FALSE) AS seen
+               FROM collection_sources o
+               LEFT JOIN (SELECT source_id, document_id,
+                                 max(last_seen_at) >= (SELECT started_at FROM operations WHERE id = $2) AS seen
+                          FROM document_locations WHERE collection_id = $1
+                          GROUP BY source_id, document_id) l ON l.source_id = o.id
+               LEFT JOIN documents d ON d.id = l.document_id AND d.status = 'completed'
+               WHERE o.collection_id = $1
+               GROUP BY o.id) c
+         WHERE s.id = c.id",
+    )
+    .bind(collection)
+    .bind(operation)
+    .execute(connection)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,208 @@
+//! The one transaction that changes documents and locations, whatever the cause: a batch that was
+//! stored, or documents that left the pipeline early.
+//!
+//! Its steps keep what always holds: a document has a location or is deleted; a location belongs to
+//! the document that holds its content; one document holds a content. The right to write is a lock on
+//! the operation's row, so the transactions of a run happen one after another, and none happens after
+//! the operation has ended, whoever ended it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipeline::{DocError, Incoming, SetAside, StoredDocument, Why};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::documents::{self, DocumentOutcome, DocumentRow};
+use super::identify;
+use super::locations::{self, Former, LocationRow};
+use super::run::RunMetadata;
+use super::sources;
+
+/// Records documents as stored. Returns those that are deleted by it.
+pub(super) async fn commit(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    stored: &[StoredDocument],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    // A document may come from two locations, and a location twice where sources overlap.
+    let by_id: BTreeMap<Uuid, &StoredDocument> =
+        stored.iter().map(|one| (one.document, one)).collect();
+    let documents: Vec<_> = by_id
+        .values()
+        .map(|one| DocumentRow {
+            id: one.document,
+            location: &one.incoming.location,
+            content_hash: one.incoming.content_hash,
+            outcome: DocumentOutcome::Completed {
+                chunks: one.chunks,
+                mime_type: &one.mime_type,
+                meta: documents::meta(one.title.as_deref(), one.language.as_deref(), &one.metadata),
+            },
+        })
+        .collect();
+    let locations = in_order(stored.iter().map(|one| LocationRow {
+        location: &one.incoming.location,
+        content_hash: Some(one.incoming.content_hash),
+        set_aside: None,
+    }));
+    let ids: Vec<_> = by_id.keys().copied().collect();
+    identify::settle_writes(connection, &ids).await?;
+    write(connection, run, &documents, &locations).await
+}
+
+/// Records documents that left early. Returns those that are deleted by it, and those that have failed
+/// and have points.
+pub(super) async fn record(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    left: &[(String, SetAside)],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let mut seen = Vec::new();
+    let mut touched = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut moved = Vec::new();
+    let mut failed = Vec::new();
+    for (node, one) in left {
+        let location = &one.location;
+        let set_aside = || Some(locations::set_aside(node, one.why.reason(), &one.why.to_string()));
+        match (&one.why, one.content_hash) {
+            (Why::Before { .. }, _) => seen.push(location),
+            (Why::Unchanged, _) => touched.push(location),
+            (Why::Duplicate, Some(_)) => {
+                moved.push(LocationRow {
+                    location,
+                    content_hash: one.content_hash,
+                    set_aside: None,
+                });
+            }
+            (Why::Failed(DocError::Unreadable { .. }), _) | (Why::Failed(_), None) => {
+                unreadable.push(LocationRow {
+                    location,
+                    content_hash: None,
+                    set_aside: set_aside(),
+                });
+            }
+            (
+                Why::Duplicate
+                | Why::Empty
+                | Why::TooLarge { .. }
+                | Why::Unsupported { .. }
+                | Why::Unrouted,
+                None,
+            ) => moved.push(LocationRow { location, content_hash: None, set_aside: set_aside() }),
+            (
+                Why::Empty
+                | Why::TooLarge { .. }
+                | Why::Unsupported { .. }
+                | Why::Unrouted
+                | Why::Failed(_),
+                Some(content_hash),
+            ) => {
+                let incoming = Incoming { location: location.clone(), content_hash };
+                failed.push((node.as_str(), &one.why, incoming));
+                moved.push(LocationRow {
+                    location,
+                    content_hash: Some(content_hash),
+                    set_aside: None,
+                });
+            }
+        }
+    }
+    if !seen.is_empty() {
+        locations::see(connection, run, &seen).await?;
+    }
+    if !touched.is_empty() {
+        sources::ensure(
+            connection,
+            run.collection,
+            &touched.iter().map(|l| l.source.as_str()).collect(),
+        )
+        .await?;
+        locations::touch(connection, run, &touched).await?;
+    }
+    if !unreadable.is_empty() {
+        let unreadable = in_order(unreadable);
+        ensure_sources(connection, run, &unreadable).await?;
+        locations::upsert(connection, run, &unreadable, Former::Kept).await?;
+    }
+    let documents = failures(connection, run, &failed).await?;
+    write(connection, run, &documents, &in_order(moved)).await
+}
+
+/// The rows of documents that failed, leaving out those that are stored as the present settings store
+/// them: there another location, of another type say, led to rows from the same content.
+async fn failures<'a>(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    failed: &'a [(&'a str, &'a Why, Incoming)],
+) -> Result<Vec<DocumentRow<'a>>, sqlx::Error> {
+    if failed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let incoming: Vec<_> = failed.iter().map(|(_, _, incoming)| incoming.clone()).collect();
+    let found = identify::identify(connection, run, &incoming).await?;
+    let rows: BTreeMap<Uuid, DocumentRow<'_>> = failed
+        .iter()
+        .zip(found)
+        .filter(|(_, found)| !found.is_current)
+        .map(|((node, why, incoming), found)| {
+            let id = found.identity.document;
+            let outcome =
+                DocumentOutcome::Failed { node, reason: why.reason(), message: why.to_string() };
+            let row = DocumentRow {
+                id,
+                location: &incoming.location,
+                content_hash: incoming.content_hash,
+                outcome,
+            };
+            (id, row)
+        })
+        .collect();
+    Ok(rows.into_values().collect())
+}
+
+/// Writes documents and then locations. Returns the documents whose points have to go.
+async fn write(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    documents: &[DocumentRow<'_>],
+    locations: &[LocationRow<'_>],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    if locations.is_empty() {
+        return Ok(Vec::new());
+    }
+    ensure_sources(connection, run, locations).await?;
+    let ids: Vec<_> = documents.iter().map(|row| row.id).collect();
+    let mut candidates = locations::owners(connection, run, locations).await?;
+    let mut lost = Vec::new();
+    if !documents.is_empty() {
+        lost = documents::replace(connection, run, documents).await?;
+        documents::upsert(connection, run, documents).await?;
+        let changed = [&ids[..], &lost[..]].concat();
+        locations::detach(connection, &changed).await?;
+    }
+    locations::upsert(connection, run, locations, Former::Replaced).await?;
+    if !documents.is_empty() {
+        locations::attach(connection, run, &ids).await?;
+    }
+    candidates.extend(&ids);
+    lost.extend(documents::delete_without_location(connection, run, &candidates).await?);
+    lost.extend(documents::failed_with_points(connection, &ids).await?);
+    Ok(lost)
+}
+
+async fn ensure_sources(
+    connection: &mut PgConnection,
+    run: &RunMetadata,
+    rows: &[LocationRow<'_>],
+) -> Result<(), sqlx::Error> {
+    let sources: BTreeSet<_> = rows.iter().map(|row| row.location.source.as_str()).collect();
+    sources::ensure(connection, run.collection, &sources).await
+}
+
+/// Each location once, the last word on it, in order of uri.
+fn in_order<'a>(rows: impl IntoIterator<Item = LocationRow<'a>>) -> Vec<LocationRow<'a>> {
+    let by_uri: BTreeMap<_, _> =
+        rows.into_iter().map(|row| (row.location.uri.as_str(), row)).collect();
+    by_uri.into_values().collect()
+}
