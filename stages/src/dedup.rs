@@ -1,0 +1,87 @@
+//! `dedup`: sets aside documents whose content is in the collection, or went before them in this run.
+//!
+//! It compares content hashes only, so two documents with the same words in other bytes both pass. The
+//! unique index in Postgres stays the truth; this stage saves the work.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array as _, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use pipeline::column::{CONTENT_HASH, KNOWN_HASH};
+use pipeline::{
+    BoxError, ContentHash, KnownHashes, NodeDef, NodeKind, Outcome, Parallel, Resources,
+    RowsExt as _, SchemaError, SchemaExt as _, SetAside, Stage, StageConfig, Why, options_schema,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(crate) const NODE: NodeDef = NodeDef {
+    name: "dedup",
+    summary: "Sets aside documents whose content is in the collection or went before in this run",
+    version: 1,
+    parallel: Parallel::Single,
+    schema: options_schema::<Dedup>,
+    parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Dedup>(with)?))),
+};
+
+/// Options of `dedup`: none.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Dedup {}
+
+impl StageConfig for Dedup {
+    fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+        input.require(CONTENT_HASH.field())?;
+        input.require(KNOWN_HASH.field())?;
+        Ok(input.without(KNOWN_HASH.name()))
+    }
+
+    fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+        Ok(Box::new(Contents { known: Arc::clone(&with.known), seen: HashSet::new() }))
+    }
+
+    fn identity(&self) -> Value {
+        json!({})
+    }
+}
+
+struct Contents {
+    /// What was stored before this run.
+    known: Arc<KnownHashes>,
+    /// What has passed in this run.
+    seen: HashSet<ContentHash>,
+}
+
+impl Stage for Contents {
+    fn process(&mut self, rows: RecordBatch) -> Result<Outcome, BoxError> {
+        let (contents, before) = (CONTENT_HASH.of(&rows)?, KNOWN_HASH.of(&rows)?);
+        let mut set_aside = Vec::new();
+        let mut keep = Vec::with_capacity(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            let content = ContentHash::try_from(contents.value(row))?;
+            let before = before.is_valid(row).then(|| before.value(row));
+            let why = self.why_not(content, before);
+            keep.push(why.is_none());
+            if let Some(why) = why {
+                set_aside.push(SetAside::row(&rows, row, why)?);
+            }
+        }
+        Ok(Outcome { rows: rows.keeping(keep)?.dropping(KNOWN_HASH.name()), set_aside })
+    }
+}
+
+impl Contents {
+    fn why_not(&mut self, content: ContentHash, before: Option<&[u8]>) -> Option<Why> {
+        let is_known = self.known.contains(&content);
+        if is_known && before == Some(&content.0) {
+            // The file was touched, or moved away and back: it says what it said before.
+            return Some(Why::Unchanged);
+        }
+        if is_known || !self.seen.insert(content) {
+            return Some(Why::Duplicate);
+        }
+        None
+    }
+}

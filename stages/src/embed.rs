@@ -1,0 +1,227 @@
+//! `embed`: gives each chunk its vector.
+//!
+//! The chunks come as the ids that the model reads, and lie in one flat array over the whole batch, so
+//! nothing is tokenised and nothing is copied here. The stage asks the runtime for a window of many
+//! chunks, of many documents; sorting them by length and filling the device is the engine's business.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, AsArray as _, FixedSizeListArray, Float32Array, ListArray, RecordBatch, StructArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
+use pipeline::column::{CHUNKS, vectors};
+use pipeline::{
+    BoxError, Embedder, EmbedderOptions, Gather, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome,
+    Parallel, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage, StageConfig,
+    options_schema,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(crate) const NODE: NodeDef = NodeDef {
+    name: "embed",
+    summary: "Gives each chunk its vector, by an embedding model",
+    version: 1,
+    parallel: Parallel::Single,
+    schema: options_schema::<Embed>,
+    parse: |with, folder| {
+        let mut config: Embed = serde_json::from_value(with)?;
+        config.resolve(folder);
+        Ok(NodeKind::Stage(Box::new(config)))
+    },
+};
+
+/// Options of `embed`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Embed {
+    /// Folder of the model, in the Hugging Face layout.
+    model: PathBuf,
+    /// Where the model runs: `auto` takes a GPU if there is one. `cpu`, `cuda`, `cuda:N` or `mps`.
+    #[serde(default = "auto")]
+    #[schemars(regex(pattern = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"))]
+    device: String,
+    /// Precision of the computation: `auto`, `float32`, `bfloat16` or `float16`.
+    #[serde(default)]
+    dtype: Dtype,
+    /// Length of the vectors. It need not be given; if it is, it is checked against the model's.
+    #[schemars(range(min = 1))]
+    dim: Option<usize>,
+    /// Most tokens in one forward pass, padding included. The engine chooses if it is not given.
+    #[schemars(range(min = 1))]
+    tokens_per_batch: Option<usize>,
+    /// How many chunks are gathered before the model is asked, so that it can put those of equal length
+    /// together.
+    #[serde(default = "window")]
+    #[schemars(range(min = 1))]
+    window: usize,
+    #[serde(skip)]
+    bound: Option<ModelInfo>,
+}
+
+/// Precision of the computation.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Dtype {
+    /// What suits the device.
+    #[default]
+    Auto,
+    /// 32 bits.
+    Float32,
+    /// 16 bits with the range of 32.
+    Bfloat16,
+    /// 16 bits.
+    Float16,
+}
+
+impl Dtype {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Float32 => "float32",
+            Self::Bfloat16 => "bfloat16",
+            Self::Float16 => "float16",
+        }
+    }
+}
+
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+fn window() -> usize {
+    4096
+}
+
+impl Embed {
+    /// Makes the model's path one that does not depend on where the command runs. The stand-in of tests
+    /// is not a path.
+    fn resolve(&mut self, folder: &Path) {
+        if !self.model.to_string_lossy().starts_with("stand-in:") {
+            self.model = folder.join(&self.model);
+        }
+    }
+}
+
+impl StageConfig for Embed {
+    fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+        input.require(CHUNKS.field())?;
+        // A model that could not be read has been reported as that; the dimension that was asked for, or
+        // any, keeps the nodes behind from being blamed.
+        let dim = self.bound.as_ref().map(|model| model.dim).or(self.dim).unwrap_or(1);
+        input.adding(vectors(dim).field())
+    }
+
+    fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+        let options = EmbedderOptions {
+            device: self.device.clone(),
+            dtype: self.dtype.name().to_owned(),
+            tokens_per_batch: self.tokens_per_batch,
+        };
+        let embedder = with.models.embedder(&self.model, &options)?;
+        Ok(Box::new(move |rows: RecordBatch| embed(&*embedder, &rows).map(Outcome::from)))
+    }
+
+    fn identity(&self) -> Value {
+        let fingerprint = self.bound.as_ref().map(|model| &model.fingerprint);
+        json!({ "model": fingerprint, "dim": self.bound.as_ref().map(|model| model.dim) })
+    }
+
+    fn gather(&self) -> Option<Gather> {
+        Some(Gather { at_least: self.window, weight: chunk_count })
+    }
+
+    fn model(&self) -> ModelUse<'_> {
+        ModelUse::Names(&self.model)
+    }
+
+    fn bind(&mut self, model: &ModelInfo) -> Result<(), String> {
+        if let Some(dim) = self.dim
+            && dim != model.dim
+        {
+            let name = model.path.display();
+            return Err(format!("asks for {dim} dimensions, but {name} has {}", model.dim));
+        }
+        self.bound = Some(model.clone());
+        Ok(())
+    }
+}
+
+fn chunk_count(rows: &RecordBatch) -> usize {
+    CHUNKS.of(rows).map_or(0, |chunks| {
+        let ends = chunks.value_offsets();
+        let (first, last) = (ends.first().copied().unwrap_or(0), ends.last().copied().unwrap_or(0));
+        usize::try_from(last - first).expect("offsets ascend")
+    })
+}
+
+fn embed(embedder: &dyn Embedder, rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
+    let chunks = CHUNKS.of(rows)?;
+    let dim = embedder.info().dim;
+    let ids = TokenIds::of(chunks);
+    let sequences: Vec<&[u32]> = ids.sequences().collect();
+    let floats = if sequences.is_empty() { Vec::new() } else { embedder.embed(&sequences)? };
+    let lists = vector_lists(chunks, floats, sequences.len(), dim)?;
+    Ok(rows.adding(&vectors(dim), Arc::new(lists))?)
+}
+
+/// The token ids of the chunks of a batch, where they lie.
+struct TokenIds<'a> {
+    ends: &'a [i32],
+    values: &'a [u32],
+}
+
+impl<'a> TokenIds<'a> {
+    fn of(chunks: &'a ListArray) -> Self {
+        let fields: &StructArray = chunks.values().as_struct();
+        let tokens = fields.column_by_name("tokens").expect("a field of the column's type");
+        let tokens: &ListArray = tokens.as_list();
+        let (first, last) = bounds(chunks);
+        Self {
+            // A batch that is a slice of another one has the child array of the whole.
+            ends: &tokens.value_offsets()[first..=last],
+            values: tokens.values().as_primitive::<UInt32Type>().values(),
+        }
+    }
+
+    fn sequences(&self) -> impl Iterator<Item = &'a [u32]> {
+        let values = self.values;
+        self.ends.windows(2).map(move |ends| &values[index(ends[0])..index(ends[1])])
+    }
+}
+
+/// One list of vectors for each list of chunks. The vectors lie as the engine gave them.
+fn vector_lists(
+    chunks: &ListArray,
+    floats: Vec<f32>,
+    count: usize,
+    dim: usize,
+) -> Result<ListArray, BoxError> {
+    if floats.len() != count * dim {
+        return Err(format!("the model gave {} numbers for {count} × {dim}", floats.len()).into());
+    }
+    let item = Arc::new(Field::new_list_field(DataType::Float32, false));
+    let width = i32::try_from(dim)?;
+    let floats = Arc::new(Float32Array::from(floats));
+    let vectors = FixedSizeListArray::try_new(item, width, floats, None)?;
+    let item = Arc::new(Field::new_list_field(vectors.data_type().clone(), false));
+    let (first, _) = bounds(chunks);
+    let ends = if first == 0 {
+        chunks.offsets().clone()
+    } else {
+        arrow::buffer::OffsetBuffer::from_lengths(chunks.offsets().lengths())
+    };
+    Ok(ListArray::try_new(item, ends, Arc::new(vectors), None)?)
+}
+
+fn bounds(lists: &ListArray) -> (usize, usize) {
+    let ends = lists.value_offsets();
+    (index(ends[0]), index(ends[ends.len() - 1]))
+}
+
+fn index(offset: i32) -> usize {
+    usize::try_from(offset).expect("offsets of a list are not negative")
+}

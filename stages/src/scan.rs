@@ -1,0 +1,192 @@
+//! `scan`: finds the files below folders, and reads those that are new or changed.
+//!
+//! A file that the collection knows, and whose size, times and inode are what they were, is not opened.
+//! Files come in the order of their names, a few hundred at a time, so that memory does not grow with
+//! the corpus. What can be said about one file never ends the run; a path of the pipeline file that is
+//! not there does, because an unmounted folder must not look like an empty one.
+
+mod decide;
+mod globs;
+mod mime;
+mod read;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use pipeline::column::{BYTES, CTIME, INODE, KNOWN_HASH, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
+use pipeline::{
+    BoxError, MetadataStore, NodeDef, NodeKind, Outcome, Parallel, Resources, Source, SourceConfig,
+    options_schema,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::byte_size::ByteSize;
+use crate::scan::decide::{Decision, ToRead, decide};
+use crate::scan::globs::Glob;
+use crate::scan::read::Reader;
+use crate::scan::walk::{Walk, WalkOptions};
+
+pub(crate) const NODE: NodeDef = NodeDef {
+    name: "scan",
+    summary: "Finds the files below folders, and reads those that are new or changed",
+    version: 1,
+    parallel: Parallel::Single,
+    schema: options_schema::<Scan>,
+    parse: |with, folder| {
+        let mut config: Scan = serde_json::from_value(with)?;
+        for path in &mut config.paths {
+            *path = folder.join(&path);
+        }
+        Ok(NodeKind::Source(Box::new(config)))
+    },
+};
+
+/// Options of `scan`.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Scan {
+    /// Folders and files, relative to the pipeline file. A file that is named here is taken whatever the
+    /// options below say of its name.
+    #[schemars(length(min = 1))]
+    paths: Vec<PathBuf>,
+    /// Only files that one of these globs matches; all files if there are none. A glob is matched
+    /// against the path below the scanned folder: `*.md` are files in the folder itself, `**/*.md` are
+    /// files at any depth.
+    #[serde(default)]
+    include: Vec<Glob>,
+    /// No files or folders that one of these globs matches.
+    #[serde(default)]
+    exclude: Vec<Glob>,
+    /// Whether `.gitignore` files are heeded, in a Git repository or not. They are not unless this is
+    /// set, so that whatever is left out is left out by the pipeline file.
+    #[serde(default)]
+    gitignore: bool,
+    /// Whether files and folders are taken whose name begins with a dot.
+    #[serde(default)]
+    hidden: bool,
+    /// Whether symbolic links are followed. A link that leads out of the scanned folder never is.
+    #[serde(default)]
+    follow_symlinks: bool,
+    /// Largest file that is read; a larger one is set aside.
+    #[serde(default = "max_size")]
+    max_size: ByteSize,
+    /// How many bytes of files are handed on at once.
+    #[serde(default = "batch_bytes")]
+    batch_bytes: ByteSize,
+}
+
+fn max_size() -> ByteSize {
+    ByteSize::mib(64)
+}
+
+fn batch_bytes() -> ByteSize {
+    ByteSize::mib(4)
+}
+
+/// Most files that are looked up, and handed on, at once.
+const GROUP: usize = 256;
+
+impl SourceConfig for Scan {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            URI.field(),
+            SOURCE.field(),
+            SIZE.field(),
+            MTIME.field(),
+            CTIME.field(),
+            INODE.field(),
+            MIME_TYPE.field(),
+            BYTES.field(),
+            KNOWN_HASH.field(),
+        ]))
+    }
+
+    fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError> {
+        let options = WalkOptions {
+            include: globs::set(&self.include)?,
+            exclude: globs::set(&self.exclude)?,
+            gitignore: self.gitignore,
+            hidden: self.hidden,
+            follow_symlinks: self.follow_symlinks,
+        };
+        Ok(Box::new(Files {
+            walk: Walk::open(&roots(&self.paths)?, options),
+            known: Arc::clone(&with.metadata),
+            reader: Reader { schema: self.schema(), max_size: self.max_size.0 },
+            batch_bytes: self.batch_bytes.0,
+            group: Vec::new().into_iter(),
+        }))
+    }
+}
+
+/// The paths, absolute and each once.
+fn roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>, BoxError> {
+    let mut roots = Vec::with_capacity(paths.len());
+    for path in paths {
+        let root =
+            absolute(path).map_err(|error| format!("cannot scan {}: {error}", path.display()))?;
+        if !roots.contains(&root) {
+            roots.push(root);
+        }
+    }
+    Ok(roots)
+}
+
+/// The absolute form of a path that is there. Links in it stay as the user wrote them, unless there is
+/// a `..` behind one, which only the file system can resolve.
+fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    let kind = fs_err::metadata(path).map_err(plain)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(std::io::Error::other("it is neither a file nor a folder"));
+    }
+    let absolute = std::path::absolute(path)?;
+    if absolute.components().any(|part| part == std::path::Component::ParentDir) {
+        return fs_err::canonicalize(&absolute);
+    }
+    // Rebuilt from its parts, because `/a/b/` and `/a/b` are one folder.
+    Ok(absolute.components().collect())
+}
+
+/// The error of the system without the path, which the caller names.
+fn plain(error: std::io::Error) -> std::io::Error {
+    error.kind().into()
+}
+
+struct Files {
+    walk: Walk,
+    known: Arc<dyn MetadataStore>,
+    reader: Reader,
+    batch_bytes: u64,
+    /// What is left to read of the files that were looked up together.
+    group: std::vec::IntoIter<ToRead>,
+}
+
+#[async_trait]
+impl Source for Files {
+    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+        let mut set_aside = Vec::new();
+        if self.group.len() == 0 {
+            let found: Vec<_> = self.walk.by_ref().take(GROUP).collect();
+            if found.is_empty() {
+                return Ok(None);
+            }
+            let uris: Vec<String> =
+                found.iter().map(|found| found.location().uri.clone()).collect();
+            let known = self.known.locate(&uris).await?;
+            let mut to_read = Vec::with_capacity(found.len());
+            for (found, known) in found.into_iter().zip(known) {
+                match decide(found, known, self.reader.max_size) {
+                    Decision::Read(file) => to_read.push(file),
+                    Decision::SetAside(document) => set_aside.push(document),
+                }
+            }
+            self.group = to_read.into_iter();
+        }
+        let rows = self.reader.read(&mut self.group, self.batch_bytes, &mut set_aside)?;
+        Ok(Some(Outcome { rows, set_aside }))
+    }
+}

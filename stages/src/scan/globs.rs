@@ -1,0 +1,44 @@
+//! The globs of `include` and `exclude`, read when the pipeline file is.
+
+use std::borrow::Cow;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use pipeline::BoxError;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+
+/// A glob over the path below a scanned folder. `*` and `?` do not match `/`; `**` does.
+#[derive(Clone)]
+pub(crate) struct Glob(globset::Glob);
+
+impl<'de> Deserialize<'de> for Glob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let pattern = text.strip_prefix("./").unwrap_or(&text);
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        glob.map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Glob {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Glob".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// One matcher of several globs.
+pub(crate) fn set(globs: &[Glob]) -> Result<GlobSet, BoxError> {
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        builder.add(glob.0.clone());
+    }
+    Ok(builder.build()?)
+}

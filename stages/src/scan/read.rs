@@ -1,0 +1,134 @@
+//! Reads files into a batch.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use arrow::array::{
+    FixedSizeBinaryBuilder, LargeBinaryArray, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder, UInt64Builder,
+};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::SchemaRef;
+use pipeline::{BoxError, DocError, SetAside, Why};
+
+use crate::scan::decide::ToRead;
+use crate::scan::mime;
+
+/// Reads files into batches of one schema.
+pub(crate) struct Reader {
+    pub(crate) schema: SchemaRef,
+    pub(crate) max_size: u64,
+}
+
+impl Reader {
+    /// Reads the next files until the batch holds this many bytes. What cannot be read is set aside.
+    ///
+    /// A row carries the size and times that were taken before the file was read: if somebody writes
+    /// to it meanwhile, the next run sees the difference and reads it again.
+    pub(crate) fn read(
+        &self,
+        files: &mut impl Iterator<Item = ToRead>,
+        batch_bytes: u64,
+        set_aside: &mut Vec<SetAside>,
+    ) -> Result<RecordBatch, BoxError> {
+        let mut batch = Batch::default();
+        while (batch.bytes.len() as u64) < batch_bytes
+            && let Some(file) = files.next()
+        {
+            let start = batch.bytes.len();
+            match read_file(&file, self.max_size, &mut batch.bytes) {
+                Ok(()) => batch.add(&file, start)?,
+                Err(why) => {
+                    batch.bytes.truncate(start);
+                    let ToRead { location, .. } = file;
+                    set_aside.push(SetAside { location, content_hash: None, why });
+                }
+            }
+        }
+        batch.finish(&self.schema)
+    }
+}
+
+/// Appends the content of a file.
+fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<(), Why> {
+    let unreadable = |error: &io::Error| DocError::Unreadable { cause: cause(error) };
+    let start = bytes.len();
+    bytes.reserve(usize::try_from(file.location.size).unwrap_or(0) + 1);
+    let opened = fs_err::File::open(&file.path).map_err(|error| unreadable(&error))?;
+    // One byte more than the limit, to see that a file has outgrown it since it was looked at.
+    let mut opened = opened.take(max_size.saturating_add(1));
+    opened.read_to_end(bytes).map_err(|error| unreadable(&error))?;
+    let size = (bytes.len() - start) as u64;
+    if size > max_size {
+        return Err(Why::TooLarge { size, limit: max_size });
+    }
+    Ok(())
+}
+
+/// What the system said, in words, without its number and without the path.
+pub(crate) fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::NotFound => "it is gone, or a link that leads nowhere".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    uris: StringBuilder,
+    sources: StringBuilder,
+    sizes: UInt64Builder,
+    mtimes: TimestampMicrosecondBuilder,
+    ctimes: TimestampMicrosecondBuilder,
+    inodes: UInt64Builder,
+    mime_types: StringBuilder,
+    /// The contents, one behind the other.
+    bytes: Vec<u8>,
+    ends: Vec<i64>,
+    known: Vec<Option<[u8; 32]>>,
+}
+
+impl Batch {
+    /// Adds the row of a file whose content begins at `start` and has just been read.
+    fn add(&mut self, file: &ToRead, start: usize) -> Result<(), BoxError> {
+        self.uris.append_value(&file.location.uri);
+        self.sources.append_value(&file.location.source);
+        self.sizes.append_value(file.location.size);
+        self.mtimes.append_option(file.location.mtime);
+        self.ctimes.append_option(file.location.ctime);
+        self.inodes.append_option(file.location.inode);
+        self.mime_types.append_value(mime::of(&file.path, &self.bytes[start..]));
+        self.ends.push(i64::try_from(self.bytes.len())?);
+        self.known.push(file.known_hash.map(|hash| hash.0));
+        Ok(())
+    }
+
+    fn finish(mut self, schema: &SchemaRef) -> Result<RecordBatch, BoxError> {
+        let mut offsets = vec![0];
+        offsets.append(&mut self.ends);
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let bytes = LargeBinaryArray::try_new(offsets, Buffer::from_vec(self.bytes), None)?;
+        let mut known = FixedSizeBinaryBuilder::new(32);
+        for hash in &self.known {
+            match hash {
+                Some(hash) => known.append_value(hash)?,
+                None => known.append_null(),
+            }
+        }
+        Ok(RecordBatch::try_new(
+            Arc::clone(schema),
+            vec![
+                Arc::new(self.uris.finish()),
+                Arc::new(self.sources.finish()),
+                Arc::new(self.sizes.finish()),
+                Arc::new(self.mtimes.finish().with_timezone("UTC")),
+                Arc::new(self.ctimes.finish().with_timezone("UTC")),
+                Arc::new(self.inodes.finish()),
+                Arc::new(self.mime_types.finish()),
+                Arc::new(bytes),
+                Arc::new(known.finish()),
+            ],
+        )?)
+    }
+}

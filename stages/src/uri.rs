@@ -1,0 +1,101 @@
+//! The `file://` name of a path, and back.
+//!
+//! It is an IRI: letters of every script stay as they are, so that a person can read it. Only what would
+//! make it ambiguous is percent-encoded: control characters, the space, `%`, `?`, `#`, and bytes that
+//! are not UTF-8. Every path comes back exactly, whatever its bytes are.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+const SCHEME: &str = "file://";
+
+/// The name of an absolute path.
+pub fn of_path(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let mut uri = String::with_capacity(SCHEME.len() + bytes.len());
+    uri.push_str(SCHEME);
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            if char.is_control() || matches!(char, ' ' | '%' | '?' | '#') {
+                encode(&mut uri, char.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                uri.push(char);
+            }
+        }
+        encode(&mut uri, chunk.invalid());
+    }
+    uri
+}
+
+/// The path that [`of_path`] made this name from; `None` if it is not the name of a file.
+pub fn to_path(uri: &str) -> Option<PathBuf> {
+    let encoded = uri.strip_prefix(SCHEME)?.as_bytes();
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut at = 0;
+    while let Some(&byte) = encoded.get(at) {
+        if byte == b'%' {
+            let digits = std::str::from_utf8(encoded.get(at + 1..at + 3)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            at += 3;
+        } else {
+            bytes.push(byte);
+            at += 1;
+        }
+    }
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+/// The last part of a name without its extension, as a person would say it: a title of last resort.
+pub fn stem(uri: &str) -> Option<String> {
+    let path = to_path(uri)?;
+    let stem = path.file_stem().map(OsStr::to_string_lossy)?;
+    Some(stem.into_owned())
+}
+
+fn encode(uri: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        write!(uri, "%{byte:02X}").expect("a string takes all that is written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn stays_readable() {
+        let uri = of_path(Path::new("/srv/Über uns/日本語 100%?#.txt"));
+        assert_eq!(uri, "file:///srv/Über%20uns/日本語%20100%25%3F%23.txt");
+        let path = PathBuf::from(OsString::from_vec(b"/caf\xe9\n".to_vec()));
+        assert_eq!(of_path(&path), "file:///caf%E9%0A");
+    }
+
+    #[test]
+    fn other_schemes_and_broken_escapes_are_no_paths() {
+        for uri in ["https://example.org/", "file:///a%", "file:///a%2", "file:///a%zz"] {
+            assert_eq!(to_path(uri), None, "{uri}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_comes_back(bytes in proptest::collection::vec(1_u8.., 0..64)) {
+            let path = PathBuf::from(OsString::from_vec([b"/".as_slice(), &bytes].concat()));
+            let uri = of_path(&path);
+            prop_assert!(!uri.chars().any(char::is_control));
+            prop_assert_eq!(to_path(&uri), Some(path));
+        }
+
+        #[test]
+        fn every_readable_path_comes_back(name in "\\PC{0,40}") {
+            let path = PathBuf::from(format!("/{name}"));
+            prop_assert_eq!(to_path(&of_path(&path)), Some(path));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `embed`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, ListArray, RecordBatch, StringArray, StructArray,
+    UInt32Array, UInt64Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{Field, Float32Type};
+use pipeline::column::{CHUNKS, URI, chunk_fields, vectors};
+use pipeline::{ModelUse, StageConfig};
+use serde_json::{Value, json};
+
+use crate::support::{batch, model, nothing, stage};
+
+/// One row for each document, one list of ids for each of its chunks.
+fn documents(documents: &[&[&[u32]]]) -> RecordBatch {
+    let chunks: Vec<&[u32]> = documents.iter().copied().flatten().copied().collect();
+    let ids = UInt32Array::from_iter_values(chunks.iter().copied().flatten().copied());
+    let field = Arc::new(Field::new_list_field(ids.data_type().clone(), false));
+    let tokens = ListArray::new(
+        field,
+        OffsetBuffer::from_lengths(chunks.iter().map(|ids| ids.len())),
+        Arc::new(ids),
+        None,
+    );
+    let count = chunks.len();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt64Array::from(vec![0; count])),
+        Arc::new(UInt64Array::from(vec![1; count])),
+        Arc::new(UInt32Array::from(vec![None; count])),
+        Arc::new(StringArray::from(vec![None::<&str>; count])),
+        Arc::new(tokens),
+    ];
+    let fields = StructArray::new(chunk_fields(), columns, None);
+    let lists = ListArray::new(
+        Arc::new(Field::new_list_field(fields.data_type().clone(), false)),
+        OffsetBuffer::from_lengths(documents.iter().map(|chunks| chunks.len())),
+        Arc::new(fields),
+        None,
+    );
+    let uris =
+        StringArray::from_iter_values((0..documents.len()).map(|index| format!("file:///{index}")));
+    batch(vec![(URI.field(), Arc::new(uris)), (CHUNKS.field(), Arc::new(lists))])
+}
+
+fn bound(options: Value) -> Result<Box<dyn StageConfig>, String> {
+    let mut config = stage("embed", options);
+    let ModelUse::Names(path) = config.model() else { panic!("embed names a model") };
+    let model = model(path);
+    config.bind(&model)?;
+    Ok(config)
+}
+
+/// The vectors of each document.
+fn vectors_of(rows: RecordBatch) -> Vec<Vec<Vec<f32>>> {
+    let config = bound(json!({ "model": "pieces" })).unwrap();
+    let expected = config.output_schema(rows.schema_ref()).unwrap();
+    let out = config.build(&nothing()).unwrap().process(rows).unwrap();
+    assert_eq!(out.rows.schema(), expected);
+    let lists = vectors(3).of(&out.rows).unwrap().clone();
+    let row = |list: ArrayRef| {
+        let vectors = list.as_fixed_size_list();
+        (0..vectors.len())
+            .map(|at| vectors.value(at).as_primitive::<Float32Type>().values().to_vec())
+            .collect()
+    };
+    lists.iter().map(|list| row(list.unwrap())).collect()
+}
+
+#[test]
+fn each_chunk_gets_its_own_vector() {
+    let rows = documents(&[&[&[5, 6, 7], &[8]], &[], &[&[9, 10]]]);
+    let expected = vec![vec![vec![3., 5., 7.], vec![1., 8., 8.]], vec![], vec![vec![2., 9., 10.]]];
+    assert_eq!(vectors_of(rows.clone()), expected);
+    // A slice of a batch has the arrays of the whole beneath it.
+    for start in 0..3 {
+        for length in 0..=3 - start {
+            let slice = vectors_of(rows.slice(start, length));
+            assert_eq!(slice, expected[start..start + length]);
+        }
+    }
+}
+
+#[test]
+fn a_window_is_counted_in_chunks() {
+    let config = bound(json!({ "model": "pieces", "window": 7 })).unwrap();
+    let gather = config.gather().unwrap();
+    assert_eq!(gather.at_least, 7);
+    let rows = documents(&[&[&[1], &[2]], &[&[3]]]);
+    assert_eq!((gather.weight)(&rows), 3);
+    assert_eq!((gather.weight)(&rows.slice(1, 1)), 1);
+}
+
+#[test]
+fn a_dimension_that_is_not_the_models_is_refused() {
+    let refusal = bound(json!({ "model": "pieces", "dim": 512 })).err().unwrap();
+    insta::assert_snapshot!(refusal, @"asks for 512 dimensions, but /nowhere/pieces has 3");
+}
+
+#[test]
+fn its_identity_is_that_of_the_model_and_not_its_place() {
+    let identity = |options| bound(options).unwrap().identity();
+    let one = identity(json!({ "model": "a", "device": "cpu" }));
+    assert_eq!(one, identity(json!({ "model": "elsewhere/b", "dtype": "bfloat16", "dim": 3 })));
+    assert_eq!(one["model"], "pieces-1");
+}
+
+#[test]
+fn a_path_is_relative_to_the_file_and_the_stand_in_is_no_path() {
+    let path = |model: &str| match stage("embed", json!({ "model": model })).model() {
+        ModelUse::Names(path) => path.to_owned(),
+        ModelUse::None | ModelUse::Follows => panic!("embed names a model"),
+    };
+    assert_eq!(path("models/m"), Path::new("/nowhere/models/m"));
+    assert_eq!(path("/models/m"), Path::new("/models/m"));
+    assert_eq!(path("stand-in:8"), Path::new("stand-in:8"));
+}

@@ -1,0 +1,274 @@
+//! What stands in for the outside world: a model, what is known of documents, and batches made by hand.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{
+    ArrayRef, FixedSizeBinaryArray, LargeBinaryArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{Field, Schema};
+use async_trait::async_trait;
+use pipeline::column::{BYTES, CTIME, INODE, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
+use pipeline::{
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, Identity, Incoming, KnownHashes,
+    KnownLocation, MetadataStore, ModelInfo, Models, NodeKind, Outcome, Point, Resources, SetAside,
+    SourceConfig, StageConfig, StoreError, StoredDocument, TextKind, Tokenizer, Tokens,
+    VectorStore,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The stage of this name with these options, which its own schema must find valid.
+pub fn stage(name: &str, options: Value) -> Box<dyn StageConfig> {
+    match node(name, options, Path::new("/nowhere")) {
+        NodeKind::Stage(config) => config,
+        NodeKind::Source(_) | NodeKind::Sink(_) => panic!("{name} is no stage"),
+    }
+}
+
+/// The source of this name with these options, relative to this folder.
+pub fn source(name: &str, options: Value, folder: &Path) -> Box<dyn SourceConfig> {
+    match node(name, options, folder) {
+        NodeKind::Source(config) => config,
+        NodeKind::Stage(_) | NodeKind::Sink(_) => panic!("{name} is no source"),
+    }
+}
+
+fn node(name: &str, options: Value, folder: &Path) -> NodeKind {
+    let def = stages::NODES.iter().find(|def| def.name == name).expect("a node of this name");
+    (def.parse)(options, folder).expect("valid options")
+}
+
+/// Runs a stage on one batch, and checks that what comes out is what the config says of it.
+pub fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch) -> Outcome {
+    let expected = config.output_schema(rows.schema_ref()).expect("the input has what is needed");
+    let outcome = config.build(with).unwrap().process(rows).unwrap();
+    assert_eq!(outcome.rows.schema(), expected);
+    outcome
+}
+
+/// What became of each document: its file name and the reason it was set aside for.
+pub fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
+    let mut all: Vec<_> = set_aside
+        .iter()
+        .map(|document| {
+            let name = document.location.uri.rsplit('/').next().unwrap();
+            (name.to_owned(), format!("{}: {}", document.why.reason(), document.why))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// Rows as `scan` gives them, without `known_hash`.
+pub fn files(files: &[(&str, &str, &[u8])]) -> RecordBatch {
+    let count = files.len();
+    let no_times =
+        || Arc::new(TimestampMicrosecondArray::from(vec![None; count]).with_timezone("UTC"));
+    let uris = files.iter().map(|(name, _, _)| format!("file:///corpus/{name}"));
+    batch(vec![
+        (URI.field(), Arc::new(StringArray::from_iter_values(uris))),
+        (SOURCE.field(), Arc::new(StringArray::from(vec!["file:///corpus"; count]))),
+        (
+            SIZE.field(),
+            Arc::new(UInt64Array::from_iter_values(files.iter().map(|f| f.2.len() as u64))),
+        ),
+        (MTIME.field(), no_times()),
+        (CTIME.field(), no_times()),
+        (INODE.field(), Arc::new(UInt64Array::from(vec![None; count]))),
+        (MIME_TYPE.field(), Arc::new(StringArray::from_iter_values(files.iter().map(|f| f.1)))),
+        (BYTES.field(), Arc::new(LargeBinaryArray::from_iter_values(files.iter().map(|f| f.2)))),
+    ])
+}
+
+pub fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+pub fn with_column(rows: &RecordBatch, field: Field, array: ArrayRef) -> RecordBatch {
+    let mut columns: Vec<_> = rows
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone())
+        .zip(rows.columns().iter().cloned())
+        .collect();
+    columns.push((field, array));
+    batch(columns)
+}
+
+/// SHA-256 columns, from one repeated byte a row.
+pub fn hashes(bytes: &[Option<u8>]) -> ArrayRef {
+    let values = bytes.iter().map(|byte| byte.map(|byte| [byte; 32]));
+    Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 32).unwrap())
+}
+
+/// Resources with nothing behind them.
+pub fn nothing() -> Resources {
+    let world = Arc::new(World::default());
+    Resources {
+        collection: Uuid::nil(),
+        models: Arc::<World>::clone(&world),
+        metadata: Arc::<World>::clone(&world),
+        vectors: world,
+        known: Arc::new(KnownHashes::new()),
+        extract_worker: None,
+    }
+}
+
+/// Resources that know these locations.
+pub fn knowing(known: Vec<KnownLocation>) -> Resources {
+    let known = known.into_iter().map(|known| (known.location.uri.clone(), known)).collect();
+    Resources { metadata: Arc::new(World { known, ..World::default() }), ..nothing() }
+}
+
+/// A world with the model of the tests, and a few known locations.
+#[derive(Default)]
+pub struct World {
+    pub known: HashMap<String, KnownLocation>,
+    /// How many locations each call of `locate` asked for.
+    pub asked: Mutex<Vec<usize>>,
+}
+
+#[async_trait]
+impl MetadataStore for World {
+    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        self.asked.lock().unwrap().push(uris.len());
+        Ok(uris.iter().map(|uri| self.known.get(uri).cloned()).collect())
+    }
+
+    async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
+        unreachable!("stages get the known hashes before the run")
+    }
+
+    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn record(&self, _: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+        unreachable!("only the runtime does this")
+    }
+
+    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+}
+
+#[async_trait]
+impl VectorStore for World {
+    async fn upsert(&self, _: Vec<Point>) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn truncate(&self, _: Uuid, _: u32) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn remove(&self, _: &[Uuid]) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+}
+
+/// The model of the tests: reads 16 tokens, gives vectors of 3.
+pub fn model(path: &Path) -> ModelInfo {
+    ModelInfo {
+        path: path.to_owned(),
+        short_name: "pieces".to_owned(),
+        dim: 3,
+        max_tokens: 16,
+        fingerprint: "pieces-1".to_owned(),
+    }
+}
+
+impl Models for World {
+    fn describe(&self, path: &Path) -> Result<ModelInfo, BoxError> {
+        Ok(model(path))
+    }
+
+    fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
+        Ok(Arc::new(Pieces))
+    }
+
+    fn embedder(&self, path: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
+        Ok(Arc::new(Lengths(model(path))))
+    }
+}
+
+/// A tokenizer that splits at white space and punctuation, and words into pieces of three characters.
+/// A piece's id tells whether it begins a word, as in WordPiece, so cutting inside a word is not safe.
+pub struct Pieces;
+
+const BEGIN: u32 = 1;
+const END: u32 = 2;
+const PIECE: usize = 3;
+
+impl Tokenizer for Pieces {
+    fn encode(&self, text: &str) -> Result<Tokens, BoxError> {
+        let mut tokens = Tokens::default();
+        let mut in_word = 0;
+        for (at, char) in text.char_indices() {
+            let (start, end) = (at, at + char.len_utf8());
+            if char.is_whitespace() {
+                in_word = 0;
+                continue;
+            }
+            let continues = char.is_alphanumeric() && in_word > 0;
+            if continues && in_word % PIECE != 0 {
+                let (id, span) = (tokens.ids.last_mut().unwrap(), tokens.spans.last_mut().unwrap());
+                *id = id.wrapping_mul(31).wrapping_add(u32::from(char));
+                span.end = end;
+            } else {
+                let salt = if continues { 7 } else { 1000 };
+                tokens.ids.push(u32::from(char).wrapping_add(salt));
+                tokens.spans.push(start..end);
+                tokens.may_cut.push(!continues);
+            }
+            in_word = if char.is_alphanumeric() { in_word + 1 } else { 0 };
+        }
+        Ok(tokens)
+    }
+
+    fn frame(&self, ids: &[u32], _: TextKind) -> Vec<u32> {
+        let mut framed = vec![BEGIN];
+        framed.extend_from_slice(ids);
+        framed.push(END);
+        framed
+    }
+
+    fn overhead(&self, _: TextKind) -> usize {
+        2
+    }
+
+    fn max_tokens(&self) -> usize {
+        16
+    }
+}
+
+/// A model whose vector says how long the sequence was, and how it began and ended.
+struct Lengths(ModelInfo);
+
+impl Embedder for Lengths {
+    fn info(&self) -> &ModelInfo {
+        &self.0
+    }
+
+    fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
+        let vector = |ids: &&[u32]| [ids.len() as f32, ids[0] as f32, ids[ids.len() - 1] as f32];
+        Ok(sequences.iter().flat_map(vector).collect())
+    }
+
+    fn usage(&self) -> EmbedderUsage {
+        EmbedderUsage::default()
+    }
+}
