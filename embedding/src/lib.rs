@@ -1,1 +1,26 @@
-//! embedding
+//! libtorch in process: a Hugging Face folder becomes a tokenizer and an embedder.
+//!
+//! [`Engine`] is the way in. Behind it, a folder is understood (`folder`), text becomes ids (`tokenizer`,
+//! `cuts`), ids become batches (`batcher`), and one thread (`worker`) puts them through the model (`model`,
+//! `bert`, `layers`). This is the only crate that names `tch`; it knows no stage and no store, downloads
+//! nothing, and decides nothing silently: a model or device that it cannot serve is an error that says
+//! what there is.
+
+mod batcher;
+mod bert;
+mod cuts;
+mod device;
+mod engine;
+mod fingerprint;
+mod folder;
+mod layers;
+mod model;
+mod prompts;
+mod short_name;
+mod stand_in;
+mod tokenizer;
+mod weights;
+mod worker;
+
+pub use engine::Engine;
+pub use stand_in::is_stand_in;

@@ -1,0 +1,162 @@
+//! Which sequences go through the model together.
+//!
+//! Sequences are sorted by length and filled into batches of a number of tokens. Within a batch, those of
+//! equal length form a group. The dense layers of a model do not care where one sequence ends, so they see
+//! the whole batch as one matrix; attention and pooling work group by group, without a mask, because a group
+//! has no padding. On a device where many small kernels cost more than some padding, `slack` lets a
+//! group take sequences that are a little shorter and pads them.
+//!
+//! Pure: lengths in, positions out. Longest first, so that memory is at its highest at the start.
+
+use std::collections::HashMap;
+
+/// What a batch may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Most tokens in a batch, padding included. A single sequence may be longer.
+    pub(crate) tokens: usize,
+    /// Most tokens by which a sequence may be padded.
+    pub(crate) slack: usize,
+}
+
+/// Sequences that go through the model together, group after group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Positions of the sequences in the caller's list, in the order of the groups.
+    pub(crate) members: Vec<usize>,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// Sequences that are read as if all were of one length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// How many.
+    pub(crate) count: usize,
+    /// Tokens of each, padding included.
+    pub(crate) length: usize,
+    /// Tokens of padding in the whole group.
+    pub(crate) padding: usize,
+}
+
+impl Batch {
+    /// Tokens in the batch, padding included.
+    pub(crate) fn tokens(&self) -> usize {
+        self.groups.iter().map(|group| group.count * group.length).sum()
+    }
+
+    pub(crate) fn padding(&self) -> usize {
+        self.groups.iter().map(|group| group.padding).sum()
+    }
+}
+
+/// Puts sequences of these lengths into batches.
+pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&member| std::cmp::Reverse(lengths[member]));
+
+    let mut batches = Vec::new();
+    let mut batch = Batch::default();
+    let mut tokens = 0;
+    for member in order {
+        let length = lengths[member];
+        let mut group =
+            batch.groups.last_mut().filter(|group| group.length - length <= limits.slack);
+        let takes = group.as_ref().map_or(length, |group| group.length);
+        if tokens + takes > limits.tokens && tokens > 0 {
+            batches.push(std::mem::take(&mut batch));
+            (tokens, group) = (0, None);
+        }
+        if let Some(group) = group {
+            group.count += 1;
+            group.padding += group.length - length;
+            tokens += group.length;
+        } else {
+            batch.groups.push(Group { count: 1, length, padding: 0 });
+            tokens += length;
+        }
+        batch.members.push(member);
+    }
+    if !batch.members.is_empty() {
+        batches.push(batch);
+    }
+    batches
+}
+
+/// The different ones among the sequences, and for each sequence which of them it is.
+pub(crate) fn distinct<'a>(sequences: &[&'a [u32]]) -> (Vec<&'a [u32]>, Vec<usize>) {
+    let mut seen = HashMap::with_capacity(sequences.len());
+    let mut different = Vec::new();
+    let which = sequences
+        .iter()
+        .map(|&sequence| {
+            *seen.entry(sequence).or_insert_with(|| {
+                different.push(sequence);
+                different.len() - 1
+            })
+        })
+        .collect();
+    (different, which)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn equal_lengths_stand_together() {
+        let batches = plan(&[3, 5, 3, 5, 9], Limits { tokens: 16, slack: 0 });
+        let group = |count, length| Group { count, length, padding: 0 };
+        assert_eq!(
+            batches,
+            [
+                Batch { members: vec![4, 1], groups: vec![group(1, 9), group(1, 5)] },
+                Batch { members: vec![3, 0, 2], groups: vec![group(1, 5), group(2, 3)] },
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_sequence_once_within_the_limits(
+            lengths in prop::collection::vec(1_usize..600, 0..300),
+            tokens in 1_usize..5000,
+            slack in 0_usize..40,
+        ) {
+            let batches = plan(&lengths, Limits { tokens, slack });
+            let mut members: Vec<usize> = batches.iter().flat_map(|batch| batch.members.clone()).collect();
+            members.sort_unstable();
+            prop_assert_eq!(members, (0..lengths.len()).collect::<Vec<_>>());
+            for batch in &batches {
+                prop_assert!(batch.tokens() <= tokens || batch.members.len() == 1);
+                let padded: Vec<usize> =
+                    batch.groups.iter().flat_map(|group| vec![group.length; group.count]).collect();
+                prop_assert_eq!(padded.len(), batch.members.len());
+                let mut padding = 0;
+                for (&member, padded) in batch.members.iter().zip(padded) {
+                    prop_assert!(lengths[member] <= padded && padded - lengths[member] <= slack);
+                    padding += padded - lengths[member];
+                }
+                prop_assert_eq!(batch.padding(), padding);
+            }
+            // No two neighbours would have fitted into one batch.
+            for pair in batches.windows(2) {
+                let next = lengths[pair[1].members[0]];
+                prop_assert!(pair[0].tokens() + next + slack >= tokens);
+            }
+        }
+
+        #[test]
+        fn distinct_keeps_every_sequence(sequences in prop::collection::vec(prop::collection::vec(0_u32..3, 0..4), 0..40)) {
+            let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+            let (different, which) = distinct(&sequences);
+            let back: Vec<&[u32]> = which.iter().map(|&at| different[at]).collect();
+            prop_assert_eq!(back, sequences);
+            let mut sorted = different.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            prop_assert_eq!(sorted.len(), different.len());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Where a text may be cut so that its parts, encoded alone, have the ids that they have in the whole.
+//!
+//! What a tokenizer does before it looks at its vocabulary decides this, so it is read from
+//! `tokenizer.json`. Three cases are told apart, and where none is proven there is no cut:
+//!
+//! - **Words** (BERT): text is split at whitespace and around every punctuation mark and every Chinese
+//!   character, and each piece is encoded by itself. Everything that happens before looks at one character at a
+//!   time, except that NFD reorders combining marks; so a word may be cut off in front of anything
+//!   but a mark.
+//! - **Spaces** (SentencePiece, byte-level BPE): a space belongs to the word behind it. Cutting in front of a
+//!   space that follows something else keeps both sides as they were. A line break is not safe: patterns in
+//!   use let punctuation swallow the line breaks behind it.
+//! - **Never**.
+//!
+//! Long texts are encoded in segments that end at such places, because the `tokenizers` crate keeps some
+//! sixty bytes for each byte of a text that it works on.
+
+use serde_json::Value;
+use unicode_normalization::char::is_combining_mark;
+
+/// Length at which a text is encoded in parts.
+pub(crate) const SEGMENT: usize = 64 << 10;
+
+/// Where words may be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Words,
+    Spaces,
+    Never,
+}
+
+/// The rule of one tokenizer.
+#[derive(Debug)]
+pub(crate) struct Cuts {
+    rule: Rule,
+    /// Characters of added tokens (`[SEP]`), which are looked for in the raw text: nothing is cut at them.
+    reserved: String,
+}
+
+/// The patterns of GPT-2 and of cl100k as Qwen has it: in both a word takes one space in front of it.
+const SPACE_PATTERNS: &[&str] = &[
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+];
+
+impl Cuts {
+    /// Reads the rule from `tokenizer.json`.
+    pub(crate) fn of(tokenizer: &Value) -> Self {
+        let before = flat(&tokenizer["normalizer"], "normalizers");
+        let split = flat(&tokenizer["pre_tokenizer"], "pretokenizers");
+        let added = tokenizer["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+        // Whether such a token is found depends on what stands beside it.
+        let depends = added.iter().any(|token| token["single_word"] == Value::Bool(true));
+        let rule = if depends {
+            Rule::Never
+        } else if before.iter().all(|step| each_character(step))
+            && kinds(&split) == ["BertPreTokenizer"]
+        {
+            Rule::Words
+        } else if before.iter().all(|step| keeps_spaces(step)) && splits_at_spaces(&split) {
+            Rule::Spaces
+        } else {
+            Rule::Never
+        };
+        let reserved = added.iter().filter_map(|token| token["content"].as_str()).collect();
+        Self { rule, reserved }
+    }
+
+    pub(crate) fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// Whether the text may be cut at this byte, where the tokenizer says that a word begins.
+    pub(crate) fn at_word(&self, text: &str, at: usize) -> bool {
+        if at == 0 {
+            return true;
+        }
+        match self.rule {
+            Rule::Words => {
+                text.get(at..).and_then(first).is_some_and(|next| !is_combining_mark(next))
+            }
+            Rule::Spaces => self.in_front_of_space(text, at),
+            Rule::Never => false,
+        }
+    }
+
+    /// The end of the segment that starts here: the last safe place within [`SEGMENT`] bytes, or the first
+    /// one behind them, or the end of the text.
+    pub(crate) fn segment_end(&self, text: &str, start: usize) -> usize {
+        let near = start + SEGMENT;
+        if near >= text.len() || self.rule == Rule::Never {
+            return text.len();
+        }
+        let safe = |at: &usize| match self.rule {
+            Rule::Words => self.behind_separator(text, *at),
+            Rule::Spaces => self.in_front_of_space(text, *at),
+            Rule::Never => false,
+        };
+        let back = (start + 1..=near).rev().find(safe);
+        back.or_else(|| (near + 1..text.len()).find(safe)).unwrap_or(text.len())
+    }
+
+    /// Whether a separator stands here, as far as it can be told from one character. Fewer are known here
+    /// than to the tokenizer.
+    fn behind_separator(&self, text: &str, at: usize) -> bool {
+        let (Some(before), Some(behind)) = (text.get(..at), text.get(at..)) else { return false };
+        let separator = |c: char| {
+            (c.is_ascii_whitespace()
+                || c.is_ascii_punctuation()
+                || ('\u{4e00}'..='\u{9fff}').contains(&c))
+                && !self.reserved.contains(c)
+        };
+        before.chars().next_back().is_some_and(separator)
+            && first(behind).is_some_and(|next| !is_combining_mark(next))
+    }
+
+    fn in_front_of_space(&self, text: &str, at: usize) -> bool {
+        let (Some(before), Some(behind)) = (text.get(..at), text.get(at..)) else { return false };
+        behind.starts_with(' ')
+            && !self.reserved.contains(' ')
+            && before.chars().next_back().is_some_and(|last| !last.is_whitespace())
+    }
+}
+
+fn first(text: &str) -> Option<char> {
+    text.chars().next()
+}
+
+/// The steps of a possible sequence of steps.
+fn flat<'a>(step: &'a Value, inner: &str) -> Vec<&'a Value> {
+    match step {
+        Value::Null => Vec::new(),
+        step if step["type"] == "Sequence" => step[inner]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|step| flat(step, inner))
+            .collect(),
+        step => vec![step],
+    }
+}
+
+fn kinds<'a>(steps: &[&'a Value]) -> Vec<&'a str> {
+    steps.iter().map(|step| step["type"].as_str().unwrap_or_default()).collect()
+}
+
+/// Whether the normaliser looks at one character at a time, but for the order of combining marks.
+fn each_character(step: &Value) -> bool {
+    matches!(step["type"].as_str(), Some("BertNormalizer" | "Lowercase" | "StripAccents" | "NFD"))
+}
+
+/// Whether what the normaliser does on one side of a space is independent of the other side.
+fn keeps_spaces(step: &Value) -> bool {
+    match step["type"].as_str() {
+        Some("NFC" | "NFD" | "NFKC" | "NFKD" | "Lowercase" | "Nmt" | "Precompiled") => true,
+        Some("Replace") => step["pattern"]["Regex"] == " {2,}" && step["content"] == " ",
+        _ => false,
+    }
+}
+
+fn splits_at_spaces(steps: &[&Value]) -> bool {
+    let byte_level = |step: &Value| step["add_prefix_space"] != true && step["use_regex"] != false;
+    match kinds(steps)[..] {
+        // Without `split` there are no words, and pieces reach over spaces.
+        ["Metaspace"] | ["WhitespaceSplit", "Metaspace"] => {
+            let metaspace = steps[steps.len() - 1];
+            metaspace["split"] != false
+        }
+        ["ByteLevel"] => byte_level(steps[0]),
+        ["Split", "ByteLevel"] => {
+            let pattern = steps[0]["pattern"]["Regex"].as_str().unwrap_or_default();
+            SPACE_PATTERNS.contains(&pattern)
+                && steps[0]["behavior"] == "Isolated"
+                && steps[1]["add_prefix_space"] != true
+                && steps[1]["use_regex"] == false
+        }
+        _ => false,
+    }
+}

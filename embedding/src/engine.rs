@@ -1,0 +1,108 @@
+//! Models by folder, each loaded once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pipeline::{BoxError, Embedder, EmbedderOptions, ModelInfo, Models, Tokenizer};
+
+use crate::device::{self, Setting};
+use crate::folder::Folder;
+use crate::model::Model;
+use crate::stand_in::StandIn;
+use crate::tokenizer::FolderTokenizer;
+use crate::worker::Worker;
+
+/// The embedding engine. A tokenizer or a model that was asked for stays loaded as long as the engine lives.
+#[derive(Default)]
+pub struct Engine {
+    tokenizers: Once<PathBuf, dyn Tokenizer>,
+    /// By folder, options as they were given, and what those mean on this machine.
+    embedders: Once<(PathBuf, String), dyn Embedder>,
+}
+
+impl Engine {
+    /// An engine without any model yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Models for Engine {
+    fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
+        if let Some(stand_in) = StandIn::asked_for(model) {
+            return Ok(stand_in?.info().clone());
+        }
+        Ok(Folder::read(model)?.info)
+    }
+
+    fn tokenizer(&self, model: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
+        if let Some(stand_in) = StandIn::asked_for(model) {
+            return Ok(Arc::new(stand_in?));
+        }
+        self.tokenizers.get(named(model), || {
+            let folder = Folder::read(model)?;
+            Ok(Arc::new(FolderTokenizer::read(model, &folder.prompts, folder.info.max_tokens)?))
+        })
+    }
+
+    fn embedder(
+        &self,
+        model: &Path,
+        options: &EmbedderOptions,
+    ) -> Result<Arc<dyn Embedder>, BoxError> {
+        if let Some(stand_in) = StandIn::asked_for(model) {
+            return Ok(Arc::new(stand_in?));
+        }
+        let setting = Setting::of(options)?;
+        self.embedders.get((named(model), format!("{setting:?}")), || {
+            let folder = Folder::read(model)?;
+            let (info, vocabulary) = (folder.info.clone(), folder.config.vocab_size);
+            let worker = Worker::start(info, vocabulary, setting.limits, move || {
+                // libtorch keeps this number for each thread that starts work.
+                tch::set_num_threads(i32::try_from(device::cores()).unwrap_or(i32::MAX));
+                let model = Model::load(&folder, setting)?;
+                Ok(move |batch: &_, sequences: &[&[u32]]| Ok(model.forward(batch, sequences)?))
+            })?;
+            Ok(Arc::new(worker))
+        })
+    }
+}
+
+/// One name for a folder, however it was written.
+fn named(model: &Path) -> PathBuf {
+    fs_err::canonicalize(model).unwrap_or_else(|_| model.to_owned())
+}
+
+/// Values that are made when they are first asked for. Two that ask for the same one at the same time get
+/// the same; one that could not be made is tried again by the next.
+struct Once<K, V: ?Sized>(Mutex<HashMap<K, Slot<V>>>);
+
+type Slot<V> = Arc<Mutex<Option<Arc<V>>>>;
+
+impl<K, V: ?Sized> Default for Once<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: ?Sized> Once<K, V> {
+    fn get(
+        &self,
+        key: K,
+        make: impl FnOnce() -> Result<Arc<V>, BoxError>,
+    ) -> Result<Arc<V>, BoxError> {
+        let slot = Arc::clone(
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
+        );
+        // Loading holds the lock of this value alone: others are not kept waiting.
+        let mut value = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = &*value {
+            return Ok(Arc::clone(value));
+        }
+        let made = make()?;
+        *value = Some(Arc::clone(&made));
+        Ok(made)
+    }
+}

@@ -1,0 +1,89 @@
+//! One hash that changes when a model's vectors would.
+//!
+//! SHA-256 over the prompts, every small file that vectors depend on, and for each file of weights its
+//! size, its safetensors header (names, types, shapes) and 256 blocks of 4 KiB spread evenly over it. A model
+//! of many gigabytes is read in milliseconds this way. Training, fine-tuning and conversion change every
+//! block of the weights; a file edited by hand in a few bytes between the blocks is not noticed.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use fs_err as fs;
+use sha2::{Digest, Sha256};
+
+use crate::prompts::Prompts;
+use crate::weights;
+
+/// Raised by one when the engine itself starts to compute other vectors from the same folder.
+const ENGINE: u32 = 1;
+
+const FILES: &[&str] = &[
+    "config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "1_Pooling/config.json",
+];
+
+const BLOCKS: u64 = 256;
+const BLOCK: usize = 4096;
+
+/// The hash, as 64 hexadecimal digits.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn fingerprint(folder: &Path, prompts: &Prompts) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(ENGINE.to_le_bytes());
+    part(&mut hash, "query", prompts.query.as_bytes());
+    part(&mut hash, "document", prompts.document.as_bytes());
+    for file in FILES {
+        match fs::read(folder.join(file)) {
+            Ok(content) => part(&mut hash, file, &content),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for file in weights::files(folder)? {
+        sample(&mut hash, &folder.join(&file), &file)?;
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Adds a named part; the length in front keeps two parts from running into each other.
+fn part(hash: &mut Sha256, name: &str, content: &[u8]) {
+    hash.update(name);
+    hash.update((content.len() as u64).to_le_bytes());
+    hash.update(content);
+}
+
+fn sample(hash: &mut Sha256, path: &Path, name: &str) -> std::io::Result<()> {
+    let mut file = fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    part(hash, name, &size.to_le_bytes());
+    let header = weights::header(&mut file)?;
+    part(hash, "header", &header);
+
+    let mut block = [0; BLOCK];
+    let last = size.saturating_sub(BLOCK as u64);
+    for index in 0..BLOCKS {
+        let at = u64::try_from(u128::from(last) * u128::from(index) / u128::from(BLOCKS - 1))
+            .expect("not beyond the file");
+        file.seek(SeekFrom::Start(at))?;
+        let read = read_up_to(&mut file, &mut block)?;
+        hash.update(&block[..read]);
+    }
+    Ok(())
+}
+
+fn read_up_to(file: &mut impl Read, block: &mut [u8]) -> std::io::Result<usize> {
+    let mut read = 0;
+    while read < block.len() {
+        match file.read(&mut block[read..])? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(read)
+}

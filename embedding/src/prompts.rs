@@ -1,0 +1,93 @@
+//! The prefixes by which a model is told whether a text is a passage or a question.
+//!
+//! They come from `config_sentence_transformers.json` (`prompts`, with the keys `query` and `document` or
+//! `passage`). The models of two families want prefixes and were published without that entry, so these
+//! are known here by the name of the folder, or else by the name that `config.json` remembers:
+//!
+//! | name contains | query | document |
+//! |---|---|---|
+//! | `e5-small`, `e5-base`, `e5-large` (not `instruct`) | `query: ` | `passage: ` |
+//! | `bge-…-en` | `Represent this sentence for searching relevant passages: ` | |
+//! | `bge-…-zh` | `为这个句子生成表示以用于检索相关文章：` | |
+//!
+//! The sources are the model cards of intfloat/e5-* and BAAI/bge-*. A model in a folder of another name
+//! says what it wants in its own `prompts`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use pipeline::TextKind;
+use serde::Deserialize;
+
+use crate::folder::{FolderError, optional};
+
+/// What is put in front of a text, word for word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prompts {
+    pub(crate) query: String,
+    pub(crate) document: String,
+}
+
+struct Family {
+    name: fn(&str) -> bool,
+    query: &'static str,
+    document: &'static str,
+}
+
+static FAMILIES: &[Family] = &[
+    Family {
+        name: |name| {
+            ["e5-small", "e5-base", "e5-large"].iter().any(|size| name.contains(size))
+                && !name.contains("instruct")
+        },
+        query: "query: ",
+        document: "passage: ",
+    },
+    Family {
+        name: |name| name.contains("bge-") && name.contains("-en"),
+        query: "Represent this sentence for searching relevant passages: ",
+        document: "",
+    },
+    Family {
+        name: |name| name.contains("bge-") && name.contains("-zh"),
+        query: "为这个句子生成表示以用于检索相关文章：",
+        document: "",
+    },
+];
+
+impl Prompts {
+    /// Reads the folder's prompts, or knows them by its name.
+    pub(crate) fn read(folder: &Path, name_or_path: &str) -> Result<Self, FolderError> {
+        #[derive(Default, Deserialize)]
+        struct File {
+            #[serde(default)]
+            prompts: HashMap<String, String>,
+        }
+        let File { mut prompts } =
+            optional(folder, "config_sentence_transformers.json")?.unwrap_or_default();
+        let query = prompts.remove("query").unwrap_or_default();
+        let document =
+            prompts.remove("document").or_else(|| prompts.remove("passage")).unwrap_or_default();
+        // Newer versions write empty prompts into every folder that they save.
+        if !query.is_empty() || !document.is_empty() {
+            return Ok(Self { query, document });
+        }
+        let folder_name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase());
+        Ok([folder_name.unwrap_or_default(), name_or_path.to_lowercase()]
+            .iter()
+            .find_map(|name| FAMILIES.iter().find(|family| (family.name)(name)))
+            .map(|family| Self {
+                query: family.query.to_owned(),
+                document: family.document.to_owned(),
+            })
+            .unwrap_or_default())
+    }
+
+    /// The prefix of one kind of text; empty for none.
+    pub(crate) fn of(&self, kind: TextKind) -> &str {
+        match kind {
+            TextKind::Document => &self.document,
+            TextKind::Query => &self.query,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A model's weights, tensor by tensor, from safetensors files.
+//!
+//! The format is a length, a JSON header with the type, shape and place of each tensor, and the numbers
+//! (<https://huggingface.co/docs/safetensors>). A tensor is read when it is asked for, so that at no time
+//! more than one tensor is in memory twice. Models of several files name them in
+//! `model.safetensors.index.json`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use pipeline::BoxError;
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+/// Longest header that is believed; real ones are a few hundred kilobytes.
+const LONGEST_HEADER: u64 = 100 << 20;
+
+/// Where every tensor of a model is.
+pub(crate) struct Weights {
+    tensors: HashMap<String, Place>,
+    device: Device,
+    kind: Kind,
+}
+
+struct Place {
+    file: PathBuf,
+    start: u64,
+    entry: Entry,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<i64>,
+    data_offsets: (u64, u64),
+}
+
+/// Why a tensor could not be had.
+#[derive(Debug, thiserror::Error)]
+enum WeightsError {
+    #[error("the weights have no tensor `{0}`")]
+    Missing(String),
+    #[error("tensor `{name}` has the shape {found:?} where the configuration asks for {wanted:?}")]
+    Shape { name: String, found: Vec<i64>, wanted: Vec<i64> },
+    #[error("tensor `{name}` is of type `{dtype}`, which is not supported")]
+    Dtype { name: String, dtype: String },
+    #[error("tensor `{0}` has another size than its shape says")]
+    Size(String),
+    #[error("`{}` is not a safetensors file", .0.display())]
+    Header(PathBuf, #[source] serde_json::Error),
+}
+
+impl Weights {
+    /// Reads the headers. Tensors will be given on this device and as this kind.
+    pub(crate) fn open(folder: &Path, device: Device, kind: Kind) -> Result<Self, BoxError> {
+        let mut tensors = HashMap::new();
+        for file in files(folder)? {
+            let path = folder.join(file);
+            let bytes = header(&mut fs::File::open(&path)?)?;
+            let start = 8 + bytes.len() as u64;
+            let entries: HashMap<String, serde_json::Value> = serde_json::from_slice(&bytes)
+                .map_err(|source| WeightsError::Header(path.clone(), source))?;
+            for (name, entry) in entries {
+                if name == "__metadata__" {
+                    continue;
+                }
+                let entry = serde_json::from_value(entry)
+                    .map_err(|source| WeightsError::Header(path.clone(), source))?;
+                tensors.insert(name, Place { file: path.clone(), start, entry });
+            }
+        }
+        Ok(Self { tensors, device, kind })
+    }
+
+    /// The prefix of the encoder's tensors: models with a head have `bert.` before each name.
+    pub(crate) fn prefix(&self, candidate: &str) -> String {
+        if self.tensors.keys().any(|name| name.starts_with(candidate)) {
+            candidate.to_owned()
+        } else {
+            String::new()
+        }
+    }
+
+    /// One tensor, which must have this shape.
+    pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, BoxError> {
+        let place = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
+        let wanted: Vec<i64> =
+            shape.iter().map(|&size| i64::try_from(size).expect("sizes are small")).collect();
+        if place.entry.shape != wanted {
+            let found = place.entry.shape.clone();
+            return Err(WeightsError::Shape { name: name.to_owned(), found, wanted }.into());
+        }
+        let kind = match place.entry.dtype.as_str() {
+            "F32" => Kind::Float,
+            "F16" => Kind::Half,
+            "BF16" => Kind::BFloat16,
+            "F64" => Kind::Double,
+            other => {
+                let dtype = other.to_owned();
+                return Err(WeightsError::Dtype { name: name.to_owned(), dtype }.into());
+            }
+        };
+        let (from, to) = place.entry.data_offsets;
+        let size = shape.iter().product::<usize>() * kind.elt_size_in_bytes();
+        if to.checked_sub(from) != Some(size as u64) {
+            return Err(WeightsError::Size(name.to_owned()).into());
+        }
+        let mut bytes = vec![0; size];
+        let mut file = fs::File::open(&place.file)?;
+        file.seek(SeekFrom::Start(place.start + from))?;
+        file.read_exact(&mut bytes)?;
+        Ok(Tensor::f_from_data_size(&bytes, &wanted, kind)?
+            .f_to_device(self.device)?
+            .f_to_kind(self.kind)?)
+    }
+}
+
+/// Names of the files of weights, in order.
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: HashMap<String, String>,
+    }
+    let index = folder.join("model.safetensors.index.json");
+    if !index.is_file() {
+        return Ok(vec!["model.safetensors".to_owned()]);
+    }
+    let index: Index = serde_json::from_slice(&fs::read(index)?)?;
+    Ok(index.weight_map.into_values().collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// The JSON header of a safetensors file.
+pub(crate) fn header(file: &mut (impl Read + Seek)) -> io::Result<Vec<u8>> {
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "not a safetensors file: its header has no end",
+        ));
+    }
+    let mut header = vec![0; usize::try_from(length).expect("checked to be small")];
+    file.read_exact(&mut header)?;
+    Ok(header)
+}

@@ -1,0 +1,200 @@
+//! What a model's folder says, and what is said of a folder that is none.
+
+use std::path::Path;
+
+use embedding::Engine;
+use pipeline::{EmbedderOptions, Models, TextKind};
+use serde_json::{Value, json};
+
+use crate::{copy, minilm, options, reference, tokenizer};
+
+/// Changes a JSON file of a folder.
+fn edit(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = folder.join(file);
+    let mut value: Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
+    change(&mut value);
+    fs_err::write(path, value.to_string()).unwrap();
+}
+
+/// What `describe` says against a changed copy of a model, with the folder's name taken out.
+fn refusal(change: impl FnOnce(&Path)) -> String {
+    let folder = copy("tiny-e5");
+    change(folder.path());
+    let error = Engine::new().describe(folder.path()).unwrap_err();
+    error.to_string().replace(&folder.path().display().to_string(), "MODEL")
+}
+
+#[test]
+fn minilm_is_described() {
+    let info = Engine::new().describe(&minilm()).unwrap();
+    assert_eq!((info.dim, info.max_tokens, info.short_name.as_str()), (384, 256, "minilml6"));
+    assert_eq!(info.fingerprint.len(), 64);
+    let tokenizer = tokenizer(minilm());
+    assert_eq!(tokenizer.max_tokens(), 256);
+    for kind in [TextKind::Document, TextKind::Query] {
+        assert_eq!(tokenizer.overhead(kind), 2);
+        assert_eq!(tokenizer.frame(&[7, 8], kind), [101, 7, 8, 102]);
+    }
+}
+
+#[test]
+fn the_limit_is_the_smallest_that_any_file_names() {
+    // 104 positions, of which the tokenizer's configuration allows 96.
+    assert_eq!(Engine::new().describe(&reference().join("tiny-e5")).unwrap().max_tokens, 96);
+    let limit = |file: &str, content: Value| {
+        let folder = copy("tiny-e5");
+        fs_err::write(folder.path().join(file), content.to_string()).unwrap();
+        Engine::new().describe(folder.path()).unwrap().max_tokens
+    };
+    assert_eq!(
+        limit("sentence_bert_config.json", json!({"max_seq_length": 50, "do_lower_case": false})),
+        50
+    );
+    assert_eq!(limit("sentence_bert_config.json", json!({"max_seq_length": 5000})), 104);
+    assert_eq!(limit("tokenizer_config.json", json!({"model_max_length": 1e30})), 104);
+    assert_eq!(limit("tokenizer_config.json", json!({})), 104);
+}
+
+#[test]
+fn prompts_are_put_in_front() {
+    let tokenizer = tokenizer(reference().join("tiny-e5"));
+    let text = tokenizer.encode("the river").unwrap().ids;
+    let prefixed = |prefix: &str| {
+        let mut ids = vec![2];
+        ids.extend(tokenizer.encode(&format!("{prefix}the river")).unwrap().ids);
+        ids.push(3);
+        ids
+    };
+    assert_eq!(tokenizer.frame(&text, TextKind::Query), prefixed("query: "));
+    assert_eq!(tokenizer.frame(&text, TextKind::Document), prefixed("passage: "));
+    for kind in [TextKind::Query, TextKind::Document] {
+        assert_eq!(tokenizer.frame(&text, kind).len(), text.len() + tokenizer.overhead(kind));
+    }
+}
+
+#[test]
+fn families_are_known_by_name() {
+    let overheads = |name: &str, was: &str| {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join(name);
+        let model = copy("tiny-bert-cls");
+        edit(model.path(), "config.json", |config| config["_name_or_path"] = json!(was));
+        fs_err::rename(model.path(), &folder).unwrap();
+        let tokenizer = tokenizer(folder);
+        [TextKind::Query, TextKind::Document].map(|kind| tokenizer.overhead(kind) > 2)
+    };
+    assert_eq!(overheads("e5-small-v2", ""), [true, true]);
+    assert_eq!(overheads("bge-small-en-v1.5", ""), [true, false]);
+    assert_eq!(overheads("my-model", "intfloat/multilingual-e5-base"), [true, true]);
+    assert_eq!(overheads("e5-large-instruct", ""), [false, false]);
+    assert_eq!(overheads("my-model", ""), [false, false]);
+}
+
+#[test]
+fn the_fingerprint_follows_what_vectors_depend_on() {
+    let of = |change: &dyn Fn(&Path)| {
+        let folder = copy("tiny-e5");
+        change(folder.path());
+        Engine::new().describe(folder.path()).unwrap().fingerprint
+    };
+    let original = of(&|_| {});
+    assert_eq!(original, of(&|_| {}), "another place, the same model");
+    assert_eq!(original, of(&|folder| fs_err::write(folder.join("README.md"), "a model").unwrap()));
+    let changes: [&dyn Fn(&Path); 5] = [
+        &|folder| edit(folder, "config.json", |config| config["layer_norm_eps"] = json!(1e-6)),
+        &|folder| {
+            edit(folder, "1_Pooling/config.json", |config| config["pooling_mode"] = json!("cls"))
+        },
+        &|folder| {
+            edit(folder, "config_sentence_transformers.json", |config| {
+                config["prompts"]["query"] = json!("q: ")
+            })
+        },
+        &|folder| {
+            edit(folder, "tokenizer.json", |config| config["model"]["vocab"][9][1] = json!(-1.0))
+        },
+        &|folder| {
+            let path = folder.join("model.safetensors");
+            let mut bytes = fs_err::read(&path).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            fs_err::write(path, bytes).unwrap();
+        },
+    ];
+    for (nth, change) in changes.into_iter().enumerate() {
+        assert_ne!(original, of(change), "change {nth}");
+    }
+}
+
+#[test]
+fn what_is_no_model_is_refused_by_name() {
+    insta::assert_snapshot!(Engine::new().describe(Path::new("/no/such")).unwrap_err(), @"there is no model folder at `/no/such`");
+    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("config.json")).unwrap()), @"`config.json` is missing from the model's folder `MODEL`");
+    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("tokenizer.json")).unwrap()), @"`tokenizer.json` is missing from the model's folder `MODEL`");
+    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("model.safetensors")).unwrap()), @"`model.safetensors` is missing from the model's folder `MODEL`");
+    insta::assert_snapshot!(refusal(|folder| fs_err::write(folder.join("config.json"), "{").unwrap()), @"`MODEL/config.json` is not as expected");
+    let changed = |file: &'static str, change: &'static dyn Fn(&mut Value)| {
+        refusal(|folder| edit(folder, file, change))
+    };
+    insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, BertForMaskedLM, BertForPreTraining");
+    insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"`MODEL` asks for position embeddings of type `relative_key`, which is not supported");
+    insta::assert_snapshot!(changed("1_Pooling/config.json", &|config| config["pooling_mode"] = json!("max")), @"`MODEL` asks for pooling by `max`, which is not supported");
+    insta::assert_snapshot!(
+        changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.Dense")), @"`MODEL` asks for a module `Dense` behind the model, which is not supported"
+    );
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused() {
+    let folder = copy("tiny-e5");
+    edit(folder.path(), "config.json", |config| config["intermediate_size"] = json!(65));
+    let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
+    insta::assert_snapshot!(error, @"tensor `encoder.layer.0.intermediate.dense.weight` has the shape [64, 32] where the configuration asks for [65, 32]");
+    edit(folder.path(), "config.json", |config| config["intermediate_size"] = json!(64));
+    edit(folder.path(), "config.json", |config| config["num_hidden_layers"] = json!(3));
+    let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
+    insta::assert_snapshot!(error, @"the weights have no tensor `encoder.layer.2.attention.self.query.weight`");
+    edit(folder.path(), "config.json", |config| config["num_hidden_layers"] = json!(2));
+    edit(folder.path(), "config.json", |config| config["hidden_act"] = json!("softsign"));
+    let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
+    insta::assert_snapshot!(error, @"activation `softsign` is not supported");
+}
+
+#[test]
+fn devices_that_are_not_there_are_refused() {
+    let asked = |device: &str, dtype: &str| {
+        let options = EmbedderOptions { device: device.into(), dtype: dtype.into(), ..options() };
+        Engine::new()
+            .embedder(&reference().join("tiny-e5"), &options)
+            .err()
+            .map(|error| error.to_string())
+    };
+    insta::assert_snapshot!(asked("tpu", "auto").unwrap(), @"`tpu` is no device; devices are auto, cpu, cuda, cuda:N, mps");
+    insta::assert_snapshot!(asked("cpu", "int3").unwrap(), @"`int3` is no type of numbers; types are auto, float32, bfloat16, float16");
+    assert_eq!(asked("auto", "auto"), None);
+    let absent = asked("cuda:99", "auto").unwrap();
+    assert!(absent.starts_with("device `cuda:99` is not there; there is cpu"), "{absent}");
+}
+
+#[test]
+fn a_model_is_loaded_once() {
+    let engine = Engine::new();
+    let folder = reference().join("tiny-e5");
+    let first = engine.embedder(&folder, &options()).unwrap();
+    let dotted = folder.join("../tiny-e5");
+    assert!(std::sync::Arc::ptr_eq(&first, &engine.embedder(&dotted, &options()).unwrap()));
+    // What `auto` means is decided before models are compared.
+    let auto = EmbedderOptions { dtype: "auto".into(), ..options() };
+    assert!(std::sync::Arc::ptr_eq(&first, &engine.embedder(&folder, &auto).unwrap()));
+    let other = EmbedderOptions { tokens_per_batch: Some(64), ..options() };
+    assert!(!std::sync::Arc::ptr_eq(&first, &engine.embedder(&folder, &other).unwrap()));
+
+    let sequences: [&[u32]; 3] = [&[2, 9, 3], &[2, 10, 11, 3], &[2, 9, 3]];
+    let vectors = first.embed(&sequences).unwrap();
+    assert_eq!(vectors.len(), 3 * 32);
+    assert_eq!(vectors[..32], vectors[64..]);
+    let usage = engine.embedder(&folder, &options()).unwrap().usage();
+    // The third is the first again, and nothing is padded on a CPU.
+    assert_eq!((usage.sequences, usage.tokens, usage.padding, usage.batches), (2, 7, 0, 1));
+    assert!(usage.busy_seconds > 0.0);
+}

@@ -1,0 +1,59 @@
+//! The engine seen from outside, with the real model of `.cache/models` and small ones made by
+//! `tests/reference/make.py`.
+
+mod cuts;
+mod folders;
+mod measure;
+mod reference;
+mod stand_in;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use embedding::Engine;
+use pipeline::{EmbedderOptions, Models, Tokenizer};
+
+/// The real model, which `make test` fetches.
+fn minilm() -> PathBuf {
+    let folder = std::env::var_os("SEMANTIK_MODEL").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.cache/models/all-MiniLM-L6-v2"),
+        PathBuf::from,
+    );
+    assert!(
+        folder.join("model.safetensors").is_file(),
+        "there is no model in {}; run `.ci/setup model`",
+        folder.display()
+    );
+    folder
+}
+
+fn reference() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference")
+}
+
+fn options() -> EmbedderOptions {
+    EmbedderOptions { device: "cpu".into(), dtype: "float32".into(), tokens_per_batch: None }
+}
+
+fn tokenizer(folder: PathBuf) -> Arc<dyn Tokenizer> {
+    Engine::new().tokenizer(&folder).expect("a model's folder")
+}
+
+/// A folder like one of the reference models, to be changed by a test.
+fn copy(name: &str) -> tempfile::TempDir {
+    fn copy(from: &std::path::Path, to: &std::path::Path) {
+        for entry in fs_err::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                fs_err::create_dir(&to).unwrap();
+                copy(&entry.path(), &to);
+            } else {
+                fs_err::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    copy(&reference().join(name), folder.path());
+    folder
+}

@@ -1,0 +1,82 @@
+//! How fast it is; run by hand:
+//! `cargo nextest run -p embedding -p unify --run-ignored only --no-capture measure`
+//!
+//! `SEMANTIK_BUDGETS` lists the tokens of a batch to try. `tests/reference/measure.py` measures
+//! sentence-transformers on the same texts.
+
+use std::time::Instant;
+
+use embedding::Engine;
+use pipeline::{EmbedderOptions, Models, TextKind, Tokenizer};
+
+use crate::{minilm, options, reference, tokenizer};
+
+const CHUNKS: usize = 1000;
+/// Lengths are spread evenly around 200 tokens, from a few to what the model reads.
+const SHORTEST: usize = 150;
+
+/// Chunks cut from the reference texts, of different lengths; `measure.py` reads them from a file.
+fn chunks(tokenizer: &dyn Tokenizer) -> Vec<String> {
+    let lines = fs_err::read_to_string(reference().join("texts.jsonl")).unwrap();
+    let texts: Vec<String> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let text = texts[40..90].join("\n");
+    let tokens = tokenizer.encode(&text).unwrap();
+    let mut at = 0;
+    (0..CHUNKS)
+        .map(|nth| {
+            let length = SHORTEST + nth * 37 % 101;
+            let next =
+                (at + 1 + nth % 13..).find(|&next| tokens.may_cut[next % (tokens.ids.len() - 300)]);
+            at = next.unwrap() % (tokens.ids.len() - 300);
+            let to = (at + length..).find(|&to| tokens.may_cut[to]).unwrap();
+            text[tokens.spans[at].start..tokens.spans[to].start].to_owned()
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "it measures, and proves nothing"]
+fn measure() {
+    let tokenizer = tokenizer(minilm());
+    let chunks = chunks(&*tokenizer);
+    let file = std::env::temp_dir().join("semantik-chunks.jsonl");
+    let lines: Vec<String> =
+        chunks.iter().map(|chunk| serde_json::to_string(chunk).unwrap() + "\n").collect();
+    fs_err::write(&file, lines.concat()).unwrap();
+    println!("{CHUNKS} chunks in {}", file.display());
+
+    let text = chunks.join("\n");
+    let started = Instant::now();
+    let whole = tokenizer.encode(&text).unwrap();
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "tokenizer: {:.0} tokens/s, {:.2} MB/s on one core",
+        whole.ids.len() as f64 / seconds,
+        text.len() as f64 / seconds / 1e6
+    );
+
+    let frames: Vec<Vec<u32>> = chunks
+        .iter()
+        .map(|chunk| {
+            let ids = tokenizer.encode(chunk).unwrap().ids;
+            tokenizer.frame(&ids[..ids.len().min(254)], TextKind::Document)
+        })
+        .collect();
+    let sequences: Vec<&[u32]> = frames.iter().map(Vec::as_slice).collect();
+    let tokens: usize = frames.iter().map(Vec::len).sum();
+    let budgets = std::env::var("SEMANTIK_BUDGETS").unwrap_or_else(|_| "2048".to_owned());
+    for budget in budgets.split(',') {
+        let options =
+            EmbedderOptions { tokens_per_batch: Some(budget.parse().unwrap()), ..options() };
+        let embedder = Engine::new().embedder(&minilm(), &options).unwrap();
+        embedder.embed(&sequences[..20]).unwrap();
+        let started = Instant::now();
+        embedder.embed(&sequences).unwrap();
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "embed: {budget} tokens in a batch: {tokens} tokens in {seconds:.2} s, {:.0} tokens/s",
+            tokens as f64 / seconds
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! The stand-in is chosen by its word alone, and its vectors are good enough to find things by.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use embedding::{Engine, is_stand_in};
+use pipeline::{Embedder, Models, TextKind};
+use proptest::prelude::*;
+
+use crate::options;
+
+fn stand_in(word: &str) -> Arc<dyn Embedder> {
+    Engine::new().embedder(Path::new(word), &options()).unwrap()
+}
+
+fn vector(text: &str) -> Vec<f32> {
+    let tokenizer = Engine::new().tokenizer(Path::new("stand-in:64")).unwrap();
+    let ids = tokenizer.frame(&tokenizer.encode(text).unwrap().ids, TextKind::Document);
+    stand_in("stand-in:64").embed(&[&ids]).unwrap()
+}
+
+fn cosine(a: &str, b: &str) -> f32 {
+    vector(a).iter().zip(vector(b)).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn it_is_asked_for_by_name_only() {
+    for word in ["stand-in:64", "/work/pipelines/stand-in:8"] {
+        assert!(is_stand_in(Path::new(word)), "{word}");
+    }
+    for word in ["stand-in", "models/all-MiniLM-L6-v2", "stand-in:64/model"] {
+        assert!(!is_stand_in(Path::new(word)), "{word}");
+        if word != "models/all-MiniLM-L6-v2" {
+            assert!(Engine::new().describe(Path::new(word)).is_err());
+        }
+    }
+    let info = Engine::new().describe(Path::new("stand-in:64")).unwrap();
+    assert_eq!((info.dim, info.short_name.as_str(), info.max_tokens), (64, "standin", 512));
+    insta::assert_snapshot!(Engine::new().describe(Path::new("stand-in:0")).unwrap_err(), @"`stand-in:0` is no stand-in; write `stand-in:64`, with a dimension from 1 to 4096");
+    insta::assert_snapshot!(Engine::new().describe(Path::new("stand-in:many")).unwrap_err(), @"`stand-in:many` is no stand-in; write `stand-in:64`, with a dimension from 1 to 4096");
+}
+
+#[test]
+fn texts_that_share_words_are_similar() {
+    let question = "how does the kernel keep pages?";
+    let same = cosine(question, "The kernel: how pages are kept.");
+    let other = cosine(question, "bread, butter and a cup of tea");
+    assert!(same > 0.3 && same > other + 0.2, "{same} against {other}");
+    assert!((cosine("Tea!", "tea !") - 1.0).abs() < 1e-5);
+    assert!((cosine("", "") - 1.0).abs() < 1e-5, "a text without words has a direction");
+}
+
+proptest! {
+    #[test]
+    fn it_keeps_the_contract_of_a_tokenizer(text in "\\PC{0,60}") {
+        let tokenizer = Engine::new().tokenizer(Path::new("stand-in:8")).unwrap();
+        let tokens = tokenizer.encode(&text).unwrap();
+        for (at, span) in tokens.spans.iter().enumerate() {
+            prop_assert!(tokens.may_cut[at]);
+            prop_assert_eq!(tokenizer.encode(&text[..span.start]).unwrap().ids, &tokens.ids[..at]);
+            prop_assert_eq!(tokenizer.encode(&text[span.start..]).unwrap().ids, &tokens.ids[at..]);
+        }
+        let framed = tokenizer.frame(&tokens.ids, TextKind::Query);
+        prop_assert_eq!(framed.len(), tokens.ids.len() + tokenizer.overhead(TextKind::Query));
+    }
+}
