@@ -57,7 +57,7 @@ impl Plan {
         registry: &Registry,
         models: &dyn Models,
     ) -> Result<Self, Findings> {
-        let mut findings = Vec::new();
+        let mut findings = spec.faults.clone();
         let mut drafts = read_nodes(spec, registry, &mut findings);
         resolve(spec, &mut drafts, &mut findings);
         let order = sort(spec, &drafts, &mut findings);
@@ -151,6 +151,8 @@ fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Findi
             let pointer = format!("/nodes/{index}");
             let def = registry.get(&node.uses);
             let kind = match def {
+                // Its name is missing or no text, which has been reported.
+                None if node.uses.is_empty() => None,
                 Some(def) => read_options(spec, &pointer, def, findings),
                 None => {
                     let known: Vec<&str> = registry.iter().map(|def| def.name).collect();
@@ -187,8 +189,9 @@ fn read_options(
     let with = format!("{pointer}/with");
     let empty = json!({});
     let options = spec.document.value.pointer(&with).unwrap_or(&empty);
-    let faults = if spec.document.value.pointer(&with).is_some() {
-        validate(&spec.document, &with, &schema)
+    let faults = if spec.document.value.pointer(&with).is_some_and(Value::is_object) {
+        let faults = validate(&spec.document, &with, &schema).into_iter();
+        faults.map(|fault| fault.finding(&spec.document)).collect()
     } else {
         missing_options(spec, pointer, &schema)
     };
@@ -224,7 +227,7 @@ fn missing_options(spec: &PipelineSpec, pointer: &str, schema: &Value) -> Vec<Fi
 fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
     let mut by_id: HashMap<&str, NodeIdx> = HashMap::new();
     for (index, node) in spec.file.nodes.iter().enumerate() {
-        if by_id.insert(&node.id, index).is_some() {
+        if by_id.insert(&node.id, index).is_some() && !node.id.is_empty() {
             let at = spec.at(&format!("/nodes/{index}/id"));
             findings.push(Finding::new(at, format!("a node `{}` stands above already", node.id)));
         }
@@ -255,13 +258,16 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
     for draft in drafts.iter() {
         draft.inputs.iter().for_each(|&input| is_read[input] = true);
     }
+    // A name that could not be resolved may be the one that would have read a node.
+    let is_sure = drafts.iter().all(|draft| draft.def.is_some() && !draft.blocked);
     for index in 0..drafts.len() {
         let id = &spec.file.nodes[index].id;
         let reads_sink = drafts[index]
             .inputs
             .iter()
             .any(|&input| matches!(drafts[input].kind, Some(NodeKind::Sink(_))));
-        let has_from = !spec.file.nodes[index].from.ids().is_empty();
+        let from = format!("{}/from", drafts[index].pointer);
+        let has_from = spec.document.value.pointer(&from).is_some();
         let draft = &mut drafts[index];
         let at = |key: &str| spec.at(&format!("{}/{key}", draft.pointer));
         let mut wrong = |key, message: String, help: &str| {
@@ -285,7 +291,7 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
             draft.blocked = true;
         }
         let gives = matches!(draft.kind, Some(NodeKind::Source(_) | NodeKind::Stage(_)));
-        if gives && !is_read[index] {
+        if gives && is_sure && !is_read[index] {
             wrong("id", format!("nobody reads what `{id}` gives"), "let a sink read it, or remove it");
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::Secret;
 use crate::finding::{Finding, Findings};
-use crate::validate::validate;
+use crate::validate::{Fault, validate};
 use crate::yaml::Document;
 
 /// A pipeline file.
@@ -20,9 +20,12 @@ pub struct PipelineSpec {
     pub file: PipelineFile,
     /// The folder that relative paths are relative to.
     pub base: PathBuf,
-    pub(crate) name: String,
-    pub(crate) text: String,
+    name: String,
+    /// The file's text as findings may show it.
+    text: String,
     pub(crate) document: Document,
+    /// What is wrong with its form; the parts concerned are left out of `file`.
+    pub(crate) faults: Vec<Finding>,
 }
 
 /// A document-indexing pipeline: a graph of nodes from sources over stages to sinks.
@@ -236,37 +239,50 @@ impl PipelineSpec {
     /// Reads a pipeline file's text. `file` names it in findings; `env` gives the value of an
     /// environment variable.
     ///
+    /// Faults of form (unknown keys, types, ranges, variables that are not set) are kept for
+    /// [`crate::Plan::compile`], which reports them together with all others.
+    ///
     /// # Errors
-    /// All faults of its form at once: syntax, unknown keys, types, ranges, variables that are not set.
+    /// If the text is not YAML, or so far from a pipeline file that nothing more can be said of it.
     pub fn from_yaml(
         file: &Path,
         text: &str,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Findings> {
         let name = file.display().to_string();
-        let refuse = |findings| Findings::new(&name, text, findings);
-        let mut document = Document::parse(text).map_err(|finding| refuse(vec![finding]))?;
-        let mut findings = validate(&document, "", &schemars::schema_for!(PipelineFile).into());
-        findings.extend(read_variables(&mut document, env));
-        if !findings.is_empty() {
-            return Err(refuse(findings));
+        let parsed = Document::parse(text);
+        let mut document = parsed.map_err(|finding| Findings::new(&name, text, vec![finding]))?;
+        let shown = masked(text, &document);
+        let refuse = |findings| Findings::new(&name, &shown, findings);
+        // The form is checked before variables are read, so that no message can show their values.
+        let faults = validate(&document, "", &schemars::schema_for!(PipelineFile).into());
+        let mut findings = read_variables(&mut document, env);
+        let sound = without_faults(document.value.clone(), &faults);
+        findings.extend(faults.into_iter().map(|fault| fault.finding(&document)));
+        let mut says: PipelineFile = match serde_json::from_value(sound) {
+            Ok(says) => says,
+            Err(_) if !findings.is_empty() => return Err(refuse(findings)),
+            Err(error) => return Err(refuse(vec![Finding::new(0..0, error.to_string())])),
+        };
+        if let PostgresSpec::Url(url) = &says.stores.postgres {
+            match url.reveal().split_once("://") {
+                Some(("postgres" | "postgresql", _)) => {}
+                None if url.reveal() == "embedded" => says.stores.postgres = PostgresSpec::Embedded,
+                _ => {
+                    let message = "`postgres`, its variables read, is no `postgres://` URL";
+                    findings.push(Finding::new(document.at("/stores/postgres"), message));
+                }
+            }
         }
-        let mut file_says: PipelineFile = serde_json::from_value(document.value.clone())
-            .map_err(|error| refuse(vec![Finding::new(0..0, error.to_string())]))?;
-        if let PostgresSpec::Url(url) = &file_says.stores.postgres
-            && url.reveal() == "embedded"
-        {
-            file_says.stores.postgres = PostgresSpec::Embedded;
-        }
-        if matches!(file_says.stores.vectors, VectorsSpec::Word(Embedded::Embedded)) {
-            file_says.stores.vectors = VectorsSpec::Embedded;
+        if matches!(says.stores.vectors, VectorsSpec::Word(Embedded::Embedded)) {
+            says.stores.vectors = VectorsSpec::Embedded;
         }
         let base = match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             Some(_) | None => PathBuf::from("."),
         };
         let base = std::path::absolute(&base).unwrap_or(base);
-        Ok(Self { file: file_says, base, name, text: text.to_owned(), document })
+        Ok(Self { file: says, base, name, text: shown, document, faults: findings })
     }
 
     /// Folder of the embedded stores.
@@ -284,6 +300,73 @@ impl PipelineSpec {
     pub(crate) fn at(&self, pointer: &str) -> Range<usize> {
         self.document.at(pointer)
     }
+}
+
+/// The value without its faulty parts, so that the rest can still be checked: a faulty value goes, a node
+/// keeps its place under an empty name, and what the file as a whole lacks is filled in.
+fn without_faults(mut value: Value, faults: &[Fault]) -> Value {
+    for fault in faults.iter().rev() {
+        let is_whole = fault.pointer.is_empty();
+        let is_node = fault.pointer.strip_prefix("/nodes/").is_some_and(|rest| !rest.contains('/'));
+        match (&fault.missing, value.pointer_mut(&fault.pointer)) {
+            (Some(key), Some(Value::Object(map))) if is_whole || is_node => {
+                let filler = match key.as_str() {
+                    "version" => Value::from(1),
+                    "nodes" => Value::Array(Vec::new()),
+                    _ => Value::from(""),
+                };
+                map.insert(key.clone(), filler);
+            }
+            (None, Some(node)) if is_node => *node = serde_json::json!({ "id": "", "uses": "" }),
+            _ => remove(&mut value, &fault.pointer),
+        }
+    }
+    value
+}
+
+/// Removes a value from the map that holds it. What a map cannot do without leaves an empty text, and an
+/// item of a list goes with its list.
+fn remove(value: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(map)) if matches!(key, "id" | "uses" | "name" | "collection") => {
+            map.insert(key.to_owned(), Value::from(""));
+        }
+        Some(Value::Object(map)) if key == "version" => {
+            map.insert(key.to_owned(), Value::from(1));
+        }
+        Some(Value::Object(map)) => {
+            map.remove(key);
+        }
+        Some(Value::Array(_)) => remove(value, parent),
+        _ => {}
+    }
+}
+
+/// The text with `*` for every character of a password or key that stands in it.
+fn masked(text: &str, document: &Document) -> String {
+    let mut shown = text.to_owned();
+    for pointer in ["/stores/postgres", "/stores/vectors/api_key"] {
+        let at = document.at(pointer);
+        let Some(Value::String(value)) = document.value.pointer(pointer) else { continue };
+        let secret = match value.split_once("://") {
+            Some((_, rest)) => rest
+                .rsplit_once('@')
+                .and_then(|(user, _)| user.split_once(':'))
+                .map_or("", |(_, password)| password),
+            None if value == "embedded" => "",
+            None => value,
+        };
+        let is_variable = secret.starts_with("${") && secret.ends_with('}');
+        if secret.is_empty() || is_variable {
+            continue;
+        }
+        if let Some(start) = shown[at.clone()].find(secret) {
+            let range = at.start + start..at.start + start + secret.len();
+            shown.replace_range(range, &"*".repeat(secret.len()));
+        }
+    }
+    shown
 }
 
 /// Puts the values of environment variables into `stores`.

@@ -6,25 +6,26 @@
 use std::fmt::Write as _;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
-use jsonschema::{ValidationError, Validator};
+use jsonschema::ValidationError;
 use serde_json::Value;
 
 use crate::finding::{Finding, suggest};
 use crate::yaml::{Document, step};
 
 /// Every fault of the value at `pointer`, which is checked against `schema`.
-pub(crate) fn validate(document: &Document, pointer: &str, schema: &Value) -> Vec<Finding> {
+pub(crate) fn validate(document: &Document, pointer: &str, schema: &Value) -> Vec<Fault> {
     let value = document.value.pointer(pointer).unwrap_or(&Value::Null);
     let validator = jsonschema::validator_for(schema).expect("schemas are made by schemars");
-    faults(&validator, value, schema)
-        .into_iter()
-        .map(|fault| fault.located(document, pointer))
-        .collect()
+    let faults = validator.iter_errors(value).flat_map(|error| words(&error, schema));
+    faults.map(|fault| Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }).collect()
 }
 
-/// A fault of a value, with its place in that value.
-struct Fault {
-    pointer: String,
+/// A fault of a value, with its place.
+pub(crate) struct Fault {
+    /// JSON pointer to the value; for a key that is missing, to the map that lacks it.
+    pub pointer: String,
+    /// The key that the map lacks.
+    pub missing: Option<String>,
     /// Whether the key is at fault, and not what it holds.
     of_key: bool,
     message: String,
@@ -32,22 +33,27 @@ struct Fault {
 }
 
 impl Fault {
-    fn located(self, document: &Document, base: &str) -> Finding {
-        let pointer = format!("{base}{}", self.pointer);
-        let at = if self.of_key { document.key(&pointer) } else { document.at(&pointer) };
+    pub(crate) fn finding(self, document: &Document) -> Finding {
+        let at = if self.of_key { document.key(&self.pointer) } else { document.at(&self.pointer) };
         Finding { at, message: self.message, help: self.help }
     }
 }
 
-fn faults(validator: &Validator, value: &Value, schema: &Value) -> Vec<Fault> {
-    validator.iter_errors(value).flat_map(|error| words(&error, schema)).collect()
-}
-
 fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
     let pointer = error.instance_path().as_str().to_owned();
-    let name = pointer.rsplit('/').next().unwrap_or_default();
-    let found = brief(error.instance());
-    let of_value = |message: String| Fault { pointer: pointer.clone(), of_key: false, message, help: None };
+    let name = name(&pointer);
+    let found = match pointer.rsplit('/').next() {
+        // These may hold a password.
+        Some("postgres" | "api_key") => "what it is".to_owned(),
+        _ => brief(error.instance()),
+    };
+    let of_value = |message: String| Fault {
+        pointer: pointer.clone(),
+        missing: None,
+        of_key: false,
+        message,
+        help: None,
+    };
     let fault = match error.kind() {
         Kind::AdditionalProperties { unexpected } => {
             let known = known_keys(error, schema);
@@ -55,6 +61,7 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
                 .iter()
                 .map(|key| Fault {
                     pointer: format!("{pointer}/{}", step(key)),
+                    missing: None,
                     of_key: true,
                     message: format!("unknown key `{key}`"),
                     help: suggest(key, known.iter().map(String::as_str)).or_else(|| one_of(&known)),
@@ -63,29 +70,30 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
         }
         Kind::Required { property } => Fault {
             pointer: pointer.clone(),
+            missing: property.as_str().map(str::to_owned),
             of_key: true,
             message: format!("the key `{}` is missing", property.as_str().unwrap_or_default()),
             help: None,
         },
-        Kind::Type { kind } => of_value(format!("`{name}` must be {}, not {found}", type_name(kind))),
-        Kind::Minimum { limit } => of_value(format!("`{name}` must be at least {limit}, not {found}")),
-        Kind::Maximum { limit } => of_value(format!("`{name}` must be at most {limit}, not {found}")),
-        Kind::ExclusiveMinimum { limit } => of_value(format!("`{name}` must be more than {limit}, not {found}")),
-        Kind::ExclusiveMaximum { limit } => of_value(format!("`{name}` must be less than {limit}, not {found}")),
-        Kind::MinItems { limit } => of_value(format!("`{name}` must have at least {limit} items")),
-        Kind::MinLength { limit: 1 } => of_value(format!("`{name}` must not be empty")),
+        Kind::Type { kind } => of_value(format!("{name} must be {}, not {found}", type_name(kind))),
+        Kind::Minimum { limit } => of_value(format!("{name} must be at least {limit}, not {found}")),
+        Kind::Maximum { limit } => of_value(format!("{name} must be at most {limit}, not {found}")),
+        Kind::ExclusiveMinimum { limit } => of_value(format!("{name} must be more than {limit}, not {found}")),
+        Kind::ExclusiveMaximum { limit } => of_value(format!("{name} must be less than {limit}, not {found}")),
+        Kind::MinItems { limit } => of_value(format!("{name} must have at least {limit} items")),
+        Kind::MinLength { limit: 1 } => of_value(format!("{name} must not be empty")),
         Kind::Enum { options } => {
             let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
-            choice(of_value(format!("`{name}` cannot be {found}")), error, &options)
+            choice(of_value(format!("{name} cannot be {found}")), error, &options)
         }
         Kind::Constant { expected_value } => {
-            choice(of_value(format!("`{name}` cannot be {found}")), error, &[plain(expected_value)])
+            choice(of_value(format!("{name} cannot be {found}")), error, &[plain(expected_value)])
         }
         Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
             return alternatives(error, context, schema);
         }
-        Kind::Pattern { .. } | Kind::Format { .. } => of_value(format!("`{name}` cannot be {found}")),
-        _ => of_value(format!("`{name}`: {error}")),
+        Kind::Pattern { .. } | Kind::Format { .. } => of_value(format!("{name} cannot be {found}")),
+        _ => of_value(format!("{name}: {error}")),
     };
     vec![fault]
 }
@@ -107,7 +115,6 @@ fn alternatives(
     if let Some(nearest) = context.iter().filter(same_type).min_by_key(|errors| errors.len()) {
         return nearest.iter().flat_map(|error| words(error, schema)).collect();
     }
-    let name = pointer.rsplit('/').next().unwrap_or_default();
     let mut options = Vec::new();
     for error in context.iter().flatten() {
         match error.kind() {
@@ -123,8 +130,9 @@ fn alternatives(
     let found = brief(error.instance());
     let fault = Fault {
         pointer: pointer.to_owned(),
+        missing: None,
         of_key: false,
-        message: format!("`{name}` cannot be {found}"),
+        message: format!("{} cannot be {found}", name(pointer)),
         help: None,
     };
     vec![choice(fault, error, &options)]
@@ -179,6 +187,14 @@ fn type_name(kind: &TypeKind) -> String {
         }
     }
     out
+}
+
+/// What a pointer points to, in a message.
+fn name(pointer: &str) -> String {
+    match pointer.rsplit_once('/') {
+        Some((_, last)) => format!("`{last}`"),
+        None => "the file".to_owned(),
+    }
 }
 
 /// A value in a message: short, and as the file has it.

@@ -35,7 +35,7 @@ impl Document {
     pub(crate) fn parse(text: &str) -> Result<Self, Finding> {
         let tree: Spanned<Tree> = serde_saphyr::from_str(text).map_err(|error| {
             let at = error.location().map_or(0..0, |location| range(&location, text));
-            Finding::new(at, error.without_snippet().to_string())
+            Finding::new(at, words(&error.without_snippet().to_string()))
         })?;
         let mut places = HashMap::new();
         let value = flatten(tree, None, String::new(), text, &mut places);
@@ -62,6 +62,14 @@ impl Document {
             pointer = &pointer[..pointer.rfind('/')?];
         }
     }
+}
+
+/// The parser's message without the place, which the finding shows, and in our words where it speaks of its
+/// own options.
+fn words(message: &str) -> String {
+    let message = message.split_once(" at line ").map_or(message, |(words, _)| words);
+    let twice = message.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split(',').next());
+    twice.map_or_else(|| message.to_owned(), |key| format!("the key `{key}` stands here twice"))
 }
 
 /// Escapes one step of a JSON pointer (RFC 6901).
@@ -102,11 +110,19 @@ fn flatten(
 /// range that runs over a line break is cut at the end of its first line.
 fn range(location: &Location, text: &str) -> Range<usize> {
     let span = location.span();
-    let (Some(start), Some(len)) = (span.byte_offset(), span.byte_len()) else { return 0..0 };
-    let start = usize::try_from(start).unwrap_or(0).min(text.len());
-    let end = start.saturating_add(usize::try_from(len).unwrap_or(0)).min(text.len());
+    let byte = |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(text.len());
+    // A fault of syntax has no byte offset, only a line and a column, both from 1.
+    let start = span.byte_offset().map_or_else(|| offset(location, text), byte);
+    let end = start.saturating_add(span.byte_len().map_or(0, byte)).min(text.len());
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
     start..end.min(line_end)
+}
+
+fn offset(location: &Location, text: &str) -> usize {
+    let index = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).saturating_sub(1);
+    let line = text.split_inclusive('\n').take(index(location.line())).map(str::len).sum::<usize>();
+    let column = text[line..].char_indices().nth(index(location.column())).map(|(at, _)| at);
+    column.map_or(text.len(), |column| line + column)
 }
 
 enum Tree {

@@ -1,0 +1,213 @@
+//! Properties of a whole run, with real concurrency.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use pipeline::{RunError, RunOptions, RunReport, run};
+use proptest::prelude::*;
+
+use crate::support::{Stores, compile_file, fresh_name, kept, resources};
+
+struct Ran {
+    report: RunReport,
+    stores: Arc<Stores>,
+}
+
+fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
+}
+
+fn run_nodes(edge_bytes: u32, nodes: &str) -> Result<Ran, RunError> {
+    let yaml =
+        format!("version: 1\nname: test\ncollection: test\nedge_bytes: {edge_bytes}\nnodes:\n{nodes}");
+    let plan = compile_file(&yaml).unwrap();
+    let stores = Arc::new(Stores::default());
+    let options = RunOptions::new(&plan);
+    let report = runtime().block_on(run(plan, &resources(&stores), options))?;
+    Ok(Ran { report, stores })
+}
+
+fn docs(contents: &[String]) -> String {
+    serde_json::to_string(contents).unwrap()
+}
+
+fn uri(index: usize) -> String {
+    format!("mem:{index}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Every document that goes in comes out exactly once, in order, whatever the sizes and workers are.
+    #[test]
+    fn no_document_is_lost_or_doubled(
+        contents in proptest::collection::vec("(bad|html|)[a-c]{0,2}", 0..60),
+        per_batch in 1usize..7,
+        workers in 1usize..5,
+        edge_bytes in 1024u32..4096,
+    ) {
+        let name = fresh_name();
+        let ran = run_nodes(edge_bytes, &format!("
+  - {{ id: scan, uses: memory, with: {{ docs: {}, per_batch: {per_batch} }} }}
+  - {{ id: work, uses: work, from: scan, workers: {workers} }}
+  - {{ id: once, uses: once, from: work }}
+  - {{ id: keep, uses: keep, from: once, with: {{ name: {name} }} }}
+", docs(&contents))).unwrap();
+
+        let mut first = HashSet::new();
+        let stored: Vec<String> = contents.iter().enumerate()
+            .filter(|(_, text)| !text.starts_with("bad") && first.insert((*text).clone()))
+            .map(|(index, _)| uri(index)).collect();
+        prop_assert_eq!(kept(&name), stored.clone(), "order is kept");
+
+        let counts = ran.report.documents;
+        let bad = contents.iter().filter(|text| text.starts_with("bad")).count() as u64;
+        prop_assert_eq!(counts.seen, contents.len() as u64);
+        prop_assert_eq!(counts.stored, stored.len() as u64);
+        prop_assert_eq!(counts.set_aside, bad);
+        prop_assert_eq!(counts.seen, counts.stored + counts.unchanged + counts.duplicate + counts.set_aside);
+        prop_assert_eq!(ran.report.failed(), bad);
+        let recorded = ran.stores.recorded.lock().unwrap();
+        prop_assert_eq!(recorded.len() as u64, counts.set_aside + counts.duplicate);
+    }
+
+    /// Where a graph forks, each document goes where its row says, or is set aside if no branch takes it;
+    /// where it joins again, a document that took both branches still counts once.
+    #[test]
+    fn forks_and_joins_keep_account(
+        contents in proptest::collection::vec("(bad|html|)[a-c]{0,5}", 0..60),
+        per_batch in 1usize..7,
+        workers in 1usize..4,
+    ) {
+        let name = fresh_name();
+        let ran = run_nodes(1024, &format!("
+  - {{ id: scan, uses: memory, with: {{ docs: {}, per_batch: {per_batch} }} }}
+  - {{ id: html, uses: work, from: scan, when: {{ mime_type: 'text/h*' }}, workers: {workers} }}
+  - {{ id: long, uses: work, from: scan, when: {{ size: {{ min: 3 }} }} }}
+  - {{ id: keep, uses: keep, from: [html, long], with: {{ name: {name} }} }}
+", docs(&contents))).unwrap();
+
+        let is_html = |text: &String| text.starts_with("html");
+        let (mut once, mut unrouted, mut failed, mut writes) = (0, 0, 0, 0);
+        for text in &contents {
+            let branches = usize::from(is_html(text)) + usize::from(text.len() >= 3);
+            match branches {
+                0 => unrouted += 1,
+                _ if text.starts_with("bad") => failed += 1,
+                branches => { once += 1; writes += branches; }
+            }
+        }
+        prop_assert_eq!(kept(&name).len(), writes);
+        prop_assert_eq!(ran.report.documents.stored, once);
+        prop_assert_eq!(ran.report.reasons.get("unrouted").copied().unwrap_or(0), unrouted);
+        prop_assert_eq!(ran.report.failed(), failed);
+    }
+}
+
+/// A source of many documents before a slow sink: `stop` after a while, then see how far it came.
+#[test]
+fn a_slow_sink_holds_the_source_back_and_stopping_drains() {
+    let contents: Vec<String> = (0..2_000).map(|index| format!("{index:0200}")).collect();
+    let name = fresh_name();
+    let yaml = format!("
+version: 1
+name: test
+collection: test
+edge_bytes: 1024
+nodes:
+  - {{ id: scan, uses: memory, with: {{ docs: {} }} }}
+  - {{ id: work, uses: work, from: scan, workers: 2 }}
+  - {{ id: keep, uses: keep, from: work, with: {{ name: {name}, pause: 5 }} }}
+", docs(&contents));
+    let plan = compile_file(&yaml).unwrap();
+    let stores = Arc::new(Stores::default());
+    let options = RunOptions::new(&plan);
+    let stop = options.stop.clone();
+    let report = runtime().block_on(async {
+        let with = resources(&stores);
+        let running = run(plan, &with, options);
+        let stopping = async {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            stop.cancel();
+        };
+        let (report, ()) = tokio::join!(running, stopping);
+        report.unwrap()
+    });
+    assert!(report.stopped);
+    assert!(report.documents.seen < 1_000, "the source went on to {:?}", report.documents);
+    assert_eq!(report.documents.seen, report.documents.stored, "what was in flight is stored");
+    assert_eq!(kept(&name).len() as u64, report.documents.stored);
+    let keep = report.nodes.iter().find(|node| node.id == "keep").unwrap();
+    let scan = report.nodes.iter().find(|node| node.id == "scan").unwrap();
+    assert!(keep.busy_seconds > keep.starved_seconds, "the sink holds the flow up: {keep:?}");
+    assert!(scan.blocked_seconds > scan.busy_seconds, "and the source waits for it: {scan:?}");
+}
+
+#[test]
+fn a_document_larger_than_an_edge_travels_alone() {
+    let contents: Vec<String> = (0..20).map(|index| format!("{index:05000}")).collect();
+    let name = fresh_name();
+    let ran = run_nodes(1024, &format!("
+  - {{ id: scan, uses: memory, with: {{ docs: {}, per_batch: 3 }} }}
+  - {{ id: keep, uses: keep, from: scan, with: {{ name: {name} }} }}
+", docs(&contents))).unwrap();
+    assert_eq!(ran.report.documents.stored, 20);
+    assert_eq!(kept(&name), (0..20).map(uri).collect::<Vec<_>>());
+}
+
+/// Runs documents of which one does the given thing, and says how the run ended.
+fn end_of(content: &str, sink: &str) -> String {
+    let mut contents: Vec<String> = (0..200).map(|index| index.to_string()).collect();
+    contents[50] = content.to_owned();
+    let name = fresh_name();
+    let nodes = format!("
+  - {{ id: scan, uses: memory, with: {{ docs: {} }} }}
+  - {{ id: work, uses: work, from: scan, workers: 3 }}
+  - {{ id: store, uses: keep, from: work, with: {{ name: {name} {sink} }} }}
+", docs(&contents));
+    let error = run_nodes(1024, &nodes).err().unwrap();
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
+#[test]
+fn whoever_fails_is_named_and_no_echo_of_it() {
+    assert_eq!(end_of("x", ", fail: true"), "node `store` failed: the disk is on fire");
+    assert_eq!(end_of("error", ""), "node `work` failed: the stage has failed");
+}
+
+#[test]
+fn whoever_panics_is_named() {
+    assert_eq!(end_of("x", ", panic: true"), "node `store` panicked: the sink is broken");
+    assert_eq!(end_of("panic", ""), "node `work` panicked: the stage is broken");
+    assert_eq!(end_of("source panics", ""), "node `scan` panicked: the source is broken");
+}
+
+#[test]
+fn metrics_count_what_the_report_says() {
+    let contents: Vec<String> = ["a", "bad", "b", "a"].map(str::to_owned).to_vec();
+    let name = fresh_name();
+    let yaml = format!("
+version: 1
+name: metrics
+collection: test
+nodes:
+  - {{ id: scan, uses: memory, with: {{ docs: {} }} }}
+  - {{ id: work, uses: work, from: scan }}
+  - {{ id: once, uses: once, from: work }}
+  - {{ id: keep, uses: keep, from: once, with: {{ name: {name} }} }}
+", docs(&contents));
+    let plan = compile_file(&yaml).unwrap();
+    let options = RunOptions::new(&plan);
+    let metrics = Arc::clone(&options.metrics);
+    let stores = Arc::new(Stores::default());
+    runtime().block_on(run(plan, &resources(&stores), options)).unwrap();
+    let text = metrics.text();
+    let counts: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("seconds") && !line.contains("bytes_in"))
+        .collect();
+    insta::assert_snapshot!(counts.join("\n"));
+}

@@ -1,0 +1,333 @@
+//! Sources, stages and sinks that live in memory, so that whole pipelines run in microseconds.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use arrow::array::*;
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use pipeline::column::*;
+use pipeline::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The nodes of these tests.
+pub(crate) static NODES: &[NodeDef] = &[
+    NodeDef {
+        name: "memory",
+        summary: "gives the documents that the file lists",
+        version: 1,
+        parallel: Parallel::Single,
+        schema: options_schema::<Memory>,
+        parse: |with, _| Ok(NodeKind::Source(Box::new(serde_json::from_value::<Memory>(with)?))),
+    },
+    NodeDef {
+        name: "work",
+        summary: "passes rows on, unless their text says otherwise",
+        version: 1,
+        parallel: Parallel::Any,
+        schema: options_schema::<Work>,
+        parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Work>(with)?))),
+    },
+    NodeDef {
+        name: "once",
+        summary: "sets aside what it has seen before",
+        version: 1,
+        parallel: Parallel::Single,
+        schema: options_schema::<Once>,
+        parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Once>(with)?))),
+    },
+    NodeDef {
+        name: "keep",
+        summary: "keeps what it is given",
+        version: 1,
+        parallel: Parallel::Single,
+        schema: options_schema::<Keep>,
+        parse: |with, _| Ok(NodeKind::Sink(Box::new(serde_json::from_value::<Keep>(with)?))),
+    },
+];
+
+/// A source of documents whose name is their content and a number.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Memory {
+    /// The contents.
+    #[serde(default)]
+    pub(crate) docs: Vec<String>,
+    /// Documents in a batch.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    pub(crate) per_batch: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn source_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        URI.field(),
+        SOURCE.field(),
+        SIZE.field(),
+        MTIME.field(),
+        CTIME.field(),
+        INODE.field(),
+        MIME_TYPE.field(),
+        BYTES.field(),
+    ]))
+}
+
+impl SourceConfig for Memory {
+    fn schema(&self) -> SchemaRef {
+        source_schema()
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
+        let docs: Vec<_> = self.docs.iter().cloned().enumerate().collect();
+        let batches: Vec<_> = docs.chunks(self.per_batch).map(<[_]>::to_vec).collect();
+        Ok(Box::new(MemorySource(batches.into_iter())))
+    }
+}
+
+struct MemorySource(std::vec::IntoIter<Vec<(usize, String)>>);
+
+#[async_trait]
+impl Source for MemorySource {
+    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+        tokio::task::yield_now().await;
+        let Some(docs) = self.0.next() else { return Ok(None) };
+        if docs.iter().any(|(_, text)| text == "source panics") {
+            panic!("the source is broken");
+        }
+        let n = docs.len();
+        let mime = |text: &str| if text.starts_with("html") { "text/html" } else { "text/plain" };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(docs.iter().map(|(i, _)| format!("mem:{i}")))),
+            Arc::new(StringArray::from(vec!["mem:"; n])),
+            Arc::new(UInt64Array::from_iter_values(docs.iter().map(|(_, text)| text.len() as u64))),
+            Arc::new(TimestampMicrosecondArray::from(vec![None; n]).with_timezone("UTC")),
+            Arc::new(TimestampMicrosecondArray::from(vec![None; n]).with_timezone("UTC")),
+            Arc::new(UInt64Array::from(vec![None; n])),
+            Arc::new(StringArray::from_iter_values(docs.iter().map(|(_, text)| mime(text)))),
+            Arc::new(LargeBinaryArray::from_iter_values(docs.iter().map(|(_, text)| text))),
+        ];
+        Ok(Some(RecordBatch::try_new(source_schema(), columns)?.into()))
+    }
+}
+
+/// A stage that obeys the text of its rows.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Work {
+    /// Changes what it makes, as far as anyone can tell.
+    #[serde(default)]
+    pub(crate) seed: u32,
+}
+
+impl StageConfig for Work {
+    fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+        input.require(BYTES.field())?;
+        Ok(Arc::new(input.clone()))
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+        Ok(Box::new(|rows: RecordBatch| {
+            let mut set_aside = Vec::new();
+            let mut keep = Vec::new();
+            for (row, bytes) in BYTES.of(&rows)?.iter().enumerate() {
+                let bytes = bytes.unwrap_or_default();
+                match bytes {
+                    b"panic" => panic!("the stage is broken"),
+                    b"error" => return Err("the stage has failed".into()),
+                    _ => {}
+                }
+                // Workers that differ in speed must not change the order.
+                std::thread::sleep(Duration::from_micros(bytes.len() as u64 % 7 * 30));
+                keep.push(!bytes.starts_with(b"bad"));
+                if bytes.starts_with(b"bad") {
+                    let why = DocError::Corrupt { format: "test", cause: "it says so".into() };
+                    set_aside.push(SetAside::row(&rows, row, why.into())?);
+                }
+            }
+            Ok(Outcome { rows: rows.keeping(keep)?, set_aside })
+        }))
+    }
+    fn identity(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap()
+    }
+}
+
+/// A stage with state.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Once {}
+
+impl StageConfig for Once {
+    fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+        input.require(BYTES.field())?;
+        Ok(Arc::new(input.clone()))
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+        let mut seen = HashSet::new();
+        Ok(Box::new(move |rows: RecordBatch| {
+            let mut set_aside = Vec::new();
+            let mut keep = Vec::new();
+            for (row, bytes) in BYTES.of(&rows)?.iter().enumerate() {
+                let is_new = seen.insert(bytes.unwrap_or_default().to_vec());
+                keep.push(is_new);
+                if !is_new {
+                    set_aside.push(SetAside::row(&rows, row, Why::Duplicate)?);
+                }
+            }
+            Ok(Outcome { rows: rows.keeping(keep)?, set_aside })
+        }))
+    }
+    fn identity(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+    fn gather(&self) -> Option<Gather> {
+        Some(Gather { at_least: 3, weight: RecordBatch::num_rows })
+    }
+}
+
+/// A sink that keeps what it is given under a name.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keep {
+    /// Names what [`kept`] gives back.
+    pub(crate) name: String,
+    /// Milliseconds that a write takes.
+    #[serde(default)]
+    pub(crate) pause: u64,
+    /// Whether writing fails.
+    #[serde(default)]
+    pub(crate) fail: bool,
+    /// Whether writing panics.
+    #[serde(default)]
+    pub(crate) panic: bool,
+}
+
+static KEPT: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
+
+/// The uris that a [`Keep`] of this name was given, in order.
+pub(crate) fn kept(name: &str) -> Vec<String> {
+    KEPT.lock().unwrap().remove(name).unwrap_or_default()
+}
+
+/// A name that no other test uses.
+pub(crate) fn fresh_name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("keep{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl SinkConfig for Keep {
+    fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
+        input.require(URI.field())
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Sink for Keep {
+    async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
+        if self.fail {
+            return Err("the disk is on fire".into());
+        }
+        assert!(!self.panic, "the sink is broken");
+        tokio::time::sleep(Duration::from_millis(self.pause)).await;
+        let uris = URI.of(&rows)?.iter().flatten().map(str::to_owned);
+        KEPT.lock().unwrap().entry(self.name.clone()).or_default().extend(uris);
+        Ok(())
+    }
+}
+
+/// Stores that know nothing and remember what was set aside.
+#[derive(Default)]
+pub(crate) struct Stores {
+    pub(crate) recorded: Mutex<Vec<(String, SetAside)>>,
+}
+
+#[async_trait]
+impl MetadataStore for Stores {
+    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        Ok(vec![None; uris.len()])
+    }
+    async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
+        Ok(KnownHashes::new())
+    }
+    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+        unreachable!("these sinks do not ask")
+    }
+    async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
+        unreachable!("these sinks do not ask")
+    }
+    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+        self.recorded.lock().unwrap().extend_from_slice(set_aside);
+        Ok(Vec::new())
+    }
+    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl VectorStore for Stores {
+    async fn upsert(&self, _: Vec<Point>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn truncate(&self, _: Uuid, _: u32) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn remove(&self, _: &[Uuid]) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// There are no models here.
+pub(crate) struct NoModels;
+
+impl Models for NoModels {
+    fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
+        Err(format!("there is no model in {}", model.display()).into())
+    }
+    fn tokenizer(&self, model: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
+        Err(format!("there is no model in {}", model.display()).into())
+    }
+    fn embedder(&self, model: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
+        Err(format!("there is no model in {}", model.display()).into())
+    }
+}
+
+pub(crate) fn resources(stores: &Arc<Stores>) -> Resources {
+    Resources {
+        collection: Uuid::nil(),
+        models: Arc::new(NoModels),
+        metadata: Arc::clone(stores) as Arc<dyn MetadataStore>,
+        vectors: Arc::clone(stores) as Arc<dyn VectorStore>,
+        known: Arc::new(KnownHashes::new()),
+        extract_worker: None,
+    }
+}
+
+pub(crate) fn registry() -> Registry {
+    Registry::new(&[NODES])
+}
+
+/// A file with these nodes and no variables set.
+pub(crate) fn compile(nodes: &str) -> Result<Plan, Findings> {
+    let yaml = format!("version: 1\nname: test\ncollection: test\nnodes:\n{nodes}");
+    compile_file(&yaml)
+}
+
+pub(crate) fn compile_file(yaml: &str) -> Result<Plan, Findings> {
+    let env = |name: &str| (name == "SET").then(|| "value".to_owned());
+    let spec = PipelineSpec::from_yaml(Path::new("test.yaml"), yaml, &env)?;
+    Plan::compile(&spec, &registry(), &NoModels)
+}
