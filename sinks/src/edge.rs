@@ -156,6 +156,9 @@ impl VectorIndex for EdgeStore {
     async fn search(&self, vector: &[f32], k: usize) -> Result<Vec<Hit>, StoreError> {
         let doing = "search vectors";
         check_vector(doing, vector, self.dim)?;
+        if k == 0 {
+            return Ok(Vec::new());
+        }
         let query = VectorInternal::Dense(vector.to_vec());
         let request = SearchRequest {
             query: QueryEnum::Nearest(NamedQuery::new(query, DENSE)),

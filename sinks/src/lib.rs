@@ -20,6 +20,7 @@ pub use postgres::{
     Ending, LOCAL_ACCOUNT, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,
     Operations, PoolState, Postgres, PostgresOptions, RunMetadata,
 };
+pub use qdrant::QdrantStore;
 pub use upsert::{UpsertOptions, purge};
 pub use vectors::{Quantization, VectorsConfig};
 

@@ -57,10 +57,9 @@ pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
             modified_at: payload.modified_at.and_then(instant),
         },
     };
-    match serde_json::to_value(stored).expect("has string keys and plain values only") {
-        Value::Object(map) => map,
-        other => unreachable!("a struct is an object, not {other}"),
-    }
+    let json = serde_json::to_value(stored).expect("has string keys and plain values only");
+    let Value::Object(map) = json else { unreachable!("a struct is an object, not {json}") };
+    map
 }
 
 /// What was stored.

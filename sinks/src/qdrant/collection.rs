@@ -1,0 +1,109 @@
+//! The collection on the server: made if it is not there, refused if it holds other vectors.
+
+use std::collections::HashMap;
+
+use pipeline::StoreError;
+use qdrant_client::Qdrant;
+use qdrant_client::qdrant::vectors_config::Config;
+use qdrant_client::qdrant::{
+    CollectionInfo, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Datatype, Distance,
+    FieldType, HnswConfigDiffBuilder, OptimizersConfigDiffBuilder, QuantizationType,
+    ScalarQuantizationBuilder, VectorParamsBuilder, VectorParamsMap,
+};
+
+use crate::qdrant::failed;
+use crate::retry::retrying;
+use crate::vectors::{
+    DENSE, FILTERABLE, FieldKind, Quantization, VectorsConfig, check_collection, gives_up,
+};
+
+const OPENING: &str = "open the vector collection";
+
+/// Sees to it that the collection is there, as these settings describe it, with its payload indexes.
+pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<(), StoreError> {
+    let name = config.name.as_str();
+    let exists = || async { client.collection_exists(name).await.map_err(|e| failed(OPENING, e)) };
+    if !retrying(exists).await? {
+        let made = client.create_collection(description(config)).await;
+        // Another process may have made it meanwhile; if that is not why it failed, it is not there.
+        if let Err(error) = made
+            && !retrying(exists).await?
+        {
+            return Err(failed("make the vector collection", error));
+        }
+    }
+    let info =
+        retrying(|| async { client.collection_info(name).await.map_err(|e| failed(OPENING, e)) });
+    let info = info.await?.result.unwrap_or_default();
+    let Some(found) = dim(&info) else {
+        let error = format!("the collection `{name}` was not made by semantik");
+        return Err(gives_up(OPENING, error));
+    };
+    check_collection(config, found)?;
+    for (field, kind) in FILTERABLE {
+        if !info.payload_schema.contains_key(*field) {
+            index(client, name, field, *kind).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Length of the vectors in a collection.
+fn dim(info: &CollectionInfo) -> Option<usize> {
+    let params = info.config.as_ref()?.params.as_ref()?;
+    match params.vectors_config.as_ref()?.config.as_ref()? {
+        Config::ParamsMap(VectorParamsMap { map }) => usize::try_from(map.get(DENSE)?.size).ok(),
+        Config::Params(_) => None,
+    }
+}
+
+fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
+    let int8 = config.quantization == Quantization::Int8;
+    let vector = VectorParamsBuilder::new(config.dim as u64, Distance::Cosine)
+        .datatype(match config.quantization {
+            Quantization::Float32 => Datatype::Float32,
+            Quantization::Float16 | Quantization::Int8 => Datatype::Float16,
+        })
+        .on_disk(int8)
+        .build();
+    let vectors = VectorParamsMap { map: HashMap::from([(DENSE.to_owned(), vector)]) };
+    let hnsw = HnswConfigDiffBuilder::default()
+        .m(config.hnsw_m as u64)
+        .ef_construct(config.hnsw_ef_construct as u64);
+    let optimizers = OptimizersConfigDiffBuilder::default()
+        .indexing_threshold(config.indexing_threshold as u64)
+        .memmap_threshold(config.memmap_threshold as u64);
+    let collection = CreateCollectionBuilder::new(config.name.as_str())
+        .vectors_config(Config::ParamsMap(vectors))
+        .hnsw_config(hnsw)
+        .optimizers_config(optimizers)
+        .on_disk_payload(true);
+    if !int8 {
+        return collection;
+    }
+    let scalar = ScalarQuantizationBuilder::default()
+        .r#type(QuantizationType::Int8.into())
+        .quantile(0.99)
+        .always_ram(true);
+    collection.quantization_config(scalar)
+}
+
+async fn index(
+    client: &Qdrant,
+    name: &str,
+    field: &str,
+    kind: FieldKind,
+) -> Result<(), StoreError> {
+    let kind = match kind {
+        FieldKind::Keyword => FieldType::Keyword,
+        FieldKind::Integer => FieldType::Integer,
+        FieldKind::Datetime => FieldType::Datetime,
+        FieldKind::Text => FieldType::Text,
+    };
+    retrying(|| async {
+        let request = CreateFieldIndexCollectionBuilder::new(name, field, kind).wait(true);
+        client.create_field_index(request).await.map_err(|e| failed("index a payload field", e))
+    })
+    .await?;
+    Ok(())
+}

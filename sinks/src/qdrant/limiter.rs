@@ -1,0 +1,108 @@
+//! How many writes may be under way at once: halved when the server is overloaded, one more after as
+//! many successes as there are places. (Chiu and Jain 1989: additive increase, multiplicative decrease.)
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Places for writes.
+pub(super) struct Limiter {
+    places: Semaphore,
+    most: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Places that there should be.
+    limit: usize,
+    /// Places that there are too many, because they were taken when the limit fell.
+    surplus: usize,
+    /// Successes since the limit has changed.
+    successes: usize,
+}
+
+impl Limiter {
+    /// Starts with as many places as there may ever be.
+    pub(super) fn new(most: usize) -> Self {
+        let state = State { limit: most, surplus: 0, successes: 0 };
+        Self { places: Semaphore::new(most), most, state: Mutex::new(state) }
+    }
+
+    /// Waits for a place.
+    pub(super) async fn acquire(&self) -> SemaphorePermit<'_> {
+        self.places.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// Gives a place back, and says whether the server was overloaded.
+    pub(super) fn release(&self, permit: SemaphorePermit<'_>, congested: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut permit = Some(permit);
+        if congested {
+            let limit = (state.limit / 2).max(1);
+            state.surplus += state.limit - limit;
+            state.limit = limit;
+            state.successes = 0;
+            state.surplus -= self.places.forget_permits(state.surplus);
+        } else {
+            state.successes += 1;
+            if state.successes >= state.limit && state.limit < self.most {
+                state.limit += 1;
+                state.successes = 0;
+                if state.surplus > 0 { state.surplus -= 1 } else { self.places.add_permits(1) }
+            }
+        }
+        if state.surplus > 0 {
+            state.surplus -= 1;
+            permit.take().expect("given above").forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Acquire,
+        Release { congested: bool },
+    }
+
+    proptest! {
+        #[test]
+        fn there_are_as_many_places_as_the_limit_says(
+            most in 1_usize..16,
+            steps in prop::collection::vec(
+                prop_oneof![
+                    Just(Step::Acquire),
+                    any::<bool>().prop_map(|congested| Step::Release { congested }),
+                ],
+                0..200,
+            ),
+        ) {
+            let limiter = Limiter::new(most);
+            let mut taken = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Acquire => taken.extend(limiter.places.try_acquire().ok()),
+                    Step::Release { congested } => {
+                        if let Some(permit) = taken.pop() {
+                            limiter.release(permit, congested);
+                        }
+                    }
+                }
+                let state = limiter.state.lock().unwrap();
+                prop_assert!((1..=most).contains(&state.limit));
+                let places = limiter.places.available_permits() + taken.len();
+                prop_assert_eq!(places, state.limit + state.surplus);
+            }
+            while let Some(permit) = taken.pop() {
+                limiter.release(permit, false);
+            }
+            let limit = limiter.state.lock().unwrap().limit;
+            prop_assert_eq!(limiter.places.available_permits(), limit);
+        }
+    }
+}

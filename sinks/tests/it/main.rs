@@ -1,0 +1,5 @@
+//! Tests of the stores through their public surface.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod vectors;

@@ -1,0 +1,265 @@
+//! The stores of vectors, each against what every one must do.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pipeline::{Point, Remedy, VectorIndex as _, VectorStore as _};
+use proptest::prelude::*;
+use sinks::contract::{self, Vectors};
+use sinks::{EdgeStore, MemoryVectors, Quantization, VectorsConfig};
+use tokio::runtime::Runtime;
+
+fn config(quantization: Quantization) -> VectorsConfig {
+    VectorsConfig::new("test", contract::DIM, quantization)
+}
+
+fn edge(folder: &Path) -> EdgeStore {
+    EdgeStore::open(folder, &config(Quantization::Float16)).unwrap()
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    for (what, check) in contract::VECTORS {
+        println!("{what}");
+        check(&MemoryVectors::new(contract::DIM)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_keeps_the_contract() {
+    for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
+        for (what, check) in contract::VECTORS {
+            println!("{quantization}: {what}");
+            let folder = tempfile::tempdir().unwrap();
+            check(&EdgeStore::open(folder.path(), &config(quantization)).unwrap()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_survives_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    contract::written(&edge(folder.path())).await;
+    contract::is_still_there(&edge(folder.path())).await;
+    contract::is_still_there(&edge(folder.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_is_open_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = folder.path().join("shard");
+    let first = edge(&shard);
+    let second = EdgeStore::open(&shard, &config(Quantization::Float16)).err().unwrap();
+    assert_eq!(second.remedy, Remedy::Conflict);
+    let said = second.source.to_string();
+    assert_eq!(said, format!("{} is in use by another semantik process", shard.display()));
+    assert_eq!(EdgeStore::delete(&shard).unwrap_err().remedy, Remedy::Conflict);
+    contract::written(&first).await;
+    drop(first);
+    EdgeStore::delete(&shard).unwrap();
+    EdgeStore::delete(&shard).unwrap();
+    assert!(!shard.exists());
+    assert_eq!(edge(&shard).count().await.unwrap(), 0);
+}
+
+#[test]
+fn edge_refuses_a_collection_of_another_dimension() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(edge(folder.path()));
+    let other = VectorsConfig::new("test", 384, Quantization::Float16);
+    let error = EdgeStore::open(folder.path(), &other).err().unwrap();
+    assert_eq!(error.remedy, Remedy::GiveUp);
+    insta::assert_snapshot!(
+        format!("{error}: {}", error.source),
+        @"could not open the vector collection: the collection `test` holds vectors of 8 dimensions, and the model makes 384"
+    );
+}
+
+/// Below the threshold nothing is indexed; above it, the index is built when asked, answers alike,
+/// and takes changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_builds_an_index_above_the_threshold() {
+    for quantization in [Quantization::Float16, Quantization::Int8] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut small = config(quantization);
+        small.indexing_threshold = 16;
+        let exact = MemoryVectors::new(contract::DIM);
+        {
+            let store = EdgeStore::open(folder.path(), &small).unwrap();
+            assert!(!store.optimize().await.unwrap(), "there is nothing to index");
+            for number in 0..20 {
+                let points = contract::chunks(number, 100, u64::from(number) * 1000);
+                store.upsert(points.clone()).await.unwrap();
+                exact.upsert(points).await.unwrap();
+            }
+            assert!(store.optimize().await.unwrap(), "two thousand vectors are above 16 KB");
+            recall(&store, &exact).await;
+            let changed = contract::chunks(3, 50, 777_777);
+            store.upsert(changed.clone()).await.unwrap();
+            store.truncate(contract::document(3), 50).await.unwrap();
+            store.remove(&[contract::document(4)]).await.unwrap();
+            exact.upsert(changed).await.unwrap();
+            exact.truncate(contract::document(3), 50).await.unwrap();
+            exact.remove(&[contract::document(4)]).await.unwrap();
+            store.flush().await.unwrap();
+            recall(&store, &exact).await;
+        }
+        let store = EdgeStore::open(folder.path(), &small).unwrap();
+        recall(&store, &exact).await;
+    }
+}
+
+/// An index may miss a neighbour now and then; nothing may be lost or come up twice.
+async fn recall(store: &EdgeStore, exact: &MemoryVectors) {
+    assert_eq!(store.count().await.unwrap(), exact.count().await.unwrap());
+    let ids = |points: Vec<Point>| points.into_iter().map(|point| point.id).collect::<Vec<_>>();
+    assert_eq!(ids(contract::scroll(store, 300).await), ids(contract::scroll(exact, 300).await));
+    let mut found = 0;
+    for seed in 0..50 {
+        let query = contract::vector(seed * 31 + 5);
+        let wanted = exact.search(&query, 10).await.unwrap();
+        let hits = store.search(&query, 10).await.unwrap();
+        assert_eq!(hits.len(), 10);
+        found +=
+            hits.iter().filter(|hit| wanted.iter().any(|it| it.payload == hit.payload)).count();
+    }
+    assert!(found >= 480, "{found} of the 500 nearest neighbours");
+}
+
+/// A deletion is not a bit: it takes, and the shard is searched while it is optimised.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_searches_while_it_builds_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut small = config(Quantization::Float16);
+    small.indexing_threshold = 16;
+    let store = EdgeStore::open(folder.path(), &small).unwrap();
+    for number in 0..40 {
+        store.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
+    }
+    let optimize = store.optimize();
+    let searches = async {
+        for seed in 0..200 {
+            assert_eq!(store.search(&contract::vector(seed), 5).await.unwrap().len(), 5);
+        }
+    };
+    let (optimized, ()) = futures::join!(optimize, searches);
+    assert!(optimized.unwrap());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Upsert { number: u32, count: u32, seed: u64 },
+    Truncate { number: u32, from: u32 },
+    Remove { numbers: Vec<u32> },
+    Flush,
+    Optimize,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..6_u32, 0..30_u32, 0..1000_u64)
+            .prop_map(|(number, count, seed)| Step::Upsert { number, count, seed }),
+        2 => (0..6_u32, 0..30_u32).prop_map(|(number, from)| Step::Truncate { number, from }),
+        2 => prop::collection::vec(0..6_u32, 0..4).prop_map(|numbers| Step::Remove { numbers }),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Optimize),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+async fn take(store: &dyn Vectors, step: &Step) {
+    match step {
+        Step::Upsert { number, count, seed } => {
+            store.upsert(contract::chunks(*number, *count, *seed)).await.unwrap();
+        }
+        Step::Truncate { number, from } => {
+            store.truncate(contract::document(*number), *from).await.unwrap();
+        }
+        Step::Remove { numbers } => {
+            let documents: Vec<_> = numbers.iter().map(|n| contract::document(*n)).collect();
+            store.remove(&documents).await.unwrap();
+        }
+        Step::Flush => store.flush().await.unwrap(),
+        Step::Optimize | Step::Reopen => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn edge_is_what_memory_is_after_any_steps(steps in prop::collection::vec(step(), 1..25)) {
+        Runtime::new().unwrap().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let exact = MemoryVectors::new(contract::DIM);
+            let mut store = edge(folder.path());
+            for step in &steps {
+                take(&store, step).await;
+                take(&exact, step).await;
+                match step {
+                    Step::Optimize => {
+                        store.optimize().await.unwrap();
+                    }
+                    Step::Reopen => {
+                        drop(store);
+                        store = edge(folder.path());
+                    }
+                    Step::Upsert { .. } | Step::Truncate { .. } | Step::Remove { .. } | Step::Flush => {}
+                }
+            }
+            contract::same_as(&store, &exact).await;
+        });
+    }
+}
+
+const KILL_FOLDER: &str = "SEMANTIK_TEST_KILL_FOLDER";
+
+/// The process that is killed. Run by the test below; on its own it has nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_child() {
+    let Ok(folder) = std::env::var(KILL_FOLDER) else { return };
+    let store = edge(Path::new(&folder));
+    let first = u32::try_from(store.count().await.unwrap()).unwrap();
+    for number in first.. {
+        store.upsert(contract::chunks(number, 20, u64::from(number))).await.unwrap();
+        if number % 7 == 0 {
+            store.flush().await.unwrap();
+            println!("flushed {number}");
+        }
+    }
+}
+
+/// What a flush has promised is there after SIGKILL, whole; what came after it may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_keeps_what_was_flushed_when_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut promised: Vec<u32> = Vec::new();
+    for round in 0_u32..6 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["vectors::killed_child", "--exact", "--nocapture"])
+            .env(KILL_FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let flushed = lines.map_while(Result::ok).filter_map(|line| {
+            line.split_once("flushed ").and_then(|(_, number)| number.parse::<u32>().ok())
+        });
+        promised.extend(flushed.take(1 + round as usize * 3));
+        std::thread::sleep(Duration::from_micros(u64::from(round * 977 % 5000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let store = edge(folder.path());
+        let there = contract::scroll(&store, 1000).await;
+        assert_eq!(store.count().await.unwrap(), there.len() as u64);
+        for number in promised.iter().copied() {
+            let document = contract::document(number);
+            let chunks = there.iter().filter(|point| point.payload.document == document).count();
+            assert_eq!(chunks, 20, "document {number} was flushed in round {round} or before");
+        }
+    }
+}
