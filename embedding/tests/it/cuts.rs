@@ -195,7 +195,9 @@ fn compare(tokenizer: &dyn Tokenizer, folder: &Path, text: &str) {
     let parts = tokenizer.encode(text).unwrap();
     assert_eq!(parts.ids.len(), whole.get_ids().len());
     assert!(parts.ids == whole.get_ids());
-    let spans: Vec<(usize, usize)> =
-        parts.spans.iter().map(|span| (span.start, span.end)).collect();
-    assert!(spans == whole.get_offsets());
+    for (ours, &(start, end)) in parts.spans.iter().zip(whole.get_offsets()) {
+        // Ours have the accents and control characters too that normalisation takes off.
+        assert!(ours.start == start && ours.end >= end, "{ours:?}, not {start}..{end}");
+        assert!(!text[end..ours.end].contains(char::is_whitespace));
+    }
 }

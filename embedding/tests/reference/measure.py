@@ -13,8 +13,9 @@ from sentence_transformers import SentenceTransformer
 model = SentenceTransformer(sys.argv[1], device="cpu")
 texts = [json.loads(line) for line in open(sys.argv[2])]
 tokens = sum(len(model.tokenizer(text, truncation=True, max_length=256)["input_ids"]) for text in texts)
-model.encode(texts[:20])
-started = time.perf_counter()
-model.encode(texts, batch_size=32)
-seconds = time.perf_counter() - started
-print(f"{torch.get_num_threads()} threads: {tokens} tokens in {seconds:.2f} s, {tokens / seconds:.0f} tokens/s")
+best = float("inf")
+for _ in range(4):
+    started = time.perf_counter()
+    model.encode(texts, batch_size=32)
+    best = min(best, time.perf_counter() - started)
+print(f"{torch.get_num_threads()} threads: {tokens} tokens, {tokens / best:.0f} tokens/s")
