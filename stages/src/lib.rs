@@ -2,18 +2,24 @@
 //! ports of `pipeline`. To add one, write `src/<name>.rs` and add its two lines here.
 
 mod byte_size;
+mod chunk;
 mod dedup;
 mod embed;
+mod extract;
 mod hash;
+mod mime;
 mod scan;
 pub mod uri;
 
+pub use extract::extract_worker;
 use pipeline::NodeDef;
 
 /// Every node of this crate, in order of name.
 pub static NODES: &[NodeDef] = &[
-    dedup::NODE, //
+    chunk::NODE, //
+    dedup::NODE,
     embed::NODE,
+    extract::NODE,
     hash::NODE,
     scan::NODE,
 ];

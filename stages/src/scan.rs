@@ -7,7 +7,7 @@
 
 mod decide;
 mod globs;
-mod mime;
+
 mod read;
 mod walk;
 
@@ -139,7 +139,7 @@ fn roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>, BoxError> {
 /// The absolute form of a path that is there. Links in it stay as the user wrote them, unless there is
 /// a `..` behind one, which only the file system can resolve.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
-    let kind = fs_err::metadata(path).map_err(plain)?.file_type();
+    let kind = fs_err::metadata(path).map_err(|error| plain(&error))?.file_type();
     if !kind.is_file() && !kind.is_dir() {
         return Err(std::io::Error::other("it is neither a file nor a folder"));
     }
@@ -152,7 +152,7 @@ fn absolute(path: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// The error of the system without the path, which the caller names.
-fn plain(error: std::io::Error) -> std::io::Error {
+fn plain(error: &std::io::Error) -> std::io::Error {
     error.kind().into()
 }
 

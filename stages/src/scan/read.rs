@@ -11,8 +11,8 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::SchemaRef;
 use pipeline::{BoxError, DocError, SetAside, Why};
 
+use crate::mime;
 use crate::scan::decide::ToRead;
-use crate::scan::mime;
 
 /// Reads files into batches of one schema.
 pub(crate) struct Reader {
@@ -65,13 +65,17 @@ fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<(), Wh
     Ok(())
 }
 
-/// What the system said, in words, without its number and without the path.
+/// What the system said, without the path.
 pub(crate) fn cause(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::NotFound => "it is gone, or a link that leads nowhere".to_owned(),
-        kind => kind.to_string(),
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        return "it is gone, or a link that leads nowhere".to_owned();
     }
+    // The number says more than "uncategorized error".
+    error.raw_os_error().map_or_else(
+        || kind.to_string(),
+        |code| io::Error::from_raw_os_error(code).to_string().to_lowercase(),
+    )
 }
 
 #[derive(Default)]

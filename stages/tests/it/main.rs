@@ -1,5 +1,7 @@
 //! Tests of the stages, each through its line in `stages::NODES`: options in, batch in, batch out.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod dedup;
 mod embed;
 mod hash;

@@ -1,0 +1,92 @@
+//! Puts chunks into the column of a batch, with their page and heading path.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ListArray, StringBuilder, StructArray, UInt32Array, UInt32Builder, UInt64Builder,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::Field;
+use arrow::error::ArrowError;
+use pipeline::column::chunk_fields;
+
+use crate::chunk::{Heading, Piece};
+
+/// The column as it grows.
+#[derive(Default)]
+pub(super) struct Chunks {
+    per_document: Vec<usize>,
+    starts: UInt64Builder,
+    ends: UInt64Builder,
+    pages: UInt32Builder,
+    headings: StringBuilder,
+    ids: Vec<u32>,
+    ids_per_chunk: Vec<usize>,
+}
+
+impl Chunks {
+    /// Adds the chunks of a document, which are in order.
+    pub(super) fn add(&mut self, pieces: &[Piece], headings: &[Heading], pages: &[u64]) {
+        self.per_document.push(pieces.len());
+        let mut path = Path::default();
+        let mut headings = headings.iter().peekable();
+        for piece in pieces {
+            while let Some(heading) = headings.next_if(|heading| heading.at <= piece.start) {
+                path.enter(heading);
+            }
+            let page = pages.partition_point(|page| *page <= piece.start as u64);
+            let page = u32::try_from(page.max(1)).ok().filter(|_| !pages.is_empty());
+            self.starts.append_value(piece.start as u64);
+            self.ends.append_value(piece.end as u64);
+            self.pages.append_option(page);
+            self.headings.append_option(path.shown());
+            self.ids.extend_from_slice(&piece.tokens);
+            self.ids_per_chunk.push(piece.tokens.len());
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<ListArray, ArrowError> {
+        let tokens = list(self.ids_per_chunk, Arc::new(UInt32Array::from(self.ids)))?;
+        let chunks = StructArray::try_new(
+            chunk_fields(),
+            vec![
+                Arc::new(self.starts.finish()),
+                Arc::new(self.ends.finish()),
+                Arc::new(self.pages.finish()),
+                Arc::new(self.headings.finish()),
+                Arc::new(tokens),
+            ],
+            None,
+        )?;
+        list(self.per_document, Arc::new(chunks))
+    }
+}
+
+fn list(lengths: Vec<usize>, items: Arc<dyn Array>) -> Result<ListArray, ArrowError> {
+    let field = Arc::new(Field::new_list_field(items.data_type().clone(), false));
+    ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), items, None)
+}
+
+/// The headings that a place in the text is under.
+#[derive(Default)]
+struct Path<'a> {
+    headings: Vec<&'a Heading>,
+    shown: Option<String>,
+}
+
+impl<'a> Path<'a> {
+    fn enter(&mut self, heading: &'a Heading) {
+        self.headings.retain(|above| above.level < heading.level);
+        self.headings.push(heading);
+        self.shown = None;
+    }
+
+    fn shown(&mut self) -> Option<&str> {
+        if self.shown.is_none() && !self.headings.is_empty() {
+            let titles: Vec<&str> =
+                self.headings.iter().map(|heading| heading.title.as_str()).collect();
+            self.shown = Some(titles.join(" > "));
+        }
+        self.shown.as_deref()
+    }
+}

@@ -1,0 +1,93 @@
+//! Makes chunks of windows: their ranges in the text, and their ids.
+
+use std::ops::Range;
+
+use pipeline::{BoxError, TextKind, Tokenizer, Tokens};
+
+use crate::chunk::Piece;
+use crate::chunk::atoms::Atom;
+use crate::chunk::windows::Limits;
+
+pub(super) struct Cutter<'a> {
+    pub(super) text: &'a str,
+    pub(super) atoms: &'a [Atom],
+    pub(super) tokens: &'a Tokens,
+    pub(super) limits: &'a Limits,
+}
+
+impl Cutter<'_> {
+    /// Adds the chunk of a window, or the chunks of a window whose only atom is too long for one.
+    pub(super) fn cut(
+        &self,
+        window: Range<usize>,
+        tokenizer: Option<&dyn Tokenizer>,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(), BoxError> {
+        let atoms = &self.atoms[window];
+        let (first, last) = (atoms[0], atoms[atoms.len() - 1]);
+        if !self.limits.hold(atoms) {
+            return self.cut_atom(first, tokenizer, pieces);
+        }
+        let ids = &self.tokens.ids[first.token..last.token_end];
+        let tokens =
+            tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.frame(ids, TextKind::Document));
+        pieces.push(Piece { start: first.start, end: last.end, tokens });
+        Ok(())
+    }
+
+    /// Cuts an atom that is longer than a chunk. Its pieces are encoded again, because inside a word the
+    /// ids of the whole are not those of its parts.
+    fn cut_atom(
+        &self,
+        atom: Atom,
+        tokenizer: Option<&dyn Tokenizer>,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(), BoxError> {
+        let spans = &self.tokens.spans[atom.token..atom.token_end];
+        let mut start = atom.start;
+        while start < atom.end {
+            let mut end = self.reach(start, atom.end, spans);
+            let mut tokens = Vec::new();
+            if let Some(tokenizer) = tokenizer {
+                let mut ids = tokenizer.encode(&self.text[start..end])?.ids;
+                while ids.len() > self.limits.tokens
+                    && self.text[start..end].chars().nth(1).is_some()
+                {
+                    end = self.boundary(start, start + (end - start) * 3 / 4);
+                    ids = tokenizer.encode(&self.text[start..end])?.ids;
+                }
+                // One character that is too many tokens for a chunk: the model reads what it can.
+                ids.truncate(self.limits.tokens);
+                tokens = tokenizer.frame(&ids, TextKind::Document);
+            }
+            let piece = &self.text[start..end];
+            let (from, to) = (end - piece.trim_start().len(), start + piece.trim_end().len());
+            if from < to {
+                pieces.push(Piece { start: from, end: to, tokens });
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// How far a piece may reach that begins at `start`: so many characters, and so many tokens as the
+    /// whole has there.
+    fn reach(&self, start: usize, end: usize, spans: &[Range<usize>]) -> usize {
+        let text = &self.text[start..end];
+        let by_characters =
+            text.char_indices().nth(self.limits.characters).map_or(end, |(at, _)| start + at);
+        let from = spans.partition_point(|span| span.start < start);
+        let by_tokens = spans.get(from + self.limits.tokens).map_or(end, |span| span.start);
+        self.boundary(start, by_characters.min(by_tokens))
+    }
+
+    /// The last character boundary up to `at`, but at least one character behind `start`.
+    fn boundary(&self, start: usize, at: usize) -> usize {
+        let first = self.text[start..].chars().next().map_or(0, char::len_utf8);
+        let mut at = at;
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at.max(start + first)
+    }
+}

@@ -1,0 +1,305 @@
+//! What every extractor gives, and the pen it writes the text with.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A document as text. All offsets are bytes into `text`, on character boundaries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Document {
+    pub(crate) text: String,
+    pub(crate) title: Option<String>,
+    /// ISO 639-1 code, if the document itself says it.
+    pub(crate) language: Option<String>,
+    /// What else the document says of itself.
+    pub(crate) metadata: Map<String, Value>,
+    /// Where each page starts.
+    pub(crate) pages: Vec<u64>,
+    pub(crate) outline: Vec<Heading>,
+}
+
+/// A heading of a document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Heading {
+    /// Where it starts in the text.
+    pub(crate) at: u64,
+    /// 1 is the highest.
+    pub(crate) level: u8,
+    pub(crate) title: String,
+}
+
+impl Document {
+    /// Notes something that the document says of itself, unless it says nothing.
+    pub(crate) fn note(&mut self, key: &str, value: &str) {
+        let value = one_line(value);
+        if !value.is_empty() {
+            self.metadata.entry(key).or_insert(Value::String(value));
+        }
+    }
+}
+
+/// The words of a text with one space between them, without control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for word in text.split(|char: char| char.is_whitespace() || char.is_control()) {
+        if !word.is_empty() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    line
+}
+
+/// Whether a character may stand in a text: PostgreSQL takes no NUL, and nobody can read the other
+/// control characters.
+pub(crate) fn is_text(char: char) -> bool {
+    matches!(char, '\n' | '\t') || !char.is_control()
+}
+
+/// What stands between two pieces of text; the greater one wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Break {
+    #[default]
+    None,
+    Space,
+    Line,
+    Block,
+}
+
+/// A pen that writes flowing text: white space is folded, lines and blocks are set apart once, however
+/// often it is said, and headings and pages are noted where their text begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pen {
+    text: String,
+    outline: Vec<Heading>,
+    pages: Vec<u64>,
+    between: Break,
+    /// Pages begun since something was written.
+    new_pages: usize,
+    heading: Option<OpenHeading>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenHeading {
+    level: u8,
+    at: Option<usize>,
+}
+
+/// A place to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    text: usize,
+    outline: usize,
+    between: Break,
+    heading: Option<OpenHeading>,
+}
+
+impl Pen {
+    /// Writes text that flows: any white space in it is as good as one space.
+    pub(crate) fn flow(&mut self, text: &str) {
+        let mut words = text.split(char::is_whitespace);
+        self.word(words.next().unwrap_or_default());
+        for word in words {
+            self.space();
+            self.word(word);
+        }
+    }
+
+    /// Writes one piece of text as it is; it must not have white space in it that matters.
+    fn word(&mut self, word: &str) {
+        if word.is_empty() {
+            return;
+        }
+        self.settle();
+        self.push(word);
+    }
+
+    fn push(&mut self, text: &str) {
+        if text.chars().all(is_text) {
+            self.text.push_str(text);
+        } else {
+            self.text.extend(text.chars().filter(|char| is_text(*char)));
+        }
+    }
+
+    /// Writes text whose white space matters: it begins where the last one ended.
+    pub(crate) fn verbatim(&mut self, text: &str) {
+        for (index, line) in text.split('\n').enumerate() {
+            if index > 0 {
+                let blank_lines = self.text.bytes().rev().take_while(|byte| *byte == b'\n').count();
+                if self.between == Break::None && !self.text.is_empty() && blank_lines < 3 {
+                    self.trim_line();
+                    self.text.push('\n');
+                }
+            }
+            // White space alone does not end a break, or blank lines would pile up before the text.
+            if self.between == Break::None && !self.text.is_empty() || !line.trim().is_empty() {
+                self.settle();
+                self.push(line);
+            }
+        }
+    }
+
+    /// Sets the next words apart from the last ones.
+    pub(crate) fn space(&mut self) {
+        self.between = self.between.max(Break::Space);
+    }
+
+    /// Begins a line, unless one has been begun.
+    pub(crate) fn line(&mut self) {
+        self.between = self.between.max(Break::Line);
+    }
+
+    /// Begins a block, with an empty line before it.
+    pub(crate) fn block(&mut self) {
+        self.between = Break::Block;
+    }
+
+    /// Begins a page.
+    pub(crate) fn page(&mut self) {
+        self.block();
+        self.new_pages += 1;
+    }
+
+    /// Begins a heading, of which level 1 is the highest.
+    pub(crate) fn begin_heading(&mut self, level: u8) {
+        self.end_heading();
+        self.heading = Some(OpenHeading { level, at: None });
+    }
+
+    /// Ends the heading, if one was begun.
+    pub(crate) fn end_heading(&mut self) {
+        self.block();
+        let Some(OpenHeading { level, at: Some(at) }) = self.heading.take() else { return };
+        let title = one_line(&self.text[at..]);
+        if !title.is_empty() {
+            self.outline.push(Heading { at: at as u64, level, title });
+        }
+    }
+
+    /// Where the pen is now.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            text: self.text.len(),
+            outline: self.outline.len(),
+            between: self.between,
+            heading: self.heading,
+        }
+    }
+
+    /// Takes back what was written since.
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.text.truncate(mark.text);
+        self.outline.truncate(mark.outline);
+        self.between = mark.between;
+        self.heading = mark.heading;
+    }
+
+    /// How many headings there have been since.
+    pub(crate) fn headings_since(&self, mark: Mark) -> usize {
+        self.outline.len().saturating_sub(mark.outline)
+    }
+
+    /// Puts the pen down.
+    pub(crate) fn finish(mut self) -> Document {
+        self.end_heading();
+        let text = self.text.trim_end().len();
+        self.text.truncate(text);
+        self.note_pages();
+        for page in &mut self.pages {
+            *page = (*page).min(text as u64);
+        }
+        Document {
+            text: self.text,
+            pages: self.pages,
+            outline: self.outline,
+            ..Document::default()
+        }
+    }
+
+    /// Writes what stands between, and notes what begins here.
+    fn settle(&mut self) {
+        let between = std::mem::take(&mut self.between);
+        if !self.text.is_empty() {
+            match between {
+                Break::None => {}
+                Break::Space => {
+                    if !self.text.ends_with([' ', '\n']) {
+                        self.text.push(' ');
+                    }
+                }
+                Break::Line => self.newlines(1),
+                Break::Block => self.newlines(2),
+            }
+        }
+        self.note_pages();
+        let here = self.text.len();
+        if let Some(heading) = &mut self.heading {
+            heading.at.get_or_insert(here);
+        }
+    }
+
+    fn note_pages(&mut self) {
+        let here = self.text.len() as u64;
+        self.pages.extend(std::iter::repeat_n(here, std::mem::take(&mut self.new_pages)));
+    }
+
+    fn newlines(&mut self, wanted: usize) {
+        self.trim_line();
+        let there = self.text.bytes().rev().take_while(|byte| *byte == b'\n').count();
+        self.text.extend(std::iter::repeat_n('\n', wanted.saturating_sub(there)));
+    }
+
+    /// Takes the white space off the end of the line.
+    fn trim_line(&mut self) {
+        let end = self.text.trim_end_matches([' ', '\t']).len();
+        self.text.truncate(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn breaks_are_made_once_and_headings_begin_at_their_text() {
+        let mut pen = Pen::default();
+        pen.page();
+        pen.begin_heading(1);
+        pen.flow("  Über \n uns ");
+        pen.end_heading();
+        pen.block();
+        pen.flow("One\u{a0}two");
+        pen.flow(" three");
+        pen.flow("s ");
+        pen.line();
+        pen.flow("next\0line");
+        pen.page();
+        pen.page();
+        pen.block();
+        pen.verbatim("  a\n\n\n\n\n    b  \nc\n");
+        pen.flow("\nend");
+        let document = pen.finish();
+        assert_eq!(document.text, "Über uns\n\nOne two threes\nnextline\n\n  a\n\n\n    b\nc\nend");
+        let expected = Heading { at: 0, level: 1, title: "Über uns".to_owned() };
+        assert_eq!(document.outline, [expected]);
+        let third = document.text.find("  a").unwrap() as u64;
+        assert_eq!(document.pages, [0, third, third]);
+    }
+
+    #[test]
+    fn what_is_taken_back_was_never_there() {
+        let mut pen = Pen::default();
+        pen.flow("kept");
+        let mark = pen.mark();
+        pen.begin_heading(2);
+        pen.flow("Menu");
+        pen.end_heading();
+        assert_eq!(pen.headings_since(mark), 1);
+        pen.rewind(mark);
+        pen.flow(" too");
+        let document = pen.finish();
+        assert_eq!((document.text.as_str(), document.outline.len()), ("kept too", 0));
+    }
+}

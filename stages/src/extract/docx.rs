@@ -1,0 +1,429 @@
+//! Word documents (Office Open XML): the text of the body with its headings, lists, tables and notes.
+//!
+//! Headers, footers, comments and deleted text are left out. The file is read as a stream, and never
+//! unpacked to more than a limit, whatever its directory says of sizes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read as _};
+
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::extract::document::{Document, Pen, one_line};
+use crate::extract::{Refusal, language};
+
+/// How an OLE compound file begins, in which Office puts encrypted documents.
+const COMPOUND: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
+
+/// The document, if it unpacks to no more than so many bytes.
+pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, Refusal> {
+    if bytes.starts_with(&COMPOUND) {
+        let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        if bytes.windows(name.len()).any(|window| window == name) {
+            return Err(Refusal::Encrypted);
+        }
+        return Err(corrupt("it is a document of Word 97"));
+    }
+    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
+    let mut package = Package { archive, left: most, most };
+    let Some(body) = package.part("word/document.xml")? else {
+        return Err(corrupt("there is no word/document.xml in it"));
+    };
+    let levels = match package.part("word/styles.xml")? {
+        Some(styles) => heading_levels(&styles)?,
+        None => HashMap::new(),
+    };
+    let mut body_of = Body { levels, ..Body::default() };
+    body_of.read(&body)?;
+    for notes in ["word/footnotes.xml", "word/endnotes.xml"] {
+        if let Some(notes) = package.part(notes)? {
+            body_of.read(&notes)?;
+        }
+    }
+    let mut document = body_of.pen.finish();
+    document.title = body_of.title;
+    if let Some(core) = package.part("docProps/core.xml")? {
+        read_properties(&core, &mut document)?;
+    }
+    Ok(document)
+}
+
+fn corrupt(cause: impl ToString) -> Refusal {
+    Refusal::Corrupt(cause.to_string().to_lowercase())
+}
+
+fn broken(error: &ZipError) -> Refusal {
+    match error {
+        ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED => {
+            Refusal::Encrypted
+        }
+        error => corrupt(error),
+    }
+}
+
+struct Package<'a> {
+    archive: ZipArchive<Cursor<&'a [u8]>>,
+    /// How many bytes may still be unpacked.
+    left: u64,
+    most: u64,
+}
+
+impl Package<'_> {
+    /// The text of a part; `None` if there is no such part.
+    fn part(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        let entry = match self.archive.by_name(name) {
+            Ok(entry) => entry,
+            Err(ZipError::FileNotFound) => return Ok(None),
+            Err(error) => return Err(broken(&error)),
+        };
+        let mut bytes = Vec::new();
+        entry.take(self.left + 1).read_to_end(&mut bytes).map_err(corrupt)?;
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
+            return Err(Refusal::unpacks_to_more_than(self.most));
+        };
+        self.left = left;
+        let text = crate::extract::text::decode(&bytes, None)
+            .ok_or_else(|| corrupt("a part of it is no text"))?;
+        Ok(Some(text.into_owned()))
+    }
+}
+
+/// Calls `on` for each event of a part.
+fn events<'a>(xml: &'a str, mut on: impl FnMut(&Event<'a>)) -> Result<(), Refusal> {
+    let mut reader = Reader::from_str(xml);
+    loop {
+        match reader.read_event().map_err(corrupt)? {
+            Event::Eof => return Ok(()),
+            // `<w:p/>` is an empty paragraph all the same.
+            Event::Empty(start) => {
+                let end = start.to_end().into_owned();
+                on(&Event::Start(start));
+                on(&Event::End(end));
+            }
+            event => on(&event),
+        }
+    }
+}
+
+/// The value of an attribute, whatever its prefix.
+fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
+    let found =
+        element.attributes().flatten().find(|found| found.key.local_name().as_ref() == name)?;
+    found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
+}
+
+/// The text of an event, entities resolved.
+fn text_of(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::Text(text) => Some(text.xml10_content().into_owned()),
+        Event::CData(text) => Some(text.xml10_content().into_owned()),
+        Event::GeneralRef(entity) => Some(match entity.resolve_char_ref() {
+            Ok(Some(char)) => char.to_string(),
+            Ok(None) | Err(_) => {
+                quick_xml::escape::resolve_predefined_entity(entity).unwrap_or("").to_owned()
+            }
+        }),
+        Event::Start(_)
+        | Event::End(_)
+        | Event::Empty(_)
+        | Event::Comment(_)
+        | Event::Decl(_)
+        | Event::PI(_)
+        | Event::DocType(_)
+        | Event::Eof => None,
+    }
+}
+
+/// Which paragraph styles are headings, by id, and of what level.
+fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, Refusal> {
+    let mut levels = HashMap::new();
+    let mut parents = BTreeMap::new();
+    let mut id = String::new();
+    events(styles, |event| {
+        let Event::Start(element) = event else { return };
+        let value = || attribute(element, "val").unwrap_or_default();
+        match element.local_name().as_ref() {
+            "style" => id = attribute(element, "styleId").unwrap_or_default(),
+            "name" => {
+                let name = value().to_lowercase();
+                let level = name.strip_prefix("heading ").and_then(|level| level.parse().ok());
+                if let Some(level) = level.or((name == "title").then_some(1)) {
+                    levels.insert(id.clone(), level);
+                }
+            }
+            "basedOn" => {
+                parents.insert(id.clone(), value());
+            }
+            "outlineLvl" => {
+                if let Some(level) = level(&value()) {
+                    levels.insert(id.clone(), level);
+                }
+            }
+            _ => {}
+        }
+    })?;
+    // A style is a heading if one that it is based on is; chains are short.
+    for _ in 0..4 {
+        for (style, parent) in &parents {
+            if let (Some(level), false) = (levels.get(parent).copied(), levels.contains_key(style))
+            {
+                levels.insert(style.clone(), level);
+            }
+        }
+    }
+    Ok(levels)
+}
+
+/// The level of a heading from its outline level, of which 9 is body text.
+fn level(outline: &str) -> Option<u8> {
+    outline.parse::<u8>().ok().filter(|level| *level < 9).map(|level| level + 1)
+}
+
+/// Elements of which nothing is read: what was deleted or moved away, field codes, and the second
+/// rendering of what is there already.
+const DEAF: &[&str] = &["del", "moveFrom", "instrText", "delInstrText", "Fallback"];
+
+#[derive(Default)]
+struct Body {
+    pen: Pen,
+    levels: HashMap<String, u8>,
+    title: Option<String>,
+    /// Open elements of which nothing is read.
+    deaf: usize,
+    /// Open properties, in which `tab` is a tab stop.
+    properties: usize,
+    in_text: bool,
+    /// Open table cells, in which a paragraph is but a part of a row.
+    cells: usize,
+    row_has_cell: bool,
+    paragraph: Paragraph,
+}
+
+#[derive(Default)]
+struct Paragraph {
+    level: Option<u8>,
+    is_item: bool,
+    text: String,
+}
+
+impl Body {
+    fn read(&mut self, xml: &str) -> Result<(), Refusal> {
+        events(xml, |event| match event {
+            Event::Start(element) => self.start(element),
+            Event::End(element) => self.end(element.local_name().as_ref()),
+            event => {
+                if self.in_text && self.deaf == 0 {
+                    self.paragraph.text.push_str(&text_of(event).unwrap_or_default());
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    fn start(&mut self, element: &BytesStart<'_>) {
+        let name = element.local_name();
+        let name = name.as_ref();
+        if DEAF.contains(&name) {
+            self.deaf += 1;
+        }
+        if self.deaf > 0 {
+            return;
+        }
+        match name {
+            "p" => {
+                // A text box has paragraphs within a paragraph.
+                self.write();
+                self.paragraph = Paragraph::default();
+            }
+            "pPr" | "rPr" | "tblPr" | "sectPr" => self.properties += 1,
+            "pStyle" => {
+                let style = attribute(element, "val").unwrap_or_default();
+                self.paragraph.level = self.levels.get(&style).copied();
+            }
+            "outlineLvl" => {
+                self.paragraph.level = attribute(element, "val").as_deref().and_then(level)
+            }
+            "numPr" => self.paragraph.is_item = true,
+            "t" => self.in_text = true,
+            "tab" | "ptab" if self.properties == 0 => self.paragraph.text.push('\t'),
+            "br" | "cr" if self.properties == 0 => self.paragraph.text.push('\n'),
+            "noBreakHyphen" => self.paragraph.text.push('-'),
+            "footnoteReference" | "endnoteReference" => {
+                let id = attribute(element, "id").unwrap_or_default();
+                self.paragraph.text.push_str(&format!("[{id}]"));
+            }
+            "footnote" | "endnote" => {
+                let id = attribute(element, "id").unwrap_or_default();
+                if attribute(element, "type").is_none() {
+                    self.pen.block();
+                    self.pen.flow(&format!("[{id}] "));
+                }
+            }
+            "tbl" => self.pen.block(),
+            "tr" => {
+                self.pen.line();
+                self.row_has_cell = false;
+            }
+            "tc" => {
+                if self.row_has_cell {
+                    self.pen.flow(" | ");
+                }
+                self.row_has_cell = true;
+                self.cells += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        if DEAF.contains(&name) {
+            self.deaf = self.deaf.saturating_sub(1);
+            return;
+        }
+        if self.deaf > 0 {
+            return;
+        }
+        match name {
+            "p" => {
+                self.write();
+                self.paragraph = Paragraph::default();
+            }
+            "pPr" | "rPr" | "tblPr" | "sectPr" => {
+                self.properties = self.properties.saturating_sub(1)
+            }
+            "t" => self.in_text = false,
+            "tc" => self.cells = self.cells.saturating_sub(1),
+            "tbl" => self.pen.block(),
+            _ => {}
+        }
+    }
+
+    /// Writes the paragraph that has been read.
+    fn write(&mut self) {
+        let text = std::mem::take(&mut self.paragraph.text);
+        if text.trim().is_empty() {
+            return;
+        }
+        if self.cells > 0 {
+            self.pen.flow(&text);
+            return self.pen.space();
+        }
+        if let Some(level) = self.paragraph.level {
+            self.pen.begin_heading(level);
+            self.pen.flow(&text);
+            self.pen.end_heading();
+            if level == 1 && self.title.is_none() {
+                self.title = Some(one_line(&text));
+            }
+            return;
+        }
+        if self.paragraph.is_item {
+            self.pen.line();
+            self.pen.flow("- ");
+        }
+        for line in text.split('\n') {
+            self.pen.flow(line);
+            self.pen.line();
+        }
+        if !self.paragraph.is_item {
+            self.pen.block();
+        }
+    }
+}
+
+/// Reads `docProps/core.xml`.
+fn read_properties(core: &str, document: &mut Document) -> Result<(), Refusal> {
+    let mut name = String::new();
+    events(core, |event| match event {
+        Event::Start(element) => element.local_name().as_ref().clone_into(&mut name),
+        Event::End(_) => name.clear(),
+        event => {
+            let Some(text) = text_of(event) else { return };
+            match name.as_str() {
+                "title" if !text.trim().is_empty() => document.title = Some(one_line(&text)),
+                "language" => document.language = language::code(&text),
+                "creator" => document.note("author", &text),
+                "lastModifiedBy" => document.note("last_modified_by", &text),
+                "created" | "modified" | "description" | "subject" | "keywords" => {
+                    document.note(&name, &text)
+                }
+                _ => {}
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    const DOCUMENT: &str = r#"<?xml version="1.0"?><w:document xmlns:w="w"><w:body>
+        <w:p><w:pPr><w:pStyle w:val="Kop1"/><w:tabs><w:tab w:val="left"/></w:tabs></w:pPr><w:r><w:t>Trees &amp; shrubs</w:t></w:r></w:p>
+        <w:p><w:r><w:t xml:space="preserve">One </w:t></w:r><w:r><w:t>bold</w:t></w:r><w:r><w:t>ly</w:t><w:br/><w:t>line</w:t><w:footnoteReference w:id="2"/></w:r>
+          <w:del><w:r><w:delText>gone</w:delText></w:r></w:del></w:p>
+        <w:p/>
+        <w:p><w:pPr><w:outlineLvl w:val="1"/></w:pPr><w:r><w:t>Second</w:t></w:r></w:p>
+        <w:p><w:pPr><w:numPr/></w:pPr><w:r><w:t>item</w:t></w:r></w:p>
+        <w:p><w:pPr><w:numPr/></w:pPr><w:r><w:t>item</w:t></w:r></w:p>
+        <w:tbl><w:tr><w:tc><w:p><w:r><w:t>a</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>b</w:t></w:r></w:p><w:p><w:r><w:t>c</w:t></w:r></w:p></w:tc></w:tr>
+        <w:tr><w:tc><w:p><w:r><w:t>d</w:t></w:r></w:p></w:tc></w:tr></w:tbl>
+        <w:p><w:r><w:t>end&#33;</w:t></w:r></w:p></w:body></w:document>"#;
+    const STYLES: &str = r#"<w:styles xmlns:w="w"><w:style w:styleId="Base"><w:name w:val="heading 1"/></w:style>
+        <w:style w:styleId="Kop1"><w:name w:val="Kop"/><w:basedOn w:val="Base"/></w:style></w:styles>"#;
+    const NOTES: &str = r#"<w:footnotes xmlns:w="w"><w:footnote w:type="separator" w:id="0"><w:p/></w:footnote>
+        <w:footnote w:id="2"><w:p><w:r><w:t>a note</w:t></w:r></w:p></w:footnote></w:footnotes>"#;
+    const CORE: &str = r#"<c:core xmlns:dc="d"><dc:title> On trees </dc:title><dc:creator>A. Author</dc:creator>
+        <dcterms:created>2024-01-01T00:00:00Z</dcterms:created><dc:language>de-DE</dc:language></c:core>"#;
+
+    fn package(parts: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, content) in parts {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn reads_body_notes_and_properties() {
+        let bytes = package(&[
+            ("word/document.xml", DOCUMENT.as_bytes()),
+            ("word/styles.xml", STYLES.as_bytes()),
+            ("word/footnotes.xml", NOTES.as_bytes()),
+            ("docProps/core.xml", CORE.as_bytes()),
+        ]);
+        let document = extract(&bytes, 1 << 20).unwrap();
+        insta::assert_snapshot!(document.text, @"");
+        let outline: Vec<_> =
+            document.outline.iter().map(|h| (h.level, h.title.as_str())).collect();
+        assert_eq!(outline, [(1, "Trees & shrubs"), (2, "Second")]);
+        assert_eq!(document.title.as_deref(), Some("On trees"));
+        assert_eq!(document.language.as_deref(), Some("de"));
+        assert_eq!(document.metadata["author"], "A. Author");
+    }
+
+    #[test]
+    fn broken_and_boastful_files_are_set_aside() {
+        let why = |bytes: &[u8]| extract(bytes, 1 << 20).unwrap_err().to_string();
+        let whole = package(&[("word/document.xml", DOCUMENT.as_bytes())]);
+        let encrypted: Vec<u8> =
+            "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let found = [
+            why(b"not a zip"),
+            why(&whole[..whole.len() / 2]),
+            why(&package(&[("a.txt", b"x")])),
+            why(&package(&[("word/document.xml", b"<w:p><w:t></w:p>")])),
+            why(&package(&[("word/document.xml", &vec![b' '; 5 << 20])])),
+            why(&[COMPOUND.as_slice(), &encrypted].concat()),
+            why(&COMPOUND),
+        ];
+        insta::assert_snapshot!(found.join("\n"), @"");
+    }
+}

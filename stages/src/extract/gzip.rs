@@ -1,0 +1,20 @@
+//! Unpacks a file that was compressed by gzip, as Debian does with its documentation.
+
+use std::io::Read as _;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::extract::Refusal;
+
+/// The content, if it is no more than so many bytes.
+pub(crate) fn unpack(bytes: &[u8], most: u64) -> Result<Vec<u8>, Refusal> {
+    let mut content = Vec::new();
+    let unpacked = MultiGzDecoder::new(bytes).take(most + 1).read_to_end(&mut content);
+    if let Err(error) = unpacked {
+        return Err(Refusal::Corrupt(error.to_string()));
+    }
+    if content.len() as u64 > most {
+        return Err(Refusal::unpacks_to_more_than(most));
+    }
+    Ok(content)
+}

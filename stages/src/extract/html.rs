@@ -1,0 +1,465 @@
+//! HTML as a reader of the page gets it: without scripts, styles, navigation and the chrome around the
+//! content; blocks as lines and paragraphs, tables as rows of cells, `pre` as it is.
+//!
+//! It works on the stream of tags, not on a tree: every page comes to an end in one pass, however its
+//! tags are nested, and in memory that is a small multiple of it.
+
+use std::convert::Infallible;
+
+use encoding_rs::Encoding;
+use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
+use html5gum::{Span, Tokenizer};
+
+use crate::extract::document::{Document, Mark, Pen, one_line};
+use crate::extract::language;
+use crate::extract::text::decode;
+
+/// The document; `None` if it is not a text.
+pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
+    let html = decode(bytes, declared_encoding(bytes))?;
+    let document = render(&html, Chrome::LeftOut);
+    if document.text.is_empty() {
+        // A page of links is all navigation, and that is what it has to say.
+        return Some(render(&html, Chrome::Kept));
+    }
+    Some(document)
+}
+
+/// The encoding that the page says it has, in a `meta` near its beginning.
+fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
+    let at = head.find("charset=").or_else(|| head.find("encoding="))?;
+    let label = head[at..].split_once('=')?.1.trim_start_matches(['"', '\'']);
+    let end = label.find(|c: char| !c.is_ascii_alphanumeric() && !"-_:.".contains(c));
+    Encoding::for_label(label[..end.unwrap_or(label.len())].as_bytes())
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Chrome {
+    LeftOut,
+    Kept,
+}
+
+fn render(html: &str, chrome: Chrome) -> Document {
+    let mut page = Page::new(chrome);
+    let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| {
+        page.take(event);
+        None::<Infallible>
+    });
+    emitter.naively_switch_states(true);
+    // The iterator does the work, and ends without having given anything.
+    Tokenizer::new_with_emitter(html, emitter).for_each(drop);
+    page.finish()
+}
+
+/// Elements of which nothing is read.
+const DEAF: &[&str] = &[
+    "button", "datalist", "iframe", "noscript", "object", "script", "select", "style", "svg",
+    "template",
+];
+
+/// Elements that have no end.
+const VOID: &[&str] = &[
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
+    "track", "wbr",
+];
+
+/// Elements that stand apart from what is before and after them.
+const BLOCKS: &[&str] = &[
+    "address",
+    "article",
+    "aside",
+    "blockquote",
+    "center",
+    "details",
+    "dl",
+    "fieldset",
+    "figure",
+    "footer",
+    "form",
+    "header",
+    "hr",
+    "main",
+    "nav",
+    "ol",
+    "p",
+    "pre",
+    "section",
+    "table",
+    "ul",
+];
+
+/// Elements that begin a line.
+const LINES: &[&str] = &[
+    "body",
+    "caption",
+    "dd",
+    "div",
+    "dt",
+    "figcaption",
+    "legend",
+    "li",
+    "option",
+    "summary",
+    "tr",
+];
+
+/// Classes that documentation generators give to what is not content.
+const CHROME_CLASSES: &[&str] = &[
+    "breadcrumb",
+    "breadcrumbs",
+    "headerlink",
+    "navbar",
+    "navfooter",
+    "navheader",
+    "related",
+    "sphinxsidebar",
+    "skip-link",
+    "toctree-wrapper-hidden",
+];
+
+const CHROME_ROLES: &[&str] = &["banner", "contentinfo", "navigation", "search"];
+
+/// Names of `meta` elements, and what we call them.
+const NOTES: &[(&str, &str)] = &[
+    ("article:author", "author"),
+    ("article:modified_time", "modified"),
+    ("article:published_time", "created"),
+    ("author", "author"),
+    ("date", "created"),
+    ("dc.creator", "author"),
+    ("dc.date", "created"),
+    ("dc.description", "description"),
+    ("dcterms.created", "created"),
+    ("dcterms.modified", "modified"),
+    ("description", "description"),
+    ("generator", "generator"),
+    ("keywords", "keywords"),
+    ("last-modified", "modified"),
+    ("og:description", "description"),
+];
+
+/// An element that is being left out, until its end.
+struct Skip {
+    name: String,
+    /// Elements of the same name that are open in it.
+    depth: usize,
+    kind: SkipKind,
+}
+
+enum SkipKind {
+    /// Nothing of it is written.
+    Deaf,
+    /// It is written, and taken back when it ends: if it never does, it was the rest of the page.
+    TakenBack(Mark),
+    /// The same, unless it holds a heading: a `header` may be that of the page or that of the content.
+    TakenBackWithoutHeading(Mark),
+}
+
+struct Page {
+    pen: Pen,
+    chrome: Chrome,
+    tag: Tag,
+    skip: Option<Skip>,
+    /// Open `pre` elements.
+    pre: usize,
+    /// Open elements in which a `header` belongs to the content.
+    content: usize,
+    /// Open lists: the number of the last item of an ordered one.
+    lists: Vec<Option<u32>>,
+    /// Whether the row has a cell.
+    cells: bool,
+    title: Option<String>,
+    in_title: bool,
+    head: Document,
+}
+
+/// The start tag that is being read.
+#[derive(Default)]
+struct Tag {
+    name: String,
+    attributes: Vec<(String, String)>,
+}
+
+impl Tag {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn is_chrome(&self) -> bool {
+        let role = self.get("role").is_some_and(|role| CHROME_ROLES.contains(&role));
+        let classes = self.get("class").unwrap_or_default();
+        let class = classes.split_ascii_whitespace().any(|class| CHROME_CLASSES.contains(&class));
+        let hidden = self.get("hidden").is_some() || self.get("aria-hidden") == Some("true");
+        self.name == "nav" || role || class || hidden
+    }
+}
+
+impl Page {
+    fn take(&mut self, event: CallbackEvent<'_>) {
+        match event {
+            CallbackEvent::OpenStartTag { name } => {
+                self.tag.name.clear();
+                self.tag.name.push_str(&String::from_utf8_lossy(name));
+                self.tag.attributes.clear();
+            }
+            CallbackEvent::AttributeName { name } => {
+                let name = String::from_utf8_lossy(name).into_owned();
+                self.tag.attributes.push((name, String::new()));
+            }
+            CallbackEvent::AttributeValue { value } => {
+                if let Some((_, last)) = self.tag.attributes.last_mut() {
+                    last.push_str(&String::from_utf8_lossy(value));
+                }
+            }
+            CallbackEvent::CloseStartTag { self_closing } => {
+                let tag = std::mem::take(&mut self.tag);
+                self.start(&tag, self_closing);
+                self.tag = tag;
+            }
+            CallbackEvent::EndTag { name } => self.end(&String::from_utf8_lossy(name)),
+            CallbackEvent::String { value } => self.text(&String::from_utf8_lossy(value)),
+            CallbackEvent::Comment { .. }
+            | CallbackEvent::Doctype { .. }
+            | CallbackEvent::Error(_) => {}
+        }
+    }
+
+    fn new(chrome: Chrome) -> Self {
+        Self {
+            pen: Pen::default(),
+            chrome,
+            tag: Tag::default(),
+            skip: None,
+            pre: 0,
+            content: 0,
+            lists: Vec::new(),
+            cells: false,
+            title: None,
+            in_title: false,
+            head: Document::default(),
+        }
+    }
+
+    fn start(&mut self, tag: &Tag, self_closing: bool) {
+        let name = tag.name.as_str();
+        if let Some(skip) = &mut self.skip {
+            if skip.name == name && !self_closing {
+                skip.depth += 1;
+            }
+            if matches!(skip.kind, SkipKind::Deaf) {
+                return;
+            }
+        } else if !VOID.contains(&name) && !self_closing {
+            self.skip = self.skip_of(tag);
+            if matches!(self.skip, Some(Skip { kind: SkipKind::Deaf, .. })) {
+                return;
+            }
+        }
+        if BLOCKS.contains(&name) {
+            self.pen.block();
+        } else if LINES.contains(&name) {
+            self.pen.line();
+        }
+        match name {
+            "title" => self.in_title = self.title.is_none(),
+            "html" => self.head.language = tag.get("lang").and_then(language::code),
+            "meta" => self.meta(tag),
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
+                self.pen.begin_heading(name.as_bytes()[1] - b'0')
+            }
+            "br" if self.pre > 0 => self.pen.verbatim("\n"),
+            "br" => self.pen.line(),
+            "pre" => self.pre += 1,
+            "main" | "article" | "section" => self.content += 1,
+            "ul" => self.lists.push(None),
+            "ol" => self.lists.push(Some(0)),
+            "li" => self.item(),
+            "tr" => self.cells = false,
+            "td" | "th" => self.cell(),
+            "img" => {
+                self.pen.flow(tag.get("alt").unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether this element is to be left out.
+    fn skip_of(&self, tag: &Tag) -> Option<Skip> {
+        let name = tag.name.as_str();
+        let kind = if DEAF.contains(&name) {
+            SkipKind::Deaf
+        } else if self.chrome == Chrome::Kept || matches!(name, "html" | "body" | "main") {
+            return None;
+        } else if tag.is_chrome() || (name == "footer" && self.content == 0) {
+            SkipKind::TakenBack(self.pen.mark())
+        } else if name == "header" && self.content == 0 {
+            SkipKind::TakenBackWithoutHeading(self.pen.mark())
+        } else {
+            return None;
+        };
+        Some(Skip { name: name.to_owned(), depth: 1, kind })
+    }
+
+    fn end(&mut self, name: &str) {
+        if let Some(skip) = &mut self.skip {
+            let is_deaf = matches!(skip.kind, SkipKind::Deaf);
+            if skip.name == name {
+                skip.depth -= 1;
+                if skip.depth == 0 {
+                    return self.end_skip();
+                }
+            }
+            if is_deaf {
+                return;
+            }
+        }
+        match name {
+            "title" => self.in_title = false,
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.pen.end_heading(),
+            "pre" => self.pre = self.pre.saturating_sub(1),
+            "main" | "article" | "section" => self.content = self.content.saturating_sub(1),
+            "ul" | "ol" => {
+                self.lists.pop();
+            }
+            _ => {}
+        }
+        if BLOCKS.contains(&name) {
+            self.pen.block();
+        } else if LINES.contains(&name) {
+            self.pen.line();
+        }
+    }
+
+    fn end_skip(&mut self) {
+        let Some(skip) = self.skip.take() else { return };
+        match skip.kind {
+            SkipKind::Deaf => {}
+            SkipKind::TakenBack(mark) => self.pen.rewind(mark),
+            SkipKind::TakenBackWithoutHeading(mark) => {
+                if self.pen.headings_since(mark) == 0 {
+                    self.pen.rewind(mark);
+                }
+                self.pen.block();
+            }
+        }
+        if skip.name == "pre" {
+            self.pre = self.pre.saturating_sub(1);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if matches!(self.skip, Some(Skip { kind: SkipKind::Deaf, .. })) {
+            return;
+        }
+        if self.in_title {
+            self.title.get_or_insert_default().push_str(text);
+        } else if self.pre > 0 {
+            self.pen.verbatim(text);
+        } else {
+            self.pen.flow(text);
+        }
+    }
+
+    fn item(&mut self) {
+        match self.lists.last_mut() {
+            Some(Some(number)) => {
+                *number += 1;
+                let number = *number;
+                self.pen.flow(&format!("{number}. "));
+            }
+            Some(None) | None => self.pen.flow("- "),
+        }
+    }
+
+    fn cell(&mut self) {
+        if self.cells {
+            self.pen.flow(" | ");
+        }
+        self.cells = true;
+    }
+
+    fn meta(&mut self, tag: &Tag) {
+        let names = ["name", "property", "http-equiv"];
+        let Some(name) = names.iter().find_map(|name| tag.get(name)) else { return };
+        let name = name.to_ascii_lowercase();
+        let known = NOTES.iter().find(|(known, _)| *known == name);
+        if let (Some((_, key)), Some(content)) = (known, tag.get("content")) {
+            self.head.note(key, content);
+        }
+    }
+
+    fn finish(self) -> Document {
+        let Document { metadata, language, .. } = self.head;
+        let body = self.pen.finish();
+        let title = self.title.map(|title| one_line(&title)).filter(|title| !title.is_empty());
+        let first = body.outline.iter().min_by_key(|heading| heading.level);
+        let title = title.or_else(|| first.map(|heading| heading.title.clone()));
+        Document { title, language, metadata, ..body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(html: &str) -> String {
+        extract(html.as_bytes()).unwrap().text
+    }
+
+    #[test]
+    fn reads_as_the_page_does() {
+        let html = r##"<!DOCTYPE html><html lang="de-AT"><head>
+            <title>Sch&ouml;ne &amp; neue
+            Seite</title><meta name=Author content="A. Autor"><style>p { x: y }</style>
+            <script>if (a < b) { "</p>" }</script></head><body>
+            <header><a href="/">Home</a></header><nav><ul><li>Menu</ul></nav>
+            <main><header><h1>Title<a class="headerlink" href="#x">¶</a></h1></header>
+            <p>One <b>bold</b>ly <i>set</i>
+            line.<br>Next&nbsp;line</p><p></p><p>Two
+            <h2>Sub</h2><ul><li>a<li><p>b</p></ul><ol><li>x</li><li>y</li></ol>
+            <pre>
+  def f():
+      pass
+
+</pre><table><tr><th>K<th>V<tr><td>1</td><td>2 <b>3</b></td></tr></table>
+            <dl><dt>term</dt><dd>meaning</dd></dl></main>
+            <footer>Imprint</footer></body></html>"##;
+        let document = extract(html.as_bytes()).unwrap();
+        insta::assert_snapshot!(document.text, @"");
+        assert_eq!(document.title.as_deref(), Some("Schöne & neue Seite"));
+        assert_eq!(document.language.as_deref(), Some("de"));
+        assert_eq!(document.metadata["author"], "A. Autor");
+        let outline: Vec<_> =
+            document.outline.iter().map(|h| (h.level, h.title.as_str())).collect();
+        assert_eq!(outline, [(1, "Title"), (2, "Sub")]);
+    }
+
+    #[test]
+    fn broken_pages_lose_nothing() {
+        assert_eq!(text("<p>a<nav>b<p>c"), "a\n\nb\n\nc");
+        assert_eq!(text("</div></p>a</nav><b>c"), "ac");
+        assert_eq!(text("<nav><a href=x>only links</a></nav>"), "only links");
+        assert_eq!(text("a < b & c &unknown; &#0; d"), "a < b & c &unknown; \u{fffd} d");
+        assert_eq!(text(&"<div>".repeat(100_000)), "");
+        assert_eq!(text(&format!("{}x", "<nav><div><ul>".repeat(100_000))), "x");
+    }
+
+    #[test]
+    fn the_encoding_is_the_declared_one() {
+        let cyrillic =
+            "<meta http-equiv=Content-Type content='text/html; charset=koi8-r'><p>Привет";
+        let (bytes, ..) = encoding_rs::KOI8_R.encode(cyrillic);
+        assert_eq!(extract(&bytes).unwrap().text, "Привет");
+        // A declaration of UTF-8 that is not true.
+        let (bytes, ..) =
+            encoding_rs::WINDOWS_1252.encode("<meta charset=utf-8><p>Übung macht den Meister");
+        assert_eq!(extract(&bytes).unwrap().text, "Übung macht den Meister");
+    }
+
+    #[test]
+    fn a_header_with_a_heading_is_content() {
+        assert_eq!(text("<header>Site</header><p>a"), "a");
+        assert_eq!(text("<header><h1>On trees</h1>by me</header><p>a"), "On trees\n\nby me\n\na");
+    }
+}

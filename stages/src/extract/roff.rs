@@ -1,0 +1,418 @@
+//! Manual pages: the source of man(7) and mdoc(7) to the text that a reader sees, without line filling.
+//!
+//! It is a reader of the macros that manual pages use, not a formatter: fonts, indents and page layout
+//! are passed over, conditions are decided as for a terminal, and macros that a page defines itself are
+//! treated by what they are usually called. What it does not know, it shows the words of.
+
+mod escape;
+mod mdoc;
+mod table;
+
+use crate::extract::document::{Document, Pen, one_line};
+use crate::extract::roff::escape::Strings;
+use crate::extract::text::{decode, with_plain_newlines};
+
+/// The document; `None` if it is not a text.
+pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
+    let source = decode(bytes, None)?;
+    let source = with_plain_newlines(&source);
+    let mut page = Page::default();
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        // A backslash at the end joins the next line to this one.
+        let mut line = std::borrow::Cow::Borrowed(line);
+        while line.ends_with('\\') && !line.ends_with("\\\\") {
+            let Some(more) = lines.next() else { break };
+            let joined = line.trim_end_matches('\\').to_owned() + more;
+            line = std::borrow::Cow::Owned(joined);
+        }
+        page.line(&line);
+    }
+    Some(page.finish())
+}
+
+/// What the lines that follow are.
+#[derive(Default, PartialEq)]
+enum Mode {
+    #[default]
+    Text,
+    /// The body of a macro definition or of ignored text, up to this line.
+    Skip(String),
+    /// A branch that is not taken, so many braces deep.
+    Untaken(usize),
+    /// A table, before (false) and after (true) the lines that say its format.
+    Table(bool),
+}
+
+#[derive(Default)]
+pub(super) struct Page {
+    pen: Pen,
+    strings: Strings,
+    mode: Mode,
+    /// Whether lines are kept as they are.
+    as_is: bool,
+    /// A heading, or the tag of a paragraph, that stands on the next line.
+    awaits: Option<Awaits>,
+    /// Whether the last condition was taken, for `.el`.
+    taken: bool,
+    /// The cells of a row of a table that is not at its end.
+    row: Vec<String>,
+    in_cell: bool,
+    /// The name of the page in mdoc, which `.Nm` stands for.
+    name: String,
+    title: Option<String>,
+    document: Document,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Awaits {
+    Heading(u8),
+    Tag,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        match &mut self.mode {
+            Mode::Skip(end) => {
+                if line.trim_end() == end {
+                    self.mode = Mode::Text;
+                }
+                return;
+            }
+            Mode::Untaken(depth) => {
+                *depth += line.matches("\\{").count();
+                *depth = depth.saturating_sub(line.matches("\\}").count());
+                if *depth == 0 {
+                    self.mode = Mode::Text;
+                }
+                return;
+            }
+            Mode::Table(_) if !line.starts_with(".TE") => return self.table_line(line),
+            Mode::Table(_) | Mode::Text => {}
+        }
+        let is_request = line.starts_with(['.', '\'']);
+        if !is_request {
+            return self.text(line);
+        }
+        let request = line[1..].trim_start();
+        let end = request.find([' ', '\t']).unwrap_or(request.len());
+        // A request may stand directly before a comment: `.br\" why`.
+        let name = request[..end].split('\\').next().unwrap_or_default();
+        self.request(name, request[name.len()..].trim_start());
+    }
+
+    /// A line of text.
+    fn text(&mut self, line: &str) {
+        let text = self.strings.expand(line);
+        if self.as_is {
+            self.pen.line();
+            if text.trim().is_empty() {
+                self.pen.block();
+            } else {
+                // The line as it is, indent included.
+                self.pen.verbatim(&text);
+            }
+            return;
+        }
+        if text.trim().is_empty() && line.trim().is_empty() {
+            return self.pen.block();
+        }
+        if line.starts_with(' ') {
+            self.pen.line();
+        }
+        self.words(&text, !line.ends_with("\\c"));
+    }
+
+    /// Words that flow; the next ones stand apart from them unless it is said otherwise.
+    fn words(&mut self, text: &str, apart: bool) {
+        self.pen.flow(text);
+        match self.awaits.take() {
+            Some(Awaits::Heading(_)) => self.pen.end_heading(),
+            Some(Awaits::Tag) => self.pen.line(),
+            None if apart => self.pen.space(),
+            None => {}
+        }
+    }
+
+    fn request(&mut self, name: &str, rest: &str) {
+        match name {
+            "TH" => self.man_title(rest),
+            "SH" | "Sh" => self.heading(1, rest),
+            "SS" | "Ss" => self.heading(2, rest),
+            "PP" | "P" | "LP" | "Pp" | "Sp" | "sp" | "RS" | "RE" | "SY" | "YS" | "Lp" => {
+                self.pen.block()
+            }
+            "br" | "Vb" | "Ve" | "Bl" | "El" | "Bd" | "Ed" | "nf" | "fi" | "EX" | "EE" => {
+                self.layout(name)
+            }
+            "TP" => {
+                self.pen.block();
+                self.awaits = Some(Awaits::Tag);
+            }
+            "TQ" => {
+                self.pen.line();
+                self.awaits = Some(Awaits::Tag);
+            }
+            "IP" => {
+                self.pen.block();
+                if let Some(tag) = self.arguments(rest).first() {
+                    self.pen.flow(tag);
+                    self.pen.space();
+                }
+            }
+            "B" | "I" | "SM" | "SB" | "R" | "CW" => self.spaced(rest),
+            "BR" | "BI" | "IB" | "IR" | "RB" | "RI" | "OP" => self.joined(name, rest),
+            "UR" | "MT" => self.document_link(rest),
+            "UE" | "ME" => {
+                let after = self.arguments(rest).concat();
+                self.pen.flow(&after);
+                self.pen.space();
+            }
+            "TS" => {
+                self.pen.block();
+                self.mode = Mode::Table(false);
+            }
+            "TE" => self.end_table(),
+            "de" | "de1" | "am" | "ig" => {
+                let end = rest.split_whitespace().nth(usize::from(name != "ig"));
+                self.mode = Mode::Skip(format!(".{}", end.unwrap_or(".")));
+            }
+            "if" | "ie" | "el" => self.condition(name, rest),
+            "ds" | "ds1" | "as" => self.strings.define(rest, name == "as"),
+            "so" => {
+                self.pen.flow(rest);
+            }
+            _ if mdoc::is_macro(name) => mdoc::line(self, name, rest),
+            // Layout, registers, fonts, hyphenation, comments.
+            _ => {}
+        }
+    }
+
+    fn layout(&mut self, name: &str) {
+        match name {
+            "nf" | "EX" | "Vb" | "Bd" => {
+                self.pen.block();
+                self.as_is = true;
+            }
+            "fi" | "EE" | "Ve" | "Ed" => {
+                self.as_is = false;
+                self.pen.block();
+            }
+            "br" => self.pen.line(),
+            _ => self.pen.block(),
+        }
+    }
+
+    /// `.TH TITLE SECTION DATE SOURCE MANUAL`
+    fn man_title(&mut self, rest: &str) {
+        let arguments = self.arguments(rest);
+        if let [title, section, ..] = &arguments[..] {
+            self.title = Some(format!("{}({section})", title.to_lowercase()));
+            self.document.note("section", section);
+        }
+        for (key, at) in [("modified", 2), ("source", 3), ("manual", 4)] {
+            self.document.note(key, arguments.get(at).map_or("", String::as_str));
+        }
+    }
+
+    fn heading(&mut self, level: u8, rest: &str) {
+        self.as_is = false;
+        self.awaits = None;
+        self.pen.begin_heading(level);
+        let words = self.arguments(rest).join(" ");
+        if words.is_empty() {
+            self.awaits = Some(Awaits::Heading(level));
+        } else {
+            self.pen.flow(&words);
+            self.pen.end_heading();
+        }
+    }
+
+    /// Arguments in one font, with spaces between them.
+    fn spaced(&mut self, rest: &str) {
+        let words = self.arguments(rest).join(" ");
+        if words.is_empty() {
+            return; // The font of the next line.
+        }
+        self.styled(&words);
+    }
+
+    /// Arguments in fonts by turns, without spaces between them.
+    fn joined(&mut self, name: &str, rest: &str) {
+        let arguments = self.arguments(rest);
+        let words =
+            if name == "OP" { format!("[{}]", arguments.join(" ")) } else { arguments.concat() };
+        self.styled(&words);
+    }
+
+    fn styled(&mut self, words: &str) {
+        if self.as_is {
+            self.pen.line();
+        }
+        self.words(words, true);
+    }
+
+    fn document_link(&mut self, rest: &str) {
+        let address = self.arguments(rest).concat();
+        self.pen.flow(&format!("<{address}>"));
+        self.pen.space();
+    }
+
+    /// `.if CONDITION ANYTHING`, of which `n` (a terminal) is true, and so is `!` of what is false.
+    fn condition(&mut self, name: &str, rest: &str) {
+        let (holds, body) = if name == "el" {
+            (!self.taken, rest)
+        } else {
+            let (negated, rest) = match rest.strip_prefix('!') {
+                Some(rest) => (true, rest),
+                None => (false, rest),
+            };
+            let end = rest.find(' ').unwrap_or(rest.len());
+            let end = rest.find("\\{").map_or(end, |brace| brace.min(end));
+            let holds = matches!(&rest[..end], "n" | "o" | "1") != negated;
+            (holds, rest[end..].trim_start())
+        };
+        self.taken = holds;
+        let block = body.strip_prefix("\\{");
+        if !holds {
+            let depth = body.matches("\\{").count().saturating_sub(body.matches("\\}").count());
+            if block.is_some() && depth > 0 {
+                self.mode = Mode::Untaken(depth);
+            }
+            return;
+        }
+        let body = block.unwrap_or(body).trim_end_matches("\\}").trim();
+        if !body.is_empty() && body != "\\" {
+            self.line(body);
+        }
+    }
+
+    fn arguments(&self, rest: &str) -> Vec<String> {
+        escape::arguments(rest).iter().map(|argument| self.strings.expand(argument)).collect()
+    }
+
+    fn finish(mut self) -> Document {
+        self.end_table();
+        let mut document = self.pen.finish();
+        document.metadata = self.document.metadata;
+        document.title = self.title.map(|title| one_line(&title)).filter(|title| !title.is_empty());
+        document
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_man_page_reads_as_man_shows_it() {
+        let page = br#".\" Copyright
+.de XX
+hidden
+..
+.TH OPEN 2 2023-02-05 "Linux man-pages 6.03"
+.SH NAME
+open, openat \- open and possibly create a file
+.SH SYNOPSIS
+.nf
+.B #include <fcntl.h>
+.PP
+.BI "int open(const char *" pathname ", int " flags );
+    indented;
+.fi
+.SH "SEE ALSO" \" comment
+The
+.BR open ()
+system call\(emalso
+.IR flags ,
+\fBO_CREAT\fP \(aqx\(aq 1\e2.
+.if t .B troff only
+.ie n terminal
+.el \{\
+nothing
+.\}
+.TP
+.B O_APPEND
+The file is
+.I opened
+in append mode.
+.IP \(bu 3
+a bullet
+.SS Notes
+.TS
+tab(:);
+l l.
+A:B
+T{
+long
+cell
+T}:D
+.TE
+.UR http://example.org
+site
+.UE .
+"#;
+        let document = extract(page).unwrap();
+        insta::assert_snapshot!(document.text, @"");
+        assert_eq!(document.title.as_deref(), Some("open(2)"));
+        assert_eq!(document.metadata["modified"], "2023-02-05");
+        let outline: Vec<_> =
+            document.outline.iter().map(|h| (h.level, h.title.as_str())).collect();
+        assert_eq!(outline, [(1, "NAME"), (1, "SYNOPSIS"), (1, "SEE ALSO"), (2, "Notes")]);
+    }
+
+    #[test]
+    fn an_mdoc_page_reads_as_man_shows_it() {
+        let page = br#".Dd June 1, 2020
+.Dt LS 1
+.Os
+.Sh NAME
+.Nm ls
+.Nd list directory contents
+.Sh SYNOPSIS
+.Nm
+.Op Fl AB
+.Op Ar
+.Sh DESCRIPTION
+For each operand
+.Nm
+displays it, see
+.Xr stat 2 .
+.Bl -tag -width indent
+.It Fl A
+List all entries.
+.It Pa /etc
+A
+.Dq quoted word .
+.El
+"#;
+        let document = extract(page).unwrap();
+        insta::assert_snapshot!(document.text, @"");
+        assert_eq!(document.title.as_deref(), Some("ls(1)"));
+    }
+
+    #[test]
+    fn odd_input_comes_to_an_end() {
+        for page in [
+            ".",
+            "'",
+            ".TS",
+            ".if",
+            ".if n",
+            ".ie t \\{",
+            ".SH",
+            "\\",
+            ".de",
+            "\\*",
+            "\\(",
+            "\\[x",
+            ".TP",
+            "\\f",
+            ".IP \"",
+            ".ds",
+            ".el",
+        ] {
+            extract(page.as_bytes()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Escape sequences of roff, and the arguments of a request.
+
+use std::collections::HashMap;
+
+/// Special characters that manual pages use, by their names in groff_char(7).
+const CHARACTERS: &[(&str, &str)] = &[
+    ("!=", "≠"),
+    ("'", "´"),
+    ("'e", "é"),
+    ("'a", "á"),
+    ("'i", "í"),
+    ("'o", "ó"),
+    ("'u", "ú"),
+    ("*(", "("),
+    ("**", "*"),
+    ("+-", "±"),
+    (",c", "ç"),
+    ("->", "→"),
+    ("/o", "ø"),
+    ("/O", "Ø"),
+    (":a", "ä"),
+    (":o", "ö"),
+    (":u", "ü"),
+    (":A", "Ä"),
+    (":O", "Ö"),
+    (":U", "Ü"),
+    ("<-", "←"),
+    ("<=", "≤"),
+    (">=", "≥"),
+    ("Cs", "¤"),
+    ("Do", "$"),
+    ("Eu", "€"),
+    ("Fc", "»"),
+    ("Fo", "«"),
+    ("OE", "Œ"),
+    ("Po", "£"),
+    ("S1", "¹"),
+    ("S2", "²"),
+    ("S3", "³"),
+    ("Ye", "¥"),
+    ("^a", "â"),
+    ("^e", "ê"),
+    ("^o", "ô"),
+    ("`a", "à"),
+    ("`e", "è"),
+    ("aa", "´"),
+    ("aq", "'"),
+    ("at", "@"),
+    ("ba", "|"),
+    ("bq", "‚"),
+    ("br", "|"),
+    ("bu", "•"),
+    ("bv", "|"),
+    ("ci", "○"),
+    ("co", "©"),
+    ("cq", "’"),
+    ("ct", "¢"),
+    ("dA", "⇓"),
+    ("da", "↓"),
+    ("de", "°"),
+    ("dg", "†"),
+    ("di", "÷"),
+    ("dq", "\""),
+    ("em", "—"),
+    ("en", "–"),
+    ("eu", "€"),
+    ("fm", "′"),
+    ("ga", "`"),
+    ("ha", "^"),
+    ("hy", "‐"),
+    ("if", "∞"),
+    ("lB", "["),
+    ("lC", "{"),
+    ("lh", "☜"),
+    ("lq", "“"),
+    ("lb", "{"),
+    ("md", "⋅"),
+    ("mi", "−"),
+    ("mu", "×"),
+    ("no", "¬"),
+    ("oA", "Å"),
+    ("oa", "å"),
+    ("oq", "‘"),
+    ("or", "|"),
+    ("pc", "·"),
+    ("pl", "+"),
+    ("pp", "⊥"),
+    ("ps", "¶"),
+    ("rB", "]"),
+    ("rC", "}"),
+    ("rg", "®"),
+    ("rh", "☞"),
+    ("rn", "‾"),
+    ("rq", "”"),
+    ("rs", "\\"),
+    ("ru", "_"),
+    ("sc", "§"),
+    ("sh", "#"),
+    ("sl", "/"),
+    ("sq", "□"),
+    ("ss", "ß"),
+    ("tm", "™"),
+    ("ti", "~"),
+    ("ts", "ς"),
+    ("ua", "↑"),
+    ("ul", "_"),
+    ("vA", "⇕"),
+    ("~n", "ñ"),
+    ("~=", "≈"),
+    ("~~", "≈"),
+    ("12", "½"),
+    ("14", "¼"),
+    ("34", "¾"),
+    ("*m", "μ"),
+    ("*a", "α"),
+    ("*b", "β"),
+    ("*p", "π"),
+];
+
+/// Strings that a page may define, with those that are there from the start.
+pub(super) struct Strings(HashMap<String, String>);
+
+impl Default for Strings {
+    fn default() -> Self {
+        let known = [
+            ("lq", "“"),
+            ("rq", "”"),
+            ("R", "®"),
+            ("Tm", "™"),
+            ("L\"", "“"),
+            ("R\"", "”"),
+            ("C+", "C++"),
+        ];
+        Self(known.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+}
+
+impl Strings {
+    /// `.ds NAME VALUE`
+    pub(super) fn define(&mut self, rest: &str, append: bool) {
+        let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
+        let value = value.trim_start().trim_start_matches('"');
+        let value = self.expand(value);
+        let known = self.0.entry(name.to_owned()).or_default();
+        // A page that appends a string to itself for ever is not read to that end.
+        if append && known.len() < 4096 {
+            known.push_str(&value);
+        } else if !append {
+            *known = value;
+        }
+    }
+
+    /// The text with its escape sequences replaced by what they show.
+    pub(super) fn expand(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('\\') {
+            out.push_str(&rest[..at]);
+            rest = self.escape(&rest[at + 1..], &mut out);
+        }
+        out.push_str(rest);
+        out
+    }
+
+    /// Shows the escape sequence at the beginning of `rest`, and returns what is behind it.
+    fn escape<'a>(&self, rest: &'a str, out: &mut String) -> &'a str {
+        let mut chars = rest.chars();
+        let Some(kind) = chars.next() else { return "" };
+        let rest = chars.as_str();
+        match kind {
+            '"' | '#' => return "",
+            'e' | '\\' => out.push('\\'),
+            '-' => out.push('-'),
+            ' ' | '~' | '0' | 't' => out.push(' '),
+            '\'' => out.push('\''),
+            '`' => out.push('`'),
+            '(' | '[' | 'C' => {
+                let (name, rest) = match kind {
+                    '(' => cut(rest, 2),
+                    '[' => rest.split_once(']').unwrap_or((rest, "")),
+                    _ => quoted(rest),
+                };
+                out.push_str(&character(name));
+                return rest;
+            }
+            '*' => {
+                let (name, rest) = name(rest);
+                out.push_str(self.0.get(name).map_or("", String::as_str));
+                return rest;
+            }
+            'f' | 'F' | 'm' | 'M' | 'n' | 'g' | 'k' | 'V' | 'Y' => {
+                let rest = rest.strip_prefix(['+', '-']).filter(|_| kind == 'n').unwrap_or(rest);
+                return name(rest).1;
+            }
+            's' => return size(rest),
+            'h' | 'v' | 'w' | 'b' | 'D' | 'H' | 'l' | 'L' | 'N' | 'R' | 'S' | 'x' | 'X' | 'Z'
+            | 'A' | 'B' => {
+                return quoted(rest).1;
+            }
+            'o' => {
+                let (inside, rest) = quoted(rest);
+                out.extend(inside.chars().next());
+                return rest;
+            }
+            // What only moves the pen, allows or forbids a break, or is a brace of a condition.
+            '&' | '|' | '^' | '%' | ':' | '/' | ',' | ')' | 'c' | 'd' | 'u' | 'r' | 'p' | 'z'
+            | 'a' | '{' | '}' | '!' => {}
+            other => out.push(other),
+        }
+        rest
+    }
+}
+
+/// The name behind `\f`, `\*` or the like: one character, two after `(`, or any number in brackets.
+fn name(rest: &str) -> (&str, &str) {
+    if let Some(rest) = rest.strip_prefix('(') {
+        return cut(rest, 2);
+    }
+    if let Some(rest) = rest.strip_prefix('[') {
+        return rest.split_once(']').unwrap_or((rest, ""));
+    }
+    cut(rest, 1)
+}
+
+/// Behind `\s`: a sign, and a number in one of four spellings.
+fn size(rest: &str) -> &str {
+    let rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+    if rest.starts_with(['(', '[']) {
+        return name(rest).1;
+    }
+    if rest.starts_with('\'') {
+        return quoted(rest).1;
+    }
+    cut(rest, 1).1
+}
+
+/// What stands between two like characters, and what is behind them.
+fn quoted(rest: &str) -> (&str, &str) {
+    let (quote, inside) = cut(rest, 1);
+    if quote.is_empty() {
+        return ("", "");
+    }
+    inside.split_once(quote).unwrap_or((inside, ""))
+}
+
+/// The first characters, and the others.
+fn cut(text: &str, count: usize) -> (&str, &str) {
+    let at = text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    text.split_at(at)
+}
+
+fn character(name: &str) -> String {
+    if let Some((_, shown)) = CHARACTERS.iter().find(|(known, _)| *known == name) {
+        return (*shown).to_owned();
+    }
+    let code = name.strip_prefix('u').and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    code.and_then(char::from_u32).map(String::from).unwrap_or_default()
+}
+
+/// The arguments of a request: words, or words in double quotes, up to a comment.
+pub(super) fn arguments(rest: &str) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut chars = rest.chars().peekable();
+    loop {
+        while chars.next_if(|char| char.is_whitespace()).is_some() {}
+        let Some(first) = chars.peek().copied() else { return arguments };
+        let is_quoted = first == '"';
+        if is_quoted {
+            chars.next();
+        }
+        let mut argument = String::new();
+        while let Some(char) = chars.next() {
+            match char {
+                '"' if is_quoted => {
+                    // A doubled quote stands for one.
+                    if chars.next_if_eq(&'"').is_none() {
+                        break;
+                    }
+                    argument.push('"');
+                }
+                '\\' if matches!(chars.peek(), Some('"' | '#')) => {
+                    if !argument.is_empty() {
+                        arguments.push(argument);
+                    }
+                    return arguments;
+                }
+                '\\' => {
+                    argument.push(char);
+                    argument.extend(chars.next());
+                }
+                char if char.is_whitespace() && !is_quoted => break,
+                char => argument.push(char),
+            }
+        }
+        arguments.push(argument);
+    }
+}

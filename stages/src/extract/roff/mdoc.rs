@@ -1,0 +1,207 @@
+//! The macros of mdoc(7): what a manual page means rather than how it looks.
+
+use crate::extract::roff::{Awaits, Page, escape};
+
+/// Macros that stand for text or for signs around it: name, before each argument, before all, behind all.
+const MACROS: &[(&str, &str, &str, &str)] = &[
+    ("Ac", "", "⟩", ""),
+    ("Ad", "", "", ""),
+    ("An", "", "", ""),
+    ("Ao", "", "⟨", ""),
+    ("Aq", "", "⟨", "⟩"),
+    ("Ar", "", "", ""),
+    ("Bc", "", "]", ""),
+    ("Bo", "", "[", ""),
+    ("Bq", "", "[", "]"),
+    ("Brq", "", "{", "}"),
+    ("Cd", "", "", ""),
+    ("Cm", "", "", ""),
+    ("D1", "", "", ""),
+    ("Dc", "", "”", ""),
+    ("Dl", "", "", ""),
+    ("Do", "", "“", ""),
+    ("Dq", "", "“", "”"),
+    ("Dv", "", "", ""),
+    ("Em", "", "", ""),
+    ("Er", "", "", ""),
+    ("Ev", "", "", ""),
+    ("Fa", "", "", ""),
+    ("Fd", "", "", ""),
+    ("Fl", "-", "", ""),
+    ("Ft", "", "", ""),
+    ("Ic", "", "", ""),
+    ("In", "", "<", ">"),
+    ("Li", "", "", ""),
+    ("Lb", "", "library ", ""),
+    ("Lk", "", "", ""),
+    ("Ms", "", "", ""),
+    ("Mt", "", "", ""),
+    ("Nm", "", "", ""),
+    ("No", "", "", ""),
+    ("Oc", "", "]", ""),
+    ("Oo", "", "[", ""),
+    ("Op", "", "[", "]"),
+    ("Pa", "", "", ""),
+    ("Pc", "", ")", ""),
+    ("Po", "", "(", ""),
+    ("Pq", "", "(", ")"),
+    ("Qc", "", "\"", ""),
+    ("Ql", "", "‘", "’"),
+    ("Qo", "", "\"", ""),
+    ("Qq", "", "\"", "\""),
+    ("Rv", "", "", ""),
+    ("Sc", "", "’", ""),
+    ("So", "", "‘", ""),
+    ("Sq", "", "‘", "’"),
+    ("St", "", "", ""),
+    ("Sx", "", "", ""),
+    ("Sy", "", "", ""),
+    ("Tn", "", "", ""),
+    ("Ux", "", "Unix", ""),
+    ("Va", "", "", ""),
+    ("Vt", "", "", ""),
+    ("Xr", "", "", ""),
+    ("Fn", "", "", ""),
+    ("Fo", "", "", "("),
+    ("Fc", "", ")", ""),
+    ("It", "", "", ""),
+    ("Nd", "", "– ", ""),
+    ("Dd", "", "", ""),
+    ("Dt", "", "", ""),
+    ("Os", "", "", ""),
+    ("Ns", "", "", ""),
+    ("Pf", "", "", ""),
+    ("Ta", "", "| ", ""),
+];
+
+pub(super) fn is_macro(name: &str) -> bool {
+    find(name).is_some()
+}
+
+fn find(name: &str) -> Option<&'static (&'static str, &'static str, &'static str, &'static str)> {
+    MACROS.iter().find(|(known, ..)| *known == name)
+}
+
+/// A line that begins with a macro.
+pub(super) fn line(page: &mut Page, name: &str, rest: &str) {
+    let arguments = escape::arguments(rest);
+    match name {
+        "Dd" => {
+            let date = arguments.join(" ");
+            page.document.note("modified", &date);
+        }
+        "Dt" => {
+            if let [title, section, ..] = &arguments[..] {
+                page.title = Some(format!("{}({section})", title.to_lowercase()));
+                page.document.note("section", section);
+            }
+        }
+        "Os" => {}
+        "It" => {
+            page.pen.block();
+            let words = phrase(page, &arguments);
+            if words.is_empty() {
+                page.pen.flow("- ");
+            } else {
+                page.awaits = Some(Awaits::Tag);
+                page.words(&words, true);
+            }
+        }
+        _ => {
+            let mut words = vec![name.to_owned()];
+            words.extend(arguments);
+            let words = phrase(page, &words);
+            page.words(&words, true);
+        }
+    }
+}
+
+/// Words among which there may be macros, as they are shown.
+fn phrase(page: &mut Page, words: &[String]) -> String {
+    let mut shown = String::new();
+    // What is to be put behind the words of the macros that are open.
+    let mut closing: Vec<&str> = Vec::new();
+    let mut prefix = "";
+    let mut glue = true;
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        if let Some((name, each, before, behind)) = find(word) {
+            prefix = each;
+            match *name {
+                "Ns" => glue = true,
+                "Nm" => match words.peek() {
+                    Some(next) if find(next).is_none() && !is_sign(next) => {
+                        if page.name.is_empty() {
+                            page.name = page.strings.expand(next);
+                        }
+                    }
+                    _ => {
+                        let name = page.name.clone();
+                        add(&mut shown, &name, &mut glue);
+                    }
+                },
+                "Xr" => {
+                    let title = words.next().cloned().unwrap_or_default();
+                    let section = words.next_if(|next| !is_sign(next));
+                    let section = section.map(|section| format!("({section})")).unwrap_or_default();
+                    add(&mut shown, &format!("{title}{section}"), &mut glue);
+                }
+                "Fn" => {
+                    let name =
+                        words.next().map(|name| page.strings.expand(name)).unwrap_or_default();
+                    let mut given = Vec::new();
+                    while let Some(next) =
+                        words.next_if(|next| !is_sign(next) && find(next).is_none())
+                    {
+                        given.push(page.strings.expand(next));
+                    }
+                    add(&mut shown, &format!("{name}({})", given.join(", ")), &mut glue);
+                }
+                "Ar" if words.peek().is_none_or(|next| is_sign(next)) => {
+                    add(&mut shown, "file ...", &mut glue)
+                }
+                "Fl" if words.peek().is_none() => add(&mut shown, "-", &mut glue),
+                _ => {
+                    if !before.is_empty() {
+                        add(&mut shown, before, &mut glue);
+                        glue = true;
+                    }
+                    if !behind.is_empty() {
+                        closing.push(behind);
+                    }
+                }
+            }
+            continue;
+        }
+        let text = page.strings.expand(word);
+        if is_closing(&text) {
+            // A full stop at the end stands behind what is closed there.
+            if words.peek().is_none() {
+                shown.extend(closing.drain(..).rev());
+            }
+            shown.push_str(&text);
+            glue = false;
+        } else {
+            add(&mut shown, &format!("{prefix}{text}"), &mut glue);
+            glue = matches!(text.as_str(), "(" | "[");
+        }
+    }
+    shown.extend(closing.drain(..).rev());
+    shown
+}
+
+fn add(shown: &mut String, words: &str, glue: &mut bool) {
+    if !*glue && !shown.is_empty() && !shown.ends_with(' ') {
+        shown.push(' ');
+    }
+    shown.push_str(words);
+    *glue = false;
+}
+
+fn is_sign(word: &str) -> bool {
+    is_closing(word) || matches!(word, "(" | "[" | "|")
+}
+
+fn is_closing(word: &str) -> bool {
+    matches!(word, "." | "," | ";" | ":" | "?" | "!" | ")" | "]")
+}

@@ -1,0 +1,84 @@
+//! Tables of tbl(1) in a manual page, as rows of cells.
+
+use crate::extract::roff::{Mode, Page};
+
+impl Page {
+    /// A line between `.TS` and `.TE`.
+    pub(super) fn table_line(&mut self, line: &str) {
+        if self.mode == Mode::Table(false) {
+            // Options end with a semicolon, the format with a full stop.
+            if line.trim_end().ends_with('.') {
+                self.mode = Mode::Table(true);
+            }
+            return;
+        }
+        if line.starts_with(".T&") {
+            self.mode = Mode::Table(false);
+            return;
+        }
+        if self.in_cell {
+            return match line.strip_prefix("T}") {
+                Some(rest) => {
+                    self.in_cell = false;
+                    self.cells(rest.trim_start_matches(['\t', ':', '@', '|']));
+                }
+                None => self.continue_cell(line),
+            };
+        }
+        // Rules, and requests between the rows.
+        if matches!(line.trim(), "_" | "=" | "") || line.starts_with(['.', '\'']) {
+            return;
+        }
+        self.cells(line);
+    }
+
+    /// The cells of a line, the last of which may go on over several lines.
+    fn cells(&mut self, line: &str) {
+        let separator =
+            ['\t', ':', '@', '|'].into_iter().find(|sign| line.contains(*sign)).unwrap_or('\t');
+        for cell in line.split(separator) {
+            if cell == "T{" {
+                self.in_cell = true;
+                self.row.push(String::new());
+            } else if !cell.is_empty() {
+                let cell = self.strings.expand(cell);
+                self.row.push(cell);
+            }
+        }
+        if !self.in_cell {
+            self.end_row();
+        }
+    }
+
+    fn continue_cell(&mut self, line: &str) {
+        let words = match line.strip_prefix('.') {
+            // Fonts are written as requests in a cell as well; what is not words is short.
+            Some(request) => request.split_once(' ').map_or("", |(_, words)| words),
+            None => line,
+        };
+        let words = self.strings.expand(words);
+        if let Some(cell) = self.row.last_mut() {
+            if !cell.is_empty() {
+                cell.push(' ');
+            }
+            cell.push_str(words.trim());
+        }
+    }
+
+    fn end_row(&mut self) {
+        let row = std::mem::take(&mut self.row);
+        self.pen.line();
+        self.pen.flow(&row.join(" | "));
+    }
+
+    pub(super) fn end_table(&mut self) {
+        if !self.row.is_empty() {
+            self.end_row();
+        }
+        self.in_cell = false;
+        if matches!(self.mode, Mode::Table(_)) {
+            self.mode = Mode::Text;
+        }
+        self.pen.block();
+    }
+}

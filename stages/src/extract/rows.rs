@@ -1,0 +1,104 @@
+//! Puts extracted documents into the columns of a batch.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, LargeStringBuilder, ListArray, ListBuilder, RecordBatch, StringBuilder, StructArray,
+    UInt8Builder, UInt64Builder,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
+use arrow::error::ArrowError;
+use pipeline::RowsExt as _;
+use pipeline::column::{
+    BYTES, LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE, outline_fields,
+};
+
+use crate::extract::document::Document;
+
+/// The columns as they grow.
+pub(crate) struct Rows {
+    mime_types: StringBuilder,
+    texts: LargeStringBuilder,
+    titles: StringBuilder,
+    languages: StringBuilder,
+    metadata: StringBuilder,
+    pages: ListBuilder<UInt64Builder>,
+    headings: Vec<usize>,
+    heading_at: UInt64Builder,
+    heading_level: UInt8Builder,
+    heading_title: StringBuilder,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        let page = Field::new_list_field(DataType::UInt64, false);
+        Self {
+            mime_types: StringBuilder::new(),
+            texts: LargeStringBuilder::new(),
+            titles: StringBuilder::new(),
+            languages: StringBuilder::new(),
+            metadata: StringBuilder::new(),
+            pages: ListBuilder::new(UInt64Builder::new()).with_field(page),
+            headings: Vec::new(),
+            heading_at: UInt64Builder::new(),
+            heading_level: UInt8Builder::new(),
+            heading_title: StringBuilder::new(),
+        }
+    }
+}
+
+impl Rows {
+    /// Adds a document that was read from content of this type.
+    pub(crate) fn add(&mut self, mime_type: &str, document: Document) {
+        self.mime_types.append_value(mime_type);
+        self.texts.append_value(document.text);
+        self.titles.append_option(document.title);
+        self.languages.append_option(document.language);
+        let metadata = serde_json::Value::Object(document.metadata);
+        self.metadata.append_value(metadata.to_string());
+        self.pages.values().append_slice(&document.pages);
+        self.pages.append(true);
+        self.headings.push(document.outline.len());
+        for heading in document.outline {
+            self.heading_at.append_value(heading.at);
+            self.heading_level.append_value(heading.level);
+            self.heading_title.append_value(heading.title);
+        }
+    }
+
+    /// The rows that were read, of those that came: text in the place of bytes.
+    pub(crate) fn finish(
+        mut self,
+        rows: &RecordBatch,
+        keep: Vec<bool>,
+    ) -> Result<RecordBatch, ArrowError> {
+        // Bytes are left out first, so that they are not copied only to be dropped.
+        let kept = rows.clone().dropping(BYTES.name()).keeping(keep)?;
+        let schema = kept.schema();
+        let mut columns = kept.columns().to_vec();
+        columns[schema.index_of(MIME_TYPE.name())?] = Arc::new(self.mime_types.finish());
+        RecordBatch::try_new(schema, columns)?
+            .adding(&*TEXT, Arc::new(self.texts.finish()))?
+            .adding(&*TITLE, Arc::new(self.titles.finish()))?
+            .adding(&*LANGUAGE, Arc::new(self.languages.finish()))?
+            .adding(&*METADATA, Arc::new(self.metadata.finish()))?
+            .adding(&*PAGES, Arc::new(self.pages.finish()))?
+            .adding(&*OUTLINE, Arc::new(self.outline()?))
+    }
+
+    fn outline(&mut self) -> Result<ListArray, ArrowError> {
+        let headings = StructArray::try_new(
+            outline_fields(),
+            vec![
+                Arc::new(self.heading_at.finish()),
+                Arc::new(self.heading_level.finish()),
+                Arc::new(self.heading_title.finish()),
+            ],
+            None,
+        )?;
+        let item = Arc::new(Field::new_list_field(headings.data_type().clone(), false));
+        let lengths = self.headings.iter().copied();
+        ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(headings), None)
+    }
+}

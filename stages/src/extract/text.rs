@@ -1,0 +1,161 @@
+//! Bytes to text: which encoding a file is in, and the text of a plain file.
+
+use std::borrow::Cow;
+
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+use crate::extract::document::{Document, Pen, is_text};
+
+/// How much of a file is looked at to guess its encoding.
+const LOOK_AT: usize = 1 << 20;
+
+/// The text of a plain file; `None` if it is none. A form feed begins a page.
+pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
+    let text = decode(bytes, None)?;
+    let mut pen = Pen::default();
+    if text.contains('\u{c}') {
+        for page in text.split('\u{c}') {
+            pen.page();
+            pen.verbatim(&with_plain_newlines(page));
+        }
+    } else {
+        pen.verbatim(&with_plain_newlines(&text));
+    }
+    Some(pen.finish())
+}
+
+/// Decodes a text: by its byte order mark, as UTF-8 if it is, by the encoding it says it has, or by
+/// what it looks like. `None` if it is not a text.
+pub(crate) fn decode<'a>(bytes: &'a [u8], said: Option<&'static Encoding>) -> Option<Cow<'a, str>> {
+    if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
+        let (text, _) = encoding.decode_without_bom_handling(&bytes[mark..]);
+        return Some(text).filter(|text| looks_like_text(text));
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return looks_like_text(text).then_some(Cow::Borrowed(text));
+    }
+    let encoding = utf_16(bytes).or_else(|| (!bytes.contains(&0)).then(|| guess(bytes, said)))?;
+    let (text, _) = encoding.decode_without_bom_handling(bytes);
+    looks_like_text(&text).then_some(text)
+}
+
+/// The encoding of bytes that are not UTF-8 throughout.
+fn guess(bytes: &[u8], said: Option<&'static Encoding>) -> &'static Encoding {
+    if is_damaged_utf_8(bytes) {
+        return UTF_8;
+    }
+    // Who says UTF-8 of this is wrong.
+    if let Some(said) = said.filter(|said| *said != UTF_8) {
+        return said;
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
+    detector.feed(&bytes[..bytes.len().min(LOOK_AT)], true);
+    detector.guess(None, Utf8Detection::Deny)
+}
+
+/// Whether this is UTF-8 but for a few bytes, as a file that was cut or joined is.
+fn is_damaged_utf_8(bytes: &[u8]) -> bool {
+    let (mut right, mut wrong) = (0, 0);
+    for chunk in bytes[..bytes.len().min(LOOK_AT)].utf8_chunks() {
+        right += chunk.valid().chars().filter(|char| !char.is_ascii()).count();
+        wrong += usize::from(!chunk.invalid().is_empty());
+    }
+    right > 20 * wrong
+}
+
+/// UTF-16 without a mark: in most scripts every other byte of many is 0.
+fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
+    let head = &bytes[..bytes.len().min(4096) & !1];
+    let zeros =
+        |offset: usize| head.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    let (even, odd, pairs) = (zeros(0), zeros(1), head.len() / 2);
+    if pairs > 0 && odd * 3 > pairs && even * 20 < pairs {
+        return Some(UTF_16LE);
+    }
+    (pairs > 0 && even * 3 > pairs && odd * 20 < pairs).then_some(UTF_16BE)
+}
+
+/// Whether a person could read this: control characters are rare, and there is no NUL.
+fn looks_like_text(text: &str) -> bool {
+    let mut end = text.len().min(LOOK_AT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let (mut odd, mut all) = (0, 0);
+    for char in text[..end].chars() {
+        all += 1;
+        let usual = is_text(char) || matches!(char, '\r' | '\u{c}' | '\u{8}' | '\u{1b}');
+        odd += usize::from(!usual || char == char::REPLACEMENT_CHARACTER);
+        if char == '\0' && odd > all / 512 {
+            return false;
+        }
+    }
+    odd * 32 <= all
+}
+
+/// The text with `\n` at the end of each line.
+pub(crate) fn with_plain_newlines(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') {
+        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_told_apart() {
+        let german = "Die Bäume blühen im Frühling, und über den Häusern fliegen Vögel.";
+        let (latin_1, ..) = encoding_rs::WINDOWS_1252.encode(german);
+        let japanese = "これは日本語の文章です。文字コードを調べる必要があります。";
+        let (shift_jis, ..) = encoding_rs::SHIFT_JIS.encode(japanese);
+        let (euc, ..) = encoding_rs::EUC_JP.encode(japanese);
+        let (koi8, ..) = encoding_rs::KOI8_R.encode("Это обычный русский текст, без пометки.");
+        let utf_16 =
+            |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        let marked = [b"\xff\xfe".as_slice(), &utf_16(german)].concat();
+        let big: Vec<_> = german.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for (bytes, expected) in [
+            (german.as_bytes(), german),
+            (&latin_1, german),
+            (&shift_jis, japanese),
+            (&euc, japanese),
+            (&koi8, "Это обычный русский текст, без пометки."),
+            (&marked, german),
+            (&utf_16(german), german),
+            (&big, german),
+            (b"\xef\xbb\xbfplain", "plain"),
+        ] {
+            assert_eq!(decode(bytes, None).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn one_broken_byte_does_not_change_the_encoding() {
+        let mut bytes = "Bäume und Vögel über Häusern. ".repeat(20).into_bytes();
+        bytes.push(0xff);
+        let text = decode(&bytes, None).unwrap();
+        assert!(text.starts_with("Bäume und Vögel") && text.ends_with('\u{fffd}'), "{text}");
+    }
+
+    #[test]
+    fn binary_is_no_text() {
+        let noise: Vec<u8> =
+            (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for bytes in [noise.as_slice(), &[0; 100], b"\x7fELF\x02\x01\x01\0\0\0\0\0"] {
+            assert_eq!(extract(bytes), None);
+        }
+    }
+
+    #[test]
+    fn lines_are_tidied_and_form_feeds_are_pages() {
+        let document = extract(b"one  \r\n\r\n\r\n\r\n\r\ntwo\r\x0cthree").unwrap();
+        assert_eq!(document.text, "one\n\n\ntwo\n\nthree");
+        assert_eq!(document.pages, [0, 11]);
+        assert_eq!(extract(b"").unwrap().text, "");
+    }
+}
