@@ -181,12 +181,9 @@ impl Refusal {
         Self::Limit(format!("{} of unpacked content (a quarter of max_memory)", ByteSize(most)))
     }
 
-    fn why(self, format: &'static str, mime_type: &str) -> Why {
+    fn why(self, format: &'static str) -> Why {
         match self {
-            Self::NotText if format == "text" => {
-                Why::Unsupported { mime_type: mime::BINARY.to_owned() }
-            }
-            Self::NotText => Why::Unsupported { mime_type: format!("{mime_type}, but not text") },
+            Self::NotText => Why::Unsupported { mime_type: mime::BINARY.to_owned() },
             Self::Corrupt(cause) => DocError::Corrupt { format, cause }.into(),
             Self::Encrypted => DocError::Encrypted.into(),
             Self::Limit(limit) => DocError::Limit { limit }.into(),
@@ -249,7 +246,7 @@ impl Extractor {
         if mime_type == "application/gzip" {
             match gzip::unpack(&bytes, self.limits.unpacked()) {
                 Ok(content) => bytes = Cow::Owned(content),
-                Err(refusal) => return Ok(Err(refusal.why("gzip", &mime_type))),
+                Err(refusal) => return Ok(Err(refusal.why("gzip"))),
             }
             path.set_extension("");
             mime_type = Cow::Borrowed(mime::of(&path, &bytes));
@@ -273,7 +270,7 @@ impl Extractor {
         };
         let mut document = match document {
             Ok(document) => document,
-            Err(refusal) => return Ok(Err(refusal.why(format.name(), &mime_type))),
+            Err(refusal) => return Ok(Err(refusal.why(format.name()))),
         };
         if document.text.trim().is_empty() {
             return Ok(Err(Why::Empty));

@@ -78,6 +78,8 @@ pub(crate) struct Pen {
     /// Pages begun since something was written.
     new_pages: usize,
     heading: Option<OpenHeading>,
+    /// Whether the last that was written is the sign of a list item, which breaks do not part from it.
+    at_item: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -146,14 +148,32 @@ impl Pen {
         self.between = self.between.max(Break::Space);
     }
 
+    /// Takes back the space before the next words.
+    pub(crate) fn glue(&mut self) {
+        if self.between == Break::Space {
+            self.between = Break::None;
+        }
+    }
+
     /// Begins a line, unless one has been begun.
     pub(crate) fn line(&mut self) {
-        self.between = self.between.max(Break::Line);
+        let wanted = if self.at_item { Break::Space } else { Break::Line };
+        self.between = self.between.max(wanted);
     }
 
     /// Begins a block, with an empty line before it.
     pub(crate) fn block(&mut self) {
-        self.between = Break::Block;
+        let wanted = if self.at_item { Break::Space } else { Break::Block };
+        self.between = self.between.max(wanted);
+    }
+
+    /// Begins a list item with its sign.
+    pub(crate) fn item(&mut self, sign: &str) {
+        self.at_item = false;
+        self.line();
+        self.flow(sign);
+        self.space();
+        self.at_item = true;
     }
 
     /// Begins a page.
@@ -194,6 +214,7 @@ impl Pen {
         self.outline.truncate(mark.outline);
         self.between = mark.between;
         self.heading = mark.heading;
+        self.at_item = false;
     }
 
     /// How many headings there have been since.
@@ -221,6 +242,7 @@ impl Pen {
     /// Writes what stands between, and notes what begins here.
     fn settle(&mut self) {
         let between = std::mem::take(&mut self.between);
+        self.at_item = false;
         if !self.text.is_empty() {
             match between {
                 Break::None => {}

@@ -51,7 +51,7 @@ pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, Refusal> {
 }
 
 fn corrupt(cause: impl ToString) -> Refusal {
-    Refusal::Corrupt(cause.to_string().to_lowercase())
+    Refusal::Corrupt(cause.to_string())
 }
 
 fn broken(error: &ZipError) -> Refusal {
@@ -59,6 +59,7 @@ fn broken(error: &ZipError) -> Refusal {
         ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED => {
             Refusal::Encrypted
         }
+        ZipError::InvalidArchive(_) => corrupt("it is no ZIP archive, or not a whole one"),
         error => corrupt(error),
     }
 }
@@ -320,8 +321,7 @@ impl Body {
             return;
         }
         if self.paragraph.is_item {
-            self.pen.line();
-            self.pen.flow("- ");
+            self.pen.item("-");
         }
         for line in text.split('\n') {
             self.pen.flow(line);
@@ -400,7 +400,24 @@ mod tests {
             ("docProps/core.xml", CORE.as_bytes()),
         ]);
         let document = extract(&bytes, 1 << 20).unwrap();
-        insta::assert_snapshot!(document.text, @"");
+        insta::assert_snapshot!(document.text, @r#"
+        Trees & shrubs
+
+        One boldly
+        line[2]
+
+        Second
+
+        - item
+        - item
+
+        a | b c
+        d
+
+        end!
+
+        [2] a note
+        "#);
         let outline: Vec<_> =
             document.outline.iter().map(|h| (h.level, h.title.as_str())).collect();
         assert_eq!(outline, [(1, "Trees & shrubs"), (2, "Second")]);
@@ -424,6 +441,14 @@ mod tests {
             why(&[COMPOUND.as_slice(), &encrypted].concat()),
             why(&COMPOUND),
         ];
-        insta::assert_snapshot!(found.join("\n"), @"");
+        insta::assert_snapshot!(found.join("\n"), @r#"
+        corrupt: it is no ZIP archive, or not a whole one
+        corrupt: it is no ZIP archive, or not a whole one
+        corrupt: there is no word/document.xml in it
+        corrupt: ill-formed document: expected `</w:t>`, but `</w:p>` was found
+        exceeds 1 MiB of unpacked content (a quarter of max_memory)
+        encrypted
+        corrupt: it is a document of Word 97
+        "#);
     }
 }

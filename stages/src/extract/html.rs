@@ -366,9 +366,9 @@ impl Page {
             Some(Some(number)) => {
                 *number += 1;
                 let number = *number;
-                self.pen.flow(&format!("{number}. "));
+                self.pen.item(&format!("{number}."));
             }
-            Some(None) | None => self.pen.flow("- "),
+            Some(None) | None => self.pen.item("-"),
         }
     }
 
@@ -426,7 +426,31 @@ mod tests {
             <dl><dt>term</dt><dd>meaning</dd></dl></main>
             <footer>Imprint</footer></body></html>"##;
         let document = extract(html.as_bytes()).unwrap();
-        insta::assert_snapshot!(document.text, @"");
+        insta::assert_snapshot!(document.text, @r#"
+        Title
+
+        One boldly set line.
+        Next line
+
+        Two
+
+        Sub
+
+        - a
+        - b
+
+        1. x
+        2. y
+
+          def f():
+              pass
+
+        K | V
+        1 | 2 3
+
+        term
+        meaning
+        "#);
         assert_eq!(document.title.as_deref(), Some("Schöne & neue Seite"));
         assert_eq!(document.language.as_deref(), Some("de"));
         assert_eq!(document.metadata["author"], "A. Autor");
@@ -438,7 +462,7 @@ mod tests {
     #[test]
     fn broken_pages_lose_nothing() {
         assert_eq!(text("<p>a<nav>b<p>c"), "a\n\nb\n\nc");
-        assert_eq!(text("</div></p>a</nav><b>c"), "ac");
+        assert_eq!(text("</div></p>a</nav><b>c"), "a\n\nc");
         assert_eq!(text("<nav><a href=x>only links</a></nav>"), "only links");
         assert_eq!(text("a < b & c &unknown; &#0; d"), "a < b & c &unknown; \u{fffd} d");
         assert_eq!(text(&"<div>".repeat(100_000)), "");

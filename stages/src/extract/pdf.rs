@@ -28,6 +28,11 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
         }
     }
     let mut document = pen.finish();
+    if document.text.is_empty() && is_cut_off(bytes) {
+        return Err(Refusal::Corrupt(
+            "its end is missing, and there is no text in what is left".to_owned(),
+        ));
+    }
     place(&bookmarks, 1, &mut document);
     let about = pdf.metadata;
     document.title = about.title.map(|title| one_line(&title)).filter(|title| !title.is_empty());
@@ -49,6 +54,12 @@ fn refusal(error: &Error) -> Refusal {
         Error::Encrypted | Error::InvalidPassword => Refusal::Encrypted,
         error => Refusal::Corrupt(error.to_string()),
     }
+}
+
+/// Whether the mark is missing with which every PDF ends.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let end = &bytes[bytes.len().saturating_sub(2048)..];
+    !end.windows(5).any(|window| window == b"%%EOF")
 }
 
 /// Writes a block. Headings are guessed from type sizes, so they count only where nobody said better.

@@ -165,6 +165,9 @@ impl Page {
             "UR" | "MT" => self.document_link(rest),
             "UE" | "ME" => {
                 let after = self.arguments(rest).concat();
+                if !after.is_empty() {
+                    self.pen.glue();
+                }
                 self.pen.flow(&after);
                 self.pen.space();
             }
@@ -353,7 +356,34 @@ site
 .UE .
 "#;
         let document = extract(page).unwrap();
-        insta::assert_snapshot!(document.text, @"");
+        insta::assert_snapshot!(document.text, @r#"
+        NAME
+
+        open, openat - open and possibly create a file
+
+        SYNOPSIS
+
+        #include <fcntl.h>
+
+        int open(const char *pathname, int flags);
+            indented;
+
+        SEE ALSO
+
+        The open() system call—also flags, O_CREAT 'x' 1\2. terminal
+
+        O_APPEND
+        The file is opened in append mode.
+
+        • a bullet
+
+        Notes
+
+        A | B
+        long cell | D
+
+        <http://example.org> site.
+        "#);
         assert_eq!(document.title.as_deref(), Some("open(2)"));
         assert_eq!(document.metadata["modified"], "2023-02-05");
         let outline: Vec<_> =
@@ -387,7 +417,25 @@ A
 .El
 "#;
         let document = extract(page).unwrap();
-        insta::assert_snapshot!(document.text, @"");
+        insta::assert_snapshot!(document.text, @r#"
+        NAME
+
+        ls – list directory contents
+
+        SYNOPSIS
+
+        ls [-AB] [file ...]
+
+        DESCRIPTION
+
+        For each operand ls displays it, see stat(2).
+
+        -A
+        List all entries.
+
+        /etc
+        A “quoted word”.
+        "#);
         assert_eq!(document.title.as_deref(), Some("ls(1)"));
     }
 

@@ -71,11 +71,10 @@ pub(crate) fn cause(error: &io::Error) -> String {
     if kind == io::ErrorKind::NotFound {
         return "it is gone, or a link that leads nowhere".to_owned();
     }
-    // The number says more than "uncategorized error".
-    error.raw_os_error().map_or_else(
-        || kind.to_string(),
-        |code| io::Error::from_raw_os_error(code).to_string().to_lowercase(),
-    )
+    // fs_err puts the path into the message of the error; that of its number has none.
+    let said = error.raw_os_error().map(|code| io::Error::from_raw_os_error(code).to_string());
+    let said = said.unwrap_or_else(|| kind.to_string()).to_lowercase();
+    said.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[derive(Default)]

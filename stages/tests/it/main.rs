@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod chunk;
 mod dedup;
 mod embed;
+mod extract;
 mod hash;
 mod scan;
 mod support;

@@ -21,7 +21,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// The stage of this name with these options, which its own schema must find valid.
-pub fn stage(name: &str, options: Value) -> Box<dyn StageConfig> {
+pub(crate) fn stage(name: &str, options: Value) -> Box<dyn StageConfig> {
     match node(name, options, Path::new("/nowhere")) {
         NodeKind::Stage(config) => config,
         NodeKind::Source(_) | NodeKind::Sink(_) => panic!("{name} is no stage"),
@@ -29,7 +29,7 @@ pub fn stage(name: &str, options: Value) -> Box<dyn StageConfig> {
 }
 
 /// The source of this name with these options, relative to this folder.
-pub fn source(name: &str, options: Value, folder: &Path) -> Box<dyn SourceConfig> {
+pub(crate) fn source(name: &str, options: Value, folder: &Path) -> Box<dyn SourceConfig> {
     match node(name, options, folder) {
         NodeKind::Source(config) => config,
         NodeKind::Stage(_) | NodeKind::Sink(_) => panic!("{name} is no source"),
@@ -42,7 +42,7 @@ fn node(name: &str, options: Value, folder: &Path) -> NodeKind {
 }
 
 /// Runs a stage on one batch, and checks that what comes out is what the config says of it.
-pub fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch) -> Outcome {
+pub(crate) fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch) -> Outcome {
     let expected = config.output_schema(rows.schema_ref()).expect("the input has what is needed");
     let outcome = config.build(with).unwrap().process(rows).unwrap();
     assert_eq!(outcome.rows.schema(), expected);
@@ -50,7 +50,7 @@ pub fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch) -> Out
 }
 
 /// What became of each document: its file name and the reason it was set aside for.
-pub fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
+pub(crate) fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
     let mut all: Vec<_> = set_aside
         .iter()
         .map(|document| {
@@ -63,7 +63,7 @@ pub fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
 }
 
 /// Rows as `scan` gives them, without `known_hash`.
-pub fn files(files: &[(&str, &str, &[u8])]) -> RecordBatch {
+pub(crate) fn files(files: &[(&str, &str, &[u8])]) -> RecordBatch {
     let count = files.len();
     let no_times =
         || Arc::new(TimestampMicrosecondArray::from(vec![None; count]).with_timezone("UTC"));
@@ -83,12 +83,12 @@ pub fn files(files: &[(&str, &str, &[u8])]) -> RecordBatch {
     ])
 }
 
-pub fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
+pub(crate) fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
     let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
 
-pub fn with_column(rows: &RecordBatch, field: Field, array: ArrayRef) -> RecordBatch {
+pub(crate) fn with_column(rows: &RecordBatch, field: Field, array: ArrayRef) -> RecordBatch {
     let mut columns: Vec<_> = rows
         .schema()
         .fields()
@@ -101,13 +101,13 @@ pub fn with_column(rows: &RecordBatch, field: Field, array: ArrayRef) -> RecordB
 }
 
 /// SHA-256 columns, from one repeated byte a row.
-pub fn hashes(bytes: &[Option<u8>]) -> ArrayRef {
+pub(crate) fn hashes(bytes: &[Option<u8>]) -> ArrayRef {
     let values = bytes.iter().map(|byte| byte.map(|byte| [byte; 32]));
     Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 32).unwrap())
 }
 
 /// Resources with nothing behind them.
-pub fn nothing() -> Resources {
+pub(crate) fn nothing() -> Resources {
     let world = Arc::new(World::default());
     Resources {
         collection: Uuid::nil(),
@@ -120,17 +120,17 @@ pub fn nothing() -> Resources {
 }
 
 /// Resources that know these locations.
-pub fn knowing(known: Vec<KnownLocation>) -> Resources {
+pub(crate) fn knowing(known: Vec<KnownLocation>) -> Resources {
     let known = known.into_iter().map(|known| (known.location.uri.clone(), known)).collect();
     Resources { metadata: Arc::new(World { known, ..World::default() }), ..nothing() }
 }
 
 /// A world with the model of the tests, and a few known locations.
 #[derive(Default)]
-pub struct World {
-    pub known: HashMap<String, KnownLocation>,
+pub(crate) struct World {
+    pub(crate) known: HashMap<String, KnownLocation>,
     /// How many locations each call of `locate` asked for.
-    pub asked: Mutex<Vec<usize>>,
+    pub(crate) asked: Mutex<Vec<usize>>,
 }
 
 #[async_trait]
@@ -181,7 +181,7 @@ impl VectorStore for World {
 }
 
 /// The model of the tests: reads 16 tokens, gives vectors of 3.
-pub fn model(path: &Path) -> ModelInfo {
+pub(crate) fn model(path: &Path) -> ModelInfo {
     ModelInfo {
         path: path.to_owned(),
         short_name: "pieces".to_owned(),
@@ -207,7 +207,7 @@ impl Models for World {
 
 /// A tokenizer that splits at white space and punctuation, and words into pieces of three characters.
 /// A piece's id tells whether it begins a word, as in WordPiece, so cutting inside a word is not safe.
-pub struct Pieces;
+pub(crate) struct Pieces;
 
 const BEGIN: u32 = 1;
 const END: u32 = 2;

@@ -101,7 +101,7 @@ pub(super) fn line(page: &mut Page, name: &str, rest: &str) {
             page.pen.block();
             let words = phrase(page, &arguments);
             if words.is_empty() {
-                page.pen.flow("- ");
+                page.pen.item("-");
             } else {
                 page.awaits = Some(Awaits::Tag);
                 page.words(&words, true);

@@ -1,0 +1,292 @@
+//! `chunk`, with the tokenizer of the tests: words at white space and punctuation, pieces of three letters.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, LargeStringArray, ListArray, RecordBatch, StringArray,
+    StructArray, UInt8Array, UInt64Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{Field, UInt32Type, UInt64Type};
+use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT, outline_fields};
+use pipeline::{ModelUse, NodeDef, StageConfig, TextKind, Tokenizer as _};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Pieces, files, model, nothing, stage, with_column};
+
+type Heading<'a> = (u64, u8, &'a str);
+
+/// Rows as `extract` gives them, as far as `chunk` reads them.
+fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordBatch {
+    let list = |lengths: Vec<usize>, items: ArrayRef| {
+        let field = Arc::new(Field::new_list_field(items.data_type().clone(), false));
+        ListArray::new(field, OffsetBuffer::from_lengths(lengths), items, None)
+    };
+    let names: Vec<String> = (0..documents.len()).map(|index| index.to_string()).collect();
+    let rows: Vec<_> =
+        names.iter().map(|name| (name.as_str(), "text/plain", b"".as_slice())).collect();
+    let texts = LargeStringArray::from_iter_values(documents.iter().map(|document| document.0));
+    let headings: Vec<_> = documents.iter().flat_map(|document| document.1).collect();
+    let outline = StructArray::new(
+        outline_fields(),
+        vec![
+            Arc::new(UInt64Array::from_iter_values(headings.iter().map(|heading| heading.0))),
+            Arc::new(UInt8Array::from_iter_values(headings.iter().map(|heading| heading.1))),
+            Arc::new(StringArray::from_iter_values(headings.iter().map(|heading| heading.2))),
+        ],
+        None,
+    );
+    let outline =
+        list(documents.iter().map(|document| document.1.len()).collect(), Arc::new(outline));
+    let pages: Vec<_> = documents.iter().flat_map(|document| document.2).copied().collect();
+    let pages = UInt64Array::from(pages);
+    let pages = list(documents.iter().map(|document| document.2.len()).collect(), Arc::new(pages));
+    let rows = with_column(&files(&rows), TEXT.field(), Arc::new(texts));
+    let rows = with_column(&rows, PAGES.field(), Arc::new(pages));
+    with_column(&rows, OUTLINE.field(), Arc::new(outline))
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Chunk {
+    range: Range<usize>,
+    page: Option<u32>,
+    headings: Option<String>,
+    tokens: Vec<u32>,
+}
+
+fn configured(options: Value) -> Box<dyn StageConfig> {
+    let mut config = stage("chunk", options);
+    assert_eq!(config.model(), ModelUse::Follows);
+    config.bind(&model(Path::new("pieces"))).unwrap();
+    config
+}
+
+/// The chunks of each row, and how many rows were set aside.
+fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec<Chunk>>, usize) {
+    let expected = config.output_schema(rows.schema_ref()).unwrap();
+    let outcome = config.build(&nothing()).unwrap().process(rows).unwrap();
+    assert_eq!(outcome.rows.schema(), expected);
+    let row = |list: ArrayRef| {
+        let fields = list.as_struct();
+        let number =
+            |name| fields.column_by_name(name).unwrap().as_primitive::<UInt64Type>().clone();
+        let (starts, ends) = (number("start"), number("end"));
+        let pages = fields.column_by_name("page").unwrap().as_primitive::<UInt32Type>();
+        let headings = fields.column_by_name("headings").unwrap().as_string::<i32>();
+        let tokens = fields.column_by_name("tokens").unwrap().as_list::<i32>();
+        (0..fields.len())
+            .map(|at| Chunk {
+                range: usize::try_from(starts.value(at)).unwrap()
+                    ..usize::try_from(ends.value(at)).unwrap(),
+                page: pages.is_valid(at).then(|| pages.value(at)),
+                headings: headings.is_valid(at).then(|| headings.value(at).to_owned()),
+                tokens: tokens.value(at).as_primitive::<UInt32Type>().values().to_vec(),
+            })
+            .collect::<Vec<_>>()
+    };
+    let lists = CHUNKS.of(&outcome.rows).unwrap();
+    (lists.iter().map(|list| row(list.unwrap())).collect(), outcome.set_aside.len())
+}
+
+fn chunks(options: Value, text: &str) -> Vec<Chunk> {
+    let (mut all, _) = chunks_of(&*configured(options), documents(&[(text, &[], &[])]));
+    all.pop().unwrap_or_default()
+}
+
+fn texts<'a>(text: &'a str, chunks: &[Chunk]) -> Vec<&'a str> {
+    chunks.iter().map(|chunk| &text[chunk.range.clone()]).collect()
+}
+
+#[test]
+fn cuts_at_the_best_place_before_the_limit() {
+    let text = "One two six. Two one.\n\nA b c. D e f\ng h i j. K.";
+    // 8 tokens of text, because the model adds 2.
+    let found = chunks(json!({ "size": 10, "overlap": 0 }), text);
+    insta::assert_debug_snapshot!(texts(text, &found), @r#"
+    [
+        "One two six. Two one.",
+        "A b c. D e f",
+        "g h i j. K.",
+    ]
+    "#);
+}
+
+#[test]
+fn overlap_begins_at_a_sentence_or_at_least_at_a_word() {
+    let text = "Aa bb cc. Dd ee. Ff gg hh ii jj kk ll mm.";
+    let found = chunks(json!({ "size": 9, "overlap": 3 }), text);
+    insta::assert_debug_snapshot!(texts(text, &found), @r#"
+    [
+        "Aa bb cc. Dd ee.",
+        "Dd ee. Ff gg hh ii",
+        "gg hh ii jj kk ll mm",
+        "kk ll mm.",
+    ]
+    "#);
+}
+
+#[test]
+fn options_that_contradict_each_other_or_the_model_are_refused() {
+    let def: &NodeDef = stages::NODES.iter().find(|def| def.name == "chunk").unwrap();
+    let parse = |options| (def.parse)(options, Path::new("/")).err().unwrap().to_string();
+    let mut long = stage("chunk", json!({ "size": 17, "overlap": 2 }));
+    let unbound = stage("chunk", json!({ "size": 16, "overlap": 2 })).build(&nothing());
+    let found = [
+        parse(json!({ "size": 64, "overlap": 64 })),
+        parse(json!({ "size": 64, "min_size": 65 })),
+        long.bind(&model(Path::new("MODEL"))).unwrap_err(),
+        unbound.err().unwrap().to_string(),
+    ];
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    an overlap of 64 is not smaller than the size of 64
+    a min_size of 65 is larger than the size of 64
+    a chunk of 17 tokens is longer than the 16 that MODEL reads
+    counts tokens, but no node behind it names a model; `unit: characters` needs none
+    "#);
+}
+
+#[test]
+fn sections_are_not_mixed_unless_they_are_small_and_have_one_parent() {
+    let text = "# A\none two three four five six\n\n## A1\nx\n\n## A2\ny\n\n# B\nz";
+    let outline = [(0, 1, "A"), (33, 2, "A1"), (42, 2, "A2"), (51, 1, "B")];
+    let options = json!({ "strategy": "markdown", "size": 14, "overlap": 4, "min_size": 6 });
+    let (found, _) = chunks_of(&*configured(options), documents(&[(text, &outline, &[])]));
+    let shown: Vec<_> =
+        found[0].iter().map(|c| (&text[c.range.clone()], c.headings.as_deref().unwrap())).collect();
+    insta::assert_debug_snapshot!(shown, @r###"
+    [
+        (
+            "# A\none two three four five six",
+            "A",
+        ),
+        (
+            "## A1\nx\n\n## A2\ny",
+            "A > A1",
+        ),
+        (
+            "# B\nz",
+            "B",
+        ),
+    ]
+    "###);
+}
+
+#[test]
+fn code_is_kept_whole_where_it_fits() {
+    let text = "Words before it, a few.\n\n```sh\na. B\n\nc. D\n```\n\nand after it.";
+    let found = chunks(json!({ "strategy": "markdown", "size": 16, "overlap": 0 }), text);
+    let with_code: Vec<_> =
+        texts(text, &found).into_iter().filter(|text| text.contains("```")).collect();
+    assert_eq!(with_code, ["```sh\na. B\n\nc. D\n```"]);
+}
+
+#[test]
+fn pages_and_headings_are_those_of_the_first_byte() {
+    let text = "aaa bbb ccc ddd eee fff ggg hhh";
+    let rows = documents(&[
+        (text, &[(8, 1, "C"), (16, 2, "E"), (24, 1, "G")], &[0, 8, 8, 16]),
+        (" \n ", &[], &[]),
+        (text, &[], &[]),
+    ]);
+    let options = json!({ "size": 4, "overlap": 0, "strategy": "fixed" });
+    let (found, set_aside) = chunks_of(&*configured(options), rows);
+    assert_eq!(set_aside, 1);
+    let shown: Vec<_> =
+        found[0].iter().map(|c| (c.page.unwrap(), c.headings.as_deref().unwrap_or("-"))).collect();
+    assert_eq!(shown, [(1, "-"), (3, "C"), (4, "C > E"), (4, "G")]);
+    assert!(found[1].iter().all(|chunk| chunk.page.is_none() && chunk.headings.is_none()));
+}
+
+#[test]
+fn a_text_without_tokens_is_still_covered() {
+    let config = stage("chunk", json!({ "unit": "characters", "size": 5, "overlap": 0 }));
+    let text = "ab cd ef 日本語日本語";
+    let (found, _) = chunks_of(&*config, documents(&[(text, &[], &[])]));
+    assert_eq!(texts(text, &found[0]), ["ab cd", "ef 日本", "語日本語"]);
+    assert!(found[0].iter().all(|chunk| chunk.tokens.is_empty()));
+}
+
+/// What holds of every chunking.
+fn check(text: &str, options: &Value, with_model: bool) {
+    let config =
+        if with_model { configured(options.clone()) } else { stage("chunk", options.clone()) };
+    let (mut found, _) = chunks_of(&*config, documents(&[(text, &[], &[])]));
+    let found = found.pop().unwrap_or_default();
+    let number = |key: &str| usize::try_from(options[key].as_u64().unwrap()).unwrap();
+    let (size, overlap) = (number("size"), number("overlap"));
+    let by_tokens = options["unit"] == "tokens";
+    let (mut covered, mut last) = (0, None::<Range<usize>>);
+    for chunk in &found {
+        let Range { start, end } = chunk.range;
+        let piece = &text[start..end];
+        assert_eq!(piece.trim(), piece);
+        assert!(!piece.is_empty());
+        assert!(
+            text[covered.min(start)..start].trim().is_empty(),
+            "lost {:?}",
+            &text[covered..start]
+        );
+        if with_model {
+            let ids = Pieces.encode(piece).unwrap().ids;
+            assert_eq!(chunk.tokens, Pieces.frame(&ids, TextKind::Document), "{piece:?}");
+            assert!(chunk.tokens.len() <= Pieces.max_tokens());
+        }
+        if by_tokens {
+            assert!(chunk.tokens.len() <= size);
+        } else {
+            assert!(piece.chars().count() <= size);
+        }
+        if let Some(last) = last {
+            assert!(start > last.start && end > last.end);
+            let shared = text.get(start..last.end).unwrap_or_default();
+            let shared = if by_tokens {
+                Pieces.encode(shared).unwrap().ids.len()
+            } else {
+                shared.chars().count()
+            };
+            assert!(shared <= overlap, "{shared} > {overlap}");
+        }
+        covered = end;
+        last = Some(start..end);
+    }
+    assert!(text[covered..].trim().is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    #[test]
+    fn nothing_is_lost_and_no_limit_exceeded(
+        text in "([a-zé]{1,9}|[A-Z.!?]{1,3}|日本|。|[ \n\t]{1,3}|\n\n|```\n|\\| |\u{200b}|ﷺ|🎉|x{20}){0,80}",
+        strategy in prop::sample::select(vec!["recursive", "markdown", "fixed"]),
+        unit in prop::sample::select(vec!["tokens", "characters"]),
+        (size, overlap) in (4_usize..=16).prop_flat_map(|size| (Just(size), 0..size)),
+        with_model in any::<bool>(),
+    ) {
+        let options = json!({ "strategy": strategy, "unit": unit, "size": size, "overlap": overlap });
+        check(&text, &options, with_model || unit == "tokens");
+    }
+}
+
+#[test]
+fn long_texts_and_long_words_come_to_an_end() {
+    let options = json!({ "unit": "tokens", "size": 16, "overlap": 4 });
+    check(&"x".repeat(100_000), &options, true);
+    check(&"word ".repeat(20_000), &options, true);
+    check(&"日".repeat(20_000), &options, true);
+    check(&"\n".repeat(100_000), &options, true);
+}
+
+#[test]
+fn its_identity_is_its_options_and_the_model() {
+    let identity = |options| configured(options).identity();
+    let plain = identity(json!({ "size": 16, "overlap": 8 }));
+    assert_eq!(
+        plain,
+        identity(json!({ "size": 16, "overlap": 8, "unit": "tokens", "strategy": "recursive" }))
+    );
+    assert_ne!(plain, identity(json!({ "size": 15, "overlap": 8 })));
+    assert_eq!(plain["model"], "pieces-1");
+}

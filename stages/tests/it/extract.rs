@@ -1,0 +1,327 @@
+//! `extract`: every format, and everything that a file can have wrong with it, in this process and in the
+//! worker.
+
+use std::fmt::Write as _;
+use std::io::{Cursor, Write as _};
+use std::path::PathBuf;
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::UInt64Type;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pipeline::column::{LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE};
+use pipeline::{Outcome, Resources};
+use serde_json::{Value, json};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::support::{files, nothing, reasons, run, stage};
+
+const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+
+fn with_worker() -> Resources {
+    let worker = PathBuf::from(env!("CARGO_BIN_EXE_extract-worker"));
+    Resources { extract_worker: Some(worker), ..nothing() }
+}
+
+fn extract(rows: RecordBatch) -> Outcome {
+    run(&*stage("extract", json!({})), &with_worker(), rows)
+}
+
+/// A PDF of these pages, each of these lines, with a title, and a bookmark for each page that begins
+/// with an upper-case letter.
+fn pdf(pages: &[&[&str]]) -> Vec<u8> {
+    let first_page = 6;
+    let kids: Vec<String> =
+        (0..pages.len()).map(|page| format!("{} 0 R", first_page + 2 * page)).collect();
+    let first_mark = first_page + 2 * pages.len();
+    let last_mark = first_mark + pages.len() - 1;
+    let mut objects = vec![
+        "<< /Type /Catalog /Pages 2 0 R /Outlines 5 0 R >>".to_owned(),
+        format!("<< /Type /Pages /Kids [{}] /Count {} >>", kids.join(" "), pages.len()),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
+        "<< /Title (On Trees) /Author (A. Author) /CreationDate (D:20240102030405Z) >>".to_owned(),
+        format!(
+            "<< /Type /Outlines /First {first_mark} 0 R /Last {last_mark} 0 R /Count {} >>",
+            pages.len()
+        ),
+    ];
+    for (page, lines) in pages.iter().enumerate() {
+        objects.push(format!(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {} 0 R \
+             /Resources << /Font << /F1 3 0 R >> >> >>",
+            first_page + 2 * page + 1
+        ));
+        let mut content = String::from("BT /F1 12 Tf 72 720 Td ");
+        for line in *lines {
+            write!(content, "({line}) Tj 0 -30 Td ").unwrap();
+        }
+        content.push_str("ET");
+        objects.push(format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()));
+    }
+    for (page, lines) in pages.iter().enumerate() {
+        let next = if page + 1 < pages.len() {
+            format!("/Next {} 0 R", first_mark + page + 1)
+        } else {
+            String::new()
+        };
+        let prev =
+            if page > 0 { format!("/Prev {} 0 R", first_mark + page - 1) } else { String::new() };
+        objects.push(format!(
+            "<< /Title ({}) /Parent 5 0 R /Dest [{} 0 R /Fit] {next} {prev} >>",
+            lines.get(1).unwrap_or(&""),
+            first_page + 2 * page
+        ));
+    }
+    let mut out = b"%PDF-1.4\n".to_vec();
+    let mut offsets = Vec::new();
+    for (index, object) in objects.iter().enumerate() {
+        offsets.push(out.len());
+        write!(out, "{} 0 obj\n{object}\nendobj\n", index + 1).unwrap();
+    }
+    let xref = out.len();
+    write!(out, "xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).unwrap();
+    for offset in offsets {
+        write!(out, "{offset:010} 00000 n \n").unwrap();
+    }
+    write!(
+        out,
+        "trailer\n<< /Size {} /Root 1 0 R /Info 4 0 R >>\nstartxref\n{xref}\n%%EOF\n",
+        objects.len() + 1
+    )
+    .unwrap();
+    out
+}
+
+fn docx(body: &[u8]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("word/document.xml", SimpleFileOptions::default()).unwrap();
+    zip.write_all(body).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+fn gz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn outline(rows: &RecordBatch, row: usize) -> Vec<(u64, String)> {
+    let headings = OUTLINE.of(rows).unwrap().value(row);
+    let headings = headings.as_struct();
+    let at = headings.column_by_name("at").unwrap().as_primitive::<UInt64Type>();
+    let titles = headings.column_by_name("title").unwrap().as_string::<i32>();
+    (0..headings.len()).map(|index| (at.value(index), titles.value(index).to_owned())).collect()
+}
+
+#[test]
+fn each_format_gives_text_title_headings_and_metadata() {
+    let page = b".TH LS 1 2020-01-01\n.SH NAME\nls \\- list directory contents\n";
+    let word = b"<w:p><w:r><w:t>Hello from Word</w:t></w:r></w:p>";
+    let rows = files(&[
+        (
+            "a.txt",
+            "text/plain",
+            "Gr\u{fc}\u{df}e, this is a plain text that is long enough to be recognised.\n"
+                .as_bytes(),
+        ),
+        ("b.md", "text/markdown", b"# Title\n\nText\n"),
+        ("c.html", "text/html", b"<html lang=fr><title>T</title><h1>H</h1><p>Texte"),
+        ("ls.1.gz", "application/gzip", &gz(page)),
+        ("e.docx", DOCX, &docx(word)),
+        (
+            "f.pdf",
+            "application/pdf",
+            &pdf(&[&["First line", "Trees"], &[], &["Roots go down", "Leaves"]]),
+        ),
+    ]);
+    let outcome = extract(rows);
+    assert_eq!(reasons(&outcome.set_aside), []);
+    let rows = &outcome.rows;
+    let shown: Vec<_> = (0..rows.num_rows())
+        .map(|row| {
+            let language = LANGUAGE.of(rows).unwrap();
+            format!(
+                "{} | {} | {} | {} | {:?}\n{}",
+                MIME_TYPE.of(rows).unwrap().value(row),
+                TITLE.of(rows).unwrap().value(row),
+                if language.is_valid(row) { language.value(row) } else { "-" },
+                METADATA.of(rows).unwrap().value(row),
+                outline(rows, row),
+                TEXT.of(rows).unwrap().value(row),
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n---\n"), @r#"
+    text/plain | a | en | {} | []
+    Grüße, this is a plain text that is long enough to be recognised.
+    ---
+    text/markdown | Title | - | {} | [(0, "Title")]
+    # Title
+
+    Text
+
+    ---
+    text/html | T | fr | {} | [(0, "H")]
+    H
+
+    Texte
+    ---
+    text/troff | ls(1) | - | {"section":"1","modified":"2020-01-01"} | [(0, "NAME")]
+    NAME
+
+    ls - list directory contents
+    ---
+    application/vnd.openxmlformats-officedocument.wordprocessingml.document | e | - | {} | []
+    Hello from Word
+    ---
+    application/pdf | On Trees | - | {"author":"A. Author","created":"2024-01-02T03:04:05+00:00"} | [(11, "Trees"), (32, "Leaves")]
+    First line Trees
+
+    Roots go down Leaves
+    "#);
+    let pages = PAGES.of(rows).unwrap();
+    assert!(pages.value(0).is_empty());
+    assert_eq!(pages.value(5).as_primitive::<UInt64Type>().len(), 3);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_in_words() {
+    let whole = pdf(&[&["First line", "Trees"]]);
+    let noise: Vec<u8> =
+        (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let rows = files(&[
+        ("binary", "application/octet-stream", &noise),
+        ("bomb.docx", DOCX, &docx(&vec![b' '; 300 << 20])),
+        ("bomb.txt.gz", "application/gzip", &gz(&vec![b'a'; 300 << 20])),
+        ("empty.txt", "text/plain", b""),
+        ("fake.docx", DOCX, b"this is not a zip archive"),
+        ("fake.md", "text/markdown", &noise),
+        ("fake.pdf", "application/pdf", b"%PDF-1.4\nthis is not one"),
+        ("image.png", "image/png", b"\x89PNG\r\n\x1a\n"),
+        ("nothing.html", "text/html", b"<html><script>x</script></html>"),
+        ("scan.pdf", "application/pdf", &pdf(&[&[]])),
+        ("truncated.gz", "application/gzip", &gz(b"some text")[..12]),
+        ("truncated.pdf", "application/pdf", &whole[..whole.len() / 3]),
+        ("unmade.docx", DOCX, &docx(b"<w:p><w:t>")[..60]),
+        ("z-good.txt", "text/plain", b"the rest is read"),
+    ]);
+    let outcome = extract(rows);
+    assert_eq!(TEXT.of(&outcome.rows).unwrap().value(0), "the rest is read");
+    assert_eq!(outcome.rows.num_rows() + outcome.set_aside.len(), 14);
+    let lines: Vec<_> = reasons(&outcome.set_aside)
+        .into_iter()
+        .map(|(name, why)| format!("{name}: {why}"))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    binary: unsupported: is of type application/octet-stream, which no extractor reads
+    bomb.docx: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
+    bomb.txt.gz: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
+    empty.txt: empty: has no text
+    fake.docx: failed: is not a valid DOCX file: it is no ZIP archive, or not a whole one
+    fake.md: unsupported: is of type application/octet-stream, which no extractor reads
+    fake.pdf: failed: is not a valid PDF file: PDF parsing error: startxref not found
+    image.png: unsupported: is of type image/png, which no extractor reads
+    nothing.html: empty: has no text
+    scan.pdf: empty: has no text
+    truncated.gz: failed: is not a valid gzip file: incomplete deflate stream
+    truncated.pdf: failed: is not a valid PDF file: its end is missing, and there is no text in what is left
+    unmade.docx: failed: is not a valid DOCX file: it is no ZIP archive, or not a whole one
+    "#);
+}
+
+#[test]
+fn this_process_and_the_worker_read_the_same() {
+    let rows = files(&[
+        ("e.docx", DOCX, &docx(b"<w:p><w:r><w:t>Hello from Word</w:t></w:r></w:p>")),
+        ("f.pdf", "application/pdf", &pdf(&[&["First line", "Trees"]])),
+        ("fake.pdf", "application/pdf", b"%PDF-1.4\nthis is not one"),
+    ]);
+    let here = run(&*stage("extract", json!({})), &nothing(), rows.clone());
+    let there = extract(rows);
+    assert_eq!(here.rows, there.rows);
+    assert_eq!(here.set_aside, there.set_aside);
+}
+
+/// A worker that is a shell script, given these options.
+fn with_script(script: &str, options: Value) -> (Outcome, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("worker");
+    fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(&path, mode).unwrap();
+    let good = pdf(&[&["First line"]]);
+    let rows = files(&[("a.pdf", "application/pdf", &good), ("b.txt", "text/plain", b"text")]);
+    let with = Resources { extract_worker: Some(path), ..nothing() };
+    (run(&*stage("extract", options), &with, rows), folder)
+}
+
+#[test]
+fn a_worker_that_hangs_or_dies_costs_one_document() {
+    let scripts = [
+        "exec sleep 60",
+        "echo 'memory allocation of 5 bytes failed' >&2; kill -ABRT $$",
+        "echo 'thread main has overflowed its stack' >&2; kill -ABRT $$",
+        "head -c 100 >/dev/null; exit 0",
+        // It reads nothing, and fills the pipe of its errors.
+        "head -c 1000000 /dev/zero >&2; exit 1",
+    ];
+    let found: Vec<String> = scripts
+        .iter()
+        .map(|script| {
+            let (outcome, _folder) = with_script(script, json!({ "max_seconds": 1 }));
+            assert_eq!(outcome.rows.num_rows(), 1);
+            reasons(&outcome.set_aside)[0].1.clone()
+        })
+        .collect();
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    failed: exceeds the limit of 1 s (max_seconds) on one document
+    failed: exceeds the limit of 1 GiB of memory (max_memory) on one document
+    failed: is not a valid PDF file: it is nested too deeply
+    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader crashed
+    "#);
+}
+
+#[test]
+fn the_worker_is_limited_in_memory_and_serves_on() {
+    // So many text operators that what is made of them does not fit.
+    let lines: Vec<String> =
+        (0..400_000).map(|line| format!("line {line} of a long page")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let large = pdf(&[&lines]);
+    let small = pdf(&[&["First line"]]);
+    let rows = files(&[
+        ("large.pdf", "application/pdf", &large),
+        ("small.pdf", "application/pdf", &small),
+    ]);
+    let options = json!({ "max_memory": "48MiB" });
+    let outcome = run(&*stage("extract", options), &with_worker(), rows);
+    insta::assert_debug_snapshot!(reasons(&outcome.set_aside), @r#"
+    [
+        (
+            "large.pdf",
+            "failed: exceeds the limit of 48 MiB of memory (max_memory) on one document",
+        ),
+    ]
+    "#);
+    assert_eq!(TEXT.of(&outcome.rows).unwrap().value(0), "First line");
+}
+
+#[test]
+fn many_documents_pass_through_one_worker() {
+    let documents: Vec<(String, Vec<u8>)> = (0..50)
+        .map(|index| {
+            (format!("{index:02}.pdf"), pdf(&[&[&format!("Document number {index}"), "x"]]))
+        })
+        .collect();
+    let rows: Vec<_> = documents
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), "application/pdf", bytes.as_slice()))
+        .collect();
+    let outcome = extract(files(&rows));
+    let texts = TEXT.of(&outcome.rows).unwrap();
+    for index in 0..50 {
+        assert!(texts.value(index).starts_with(&format!("Document number {index}")));
+    }
+}
