@@ -1,2 +1,25 @@
-//! semantik
-fn main() {}
+//! The command `semantik`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod cli;
+mod cmd;
+mod logging;
+mod render;
+mod view;
+mod wiring;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    logging::start(cli.log.as_deref());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cmd::Exit::Failed(error.into()).report(),
+    };
+    let exit = runtime.block_on(cmd::dispatch(cli.verb));
+    // A thread that still reads a slow disk must not hold the command up.
+    runtime.shutdown_background();
+    exit.report()
+}

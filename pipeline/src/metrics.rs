@@ -3,10 +3,11 @@
 //! The counters are also what the live view and the report of a run are read from, so that no figure is
 //! kept twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::core::{AtomicF64, GenericCounter};
+use prometheus::core::{AtomicF64, Collector as _, GenericCounter};
 use prometheus::{
     CounterVec, Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -33,6 +34,7 @@ struct NodeVecs {
     busy: CounterVec,
     starved: CounterVec,
     blocked: CounterVec,
+    ended: IntGaugeVec,
 }
 
 /// The counters of one node. A node is busy while it works on a batch, starved while it waits for input,
@@ -48,6 +50,7 @@ pub(crate) struct NodeMetrics {
     busy: GenericCounter<AtomicF64>,
     starved: GenericCounter<AtomicF64>,
     blocked: GenericCounter<AtomicF64>,
+    ended: IntGauge,
     labels: [String; 2],
 }
 
@@ -70,6 +73,8 @@ pub struct NodeProgress {
     pub starved: f64,
     /// Seconds of waiting for the nodes behind it.
     pub blocked: f64,
+    /// Whether it has done all that it will do.
+    pub ended: bool,
 }
 
 impl Metrics {
@@ -104,6 +109,7 @@ impl Metrics {
             busy: seconds("semantik_node_busy_seconds_total", "Time a node spent working"),
             starved: seconds("semantik_node_starved_seconds_total", "Time a node spent waiting for input"),
             blocked: seconds("semantik_node_blocked_seconds_total", "Time a node spent waiting for its readers"),
+            ended: gauges("semantik_node_ended", "1 once a node has done all that it will do"),
         };
         let seen = ints("semantik_documents_seen_total", "Documents given by sources", &["pipeline"]);
         let seen = seen.with_label_values(&[pipeline]);
@@ -129,9 +135,18 @@ impl Metrics {
         String::from_utf8(out).expect("the text format is UTF-8")
     }
 
-    /// How many documents have left the pipeline with this outcome: `stored`, or a reason.
-    pub fn documents(&self, outcome: &str) -> u64 {
-        self.documents.with_label_values(&[self.pipeline.as_str(), outcome]).get()
+    /// How many documents have left the pipeline so far, by outcome: `stored`, or a reason.
+    pub fn outcomes(&self) -> BTreeMap<String, u64> {
+        let families = self.documents.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        metrics
+            .filter_map(|metric| {
+                let outcome = metric.get_label().iter().find(|label| label.name() == "outcome")?;
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+                let count = metric.get_counter().get_value() as u64;
+                Some((outcome.value().to_owned(), count))
+            })
+            .collect()
     }
 
     /// How many documents sources have given so far.
@@ -181,6 +196,7 @@ impl Metrics {
             busy: self.node.busy.with_label_values(labels),
             starved: self.node.starved.with_label_values(labels),
             blocked: self.node.blocked.with_label_values(labels),
+            ended: self.node.ended.with_label_values(labels),
             labels: [self.pipeline.clone(), node.to_owned()],
         })
     }
@@ -220,6 +236,10 @@ impl NodeMetrics {
         self.blocked.inc_by(time.as_secs_f64());
     }
 
+    pub(crate) fn ended(&self) {
+        self.ended.set(1);
+    }
+
     pub(crate) fn progress(&self) -> NodeProgress {
         NodeProgress {
             rows_in: self.rows_in.get(),
@@ -230,6 +250,7 @@ impl NodeMetrics {
             busy: self.busy.get(),
             starved: self.starved.get(),
             blocked: self.blocked.get(),
+            ended: self.ended.get() > 0,
         }
     }
 }

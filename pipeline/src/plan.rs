@@ -98,6 +98,14 @@ impl Plan {
         self.nodes.iter().filter_map(|node| node.model.as_ref())
     }
 
+    /// The options on which the output of the first stage of this kind depends, with their defaults.
+    pub fn options_of(&self, uses: &str) -> Option<Value> {
+        self.nodes.iter().filter(|node| node.uses == uses).find_map(|node| match &node.kind {
+            NodeKind::Stage(stage) => Some(stage.identity()),
+            NodeKind::Source(_) | NodeKind::Sink(_) => None,
+        })
+    }
+
     /// The schema on the edges that leave a node.
     pub fn schema_of(&self, id: &str) -> Option<&SchemaRef> {
         self.nodes.iter().find(|node| &*node.id == id)?.output.as_ref()

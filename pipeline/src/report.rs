@@ -98,6 +98,25 @@ impl SetAsideReport {
 }
 
 impl RunReport {
+    /// Adds what another pass over the same sources did: documents that this one had counted as duplicates
+    /// of something that turned out to be gone.
+    pub fn add_pass(&mut self, pass: Self) {
+        let found = pass.documents.stored.min(self.documents.duplicate);
+        self.documents.duplicate -= found;
+        self.documents.stored += found;
+        self.chunks += pass.chunks;
+        self.tokens += pass.tokens;
+        self.seconds += pass.seconds;
+        self.stopped |= pass.stopped;
+        for (node, more) in self.nodes.iter_mut().zip(pass.nodes) {
+            node.batches += more.batches;
+            node.bytes_in += more.bytes_in;
+            node.busy_seconds += more.busy_seconds;
+            node.starved_seconds += more.starved_seconds;
+            node.blocked_seconds += more.blocked_seconds;
+        }
+    }
+
     /// How many documents failed: set aside for a reason that nobody intended.
     pub fn failed(&self) -> u64 {
         self.reasons.get(FAILED).copied().unwrap_or(0)

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::channel::{Receiver, channel};
 use crate::inlet::Inlet;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, NodeMetrics};
 use crate::outlet::{Edge, Outlet, Recorded};
 use crate::plan::Node;
 use crate::report::{DocumentCounts, NodeReport, RunReport};
@@ -180,7 +180,8 @@ fn start(
 
     for ((node, next), queue) in plan.nodes.into_iter().zip(outputs).zip(queues) {
         let Node { id, kind, workers, output, .. } = node;
-        let build = |source| RunError::Build { node: Arc::clone(&id), source };
+        let name = Arc::clone(&id);
+        let build = |source| RunError::Build { node: Arc::clone(&name), source };
         let outlet = Outlet {
             node: Arc::clone(&id),
             schema: output,
@@ -190,21 +191,23 @@ fn start(
             accounts: Arc::clone(accounts),
             recorder: recorder.clone(),
         };
+        let metrics = Arc::clone(&outlet.metrics);
         match (kind, queue) {
             (NodeKind::Source(config), _) => {
                 let source = config.build(with).map_err(build)?;
                 let drive = drive_source(source, outlet, options.stop.clone());
-                tasks.spawn(named(id, drive));
+                tasks.spawn(named(id, metrics, drive));
             }
             (NodeKind::Stage(config), Some(queue)) => {
                 let stages = (0..workers).map(|_| config.build(with)).collect::<Result<_, _>>();
                 let inlet = Inlet::new(queue, config.gather(), plan.edge_bytes);
-                tasks.spawn(named(id.clone(), drive_stage(stages.map_err(build)?, inlet, outlet)));
+                let drive = drive_stage(stages.map_err(build)?, inlet, outlet);
+                tasks.spawn(named(id, metrics, drive));
             }
             (NodeKind::Sink(config), Some(queue)) => {
                 let sink = config.build(with).map_err(build)?;
                 let inlet = Inlet::new(queue, config.gather(), plan.edge_bytes);
-                tasks.spawn(named(id.clone(), drive_sink(sink, inlet, outlet)));
+                tasks.spawn(named(id, metrics, drive_sink(sink, inlet, outlet)));
             }
             (NodeKind::Stage(_) | NodeKind::Sink(_), None) => unreachable!("checked by the plan"),
         }
@@ -212,12 +215,15 @@ fn start(
     Ok(recorded)
 }
 
-/// Gives a panic the name of its node.
+/// Gives a panic the name of its node, and says when the node has ended.
 async fn named(
     node: Arc<str>,
+    metrics: Arc<NodeMetrics>,
     drive: impl Future<Output = Result<(), RunError>>,
 ) -> Result<(), RunError> {
-    match AssertUnwindSafe(drive).catch_unwind().await {
+    let ended = AssertUnwindSafe(drive).catch_unwind().await;
+    metrics.ended();
+    match ended {
         Ok(result) => result,
         Err(panic) => Err(RunError::Panic { node, message: message(panic.as_ref()) }),
     }

@@ -1,1 +1,5 @@
-//! search
+//! Search over the ports: it reads vectors and metadata, and writes neither.
+
+mod query;
+
+pub use query::{Query, SearchError, search};

@@ -1,0 +1,63 @@
+# The verbs of this project. `make help` lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -euo pipefail
+SEMANTIK := target/release/semantik
+DEMO := configs/demo.yaml
+NEXTEST := $(shell command -v cargo-nextest)
+
+.PHONY: help
+help: ## List the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: ## Fetch libtorch, the model and the PostgreSQL binaries
+	@.ci/setup libtorch
+	@.ci/setup model
+	@.ci/setup postgres
+
+.PHONY: demo
+demo: setup ## Index a real corpus with embedded stores, and answer three questions
+	@.ci/setup corpus debian-policy
+	@.ci/setup corpus developers-reference
+	@.ci/setup corpus manpages
+	@cargo build --release --quiet --bin semantik
+	@$(SEMANTIK) run $(DEMO) || [ $$? = 2 ]
+	@for question in \
+	    "how do I choose the version number of a native package" \
+	    "which signal is sent when a process touches memory that is not its own" \
+	    "what happens to a document that cannot be read"; do \
+	    printf '\n== %s?\n\n' "$$question"; \
+	    $(SEMANTIK) search --config $(DEMO) --k 3 "$$question"; \
+	done
+
+.PHONY: test
+test: setup ## Run all tests
+ifdef NEXTEST
+	@cargo nextest run --workspace
+	@cargo test --workspace --doc --quiet
+else
+	@cargo test --workspace
+endif
+
+.PHONY: check
+check: setup ## Check formatting and lints
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format the code
+	@cargo fmt --all
+
+.PHONY: snapshots
+snapshots: setup ## Accept what the snapshot tests and the JSON Schema say now
+	@INSTA_UPDATE=always SEMANTIK_UPDATE=1 cargo test --workspace --quiet
+
+.PHONY: bench
+bench: setup ## Measure, and print the table that goes to benches/runs/
+	@benches/run
+
+.PHONY: clean
+clean: ## Remove what was built and indexed; downloads stay
+	@cargo clean
+	@rm -rf configs/.semantik

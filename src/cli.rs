@@ -1,0 +1,147 @@
+//! What can be typed: the verbs and their arguments, and nothing about what they do.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Indexes documents by pipelines declared in YAML, and searches them.
+#[derive(Debug, Parser)]
+#[command(name = "semantik", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,sinks=debug`.
+    #[arg(long, global = true, env = "SEMANTIK_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Checks a pipeline file, and reports every fault of it.
+    Check(CheckArgs),
+    /// Prints the graph of a pipeline file.
+    Graph(GraphArgs),
+    /// Runs a pipeline: takes in what is new or changed.
+    Run(RunArgs),
+    /// Finds the passages of a collection that answer a question.
+    Search(SearchArgs),
+    /// Shows what a collection holds, and its last operations.
+    Status(StatusArgs),
+    /// Changes the schema of a metadata store.
+    Migrate(MigrateArgs),
+    /// Prints the JSON Schema of pipeline files.
+    Schema,
+    /// Prints the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Extracts documents that come on standard input; started by `run`.
+    #[command(hide = true)]
+    ExtractWorker,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Prints the checked graph with the columns on its edges.
+    #[arg(long)]
+    pub columns: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// The notation.
+    #[arg(long, value_enum, default_value_t = Notation::Mermaid)]
+    pub format: Notation,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Notation {
+    Mermaid,
+    Dot,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Prints the report as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Writes the metrics of the run here at its end, in Prometheus' text format.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// The pipeline file that filled the collection.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// What is looked for.
+    #[arg(required = true)]
+    pub words: Vec<String>,
+    /// How many hits.
+    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub k: u16,
+    /// Prints the hits as a JSON array.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The pipeline file that fills the collection.
+    pub file: PathBuf,
+    /// Prints it as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    #[command(subcommand)]
+    pub direction: Direction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Direction {
+    /// Applies every migration that is not applied yet.
+    Up {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Takes migrations back, with the data in what they made.
+    Down {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        steps: usize,
+    },
+    /// Lists the migrations.
+    Status {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct StoreArgs {
+    /// A pipeline file, whose metadata store is meant.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// URL of the database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// The value of an environment variable; the only place that reads the environment.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,77 @@
+//! The verbs, one file each, and how a command ends.
+
+use std::process::ExitCode;
+
+use pipeline::{BoxError, Findings};
+
+use crate::cli::Verb;
+
+mod check;
+mod graph;
+mod migrate;
+mod run;
+mod schema;
+mod search;
+mod status;
+
+/// How a command ends.
+pub(crate) enum Exit {
+    /// Fine.
+    Fine,
+    /// It could not do what it was asked to.
+    Failed(BoxError),
+    /// It ran to its end, but documents failed on the way.
+    DocumentsFailed,
+    /// The pipeline file is wrong.
+    BadConfig(Findings),
+    /// A signal stopped it; what was in flight is stored.
+    Stopped(u8),
+}
+
+/// `sysexits.h`: something in a configuration file is wrong.
+const EX_CONFIG: u8 = 78;
+
+impl Exit {
+    /// Says on standard error why it did not end well, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Self::Fine => ExitCode::SUCCESS,
+            Self::Failed(error) => {
+                crate::render::error(error.as_ref());
+                ExitCode::FAILURE
+            }
+            Self::DocumentsFailed => ExitCode::from(2),
+            Self::BadConfig(findings) => {
+                crate::render::findings(&findings);
+                ExitCode::from(EX_CONFIG)
+            }
+            Self::Stopped(signal) => ExitCode::from(128 + signal),
+        }
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for Exit {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        match error.downcast::<Findings>() {
+            Ok(findings) => Self::BadConfig(*findings),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// Does what was typed.
+pub(crate) async fn dispatch(verb: Verb) -> Exit {
+    let ended = match verb {
+        Verb::Check(args) => check::check(&args),
+        Verb::Graph(args) => graph::graph(&args),
+        Verb::Run(args) => return run::run(&args).await,
+        Verb::Search(args) => search::search(&args).await,
+        Verb::Status(args) => status::status(&args).await,
+        Verb::Migrate(args) => migrate::migrate(args.direction).await,
+        Verb::Schema => schema::schema(),
+        Verb::Completions { shell } => schema::completions(shell),
+        Verb::ExtractWorker => Ok(()),
+    };
+    ended.map_or_else(Exit::from, |()| Exit::Fine)
+}

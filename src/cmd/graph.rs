@@ -1,0 +1,45 @@
+//! `semantik graph`: a pipeline as a picture, in Mermaid's or Graphviz's notation.
+
+use std::fmt::Write as _;
+
+use pipeline::{BoxError, Plan};
+
+use crate::cli::{GraphArgs, Notation};
+use crate::{render, wiring};
+
+pub(super) fn graph(args: &GraphArgs) -> Result<(), BoxError> {
+    let (_, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let picture = match args.format {
+        Notation::Mermaid => mermaid(&plan)?,
+        Notation::Dot => dot(&plan)?,
+    };
+    render::out(&picture)
+}
+
+/// A node whose id is the name of another stage shows both; names that are alike are shown once.
+fn label(id: &str, uses: &str, between: &str) -> String {
+    if id == uses { id.to_owned() } else { format!("{id}{between}{uses}") }
+}
+
+fn mermaid(plan: &Plan) -> Result<String, BoxError> {
+    let mut out = String::from("flowchart LR\n");
+    for (id, uses, inputs) in plan.graph() {
+        writeln!(out, "    {id}[\"{}\"]", label(id, uses, "<br/>"))?;
+        for input in inputs {
+            writeln!(out, "    {input} --> {id}")?;
+        }
+    }
+    Ok(out)
+}
+
+fn dot(plan: &Plan) -> Result<String, BoxError> {
+    let mut out = String::from("digraph pipeline {\n    rankdir=LR;\n    node [shape=box];\n");
+    for (id, uses, inputs) in plan.graph() {
+        writeln!(out, "    \"{id}\" [label=\"{}\"];", label(id, uses, "\\n"))?;
+        for input in inputs {
+            writeln!(out, "    \"{input}\" -> \"{id}\";")?;
+        }
+    }
+    out.push_str("}\n");
+    Ok(out)
+}

@@ -1,0 +1,78 @@
+//! `semantik status`: what a collection holds, and its last operations.
+
+use pipeline::BoxError;
+use serde_json::json;
+
+use crate::cli::StatusArgs;
+use crate::render;
+use crate::wiring::{self, Database};
+
+/// How many operations are shown.
+const RECENT: u32 = 5;
+
+pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
+    let (spec, _) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let database = Database::open(&spec).await?;
+    let collection = database.collection(&spec).await?;
+    let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
+    let documents = database.postgres().documents().count(collection.id).await?;
+    let word = |status: &dyn std::fmt::Debug| format!("{status:?}").to_lowercase();
+
+    if args.json {
+        let documents: serde_json::Map<String, serde_json::Value> =
+            documents.iter().map(|(status, count)| (word(status), (*count).into())).collect();
+        let operations: Vec<_> = operations
+            .iter()
+            .map(|operation| {
+                json!({
+                    "id": operation.id,
+                    "type": word(&operation.kind),
+                    "status": word(&operation.status),
+                    "started_at": operation.started_at,
+                    "completed_at": operation.completed_at,
+                    "error": operation.error_message,
+                })
+            })
+            .collect();
+        let status = json!({
+            "collection": collection.name,
+            "id": collection.id,
+            "status": word(&collection.status),
+            "message": collection.status_message,
+            "model": collection.embedding_model,
+            "vectors": collection.vector_store_name,
+            "documents": documents,
+            "document_count": collection.document_count,
+            "vector_count": collection.vector_count,
+            "total_size_bytes": collection.total_size_bytes,
+            "operations": operations,
+        });
+        return render::out(&format!("{}\n", serde_json::to_string_pretty(&status)?));
+    }
+
+    let mut rows = vec![
+        vec!["collection".to_owned(), collection.name.clone()],
+        vec!["status".to_owned(), word(&collection.status)],
+    ];
+    rows.extend(collection.status_message.iter().map(|why| vec!["why".to_owned(), why.clone()]));
+    rows.extend([
+        vec!["model".to_owned(), collection.embedding_model.clone()],
+        vec!["vectors".to_owned(), collection.vector_store_name.clone()],
+        vec!["chunks".to_owned(), render::count(collection.vector_count)],
+        vec!["size".to_owned(), render::bytes(collection.total_size_bytes)],
+    ]);
+    rows.extend(documents.iter().map(|(status, n)| {
+        vec![format!("documents {}", word(status)), render::count(*n)]
+    }));
+    render::out(&render::table(&[], rows))?;
+    let rows = operations.iter().map(|operation| {
+        vec![
+            word(&operation.kind),
+            word(&operation.status),
+            operation.started_at.map_or_else(String::new, render::time),
+            operation.completed_at.map_or_else(String::new, render::time),
+            operation.error_message.clone().unwrap_or_default(),
+        ]
+    });
+    render::out(&render::table(&["operation", "status", "started", "ended", "error"], rows))
+}

@@ -1,0 +1,19 @@
+//! Logs go to standard error: as JSON lines, or in words where a person looks at a terminal.
+
+use std::io::{IsTerminal as _, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging by the given filter. Without one, a terminal gets warnings only, since progress is
+/// drawn there, and anything else gets what an operator wants to know.
+pub(crate) fn start(filter: Option<&str>) {
+    let is_terminal = stderr().is_terminal();
+    let default = if is_terminal { "warn" } else { "info" };
+    let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    if is_terminal {
+        logs.with_target(false).without_time().init();
+    } else {
+        logs.json().flatten_event(true).with_current_span(false).init();
+    }
+}
