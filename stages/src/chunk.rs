@@ -263,7 +263,7 @@ impl Chunker {
         let atoms = atoms::of(text, &tokens, headings, keeps_blocks);
         let sections = match self.strategy {
             Strategy::Markdown => sections::of(&atoms, headings, &self.limits),
-            Strategy::Recursive | Strategy::Fixed => vec![0..atoms.len()],
+            Strategy::Recursive | Strategy::Fixed => std::iter::once(0..atoms.len()).collect(),
         };
         let windows = sections.into_iter().flat_map(|section| match self.strategy {
             Strategy::Fixed => windows::of(&atoms, section, &self.limits, windows::last),

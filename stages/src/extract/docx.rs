@@ -3,6 +3,11 @@
 //! Headers, footers, comments and deleted text are left out. The file is read as a stream, and never
 //! unpacked to more than a limit, whatever its directory says of sizes.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of what the parser says, the rest is treated alike"
+)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read as _};
 
@@ -50,8 +55,8 @@ pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, Refusal> {
     Ok(document)
 }
 
-fn corrupt(cause: impl ToString) -> Refusal {
-    Refusal::Corrupt(cause.to_string())
+fn corrupt(cause: impl Into<Box<dyn std::error::Error>>) -> Refusal {
+    Refusal::Corrupt(cause.into().to_string())
 }
 
 fn broken(error: &ZipError) -> Refusal {
@@ -60,7 +65,7 @@ fn broken(error: &ZipError) -> Refusal {
             Refusal::Encrypted
         }
         ZipError::InvalidArchive(_) => corrupt("it is no ZIP archive, or not a whole one"),
-        error => corrupt(error),
+        error => Refusal::Corrupt(error.to_string()),
     }
 }
 
@@ -244,7 +249,7 @@ impl Body {
                 self.paragraph.level = self.levels.get(&style).copied();
             }
             "outlineLvl" => {
-                self.paragraph.level = attribute(element, "val").as_deref().and_then(level)
+                self.paragraph.level = attribute(element, "val").as_deref().and_then(level);
             }
             "numPr" => self.paragraph.is_item = true,
             "t" => self.in_text = true,
@@ -292,7 +297,7 @@ impl Body {
                 self.paragraph = Paragraph::default();
             }
             "pPr" | "rPr" | "tblPr" | "sectPr" => {
-                self.properties = self.properties.saturating_sub(1)
+                self.properties = self.properties.saturating_sub(1);
             }
             "t" => self.in_text = false,
             "tc" => self.cells = self.cells.saturating_sub(1),
@@ -347,7 +352,7 @@ fn read_properties(core: &str, document: &mut Document) -> Result<(), Refusal> {
                 "creator" => document.note("author", &text),
                 "lastModifiedBy" => document.note("last_modified_by", &text),
                 "created" | "modified" | "description" | "subject" | "keywords" => {
-                    document.note(&name, &text)
+                    document.note(&name, &text);
                 }
                 _ => {}
             }

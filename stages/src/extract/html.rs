@@ -31,7 +31,7 @@ fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
     let at = head.find("charset=").or_else(|| head.find("encoding="))?;
     let label = head[at..].split_once('=')?.1.trim_start_matches(['"', '\'']);
     let end = label.find(|c: char| !c.is_ascii_alphanumeric() && !"-_:.".contains(c));
-    Encoding::for_label(label[..end.unwrap_or(label.len())].as_bytes())
+    Encoding::for_label(&label.as_bytes()[..end.unwrap_or(label.len())])
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -43,7 +43,7 @@ enum Chrome {
 fn render(html: &str, chrome: Chrome) -> Document {
     let mut page = Page::new(chrome);
     let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| {
-        page.take(event);
+        page.take(&event);
         None::<Infallible>
     });
     emitter.naively_switch_states(true);
@@ -196,7 +196,7 @@ impl Tag {
 }
 
 impl Page {
-    fn take(&mut self, event: CallbackEvent<'_>) {
+    fn take(&mut self, event: &CallbackEvent<'_>) {
         match event {
             CallbackEvent::OpenStartTag { name } => {
                 self.tag.name.clear();
@@ -214,7 +214,7 @@ impl Page {
             }
             CallbackEvent::CloseStartTag { self_closing } => {
                 let tag = std::mem::take(&mut self.tag);
-                self.start(&tag, self_closing);
+                self.start(&tag, *self_closing);
                 self.tag = tag;
             }
             CallbackEvent::EndTag { name } => self.end(&String::from_utf8_lossy(name)),
@@ -266,7 +266,7 @@ impl Page {
             "html" => self.head.language = tag.get("lang").and_then(language::code),
             "meta" => self.meta(tag),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
-                self.pen.begin_heading(name.as_bytes()[1] - b'0')
+                self.pen.begin_heading(name.as_bytes()[1] - b'0');
             }
             "br" if self.pre > 0 => self.pen.verbatim("\n"),
             "br" => self.pen.line(),

@@ -3,6 +3,11 @@
 //! Scanned pages have no text, and none is made up for them. A file whose directory is broken is read
 //! from the objects that are left in it.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of what the parser says, the rest is treated alike"
+)]
+
 use unpdf::model::OutlineItem;
 use unpdf::{Block, Error, ParseOptions};
 

@@ -140,10 +140,10 @@ impl Page {
             "SH" | "Sh" => self.heading(1, rest),
             "SS" | "Ss" => self.heading(2, rest),
             "PP" | "P" | "LP" | "Pp" | "Sp" | "sp" | "RS" | "RE" | "SY" | "YS" | "Lp" => {
-                self.pen.block()
+                self.pen.block();
             }
             "br" | "Vb" | "Ve" | "Bl" | "El" | "Bd" | "Ed" | "nf" | "fi" | "EX" | "EE" => {
-                self.layout(name)
+                self.layout(name);
             }
             "TP" => {
                 self.pen.block();

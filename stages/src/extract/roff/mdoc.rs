@@ -158,7 +158,7 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
                     add(&mut shown, &format!("{name}({})", given.join(", ")), &mut glue);
                 }
                 "Ar" if words.peek().is_none_or(|next| is_sign(next)) => {
-                    add(&mut shown, "file ...", &mut glue)
+                    add(&mut shown, "file ...", &mut glue);
                 }
                 "Fl" if words.peek().is_none() => add(&mut shown, "-", &mut glue),
                 _ => {
