@@ -20,14 +20,16 @@ pub use postgres::{
     Ending, LOCAL_ACCOUNT, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,
     Operations, PoolState, Postgres, PostgresOptions, RunMetadata,
 };
+#[doc(hidden)]
+pub use postgres::{HOT_QUERIES, HotQuery};
 pub use qdrant::QdrantStore;
-pub use upsert::{UpsertOptions, purge};
-pub use vectors::{Quantization, VectorsConfig};
+pub use upsert::{UpsertOptions, purge, remove_strays};
+pub use vectors::{Inventory, Quantization, Vectors, VectorsConfig};
 
 use pipeline::NodeDef;
 
 /// The sinks that a pipeline file may use.
 pub static NODES: &[NodeDef] = &[
-    // parquet::NODE,
+    parquet::NODE,
     upsert::NODE,
 ];

@@ -9,6 +9,7 @@ mod audit;
 mod collections;
 mod documents;
 mod failure;
+mod hot;
 mod identify;
 mod locations;
 mod migrations;
@@ -28,6 +29,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 
 pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
+pub use hot::{HOT_QUERIES, HotQuery};
 pub use migrations::AppliedMigration;
 pub use operations::{
     Ending, Operation, OperationStatus, OperationSummary, OperationType, Operations,

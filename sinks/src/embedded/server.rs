@@ -81,7 +81,7 @@ impl Server {
             return Ok(());
         }
         let mut command = self.command("pg_ctl");
-        command.args(["stop", "-s", "-w", "-m", "fast", "-D"]).arg(self.place.data());
+        command.args(["stop", "-s", "-w", "-m", "fast", "-D", "data"]);
         self.run("pg_ctl", command).map(drop)
     }
 
@@ -119,8 +119,8 @@ impl Server {
             })
             .map_err(|e| failed("write the server's settings", e))?;
         let mut command = self.command("pg_ctl");
-        command.args(["start", "-s", "-w", "-t", &PATIENCE.as_secs().to_string(), "-l"]);
-        command.arg(log).arg("-D").arg(data);
+        let patience = PATIENCE.as_secs().to_string();
+        command.args(["start", "-s", "-w", "-t", &patience, "-l", "log", "-D", "data"]);
         self.run("pg_ctl", command).map(drop)
     }
 
@@ -148,7 +148,7 @@ impl Server {
         let mut command = self.command("initdb");
         // Everybody who can reach the socket is trusted, and only the server's user (and root) can.
         command.args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username", NAME]);
-        command.args(["--no-instructions", "-D"]).arg(&unfinished);
+        command.args(["--no-instructions", "-D", "unfinished"]);
         self.run("initdb", command)?;
         let conf = unfinished.join("postgresql.conf");
         let mut text =
@@ -175,11 +175,16 @@ impl Server {
         fs_err::write(&done, "").map_err(|e| failed("note that the database is made", e))
     }
 
-    /// A program of PostgreSQL as the server's user, who may see nothing of our environment: variables
-    /// such as `PGDATA` or `LD_LIBRARY_PATH` would lead it astray.
+    /// A program of PostgreSQL as the server's user, in the folder of the cluster: `pg_ctl` gives paths to
+    /// a shell, so it gets only names that are ours. It sees nothing of our environment, of which `PGDATA`
+    /// or `LD_LIBRARY_PATH` would lead it astray.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
-        command.env_clear().env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("LC_ALL", "C")
+            .current_dir(&self.place.cluster)
+            .stdin(Stdio::null());
         if let Some(user) = self.place.user {
             command.uid(user.uid).gid(user.gid);
         }

@@ -51,6 +51,10 @@ pub struct DocumentSummary {
     pub meta: Value,
 }
 
+pub(super) const LIST: &str = "
+    SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
+    FROM documents WHERE collection_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+
 /// The documents of a store.
 pub struct Documents<'a>(pub(super) &'a PgPool);
 
@@ -66,16 +70,12 @@ impl Documents<'_> {
         limit: u32,
     ) -> Result<Vec<DocumentSummary>, StoreError> {
         attempt("list documents", || async {
-            Ok(sqlx::query_as(
-                "SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count,
-                        updated_at, meta
-                 FROM documents WHERE collection_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-            )
-            .bind(collection)
-            .bind(after.unwrap_or(Uuid::nil()))
-            .bind(i64::from(limit))
-            .fetch_all(self.0)
-            .await?)
+            Ok(sqlx::query_as(LIST)
+                .bind(collection)
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
         })
         .await
     }
@@ -151,6 +151,31 @@ pub(super) fn file_path(uri: &str) -> Cow<'_, str> {
     }
 }
 
+pub(super) const UPSERT: &str = "
+    INSERT INTO documents AS d
+       (id, collection_id, source_id, file_path, file_name, file_size, mime_type, content_hash,
+        status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta)
+    SELECT i.id, $1, s.id, i.path, i.name, i.size, i.mime_type, i.content_hash,
+           (CASE WHEN i.set_aside IS NULL THEN 'completed' ELSE 'failed' END)::document_status,
+           i.error_message, i.set_aside, i.chunk_count, $2, $3, i.meta
+    FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
+                $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[])
+         AS i (id, source, path, name, size, mime_type, content_hash, error_message, set_aside,
+               chunk_count, meta)
+    LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+    ORDER BY i.id
+    ON CONFLICT (id) DO UPDATE SET
+        source_id = excluded.source_id, file_path = excluded.file_path,
+        file_name = excluded.file_name, file_size = excluded.file_size,
+        mime_type = coalesce(excluded.mime_type, d.mime_type),
+        content_hash = excluded.content_hash, status = excluded.status,
+        error_message = excluded.error_message, set_aside = excluded.set_aside,
+        chunk_count = CASE excluded.status
+            WHEN 'completed' THEN excluded.chunk_count ELSE d.chunk_count END,
+        fingerprint = excluded.fingerprint, operation_id = excluded.operation_id,
+        deleted_at = NULL, meta = excluded.meta
+    WHERE d.collection_id = $1";
+
 /// Writes documents, new ones and others. No other document may hold their contents.
 pub(super) async fn upsert(
     connection: &mut PgConnection,
@@ -161,48 +186,24 @@ pub(super) async fn upsert(
     for row in rows {
         columns.push(row);
     }
-    sqlx::query(
-        "INSERT INTO documents AS d
-            (id, collection_id, source_id, file_path, file_name, file_size, mime_type, content_hash,
-             status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta)
-         SELECT i.id, $1, s.id, i.path, i.name, i.size, i.mime_type, i.content_hash,
-                (CASE WHEN i.set_aside IS NULL THEN 'completed' ELSE 'failed' END)::document_status,
-                i.error_message, i.set_aside, i.chunk_count, $2, $3, i.meta
-         FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-                     $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[])
-              AS i (id, source, path, name, size, mime_type, content_hash, error_message, set_aside,
-                    chunk_count, meta)
-         LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
-         ORDER BY i.id
-         ON CONFLICT (id) DO UPDATE SET
-             source_id = excluded.source_id, file_path = excluded.file_path,
-             file_name = excluded.file_name, file_size = excluded.file_size,
-             mime_type = coalesce(excluded.mime_type, d.mime_type),
-             content_hash = excluded.content_hash, status = excluded.status,
-             error_message = excluded.error_message, set_aside = excluded.set_aside,
-             chunk_count = CASE excluded.status
-                 WHEN 'completed' THEN excluded.chunk_count ELSE d.chunk_count END,
-             fingerprint = excluded.fingerprint, operation_id = excluded.operation_id,
-             deleted_at = NULL, meta = excluded.meta
-         WHERE d.collection_id = $1",
-    )
-    .bind(run.collection)
-    .bind(&run.fingerprint.0[..])
-    .bind(run.operation)
-    .bind(columns.ids)
-    .bind(columns.sources)
-    .bind(columns.paths)
-    .bind(columns.names)
-    .bind(columns.sizes)
-    .bind(columns.mime_types)
-    .bind(columns.content_hashes)
-    .bind(columns.error_messages)
-    .bind(columns.set_asides)
-    .bind(columns.chunk_counts)
-    .bind(columns.metas)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(UPSERT)
+        .bind(run.collection)
+        .bind(&run.fingerprint.0[..])
+        .bind(run.operation)
+        .bind(columns.ids)
+        .bind(columns.sources)
+        .bind(columns.paths)
+        .bind(columns.names)
+        .bind(columns.sizes)
+        .bind(columns.mime_types)
+        .bind(columns.content_hashes)
+        .bind(columns.error_messages)
+        .bind(columns.set_asides)
+        .bind(columns.chunk_counts)
+        .bind(columns.metas)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 #[derive(Default)]
@@ -249,6 +250,13 @@ impl<'a> Columns<'a> {
     }
 }
 
+pub(super) const REPLACE: &str = "
+    UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
+    FROM unnest($3::uuid[], $4::bytea[]) AS i (id, content_hash)
+    WHERE d.collection_id = $1 AND d.content_hash = i.content_hash AND d.status <> 'deleted'
+      AND d.id <> i.id
+    RETURNING d.id";
+
 /// Marks other documents that hold the contents of these as deleted, and returns their ids. There are
 /// none unless copies of one content came different ways through a pipeline.
 pub(super) async fn replace(
@@ -258,20 +266,22 @@ pub(super) async fn replace(
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let (ids, hashes): (Vec<Uuid>, Vec<Vec<u8>>) =
         rows.iter().map(|row| (row.id, row.content_hash.0.to_vec())).unzip();
-    sqlx::query_scalar(
-        "UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
-         FROM unnest($3::uuid[], $4::bytea[]) AS i (id, content_hash)
-         WHERE d.collection_id = $1 AND d.content_hash = i.content_hash AND d.status <> 'deleted'
-           AND d.id <> i.id
-         RETURNING d.id",
-    )
-    .bind(run.collection)
-    .bind(run.operation)
-    .bind(ids)
-    .bind(hashes)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(REPLACE)
+        .bind(run.collection)
+        .bind(run.operation)
+        .bind(ids)
+        .bind(hashes)
+        .fetch_all(connection)
+        .await
 }
+
+pub(super) const DELETE_WITHOUT_LOCATION: &str = "
+    UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
+    WHERE d.id = ANY($3) AND d.collection_id = $1 AND d.status <> 'deleted'
+      AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id)
+      AND NOT EXISTS (SELECT FROM document_writes w
+                      WHERE w.document_id = d.id AND w.operation_id = $2)
+    RETURNING d.id";
 
 /// Marks those of these documents that have no location left as deleted, and returns their ids. One
 /// whose points this run is writing stays: the commit of it decides.
@@ -280,19 +290,12 @@ pub(super) async fn delete_without_location(
     run: &RunMetadata,
     candidates: &[Uuid],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar(
-        "UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
-         WHERE d.id = ANY($3) AND d.collection_id = $1 AND d.status <> 'deleted'
-           AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id)
-           AND NOT EXISTS (SELECT FROM document_writes w
-                           WHERE w.document_id = d.id AND w.operation_id = $2)
-         RETURNING d.id",
-    )
-    .bind(run.collection)
-    .bind(run.operation)
-    .bind(candidates)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(DELETE_WITHOUT_LOCATION)
+        .bind(run.collection)
+        .bind(run.operation)
+        .bind(candidates)
+        .fetch_all(connection)
+        .await
 }
 
 /// Which of these have failed and still have points.

@@ -143,19 +143,16 @@ async fn new_ids(
     Ok(ids)
 }
 
+pub(super) const HALF_WRITTEN: &str = "
+    SELECT document_id FROM document_writes WHERE document_id = ANY($1) AND operation_id <> $2";
+
 /// Those of these documents whose points another operation, one that has died, was writing.
 async fn half_written(
     connection: &mut PgConnection,
     run: &RunMetadata,
     ids: &[Uuid],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT document_id FROM document_writes WHERE document_id = ANY($1) AND operation_id <> $2",
-    )
-    .bind(ids)
-    .bind(run.operation)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(HALF_WRITTEN).bind(ids).bind(run.operation).fetch_all(connection).await
 }
 
 /// Notes that the points of these documents are about to be written.

@@ -61,6 +61,10 @@ fn instant(micros: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(micros).filter(|at| (-4_000..=200_000).contains(&at.year()))
 }
 
+pub(super) const OWNERS: &str = "
+    SELECT DISTINCT document_id FROM document_locations
+    WHERE collection_id = $1 AND uri_hash = ANY($2) AND document_id IS NOT NULL";
+
 /// The documents that these locations belong to.
 pub(super) async fn owners(
     connection: &mut PgConnection,
@@ -68,14 +72,7 @@ pub(super) async fn owners(
     rows: &[LocationRow<'_>],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let hashes: Vec<_> = rows.iter().map(|row| uri_hash(&row.location.uri)).collect();
-    sqlx::query_scalar(
-        "SELECT DISTINCT document_id FROM document_locations
-         WHERE collection_id = $1 AND uri_hash = ANY($2) AND document_id IS NOT NULL",
-    )
-    .bind(run.collection)
-    .bind(hashes)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(OWNERS).bind(run.collection).bind(hashes).fetch_all(connection).await
 }
 
 /// What happens to what was known of a location.
@@ -86,6 +83,29 @@ pub(super) enum Former {
     /// The content cannot be read at the moment: what was known of it stays, with a note.
     Kept,
 }
+
+pub(super) const UPSERT: &str = "
+    INSERT INTO document_locations AS l
+       (collection_id, uri, source_id, size, mtime, ctime, inode, content_hash, document_id,
+        set_aside, fingerprint, last_seen_at)
+    SELECT $1, i.uri, s.id, i.size, i.mtime, i.ctime, i.inode, i.content_hash, d.id,
+           i.set_aside, CASE WHEN i.set_aside IS NOT NULL THEN $2 END, greatest(now(), $3)
+    FROM unnest($4::text[], $5::text[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
+                $9::bigint[], $10::bytea[], $11::jsonb[])
+         AS i (uri, source, size, mtime, ctime, inode, content_hash, set_aside)
+    LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+    LEFT JOIN documents d ON d.collection_id = $1 AND d.content_hash = i.content_hash
+                         AND d.status <> 'deleted'
+    ON CONFLICT (collection_id, uri_hash) DO UPDATE SET
+        source_id = excluded.source_id,
+        size = CASE WHEN $12 THEN l.size ELSE excluded.size END,
+        mtime = CASE WHEN $12 THEN l.mtime ELSE excluded.mtime END,
+        ctime = CASE WHEN $12 THEN l.ctime ELSE excluded.ctime END,
+        inode = CASE WHEN $12 THEN l.inode ELSE excluded.inode END,
+        content_hash = CASE WHEN $12 THEN l.content_hash ELSE excluded.content_hash END,
+        document_id = CASE WHEN $12 THEN l.document_id ELSE excluded.document_id END,
+        set_aside = excluded.set_aside, fingerprint = excluded.fingerprint,
+        last_seen_at = excluded.last_seen_at";
 
 /// Writes locations; each belongs to the document that now holds its content.
 pub(super) async fn upsert(
@@ -98,62 +118,43 @@ pub(super) async fn upsert(
     let hashes: Vec<_> =
         rows.iter().map(|row| row.content_hash.map(|hash| hash.0.to_vec())).collect();
     let set_asides: Vec<_> = rows.iter().map(|row| row.set_aside.clone()).collect();
-    sqlx::query(
-        "INSERT INTO document_locations AS l
-            (collection_id, uri, source_id, size, mtime, ctime, inode, content_hash, document_id,
-             set_aside, fingerprint, last_seen_at)
-         SELECT $1, i.uri, s.id, i.size, i.mtime, i.ctime, i.inode, i.content_hash, d.id,
-                i.set_aside, CASE WHEN i.set_aside IS NOT NULL THEN $2 END, greatest(now(), $3)
-         FROM unnest($4::text[], $5::text[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
-                     $9::bigint[], $10::bytea[], $11::jsonb[])
-              AS i (uri, source, size, mtime, ctime, inode, content_hash, set_aside)
-         LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
-         LEFT JOIN documents d ON d.collection_id = $1 AND d.content_hash = i.content_hash
-                              AND d.status <> 'deleted'
-         ON CONFLICT (collection_id, uri_hash) DO UPDATE SET
-             source_id = excluded.source_id,
-             size = CASE WHEN $12 THEN l.size ELSE excluded.size END,
-             mtime = CASE WHEN $12 THEN l.mtime ELSE excluded.mtime END,
-             ctime = CASE WHEN $12 THEN l.ctime ELSE excluded.ctime END,
-             inode = CASE WHEN $12 THEN l.inode ELSE excluded.inode END,
-             content_hash = CASE WHEN $12 THEN l.content_hash ELSE excluded.content_hash END,
-             document_id = CASE WHEN $12 THEN l.document_id ELSE excluded.document_id END,
-             set_aside = excluded.set_aside, fingerprint = excluded.fingerprint,
-             last_seen_at = excluded.last_seen_at",
-    )
-    .bind(run.collection)
-    .bind(&run.fingerprint.0[..])
-    .bind(run.started_at)
-    .bind(columns.uris)
-    .bind(columns.sources)
-    .bind(columns.sizes)
-    .bind(columns.mtimes)
-    .bind(columns.ctimes)
-    .bind(columns.inodes)
-    .bind(hashes)
-    .bind(set_asides)
-    .bind(former == Former::Kept)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(UPSERT)
+        .bind(run.collection)
+        .bind(&run.fingerprint.0[..])
+        .bind(run.started_at)
+        .bind(columns.uris)
+        .bind(columns.sources)
+        .bind(columns.sizes)
+        .bind(columns.mtimes)
+        .bind(columns.ctimes)
+        .bind(columns.inodes)
+        .bind(hashes)
+        .bind(set_asides)
+        .bind(former == Former::Kept)
+        .execute(connection)
+        .await
+        .map(drop)
 }
+
+pub(super) const DETACH: &str = "
+    UPDATE document_locations l SET document_id = NULL
+    FROM documents d
+    WHERE d.id = ANY($1) AND l.document_id = d.id
+      AND (d.status = 'deleted' OR l.content_hash IS DISTINCT FROM d.content_hash)";
 
 /// Takes every location from these documents that has another content than they have now.
 pub(super) async fn detach(
     connection: &mut PgConnection,
     documents: &[Uuid],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE document_locations l SET document_id = NULL
-         FROM documents d
-         WHERE d.id = ANY($1) AND l.document_id = d.id
-           AND (d.status = 'deleted' OR l.content_hash IS DISTINCT FROM d.content_hash)",
-    )
-    .bind(documents)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(DETACH).bind(documents).execute(connection).await.map(drop)
 }
+
+pub(super) const ATTACH: &str = "
+    UPDATE document_locations l SET document_id = d.id, set_aside = NULL, fingerprint = NULL
+    FROM documents d
+    WHERE d.id = ANY($2) AND d.status <> 'deleted' AND l.collection_id = $1
+      AND l.document_id IS NULL AND l.content_hash = d.content_hash";
 
 /// Gives these documents every location that waits for their content.
 pub(super) async fn attach(
@@ -161,18 +162,17 @@ pub(super) async fn attach(
     run: &RunMetadata,
     documents: &[Uuid],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE document_locations l SET document_id = d.id, set_aside = NULL, fingerprint = NULL
-         FROM documents d
-         WHERE d.id = ANY($2) AND d.status <> 'deleted' AND l.collection_id = $1
-           AND l.document_id IS NULL AND l.content_hash = d.content_hash",
-    )
-    .bind(run.collection)
-    .bind(documents)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(ATTACH).bind(run.collection).bind(documents).execute(connection).await.map(drop)
 }
+
+pub(super) const TOUCH: &str = "
+    UPDATE document_locations l
+    SET source_id = s.id, size = i.size, mtime = i.mtime, ctime = i.ctime, inode = i.inode,
+        set_aside = NULL, fingerprint = NULL, last_seen_at = greatest(now(), $2)
+    FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
+                $8::bigint[]) AS i (uri_hash, source, size, mtime, ctime, inode)
+    LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+    WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash";
 
 /// Notes that locations are there and hold what they held; what the file system says of them may have
 /// changed.
@@ -183,27 +183,24 @@ pub(super) async fn touch(
 ) -> Result<(), sqlx::Error> {
     let columns = Columns::of(locations.iter().copied());
     let keys: Vec<_> = locations.iter().map(|location| uri_hash(&location.uri)).collect();
-    sqlx::query(
-        "UPDATE document_locations l
-         SET source_id = s.id, size = i.size, mtime = i.mtime, ctime = i.ctime, inode = i.inode,
-             set_aside = NULL, fingerprint = NULL, last_seen_at = greatest(now(), $2)
-         FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
-                     $8::bigint[]) AS i (uri_hash, source, size, mtime, ctime, inode)
-         LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
-         WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash",
-    )
-    .bind(run.collection)
-    .bind(run.started_at)
-    .bind(keys)
-    .bind(columns.sources)
-    .bind(columns.sizes)
-    .bind(columns.mtimes)
-    .bind(columns.ctimes)
-    .bind(columns.inodes)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(TOUCH)
+        .bind(run.collection)
+        .bind(run.started_at)
+        .bind(keys)
+        .bind(columns.sources)
+        .bind(columns.sizes)
+        .bind(columns.mtimes)
+        .bind(columns.ctimes)
+        .bind(columns.inodes)
+        .execute(connection)
+        .await
+        .map(drop)
 }
+
+pub(super) const SEE: &str = "
+    UPDATE document_locations l SET last_seen_at = greatest(now(), $2)
+    FROM unnest($3::bytea[]) AS i (uri_hash)
+    WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash";
 
 /// Notes that locations are there, and nothing else.
 pub(super) async fn see(
@@ -212,17 +209,13 @@ pub(super) async fn see(
     locations: &[&Location],
 ) -> Result<(), sqlx::Error> {
     let keys: Vec<_> = locations.iter().map(|location| uri_hash(&location.uri)).collect();
-    sqlx::query(
-        "UPDATE document_locations l SET last_seen_at = greatest(now(), $2)
-         FROM unnest($3::bytea[]) AS i (uri_hash)
-         WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash",
-    )
-    .bind(run.collection)
-    .bind(run.started_at)
-    .bind(keys)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(SEE)
+        .bind(run.collection)
+        .bind(run.started_at)
+        .bind(keys)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// A location with its document, as [`locate`] reads them.

@@ -33,7 +33,9 @@ impl Postgres {
             MIGRATOR.run(&mut connection).await.map_err(in_words)?;
             Ok(connection.close().await?)
         })
-        .await
+        .await?;
+        self.forget_statements().await;
+        Ok(())
     }
 
     /// Takes back the last `steps` migrations, with the data in what they made.
@@ -55,7 +57,9 @@ impl Postgres {
             MIGRATOR.undo(&mut connection, target).await.map_err(in_words)?;
             Ok(connection.close().await?)
         })
-        .await
+        .await?;
+        self.forget_statements().await;
+        Ok(())
     }
 
     /// Every migration of this program, in order, with the time at which it was applied here.
@@ -88,6 +92,15 @@ impl Postgres {
                 .collect())
         })
         .await
+    }
+
+    /// Closes the idle connections: what was prepared on them was prepared for other tables.
+    async fn forget_statements(&self) {
+        while let Some(connection) = self.pool.try_acquire() {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(%error, "a connection was gone already");
+            }
+        }
     }
 
     /// A connection on which a statement may take as long as it takes.

@@ -23,6 +23,18 @@ pub struct RunMetadata {
     pub(super) fingerprint: Fingerprint,
 }
 
+pub(super) const UNPURGED: &str = "
+    (SELECT id FROM documents
+     WHERE collection_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0
+     LIMIT $3)
+    UNION
+    (SELECT w.document_id FROM document_writes w
+     LEFT JOIN documents d ON d.id = w.document_id
+     WHERE w.collection_id = $1 AND w.operation_id <> $2
+       AND (d.id IS NULL OR d.status IN ('deleted', 'failed'))
+     LIMIT $3)
+    LIMIT $3";
+
 pub(super) const KNOWN_HASHES: &str = "
     SELECT content_hash FROM documents d
     WHERE collection_id = $1 AND fingerprint = $2 AND status = 'completed'
@@ -40,23 +52,12 @@ impl RunMetadata {
     /// If the store cannot be reached.
     pub async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
         attempt("list documents with points to remove", || async {
-            Ok(sqlx::query_scalar(
-                "(SELECT id FROM documents
-                  WHERE collection_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0
-                  LIMIT $3)
-                 UNION
-                 (SELECT w.document_id FROM document_writes w
-                  LEFT JOIN documents d ON d.id = w.document_id
-                  WHERE w.collection_id = $1 AND w.operation_id <> $2
-                    AND (d.id IS NULL OR d.status IN ('deleted', 'failed'))
-                  LIMIT $3)
-                 LIMIT $3",
-            )
-            .bind(self.collection)
-            .bind(self.operation)
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await?)
+            Ok(sqlx::query_scalar(UNPURGED)
+                .bind(self.collection)
+                .bind(self.operation)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?)
         })
         .await
     }
@@ -72,7 +73,7 @@ impl RunMetadata {
             let count: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM document_locations
                  WHERE collection_id = $1 AND document_id IS NULL AND content_hash IS NOT NULL
-                   AND last_seen_at >= $2",
+                   AND set_aside IS NULL AND last_seen_at >= $2",
             )
             .bind(self.collection)
             .bind(self.started_at)

@@ -1,0 +1,91 @@
+//! The queries on the path of one document or one page, with the indexes that they must use: their cost
+//! must not grow with the collection. A test asks the planner.
+
+use super::{documents, identify, locations, run};
+
+/// A query and the indexes that its plan has.
+pub struct HotQuery {
+    /// What it does.
+    pub doing: &'static str,
+    /// The query.
+    pub sql: &'static str,
+    /// Indexes that the plan must use.
+    pub indexes: &'static [&'static str],
+}
+
+/// Every hot query of the metadata store.
+#[doc(hidden)]
+pub static HOT_QUERIES: &[HotQuery] = &[
+    HotQuery {
+        doing: "look up locations",
+        sql: locations::LOCATE,
+        indexes: &["pk_document_locations", "pk_documents"],
+    },
+    HotQuery {
+        doing: "read the known contents",
+        sql: run::KNOWN_HASHES,
+        indexes: &["idx_documents_fingerprint"],
+    },
+    HotQuery {
+        doing: "identify documents",
+        sql: identify::CANDIDATES,
+        indexes: &[
+            "idx_documents_collection_content_hash",
+            "idx_documents_deleted_content_hash",
+            "pk_document_locations",
+            "idx_document_locations_document_id",
+        ],
+    },
+    HotQuery {
+        doing: "find points that a dead run was writing",
+        sql: identify::HALF_WRITTEN,
+        indexes: &["pk_document_writes"],
+    },
+    HotQuery {
+        doing: "list documents",
+        sql: documents::LIST,
+        indexes: &["idx_documents_collection_id"],
+    },
+    HotQuery {
+        doing: "list documents with points to remove",
+        sql: run::UNPURGED,
+        indexes: &["idx_documents_unpurged"],
+    },
+    HotQuery { doing: "write documents", sql: documents::UPSERT, indexes: &[] },
+    HotQuery {
+        doing: "replace documents of the same content",
+        sql: documents::REPLACE,
+        indexes: &["idx_documents_collection_content_hash"],
+    },
+    HotQuery {
+        doing: "delete documents without a location",
+        sql: documents::DELETE_WITHOUT_LOCATION,
+        indexes: &["pk_documents", "idx_document_locations_document_id"],
+    },
+    HotQuery {
+        doing: "find the documents of locations",
+        sql: locations::OWNERS,
+        indexes: &["pk_document_locations"],
+    },
+    HotQuery {
+        doing: "write locations",
+        sql: locations::UPSERT,
+        indexes: &["idx_documents_collection_content_hash"],
+    },
+    HotQuery {
+        doing: "detach locations",
+        sql: locations::DETACH,
+        indexes: &["pk_documents", "idx_document_locations_document_id"],
+    },
+    HotQuery {
+        doing: "attach locations",
+        sql: locations::ATTACH,
+        indexes: &["pk_documents", "idx_document_locations_unattached"],
+    },
+    HotQuery {
+        doing: "touch locations",
+        sql: locations::TOUCH,
+        indexes: &["pk_document_locations"],
+    },
+    HotQuery { doing: "see locations", sql: locations::SEE, indexes: &["pk_document_locations"] },
+];

@@ -1,0 +1,84 @@
+//! The hot queries use their indexes, by the planner's own word, on tables of some thousands of rows.
+
+use sinks::HOT_QUERIES;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::support::Database;
+
+/// Three collections of three thousand documents, every tenth of them deleted.
+const ROWS: &str = "
+    INSERT INTO documents (id, collection_id, file_path, file_name, file_size, content_hash, status,
+                           fingerprint, deleted_at, chunk_count)
+    SELECT gen_random_uuid(), c.id, '/' || n, n::text, n, sha256(n::text::bytea),
+           (CASE WHEN n % 10 = 0 THEN 'deleted' ELSE 'completed' END)::document_status,
+           sha256((n % 20)::text::bytea), CASE WHEN n % 10 = 0 THEN now() END,
+           CASE WHEN n % 500 = 0 OR n % 10 > 0 THEN 3 ELSE 0 END
+    FROM collections c, generate_series(1, 3000) n;
+    INSERT INTO document_locations (collection_id, uri, size, content_hash, document_id, last_seen_at)
+    SELECT collection_id, 'file://' || file_path, 1, content_hash,
+           CASE WHEN status <> 'deleted' THEN id END, now()
+    FROM documents;
+    INSERT INTO operations (collection_id, user_id, type, config)
+    SELECT c.id, c.owner_id, 'append', '{}' FROM collections c, generate_series(1, 1000);
+    UPDATE operations SET status = 'cancelled' WHERE id IN (SELECT id FROM operations OFFSET 20);
+    INSERT INTO document_writes (document_id, operation_id, collection_id)
+    SELECT gen_random_uuid(), o.id, o.collection_id FROM operations o;
+    ANALYZE;";
+
+/// The plan for parameters of which nothing is known, as a prepared statement gets it.
+async fn plan(connection: &mut PgConnection, sql: &str) -> String {
+    let name = format!("q{}", uuid::Uuid::new_v4().simple());
+    let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
+    let nulls = vec!["NULL"; parameters].join(", ");
+    let call = if parameters == 0 { String::new() } else { format!("({nulls})") };
+    let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE {name} AS {sql}");
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
+    let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE {name}{call}"));
+    let lines: Vec<String> = sqlx::query_scalar(explain).fetch_all(connection).await.unwrap();
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn hot_queries_use_their_indexes() {
+    let database = Database::new().await;
+    for name in ["one", "two", "three"] {
+        database.collection(name).await;
+    }
+    sqlx::raw_sql(ROWS).execute(&database.sql).await.unwrap();
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let claim = "SELECT id FROM operations WHERE status = 'pending' ORDER BY created_at, id
+                 LIMIT 1 FOR UPDATE SKIP LOCKED";
+    let queue = ("claim an operation", claim, &["idx_operations_pending"][..]);
+    let hot = HOT_QUERIES.iter().map(|query| (query.doing, query.sql, query.indexes));
+    for (doing, sql, indexes) in hot.chain([queue]) {
+        let plan = plan(&mut connection, sql).await;
+        for index in indexes {
+            assert!(plan.contains(index), "to {doing}, `{index}` is not used:\n{plan}");
+        }
+        for table in ["documents", "document_locations", "operations", "document_writes"] {
+            assert!(
+                !plan.contains(&format!("Seq Scan on {table} ")),
+                "to {doing}, all of {table} is read:\n{plan}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn documents_are_listed_by_page() {
+    let database = Database::new().await;
+    let collection = database.collection("one").await;
+    sqlx::raw_sql(ROWS).execute(&database.sql).await.unwrap();
+    let documents = database.postgres.documents();
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = documents.list(collection.id, after, 700).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        pages.push(page);
+    }
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [700, 700, 700, 700, 200]);
+    assert!(pages.concat().is_sorted_by(|a, b| a.id < b.id));
+    let counts = documents.count(collection.id).await.unwrap();
+    assert_eq!(counts.iter().map(|(_, count)| count).sum::<i64>(), 3000);
+}
