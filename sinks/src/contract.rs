@@ -7,13 +7,8 @@ use futures::future::{BoxFuture, join_all};
 use pipeline::{Hit, Payload, Point, Remedy, VectorIndex, VectorStore, point_id};
 use uuid::Uuid;
 
-use crate::MemoryVectors;
 use crate::memory::cosine;
-
-/// Both halves of a store of vectors.
-pub trait Vectors: VectorStore + VectorIndex {}
-
-impl<T: VectorStore + VectorIndex> Vectors for T {}
+use crate::{Inventory as _, MemoryVectors, Vectors};
 
 /// Length of the vectors that the functions write.
 pub const DIM: usize = 8;
@@ -92,6 +87,8 @@ pub fn vector(seed: u64) -> Vec<f32> {
 /// Compares a store with the exact one that was told the same.
 pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
     assert_eq!(count(store).await, count(exact).await, "count");
+    let documents = store.documents().await.expect("lists documents");
+    assert_eq!(documents, exact.documents().await.expect("lists documents"), "documents");
     let (found, wanted) = (scroll(store, 1000).await, scroll(exact, 1000).await);
     let ids = |points: &[Point]| points.iter().map(|point| point.id).collect::<Vec<_>>();
     assert_eq!(ids(&found), ids(&wanted), "ids");

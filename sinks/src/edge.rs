@@ -9,17 +9,19 @@
 //! searches have threads of their own, and go on meanwhile. And the log is never shortened, so its
 //! closed parts, which nobody will read, are deleted when a shard is opened.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use pipeline::{Hit, Point, Remedy, StoreError, VectorIndex, VectorStore};
 use qdrant_edge::{
     CountRequest, CreateIndex, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeVectorParams,
-    FieldIndexOperations, HnswIndexConfig, NamedQuery, OperationError, PayloadFieldSchema,
-    PayloadSchemaType, PointInsertOperations, PointOperations, PointStruct, QuantizationConfig,
-    QuantizationSearchParams, QueryEnum, ScalarQuantizationConfig, ScalarType, ScrollRequest,
-    SearchParams, SearchRequest, UpdateOperation, VectorInternal, VectorStorageDatatype,
-    VectorStructInternal, Vectors, WalOptions, WithPayloadInterface, WithVector,
+    FacetRequest, FacetValue, FieldIndexOperations, HnswIndexConfig, NamedQuery, OperationError,
+    PayloadFieldSchema, PayloadSchemaType, PointInsertOperations, PointOperations, PointStruct,
+    QuantizationConfig, QuantizationSearchParams, QueryEnum, ScalarQuantizationConfig, ScalarType,
+    ScrollRequest, SearchParams, SearchRequest, UpdateOperation, VectorInternal,
+    VectorStorageDatatype, VectorStructInternal, Vectors, WalOptions, WithPayloadInterface,
+    WithVector,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -27,8 +29,8 @@ use uuid::Uuid;
 use crate::edge::owner::Owner;
 use crate::payload;
 use crate::vectors::{
-    DENSE, FILTERABLE, FieldKind, Quantization, VectorsConfig, check_collection, check_points,
-    check_vector, gives_up,
+    CHUNK_INDEX, DENSE, DOCUMENT, FILTERABLE, FieldKind, Inventory, Quantization, VectorsConfig,
+    check_collection, check_points, check_vector, gives_up,
 };
 
 mod owner;
@@ -125,8 +127,8 @@ impl VectorStore for EdgeStore {
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
         let filter = json!({ "must": [
-            { "key": "document_id", "match": { "value": document } },
-            { "key": "chunk_index", "range": { "gte": from_chunk } },
+            { "key": DOCUMENT, "match": { "value": document } },
+            { "key": CHUNK_INDEX, "range": { "gte": from_chunk } },
         ] });
         let filter = serde_json::from_value(filter).expect("has the form of a filter");
         self.update("delete points", PointOperations::DeletePointsByFilter(filter)).await
@@ -136,7 +138,7 @@ impl VectorStore for EdgeStore {
         if documents.is_empty() {
             return Ok(());
         }
-        let filter = json!({ "must": [{ "key": "document_id", "match": { "any": documents } }] });
+        let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "any": documents } }] });
         let filter = serde_json::from_value(filter).expect("has the form of a filter");
         self.update("delete points", PointOperations::DeletePointsByFilter(filter)).await
     }
@@ -203,6 +205,33 @@ impl VectorIndex for EdgeStore {
         };
         let (records, _) = self.owner.read(doing, move |shard| shard.scroll(request)).await?;
         records.into_iter().map(|record| point(record).map_err(|e| gives_up(doing, e))).collect()
+    }
+}
+
+#[async_trait]
+impl Inventory for EdgeStore {
+    async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
+        let doing = "list the documents of the vector collection";
+        let request = FacetRequest {
+            key: DOCUMENT.parse().expect("a field name is a path"),
+            // No more documents than points; and zero is no limit.
+            limit: usize::try_from(self.count().await?.max(1)).unwrap_or(usize::MAX),
+            filter: None,
+            exact: true,
+        };
+        let response = self.owner.read(doing, move |shard| shard.facet(request)).await?;
+        // A value that no point has any more may still be counted, with zero.
+        let held = response.hits.into_iter().filter(|hit| hit.count > 0);
+        let documents = held.map(|hit| match hit.value {
+            FacetValue::Keyword(id) => {
+                let id = id.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+                Ok((id, hit.count as u64))
+            }
+            FacetValue::Int(_) | FacetValue::Uuid(_) | FacetValue::Bool(_) => {
+                Err(gives_up(doing, "a document's id is not a text"))
+            }
+        });
+        documents.collect()
     }
 }
 

@@ -14,7 +14,7 @@ mod vectors;
 
 pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
-pub use memory::{MemoryMetadata, MemoryVectors};
+pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
     AppliedMigration, Collection, CollectionStatus, Collections, DocumentStatus, DocumentSummary, Documents,
     Ending, LOCAL_ACCOUNT, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,

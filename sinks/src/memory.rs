@@ -11,7 +11,7 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::vectors::{check_points, check_vector};
+use crate::vectors::{Inventory, check_points, check_vector};
 
 /// Vectors in memory.
 pub struct MemoryVectors {
@@ -79,6 +79,17 @@ impl VectorIndex for MemoryVectors {
     }
 }
 
+#[async_trait]
+impl Inventory for MemoryVectors {
+    async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
+        let mut documents = BTreeMap::new();
+        for point in locked(&self.points).values() {
+            *documents.entry(point.payload.document).or_default() += 1;
+        }
+        Ok(documents)
+    }
+}
+
 /// Cosine of the angle between two vectors; 0 where one of them has no direction.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
@@ -113,16 +124,31 @@ impl MemoryMetadata {
         Self { collection, state: Mutex::default() }
     }
 
-    /// The documents that are not deleted: id, content, number of chunks and locations.
-    pub fn documents(&self) -> Vec<(Uuid, ContentHash, u32, Vec<String>)> {
+    /// The documents that are not deleted, in order of id.
+    pub fn documents(&self) -> Vec<MemoryDocument> {
         let state = locked(&self.state);
         let stored = state.documents.iter().filter(|(_, document)| !document.deleted);
-        stored
-            .map(|(id, it)| {
-                (*id, it.content_hash, it.chunks, it.locations.iter().cloned().collect())
-            })
-            .collect()
+        let stored = stored.map(|(id, document)| MemoryDocument {
+            id: *id,
+            content_hash: document.content_hash,
+            chunks: document.chunks,
+            locations: document.locations.clone(),
+        });
+        stored.collect()
     }
+}
+
+/// A document in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryDocument {
+    /// Its id.
+    pub id: Uuid,
+    /// Its content.
+    pub content_hash: ContentHash,
+    /// How many chunks it has.
+    pub chunks: u32,
+    /// Where it is seen.
+    pub locations: BTreeSet<String>,
 }
 
 impl State {
@@ -138,6 +164,17 @@ impl State {
     fn alone_at(&self, uri: &str) -> Option<Uuid> {
         let alone = |it: &Document| it.locations.len() == 1 && it.locations.contains(uri);
         self.documents.iter().find(|(_, it)| alone(it)).map(|(id, _)| *id)
+    }
+
+    /// An id that follows from the content. The first one may name a document that had this content
+    /// and was edited since.
+    fn derived_id(&self, collection: Uuid, hash: ContentHash) -> Uuid {
+        let derive = |salt: u32| {
+            let name = [hash.0.as_slice(), &salt.to_be_bytes()].concat();
+            Uuid::new_v5(&collection, &name)
+        };
+        let free = |id: &Uuid| !self.documents.contains_key(id);
+        (0..).map(derive).find(free).expect("one of four thousand million is free")
     }
 
     /// Puts a location where it belongs now.
@@ -168,26 +205,21 @@ impl MetadataStore for MemoryMetadata {
     }
 
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
-        Ok(self.documents().into_iter().map(|(_, hash, _, _)| hash).collect())
+        Ok(self.documents().into_iter().map(|it| it.content_hash).collect())
     }
 
     async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
         let state = locked(&self.state);
         let coming: BTreeSet<ContentHash> = incoming.iter().map(|it| it.content_hash).collect();
+        // The document of an edited file is not free if its old content comes in elsewhere.
+        let edited = |id: &Uuid| !coming.contains(&state.documents[id].content_hash);
+        let mut given: HashMap<ContentHash, Uuid> = HashMap::new();
         let identify = |it: &Incoming| {
-            // The document of an edited file is not free if its old content comes in elsewhere.
-            let edited = |id: &Uuid| !coming.contains(&state.documents[id].content_hash);
-            let known = state
-                .with_content(it.content_hash)
-                .or_else(|| state.alone_at(&it.location.uri).filter(edited));
-            let document = known.unwrap_or_else(|| {
-                // An id that derives from this content may still name a document that was edited since.
-                let derive = |salt: u32| {
-                    let name = [it.content_hash.0.as_slice(), &salt.to_be_bytes()].concat();
-                    Uuid::new_v5(&self.collection, &name)
-                };
-                let free = |id: &Uuid| !state.documents.contains_key(id);
-                (0..).map(derive).find(free).expect("one of four thousand million is free")
+            let document = *given.entry(it.content_hash).or_insert_with(|| {
+                state
+                    .with_content(it.content_hash)
+                    .or_else(|| state.alone_at(&it.location.uri).filter(edited))
+                    .unwrap_or_else(|| state.derived_id(self.collection, it.content_hash))
             });
             let chunks_before = state.documents.get(&document).map_or(0, |it| it.chunks);
             Identity { document, chunks_before }

@@ -6,17 +6,19 @@
 //! to do. Calls that fail for a reason that may go away are made again (`retry.rs`), by fewer at a time
 //! if the server is overloaded (`qdrant/limiter.rs`); a lost connection is made anew by the client.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::{BoxError, Hit, Point, Remedy, Secret, StoreError, VectorIndex, VectorStore};
+use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::{
-    Condition, CountPointsBuilder, DeletePointsBuilder, Filter, NamedVectors, PointId, PointStruct,
-    QuantizationSearchParamsBuilder, Query, QueryPointsBuilder, Range, RetrievedPoint,
-    ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder, VectorsSelector, vector_output,
+    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter, NamedVectors,
+    PointId, PointStruct, QuantizationSearchParamsBuilder, Query, QueryPointsBuilder, Range,
+    RetrievedPoint, ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder, VectorsSelector,
+    vector_output,
 };
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use uuid::Uuid;
@@ -24,7 +26,10 @@ use uuid::Uuid;
 use crate::payload;
 use crate::qdrant::limiter::Limiter;
 use crate::retry::retrying;
-use crate::vectors::{DENSE, Quantization, VectorsConfig, check_points, check_vector, gives_up};
+use crate::vectors::{
+    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, Quantization, VectorsConfig, check_points,
+    check_vector, gives_up,
+};
 
 mod collection;
 mod limiter;
@@ -159,8 +164,8 @@ impl VectorStore for QdrantStore {
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
         let from = Range { gte: Some(from_chunk.into()), ..Range::default() };
         self.delete_points(Filter::must([
-            Condition::matches("document_id", document.to_string()),
-            Condition::range("chunk_index", from),
+            Condition::matches(DOCUMENT, document.to_string()),
+            Condition::range(CHUNK_INDEX, from),
         ]))
         .await
     }
@@ -170,7 +175,7 @@ impl VectorStore for QdrantStore {
             return Ok(());
         }
         let documents: Vec<String> = documents.iter().map(Uuid::to_string).collect();
-        self.delete_points(Filter::must([Condition::matches("document_id", documents)])).await
+        self.delete_points(Filter::must([Condition::matches(DOCUMENT, documents)])).await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -235,6 +240,32 @@ impl VectorIndex for QdrantStore {
         let reply = retrying(ask).await?;
         let points = reply.result.into_iter();
         points.map(|it| point(it).map_err(|e| gives_up(doing, e))).collect()
+    }
+}
+
+#[async_trait]
+impl Inventory for QdrantStore {
+    async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
+        let doing = "list the documents of the vector collection";
+        // No more documents than points; and zero is no limit.
+        let limit = self.count().await?.max(1);
+        let request =
+            FacetCountsBuilder::new(&self.name, DOCUMENT).limit(limit).exact(true).build();
+        let ask =
+            || async { self.client.facet(request.clone()).await.map_err(|e| failed(doing, e)) };
+        let reply = retrying(ask).await?;
+        // A value that no point has any more is still counted, with zero.
+        let held = reply.hits.into_iter().filter(|hit| hit.count > 0);
+        let documents = held.map(|hit| match hit.value.and_then(|it| it.variant) {
+            Some(Variant::StringValue(id)) => {
+                let id = id.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+                Ok((id, hit.count))
+            }
+            Some(Variant::IntegerValue(_) | Variant::BoolValue(_)) | None => {
+                Err(gives_up(doing, "a document's id is not a text"))
+            }
+        });
+        documents.collect()
     }
 }
 

@@ -15,15 +15,20 @@
 //! - before 3: points that may or may not be there, of documents that the metadata does not know or
 //!   knows as they were. Their locations still look new or changed, so they come again; `identify` has
 //!   seen no commit, gives the same ids, and the same points are written over them. Chunks beyond the
-//!   new ones (the settings may have changed in between) go in step 2.
+//!   new ones (the file or the settings may have changed in between) go in step 2, which for that
+//!   reason does not ask how many chunks the metadata knows.
 //! - between 3 and 4: the same; the points are only certain to be there.
 //! - in 4: a transaction is whole or absent.
 //! - in 5: points of deleted documents. The metadata store gives the ids again until it hears that they
 //!   are `purged`, and removing what is not there does no harm.
 //!
-//! One thing only a comparison of the stores can find (`verify`): an edited document whose new points
-//! are written but not committed, and whose file is then put back as it was before the next run.
+//! Two things the next run cannot see, for they need a file that changes once more before it. A new
+//! document whose points are written but not committed, and whose file then goes: its points belong to
+//! nobody, and [`remove_strays`] finds them; it is for a run that follows one which did not end. And an
+//! edited document of which the same is true, and whose file is then put back: its points are those
+//! of the edit, and only `verify` finds that.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,9 +50,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::upsert::documents::{Documents, requests};
-use crate::vectors::{Quantization, VectorsConfig};
+use crate::vectors::{Quantization, Vectors, VectorsConfig};
 
-mod documents;
+pub(crate) mod documents;
+
+/// Documents that are removed by one call.
+const STRAYS: usize = 1000;
 
 /// Its line in the table of nodes.
 pub(crate) const NODE: NodeDef = NodeDef {
@@ -230,9 +238,9 @@ impl Upsert {
 
         let mut cut = Vec::new();
         for (place, &chunks) in places.iter().zip(chunks) {
-            let chunks = u32::try_from(chunks)?;
-            if place.chunks_before > chunks {
-                cut.push((place.document, chunks));
+            // Also where there were no more chunks before: a run that was killed may have written them.
+            if place.chunks_before > 0 {
+                cut.push((place.document, u32::try_from(chunks)?));
             }
         }
         let cut = cut.into_iter().map(|(document, chunks)| async move {
@@ -257,4 +265,21 @@ pub async fn purge(
     vectors.remove(documents).await?;
     vectors.flush().await?;
     metadata.purged(documents).await
+}
+
+/// Removes the points of documents that the metadata does not know; returns how many documents.
+///
+/// # Errors
+/// If the store cannot be reached; doing it again is safe.
+pub async fn remove_strays(
+    vectors: &dyn Vectors,
+    known: &HashSet<Uuid>,
+) -> Result<usize, StoreError> {
+    let held = vectors.documents().await?;
+    let strays: Vec<Uuid> = held.into_keys().filter(|id| !known.contains(id)).collect();
+    for some in strays.chunks(STRAYS) {
+        vectors.remove(some).await?;
+    }
+    vectors.flush().await?;
+    Ok(strays.len())
 }

@@ -1,14 +1,32 @@
 //! What every store of vectors shares: its settings, the fields that can be filtered on, and the check
 //! that points pass before any store sees them. Knows no store.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use pipeline::{BoxError, Point, Remedy, StoreError};
+use async_trait::async_trait;
+use pipeline::{BoxError, Point, Remedy, StoreError, VectorIndex, VectorStore};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Name of the dense vector of a point. It is named so that sparse vectors can stand beside it.
 pub(crate) const DENSE: &str = "dense";
+
+/// Says what a store holds, for comparing it with the metadata.
+#[async_trait]
+pub trait Inventory: Send + Sync {
+    /// Every document with points in the store, and how many it has.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError>;
+}
+
+/// Everything that a store of vectors can do.
+pub trait Vectors: VectorStore + VectorIndex + Inventory {}
+
+impl<T: VectorStore + VectorIndex + Inventory> Vectors for T {}
 
 /// Settings of one collection of vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +65,7 @@ impl VectorsConfig {
     /// The name of a collection's vectors: `{collection}_{model}_{quantization}`, and `_g2`, `_g3` …
     /// for generations after the first.
     pub fn name_of(
-        collection: uuid::Uuid,
+        collection: Uuid,
         model: &str,
         quantization: Quantization,
         generation: u32,
@@ -105,11 +123,17 @@ pub(crate) enum FieldKind {
     Text,
 }
 
+/// The field that a document's points have in common.
+pub(crate) const DOCUMENT: &str = "document_id";
+
+/// The field by which they differ.
+pub(crate) const CHUNK_INDEX: &str = "chunk_index";
+
 /// Every field that a filter may name. Each has an index, so that a filter never reads payloads.
 pub(crate) static FILTERABLE: &[(&str, FieldKind)] = &[
-    ("document_id", FieldKind::Keyword),
+    (DOCUMENT, FieldKind::Keyword),
     ("collection_id", FieldKind::Keyword),
-    ("chunk_index", FieldKind::Integer),
+    (CHUNK_INDEX, FieldKind::Integer),
     ("metadata.source_path", FieldKind::Keyword),
     ("metadata.source", FieldKind::Keyword),
     ("metadata.mime_type", FieldKind::Keyword),

@@ -20,7 +20,7 @@ const MOST_TOGETHER: usize = 1000;
 
 /// What a batch weighs for gathering: its chunks, and one for each document, which has a row to write
 /// even if it has no chunks.
-pub(super) fn weight(rows: &RecordBatch) -> usize {
+pub(crate) fn weight(rows: &RecordBatch) -> usize {
     rows.num_rows() + CHUNKS.of(rows).map_or(0, |chunks| span(chunks, 0..chunks.len()).len())
 }
 

@@ -2,4 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod parquet;
+mod rows;
+mod upsert;
 mod vectors;

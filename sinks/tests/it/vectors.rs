@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pipeline::{Point, Remedy, VectorIndex as _, VectorStore as _};
+use pipeline::{Point, Remedy, Secret, VectorIndex as _, VectorStore as _};
 use proptest::prelude::*;
-use sinks::contract::{self, Vectors};
-use sinks::{EdgeStore, MemoryVectors, Quantization, VectorsConfig};
+use sinks::{
+    EdgeStore, MemoryVectors, QdrantStore, Quantization, Vectors, VectorsConfig, contract,
+};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 fn config(quantization: Quantization) -> VectorsConfig {
     VectorsConfig::new("test", contract::DIM, quantization)
@@ -146,6 +148,58 @@ async fn edge_searches_while_it_builds_an_index() {
     };
     let (optimized, ()) = futures::join!(optimize, searches);
     assert!(optimized.unwrap());
+}
+
+/// A fresh collection on a server.
+async fn server(url: &str, quantization: Quantization) -> QdrantStore {
+    let config = VectorsConfig { name: format!("test_{}", Uuid::new_v4()), ..config(quantization) };
+    QdrantStore::connect(url, None, &config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_keeps_the_contract() {
+    let Ok(url) = std::env::var("QDRANT_URL") else {
+        println!("skipped: QDRANT_URL is not set, so there is no server to test with");
+        return;
+    };
+    for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
+        for (what, check) in contract::VECTORS {
+            println!("{quantization}: {what}");
+            let store = server(&url, quantization).await;
+            check(&store).await;
+            store.delete().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_keeps_what_it_was_given() {
+    let Ok(url) = std::env::var("QDRANT_URL") else {
+        println!("skipped: QDRANT_URL is not set, so there is no server to test with");
+        return;
+    };
+    let name = format!("test_{}", Uuid::new_v4());
+    let config = VectorsConfig { name, ..config(Quantization::Float16) };
+    contract::written(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
+    let again = QdrantStore::connect(&url, None, &config).await.unwrap();
+    contract::is_still_there(&again).await;
+
+    let other = VectorsConfig { dim: 384, ..config };
+    let error = QdrantStore::connect(&url, None, &other).await.err().unwrap();
+    assert_eq!(error.remedy, Remedy::GiveUp);
+    let said = error.source.to_string();
+    assert!(said.ends_with("holds vectors of 8 dimensions, and the model makes 384"), "{said}");
+    again.delete().await.unwrap();
+}
+
+/// A key that is refused, or a server that is not there, is an error that does not show the key.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_do_not_show_the_key() {
+    let key = Secret::from("s3cret-key\n".to_owned());
+    let config = config(Quantization::Float16);
+    let error = QdrantStore::connect("not a url", Some(&key), &config).await.err().unwrap();
+    assert_eq!(error.remedy, Remedy::GiveUp);
+    assert!(!format!("{error:?} {error} {}", error.source).contains("s3cret"));
 }
 
 #[derive(Clone, Debug)]

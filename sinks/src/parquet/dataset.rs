@@ -1,0 +1,251 @@
+//! The folder of a dataset, and how it is changed so that it can be read at any moment.
+//!
+//! Files come in pairs, `documents/part-N.parquet` and `chunks/part-N.parquet`; a document and its
+//! chunks are in the same pair, and a document is there if its row in `documents` is. A file is written
+//! aside, made durable and renamed. New documents: their chunks first. Documents that come again: their
+//! old row is taken out first, then their old chunks, then they are added as new ones. So a kill leaves
+//! each document whole or absent, and at worst chunks without a document, which the next opening takes
+//! out: those of a pair that lacks its documents, and those of pairs that the file `.rewriting` names.
+//!
+//! In memory is one window, and sixteen bytes for each document of the dataset.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::arrow::ProjectionMask;
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::basic::Compression;
+use ::parquet::file::properties::WriterProperties;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use fs_err::File;
+use pipeline::column::URI;
+use pipeline::{BoxError, Remedy, StoreError};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::parquet::tables;
+
+/// Names the pairs whose documents are being replaced.
+const REWRITING: &str = ".rewriting";
+
+/// Rows that are in memory at once while a file is copied.
+const COPY: usize = 1024;
+
+/// A dataset that is open for writing.
+pub(super) struct Dataset {
+    folder: PathBuf,
+    properties: WriterProperties,
+    /// The pair that holds a document, by a hash of its name. Two documents may share a hash: a pair
+    /// is then copied in vain.
+    parts: HashMap<u64, u32>,
+    next: u32,
+    /// Held as long as the dataset is open.
+    _lock: File,
+}
+
+/// The two tables.
+#[derive(Clone, Copy)]
+enum Table {
+    Documents,
+    Chunks,
+}
+
+impl Table {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Documents => "documents",
+            Self::Chunks => "chunks",
+        }
+    }
+}
+
+impl Dataset {
+    /// Opens the dataset, makes it if it is not there, and clears up after a writer that was killed.
+    ///
+    /// # Errors
+    /// If another writer has it open, or a file of it cannot be read.
+    pub(super) fn open(folder: &Path, compression: Compression) -> Result<Self, BoxError> {
+        for table in [Table::Documents, Table::Chunks] {
+            fs_err::create_dir_all(folder.join(table.folder()))?;
+        }
+        let lock = File::create(folder.join(".lock"))?;
+        flock(lock.file(), FlockOperation::NonBlockingLockExclusive).map_err(|_| StoreError {
+            doing: "open the Parquet dataset",
+            remedy: Remedy::Conflict,
+            source: format!("{} is being written by another node or process", folder.display())
+                .into(),
+        })?;
+        let mut dataset = Self {
+            folder: folder.to_owned(),
+            properties: WriterProperties::builder().set_compression(compression).build(),
+            parts: HashMap::new(),
+            next: 0,
+            _lock: lock,
+        };
+        dataset.clear_up()?;
+        for part in dataset.list(Table::Documents)? {
+            dataset.next = dataset.next.max(part + 1);
+            for uri in dataset.uris(part)? {
+                dataset.parts.insert(hash(&uri), part);
+            }
+        }
+        Ok(dataset)
+    }
+
+    /// Writes these documents, each in the place of what the dataset has under its name.
+    pub(super) fn put(&mut self, rows: &RecordBatch) -> Result<(), BoxError> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let rows = tables::last_of_each(rows)?;
+        let uris = tables::uris(&rows)?;
+        let old: BTreeSet<u32> =
+            uris.iter().filter_map(|uri| self.parts.get(&hash(uri)).copied()).collect();
+        if !old.is_empty() {
+            self.announce(&old)?;
+            for part in &old {
+                self.retain(Table::Documents, *part, &uris, false)?;
+                self.retain(Table::Chunks, *part, &uris, false)?;
+            }
+        }
+        let part = self.next;
+        self.next += 1;
+        let (documents, chunks) = (tables::documents(&rows), tables::chunks(&rows)?);
+        self.replace(Table::Chunks, part, &chunks.schema(), [Ok(chunks)])?;
+        self.replace(Table::Documents, part, &documents.schema(), [Ok(documents)])?;
+        if !old.is_empty() {
+            fs_err::remove_file(self.folder.join(REWRITING))?;
+        }
+        self.parts.extend(uris.iter().map(|uri| (hash(uri), part)));
+        Ok(())
+    }
+
+    /// Takes out what a killed writer left.
+    fn clear_up(&self) -> Result<(), BoxError> {
+        for table in [Table::Documents, Table::Chunks] {
+            for entry in fs_err::read_dir(self.folder.join(table.folder()))? {
+                let path = entry?.path();
+                if path.extension() == Some(OsStr::new("tmp")) {
+                    fs_err::remove_file(path)?;
+                }
+            }
+        }
+        let documents = self.list(Table::Documents)?;
+        for part in self.list(Table::Chunks)?.difference(&documents) {
+            fs_err::remove_file(self.path(Table::Chunks, *part))?;
+        }
+        let announced = self.folder.join(REWRITING);
+        if !announced.exists() {
+            return Ok(());
+        }
+        let parts = fs_err::read_to_string(&announced)?;
+        for part in parts.lines().filter_map(|line| line.parse().ok()) {
+            if documents.contains(&part) {
+                self.retain(Table::Chunks, part, &self.uris(part)?, true)?;
+            }
+        }
+        fs_err::remove_file(announced)?;
+        Ok(())
+    }
+
+    /// Says which pairs are about to change.
+    fn announce(&self, parts: &BTreeSet<u32>) -> io::Result<()> {
+        let aside = self.folder.join(".rewriting.tmp");
+        let mut file = File::create(&aside)?;
+        for part in parts {
+            writeln!(file, "{part}")?;
+        }
+        file.sync_all()?;
+        fs_err::rename(aside, self.folder.join(REWRITING))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Copies a file, keeping (or leaving out) the rows of these documents; no file stays if no row does.
+    fn retain(
+        &self,
+        table: Table,
+        part: u32,
+        among: &HashSet<String>,
+        keep: bool,
+    ) -> Result<(), BoxError> {
+        let path = self.path(table, part);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?.into_file())?;
+        let schema = SchemaRef::clone(reader.schema());
+        let batches = reader.with_batch_size(COPY).build()?;
+        let kept = batches.map(|rows| tables::select(&rows?, among, keep));
+        let rows = self.replace(table, part, &schema, kept)?;
+        // Pairs always have both files, so chunks may be a file without rows, for documents without any.
+        if rows == 0 && matches!(table, Table::Documents) {
+            fs_err::remove_file(&path)?;
+        }
+        if matches!(table, Table::Chunks) && !self.path(Table::Documents, part).exists() {
+            fs_err::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file aside, makes it durable, and puts it in its place. Returns its number of rows.
+    fn replace(
+        &self,
+        table: Table,
+        part: u32,
+        schema: &SchemaRef,
+        batches: impl IntoIterator<Item = Result<RecordBatch, BoxError>>,
+    ) -> Result<usize, BoxError> {
+        let path = self.path(table, part);
+        let aside = path.with_file_name(format!(".part-{part:08}.tmp"));
+        let file = File::create(&aside)?;
+        let properties = self.properties.clone();
+        let mut writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties))?;
+        let mut rows = 0;
+        for batch in batches {
+            let batch = batch?;
+            rows += batch.num_rows();
+            writer.write(&batch)?;
+        }
+        let file = writer.into_inner()?;
+        file.sync_all()?;
+        fs_err::rename(aside, path)?;
+        File::open(self.folder.join(table.folder()))?.sync_all()?;
+        Ok(rows)
+    }
+
+    /// The documents of a pair.
+    fn uris(&self, part: u32) -> Result<HashSet<String>, BoxError> {
+        let file = File::open(self.path(Table::Documents, part))?.into_file();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
+        let only_uri = ProjectionMask::columns(reader.parquet_schema(), [URI.name()]);
+        let mut uris = HashSet::new();
+        for rows in reader.with_projection(only_uri).build()? {
+            uris.extend(tables::uris(&rows?)?);
+        }
+        Ok(uris)
+    }
+
+    fn list(&self, table: Table) -> io::Result<BTreeSet<u32>> {
+        let mut parts = BTreeSet::new();
+        for entry in fs_err::read_dir(self.folder.join(table.folder()))? {
+            let name = entry?.file_name();
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("part-"))
+                .and_then(|name| name.strip_suffix(".parquet"));
+            parts.extend(number.and_then(|number| number.parse::<u32>().ok()));
+        }
+        Ok(parts)
+    }
+
+    fn path(&self, table: Table, part: u32) -> PathBuf {
+        self.folder.join(table.folder()).join(format!("part-{part:08}.parquet"))
+    }
+}
+
+fn hash(uri: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    uri.hash(&mut hasher);
+    hasher.finish()
+}

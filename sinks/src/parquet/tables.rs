@@ -1,0 +1,113 @@
+//! Rows of a batch as the two tables of a dataset.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, FixedSizeBinaryBuilder, LargeStringBuilder, RecordBatch,
+    StringBuilder, UInt32Builder,
+};
+use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
+use pipeline::column::{self, BYTES, CHUNKS, CONTENT_HASH, KNOWN_HASH, TEXT, URI};
+use pipeline::{BoxError, RowsExt as _};
+
+use crate::upsert::documents::span;
+
+/// A row for each document: every column that describes it. Chunks and vectors are in the other table,
+/// and its raw content is where it came from.
+pub(super) fn documents(rows: &RecordBatch) -> RecordBatch {
+    let vectors = column::vectors(0);
+    [CHUNKS.name(), vectors.name(), BYTES.name(), KNOWN_HASH.name()]
+        .into_iter()
+        .fold(rows.clone(), |rows, name| rows.dropping(name))
+}
+
+/// A row for each chunk.
+///
+/// # Errors
+/// If a chunk is not a part of its document's text.
+pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
+    let (uris, hashes, texts) = (URI.of(rows)?, CONTENT_HASH.of(rows)?, TEXT.of(rows)?);
+    let lists = CHUNKS.of(rows)?;
+    let all = span(lists, 0..rows.num_rows());
+    let structs = lists.values().as_struct().slice(all.start, all.len());
+    let field = |name| structs.column_by_name(name).expect("the type of the column names it");
+    let (starts, ends) = (field("start"), field("end"));
+    let (start, end) = (starts.as_primitive::<UInt64Type>(), ends.as_primitive::<UInt64Type>());
+
+    let mut uri = StringBuilder::new();
+    let mut content_hash = FixedSizeBinaryBuilder::new(32);
+    let mut chunk_index = UInt32Builder::new();
+    let mut text = LargeStringBuilder::new();
+    for row in 0..rows.num_rows() {
+        for (index, at) in span(lists, row..row + 1).enumerate() {
+            let at = at - all.start;
+            let range = usize::try_from(start.value(at))?..usize::try_from(end.value(at))?;
+            let part = texts.value(row).get(range.clone()).ok_or_else(|| {
+                let uri = uris.value(row);
+                format!("chunk {index} of {uri} ({range:?}) is not a part of its text")
+            })?;
+            uri.append_value(uris.value(row));
+            content_hash.append_value(hashes.value(row))?;
+            chunk_index.append_value(u32::try_from(index)?);
+            text.append_value(part);
+        }
+    }
+
+    let required = |name: &str, of: &DataType| Field::new(name, of.clone(), false);
+    let optional = |name: &str, of: &DataType| Field::new(name, of.clone(), true);
+    let mut fields = vec![
+        required("uri", &DataType::Utf8),
+        required("content_hash", CONTENT_HASH.field().data_type()),
+        required("chunk_index", &DataType::UInt32),
+        required("text", &DataType::LargeUtf8),
+        required("start", &DataType::UInt64),
+        required("end", &DataType::UInt64),
+        optional("page", &DataType::UInt32),
+        optional("headings", &DataType::Utf8),
+    ];
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(uri.finish()),
+        Arc::new(content_hash.finish()),
+        Arc::new(chunk_index.finish()),
+        Arc::new(text.finish()),
+        Arc::clone(starts),
+        Arc::clone(ends),
+        Arc::clone(field("page")),
+        Arc::clone(field("headings")),
+    ];
+    if let Some(vectors) = rows.column_by_name(column::vectors(0).name()) {
+        let lists = vectors.as_list::<i32>();
+        let all = span(lists, 0..rows.num_rows());
+        let vectors = lists.values().slice(all.start, all.len());
+        fields.push(required("vector", vectors.data_type()));
+        columns.push(vectors);
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The names of the documents in a table.
+pub(super) fn uris(table: &RecordBatch) -> Result<HashSet<String>, BoxError> {
+    Ok(URI.of(table)?.iter().flatten().map(str::to_owned).collect())
+}
+
+/// The rows whose document is, or is not, among these.
+pub(super) fn select(
+    table: &RecordBatch,
+    among: &HashSet<String>,
+    keep: bool,
+) -> Result<RecordBatch, BoxError> {
+    let uris = URI.of(table)?;
+    let keep = uris.iter().map(|uri| uri.is_some_and(|uri| among.contains(uri)) == keep);
+    Ok(table.keeping(keep.collect())?)
+}
+
+/// The rows with each document once: as it came last.
+pub(super) fn last_of_each(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
+    let mut seen = HashSet::new();
+    let uris = URI.of(rows)?;
+    let mut keep: Vec<bool> =
+        (0..rows.num_rows()).rev().map(|row| seen.insert(uris.value(row))).collect();
+    keep.reverse();
+    Ok(rows.keeping(keep)?)
+}
