@@ -17,9 +17,9 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef, UInt8Type, UInt64Type};
 use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT};
 use pipeline::{
-    BoxError, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome, Parallel, Resources, RowsExt as _,
-    SchemaError, SchemaExt as _, SetAside, Stage, StageConfig, TextKind, Tokenizer, Tokens, Why,
-    options_schema,
+    BoxError, Misfit, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome, Parallel, Resources,
+    RowsExt as _, SchemaError, SchemaExt as _, SetAside, Stage, StageConfig, TextKind, Tokenizer,
+    Tokens, Why, options_schema,
 };
 use schemars::JsonSchema;
 use serde::de::Error as _;
@@ -180,14 +180,12 @@ impl StageConfig for Chunk {
         ModelUse::Follows
     }
 
-    fn bind(&mut self, model: &ModelInfo) -> Result<(), String> {
+    fn bind(&mut self, model: &ModelInfo) -> Result<(), Misfit> {
         if self.unit == Unit::Tokens && self.size > model.max_tokens {
-            return Err(format!(
-                "a chunk of {} tokens is longer than the {} that {} reads",
-                self.size,
-                model.max_tokens,
-                model.path.display()
-            ));
+            let (size, most, name) = (self.size, model.max_tokens, model.path.display());
+            let message =
+                format!("a chunk of {size} tokens is longer than the {most} that {name} reads");
+            return Err(Misfit { option: "size", message });
         }
         self.bound = Some(model.clone());
         Ok(())

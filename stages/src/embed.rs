@@ -13,8 +13,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use pipeline::column::{CHUNKS, vectors};
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, Gather, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome,
-    Parallel, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage, StageConfig,
+    BoxError, Embedder, EmbedderOptions, Gather, Misfit, ModelInfo, ModelUse, NodeDef, NodeKind,
+    Outcome, Parallel, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage, StageConfig,
     options_schema,
 };
 use schemars::JsonSchema;
@@ -138,12 +138,13 @@ impl StageConfig for Embed {
         ModelUse::Names(&self.model)
     }
 
-    fn bind(&mut self, model: &ModelInfo) -> Result<(), String> {
+    fn bind(&mut self, model: &ModelInfo) -> Result<(), Misfit> {
         if let Some(dim) = self.dim
             && dim != model.dim
         {
             let name = model.path.display();
-            return Err(format!("asks for {dim} dimensions, but {name} has {}", model.dim));
+            let message = format!("asks for {dim} dimensions, but {name} has {}", model.dim);
+            return Err(Misfit { option: "dim", message });
         }
         self.bound = Some(model.clone());
         Ok(())

@@ -42,12 +42,13 @@ pub fn extract_worker() -> io::Result<()> {
     // What a parser panics with goes into the answer.
     std::panic::set_hook(Box::new(|_| {}));
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    let own = address_space()?;
     while let Some(head) = read_frame(&mut input)? {
         let head: Head = serde_json::from_slice(&head)?;
         let Some(bytes) = read_frame(&mut input)? else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        limit(&head)?;
+        limit(own, &head)?;
         let answer = read(head.format, &bytes, head.unpacked);
         drop(bytes);
         let answer = serde_json::to_vec(&answer)?;
@@ -75,13 +76,17 @@ fn read_frame(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(frame))
 }
 
-/// Limits this process to what it has now and what the next document may take. The limit of processor
-/// time is for a parser that runs on after the parent is gone; the parent's clock strikes before it.
-fn limit(head: &Head) -> io::Result<()> {
+/// How much of its address space this process has taken.
+fn address_space() -> io::Result<u64> {
     let statm = fs_err::read_to_string("/proc/self/statm")?;
     let pages: u64 = statm.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    let now = pages * rustix::param::page_size() as u64;
-    set_soft_limit(Resource::As, now.saturating_add(head.max_memory))?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
+/// Limits this process to what it had at first and what a document may take. The limit of processor
+/// time is for a parser that runs on after the parent is gone; the parent's clock strikes before it.
+fn limit(own: u64, head: &Head) -> io::Result<()> {
+    set_soft_limit(Resource::As, own.saturating_add(head.max_memory))?;
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec;
     let used = u64::try_from(used).unwrap_or(0);
     set_soft_limit(Resource::Cpu, used + 2 * head.max_seconds + 2)
@@ -106,6 +111,8 @@ struct Running {
     input: ChildStdin,
     output: ChildStdout,
     errors: ChildStderr,
+    /// Documents that it has answered for.
+    answered: usize,
 }
 
 /// What became of an exchange with the child.
@@ -133,25 +140,29 @@ impl Worker {
             unpacked: self.limits.unpacked(),
         };
         let head = serde_json::to_vec(&head)?;
-        let running = match &mut self.running {
-            Some(running) => running,
-            None => self.running.insert(Running::start(&self.command)?),
-        };
         let (head_length, length) =
             ((head.len() as u64).to_le_bytes(), (bytes.len() as u64).to_le_bytes());
         let request = [&head_length, head.as_slice(), &length, bytes];
-        let exchange = running.exchange(&request, Instant::now() + self.limits.time)?;
-        Ok(match exchange {
-            Exchange::Answered(answer) => serde_json::from_slice(&answer)?,
-            Exchange::TimedOut => {
-                self.running = None;
-                Err(Refusal::Limit(format!("{} s (max_seconds)", self.limits.time.as_secs())))
+        loop {
+            let mut running = match self.running.take() {
+                Some(running) => running,
+                None => Running::start(&self.command)?,
+            };
+            match running.exchange(&request, Instant::now() + self.limits.time)? {
+                Exchange::Answered(answer) => {
+                    running.answered += 1;
+                    self.running = Some(running);
+                    return Ok(serde_json::from_slice(&answer)?);
+                }
+                Exchange::TimedOut => {
+                    let limit = format!("{} s (max_seconds)", self.limits.time.as_secs());
+                    return Ok(Err(Refusal::Limit(limit)));
+                }
+                // What other documents have left behind in it is not this one's fault.
+                Exchange::Died(_) if running.answered > 0 => {}
+                Exchange::Died(errors) => return Ok(Err(self.death(&errors))),
             }
-            Exchange::Died(errors) => {
-                self.running = None;
-                Err(self.death(&errors))
-            }
-        })
+        }
     }
 
     /// What the last words of a child mean.
@@ -187,7 +198,7 @@ impl Running {
         for pipe in [input.as_fd(), output.as_fd(), errors.as_fd()] {
             fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
         }
-        Ok(Self { child, input, output, errors })
+        Ok(Self { child, input, output, errors, answered: 0 })
     }
 
     /// Sends a request and receives the answer. Reads whenever there is something to read, also while it

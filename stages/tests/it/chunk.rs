@@ -137,7 +137,7 @@ fn options_that_contradict_each_other_or_the_model_are_refused() {
     let found = [
         parse(json!({ "size": 64, "overlap": 64 })),
         parse(json!({ "size": 64, "min_size": 65 })),
-        long.bind(&model(Path::new("MODEL"))).unwrap_err(),
+        long.bind(&model(Path::new("MODEL"))).unwrap_err().message,
         unbound.err().unwrap().to_string(),
     ];
     insta::assert_snapshot!(found.join("\n"), @r#"

@@ -50,7 +50,7 @@ fn bound(options: Value) -> Result<Box<dyn StageConfig>, String> {
     let mut config = stage("embed", options);
     let ModelUse::Names(path) = config.model() else { panic!("embed names a model") };
     let model = model(path);
-    config.bind(&model)?;
+    config.bind(&model).map_err(|misfit| misfit.message)?;
     Ok(config)
 }
 
