@@ -71,7 +71,7 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Migrate(args) => migrate::migrate(args.direction).await,
         Verb::Schema => schema::schema(),
         Verb::Completions { shell } => schema::completions(shell),
-        Verb::ExtractWorker => Ok(()),
+        Verb::ExtractWorker => stages::extract_worker().map_err(BoxError::from),
     };
     ended.map_or_else(Exit::from, |()| Exit::Fine)
 }

@@ -31,7 +31,7 @@ pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Pl
     Ok(load()?)
 }
 
-/// The metadata store of a pipeline file, with its schema in place.
+/// The metadata store of a pipeline file.
 pub(crate) struct Database {
     postgres: Postgres,
     /// The private cluster runs for as long as somebody holds it.
@@ -39,7 +39,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the store that the file names, and brings an embedded one up to date.
+    /// Opens the store that the file names.
     pub(crate) async fn open(spec: &PipelineSpec) -> Result<Self, BoxError> {
         match &spec.file.stores.postgres {
             PostgresSpec::Url(url) => Self::at(url.reveal()).await,
@@ -65,8 +65,13 @@ impl Database {
     /// The collection of the file.
     pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
+        let nothing = || format!("there is no collection `{name}` yet; run the pipeline first");
+        let migrations = self.postgres.migrate_status().await?;
+        if migrations.iter().any(|migration| migration.applied_at.is_none()) {
+            return Err(nothing().into());
+        }
         let found = self.postgres.collections().find(Some(&spec.file.owner), name).await;
-        found?.ok_or_else(|| format!("there is no collection `{name}` yet; run the pipeline first").into())
+        found?.ok_or_else(|| nothing().into())
     }
 }
 

@@ -94,3 +94,18 @@ pub(crate) fn suggest<'a>(
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !out.ends_with(&cause_text) {
+            out.push_str(": ");
+            out.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    out
+}

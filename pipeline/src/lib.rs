@@ -6,6 +6,8 @@
 mod accounts;
 mod channel;
 pub mod column;
+mod compile;
+mod editor;
 mod embedder;
 mod finding;
 mod inlet;
@@ -30,11 +32,12 @@ pub use embedder::{
 pub use metrics::{Metrics, NodeProgress};
 pub use node::{
     BoxError, Gather, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink, SinkConfig,
-    Source, SourceConfig, Stage, StageConfig, options_schema,
+    Source, SourceConfig, Stage, StageConfig, Misfit, options_schema, resolve_path,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
+pub use editor::file_schema;
 pub use finding::{Finding, Findings};
-pub use plan::{Plan, file_schema, resolve_path};
+pub use plan::Plan;
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};
 pub use schema::{RowsExt, SchemaError, SchemaExt};

@@ -66,10 +66,19 @@ pub trait StageConfig: Send + Sync {
     /// Tells the stage what is known of the model it names or follows; called before everything else.
     ///
     /// # Errors
-    /// In words, if the options do not go with the model.
-    fn bind(&mut self, _model: &ModelInfo) -> Result<(), String> {
+    /// If the options do not go with the model.
+    fn bind(&mut self, _model: &ModelInfo) -> Result<(), Misfit> {
         Ok(())
     }
+}
+
+/// An option that does not go with the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The option.
+    pub option: &'static str,
+    /// Why, in words.
+    pub message: String,
 }
 
 /// How a stage is tied to an embedding model.
@@ -81,6 +90,8 @@ pub enum ModelUse<'a> {
     Names(&'a Path),
     /// It prepares text for the model of a node behind it, if there is one.
     Follows,
+    /// It prepares text for the model of a node behind it, and there must be one.
+    Needs,
 }
 
 /// A request to the runtime: put batches together until they weigh this much.
@@ -226,4 +237,11 @@ impl Registry {
     pub fn iter(&self) -> impl Iterator<Item = &'static NodeDef> + '_ {
         self.0.iter().copied()
     }
+}
+
+/// The folder of a path option: absolute as it is, else below the pipeline file's folder.
+pub fn resolve_path(base: &Path, path: &Path) -> PathBuf {
+    let joined = base.join(path);
+    // `./a/../b` and the like stay as they are; only `.` steps go.
+    joined.components().collect()
 }

@@ -177,7 +177,10 @@ impl StageConfig for Chunk {
     }
 
     fn model(&self) -> ModelUse<'_> {
-        ModelUse::Follows
+        match self.unit {
+            Unit::Tokens => ModelUse::Needs,
+            Unit::Characters => ModelUse::Follows,
+        }
     }
 
     fn bind(&mut self, model: &ModelInfo) -> Result<(), Misfit> {

@@ -1,0 +1,135 @@
+//! From a spec to a plan: every check, every fault.
+//!
+//! Checking goes in passes, each of which reports all that it finds: the form of each node's options, the
+//! graph, the models, the schemas. A node that is wrong is remembered as such, so that its readers are not
+//! blamed for it.
+
+mod graph;
+mod models;
+mod schemas;
+
+use schemars::SchemaGenerator;
+use serde_json::{Value, json};
+
+use crate::finding::{Finding, Findings, suggest};
+use crate::plan::NodeIdx;
+use crate::validate::validate;
+use crate::{ModelInfo, Models, NodeDef, NodeKind, Parallel, PipelineSpec, Plan, Registry};
+
+impl Plan {
+    /// Checks a whole file against the nodes that there are, and reports everything that is wrong with it.
+    ///
+    /// # Errors
+    /// All findings, each with its place in the file.
+    pub fn compile(
+        spec: &PipelineSpec,
+        registry: &Registry,
+        models: &dyn Models,
+    ) -> Result<Self, Findings> {
+        let mut findings = spec.faults.clone();
+        let mut drafts = read_nodes(spec, registry, &mut findings);
+        graph::resolve(spec, &mut drafts, &mut findings);
+        let order = graph::sort(spec, &drafts, &mut findings);
+        models::bind(spec, &mut drafts, models, &mut findings);
+        let nodes = schemas::derive(spec, drafts, &order, &mut findings);
+        if !findings.is_empty() {
+            return Err(spec.refuse(findings));
+        }
+        Ok(Self {
+            nodes: nodes.into_iter().flatten().collect(),
+            edge_bytes: spec.file.edge_bytes,
+            name: spec.file.name.clone(),
+        })
+    }
+}
+
+/// A node on its way through the checks.
+struct Draft {
+    pointer: String,
+    def: Option<&'static NodeDef>,
+    /// `None` once something is wrong with it.
+    kind: Option<NodeKind>,
+    inputs: Vec<NodeIdx>,
+    /// Whether an input is missing or wrong, so that its schema cannot be known.
+    blocked: bool,
+    model: Option<ModelInfo>,
+}
+
+fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Finding>) -> Vec<Draft> {
+    let nodes = spec.file.nodes.iter().enumerate();
+    nodes
+        .map(|(index, node)| {
+            let pointer = format!("/nodes/{index}");
+            let def = registry.get(&node.uses);
+            let kind = match def {
+                // Its name is missing or no text, which has been reported.
+                None if node.uses.is_empty() => None,
+                Some(def) => read_options(spec, &pointer, def, findings),
+                None => {
+                    let known: Vec<&str> = registry.iter().map(|def| def.name).collect();
+                    let help = suggest(&node.uses, known.iter().copied())
+                        .unwrap_or_else(|| format!("there are: {}", known.join(", ")));
+                    let at = spec.at(&format!("{pointer}/uses"));
+                    findings.push(Finding::new(at, format!("unknown stage `{}`", node.uses)).help(help));
+                    None
+                }
+            };
+            if let Some(def) = def
+                && def.parallel == Parallel::Single
+                && node.workers != 1
+            {
+                let message = format!("`{}` cannot have {} workers", node.uses, node.workers);
+                let finding = Finding::new(spec.at(&format!("{pointer}/workers")), message);
+                findings.push(finding.help("it keeps state from one batch to the next, so it has one"));
+            }
+            Draft { pointer, def, kind, inputs: Vec::new(), blocked: false, model: None }
+        })
+        .collect()
+}
+
+fn read_options(
+    spec: &PipelineSpec,
+    pointer: &str,
+    def: &NodeDef,
+    findings: &mut Vec<Finding>,
+) -> Option<NodeKind> {
+    let mut generator = SchemaGenerator::default();
+    let schema = (def.schema)(&mut generator);
+    let mut schema: Value = schema.into();
+    schema["$defs"] = Value::Object(generator.take_definitions(true));
+    let with = format!("{pointer}/with");
+    let empty = json!({});
+    let options = spec.document.value.pointer(&with).unwrap_or(&empty);
+    let faults = if spec.document.value.pointer(&with).is_some_and(Value::is_object) {
+        let faults = validate(&spec.document, &with, &schema).into_iter();
+        faults.map(|fault| fault.finding(&spec.document)).collect()
+    } else {
+        missing_options(spec, pointer, &schema)
+    };
+    if !faults.is_empty() {
+        findings.extend(faults);
+        return None;
+    }
+    match (def.parse)(options.clone(), &spec.base) {
+        Ok(kind) => Some(kind),
+        Err(error) => {
+            findings.push(Finding::new(spec.at(&with), error.to_string()));
+            None
+        }
+    }
+}
+
+/// What a node without `with` lacks.
+fn missing_options(spec: &PipelineSpec, pointer: &str, schema: &Value) -> Vec<Finding> {
+    let reference = schema.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix('#'));
+    let schema = reference.and_then(|path| schema.pointer(path)).unwrap_or(schema);
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    required
+        .filter_map(Value::as_str)
+        .map(|key| {
+            let at = spec.at(&format!("{pointer}/uses"));
+            Finding::new(at, format!("the option `{key}` is missing"))
+                .help(format!("give it as `with: {{ {key}: … }}`"))
+        })
+        .collect()
+}

@@ -1,0 +1,121 @@
+//! The graph: names become indices, inputs come before readers, and everything leads from a source to a sink.
+
+use std::collections::HashMap;
+
+use super::Draft;
+use crate::finding::{Finding, suggest};
+use crate::plan::NodeIdx;
+use crate::{NodeKind, PipelineSpec};
+
+/// Turns the names in `from` into indices.
+pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
+    let mut by_id: HashMap<&str, NodeIdx> = HashMap::new();
+    for (index, node) in spec.file.nodes.iter().enumerate() {
+        if by_id.insert(&node.id, index).is_some() && !node.id.is_empty() {
+            let at = spec.at(&format!("/nodes/{index}/id"));
+            findings.push(Finding::new(at, format!("a node `{}` stands above already", node.id)));
+        }
+    }
+    for (node, draft) in spec.file.nodes.iter().zip(drafts.iter_mut()) {
+        for (from, pointer) in node.from.ids() {
+            let at = spec.at(&format!("{}{pointer}", draft.pointer));
+            match by_id.get(from) {
+                Some(&input) if draft.inputs.contains(&input) => {
+                    findings.push(Finding::new(at, format!("`{from}` is read twice")));
+                }
+                Some(&input) => draft.inputs.push(input),
+                None => {
+                    draft.blocked = true;
+                    let finding = Finding::new(at, format!("there is no node `{from}`"));
+                    let help = suggest(from, spec.file.nodes.iter().map(|node| node.id.as_str()));
+                    findings.push(Finding { help, ..finding });
+                }
+            }
+        }
+    }
+    check_ends(spec, drafts, findings);
+}
+
+/// Sources read nothing, stages and sinks read something, and somebody reads what each gives.
+fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
+    let mut is_read = vec![false; drafts.len()];
+    for draft in drafts.iter() {
+        draft.inputs.iter().for_each(|&input| is_read[input] = true);
+    }
+    // A name that could not be resolved may be the one that would have read a node.
+    let is_sure = drafts.iter().all(|draft| draft.def.is_some() && !draft.blocked);
+    for index in 0..drafts.len() {
+        let id = &spec.file.nodes[index].id;
+        let reads_sink = drafts[index]
+            .inputs
+            .iter()
+            .any(|&input| matches!(drafts[input].kind, Some(NodeKind::Sink(_))));
+        let from = format!("{}/from", drafts[index].pointer);
+        let has_from = spec.document.value.pointer(&from).is_some();
+        let draft = &mut drafts[index];
+        let at = |key: &str| spec.at(&format!("{}/{key}", draft.pointer));
+        let mut wrong = |key, message: String, help: &str| {
+            findings.push(Finding::new(at(key), message).help(help));
+        };
+        match &draft.kind {
+            Some(NodeKind::Source(_)) if has_from => {
+                wrong("from", format!("`{id}` is a source, so it reads from no node"), "remove `from`");
+            }
+            Some(NodeKind::Stage(_) | NodeKind::Sink(_)) if !has_from => {
+                wrong("id", format!("`{id}` reads from no node"), "name one with `from`");
+            }
+            _ => {}
+        }
+        if !has_from && !matches!(draft.kind, Some(NodeKind::Source(_))) {
+            draft.blocked = true;
+        }
+        if reads_sink {
+            let help = "read from the node that the sink reads from";
+            wrong("from", format!("`{id}` reads from a sink, which gives nothing"), help);
+            draft.blocked = true;
+        }
+        let gives = matches!(draft.kind, Some(NodeKind::Source(_) | NodeKind::Stage(_)));
+        if gives && is_sure && !is_read[index] {
+            wrong("id", format!("nobody reads what `{id}` gives"), "let a sink read it, or remove it");
+        }
+    }
+}
+
+/// Indices such that inputs come before their readers; a node in or behind a cycle is left out.
+pub(super) fn sort(spec: &PipelineSpec, drafts: &[Draft], findings: &mut Vec<Finding>) -> Vec<NodeIdx> {
+    let mut order = Vec::new();
+    let mut placed = vec![false; drafts.len()];
+    loop {
+        let ready = (0..drafts.len())
+            .find(|&i| !placed[i] && drafts[i].inputs.iter().all(|&input| placed[input]));
+        let Some(index) = ready else { break };
+        placed[index] = true;
+        order.push(index);
+    }
+    let mut told = placed.clone();
+    for start in 0..drafts.len() {
+        if told[start] {
+            continue;
+        }
+        // Going from input to input among the nodes left over must come back to one of them.
+        let mut path = vec![start];
+        let cycle = loop {
+            let last = *path.last().expect("it begins with one");
+            let next = drafts[last].inputs.iter().copied().find(|&input| !placed[input]);
+            let next = next.expect("a node that was not placed has an input that was not");
+            if let Some(first) = path.iter().position(|&node| node == next) {
+                break path.split_off(first);
+            }
+            path.push(next);
+        };
+        if cycle.iter().all(|&node| !told[node]) {
+            let mut ids: Vec<&str> =
+                cycle.iter().rev().map(|&node| spec.file.nodes[node].id.as_str()).collect();
+            ids.push(ids[0]);
+            let at = spec.at(&format!("{}/from", drafts[cycle[0]].pointer));
+            findings.push(Finding::new(at, format!("the nodes form a cycle: {}", ids.join(" → "))));
+        }
+        cycle.into_iter().chain(path).for_each(|node| told[node] = true);
+    }
+    order
+}

@@ -1,0 +1,113 @@
+//! The models: a node that runs one, or prepares text for one, is told which it is.
+
+use std::collections::HashMap;
+
+use super::Draft;
+use crate::finding::{Finding, chain};
+use crate::plan::NodeIdx;
+use crate::{ModelInfo, ModelUse, Models, NodeKind, PipelineSpec};
+
+/// Tells every node that runs a model, or prepares text for one, which model that is.
+pub(super) fn bind(
+    spec: &PipelineSpec,
+    drafts: &mut [Draft],
+    models: &dyn Models,
+    findings: &mut Vec<Finding>,
+) {
+    let mut named: HashMap<NodeIdx, Option<ModelInfo>> = HashMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let Some(NodeKind::Stage(stage)) = &draft.kind else { continue };
+        let ModelUse::Names(path) = stage.model() else { continue };
+        let info = models.describe(path).map_err(|error| {
+            let at = spec.at(&format!("{}/with/model", draft.pointer));
+            findings.push(Finding::new(at, chain(error.as_ref())));
+        });
+        named.insert(index, info.ok());
+    }
+    for index in 0..drafts.len() {
+        let Some(NodeKind::Stage(stage)) = &drafts[index].kind else { continue };
+        let model = match stage.model() {
+            ModelUse::None => continue,
+            ModelUse::Names(_) => named[&index].clone(),
+            needs @ (ModelUse::Follows | ModelUse::Needs) => {
+                let found = match behind(index, drafts, &named) {
+                    Behind::One(model) => Ok(Some(model)),
+                    Behind::Faulty => Ok(None),
+                    Behind::None if needs == ModelUse::Follows => Ok(None),
+                    Behind::None => Err("counts tokens, but no node behind it runs a model".to_owned()),
+                    Behind::Two(first, second) => Err(format!(
+                        "is read by two models, {} and {}; give each a node of its own",
+                        first.path.display(),
+                        second.path.display()
+                    )),
+                };
+                found.unwrap_or_else(|message| {
+                    let id = &spec.file.nodes[index].id;
+                    let at = spec.at(&format!("{}/id", drafts[index].pointer));
+                    findings.push(Finding::new(at, format!("`{id}` {message}")));
+                    None
+                })
+            }
+        };
+        bind_one(spec, &mut drafts[index], model, findings);
+    }
+}
+
+fn bind_one(
+    spec: &PipelineSpec,
+    draft: &mut Draft,
+    model: Option<ModelInfo>,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(NodeKind::Stage(stage)) = &mut draft.kind else { return };
+    let names_it = matches!(stage.model(), ModelUse::Names(_));
+    let Some(model) = model else {
+        // A model that could not be described has been reported; what this node gives is not known.
+        draft.blocked |= names_it;
+        return;
+    };
+    match stage.bind(&model) {
+        Ok(()) => draft.model = names_it.then_some(model),
+        Err(misfit) => {
+            let at = spec.at(&format!("{}/with/{}", draft.pointer, misfit.option));
+            findings.push(Finding::new(at, misfit.message));
+            draft.kind = None;
+        }
+    }
+}
+
+/// The models that are run behind a node.
+enum Behind {
+    None,
+    One(ModelInfo),
+    Two(ModelInfo, ModelInfo),
+    /// There is one, but it could not be described.
+    Faulty,
+}
+
+fn behind(
+    start: NodeIdx,
+    drafts: &[Draft],
+    named: &HashMap<NodeIdx, Option<ModelInfo>>,
+) -> Behind {
+    let mut is_behind = vec![false; drafts.len()];
+    is_behind[start] = true;
+    // Repeated until nothing is added: the nodes may stand in any order.
+    while let Some(next) = (0..drafts.len()).find(|&node| {
+        !is_behind[node] && drafts[node].inputs.iter().any(|&input| is_behind[input])
+    }) {
+        is_behind[next] = true;
+    }
+    let mut found = Behind::None;
+    for model in (0..drafts.len()).filter(|&node| is_behind[node]).filter_map(|node| named.get(&node)) {
+        found = match (found, model) {
+            (Behind::One(first), Some(model)) if first.fingerprint != model.fingerprint => {
+                return Behind::Two(first, model.clone());
+            }
+            (_, Some(model)) => Behind::One(model.clone()),
+            (Behind::None, None) => Behind::Faulty,
+            (found, None) => found,
+        };
+    }
+    found
+}

@@ -1,0 +1,58 @@
+//! What a user reads of the command itself.
+
+use insta::assert_snapshot;
+
+use crate::support::{Place, command, ran};
+
+fn said(args: &[&str]) -> String {
+    let ran = ran(command(args).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.stdout
+}
+
+#[test]
+fn help() {
+    assert_snapshot!(said(&["--help"]));
+    assert_snapshot!("help_run", said(&["run", "--help"]));
+    assert_snapshot!("help_search", said(&["search", "--help"]));
+}
+
+#[test]
+fn graphs() {
+    let place = Place::with_stand_in();
+    assert_snapshot!("mermaid", place.semantik(&["graph", "pipeline.yaml"]).stdout);
+    assert_snapshot!("dot", place.semantik(&["graph", "pipeline.yaml", "--format", "dot"]).stdout);
+    assert_snapshot!("columns", place.semantik(&["check", "pipeline.yaml", "--columns"]).stdout);
+}
+
+#[test]
+fn completions_name_the_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&["completions", shell]);
+        assert!(script.contains("search") && script.contains("migrate"), "{shell}");
+    }
+}
+
+#[test]
+fn migrations_go_up_and_down() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    place.run();
+    let status = place.semantik(&["migrate", "status", "--config", "pipeline.yaml"]);
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(!status.stdout.contains("not applied"), "{}", status.stdout);
+    let down = place.semantik(&["migrate", "down", "--config", "pipeline.yaml", "--steps", "99"]);
+    assert_eq!(down.code, 0, "{}", down.stderr);
+    assert!(down.stdout.contains("not applied"), "{}", down.stdout);
+    let up = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
+    assert_eq!(up.code, 0, "{}", up.stderr);
+    assert_eq!(place.run()["documents"]["stored"], 1, "the metadata went down with its tables");
+}
+
+#[test]
+fn a_search_before_a_run_says_what_to_do() {
+    let place = Place::with_stand_in();
+    let ran = place.semantik(&["search", "--config", "pipeline.yaml", "anything"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("run the pipeline first"), "{}", ran.stderr);
+}

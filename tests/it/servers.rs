@@ -1,0 +1,54 @@
+//! The same file with embedded stores and with servers: same documents, same chunks, same top hits.
+
+use sinks::EmbeddedPostgres;
+
+use crate::support::{Place, model};
+
+/// The Postgres server is a real one that is reached by URL. A Qdrant server is in no package registry:
+/// where `QDRANT_URL` names one it is used, and otherwise the vectors stay embedded, and this says so.
+#[test]
+fn embedded_stores_and_servers_agree() {
+    let embed = format!("model: {}", model().display());
+    let embedded = Place::with(&embed, "");
+    let server = Place::with(&embed, "");
+    let cluster = EmbeddedPostgres::start(&server.path().join("cluster")).unwrap();
+    let vectors = match std::env::var("QDRANT_URL") {
+        Ok(url) => format!("{{ qdrant: '{url}' }}"),
+        Err(_) => {
+            println!("skipped the Qdrant server: QDRANT_URL is not set");
+            "embedded".to_owned()
+        }
+    };
+    let stores = format!("stores: {{ postgres: '{}', vectors: {vectors} }}", cluster.url());
+    server.write_pipeline(&embed, &stores, "size: 64, overlap: 8");
+
+    let adr = std::path::Path::new(crate::support::ROOT).join("docs/adr");
+    let mut reports = Vec::new();
+    for place in [&embedded, &server] {
+        for entry in std::fs::read_dir(&adr).unwrap() {
+            let path = entry.unwrap().path();
+            place.write(path.file_name().unwrap().to_str().unwrap(), std::fs::read(&path).unwrap());
+        }
+        reports.push(place.run());
+    }
+    for key in ["documents", "chunks", "tokens"] {
+        assert_eq!(reports[0][key], reports[1][key], "{key}");
+    }
+    for question in ["which store is the truth", "how is a PDF read", "why is a row a document"] {
+        let hits = |place: &Place| -> Vec<(String, u64, f64)> {
+            let hits = place.search(question, 5).into_iter();
+            hits.map(|hit| {
+                let uri = hit["uri"].as_str().unwrap();
+                let name = uri.rsplit('/').next().unwrap().to_owned();
+                (name, hit["chunk_index"].as_u64().unwrap(), hit["score"].as_f64().unwrap())
+            })
+            .collect()
+        };
+        let (ours, theirs) = (hits(&embedded), hits(&server));
+        assert_eq!(ours.len(), theirs.len());
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert_eq!((&a.0, a.1), (&b.0, b.1), "{question}");
+            assert!((a.2 - b.2).abs() < 1e-3, "{question}: {a:?} {b:?}");
+        }
+    }
+}
