@@ -128,16 +128,13 @@ fn first(text: &str) -> Option<char> {
 
 /// The steps of a possible sequence of steps.
 fn flat<'a>(step: &'a Value, inner: &str) -> Vec<&'a Value> {
-    match step {
-        Value::Null => Vec::new(),
-        step if step["type"] == "Sequence" => step[inner]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .flat_map(|step| flat(step, inner))
-            .collect(),
-        step => vec![step],
+    if step.is_null() {
+        return Vec::new();
     }
+    if step["type"] != "Sequence" {
+        return vec![step];
+    }
+    step[inner].as_array().into_iter().flatten().flat_map(|step| flat(step, inner)).collect()
 }
 
 fn kinds<'a>(steps: &[&'a Value]) -> Vec<&'a str> {

@@ -61,8 +61,11 @@ impl Models for Engine {
             let (info, vocabulary) = (folder.info.clone(), folder.config.vocab_size);
             let worker = Worker::start(info, vocabulary, setting.limits, move || {
                 // libtorch keeps this number for each thread that starts work.
-                tch::set_num_threads(i32::try_from(device::cores()).unwrap_or(i32::MAX));
+                let threads = device::cores();
+                tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
                 let model = Model::load(&folder, setting)?;
+                let name = &folder.info.short_name;
+                tracing::info!(model = %name, ?setting, threads, "model loaded");
                 Ok(move |batch: &_, sequences: &[&[u32]]| Ok(model.forward(batch, sequences)?))
             })?;
             Ok(Arc::new(worker))

@@ -148,11 +148,7 @@ fn max_tokens(path: &Path, config: &Config) -> Result<usize, FolderError> {
         // Tokenizers that know no limit say 1e30.
         let limit = optional::<Limit>(path, file)?.and_then(|limit| limit.max_seq_length);
         if let Some(limit) = limit.filter(|limit| *limit >= 1.0) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "bounded by `positions`"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "bounded by `positions`")]
             let limit = limit.min(positions as f64) as usize;
             return Ok(limit);
         }

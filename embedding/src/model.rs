@@ -111,3 +111,46 @@ impl Model {
         joined(pooled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::batcher::{Limits, plan};
+
+    /// What a GPU does with sequences of different lengths gives the vectors that a CPU gives.
+    #[test]
+    fn padding_does_not_show() {
+        for name in ["tiny-e5", "tiny-bert-cls"] {
+            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name);
+            let folder = Folder::read(&path).unwrap();
+            let limits = Limits { tokens: 200, slack: 0 };
+            let setting = Setting { device: Device::Cpu, kind: Kind::Float, limits };
+            let model = Model::load(&folder, setting).unwrap();
+            let sequences: Vec<Vec<u32>> = (0..40)
+                .map(|nth| (0..1 + nth * 7 % 30).map(|id| 5 + (id * 31 + nth) % 600).collect())
+                .collect();
+            let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+            let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
+            let embed = |slack| {
+                let mut vectors = vec![Vec::new(); sequences.len()];
+                let mut padding = 0;
+                for batch in plan(&lengths, Limits { slack, ..limits }) {
+                    let numbers = model.forward(&batch, &sequences).unwrap();
+                    padding += batch.padding();
+                    for (&member, vector) in batch.members.iter().zip(numbers.chunks_exact(32)) {
+                        vectors[member] = vector.to_vec();
+                    }
+                }
+                (vectors.concat(), padding)
+            };
+            let ((alone, none), (padded, some)) = (embed(0), embed(12));
+            assert!(none == 0 && some > 0);
+            assert_eq!(alone.len(), sequences.len() * 32);
+            for (alone, padded) in alone.iter().zip(&padded) {
+                assert!((alone - padded).abs() < 1e-5, "{name}: {alone}, padded {padded}");
+            }
+        }
+    }
+}

@@ -6,10 +6,10 @@
 //! similar, the same text always has the same vector, and neither libtorch nor a file is needed.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo, TextKind, Tokenizer, Tokens};
 use sha2::{Digest, Sha256};
-use std::sync::{Mutex, PoisonError};
 
 const WORD: &str = "stand-in:";
 const MAX_TOKENS: usize = 512;
@@ -41,14 +41,14 @@ impl StandIn {
         let name = model.file_name()?.to_string_lossy().into_owned();
         let dim = name.strip_prefix(WORD).and_then(|dim| dim.parse().ok());
         Some(match dim.filter(|dim| (1..=LARGEST_DIM).contains(dim)) {
-            Some(dim) => Ok(Self::new(name, dim)),
+            Some(dim) => Ok(Self::new(&name, dim)),
             None => Err(format!("`{name}` is no stand-in; write `{WORD}64`, with a dimension from 1 to {LARGEST_DIM}").into()),
         })
     }
 
-    fn new(name: String, dim: usize) -> Self {
+    fn new(name: &str, dim: usize) -> Self {
         let info = ModelInfo {
-            path: name.clone().into(),
+            path: name.into(),
             short_name: "standin".to_owned(),
             dim,
             max_tokens: MAX_TOKENS,
@@ -139,7 +139,6 @@ fn vector(sequence: &[u32], dim: usize) -> Vec<f32> {
 }
 
 /// The next number of a SplitMix64 sequence (Steele, Lea, Flood 2014), between -1 and 1.
-#[expect(clippy::cast_precision_loss, reason = "24 bits fit into an f32")]
 fn uniform(state: &mut u64) -> f32 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

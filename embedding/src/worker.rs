@@ -250,7 +250,7 @@ where
         Ok(which.iter().flat_map(|&at| &found[at * self.dim..][..self.dim]).copied().collect())
     }
 
-    fn forward(&mut self, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
+    fn forward(&self, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| (self.model)(batch, sequences)));
         let cause = match result {

@@ -11,9 +11,9 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use crate::{copy, minilm, reference, tokenizer};
 
-static MINILM: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| tokenizer(minilm()));
+static MINILM: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| tokenizer(&minilm()));
 static UNIGRAM: LazyLock<Arc<dyn Tokenizer>> =
-    LazyLock::new(|| tokenizer(reference().join("tiny-e5")));
+    LazyLock::new(|| tokenizer(&reference().join("tiny-e5")));
 static GPT2: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| {
     byte_level(&json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true
@@ -46,7 +46,7 @@ fn byte_level(pre_tokenizer: &Value) -> Arc<dyn Tokenizer> {
         "model": {"type": "BPE", "vocab": ids, "merges": merges, "byte_fallback": false}
     });
     fs_err::write(folder.path().join("tokenizer.json"), tokenizer_json.to_string()).unwrap();
-    tokenizer(folder.path().to_owned())
+    tokenizer(folder.path())
 }
 
 /// Text in which everything that tokenizers treat specially stands beside everything else.

@@ -1,13 +1,15 @@
 //! The engine seen from outside, with the real model of `.cache/models` and small ones made by
 //! `tests/reference/make.py`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod cuts;
 mod folders;
 mod measure;
 mod reference;
 mod stand_in;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use embedding::Engine;
@@ -35,13 +37,13 @@ fn options() -> EmbedderOptions {
     EmbedderOptions { device: "cpu".into(), dtype: "float32".into(), tokens_per_batch: None }
 }
 
-fn tokenizer(folder: PathBuf) -> Arc<dyn Tokenizer> {
-    Engine::new().tokenizer(&folder).expect("a model's folder")
+fn tokenizer(folder: &Path) -> Arc<dyn Tokenizer> {
+    Engine::new().tokenizer(folder).expect("a model's folder")
 }
 
 /// A folder like one of the reference models, to be changed by a test.
 fn copy(name: &str) -> tempfile::TempDir {
-    fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fn copy(from: &Path, to: &Path) {
         for entry in fs_err::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             let to = to.join(entry.file_name());

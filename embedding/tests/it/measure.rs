@@ -1,8 +1,9 @@
 //! How fast it is; run by hand:
 //! `cargo nextest run -p embedding -p unify --run-ignored only --no-capture measure`
 //!
-//! `SEMANTIK_BUDGETS` lists the tokens of a batch to try. `tests/reference/measure.py` measures
-//! sentence-transformers on the same texts.
+//! `SEMANTIK_BUDGETS` lists the tokens of a batch to try, `SEMANTIK_CHUNKS` is how many texts there are.
+//! `tests/reference/measure.py` measures sentence-transformers on the same texts, which this leaves in a
+//! file.
 
 use std::time::Instant;
 
@@ -11,20 +12,19 @@ use pipeline::{EmbedderOptions, Models, TextKind, Tokenizer};
 
 use crate::{minilm, options, reference, tokenizer};
 
-const CHUNKS: usize = 1000;
 const ROUNDS: usize = 4;
-/// Lengths are spread evenly around 200 tokens, from a few to what the model reads.
+/// Lengths are spread evenly around 200 tokens, from 150 to what the model reads.
 const SHORTEST: usize = 150;
 
 /// Chunks cut from the reference texts, of different lengths; `measure.py` reads them from a file.
-fn chunks(tokenizer: &dyn Tokenizer) -> Vec<String> {
+fn chunks(tokenizer: &dyn Tokenizer, count: usize) -> Vec<String> {
     let lines = fs_err::read_to_string(reference().join("texts.jsonl")).unwrap();
     let texts: Vec<String> =
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let text = texts[40..90].join("\n");
     let tokens = tokenizer.encode(&text).unwrap();
     let mut at = 0;
-    (0..CHUNKS)
+    (0..count)
         .map(|nth| {
             let length = SHORTEST + nth * 37 % 101;
             let next =
@@ -39,13 +39,14 @@ fn chunks(tokenizer: &dyn Tokenizer) -> Vec<String> {
 #[test]
 #[ignore = "it measures, and proves nothing"]
 fn measure() {
-    let tokenizer = tokenizer(minilm());
-    let chunks = chunks(&*tokenizer);
+    let tokenizer = tokenizer(&minilm());
+    let count = std::env::var("SEMANTIK_CHUNKS").map_or(1000, |count| count.parse().unwrap());
+    let chunks = chunks(&*tokenizer, count);
     let file = std::env::temp_dir().join("semantik-chunks.jsonl");
     let lines: Vec<String> =
         chunks.iter().map(|chunk| serde_json::to_string(chunk).unwrap() + "\n").collect();
     fs_err::write(&file, lines.concat()).unwrap();
-    println!("{CHUNKS} chunks in {}", file.display());
+    println!("{count} chunks in {}", file.display());
 
     let text = chunks.join("\n");
     let started = Instant::now();

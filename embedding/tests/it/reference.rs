@@ -110,8 +110,7 @@ fn small_models_equal_transformers() {
         // With nothing or a special token behind it, the space that ends a prefix is a token by itself. No
         // chunk is empty, and that token more or less in front of a literal `[CLS]` does not matter.
         let exempt = |text: &str, kind| {
-            tokenizer(folder.clone()).overhead(kind) > 2
-                && (text.is_empty() || text.starts_with("[CLS]"))
+            tokenizer(&folder).overhead(kind) > 2 && (text.is_empty() || text.starts_with("[CLS]"))
         };
         for &(kind, word) in kinds {
             let wanted = stored(&folder.join("reference.safetensors"), word);
