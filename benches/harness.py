@@ -1,0 +1,75 @@
+"""What the measurements share: a pipeline file, a run of the command with its peak memory, the machine."""
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SEMANTIK = ROOT / "target/release/semantik"
+MODEL = ROOT / ".cache/models/all-MiniLM-L6-v2"
+CORPORA = ROOT / ".cache/corpora"
+
+PIPELINE = """\
+version: 1
+name: bench
+collection: bench
+nodes:
+  - {{ id: scan,    uses: scan,    with: {{ paths: [{corpus}], include: {include} }} }}
+  - {{ id: hash,    uses: hash,    from: scan }}
+  - {{ id: dedup,   uses: dedup,   from: hash }}
+  - {{ id: extract, uses: extract, from: dedup }}
+  - {{ id: chunk,   uses: chunk,   from: extract, with: {{ size: 256, overlap: 32 }} }}
+  - {{ id: embed,   uses: embed,   from: chunk, with: {{ model: '{model}' }} }}
+  - {{ id: upsert,  uses: upsert,  from: embed }}
+"""
+
+
+def folder():
+    """A new folder that the embedded Postgres can reach, whoever runs it."""
+    path = tempfile.mkdtemp(prefix="semantik-bench-")
+    os.chmod(path, 0o755)
+    return pathlib.Path(path)
+
+
+def write_pipeline(place, corpus, model=MODEL, include='["**/*"]'):
+    (place / "pipeline.yaml").write_text(
+        PIPELINE.format(corpus=corpus, model=model, include=include)
+    )
+
+
+def run(place):
+    """Runs the pipeline; gives its report, with the peak memory of the command in MiB."""
+    child = subprocess.Popen(
+        [SEMANTIK, "--log", "error", "run", "pipeline.yaml", "--json"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+    )
+    said = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, 2):
+        raise SystemExit(f"the run ended with {code}")
+    report = json.loads(said)
+    report["peak_mib"] = usage.ru_maxrss / 1024
+    report["cpu_seconds"] = usage.ru_utime + usage.ru_stime
+    return report
+
+
+def machine():
+    cpu = next(
+        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    flags = open("/proc/cpuinfo").read()
+    simd = [name for name in ("avx2", "avx512f", "amx_bf16") if name in flags]
+    return f"{os.cpu_count()} cores, {cpu}, {' '.join(simd)}"
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
