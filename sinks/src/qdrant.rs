@@ -6,25 +6,24 @@
 //! to do. Calls that fail for a reason that may go away are made again (`retry.rs`), by fewer at a time
 //! if the server is overloaded (`qdrant/limiter.rs`); a lost connection is made anew by the client.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use pipeline::{BoxError, Hit, Point, Remedy, Secret, StoreError, VectorIndex, VectorStore};
+use pipeline::{Hit, Point, Secret, StoreError, VectorIndex, VectorStore};
 use qdrant_client::qdrant::facet_value::Variant;
-use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::{
-    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter, NamedVectors,
-    PointId, PointStruct, QuantizationSearchParamsBuilder, Query, QueryPointsBuilder, Range,
-    RetrievedPoint, ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder, VectorsSelector,
-    vector_output,
+    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter, PointStruct,
+    QuantizationSearchParamsBuilder, Query, QueryPointsBuilder, Range, ScrollPointsBuilder,
+    SearchParamsBuilder, UpsertPointsBuilder, VectorsSelector,
 };
-use qdrant_client::{Payload, Qdrant, QdrantError};
+use qdrant_client::{Qdrant, QdrantError};
 use uuid::Uuid;
 
-use crate::payload;
+use crate::qdrant::error::{congestion, failed};
 use crate::qdrant::limiter::Limiter;
+use crate::qdrant::request::{point, point_struct, split, stored};
 use crate::retry::retrying;
 use crate::vectors::{
     CHUNK_INDEX, DENSE, DOCUMENT, Inventory, Quantization, VectorsConfig, check_points,
@@ -32,7 +31,9 @@ use crate::vectors::{
 };
 
 mod collection;
+mod error;
 mod limiter;
+mod request;
 
 /// Time for one call. A write waits for the server, which may be busy building an index.
 const CALL: Duration = Duration::from_secs(60);
@@ -45,9 +46,6 @@ const MOST_WRITES: usize = 8;
 
 /// Bytes of one request; a server takes 32 MiB unless it was told otherwise.
 const REQUEST: usize = 24 << 20;
-
-/// The longest that a server may make its client wait.
-const LONGEST_WAIT: u64 = 60;
 
 /// Minor version of the API that the client speaks; servers one version apart understand it.
 const CLIENT: (u64, u64) = (1, 18);
@@ -73,6 +71,12 @@ impl QdrantStore {
         api_key: Option<&Secret>,
         config: &VectorsConfig,
     ) -> Result<Self, StoreError> {
+        let doing = "connect to the Qdrant server";
+        // The client would show the key in its own error.
+        let printable = |key: &Secret| key.reveal().bytes().all(|byte| matches!(byte, 0x20..0x7f));
+        if !api_key.is_none_or(printable) {
+            return Err(gives_up(doing, "the API key has characters that a key cannot have"));
+        }
         let client = Qdrant::from_url(url)
             .timeout(CALL)
             .connect_timeout(CONNECT)
@@ -80,7 +84,7 @@ impl QdrantStore {
             // It prints its opinion on standard output; `health` says it in the log.
             .skip_compatibility_check()
             .build()
-            .map_err(|e| gives_up("connect to the Qdrant server", e))?;
+            .map_err(|e| gives_up(doing, e))?;
         let store = Self {
             client,
             name: config.name.clone(),
@@ -269,70 +273,6 @@ impl Inventory for QdrantStore {
     }
 }
 
-/// A point as the server takes it.
-fn point_struct(point: Point) -> PointStruct {
-    let vectors = NamedVectors::default().add_vector(DENSE, point.vector);
-    PointStruct::new(point.id.to_string(), vectors, Payload::from(payload::to_json(point.payload)))
-}
-
-/// A point as the server gives it.
-fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
-    let id = match retrieved.id.and_then(|PointId { point_id_options }| point_id_options) {
-        Some(PointIdOptions::Uuid(id)) => id.parse::<Uuid>()?,
-        other => return Err(format!("point {other:?} was not written by semantik").into()),
-    };
-    let vector = retrieved.vectors.and_then(|vectors| vectors.get_vector_by_name(DENSE));
-    let Some(vector_output::Vector::Dense(vector)) = vector else {
-        return Err(format!("point {id} has no dense vector").into());
-    };
-    Ok(Point { id, vector: vector.data, payload: stored(retrieved.payload)? })
-}
-
-fn stored(
-    payload: HashMap<String, qdrant_client::qdrant::Value>,
-) -> Result<pipeline::Payload, serde_json::Error> {
-    payload::from_json(Payload::from(payload).into())
-}
-
-/// Points in requests of at most this many bytes, cut between documents where that can be done.
-fn split(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
-    let mut requests = Vec::new();
-    let mut request: Vec<Point> = Vec::new();
-    let (mut bytes, mut first_of_document) = (0, 0);
-    for point in points {
-        let weight = weight(&point);
-        let last = request.last();
-        if last.is_some_and(|last| last.payload.document != point.payload.document) {
-            first_of_document = request.len();
-        }
-        if bytes + weight > most && !request.is_empty() {
-            let cut = if first_of_document == 0 { request.len() } else { first_of_document };
-            let rest = request.split_off(cut);
-            requests.push(std::mem::replace(&mut request, rest));
-            bytes = request.iter().map(self::weight).sum();
-            first_of_document = 0;
-        }
-        bytes += weight;
-        request.push(point);
-    }
-    if !request.is_empty() {
-        requests.push(request);
-    }
-    requests
-}
-
-/// About the bytes that a point takes in a request.
-fn weight(point: &Point) -> usize {
-    let payload = &point.payload;
-    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let texts = payload.content.len()
-        + payload.uri.len()
-        + payload.source.len()
-        + optional(&payload.title)
-        + optional(&payload.headings);
-    point.vector.len() * size_of::<f32>() + texts + 512
-}
-
 /// Whether the client understands a server of this version.
 fn speaks_with(version: &str) -> bool {
     let mut numbers = version.split('.').map(str::parse::<u64>);
@@ -342,93 +282,9 @@ fn speaks_with(version: &str) -> bool {
     major == CLIENT.0 && minor.abs_diff(CLIENT.1) <= 1
 }
 
-/// What the server said, without the client's own words and metadata around it.
-#[derive(Debug, thiserror::Error)]
-#[error("{message} ({code})")]
-struct ServerError {
-    code: String,
-    message: String,
-}
-
-/// Names of the gRPC codes that may go away: <https://grpc.io/docs/guides/status-codes/>. A connection
-/// that cannot be made is `Internal`, one that is cut is `Unknown`, a timeout is `Cancelled`.
-const PASSING: [&str; 7] = [
-    "Aborted",
-    "Cancelled",
-    "DeadlineExceeded",
-    "Internal",
-    "ResourceExhausted",
-    "Unavailable",
-    "Unknown",
-];
-
-fn failed(doing: &'static str, error: QdrantError) -> StoreError {
-    let status = match error {
-        QdrantError::ResponseError { status }
-        | QdrantError::ResourceExhaustedError { status, .. } => status,
-        QdrantError::ConversionError(_)
-        | QdrantError::InvalidUri(_)
-        | QdrantError::NoSnapshotFound(_)
-        | QdrantError::Io(_)
-        | QdrantError::JsonToPayload(_)
-        | QdrantError::PayloadDeserialization(_) => return gives_up(doing, error),
-    };
-    let code = format!("{:?}", status.code());
-    let passing = PASSING.contains(&code.as_str());
-    let remedy = if passing { Remedy::Retry } else { Remedy::GiveUp };
-    let source = ServerError { code, message: status.message().to_owned() };
-    StoreError { doing, remedy, source: source.into() }
-}
-
-/// If the server has too much to do: how long it wants to be left alone.
-fn congestion(error: &QdrantError) -> Option<Duration> {
-    let code = match error {
-        QdrantError::ResourceExhaustedError { retry_after_seconds, .. } => {
-            return Some(Duration::from_secs((*retry_after_seconds).min(LONGEST_WAIT)));
-        }
-        QdrantError::ResponseError { status } => format!("{:?}", status.code()),
-        QdrantError::ConversionError(_)
-        | QdrantError::InvalidUri(_)
-        | QdrantError::NoSnapshotFound(_)
-        | QdrantError::Io(_)
-        | QdrantError::JsonToPayload(_)
-        | QdrantError::PayloadDeserialization(_) => return None,
-    };
-    let congested = ["Cancelled", "DeadlineExceeded", "ResourceExhausted"].contains(&code.as_str());
-    congested.then_some(Duration::ZERO)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::contract::chunks;
-
-    proptest! {
-        #[test]
-        fn requests_keep_points_in_order_and_documents_together(
-            documents in prop::collection::vec(1_u32..12, 0..20),
-            most in 1_usize..20_000,
-        ) {
-            let points: Vec<Point> =
-                (0..).zip(&documents).flat_map(|(number, count)| chunks(number, *count, 1)).collect();
-            let requests = split(points.clone(), most);
-            prop_assert_eq!(requests.concat(), points);
-            for request in &requests {
-                let bytes: usize = request.iter().map(weight).sum();
-                prop_assert!(bytes <= most || request.len() == 1);
-            }
-            // A document is in two requests only if it fills more than one.
-            for two in requests.windows(2) {
-                let document = two[1][0].payload.document;
-                let both = two.iter().flatten().filter(|point| point.payload.document == document);
-                let bytes: usize = both.map(weight).sum();
-                let cut = two[0].last().is_some_and(|last| last.payload.document == document);
-                prop_assert!(!cut || bytes > most);
-            }
-        }
-    }
 
     #[test]
     fn servers_one_version_apart_are_understood() {

@@ -11,7 +11,7 @@ use qdrant_client::qdrant::{
     ScalarQuantizationBuilder, VectorParamsBuilder, VectorParamsMap,
 };
 
-use crate::qdrant::failed;
+use crate::qdrant::error::failed;
 use crate::retry::retrying;
 use crate::vectors::{
     DENSE, FILTERABLE, FieldKind, Quantization, VectorsConfig, check_collection, gives_up,

@@ -1,0 +1,68 @@
+//! What an error of the client means for the caller.
+
+use std::time::Duration;
+
+use pipeline::{Remedy, StoreError};
+use qdrant_client::QdrantError;
+
+use crate::vectors::gives_up;
+
+/// The longest that a server may make its client wait, in seconds.
+const LONGEST_WAIT: u64 = 60;
+
+/// What the server said, without the client's own words and metadata around it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} ({code})")]
+struct ServerError {
+    code: String,
+    message: String,
+}
+
+/// Names of the gRPC codes that may go away: <https://grpc.io/docs/guides/status-codes/>. A connection
+/// that cannot be made is `Internal`, one that is cut is `Unknown`, a timeout is `Cancelled`.
+const PASSING: [&str; 7] = [
+    "Aborted",
+    "Cancelled",
+    "DeadlineExceeded",
+    "Internal",
+    "ResourceExhausted",
+    "Unavailable",
+    "Unknown",
+];
+
+/// The error of a call.
+pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
+    let status = match error {
+        QdrantError::ResponseError { status }
+        | QdrantError::ResourceExhaustedError { status, .. } => status,
+        QdrantError::ConversionError(_)
+        | QdrantError::InvalidUri(_)
+        | QdrantError::NoSnapshotFound(_)
+        | QdrantError::Io(_)
+        | QdrantError::JsonToPayload(_)
+        | QdrantError::PayloadDeserialization(_) => return gives_up(doing, error),
+    };
+    let code = format!("{:?}", status.code());
+    let passing = PASSING.contains(&code.as_str());
+    let remedy = if passing { Remedy::Retry } else { Remedy::GiveUp };
+    let source = ServerError { code, message: status.message().to_owned() };
+    StoreError { doing, remedy, source: source.into() }
+}
+
+/// If the server has too much to do: how long it wants to be left alone.
+pub(super) fn congestion(error: &QdrantError) -> Option<Duration> {
+    let code = match error {
+        QdrantError::ResourceExhaustedError { retry_after_seconds, .. } => {
+            return Some(Duration::from_secs((*retry_after_seconds).min(LONGEST_WAIT)));
+        }
+        QdrantError::ResponseError { status } => format!("{:?}", status.code()),
+        QdrantError::ConversionError(_)
+        | QdrantError::InvalidUri(_)
+        | QdrantError::NoSnapshotFound(_)
+        | QdrantError::Io(_)
+        | QdrantError::JsonToPayload(_)
+        | QdrantError::PayloadDeserialization(_) => return None,
+    };
+    let congested = ["Cancelled", "DeadlineExceeded", "ResourceExhausted"].contains(&code.as_str());
+    congested.then_some(Duration::ZERO)
+}
