@@ -8,6 +8,8 @@
     reason = "of what the parser says, the rest is treated alike"
 )]
 
+use std::collections::HashMap;
+
 use unpdf::model::OutlineItem;
 use unpdf::{Block, Error, ParseOptions};
 
@@ -29,7 +31,7 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
             pages += 1;
         }
         for block in &page.elements {
-            write(&mut pen, block, bookmarks.is_empty());
+            write(&mut pen, block);
         }
     }
     let mut document = pen.finish();
@@ -38,7 +40,10 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
             "its end is missing, and there is no text in what is left".to_owned(),
         ));
     }
-    place(&bookmarks, 1, &mut document);
+    let placed = place(&bookmarks, &document);
+    if !placed.is_empty() {
+        document.outline = placed;
+    }
     let about = pdf.metadata;
     document.title = about.title.map(|title| one_line(&title)).filter(|title| !title.is_empty());
     for (key, value) in [
@@ -67,11 +72,11 @@ fn is_cut_off(bytes: &[u8]) -> bool {
     !end.windows(5).any(|window| window == b"%%EOF")
 }
 
-/// Writes a block. Headings are guessed from type sizes, so they count only where nobody said better.
-fn write(pen: &mut Pen, block: &Block, guess_headings: bool) {
+/// Writes a block. Its headings are guessed from type sizes, and count only where no bookmark says better.
+fn write(pen: &mut Pen, block: &Block) {
     match block {
         Block::Paragraph(paragraph) => {
-            let level = paragraph.heading_level().filter(|_| guess_headings);
+            let level = paragraph.heading_level();
             if let Some(level) = level {
                 pen.begin_heading(level);
             } else {
@@ -102,25 +107,55 @@ fn write(pen: &mut Pen, block: &Block, guess_headings: bool) {
     pen.block();
 }
 
-/// Finds where the headings that the bookmarks name stand on their pages.
-fn place(bookmarks: &[OutlineItem], level: u8, document: &mut Document) {
+/// Finds where the headings that the bookmarks name stand: on their page, or, where a bookmark does not
+/// tell its page, at the next line that says the same.
+fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
+    let mut lines: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut at = 0;
+    for line in document.text.split_inclusive('\n') {
+        lines.entry(comparable(line)).or_default().push(at);
+        at += line.len();
+    }
+    let mut placed = Vec::new();
     let mut from = 0;
-    let mut stack: Vec<(&OutlineItem, u8)> =
-        bookmarks.iter().rev().map(|item| (item, level)).collect();
+    let mut stack: Vec<(&OutlineItem, u8)> = bookmarks.iter().rev().map(|item| (item, 1)).collect();
     while let Some((item, level)) = stack.pop() {
         stack.extend(item.children.iter().rev().map(|child| (child, level.saturating_add(1))));
         let title = one_line(&item.title);
-        let Some(page) = item.page.filter(|_| !title.is_empty()) else { continue };
-        let page = usize::try_from(page.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(start) = document.pages.get(page).map(|start| offset(*start)) else { continue };
-        let end = document.pages.get(page + 1).map_or(document.text.len(), |end| offset(*end));
+        let same = lines.get(&comparable(&title)).map_or(&[][..], Vec::as_slice);
+        let on_page = item.page.map(|page| page_of(document, page));
+        let (start, end) = on_page.unwrap_or((from, document.text.len()));
         // Bookmarks come in the order of the text; one that leads back begins where the last one did.
-        let start = start.max(from).min(document.text.len());
-        let end = end.max(start);
-        let at = start + document.text[start..end].find(&title).unwrap_or(0);
-        document.outline.push(Heading { at: at as u64, level, title });
+        let start = start.max(from);
+        let next = same.iter().copied().find(|at| (start..end.max(start)).contains(at));
+        let Some(at) = next.or(on_page.map(|_| start)).filter(|_| !title.is_empty()) else {
+            continue;
+        };
+        placed.push(Heading { at: at as u64, level, title });
         from = at;
     }
+    placed
+}
+
+/// Where a page begins and ends in the text.
+fn page_of(document: &Document, page: u32) -> (usize, usize) {
+    let page = usize::try_from(page.saturating_sub(1)).unwrap_or(usize::MAX);
+    let start = |page: usize| document.pages.get(page).map(|start| offset(*start));
+    let end = document.text.len();
+    (start(page).unwrap_or(end), page.checked_add(1).and_then(start).unwrap_or(end))
+}
+
+/// A heading without its number, in one case and with one kind of quotes, because chapters are often set in
+/// capitals and bookmarks without numbers.
+fn comparable(title: &str) -> String {
+    let title = one_line(title).to_lowercase().replace('’', "'");
+    let title = title
+        .strip_prefix("chapter ")
+        .or_else(|| title.strip_prefix("appendix "))
+        .unwrap_or(&title);
+    let bare =
+        title.trim_start_matches(|char: char| char.is_ascii_digit() || char == '.').trim_start();
+    if bare.is_empty() { title.to_owned() } else { bare.to_owned() }
 }
 
 fn offset(at: u64) -> usize {

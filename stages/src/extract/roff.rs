@@ -348,7 +348,7 @@ l l.
 A:B
 T{
 long
-cell
+.BR cell ()
 T}:D
 .TE
 .UR http://example.org
@@ -380,7 +380,7 @@ site
         Notes
 
         A | B
-        long cell | D
+        long cell() | D
 
         <http://example.org> site.
         "#);

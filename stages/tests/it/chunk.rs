@@ -58,8 +58,12 @@ struct Chunk {
 }
 
 fn configured(options: Value) -> Box<dyn StageConfig> {
+    let expected = match options["unit"].as_str() {
+        Some("characters") => ModelUse::Follows,
+        _ => ModelUse::Needs,
+    };
     let mut config = stage("chunk", options);
-    assert_eq!(config.model(), ModelUse::Follows);
+    assert_eq!(config.model(), expected);
     config.bind(&model(Path::new("pieces"))).unwrap();
     config
 }

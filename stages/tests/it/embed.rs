@@ -112,7 +112,7 @@ fn its_identity_is_that_of_the_model_and_not_its_place() {
 fn a_path_is_relative_to_the_file_and_the_stand_in_is_no_path() {
     let path = |model: &str| match stage("embed", json!({ "model": model })).model() {
         ModelUse::Names(path) => path.to_owned(),
-        ModelUse::None | ModelUse::Follows => panic!("embed names a model"),
+        ModelUse::None | ModelUse::Follows | ModelUse::Needs => panic!("embed names a model"),
     };
     assert_eq!(path("models/m"), Path::new("/nowhere/models/m"));
     assert_eq!(path("/models/m"), Path::new("/models/m"));

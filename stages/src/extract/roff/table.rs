@@ -52,11 +52,14 @@ impl Page {
 
     fn continue_cell(&mut self, line: &str) {
         let words = match line.strip_prefix('.') {
-            // Fonts are written as requests in a cell as well; what is not words is short.
-            Some(request) => request.split_once(' ').map_or("", |(_, words)| words),
-            None => line,
+            // A request in a cell is a font, which may change within a word.
+            Some(request) => {
+                let (name, rest) = request.split_once(' ').unwrap_or((request, ""));
+                let by_turns = matches!(name, "BR" | "BI" | "IB" | "IR" | "RB" | "RI");
+                self.arguments(rest).join(if by_turns { "" } else { " " })
+            }
+            None => self.strings.expand(line),
         };
-        let words = self.strings.expand(words);
         if let Some(cell) = self.row.last_mut() {
             if !cell.is_empty() {
                 cell.push(' ');
