@@ -127,10 +127,12 @@ fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
         let (start, end) = on_page.unwrap_or((from, document.text.len()));
         // Bookmarks come in the order of the text; one that leads back begins where the last one did.
         let start = start.max(from);
-        let next = same.iter().copied().find(|at| (start..end.max(start)).contains(at));
-        let Some(at) = next.or(on_page.map(|_| start)).filter(|_| !title.is_empty()) else {
-            continue;
-        };
+        let page = start..end.max(start);
+        let line = same.iter().copied().find(|at| page.contains(at));
+        // Where it is no line of its own, it is somewhere on its page.
+        let within =
+            || on_page.map(|_| start + document.text[page.clone()].find(&title).unwrap_or(0));
+        let Some(at) = line.or_else(within).filter(|_| !title.is_empty()) else { continue };
         placed.push(Heading { at: at as u64, level, title });
         from = at;
     }
