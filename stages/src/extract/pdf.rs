@@ -20,7 +20,8 @@ use crate::extract::document::{Document, Heading, Pen, one_line};
 pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
     // One thread: the process that this runs in is one of several, and is limited in memory.
     let options = ParseOptions::new().lenient().sequential().with_resources(false);
-    let pdf = unpdf::parse_bytes_with_options(bytes, options).map_err(|error| refusal(&error))?;
+    let pdf =
+        unpdf::parse_bytes_with_options(bytes, options).map_err(|error| refusal(&error, bytes))?;
     let bookmarks = pdf.outline.map(|outline| outline.items).unwrap_or_default();
     let mut pen = Pen::default();
     let mut pages = 0;
@@ -59,9 +60,12 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
     Ok(document)
 }
 
-fn refusal(error: &Error) -> Refusal {
+fn refusal(error: &Error, bytes: &[u8]) -> Refusal {
     match error {
         Error::Encrypted | Error::InvalidPassword => Refusal::Encrypted,
+        Error::PdfParse(said) if is_cut_off(bytes) => {
+            Refusal::Corrupt(format!("its end is missing ({said})"))
+        }
         error => Refusal::Corrupt(error.to_string()),
     }
 }

@@ -220,7 +220,7 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     empty.txt: empty: has no text
     fake.docx: failed: is not a valid DOCX file: it is no ZIP archive, or not a whole one
     fake.md: unsupported: is of type application/octet-stream, which no extractor reads
-    fake.pdf: failed: is not a valid PDF file: PDF parsing error: startxref not found
+    fake.pdf: failed: is not a valid PDF file: its end is missing (startxref not found)
     image.png: unsupported: is of type image/png, which no extractor reads
     nothing.html: empty: has no text
     scan.pdf: empty: has no text
