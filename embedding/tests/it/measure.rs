@@ -1,7 +1,8 @@
 //! How fast it is; run by hand:
 //! `cargo nextest run -p embedding -p unify --run-ignored only --no-capture measure`
 //!
-//! `SEMANTIK_BUDGETS` lists the tokens of a batch to try, `SEMANTIK_CHUNKS` is how many texts there are.
+//! `SEMANTIK_BUDGETS` lists the tokens of a batch to try, `SEMANTIK_CHUNKS` is how many texts there are,
+//! `SEMANTIK_DTYPE` the type of numbers.
 //! `tests/reference/measure.py` measures sentence-transformers on the same texts, which this leaves in a
 //! file.
 
@@ -68,12 +69,16 @@ fn measure() {
     let sequences: Vec<&[u32]> = frames.iter().map(Vec::as_slice).collect();
     let tokens: usize = frames.iter().map(Vec::len).sum();
     let budgets = std::env::var("SEMANTIK_BUDGETS").unwrap_or_else(|_| "2048".to_owned());
+    let dtype = std::env::var("SEMANTIK_DTYPE").unwrap_or_else(|_| "float32".to_owned());
     // The best of several rounds: on a machine that does other things too, the others say more of those.
     let embedders: Vec<_> = budgets
         .split(',')
         .map(|budget| {
-            let options =
-                EmbedderOptions { tokens_per_batch: Some(budget.parse().unwrap()), ..options() };
+            let options = EmbedderOptions {
+                tokens_per_batch: Some(budget.parse().unwrap()),
+                dtype: dtype.clone(),
+                ..options()
+            };
             Engine::new().embedder(&minilm(), &options).unwrap()
         })
         .collect();
