@@ -53,6 +53,16 @@ impl Bert {
         })
     }
 
+    /// The same model for another thread; the numbers are shared.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            words: self.words.shallow_clone(),
+            positions: self.positions.shallow_clone(),
+            norm: self.norm.share(),
+            layers: self.layers.iter().map(Layer::share).collect(),
+        }
+    }
+
     /// The last layer's vectors, one row for each token.
     pub(crate) fn forward(
         &self,
@@ -104,6 +114,18 @@ impl Layer {
             heads: signed(heads),
             head_width: signed(width / heads),
         })
+    }
+
+    fn share(&self) -> Self {
+        Self {
+            qkv: self.qkv.share(),
+            attended: self.attended.share(),
+            attended_norm: self.attended_norm.share(),
+            wide: self.wide.share(),
+            narrow: self.narrow.share(),
+            norm: self.norm.share(),
+            ..*self
+        }
     }
 
     fn forward(&self, rows: &Tensor, spans: &[Span]) -> Result<Tensor, TchError> {

@@ -7,9 +7,9 @@ use tch::{Cuda, Device, Kind};
 
 use crate::batcher::Limits;
 
-/// Tokens in a forward pass on a CPU: measured on two cores with all-MiniLM-L6-v2 (see
+/// Tokens in a forward pass on one core, measured with all-MiniLM-L6-v2 (see
 /// `docs/adr/0004-embedding-engine.md`). Larger batches leave the caches, smaller ones read the weights too often.
-const CPU_TOKENS: usize = 2048;
+const CPU_TOKENS: usize = 1024;
 
 /// Tokens in a forward pass on a GPU, which wants thousands of rows to be busy.
 const GPU_TOKENS: usize = 32 << 10;
@@ -23,6 +23,10 @@ pub(crate) struct Setting {
     pub(crate) device: Device,
     pub(crate) kind: Kind,
     pub(crate) limits: Limits,
+    /// How many threads run the model, each with batches of its own. libtorch could put many threads to
+    /// one batch instead, but then all wait for the slowest after every layer, and on a machine that does
+    /// other things too that is most of the time.
+    pub(crate) threads: usize,
 }
 
 /// Why a model cannot be run as it was asked for.
@@ -53,7 +57,8 @@ impl Setting {
         };
         let usual = if gpu { GPU_TOKENS } else { CPU_TOKENS };
         let tokens = options.tokens_per_batch.unwrap_or(usual).max(1);
-        Ok(Self { device, kind, limits: Limits { tokens, slack: if gpu { GPU_SLACK } else { 0 } } })
+        let limits = Limits { tokens, slack: if gpu { GPU_SLACK } else { 0 } };
+        Ok(Self { device, kind, limits, threads: if gpu { 1 } else { cores() } })
     }
 }
 
@@ -87,9 +92,9 @@ fn device(asked: &str) -> Result<Device, DeviceError> {
     }
 }
 
-/// Threads for the model on a CPU: the cores that this process may use. Two hardware threads of a core
+/// The cores that this process may use. Two hardware threads of a core
 /// share the units that multiply matrices, so the second one would only get in the way.
-pub(crate) fn cores() -> usize {
+fn cores() -> usize {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = fs_err::read_to_string(Path::new("/sys/devices/system/cpu/smt/active"))
         .is_ok_and(|active| active.trim() == "1");

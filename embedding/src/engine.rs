@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::{BoxError, Embedder, EmbedderOptions, ModelInfo, Models, Tokenizer};
 
-use crate::device::{self, Setting};
+use crate::batcher::Batch;
+use crate::device::Setting;
 use crate::folder::Folder;
 use crate::model::Model;
 use crate::stand_in::StandIn;
@@ -59,16 +60,17 @@ impl Models for Engine {
         self.embedders.get((named(model), format!("{setting:?}")), || {
             let folder = Folder::read(model)?;
             let (info, vocabulary) = (folder.info.clone(), folder.config.vocab_size);
-            let worker = Worker::start(info, vocabulary, setting.limits, move || {
-                // libtorch keeps this number for each thread that starts work.
-                let threads = device::cores();
-                tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-                let model = Model::load(&folder, setting)?;
-                let name = &folder.info.short_name;
-                tracing::info!(model = %name, ?setting, threads, "model loaded");
-                Ok(move |batch: &_, sequences: &[&[u32]]| Ok(model.forward(batch, sequences)?))
-            })?;
-            Ok(Arc::new(worker))
+            let model = Model::load(&folder, setting)?;
+            tracing::info!(model = %info.short_name, ?setting, "model loaded");
+            let models = (0..setting.threads).map(|_| {
+                let model = model.share();
+                move |batch: &Batch, sequences: &[&[u32]]| {
+                    // Set on the thread itself: libtorch keeps it for each thread that starts work.
+                    tch::set_num_threads(1);
+                    Ok(model.forward(batch, sequences)?)
+                }
+            });
+            Ok(Arc::new(Worker::start(info, vocabulary, setting.limits, models)?))
         })
     }
 }

@@ -38,6 +38,11 @@ impl Linear {
         Ok(Self { weight: Tensor::f_cat(&weights, 0)?, bias: Tensor::f_cat(&biases, 0)? })
     }
 
+    /// The same layer for another thread; the numbers are shared.
+    pub(crate) fn share(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
+
     pub(crate) fn apply(&self, rows: &Tensor) -> Result {
         rows.f_linear(&self.weight, Some(&self.bias))
     }
@@ -64,6 +69,11 @@ impl LayerNorm {
             width: i64::try_from(width)?,
             eps,
         })
+    }
+
+    /// The same layer for another thread; the numbers are shared.
+    pub(crate) fn share(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), ..*self }
     }
 
     pub(crate) fn apply(&self, rows: &Tensor) -> Result {

@@ -1,5 +1,7 @@
-//! A loaded model: token ids in, vectors out. It lives on one thread, because libtorch's tensors must not
-//! be shared; `worker.rs` is that thread.
+//! A loaded model: token ids in, vectors out.
+//!
+//! A handle to a libtorch tensor may be given to another thread but not used by two, so each thread of
+//! `worker.rs` has a model of its own; the numbers behind them are the same ones.
 
 use pipeline::BoxError;
 use tch::{Device, Kind, TchError, Tensor};
@@ -35,6 +37,11 @@ impl Model {
             device: setting.device,
             dim: folder.info.dim,
         })
+    }
+
+    /// The same model for another thread; the numbers are shared.
+    pub(crate) fn share(&self) -> Self {
+        Self { encoder: self.encoder.share(), ..*self }
     }
 
     /// The vectors of a batch's members, in their order, `members × dim` numbers. `sequences` are the
@@ -126,7 +133,7 @@ mod tests {
             let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name);
             let folder = Folder::read(&path).unwrap();
             let limits = Limits { tokens: 200, slack: 0 };
-            let setting = Setting { device: Device::Cpu, kind: Kind::Float, limits };
+            let setting = Setting { device: Device::Cpu, kind: Kind::Float, limits, threads: 1 };
             let model = Model::load(&folder, setting).unwrap();
             let sequences: Vec<Vec<u32>> = (0..40)
                 .map(|nth| (0..1 + nth * 7 % 30).map(|id| 5 + (id * 31 + nth) % 600).collect())

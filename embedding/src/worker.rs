@@ -1,41 +1,53 @@
-//! The thread that owns a model, and the handle by which everybody else uses it.
+//! The threads that own a model, and the handle by which everybody else uses them.
 //!
-//! Requests wait in a bounded queue. A request of at most one batch is *small*: a question of a search,
-//! say. Small requests that wait together are computed together, and they are let in between the batches of
-//! a large one, so that a question does not wait until a window of thousands of chunks is done.
+//! A caller sorts its sequences into batches and puts them into a bounded queue; each thread takes the next
+//! one and computes it from end to end, so that no thread waits for another. A call that is no more
+//! than one batch, a question of a search say, goes into a queue of its own that is emptied first: it
+//! does not wait until a window of thousands of chunks is done. Such calls that wait together are computed together.
 //!
-//! A failure of the model, even a panic, is the answer to the requests that it struck; the thread goes on
+//! A failure of the model, even a panic, is the answer to the call that it struck; the thread goes on
 //! with the next. What the model is does not matter here: it is a function of a batch.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
 
 use crate::batcher::{Batch, Limits, distinct, plan};
 
-/// Requests that may wait; each belongs to a caller that waits for it, so more would not help anybody.
-const QUEUE: usize = 64;
+/// Calls of one batch that may wait; each belongs to a caller that waits for it.
+const SMALL_WAITING: usize = 64;
 
-/// A model behind its thread.
+/// A batch is not made smaller than this many tokens only to give every thread one.
+const WORTH_A_THREAD: usize = 256;
+
+/// A model behind its threads.
 pub(crate) struct Worker {
     info: ModelInfo,
     vocabulary: usize,
+    limits: Limits,
     usage: Arc<Mutex<EmbedderUsage>>,
     /// `None` only while it is dropped.
-    requests: Option<Sender<Request>>,
-    thread: Option<JoinHandle<()>>,
+    queues: Option<Queues>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-struct Request {
+struct Queues {
+    small: Sender<Task>,
+    large: Sender<Task>,
+}
+
+/// One batch, to be computed by whichever thread is free.
+struct Task {
     ids: Vec<u32>,
     /// Where each sequence ends in `ids`.
     ends: Vec<usize>,
-    reply: Sender<Result<Vec<f32>, ModelError>>,
+    /// Which batch of the call it is.
+    number: usize,
+    reply: Sender<(usize, Result<Vec<f32>, ModelError>)>,
 }
 
 /// Why there are no vectors.
@@ -43,7 +55,7 @@ struct Request {
 pub(crate) enum ModelError {
     #[error("the model `{model}` failed: {cause}")]
     Failed { model: String, cause: String },
-    #[error("the thread of the model `{0}` has ended")]
+    #[error("the threads of the model `{0}` have ended")]
     Gone(String),
     #[error(
         "a sequence of {found} tokens was given to the model `{model}`, which reads 1 to {most}"
@@ -54,48 +66,40 @@ pub(crate) enum ModelError {
 }
 
 impl Worker {
-    /// Starts the thread, loads the model there and waits until that is done.
+    /// Starts one thread for each of the models, which are the same one.
     ///
     /// # Errors
-    /// If the model cannot be loaded.
+    /// If the system gives no thread.
     pub(crate) fn start<M>(
         info: ModelInfo,
         vocabulary: usize,
         limits: Limits,
-        load: impl FnOnce() -> Result<M, BoxError> + Send + 'static,
+        models: impl Iterator<Item = M>,
     ) -> Result<Self, BoxError>
     where
-        M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError>,
+        M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError> + Send + 'static,
     {
-        let (requests, queue) = bounded(QUEUE);
-        let (ready, loaded) = bounded(1);
+        let (small, smalls) = bounded(SMALL_WAITING);
+        // A window's batches are handed over one by one: what waits here is ready when a thread is.
+        let (large, larges) = bounded(1);
         let usage = Arc::default();
-        let owner_usage = Arc::clone(&usage);
-        let (name, dim) = (info.short_name.clone(), info.dim);
-        let owner = move || match catch_unwind(AssertUnwindSafe(load))
-            .unwrap_or_else(|panic| Err(words(&*panic).into()))
-        {
-            Ok(model) => {
-                // Whoever started the thread waits for this.
-                if ready.send(Ok(())).is_ok() {
-                    Owner {
-                        model,
-                        name,
-                        dim,
-                        limits,
-                        usage: owner_usage,
-                        queue,
-                        backlog: VecDeque::new(),
-                    }
-                    .serve();
-                }
-            }
-            Err(error) => drop(ready.send(Err(error))),
-        };
-        let thread =
-            std::thread::Builder::new().name(format!("model {}", info.short_name)).spawn(owner)?;
-        loaded.recv()??;
-        Ok(Self { info, vocabulary, usage, requests: Some(requests), thread: Some(thread) })
+        let threads = models
+            .map(|model| {
+                let owner = Owner {
+                    model,
+                    name: info.short_name.clone(),
+                    dim: info.dim,
+                    limits,
+                    usage: Arc::clone(&usage),
+                    small: smalls.clone(),
+                    large: larges.clone(),
+                };
+                std::thread::Builder::new()
+                    .name(format!("model {}", info.short_name))
+                    .spawn(move || owner.serve())
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { info, vocabulary, limits, usage, queues: Some(Queues { small, large }), threads })
     }
 
     fn check(&self, sequences: &[&[u32]]) -> Result<(), ModelError> {
@@ -117,6 +121,14 @@ impl Worker {
         }
         Ok(())
     }
+
+    /// Batches for these sequences: as large as they may be, but one for every thread if there is enough.
+    fn batches(&self, sequences: &[&[u32]]) -> Vec<Batch> {
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
+        let share = lengths.iter().sum::<usize>() / self.threads.len().max(1);
+        let tokens = self.limits.tokens.min(share.max(WORTH_A_THREAD));
+        plan(&lengths, Limits { tokens, ..self.limits })
+    }
 }
 
 impl Embedder for Worker {
@@ -125,129 +137,127 @@ impl Embedder for Worker {
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
-        if sequences.is_empty() {
-            return Ok(Vec::new());
-        }
         self.check(sequences)?;
-        let mut end = 0;
-        let ends = sequences.iter().map(|sequence| {
-            end += sequence.len();
-            end
-        });
-        let (reply, answer) = bounded(1);
-        let request = Request { ends: ends.collect(), ids: sequences.concat(), reply };
+        let (different, which) = distinct(sequences);
+        let batches = self.batches(&different);
         let gone = || ModelError::Gone(self.info.short_name.clone());
-        let requests = self.requests.as_ref().expect("taken only when dropped");
-        requests.send(request).map_err(|_| gone())?;
-        Ok(answer.recv().map_err(|_| gone())??)
+        let Queues { small, large } = self.queues.as_ref().expect("taken only when dropped");
+        let queue = if batches.len() > 1 { large } else { small };
+
+        // There is room for every answer, so no thread ever waits for a caller.
+        let (reply, answers) = bounded(batches.len());
+        for (number, batch) in batches.iter().enumerate() {
+            let members = batch.members.iter().map(|&member| different[member]);
+            queue.send(Task::new(members, number, reply.clone())).map_err(|_| gone())?;
+        }
+        drop(reply);
+        let dim = self.info.dim;
+        let mut found = vec![0.0; different.len() * dim];
+        for _ in &batches {
+            let (number, vectors) = answers.recv().map_err(|_| gone())?;
+            for (&member, vector) in batches[number].members.iter().zip(vectors?.chunks_exact(dim))
+            {
+                found[member * dim..][..dim].copy_from_slice(vector);
+            }
+        }
+        if different.len() == sequences.len() {
+            return Ok(found);
+        }
+        Ok(which.iter().flat_map(|&at| &found[at * dim..][..dim]).copied().collect())
     }
 
     fn usage(&self) -> EmbedderUsage {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut usage = *self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        // Busy means that every thread is.
+        usage.busy_seconds /= self.threads.len().max(1) as f64;
+        usage
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Without a sender the thread ends. It is waited for, because libtorch does not like to be
+        // Without senders the threads end. They are waited for, because libtorch does not like to be
         // unloaded while a thread still computes.
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
+        self.queues = None;
+        for thread in self.threads.drain(..) {
             drop(thread.join());
         }
     }
 }
 
-/// What the thread has.
+/// What a thread has.
 struct Owner<M> {
     model: M,
     name: String,
     dim: usize,
     limits: Limits,
     usage: Arc<Mutex<EmbedderUsage>>,
-    queue: Receiver<Request>,
-    /// Large requests that were taken from the queue while looking for small ones.
-    backlog: VecDeque<Request>,
+    small: Receiver<Task>,
+    large: Receiver<Task>,
 }
 
 impl<M> Owner<M>
 where
     M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError>,
 {
-    fn serve(&mut self) {
-        while let Some(request) = self.backlog.pop_front().or_else(|| self.queue.recv().ok()) {
-            if request.ids.len() <= self.limits.tokens {
-                self.answer_small(vec![request]);
-            } else {
-                let answer = self.embed(&request.sequences(), Self::answer_waiting);
-                request.answer(answer);
+    fn serve(&self) {
+        loop {
+            // The first that is ready in this order. Both queues close together, when the handle is dropped.
+            let next = select_biased! {
+                recv(self.small) -> task => task.map(|task| self.answer(&self.and_those_that_wait(task))),
+                recv(self.large) -> task => task.map(|task| self.answer(&[task])),
+            };
+            if next.is_err() {
+                return;
             }
         }
     }
 
-    /// Answers the small requests that wait, and keeps the others for later.
-    fn answer_waiting(&mut self) {
-        if !self.queue.is_empty() {
-            self.answer_small(Vec::new());
+    /// The small tasks that wait behind this one, as far as they fit into its batch.
+    fn and_those_that_wait(&self, task: Task) -> Vec<Task> {
+        let mut tokens = task.ids.len();
+        let mut together = vec![task];
+        while tokens < self.limits.tokens
+            && let Ok(task) = self.small.try_recv()
+        {
+            tokens += task.ids.len();
+            together.push(task);
         }
+        together
     }
 
-    /// Answers these requests and the small ones that wait, together as far as they fit into a batch.
-    fn answer_small(&mut self, mut together: Vec<Request>) {
-        let mut tokens: usize = together.iter().map(|request| request.ids.len()).sum();
-        while let Ok(request) = self.queue.try_recv() {
-            if request.ids.len() > self.limits.tokens {
-                self.backlog.push_back(request);
-                continue;
-            }
-            tokens += request.ids.len();
-            together.push(request);
-            if tokens >= self.limits.tokens {
-                break;
-            }
-        }
-        let sequences: Vec<&[u32]> = together.iter().flat_map(Request::sequences).collect();
-        let answer = self.embed(&sequences, |_| {});
-        match answer {
+    fn answer(&self, tasks: &[Task]) {
+        let sequences: Vec<&[u32]> = tasks.iter().flat_map(Task::sequences).collect();
+        match self.embed(&sequences) {
             Ok(vectors) => {
                 let mut rest = &vectors[..];
-                for request in &together {
-                    let (own, others) = rest.split_at(request.ends.len() * self.dim);
+                for task in tasks {
+                    let (own, others) = rest.split_at(task.ends.len() * self.dim);
                     rest = others;
-                    request.answer(Ok(own.to_vec()));
+                    task.answer(Ok(own.to_vec()));
                 }
             }
             // Nobody is to fail for what another one asked.
-            Err(_) if together.len() > 1 => {
-                for request in &together {
-                    request.answer(self.embed(&request.sequences(), |_| {}));
+            Err(_) if tasks.len() > 1 => {
+                for task in tasks {
+                    task.answer(self.embed(&task.sequences()));
                 }
             }
-            Err(error) => together.iter().for_each(|request| request.answer(Err(error.clone()))),
+            Err(error) => tasks.iter().for_each(|task| task.answer(Err(error.clone()))),
         }
     }
 
-    /// Embeds sequences, equal ones once, and brings the vectors into their order. `between` is called
-    /// after each batch.
-    fn embed(
-        &mut self,
-        sequences: &[&[u32]],
-        mut between: impl FnMut(&mut Self),
-    ) -> Result<Vec<f32>, ModelError> {
-        let (different, which) = distinct(sequences);
-        let lengths: Vec<usize> = different.iter().map(|sequence| sequence.len()).collect();
-        let mut found = vec![0.0; different.len() * self.dim];
-        for batch in plan(&lengths, self.limits) {
-            let vectors = self.forward(&batch, &different)?;
+    /// Embeds sequences that are one batch, in their order.
+    fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
+        let mut found = vec![0.0; sequences.len() * self.dim];
+        for batch in plan(&lengths, Limits { tokens: usize::MAX, ..self.limits }) {
+            let vectors = self.forward(&batch, sequences)?;
             for (&member, vector) in batch.members.iter().zip(vectors.chunks_exact(self.dim)) {
                 found[member * self.dim..][..self.dim].copy_from_slice(vector);
             }
-            between(self);
         }
-        if different.len() == sequences.len() {
-            return Ok(found);
-        }
-        Ok(which.iter().flat_map(|&at| &found[at * self.dim..][..self.dim]).copied().collect())
+        Ok(found)
     }
 
     fn forward(&self, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
@@ -270,7 +280,20 @@ where
     }
 }
 
-impl Request {
+impl Task {
+    fn new<'a>(
+        sequences: impl Iterator<Item = &'a [u32]>,
+        number: usize,
+        reply: Sender<(usize, Result<Vec<f32>, ModelError>)>,
+    ) -> Self {
+        let mut task = Self { ids: Vec::new(), ends: Vec::new(), number, reply };
+        for sequence in sequences {
+            task.ids.extend_from_slice(sequence);
+            task.ends.push(task.ids.len());
+        }
+        task
+    }
+
     fn sequences(&self) -> Vec<&[u32]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.ids[start..end]).collect()
@@ -278,7 +301,7 @@ impl Request {
 
     /// Sends the answer; a caller that is gone does not want it.
     fn answer(&self, answer: Result<Vec<f32>, ModelError>) {
-        drop(self.reply.send(answer));
+        drop(self.reply.send((self.number, answer)));
     }
 }
 
@@ -323,15 +346,18 @@ mod tests {
         [sequence.len() as f32, sum as f32]
     }
 
-    fn start() -> Worker {
-        Worker::start(info(), 1000, LIMITS, || Ok(fake)).unwrap()
+    fn start(threads: usize) -> Worker {
+        Worker::start(info(), 1000, LIMITS, (0..threads).map(|_| fake)).unwrap()
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn vectors_come_back_in_order(sequences in prop::collection::vec(prop::collection::vec(100_u32..104, 1..40), 0..60)) {
-            let worker = start();
+        fn vectors_come_back_in_order(
+            sequences in prop::collection::vec(prop::collection::vec(100_u32..104, 1..40), 0..60),
+            threads in 1_usize..4,
+        ) {
+            let worker = start(threads);
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
             let wanted: Vec<f32> = sequences.iter().flat_map(|sequence| expected(sequence)).collect();
             prop_assert_eq!(worker.embed(&sequences).unwrap(), wanted);
@@ -344,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_answer_and_the_thread_lives_on() {
-        let worker = start();
+        let worker = start(2);
         let error = worker.embed(&[&[1, 13]]).unwrap_err().to_string();
         assert_eq!(error, "the model `fake` failed: thirteen");
         let error = worker.embed(&[&[1, 14]]).unwrap_err().to_string();
@@ -353,16 +379,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_loaded_says_why() {
-        let failed = Worker::start(info(), 9, LIMITS, || {
-            Err::<fn(&Batch, &[&[u32]]) -> _, _>("no weights".into())
-        });
-        assert_eq!(failed.err().unwrap().to_string(), "no weights");
-    }
-
-    #[test]
     fn sequences_that_the_model_cannot_read_are_refused() {
-        let worker = start();
+        let worker = start(2);
         insta::assert_snapshot!(worker.embed(&[&[1; 41]]).unwrap_err(), @"a sequence of 41 tokens was given to the model `fake`, which reads 1 to 40");
         insta::assert_snapshot!(worker.embed(&[&[]]).unwrap_err(), @"a sequence of 0 tokens was given to the model `fake`, which reads 1 to 40");
         insta::assert_snapshot!(worker.embed(&[&[1, 1000]]).unwrap_err(), @"a token 1000 was given to the model `fake`, which knows 1000");
@@ -370,7 +388,7 @@ mod tests {
 
     #[test]
     fn many_callers_get_their_own_and_nobody_fails_for_another() {
-        let worker = start();
+        let worker = start(2);
         std::thread::scope(|scope| {
             for caller in 0_u32..16 {
                 let worker = &worker;
@@ -405,14 +423,14 @@ mod tests {
             }
             fake(batch, sequences)
         };
-        let worker = Worker::start(info(), 1000, LIMITS, || Ok(model)).unwrap();
+        let worker = Worker::start(info(), 1000, LIMITS, std::iter::once(model)).unwrap();
         let large: Vec<Vec<u32>> = (100..150).map(|id| vec![id; 30]).collect();
         let large: Vec<&[u32]> = large.iter().map(Vec::as_slice).collect();
         std::thread::scope(|scope| {
             let large = scope.spawn(|| worker.embed(&large).unwrap().len());
             has_entered.recv().unwrap();
             let small = scope.spawn(|| worker.embed(&[&[1, 2]]).unwrap());
-            while worker.requests.as_ref().unwrap().is_empty() {
+            while worker.queues.as_ref().unwrap().small.is_empty() {
                 std::thread::yield_now();
             }
             go.send(()).unwrap();
