@@ -131,9 +131,9 @@ pub(crate) enum Direction {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub(crate) struct StoreArgs {
-    /// A pipeline file, whose metadata store is meant.
+    /// A pipeline file, whose metadata store is meant; outranks the URL.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// URL of the database.

@@ -24,10 +24,14 @@ pub(crate) enum Exit {
     DocumentsFailed,
     /// The pipeline file is wrong.
     BadConfig(Findings),
+    /// The pipeline file cannot do what it was asked for.
+    Misconfigured(String),
     /// A signal stopped it; what was in flight is stored.
     Stopped(u8),
 }
 
+/// `sysexits.h`: the command was typed wrongly.
+pub(crate) const EX_USAGE: u8 = 64;
 /// `sysexits.h`: something in a configuration file is wrong.
 const EX_CONFIG: u8 = 78;
 
@@ -43,6 +47,10 @@ impl Exit {
             Self::DocumentsFailed => ExitCode::from(2),
             Self::BadConfig(findings) => {
                 crate::render::findings(&findings);
+                ExitCode::from(EX_CONFIG)
+            }
+            Self::Misconfigured(message) => {
+                crate::render::say(format_args!("semantik: {message}"));
                 ExitCode::from(EX_CONFIG)
             }
             Self::Stopped(signal) => ExitCode::from(128 + signal),

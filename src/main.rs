@@ -12,7 +12,14 @@ mod view;
 mod wiring;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            let is_error = help_or_error.use_stderr();
+            help_or_error.print().ok();
+            return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
+        }
+    };
     logging::start(cli.log.as_deref());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -46,7 +46,7 @@ impl View {
         let total = Total::of(metrics, &progress, self.started.elapsed());
         match &mut self.screen {
             Some(screen) => screen.draw(&self.nodes, progress, &total),
-            None => total.log(holder(&self.nodes, &progress)),
+            None => total.log(holder(&self.nodes, &progress, &[])),
         }
     }
 
@@ -73,6 +73,7 @@ struct Total {
     seen: u64,
     stored: u64,
     unchanged: u64,
+    duplicate: u64,
     left: u64,
     tokens: u64,
     elapsed: f64,
@@ -86,7 +87,9 @@ impl Total {
         let of = |word: &str| outcomes.get(word).copied().unwrap_or(0);
         let (seen, left) = (metrics.documents_seen(), outcomes.values().sum());
         let elapsed = elapsed.as_secs_f64();
-        let has_ended = progress.first().is_some_and(|source| source.ended);
+        // Sources read nothing, and give no more once they have ended.
+        let mut sources = progress.iter().filter(|node| node.bytes_in == 0 && node.rows_in == 0);
+        let has_ended = sources.all(|source| source.ended);
         let waiting = seen.saturating_sub(left);
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let eta = (has_ended && left > 0).then(|| waiting as f64 * elapsed / left as f64);
@@ -94,6 +97,7 @@ impl Total {
             seen,
             stored: of("stored"),
             unchanged: of("unchanged"),
+            duplicate: of("duplicate"),
             left,
             tokens: metrics.tokens(),
             elapsed,
@@ -101,8 +105,8 @@ impl Total {
         }
     }
 
-    fn aside(&self) -> u64 {
-        self.left - self.stored - self.unchanged
+    fn set_aside(&self) -> u64 {
+        self.left - self.stored - self.unchanged - self.duplicate
     }
 
     fn tokens_per_second(&self) -> u64 {
@@ -116,18 +120,25 @@ impl Total {
             seen = self.seen,
             stored = self.stored,
             unchanged = self.unchanged,
-            set_aside_or_duplicate = self.aside(),
+            duplicate = self.duplicate,
+            set_aside = self.set_aside(),
             tokens_per_second = self.tokens_per_second(),
-            bottleneck = holder.unwrap_or("none"),
+            busiest_node = holder.unwrap_or("none"),
             "running"
         );
     }
 }
 
-/// The node that holds the flow up: the busiest of those that others wait for.
-fn holder<'a>(nodes: &'a [String], progress: &[NodeProgress]) -> Option<&'a str> {
-    let busiest = progress.iter().enumerate().max_by(|(_, a), (_, b)| a.busy.total_cmp(&b.busy));
-    busiest.filter(|(_, node)| node.busy > 0.0).map(|(index, _)| nodes[index].as_str())
+/// The node that holds the flow up: the one that worked longest, or worked longest since `before`.
+fn holder<'a>(nodes: &'a [String], progress: &[NodeProgress], before: &[NodeProgress]) -> Option<&'a str> {
+    let since = |index: usize| progress[index].busy - before.get(index).map_or(0.0, |before| before.busy);
+    let busiest = (0..progress.len()).max_by(|a, b| since(*a).total_cmp(&since(*b)))?;
+    (since(busiest) > 0.0).then(|| nodes[busiest].as_str())
+}
+
+/// Documents that a node is done with; a source is given none.
+fn done_of(node: &NodeProgress) -> u64 {
+    node.rows_in.max(node.rows_out)
 }
 
 impl Screen {
@@ -150,25 +161,28 @@ impl Screen {
         self.drawn = Instant::now();
         let eta = total.eta.map_or_else(String::new, |eta| format!(" · {} to go", seconds(eta)));
         self.total.set_message(format!(
-            "{} seen · {} stored · {} unchanged · {} aside · {} tokens/s · {}{eta}",
+            "{} seen · {} stored · {} unchanged · {} duplicate · {} set aside · {} tokens/s · {}{eta}",
             count(total.seen),
             count(total.stored),
             count(total.unchanged),
-            count(total.aside()),
+            count(total.duplicate),
+            count(total.set_aside()),
             count(total.tokens_per_second()),
             seconds(total.elapsed),
         ));
         self.total.tick();
-        let holder = holder(nodes, &progress);
+        let holder = holder(nodes, &progress, &self.before);
         for ((line, node), (now, before)) in
             self.nodes.iter().zip(nodes).zip(progress.iter().zip(&self.before))
         {
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+            let rate = (done_of(now) - done_of(before)) as f64 / past;
             let share = |now: f64, before: f64| ((now - before) / past * 100.0).clamp(0.0, 999.0);
-            let done = now.rows_in.max(now.rows_out);
             let mark = if holder == Some(node) { " ◄ holds the flow up" } else { "" };
             line.set_message(format!(
-                "{:>9} done · queue {:>10} · busy {:>3.0} % · waits {:>3.0} %{mark}",
-                count(done),
+                "{:>9} done · {:>7.0}/s · queue {:>10} · busy {:>3.0} % · waits {:>3.0} %{mark}",
+                count(done_of(now)),
+                rate,
                 bytes(now.queue_bytes),
                 share(now.busy, before.busy),
                 share(now.starved + now.blocked, before.starved + before.blocked).min(100.0),

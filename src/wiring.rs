@@ -22,7 +22,11 @@ pub(crate) fn registry() -> Registry {
 
 /// Reads and checks a pipeline file.
 pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Plan), BoxError> {
-    let text = fs_err::read_to_string(file)?;
+    let bytes = fs_err::read(file)?;
+    let text = String::from_utf8_lossy(&bytes);
+    if let Some(at) = text.find('\u{fffd}') {
+        return Err(Findings::one(file, &text, at..at + 3, "this is not UTF-8").into());
+    }
     let load = || -> Result<_, Findings> {
         let spec = PipelineSpec::from_yaml(file, &text, &cli::variable)?;
         let plan = Plan::compile(&spec, &registry(), models)?;
@@ -63,7 +67,11 @@ impl Database {
     }
 
     /// The collection of the file.
-    pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
+    pub(crate) async fn collection(
+        &self,
+        spec: &PipelineSpec,
+        model: &ModelInfo,
+    ) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
         let nothing = || format!("there is no collection `{name}` yet; run the pipeline first");
         let migrations = self.postgres.migrate_status().await?;
@@ -71,7 +79,16 @@ impl Database {
             return Err(nothing().into());
         }
         let found = self.postgres.collections().find(Some(&spec.file.owner), name).await;
-        found?.ok_or_else(|| nothing().into())
+        let found = found?.ok_or_else(nothing)?;
+        let asked = model_name(model);
+        if found.embedding_model != asked {
+            return Err(format!(
+                "the collection `{name}` was made with the model {}, and the file names {asked}",
+                found.embedding_model
+            )
+            .into());
+        }
+        Ok(found)
     }
 }
 
@@ -84,17 +101,22 @@ pub(crate) async fn open_collection(
 ) -> Result<Collection, BoxError> {
     let chunking = plan.options_of("chunk").unwrap_or_default();
     let number = |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
     let new = NewCollection {
         owner: Some(spec.file.owner.clone()),
         name: spec.file.collection.clone(),
-        model: folder.to_string_lossy().into_owned(),
+        model: model_name(model),
         model_short: model.short_name.clone(),
         quantization: upsert_options(spec).quantization,
         chunk_size: number("size"),
         chunk_overlap: number("overlap"),
     };
     Ok(database.postgres.open_collection(&new).await?)
+}
+
+/// A model as a person names it: by its folder.
+fn model_name(model: &ModelInfo) -> String {
+    let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
+    folder.to_string_lossy().into_owned()
 }
 
 /// The vectors of a collection, for writing.
@@ -113,7 +135,7 @@ impl Vectors {
         let config = upsert_options(spec).vectors_config(&collection.vector_store_name, model.dim);
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
-                let store = QdrantStore::connect(&server.qdrant, server.api_key.as_ref(), &config).await?;
+                let store = QdrantStore::connect(&server.qdrant.reveal(), server.api_key.as_ref(), &config).await?;
                 Ok(Self::Server(Arc::new(store)))
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {

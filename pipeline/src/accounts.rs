@@ -13,6 +13,7 @@ use arrow::datatypes::UInt32Type;
 use crate::column::{CHUNKS, URI};
 use crate::metrics::Metrics;
 use crate::report::SetAsideReport;
+use crate::run::RunError;
 use crate::{SchemaError, SetAside};
 
 /// The most documents that a report names one by one; all of them are counted, and recorded in the store.
@@ -28,6 +29,8 @@ struct State {
     in_flight: HashMap<String, Open>,
     seen: u64,
     left: Left,
+    /// A document that left more often than it was opened.
+    doubled: Option<String>,
 }
 
 /// What has left so far.
@@ -42,8 +45,6 @@ pub(crate) struct Left {
 
 #[derive(Default)]
 struct Open {
-    /// How often sources gave it while it was in flight; all of them share its fate.
-    times: u64,
     branches: usize,
     /// The first reason not to store it.
     reason: Option<String>,
@@ -56,17 +57,24 @@ impl Accounts {
         Self { metrics, state: Mutex::default() }
     }
 
-    /// Documents that a source gives.
-    pub(crate) fn open(&self, rows: &RecordBatch) -> Result<(), SchemaError> {
+    /// Documents that a source gives. Says which of them are to go on: one that is in flight already, since
+    /// another source has found the same place, counts as a duplicate and goes no further.
+    pub(crate) fn open(&self, rows: &RecordBatch) -> Result<Vec<bool>, SchemaError> {
         let mut state = self.lock();
-        for uri in URI.of(rows)?.iter().flatten() {
+        let uris = URI.of(rows)?;
+        let mut go_on = Vec::with_capacity(uris.len());
+        for uri in uris.iter().map(Option::unwrap_or_default) {
             state.seen += 1;
             self.metrics.seen(1);
-            let open = state.in_flight.entry(uri.to_owned()).or_default();
-            open.times += 1;
-            open.branches += 1;
+            let is_new = !state.in_flight.contains_key(uri);
+            if is_new {
+                state.in_flight.insert(uri.to_owned(), Open { branches: 1, ..Open::default() });
+            } else {
+                self.leave(&mut state, "duplicate");
+            }
+            go_on.push(is_new);
         }
-        Ok(())
+        Ok(go_on)
     }
 
     /// A document that takes several branches, or none.
@@ -92,28 +100,41 @@ impl Accounts {
         let reason = document.why.reason();
         let uri = &document.location.uri;
         let mut state = self.lock();
-        if !matches!(reason, "unchanged" | "duplicate") && state.left.named.len() < NAMED {
+        let is_first = from_source || state.in_flight.get(uri).is_some_and(|open| open.reason.is_none());
+        let is_named = is_first && !matches!(reason, "unchanged" | "duplicate");
+        if is_named && state.left.named.len() < NAMED {
             let named = SetAsideReport::new(node, document);
             state.left.named.push(named);
         }
         if from_source {
             state.seen += 1;
             self.metrics.seen(1);
-            *state.left.reasons.entry(reason.to_owned()).or_default() += 1;
-            self.metrics.left(reason, 1);
+            self.leave(&mut state, reason);
         } else {
             self.close(&mut state, uri, Some(reason), (0, 0));
         }
     }
 
-    /// What has left, and the documents that have not.
-    pub(crate) fn settle(&self) -> (u64, Left, Vec<String>) {
+    /// How many documents were seen, and what has left.
+    ///
+    /// # Errors
+    /// If the numbers do not add up, because a node has lost a document or doubled one.
+    pub(crate) fn settle(&self) -> Result<(u64, Left), RunError> {
         let state = self.lock();
-        (state.seen, state.left.clone(), state.in_flight.keys().cloned().collect())
+        if let Some(uri) = state.doubled.clone() {
+            return Err(RunError::Doubled { uri });
+        }
+        match state.in_flight.keys().next() {
+            Some(first) => Err(RunError::Lost { count: state.in_flight.len(), first: first.clone() }),
+            None => Ok((state.seen, state.left.clone())),
+        }
     }
 
     fn close(&self, state: &mut State, uri: &str, reason: Option<&str>, size: (u64, u64)) {
-        let Some(open) = state.in_flight.get_mut(uri) else { return };
+        let Some(open) = state.in_flight.get_mut(uri) else {
+            state.doubled.get_or_insert_with(|| uri.to_owned());
+            return;
+        };
         open.branches = open.branches.saturating_sub(1);
         open.chunks = open.chunks.max(size.0);
         open.tokens = open.tokens.max(size.1);
@@ -125,17 +146,19 @@ impl Accounts {
         }
         let open = state.in_flight.remove(uri).expect("it was found above");
         match open.reason {
-            Some(reason) => {
-                self.metrics.left(&reason, open.times);
-                *state.left.reasons.entry(reason).or_default() += open.times;
-            }
+            Some(reason) => self.leave(state, &reason),
             None => {
-                self.metrics.stored(open.times, open.chunks, open.tokens);
-                state.left.stored += open.times;
+                self.metrics.stored(open.chunks, open.tokens);
+                state.left.stored += 1;
                 state.left.chunks += open.chunks;
                 state.left.tokens += open.tokens;
             }
         }
+    }
+
+    fn leave(&self, state: &mut State, reason: &str) {
+        self.metrics.left(reason);
+        *state.left.reasons.entry(reason.to_owned()).or_default() += 1;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -36,7 +36,7 @@ impl Plan {
             return Err(spec.refuse(findings));
         }
         Ok(Self {
-            nodes: nodes.into_iter().flatten().collect(),
+            nodes: nodes.into_iter().collect::<Option<_>>().expect("a node that is left out was reported"),
             edge_bytes: spec.file.edge_bytes,
             name: spec.file.name.clone(),
         })
@@ -100,7 +100,12 @@ fn read_options(
     let with = format!("{pointer}/with");
     let empty = json!({});
     let options = spec.document.value.pointer(&with).unwrap_or(&empty);
-    let faults = if spec.document.value.pointer(&with).is_some_and(Value::is_object) {
+    let given = spec.document.value.pointer(&with);
+    if given.is_some_and(|given| !given.is_object()) {
+        // The check of the form has said so.
+        return None;
+    }
+    let faults = if given.is_some() {
         let faults = validate(&spec.document, &with, &schema).into_iter();
         faults.map(|fault| fault.finding(&spec.document)).collect()
     } else {

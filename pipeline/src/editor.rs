@@ -1,18 +1,25 @@
 //! What an editor wants to know of a pipeline file: its JSON Schema, with the options of every node.
 
+use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use crate::Registry;
+use crate::{NodeDef, Registry};
 
 /// JSON Schema of a pipeline file with the options of every node, for editors (`configs/schema.json`).
 pub fn file_schema(registry: &Registry) -> Value {
-    let mut generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut options = Vec::new();
     for def in registry.iter() {
         let schema: Value = (def.schema)(&mut generator).into();
+        let properties = json!({ "with": schema });
+        let then = if needs_options(def) {
+            json!({ "properties": properties, "required": ["with"] })
+        } else {
+            json!({ "properties": properties })
+        };
         options.push(json!({
-            "if": { "properties": { "uses": { "const": def.name } } },
-            "then": { "properties": { "with": schema } },
+            "if": { "properties": { "uses": { "const": def.name } }, "required": ["uses"] },
+            "then": then,
         }));
     }
     let names: Vec<Value> = registry
@@ -24,4 +31,13 @@ pub fn file_schema(registry: &Registry) -> Value {
     node["properties"]["uses"]["oneOf"] = Value::Array(names);
     node["allOf"] = Value::Array(options);
     schema
+}
+
+/// Whether a node cannot do without options.
+fn needs_options(def: &NodeDef) -> bool {
+    let mut generator = schemars::SchemaGenerator::new(SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+    }));
+    let schema: Value = (def.schema)(&mut generator).into();
+    schema["required"].as_array().is_some_and(|required| !required.is_empty())
 }

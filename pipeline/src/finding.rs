@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
@@ -42,6 +43,11 @@ impl Findings {
         findings.sort_by_key(|finding| (finding.at.start, finding.at.end));
         findings.dedup();
         Self { file: file.to_owned(), text: text.to_owned(), findings }
+    }
+
+    /// A file with a single fault.
+    pub fn one(file: &Path, text: &str, at: Range<usize>, message: &str) -> Self {
+        Self::new(&file.display().to_string(), text, vec![Finding::new(at, message)])
     }
 
     /// Line and column of a finding, both from 1, the column in characters.
@@ -96,7 +102,7 @@ pub(crate) fn suggest<'a>(
 }
 
 /// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut out = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -11,6 +11,7 @@ mod editor;
 mod embedder;
 mod finding;
 mod inlet;
+mod mask;
 mod metrics;
 mod node;
 mod outcome;
@@ -36,7 +37,7 @@ pub use node::{
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
 pub use editor::file_schema;
-pub use finding::{Finding, Findings};
+pub use finding::{Finding, Findings, chain};
 pub use plan::Plan;
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};

@@ -173,12 +173,12 @@ impl Metrics {
         self.seen.inc_by(documents);
     }
 
-    pub(crate) fn left(&self, outcome: &str, documents: u64) {
-        self.documents.with_label_values(&[self.pipeline.as_str(), outcome]).inc_by(documents);
+    pub(crate) fn left(&self, outcome: &str) {
+        self.documents.with_label_values(&[self.pipeline.as_str(), outcome]).inc();
     }
 
-    pub(crate) fn stored(&self, documents: u64, chunks: u64, tokens: u64) {
-        self.left("stored", documents);
+    pub(crate) fn stored(&self, chunks: u64, tokens: u64) {
+        self.left("stored");
         self.chunks.inc_by(chunks);
         self.tokens.inc_by(tokens);
     }

@@ -43,13 +43,14 @@ type Given = Result<ControlFlow<()>, RunError>;
 
 impl Outlet {
     pub(crate) async fn give(&self, outcome: Outcome) -> Given {
-        let Outcome { rows, set_aside } = outcome;
+        let Outcome { mut rows, set_aside } = outcome;
         if self.schema.as_ref() != Some(rows.schema_ref()) {
             return Err(RunError::Schema { node: Arc::clone(&self.node) });
         }
         self.metrics.rows_out.inc_by(rows.num_rows() as u64);
         if self.is_source {
-            self.accounts.open(&rows).map_err(|error| self.failed(error.into()))?;
+            let go_on = self.accounts.open(&rows).map_err(|error| self.failed(error.into()))?;
+            rows = rows.keeping(go_on).map_err(|error| self.failed(error.into()))?;
         }
         let started = Instant::now();
         let mut flow = self.set_aside(set_aside, self.is_source).await;

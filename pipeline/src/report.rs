@@ -98,23 +98,30 @@ impl SetAsideReport {
 }
 
 impl RunReport {
-    /// Adds what another pass over the same sources did: documents that this one had counted as duplicates
-    /// of something that turned out to be gone.
+    /// Adds another pass over the same sources, counted in the same metrics, which took in documents that this
+    /// one had counted as duplicates of something that turned out to be gone. What was seen and set aside is
+    /// what the later pass says of it.
     pub fn add_pass(&mut self, pass: Self) {
-        let found = pass.documents.stored.min(self.documents.duplicate);
-        self.documents.duplicate -= found;
-        self.documents.stored += found;
+        let seen = pass.documents.seen;
+        let stored = self.documents.stored + pass.documents.stored;
+        let found = pass.documents.stored
+            + pass.documents.set_aside.saturating_sub(self.documents.set_aside);
+        let others = seen.saturating_sub(stored + pass.documents.set_aside);
+        let duplicate = (self.documents.duplicate + pass.documents.duplicate).saturating_sub(found).min(others);
+        self.documents = DocumentCounts {
+            seen,
+            stored,
+            duplicate,
+            set_aside: pass.documents.set_aside,
+            unchanged: others - duplicate,
+        };
+        self.reasons = pass.reasons;
+        self.set_aside = pass.set_aside;
         self.chunks += pass.chunks;
         self.tokens += pass.tokens;
         self.seconds += pass.seconds;
         self.stopped |= pass.stopped;
-        for (node, more) in self.nodes.iter_mut().zip(pass.nodes) {
-            node.batches += more.batches;
-            node.bytes_in += more.bytes_in;
-            node.busy_seconds += more.busy_seconds;
-            node.starved_seconds += more.starved_seconds;
-            node.blocked_seconds += more.blocked_seconds;
-        }
+        self.nodes = pass.nodes;
     }
 
     /// How many documents failed: set aside for a reason that nobody intended.

@@ -2,15 +2,17 @@
 //!
 //! A source is pulled on a thread of its own; a stage's workers run on blocking threads and their results
 //! are awaited in order; a sink is a task. Stopping is closing: sources give no more, what is in flight
-//! drains, and every queue ends when the last node that feeds it has ended. After an error the same
-//! happens from both sides, and the first error is what the run ends with.
+//! drains, and every queue ends when the last node that feeds it has ended. After an error every task is
+//! cut off where it waits, which stores can bear, and the first error is what the run ends with.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use futures::FutureExt as _;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use tokio::runtime::Handle;
@@ -21,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::channel::{Receiver, channel};
 use crate::inlet::Inlet;
-use crate::metrics::{Metrics, NodeMetrics};
+use crate::metrics::Metrics;
 use crate::outlet::{Edge, Outlet, Recorded};
-use crate::plan::Node;
+use crate::plan::{Node, NodeIdx};
 use crate::report::{DocumentCounts, NodeReport, RunReport};
-use crate::{BoxError, NodeKind, Outcome, Plan, Resources, Sink, Source, Stage, StoreError};
+use crate::when::When;
+use crate::{BoxError, Gather, NodeKind, Outcome, Plan, Resources, Sink, Source, Stage, StoreError};
 
 /// How a plan is to be run.
 pub struct RunOptions {
@@ -78,6 +81,12 @@ pub enum RunError {
     /// Documents that were set aside could not be recorded.
     #[error("documents that were set aside could not be recorded")]
     Record(#[from] StoreError),
+    /// A node gave a document twice; a fault in its code.
+    #[error("the document {uri} came out more often than it went in")]
+    Doubled {
+        /// The document.
+        uri: String,
+    },
     /// A node lost documents; a fault in its code.
     #[error("{count} documents went in and never came out, the first of them {first}")]
     Lost {
@@ -106,16 +115,21 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
         plan.nodes.iter().map(|node| (Arc::clone(&node.id), node.uses)).collect();
 
     let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
-    let recorder = start(plan, with, &options, &accounts, &mut tasks)?;
-    tasks.spawn(drive_recorder(recorder, with.clone()));
+    let broke_off = CancellationToken::new();
+    // Building may load a model, which takes seconds; whoever waits for signals must not wait for that.
+    let (edge_bytes, parts) = (plan.edge_bytes, with.clone());
+    let building = spawn_blocking(move || build(plan, &parts));
+    let built = building.await.unwrap_or_else(|error| Err(panicked("the plan".into(), error)))?;
+    start(built, edge_bytes, with, &options, &broke_off, &accounts, &mut tasks);
 
     let mut first_error = None;
     while let Some(ended) = tasks.join_next().await {
         let error = match ended {
             Ok(Ok(())) => continue,
+            // By the line below, after an error that is known already.
+            Err(error) if error.is_cancelled() => continue,
             Ok(Err(error)) => error,
-            // Cancelled by the line below, after an error that is known already.
-            Err(_) => continue,
+            Err(error) => panicked("a task of the run".into(), error),
         };
         if first_error.is_none() {
             first_error = Some(error);
@@ -127,10 +141,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
         return Err(error);
     }
 
-    let (seen, left, in_flight) = accounts.settle();
-    if let Some(first) = in_flight.first() {
-        return Err(RunError::Lost { count: in_flight.len(), first: first.clone() });
-    }
+    let (seen, left) = accounts.settle()?;
     let reason = |word: &str| left.reasons.get(word).copied().unwrap_or(0);
     let (unchanged, duplicate) = (reason("unchanged"), reason("duplicate"));
     report.documents = DocumentCounts {
@@ -145,7 +156,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     report.chunks = left.chunks;
     report.tokens = left.tokens;
     report.set_aside = left.named;
-    report.stopped = options.stop.is_cancelled();
+    report.stopped = broke_off.is_cancelled();
     report.nodes = nodes
         .iter()
         .map(|(id, uses)| NodeReport::new(id, uses, &options.metrics.node(id)))
@@ -154,76 +165,106 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     Ok(report)
 }
 
-/// Builds every node and starts its task. Gives back the queue of documents that were set aside.
+/// A node that is ready to work.
+struct Built {
+    id: Arc<str>,
+    inputs: Vec<NodeIdx>,
+    when: Option<When>,
+    output: Option<SchemaRef>,
+    work: Work,
+}
+
+enum Work {
+    Source(Box<dyn Source>),
+    Stage(Vec<Box<dyn Stage>>, Option<Gather>),
+    Sink(Box<dyn Sink>, Option<Gather>),
+}
+
+/// Builds every node, before any of them works.
+fn build(plan: Plan, with: &Resources) -> Result<Vec<Built>, RunError> {
+    let build_one = |node: Node| {
+        let work = match &node.kind {
+            NodeKind::Source(config) => config.build(with).map(Work::Source),
+            NodeKind::Stage(config) => {
+                let workers = (0..node.workers).map(|_| config.build(with)).collect::<Result<_, _>>();
+                workers.map(|workers| Work::Stage(workers, config.gather()))
+            }
+            NodeKind::Sink(config) => config.build(with).map(|sink| Work::Sink(sink, config.gather())),
+        };
+        let Node { id, inputs, when, output, .. } = node;
+        match work {
+            Ok(work) => Ok(Built { id, inputs, when, output, work }),
+            Err(source) => Err(RunError::Build { node: id, source }),
+        }
+    };
+    plan.nodes.into_iter().map(build_one).collect()
+}
+
+/// Starts the task of every node, and that which records what was set aside.
 fn start(
-    plan: Plan,
+    nodes: Vec<Built>,
+    edge_bytes: u32,
     with: &Resources,
     options: &RunOptions,
+    broke_off: &CancellationToken,
     accounts: &Arc<Accounts>,
     tasks: &mut JoinSet<Result<(), RunError>>,
-) -> Result<mpsc::Receiver<Recorded>, RunError> {
+) {
     let (recorder, recorded) = mpsc::channel(RECORD_AT_ONCE);
     // One queue in front of every node that reads; whoever feeds it holds a clone of its sender.
-    let mut outputs: Vec<Vec<Edge>> = plan.nodes.iter().map(|_| Vec::new()).collect();
-    let mut queues: Vec<Option<Receiver>> = Vec::new();
-    for node in &plan.nodes {
-        if node.inputs.is_empty() {
-            queues.push(None);
-            continue;
-        }
-        let (sender, receiver) = channel(plan.edge_bytes, &options.metrics.of(&node.id));
+    let mut outputs: Vec<Vec<Edge>> = nodes.iter().map(|_| Vec::new()).collect();
+    let mut queues: Vec<Receiver> = Vec::new();
+    for node in &nodes {
+        let (sender, receiver) = channel(edge_bytes, &options.metrics.of(&node.id));
         for &input in &node.inputs {
             outputs[input].push(Edge { sender: sender.clone(), when: node.when.clone() });
         }
-        queues.push(Some(receiver));
+        queues.push(receiver);
     }
-
-    for ((node, next), queue) in plan.nodes.into_iter().zip(outputs).zip(queues) {
-        let Node { id, kind, workers, output, .. } = node;
-        let name = Arc::clone(&id);
-        let build = |source| RunError::Build { node: Arc::clone(&name), source };
+    for ((node, next), queue) in nodes.into_iter().zip(outputs).zip(queues) {
+        let Built { id, output, work, .. } = node;
+        let metrics = options.metrics.of(&id);
         let outlet = Outlet {
             node: Arc::clone(&id),
             schema: output,
             next,
-            is_source: matches!(kind, NodeKind::Source(_)),
-            metrics: options.metrics.of(&id),
+            is_source: matches!(work, Work::Source(_)),
+            metrics: Arc::clone(&metrics),
             accounts: Arc::clone(accounts),
             recorder: recorder.clone(),
         };
-        let metrics = Arc::clone(&outlet.metrics);
-        match (kind, queue) {
-            (NodeKind::Source(config), _) => {
-                let source = config.build(with).map_err(build)?;
-                let drive = drive_source(source, outlet, options.stop.clone());
-                tasks.spawn(named(id, metrics, drive));
+        let stop = Stop { asked: options.stop.clone(), broke_off: broke_off.clone() };
+        let drive: Driven = match work {
+            Work::Source(source) => Box::pin(drive_source(source, outlet, stop)),
+            Work::Stage(stages, gather) => {
+                Box::pin(drive_stage(stages, Inlet::new(queue, gather, edge_bytes), outlet))
             }
-            (NodeKind::Stage(config), Some(queue)) => {
-                let stages = (0..workers).map(|_| config.build(with)).collect::<Result<_, _>>();
-                let inlet = Inlet::new(queue, config.gather(), plan.edge_bytes);
-                let drive = drive_stage(stages.map_err(build)?, inlet, outlet);
-                tasks.spawn(named(id, metrics, drive));
+            Work::Sink(sink, gather) => {
+                Box::pin(drive_sink(sink, Inlet::new(queue, gather, edge_bytes), outlet))
             }
-            (NodeKind::Sink(config), Some(queue)) => {
-                let sink = config.build(with).map_err(build)?;
-                let inlet = Inlet::new(queue, config.gather(), plan.edge_bytes);
-                tasks.spawn(named(id, metrics, drive_sink(sink, inlet, outlet)));
-            }
-            (NodeKind::Stage(_) | NodeKind::Sink(_), None) => unreachable!("checked by the plan"),
-        }
+        };
+        tasks.spawn(async move {
+            let ended = named(id, drive).await;
+            metrics.ended();
+            ended
+        });
     }
-    Ok(recorded)
+    let record = Box::pin(drive_recorder(recorded, with.clone()));
+    tasks.spawn(named("the record of what was set aside".into(), record));
 }
 
-/// Gives a panic the name of its node, and says when the node has ended.
-async fn named(
-    node: Arc<str>,
-    metrics: Arc<NodeMetrics>,
-    drive: impl Future<Output = Result<(), RunError>>,
-) -> Result<(), RunError> {
-    let ended = AssertUnwindSafe(drive).catch_unwind().await;
-    metrics.ended();
-    match ended {
+/// What a node does from its start to its end.
+type Driven = Pin<Box<dyn Future<Output = Result<(), RunError>> + Send>>;
+
+/// How a source learns that it is to stop, and says that it did.
+struct Stop {
+    asked: CancellationToken,
+    broke_off: CancellationToken,
+}
+
+/// Gives a panic the name of its node.
+async fn named(node: Arc<str>, drive: Driven) -> Result<(), RunError> {
+    match AssertUnwindSafe(drive).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(RunError::Panic { node, message: message(panic.as_ref()) }),
     }
@@ -232,13 +273,17 @@ async fn named(
 async fn drive_source(
     mut source: Box<dyn Source>,
     outlet: Outlet,
-    stop: CancellationToken,
+    stop: Stop,
 ) -> Result<(), RunError> {
     let node = Arc::clone(&outlet.node);
     let runtime = Handle::current();
     let pull = move || {
         runtime.block_on(async {
-            while !stop.is_cancelled() {
+            loop {
+                if stop.asked.is_cancelled() {
+                    stop.broke_off.cancel();
+                    break;
+                }
                 let started = Instant::now();
                 let outcome = source.next().await.map_err(|error| outlet.failed(error))?;
                 outlet.metrics.busy(started.elapsed());

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::Secret;
 use crate::finding::{Finding, Findings};
+use crate::mask::{masked, masked_blindly};
 use crate::validate::{Fault, validate};
 use crate::yaml::Document;
 
@@ -127,7 +128,7 @@ pub enum Embedded {
 pub struct QdrantSpec {
     /// URL of its gRPC port: `http://localhost:6334`.
     #[schemars(regex(pattern = r"^(https?://|\$\{)"))]
-    pub qdrant: String,
+    pub qdrant: Secret,
     /// Key for it.
     #[serde(default)]
     pub api_key: Option<Secret>,
@@ -174,7 +175,7 @@ pub enum From {
     /// One node.
     One(String),
     /// Several nodes, which must give the same columns.
-    Several(Vec<String>),
+    Several(#[schemars(length(min = 1))] Vec<String>),
 }
 
 impl From {
@@ -251,7 +252,8 @@ impl PipelineSpec {
     ) -> Result<Self, Findings> {
         let name = file.display().to_string();
         let parsed = Document::parse(text);
-        let mut document = parsed.map_err(|finding| Findings::new(&name, text, vec![finding]))?;
+        let mut document =
+            parsed.map_err(|finding| Findings::new(&name, &masked_blindly(text), vec![finding]))?;
         let shown = masked(text, &document);
         let refuse = |findings| Findings::new(&name, &shown, findings);
         // The form is checked before variables are read, so that no message can show their values.
@@ -268,11 +270,13 @@ impl PipelineSpec {
             match url.reveal().split_once("://") {
                 Some(("postgres" | "postgresql", _)) => {}
                 None if url.reveal() == "embedded" => says.stores.postgres = PostgresSpec::Embedded,
-                _ => {
-                    let message = "`postgres`, its variables read, is no `postgres://` URL";
-                    findings.push(Finding::new(document.at("/stores/postgres"), message));
-                }
+                _ => findings.extend(not_a_url(&document, "/stores/postgres", &findings)),
             }
+        }
+        if let VectorsSpec::Server(server) = &says.stores.vectors
+            && !matches!(server.qdrant.reveal().split_once("://"), Some(("http" | "https", _)))
+        {
+            findings.extend(not_a_url(&document, "/stores/vectors/qdrant", &findings));
         }
         if matches!(says.stores.vectors, VectorsSpec::Word(Embedded::Embedded)) {
             says.stores.vectors = VectorsSpec::Embedded;
@@ -343,30 +347,12 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// The text with `*` for every character of a password or key that stands in it.
-fn masked(text: &str, document: &Document) -> String {
-    let mut shown = text.to_owned();
-    for pointer in ["/stores/postgres", "/stores/vectors/api_key"] {
-        let at = document.at(pointer);
-        let Some(Value::String(value)) = document.value.pointer(pointer) else { continue };
-        let secret = match value.split_once("://") {
-            Some((_, rest)) => rest
-                .rsplit_once('@')
-                .and_then(|(user, _)| user.split_once(':'))
-                .map_or("", |(_, password)| password),
-            None if value == "embedded" => "",
-            None => value,
-        };
-        let is_variable = secret.starts_with("${") && secret.ends_with('}');
-        if secret.is_empty() || is_variable {
-            continue;
-        }
-        if let Some(start) = shown[at.clone()].find(secret) {
-            let range = at.start + start..at.start + start + secret.len();
-            shown.replace_range(range, &"*".repeat(secret.len()));
-        }
-    }
-    shown
+/// A URL that is none once its variables were read, unless something was found there already.
+fn not_a_url(document: &Document, pointer: &str, findings: &[Finding]) -> Option<Finding> {
+    let at = document.at(pointer);
+    let name = pointer.rsplit('/').next().unwrap_or_default();
+    let is_known = findings.iter().any(|finding| finding.at == at);
+    (!is_known).then(|| Finding::new(at, format!("`{name}`, its variables read, is not a URL of that store")))
 }
 
 /// Puts the values of environment variables into `stores`.
@@ -419,6 +405,9 @@ fn expand(
             Some((name, default)) => (name, Some(default)),
             None => (inside, None),
         };
+        if name.is_empty() || inside.contains("${") {
+            return Err((format!("`${{{inside}}}` is not a variable"), "write `${VAR}` or `${VAR:-default}`"));
+        }
         let value = env(name).filter(|value| default.is_none() || !value.is_empty());
         match (value, default) {
             (Some(value), _) => out.push_str(&value),

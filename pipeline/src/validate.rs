@@ -42,11 +42,7 @@ impl Fault {
 fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
     let pointer = error.instance_path().as_str().to_owned();
     let name = name(&pointer);
-    let found = match pointer.rsplit('/').next() {
-        // These may hold a password.
-        Some("postgres" | "api_key") => "what it is".to_owned(),
-        _ => brief(error.instance()),
-    };
+    let found = found(error);
     let of_value = |message: String| Fault {
         pointer: pointer.clone(),
         missing: None,
@@ -109,7 +105,14 @@ fn alternatives(
     let same_type = |errors: &&Vec<ValidationError<'static>>| {
         !errors.iter().any(|e| {
             e.instance_path().as_str() == pointer
-                && matches!(e.kind(), Kind::Type { .. } | Kind::Enum { .. } | Kind::Constant { .. })
+                && matches!(
+                    e.kind(),
+                    Kind::Type { .. }
+                        | Kind::Enum { .. }
+                        | Kind::Constant { .. }
+                        | Kind::OneOfNotValid { .. }
+                        | Kind::AnyOf { .. }
+                )
         })
     };
     if let Some(nearest) = context.iter().filter(same_type).min_by_key(|errors| errors.len()) {
@@ -127,7 +130,7 @@ fn alternatives(
         }
     }
     options.dedup();
-    let found = brief(error.instance());
+    let found = found(error);
     let fault = Fault {
         pointer: pointer.to_owned(),
         missing: None,
@@ -139,8 +142,8 @@ fn alternatives(
 }
 
 fn choice(mut fault: Fault, error: &ValidationError<'_>, options: &[String]) -> Fault {
-    let found = error.instance().as_str().unwrap_or_default();
-    fault.help = suggest(found, options.iter().map(String::as_str)).or_else(|| one_of(options));
+    let word = error.instance().as_str().unwrap_or_default();
+    fault.help = suggest(word, options.iter().map(String::as_str)).or_else(|| one_of(options));
     fault
 }
 
@@ -191,10 +194,19 @@ fn type_name(kind: &TypeKind) -> String {
 
 /// What a pointer points to, in a message.
 fn name(pointer: &str) -> String {
-    match pointer.rsplit_once('/') {
-        Some((_, last)) => format!("`{last}`"),
-        None => "the file".to_owned(),
+    let Some((parent, last)) = pointer.rsplit_once('/') else { return "the file".to_owned() };
+    match last.parse::<usize>() {
+        Ok(index) => format!("item {} of {}", index + 1, name(parent)),
+        Err(_) => format!("`{last}`"),
     }
+}
+
+/// What the file has, unless that may be a password.
+fn found(error: &ValidationError<'_>) -> String {
+    if error.instance_path().as_str().starts_with("/stores/") {
+        return "what it is".to_owned();
+    }
+    brief(error.instance())
 }
 
 /// A value in a message: short, and as the file has it.

@@ -95,10 +95,13 @@ fn compile_one(
 }
 
 fn globs(condition: &Value) -> Result<GlobSet, (String, Option<String>)> {
+    let wrong = || ("a text column takes a glob or a list of globs".to_owned(), None);
     let patterns = match condition {
         Value::String(one) => vec![one.as_str()],
-        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        _ => return Err(("a text column takes a glob or a list of globs".to_owned(), None)),
+        Value::Array(several) if !several.is_empty() => {
+            several.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(wrong)?
+        }
+        _ => return Err(wrong()),
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
@@ -117,5 +120,9 @@ fn range(condition: &Value) -> Result<Condition, (String, Option<String>)> {
         Some(value) => value.as_f64().ok_or_else(wrong),
         None => Ok(open),
     };
-    Ok(Condition::Range { min: bound("min", f64::NEG_INFINITY)?, max: bound("max", f64::INFINITY)? })
+    let (min, max) = (bound("min", f64::NEG_INFINITY)?, bound("max", f64::INFINITY)?);
+    if min > max {
+        return Err((format!("no number is at least {min} and at most {max}"), None));
+    }
+    Ok(Condition::Range { min, max })
 }

@@ -19,6 +19,7 @@ pub(crate) struct Document {
     pub value: Value,
     /// JSON pointer → where that part stands.
     places: HashMap<String, Place>,
+    text: String,
 }
 
 /// Byte ranges of one part of a file.
@@ -33,18 +34,34 @@ struct Place {
 impl Document {
     /// Parses a file; a fault of syntax is one finding, since what stands behind it is not known.
     pub(crate) fn parse(text: &str) -> Result<Self, Finding> {
-        let tree: Spanned<Tree> = serde_saphyr::from_str(text).map_err(|error| {
+        // `no` is a word (and the language of Norway), not a truth value.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let tree = serde_saphyr::from_str_with_options(text, options);
+        let tree: Spanned<Tree> = tree.map_err(|error| {
             let at = error.location().map_or(0..0, |location| range(&location, text));
-            Finding::new(at, words(&error.without_snippet().to_string()))
+            Finding::new(first_line(at, text), words(&error.without_snippet().to_string()))
         })?;
         let mut places = HashMap::new();
         let value = flatten(tree, None, String::new(), text, &mut places);
-        Ok(Self { value, places })
+        Ok(Self { value, places, text: text.to_owned() })
     }
 
     /// Where the value at a JSON pointer stands; the nearest part around it if it is not there.
     pub(crate) fn at(&self, pointer: &str) -> Range<usize> {
-        self.nearest(pointer).map_or(0..0, |place| place.value.clone())
+        self.nearest(pointer).map_or(0..0, |place| first_line(place.value.clone(), &self.text))
+    }
+
+    /// Every text below a JSON pointer: its own pointer, the bytes where it stands, and what it says.
+    pub(crate) fn texts_below(&self, pointer: &str) -> impl Iterator<Item = (&str, Range<usize>, String)> {
+        let below = format!("{pointer}/");
+        self.places.iter().filter(move |(place, _)| place.starts_with(&below)).filter_map(|(pointer, place)| {
+            let text = match self.value.pointer(pointer)? {
+                Value::String(text) => text.clone(),
+                other @ (Value::Number(_) | Value::Bool(_)) => other.to_string(),
+                Value::Null | Value::Array(_) | Value::Object(_) => return None,
+            };
+            Some((pointer.as_str(), place.value.clone(), text))
+        })
     }
 
     /// Where the key of the value at a JSON pointer stands.
@@ -68,6 +85,9 @@ impl Document {
 /// own options.
 fn words(message: &str) -> String {
     let message = message.split_once(" at line ").map_or(message, |(words, _)| words);
+    if message.contains("multiple YAML documents") {
+        return "there is more than one YAML document in the file".to_owned();
+    }
     let twice = message.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split(',').next());
     twice.map_or_else(|| message.to_owned(), |key| format!("the key `{key}` stands here twice"))
 }
@@ -106,16 +126,20 @@ fn flatten(
     value
 }
 
-/// The bytes of a location. The parser ends a collection where its last token ends or later, so a
-/// range that runs over a line break is cut at the end of its first line.
+/// The bytes of a location.
 fn range(location: &Location, text: &str) -> Range<usize> {
     let span = location.span();
     let byte = |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(text.len());
     // A fault of syntax has no byte offset, only a line and a column, both from 1.
     let start = span.byte_offset().map_or_else(|| offset(location, text), byte);
     let end = start.saturating_add(span.byte_len().map_or(0, byte)).min(text.len());
-    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    start..end.min(line_end)
+    start..end
+}
+
+/// The part of a range that is in its first line.
+fn first_line(range: Range<usize>, text: &str) -> Range<usize> {
+    let line_end = text[range.start..].find('\n').map_or(text.len(), |at| range.start + at);
+    range.start..range.end.min(line_end)
 }
 
 fn offset(location: &Location, text: &str) -> usize {

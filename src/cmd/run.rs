@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::{
-    BoxError, MetadataStore, Models as _, Plan, Resources, RunOptions, RunReport, VectorStore,
+    BoxError, MetadataStore as _, Metrics, ModelInfo, Models as _, PipelineSpec, Plan, Resources,
+    RunOptions, RunReport, VectorStore,
 };
 use serde_json::json;
 use sinks::{CollectionStatus, Ending, Operation, OperationType, RunMetadata};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use crate::cli::RunArgs;
@@ -29,78 +31,121 @@ pub(super) async fn run(args: &RunArgs) -> Exit {
 async fn try_run(args: &RunArgs) -> Result<Exit, BoxError> {
     let engine = Arc::new(embedding::Engine::new());
     let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
-    let model = plan.models().next().cloned();
-    let model = model.ok_or("the pipeline runs no model; a pipeline needs an `embed` node")?;
+    let Some(model) = plan.models().next().cloned() else {
+        let file = args.file.display();
+        return Ok(Exit::Misconfigured(format!("{file}: no node runs a model; `run` needs an `embed` node")));
+    };
     if embedding::is_stand_in(&model.path) {
         render::say("semantik: these vectors come from the stand-in; searching them means nothing");
     }
     let mut signals = Signals::new()?;
-
-    let database = Database::open(&spec).await?;
-    database.postgres().migrate_up().await?;
-    let collection = wiring::open_collection(&database, &spec, &plan, &model).await?;
-    let vectors = Vectors::open(&spec, &collection, &model).await?;
-    let kind = match collection.status {
-        CollectionStatus::Pending | CollectionStatus::Error => OperationType::Index,
-        CollectionStatus::Ready | CollectionStatus::Processing | CollectionStatus::Degraded => {
-            OperationType::Append
-        }
+    // Nothing is in flight before the run begins, so a signal ends the command at once.
+    let started = tokio::select! {
+        started = Started::new(&spec, &plan, &model, args) => started?,
+        signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
-    let config = json!({
-        "pipeline": plan.name(),
-        "file": args.file,
-        "fingerprint": plan.fingerprint().to_string(),
-        "model": model.fingerprint,
-    });
-    let operation = database.postgres().start_operation(&collection, kind, &config).await?;
 
-    let metadata = Arc::new(operation.metadata(plan.fingerprint()));
-    let mut plans = vec![plan];
+    let metrics = Arc::new(Metrics::new(plan.name()));
     let ended = async {
-        let mut pass = Pass { metadata: &metadata, vectors: &vectors, engine: &engine, collection: collection.id };
-        let mut report = pass.run(plans.remove(0), &mut signals, args).await?;
+        let pass = Pass { started: &started, engine: &engine, metrics: &metrics };
+        let mut report = pass.run(plan, &mut signals).await?;
         // A copy of what an edited file held before may have been seen before the edit was stored.
-        if !report.stopped && metadata.unattached().await? > 0 {
-            let (_, plan) = wiring::load(&args.file, engine.as_ref())?;
-            report.add_pass(pass.run(plan, &mut signals, args).await?);
+        if !report.stopped && started.metadata.unattached().await? > 0 {
+            let plan = Plan::compile(&spec, &wiring::registry(), engine.as_ref())?;
+            report.add_pass(pass.run(plan, &mut signals).await?);
         }
-        vectors.optimize().await?;
         Ok::<_, BoxError>(report)
     }
     .await;
+    if let Some(file) = &args.metrics_file
+        && let Err(error) = write_whole(file, &metrics.text())
+    {
+        render::say(format_args!("semantik: the metrics were not written: {error}"));
+    }
+    let Started { vectors, operation, .. } = started;
     let report = finish(operation, ended).await?;
+    // What is stored is stored; this only makes search faster, and can be done another time.
+    tokio::select! {
+        optimized = vectors.optimize() => optimized?,
+        _ = signals.next() => {}
+    }
 
     let usage = engine.embedder(&model.path, &embed_options(&spec)).map(|embedder| embedder.usage()).ok();
     render::out(&if args.json { as_json(&report)? } else { as_table(&report, usage) })?;
     Ok(match signals.stopped_by {
-        Some(signal) => Exit::Stopped(signal),
-        None if report.failed() > 0 => Exit::DocumentsFailed,
-        None => Exit::Fine,
+        Some(signal) if report.stopped => Exit::Stopped(signal),
+        Some(_) | None if report.failed() > 0 => Exit::DocumentsFailed,
+        Some(_) | None => Exit::Fine,
     })
 }
 
-/// What one pass over the sources needs.
-struct Pass<'a> {
-    metadata: &'a Arc<RunMetadata>,
-    vectors: &'a Vectors,
-    engine: &'a Arc<embedding::Engine>,
+/// An operation that has begun: the stores are open, and the collection is ours.
+struct Started {
+    /// Holds the embedded cluster for as long as the operation goes on.
+    _database: Database,
     collection: uuid::Uuid,
+    vectors: Vectors,
+    operation: Operation,
+    metadata: Arc<RunMetadata>,
+}
+
+impl Started {
+    async fn new(
+        spec: &PipelineSpec,
+        plan: &Plan,
+        model: &ModelInfo,
+        args: &RunArgs,
+    ) -> Result<Self, BoxError> {
+        let database = Database::open(spec).await?;
+        database.postgres().migrate_up().await?;
+        let collection = wiring::open_collection(&database, spec, plan, model).await?;
+        let kind = match collection.status {
+            CollectionStatus::Pending | CollectionStatus::Error => OperationType::Index,
+            CollectionStatus::Ready | CollectionStatus::Processing | CollectionStatus::Degraded => {
+                OperationType::Append
+            }
+        };
+        let config = json!({
+            "pipeline": plan.name(),
+            "file": args.file,
+            "fingerprint": plan.fingerprint().to_string(),
+            "model": model.fingerprint,
+        });
+        let operation = database.postgres().start_operation(&collection, kind, &config).await?;
+        let vectors = match Vectors::open(spec, &collection, model).await {
+            Ok(vectors) => vectors,
+            Err(error) => {
+                finish(operation, Err(error)).await?;
+                unreachable!("`finish` gives back the error that it was given");
+            }
+        };
+        let metadata = Arc::new(operation.metadata(plan.fingerprint()));
+        Ok(Self { _database: database, collection: collection.id, vectors, operation, metadata })
+    }
+}
+
+/// One pass over the sources.
+struct Pass<'a> {
+    started: &'a Started,
+    engine: &'a Arc<embedding::Engine>,
+    metrics: &'a Arc<Metrics>,
 }
 
 impl Pass<'_> {
-    async fn run(&mut self, plan: Plan, signals: &mut Signals, args: &RunArgs) -> Result<RunReport, BoxError> {
-        let vectors = self.vectors.store();
-        purge(self.metadata, vectors.as_ref()).await?;
+    async fn run(&self, plan: Plan, signals: &mut Signals) -> Result<RunReport, BoxError> {
+        let Started { collection, vectors, metadata, .. } = self.started;
+        let vectors = vectors.store();
+        purge(metadata, vectors.as_ref()).await?;
         let with = Resources {
-            collection: self.collection,
+            collection: *collection,
             models: Arc::clone(self.engine) as _,
-            metadata: Arc::clone(self.metadata) as _,
+            metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors),
-            known: Arc::new(self.metadata.known_hashes().await?),
+            known: Arc::new(metadata.known_hashes().await?),
             extract_worker: std::env::current_exe().ok(),
         };
-        let options = RunOptions::new(&plan);
-        let (metrics, stop) = (Arc::clone(&options.metrics), options.stop.clone());
+        let stop = CancellationToken::new();
+        let options = RunOptions { stop: stop.clone(), metrics: Arc::clone(self.metrics) };
         let mut view = View::new(&plan);
         let mut ticks = tokio::time::interval(view.period());
         let running = pipeline::run(plan, &with, options);
@@ -116,15 +161,12 @@ impl Pass<'_> {
                     view.stopping();
                     stop.cancel();
                 }
-                _ = ticks.tick() => view.update(&metrics),
+                _ = ticks.tick() => view.update(self.metrics),
             }
         };
         view.end();
-        if let Some(file) = &args.metrics_file {
-            write_whole(file, &metrics.text())?;
-        }
         let report = report?;
-        purge(self.metadata, vectors.as_ref()).await?;
+        purge(metadata, vectors.as_ref()).await?;
         Ok(report)
     }
 }
@@ -145,23 +187,13 @@ async fn finish(operation: Operation, ended: Result<RunReport, BoxError>) -> Res
     let (ending, metrics) = match &ended {
         Ok(report) if report.stopped => (Ending::Cancelled, metrics_of(report)),
         Ok(report) => (Ending::Completed, metrics_of(report)),
-        Err(error) => (Ending::Failed(in_one_line(error.as_ref())), Vec::new()),
+        Err(error) => (Ending::Failed(pipeline::chain(error.as_ref())), Vec::new()),
     };
     let finished = operation.finish(&ending, &metrics).await;
     // Why the run failed matters more than that this could not be written down.
     let report = ended?;
     finished?;
     Ok(report)
-}
-
-fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
 }
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]

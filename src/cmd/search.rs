@@ -12,7 +12,7 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let (spec, plan) = wiring::load(&args.config, &engine)?;
     let model = plan.models().next().ok_or("the pipeline runs no model, so there is nothing to search")?;
     let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec).await?;
+    let collection = database.collection(&spec, model).await?;
     let index = wiring::vector_index(&spec, &collection, model).await?;
 
     let tokenizer = engine.tokenizer(&model.path)?;

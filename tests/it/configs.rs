@@ -31,10 +31,10 @@ fn the_schema_is_current() {
     assert!(kept == said, "configs/schema.json is not what the code says; run `make snapshots`");
 }
 
-/// What an editor is told is what the command demands: the schema takes every pipeline of this folder, and
-/// refuses a misspelt option.
+/// What an editor is told is what the command demands: a misspelt option or stage, or a missing one, is
+/// refused.
 #[test]
-fn the_schema_takes_what_the_command_takes() {
+fn the_schema_refuses_what_the_command_refuses() {
     let text = std::fs::read_to_string(Path::new(ROOT).join("configs/schema.json")).unwrap();
     let schema: Value = serde_json::from_str(&text).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
@@ -49,6 +49,9 @@ fn the_schema_takes_what_the_command_takes() {
     assert!(validator.is_valid(&good), "{:?}", validator.iter_errors(&good).map(|e| e.to_string()).collect::<Vec<_>>());
     let mut bad = good.clone();
     bad["nodes"][1]["with"] = serde_json::json!({ "sise": 100 });
+    assert!(!validator.is_valid(&bad));
+    let mut bad = good.clone();
+    bad["nodes"][0].as_object_mut().unwrap().remove("with");
     assert!(!validator.is_valid(&bad));
     let mut bad = good;
     bad["nodes"][0]["uses"] = "scna".into();

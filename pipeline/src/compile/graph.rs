@@ -43,7 +43,8 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
         draft.inputs.iter().for_each(|&input| is_read[input] = true);
     }
     // A name that could not be resolved may be the one that would have read a node.
-    let is_sure = drafts.iter().all(|draft| draft.def.is_some() && !draft.blocked);
+    let has_names = spec.file.nodes.iter().all(|node| !node.id.is_empty());
+    let is_sure = has_names && drafts.iter().all(|draft| draft.def.is_some() && !draft.blocked);
     for index in 0..drafts.len() {
         let id = &spec.file.nodes[index].id;
         let reads_sink = drafts[index]
@@ -66,7 +67,11 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
             }
             _ => {}
         }
-        if !has_from && !matches!(draft.kind, Some(NodeKind::Source(_))) {
+        let is_source = matches!(draft.kind, Some(NodeKind::Source(_)));
+        if is_source && spec.file.nodes[index].when.is_some() {
+            wrong("when", format!("`{id}` is a source, so it has no rows to choose from"), "remove `when`");
+        }
+        if draft.inputs.is_empty() && !is_source {
             draft.blocked = true;
         }
         if reads_sink {

@@ -1,6 +1,6 @@
 //! The schemas: which columns are on every edge, and what the rows there depend on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::datatypes::Schema;
 use serde_json::{Value, json};
@@ -106,6 +106,9 @@ fn joint_input<'a>(inputs: &[&'a Node]) -> Result<Option<&'a Schema>, SchemaErro
             let mut differing = only(schema, other_schema);
             differing.extend(only(other_schema, schema));
             differing.dedup();
+            if differing.is_empty() {
+                differing.push("the same ones, but in another order".to_owned());
+            }
             return Err(SchemaError::Union {
                 left: first.id.to_string(),
                 right: other.id.to_string(),
@@ -124,14 +127,16 @@ fn fingerprint<'a>(
     when: Option<&serde_json::Map<String, Value>>,
     inputs: impl Iterator<Item = &'a [u8; 32]>,
 ) -> [u8; 32] {
+    // The order of conditions does not matter either.
+    let conditions: Option<BTreeMap<_, _>> = when.map(|when| when.iter().collect());
     let mut hash = Sha256::new();
     match kind {
         NodeKind::Source(_) => hash.update("source"),
         NodeKind::Stage(stage) => {
-            let what = json!([def.name, def.version, stage.identity(), when]);
+            let what = json!([def.name, def.version, stage.identity(), conditions]);
             hash.update(what.to_string());
         }
-        NodeKind::Sink(_) => hash.update(json!([when]).to_string()),
+        NodeKind::Sink(_) => hash.update(json!([conditions]).to_string()),
     }
     // The order in which a node names its inputs does not matter.
     let mut inputs: Vec<_> = inputs.collect();

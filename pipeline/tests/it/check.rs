@@ -172,6 +172,50 @@ nodes: [ { id: scan, uses: memory } ]
     }
 }
 
+/// Ways to write a secret where it does not belong, or where nothing more is known of the file.
+#[test]
+fn secrets_do_not_show_where_they_do_not_belong() {
+    for stores in [
+        "stores: { postgress: \"postgres://me:hunter2@db/x\" }",
+        "stores: { vectors: { qdrant: \"http://h\", apikey: hunter2 } }",
+        "stores: { vectors: { qdrant: \"http://h\", api_key: 1234567 } }",
+        "stores: { postgres: { url: \"postgres://me:hunter2@db/x\" } }",
+        "stores: { postgres: \"postgres://db/x?password=hunter2\", x: 1 }",
+        "stores: { postgres: \"postgres://me:${UNSET:-hunter2}@db/x\", x: 1 }",
+        "stores: { postgres: \"postgres://me:${A}hunter2${B}@db/x\" }",
+        "stores: { vectors: { qdrant: \"https://me:hunter2@h\", x: 1 } }",
+        "stores: { postgres: \"postgres://me:hunter2@db/x\", vectors: [ }",
+        "stores:\n  vectors:\n    qdrant: http://h\n    api_key: |\n      hunter2\n    x: 1",
+        "stroes: { postgres: \"postgres://me:hunter2@db/x\" }",
+        "stroes: { vectors: { api_key: hunter2, qdrant: [ } }",
+    ] {
+        let yaml = format!("version: 1\nname: x\ncollection: x\n{stores}\nnodes: [ {{ id: a, uses: memory }} ]\n");
+        let findings = compile_file(&yaml).err().unwrap().to_string();
+        assert!(!findings.contains("hunter2") && !findings.contains("1234567"), "{stores}\n{findings}");
+    }
+}
+
+#[test]
+fn odd_files_are_told_in_words() {
+    let nodes = |nodes: &str| format!("version: 1\nname: x\ncollection: x\nnodes: {nodes}\n");
+    let said: Vec<String> = [
+        nodes("{}"),
+        nodes("[3]"),
+        nodes("[ { id: a, uses: memory, with: 3 } ]"),
+        nodes("[ { id: a, uses: memory, with: } ]"),
+        nodes("[ { id: a, uses: memory, when: { size: { max: 1 } } }, { id: k, uses: keep, from: a, with: { name: x } } ]"),
+        nodes("[ { id: a, uses: memory }, { id: k, uses: keep, from: [], with: { name: x } } ]"),
+        nodes("[ { id: a, uses: memory }, { id: k, uses: keep, from: a, with: { name: x }, when: { uri: [], size: { min: 9, max: 1 } } } ]"),
+        nodes("[ { id: ä, uses: memory } ]"),
+        "a: 1\n---\nb: 2\n".to_owned(),
+        "version: 1\n\tname: x\n".to_owned(),
+    ]
+    .iter()
+    .map(|yaml| check(yaml))
+    .collect();
+    assert_snapshot!(said.join("\n"));
+}
+
 #[test]
 fn the_fingerprint_tells_what_rows_depend_on() {
     let print = |nodes: &str| compile(nodes).unwrap().fingerprint();

@@ -6,6 +6,7 @@
 //! it was reading, and the next document starts another one. It ends when its input does, so it does not
 //! outlive its parent.
 
+use std::os::unix::process::CommandExt as _;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -187,6 +188,8 @@ impl Running {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C in the terminal is for the command, which lets a document in work be finished.
+            .process_group(0)
             .spawn();
         let mut child = child.map_err(|error| {
             format!("cannot start {} extract-worker: {error}", command.display())

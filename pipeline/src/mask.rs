@@ -1,0 +1,92 @@
+//! A pipeline file as it may be shown: with `*` for whatever may be a password or a key.
+//!
+//! Findings show lines of the file. A mask has as many bytes as what it hides, so their places stay right.
+
+use std::ops::Range;
+
+use crate::yaml::Document;
+
+/// Hides every value below `stores` that is not known to be harmless.
+pub(crate) fn masked(text: &str, document: &Document) -> String {
+    let mut shown = text.to_owned();
+    for (pointer, at, value) in document.texts_below("/stores") {
+        if !is_harmless(pointer, &value) {
+            hide(&mut shown, at);
+        }
+    }
+    // A misspelt `stores` is not found above.
+    without_passwords(&shown)
+}
+
+/// Hides what may be a secret in a file whose structure is not known: everything in `stores`, and passwords
+/// wherever they look like some.
+pub(crate) fn masked_blindly(text: &str) -> String {
+    let mut shown = text.to_owned();
+    if let Some(at) = text.find("stores") {
+        let start = at + "stores".len();
+        let mut end = start;
+        for line in text[start..].split_inclusive('\n') {
+            if end > start && line.starts_with(|first: char| first.is_alphanumeric()) {
+                break;
+            }
+            end += line.len();
+        }
+        hide(&mut shown, start..end);
+    }
+    without_passwords(&shown)
+}
+
+fn is_harmless(pointer: &str, value: &str) -> bool {
+    let is_plain_url = value.contains("://") && !value.contains(['@', '?', '$']);
+    value == "embedded" || pointer == "/stores/data" || is_plain_url
+}
+
+/// Hides the user and password of every URL, and what follows a word such as `password` or `api_key`.
+fn without_passwords(text: &str) -> String {
+    let mut shown = text.to_owned();
+    let mut from = 0;
+    while let Some(at) = text[from..].find("://") {
+        let start = from + at + 3;
+        let end = start + text[start..].find(char::is_whitespace).unwrap_or(text.len() - start);
+        if let Some(user) = text[start..end].rfind('@') {
+            hide(&mut shown, start..start + user);
+        }
+        from = start;
+    }
+    let lower = text.to_ascii_lowercase();
+    for word in ["password", "passwd", "secret", "apikey", "api_key", "api-key", "token"] {
+        for (at, _) in lower.match_indices(word) {
+            let behind = at + word.len();
+            let value = text[behind..].trim_start_matches(['"', '\'', ' ']);
+            if value.starts_with([':', '=']) {
+                let start = text.len() - value.len() + 1;
+                let end = start + text[start..].find('\n').unwrap_or(text.len() - start);
+                hide(&mut shown, start..end);
+            }
+        }
+    }
+    shown
+}
+
+/// Puts `*` for everything but white space, what gives YAML its structure, and the names of variables.
+fn hide(text: &mut String, range: Range<usize>) {
+    let mut hidden = String::with_capacity(range.len());
+    let mut rest = &text[range.clone()];
+    while let Some(c) = rest.chars().next() {
+        let taken = variable(rest).unwrap_or(c.len_utf8());
+        let keep = taken > 1 && c == '$';
+        if keep || c.is_whitespace() || matches!(c, '{' | '}' | '[' | ']' | ',' | '"' | '\'') {
+            hidden.push_str(&rest[..taken]);
+        } else {
+            hidden.push_str(&"*".repeat(taken));
+        }
+        rest = &rest[taken..];
+    }
+    text.replace_range(range, &hidden);
+}
+
+/// The length of a `${NAME}` at the beginning of a text.
+fn variable(text: &str) -> Option<usize> {
+    let (name, _) = text.strip_prefix("${")?.split_once('}')?;
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then_some(name.len() + 3)
+}
