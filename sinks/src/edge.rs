@@ -15,7 +15,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use pipeline::{BoxError, Hit, Point, StoreError, VectorIndex, VectorStore};
 use qdrant_edge::{
-    CountRequest, EdgeShard, FacetRequest, FacetValue, NamedQuery, PointId, PointInsertOperations,
+    CountRequest, FacetRequest, FacetValue, NamedQuery, PointId, PointInsertOperations,
     PointOperations, PointStruct, PointStructPersisted, QuantizationSearchParams, QueryEnum,
     Record, ScrollRequest, SearchParams, SearchRequest, UpdateOperation, VectorInternal,
     VectorStructInternal, Vectors, WithPayloadInterface, WithVector,
@@ -30,6 +30,7 @@ use crate::vectors::{
     check_vector, gives_up,
 };
 
+mod indexing;
 mod owner;
 mod shard;
 
@@ -68,7 +69,7 @@ impl EdgeStore {
     /// # Errors
     /// If files cannot be written.
     pub async fn optimize(&self) -> Result<bool, StoreError> {
-        self.owner.write("optimize the vector collection", EdgeShard::optimize).await
+        self.owner.write("index the vector collection", indexing::build).await
     }
 
     async fn update(&self, doing: &'static str, what: PointOperations) -> Result<(), StoreError> {

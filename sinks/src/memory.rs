@@ -116,6 +116,9 @@ struct Document {
     locations: BTreeSet<String>,
     chunks: u32,
     deleted: bool,
+    /// Its points are known to be gone. No chunks is not enough for that: a run that was killed may have
+    /// written some.
+    purged: bool,
 }
 
 impl MemoryMetadata {
@@ -192,7 +195,7 @@ impl State {
         for document in self.documents.values_mut().filter(|it| it.locations.is_empty()) {
             document.deleted = true;
         }
-        let unpurged = self.documents.iter().filter(|(_, it)| it.deleted && it.chunks > 0);
+        let unpurged = self.documents.iter().filter(|(_, it)| it.deleted && !it.purged);
         unpurged.map(|(id, _)| *id).collect()
     }
 }
@@ -238,10 +241,12 @@ impl MetadataStore for MemoryMetadata {
                 locations: BTreeSet::new(),
                 chunks: 0,
                 deleted: false,
+                purged: false,
             });
             document.content_hash = content_hash;
             document.chunks = stored.chunks;
             document.deleted = false;
+            document.purged = false;
             document.locations.insert(uri);
         }
         Ok(state.sweep())
@@ -271,6 +276,7 @@ impl MetadataStore for MemoryMetadata {
         for id in documents {
             if let Some(document) = state.documents.get_mut(id) {
                 document.chunks = 0;
+                document.purged = true;
             }
         }
         Ok(())

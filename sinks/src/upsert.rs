@@ -28,7 +28,7 @@
 //! edited document of which the same is true, and whose file is then put back: its points are those
 //! of the edit, and only `verify` finds that.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -267,19 +267,29 @@ pub async fn purge(
     metadata.purged(documents).await
 }
 
-/// Removes the points of documents that the metadata does not know; returns how many documents.
+/// Removes points that the metadata does not know of: `known` has every document that is not deleted,
+/// with its number of chunks. Returns how many documents were concerned.
 ///
 /// # Errors
 /// If the store cannot be reached; doing it again is safe.
 pub async fn remove_strays(
     vectors: &dyn Vectors,
-    known: &HashSet<Uuid>,
+    known: &HashMap<Uuid, u64>,
 ) -> Result<usize, StoreError> {
-    let held = vectors.documents().await?;
-    let strays: Vec<Uuid> = held.into_keys().filter(|id| !known.contains(id)).collect();
-    for some in strays.chunks(STRAYS) {
+    let (mut unknown, mut surplus) = (Vec::new(), Vec::new());
+    for (document, held) in vectors.documents().await? {
+        match known.get(&document) {
+            None => unknown.push(document),
+            Some(&chunks) if held > chunks => surplus.push((document, chunks)),
+            Some(_) => {}
+        }
+    }
+    for some in unknown.chunks(STRAYS) {
         vectors.remove(some).await?;
     }
+    for &(document, chunks) in &surplus {
+        vectors.truncate(document, u32::try_from(chunks).unwrap_or(u32::MAX)).await?;
+    }
     vectors.flush().await?;
-    Ok(strays.len())
+    Ok(unknown.len() + surplus.len())
 }

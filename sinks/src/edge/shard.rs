@@ -11,6 +11,7 @@ use qdrant_edge::{
 };
 use rustix::fs::{FlockOperation, flock};
 
+use crate::edge::indexing;
 use crate::vectors::{
     DENSE, FILTERABLE, FieldKind, Quantization, VectorsConfig, check_collection, gives_up,
 };
@@ -35,6 +36,7 @@ pub(super) fn open(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, S
     };
     let shard = shard.map_err(|error| opening(folder, error))?;
     shorten_log(folder).map_err(|e| gives_up(doing, e))?;
+    indexing::repair(&shard).map_err(|e| gives_up(doing, e))?;
     index_fields(&shard).map_err(|e| gives_up(doing, e))?;
     Ok(shard)
 }

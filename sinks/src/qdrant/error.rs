@@ -45,8 +45,18 @@ pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
     let code = format!("{:?}", status.code());
     let passing = PASSING.contains(&code.as_str());
     let remedy = if passing { Remedy::Retry } else { Remedy::GiveUp };
-    let source = ServerError { code, message: status.message().to_owned() };
+    let source = ServerError { code, message: said(status.message()) };
     StoreError { doing, remedy, source: source.into() }
+}
+
+/// What a status says, without the names of the client's types around the cause: the client puts the
+/// `Debug` form of the system's error into the message when it cannot connect.
+fn said(message: &str) -> String {
+    let Some((what, types)) = message.split_once(": tonic::transport::Error") else {
+        return message.to_owned();
+    };
+    let cause = types.split_once("message: \"").and_then(|(_, cause)| cause.split_once('"'));
+    cause.map_or_else(|| what.to_owned(), |(cause, _)| format!("{what}: {cause}"))
 }
 
 /// If the server has too much to do: how long it wants to be left alone.
@@ -65,4 +75,18 @@ pub(super) fn congestion(error: &QdrantError) -> Option<Duration> {
     };
     let congested = ["Cancelled", "DeadlineExceeded", "ResourceExhausted"].contains(&code.as_str());
     congested.then_some(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_not_there_is_said_in_words() {
+        let message = "Failed to connect to http://localhost:1/: tonic::transport::Error(Transport, \
+            ConnectError(ConnectError(\"tcp connect error\", 127.0.0.1:1, Os { code: 111, kind: \
+            ConnectionRefused, message: \"Connection refused\" })))";
+        assert_eq!(said(message), "Failed to connect to http://localhost:1/: Connection refused");
+        assert_eq!(said("Not found: collection"), "Not found: collection");
+    }
 }

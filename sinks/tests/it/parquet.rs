@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use arrow::array::{AsArray as _, RecordBatch};
@@ -17,6 +15,7 @@ use serde_json::json;
 use sinks::contract::DIM;
 use tokio::runtime::Runtime;
 
+use crate::child::Doomed;
 use crate::rows::{Doc, doc, embedded, resources, rows};
 
 fn config(folder: &Path) -> Box<dyn SinkConfig> {
@@ -237,18 +236,12 @@ async fn killed_child() {
 fn a_killed_writer_leaves_documents_whole_or_absent() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0_u32..12 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["parquet::killed_child", "--exact", "--nocapture"])
-            .env(KILL_FOLDER, folder.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let written = lines.map_while(Result::ok).filter(|line| line.contains("written "));
-        assert_eq!(written.take(2 + round as usize % 3).count(), 2 + round as usize % 3);
+        let mut child = Doomed::start("parquet::killed_child", KILL_FOLDER, folder.path());
+        for _ in 0..2 + round % 3 {
+            child.says("written").unwrap();
+        }
         std::thread::sleep(Duration::from_micros(u64::from(round * 1931 % 9000)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill();
         for (strict, what) in [(false, "after the kill"), (true, "when opened again")] {
             if strict {
                 open(folder.path());

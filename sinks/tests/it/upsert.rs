@@ -337,7 +337,8 @@ proptest! {
             stores.write(&first).await;
             stores.state().await;
             stores.write_and_die(&killed, calls, after_it, keeps).await;
-            let known = stores.metadata.documents().into_iter().map(|it| it.id).collect();
+            let known = stores.metadata.documents().into_iter();
+            let known = known.map(|it| (it.id, u64::from(it.chunks))).collect();
             remove_strays(&*stores.vectors, &known).await.unwrap();
             stores.write(&next).await;
             let state = stores.state().await;

@@ -1,17 +1,19 @@
 //! The stores of vectors, each against what every one must do.
 
-use std::io::{BufRead as _, BufReader};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pipeline::{Point, Remedy, Secret, VectorIndex as _, VectorStore as _};
 use proptest::prelude::*;
 use sinks::{
-    EdgeStore, MemoryVectors, QdrantStore, Quantization, Vectors, VectorsConfig, contract,
+    EdgeStore, Inventory as _, MemoryVectors, QdrantStore, Quantization, Vectors, VectorsConfig,
+    contract,
 };
 use tokio::runtime::Runtime;
 use uuid::Uuid;
+
+use crate::child::Doomed;
 
 fn config(quantization: Quantization) -> VectorsConfig {
     VectorsConfig::new("test", contract::DIM, quantization)
@@ -308,20 +310,12 @@ async fn edge_keeps_what_was_flushed_when_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut promised: Vec<u32> = Vec::new();
     for round in 0_u32..5 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["vectors::killed_child", "--exact", "--nocapture"])
-            .env(KILL_FOLDER, folder.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let flushed = lines.map_while(Result::ok).filter_map(|line| {
-            line.split_once("flushed ").and_then(|(_, number)| number.parse::<u32>().ok())
-        });
-        promised.extend(flushed.take(1 + round as usize * 2));
+        let mut child = Doomed::start("vectors::killed_child", KILL_FOLDER, folder.path());
+        for _ in 0..=round * 2 {
+            promised.push(child.says("flushed").unwrap().parse().unwrap());
+        }
         std::thread::sleep(Duration::from_micros(u64::from(round * 977 % 5000)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill();
 
         let store = edge(folder.path());
         let there = contract::scroll(&store, 1000).await;
@@ -331,5 +325,57 @@ async fn edge_keeps_what_was_flushed_when_it_is_killed() {
             let chunks = there.iter().filter(|point| point.payload.document == document).count();
             assert_eq!(chunks, 20, "document {number} was flushed in round {round} or before");
         }
+    }
+}
+
+const INDEX_FOLDER: &str = "SEMANTIK_TEST_INDEX_FOLDER";
+
+/// The process that is killed while it builds an index. Run by the test below.
+#[tokio::test(flavor = "multi_thread")]
+async fn indexing_child() {
+    let Ok(folder) = std::env::var(INDEX_FOLDER) else { return };
+    let mut small = config(Quantization::Float16);
+    small.indexing_threshold = 16;
+    let store = EdgeStore::open(Path::new(&folder), &small).unwrap();
+    for number in 0..20 {
+        store.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    println!("building");
+    store.optimize().await.unwrap();
+}
+
+/// Edge itself leaves every point twice if it is killed between putting a new segment beside the old
+/// ones and deleting these. The kills are aimed at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_is_put_right_when_it_is_killed_while_its_index_is_built() {
+    let exact = MemoryVectors::new(contract::DIM);
+    for number in 0..20 {
+        exact.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
+    }
+    for changes in 1..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Doomed::start("vectors::indexing_child", INDEX_FOLDER, folder.path());
+        child.says("building").unwrap();
+        let segments = || {
+            let entries = std::fs::read_dir(folder.path().join("segments")).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>()
+        };
+        let (mut seen, mut changed) = (segments(), 0);
+        while changed < changes && child.is_running() {
+            std::thread::sleep(Duration::from_micros(100));
+            let now = segments();
+            changed += u32::from(now != seen);
+            seen = now;
+        }
+        child.kill();
+        let store = edge(folder.path());
+        assert_eq!(store.count().await.unwrap(), 2000, "after {changed} changes");
+        assert_eq!(store.documents().await.unwrap(), exact.documents().await.unwrap());
+        let ids = |points: Vec<Point>| points.into_iter().map(|it| it.id).collect::<Vec<_>>();
+        assert_eq!(
+            ids(contract::scroll(&store, 300).await),
+            ids(contract::scroll(&exact, 300).await)
+        );
     }
 }
