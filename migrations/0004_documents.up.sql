@@ -57,9 +57,9 @@ CREATE INDEX idx_documents_deleted_content_hash
 -- What the present settings have stored, read from the index alone.
 CREATE INDEX idx_documents_fingerprint
     ON documents (collection_id, fingerprint, content_hash) WHERE status = 'completed';
--- Points that are still to be removed.
+-- Points that are still to be removed, read from the index alone.
 CREATE INDEX idx_documents_unpurged
-    ON documents (collection_id) WHERE status IN ('deleted', 'failed') AND chunk_count > 0;
+    ON documents (collection_id, id) WHERE status IN ('deleted', 'failed') AND chunk_count > 0;
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON documents
     FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 

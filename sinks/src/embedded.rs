@@ -9,6 +9,7 @@
 //! `docs/adr/0006-embedded-postgres.md`.
 
 mod place;
+mod process;
 mod server;
 
 use std::fs::{File, OpenOptions};

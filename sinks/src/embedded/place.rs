@@ -22,6 +22,8 @@ use super::{EmbeddedError, failed};
 const LONGEST_SOCKET: usize = 107;
 /// The name that PostgreSQL gives the socket of port 5432.
 const SOCKET: &str = ".s.PGSQL.5432";
+/// The lock beside it.
+pub(super) const SOCKET_LOCK: &str = ".s.PGSQL.5432.lock";
 /// Where clusters of root lie whose data folder the server's user cannot reach.
 const ELSEWHERE: &str = "/var/lib/semantik";
 

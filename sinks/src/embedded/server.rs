@@ -12,7 +12,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::place::Place;
+use super::place::{Place, SOCKET_LOCK};
+use super::process;
 use super::{EmbeddedError, NAME, failed};
 
 /// How long a server may take to recover from a crash before the command gives up.
@@ -90,15 +91,13 @@ impl Server {
         let Ok(text) = fs_err::read_to_string(data.join("postmaster.pid")) else {
             return State::Stopped;
         };
-        let mut lines = text.lines();
-        let Some(pid) = lines.next().and_then(|pid| pid.trim().parse().ok()) else {
-            return State::Changing;
-        };
-        if !is_postmaster(pid, &data) {
-            return State::Stopped;
+        match process::number(&text) {
+            Some(pid) if process::is_postmaster(pid, &data) => {}
+            None if process::is_inhabited(&data) => return State::Changing,
+            _ => return State::Stopped,
         }
-        // The eighth line is the status, the first one that a server writes when it starts is short.
-        match lines.nth(6).map(str::trim) {
+        // The eighth line is the status; a server that has just begun has not written so far.
+        match text.lines().nth(7).map(str::trim) {
             Some("ready") => State::Ready,
             _ => State::Changing,
         }
@@ -106,7 +105,9 @@ impl Server {
 
     fn start(&self) -> Result<(), EmbeddedError> {
         let data = self.place.data();
-        self.forget_stranger(&data)?;
+        let socket_lock = self.place.socket.join(SOCKET_LOCK);
+        process::forget_the_dead(&data, &[&data.join("postmaster.pid"), &socket_lock])
+            .map_err(|e| failed("remove what a dead server has left", e))?;
         let log = self.place.cluster.join("log");
         if fs_err::metadata(&log).is_ok_and(|log| log.len() > LARGE_LOG) {
             fs_err::rename(&log, log.with_extension("old"))
@@ -122,21 +123,6 @@ impl Server {
         let patience = PATIENCE.as_secs().to_string();
         command.args(["start", "-s", "-w", "-t", &patience, "-l", "log", "-D", "data"]);
         self.run("pg_ctl", command).map(drop)
-    }
-
-    /// Removes a `postmaster.pid` whose number now belongs to a process that is not our server, which
-    /// happens after a power cut. PostgreSQL itself copes with a number that is free.
-    fn forget_stranger(&self, data: &Path) -> Result<(), EmbeddedError> {
-        let file = data.join("postmaster.pid");
-        let Ok(text) = fs_err::read_to_string(&file) else { return Ok(()) };
-        let pid: Option<i32> = text.lines().next().and_then(|pid| pid.trim().parse().ok());
-        let taken = pid
-            .and_then(rustix::process::Pid::from_raw)
-            .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
-        if !taken {
-            return Ok(());
-        }
-        fs_err::remove_file(&file).map_err(|e| failed("remove a stale postmaster.pid", e))
     }
 
     fn make_cluster(&self) -> Result<(), EmbeddedError> {
@@ -213,16 +199,6 @@ impl Server {
         let end = &lines[lines.len().saturating_sub(5)..];
         if end.is_empty() { String::new() } else { format!("; its log ends:\n{}", end.join("\n")) }
     }
-}
-
-/// Is this process the server of this cluster? Its working directory is the cluster's data folder; a
-/// number alone may have been given to another process since.
-fn is_postmaster(pid: i32, data: &Path) -> bool {
-    let Some(process) = rustix::process::Pid::from_raw(pid) else { return false };
-    if !Path::new("/proc/self").exists() {
-        return rustix::process::test_kill_process(process).is_ok();
-    }
-    fs_err::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
 }
 
 /// The folder with the programs: of the version that made the cluster, or the newest.

@@ -60,7 +60,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     HotQuery {
         doing: "delete documents without a location",
         sql: documents::DELETE_WITHOUT_LOCATION,
-        indexes: &["pk_documents", "idx_document_locations_document_id"],
+        indexes: &["idx_document_locations_document_id"],
     },
     HotQuery {
         doing: "find the documents of locations",

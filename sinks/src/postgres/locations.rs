@@ -89,7 +89,7 @@ pub(super) const UPSERT: &str = "
        (collection_id, uri, source_id, size, mtime, ctime, inode, content_hash, document_id,
         set_aside, fingerprint, last_seen_at)
     SELECT $1, i.uri, s.id, i.size, i.mtime, i.ctime, i.inode, i.content_hash, d.id,
-           i.set_aside, CASE WHEN i.set_aside IS NOT NULL THEN $2 END, greatest(now(), $3)
+           i.set_aside, CASE WHEN i.set_aside IS NOT NULL THEN $2::bytea END, greatest(now(), $3)
     FROM unnest($4::text[], $5::text[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
                 $9::bigint[], $10::bytea[], $11::jsonb[])
          AS i (uri, source, size, mtime, ctime, inode, content_hash, set_aside)

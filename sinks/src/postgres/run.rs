@@ -26,7 +26,7 @@ pub struct RunMetadata {
 pub(super) const UNPURGED: &str = "
     (SELECT id FROM documents
      WHERE collection_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0
-     LIMIT $3)
+     ORDER BY id LIMIT $3)
     UNION
     (SELECT w.document_id FROM document_writes w
      LEFT JOIN documents d ON d.id = w.document_id

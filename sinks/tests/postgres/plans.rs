@@ -22,8 +22,7 @@ const ROWS: &str = "
     SELECT c.id, c.owner_id, 'append', '{}' FROM collections c, generate_series(1, 1000);
     UPDATE operations SET status = 'cancelled' WHERE id IN (SELECT id FROM operations OFFSET 20);
     INSERT INTO document_writes (document_id, operation_id, collection_id)
-    SELECT gen_random_uuid(), o.id, o.collection_id FROM operations o;
-    ANALYZE;";
+    SELECT gen_random_uuid(), o.id, o.collection_id FROM operations o;";
 
 /// The plan for parameters of which nothing is known, as a prepared statement gets it.
 async fn plan(connection: &mut PgConnection, sql: &str) -> String {
@@ -46,22 +45,25 @@ async fn hot_queries_use_their_indexes() {
     }
     sqlx::raw_sql(ROWS).execute(&database.sql).await.unwrap();
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    // What autovacuum does in its time.
+    sqlx::raw_sql("VACUUM ANALYZE").execute(&mut connection).await.unwrap();
     let claim = "SELECT id FROM operations WHERE status = 'pending' ORDER BY created_at, id
                  LIMIT 1 FOR UPDATE SKIP LOCKED";
     let queue = ("claim an operation", claim, &["idx_operations_pending"][..]);
     let hot = HOT_QUERIES.iter().map(|query| (query.doing, query.sql, query.indexes));
+    let mut faults = Vec::new();
     for (doing, sql, indexes) in hot.chain([queue]) {
         let plan = plan(&mut connection, sql).await;
-        for index in indexes {
-            assert!(plan.contains(index), "to {doing}, `{index}` is not used:\n{plan}");
+        for index in indexes.iter().filter(|index| !plan.contains(**index)) {
+            faults.push(format!("to {doing}, `{index}` is not used:\n{plan}"));
         }
         for table in ["documents", "document_locations", "operations", "document_writes"] {
-            assert!(
-                !plan.contains(&format!("Seq Scan on {table} ")),
-                "to {doing}, all of {table} is read:\n{plan}"
-            );
+            if plan.contains(&format!("Seq Scan on {table} ")) {
+                faults.push(format!("to {doing}, all of {table} is read:\n{plan}"));
+            }
         }
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
 #[tokio::test]
