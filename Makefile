@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash -euo pipefail
-SEMANTIK := target/release/semantik
+# The development build: it shares all its parts with the tests, and libtorch is optimised in any build.
+SEMANTIK := target/debug/semantik
 DEMO := configs/demo.yaml
 NEXTEST := $(shell command -v cargo-nextest)
 
@@ -21,7 +22,7 @@ demo: setup ## Index a real corpus with embedded stores, and answer three questi
 	@.ci/setup corpus debian-policy
 	@.ci/setup corpus developers-reference
 	@.ci/setup corpus manpages
-	@cargo build --release --quiet --bin semantik
+	@cargo build --quiet --bin semantik
 	@$(SEMANTIK) run $(DEMO) || [ $$? = 2 ]
 	@for question in \
 	    "how do I choose the version number of a native package" \

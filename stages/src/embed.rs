@@ -93,7 +93,7 @@ fn auto() -> String {
 }
 
 fn window() -> usize {
-    4096
+    1024
 }
 
 impl Embed {
