@@ -22,12 +22,13 @@ demo: setup ## Index a real corpus with embedded stores, and answer three questi
 	@.ci/setup corpus debian-policy
 	@.ci/setup corpus developers-reference
 	@.ci/setup corpus manpages
+	@.ci/setup corpus manpages-dev
 	@cargo build --quiet --bin semantik
 	@$(SEMANTIK) run $(DEMO) || [ $$? = 2 ]
 	@for question in \
 	    "how do I choose the version number of a native package" \
-	    "which signal is sent when a process touches memory that is not its own" \
-	    "what happens to a document that cannot be read"; do \
+	    "how to convert a string to upper case in C" \
+	    "which device files are pseudoterminals"; do \
 	    printf '\n== %s?\n\n' "$$question"; \
 	    $(SEMANTIK) search --config $(DEMO) --k 3 "$$question"; \
 	done
