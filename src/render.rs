@@ -82,5 +82,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
 /// A moment, to the second.
 pub(crate) fn time(time: impl Display) -> String {
     let time = time.to_string();
-    time.split('.').next().map_or_else(|| time.clone(), |whole| whole.trim_end_matches(" UTC").to_owned() + " UTC")
+    time.split('.')
+        .next()
+        .map_or_else(|| time.clone(), |whole| whole.trim_end_matches(" UTC").to_owned() + " UTC")
 }

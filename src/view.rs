@@ -42,7 +42,8 @@ impl View {
     }
 
     pub(crate) fn update(&mut self, metrics: &Metrics) {
-        let progress: Vec<NodeProgress> = self.nodes.iter().map(|node| metrics.node(node)).collect();
+        let progress: Vec<NodeProgress> =
+            self.nodes.iter().map(|node| metrics.node(node)).collect();
         let total = Total::of(metrics, &progress, self.started.elapsed());
         match &mut self.screen {
             Some(screen) => screen.draw(&self.nodes, progress, &total),
@@ -110,7 +111,12 @@ impl Total {
     }
 
     fn tokens_per_second(&self) -> u64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rate for people")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rate for people"
+        )]
         let rate = (self.tokens as f64 / self.elapsed.max(0.001)) as u64;
         rate
     }
@@ -130,8 +136,13 @@ impl Total {
 }
 
 /// The node that holds the flow up: the one that worked longest, or worked longest since `before`.
-fn holder<'a>(nodes: &'a [String], progress: &[NodeProgress], before: &[NodeProgress]) -> Option<&'a str> {
-    let since = |index: usize| progress[index].busy - before.get(index).map_or(0.0, |before| before.busy);
+fn holder<'a>(
+    nodes: &'a [String],
+    progress: &[NodeProgress],
+    before: &[NodeProgress],
+) -> Option<&'a str> {
+    let since =
+        |index: usize| progress[index].busy - before.get(index).map_or(0.0, |before| before.busy);
     let busiest = (0..progress.len()).max_by(|a, b| since(*a).total_cmp(&since(*b)))?;
     (since(busiest) > 0.0).then(|| nodes[busiest].as_str())
 }
@@ -143,7 +154,8 @@ fn done_of(node: &NodeProgress) -> u64 {
 
 impl Screen {
     fn new(nodes: &[String]) -> Self {
-        let style = |template| ProgressStyle::with_template(template).expect("the template is valid");
+        let style =
+            |template| ProgressStyle::with_template(template).expect("the template is valid");
         let bars = MultiProgress::new();
         let total = bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
         let width = nodes.iter().map(String::len).max().unwrap_or(0);

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pipeline::{
-    BoxError, EmbedderOptions, Findings, Models, ModelInfo, PipelineSpec, Plan, PostgresSpec, Registry,
-    VectorIndex, VectorStore, VectorsSpec,
+    BoxError, EmbedderOptions, Findings, ModelInfo, Models, PipelineSpec, Plan, PostgresSpec,
+    Registry, VectorIndex, VectorStore, VectorsSpec,
 };
 use sinks::{
     Collection, EdgeStore, EmbeddedPostgres, NewCollection, Postgres, PostgresOptions, QdrantStore,
@@ -100,7 +100,8 @@ pub(crate) async fn open_collection(
     model: &ModelInfo,
 ) -> Result<Collection, BoxError> {
     let chunking = plan.options_of("chunk").unwrap_or_default();
-    let number = |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    let number =
+        |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     let new = NewCollection {
         owner: Some(spec.file.owner.clone()),
         name: spec.file.collection.clone(),
@@ -135,7 +136,9 @@ impl Vectors {
         let config = upsert_options(spec).vectors_config(&collection.vector_store_name, model.dim);
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
-                let store = QdrantStore::connect(&server.qdrant.reveal(), server.api_key.as_ref(), &config).await?;
+                let store =
+                    QdrantStore::connect(&server.qdrant.reveal(), server.api_key.as_ref(), &config)
+                        .await?;
                 Ok(Self::Server(Arc::new(store)))
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {

@@ -100,7 +100,8 @@ impl Accounts {
         let reason = document.why.reason();
         let uri = &document.location.uri;
         let mut state = self.lock();
-        let is_first = from_source || state.in_flight.get(uri).is_some_and(|open| open.reason.is_none());
+        let is_first =
+            from_source || state.in_flight.get(uri).is_some_and(|open| open.reason.is_none());
         let is_named = is_first && !matches!(reason, "unchanged" | "duplicate");
         if is_named && state.left.named.len() < NAMED {
             let named = SetAsideReport::new(node, document);
@@ -125,7 +126,9 @@ impl Accounts {
             return Err(RunError::Doubled { uri });
         }
         match state.in_flight.keys().next() {
-            Some(first) => Err(RunError::Lost { count: state.in_flight.len(), first: first.clone() }),
+            Some(first) => {
+                Err(RunError::Lost { count: state.in_flight.len(), first: first.clone() })
+            }
             None => Ok((state.seen, state.left.clone())),
         }
     }

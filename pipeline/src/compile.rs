@@ -36,7 +36,10 @@ impl Plan {
             return Err(spec.refuse(findings));
         }
         Ok(Self {
-            nodes: nodes.into_iter().collect::<Option<_>>().expect("a node that is left out was reported"),
+            nodes: nodes
+                .into_iter()
+                .collect::<Option<_>>()
+                .expect("a node that is left out was reported"),
             edge_bytes: spec.file.edge_bytes,
             name: spec.file.name.clone(),
         })
@@ -70,7 +73,9 @@ fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Findi
                     let help = suggest(&node.uses, known.iter().copied())
                         .unwrap_or_else(|| format!("there are: {}", known.join(", ")));
                     let at = spec.at(&format!("{pointer}/uses"));
-                    findings.push(Finding::new(at, format!("unknown stage `{}`", node.uses)).help(help));
+                    findings.push(
+                        Finding::new(at, format!("unknown stage `{}`", node.uses)).help(help),
+                    );
                     None
                 }
             };
@@ -80,7 +85,8 @@ fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Findi
             {
                 let message = format!("`{}` cannot have {} workers", node.uses, node.workers);
                 let finding = Finding::new(spec.at(&format!("{pointer}/workers")), message);
-                findings.push(finding.help("it keeps state from one batch to the next, so it has one"));
+                findings
+                    .push(finding.help("it keeps state from one batch to the next, so it has one"));
             }
             Draft { pointer, def, kind, inputs: Vec::new(), blocked: false, model: None }
         })

@@ -35,9 +35,10 @@ pub fn file_schema(registry: &Registry) -> Value {
 
 /// Whether a node cannot do without options.
 fn needs_options(def: &NodeDef) -> bool {
-    let mut generator = schemars::SchemaGenerator::new(SchemaSettings::draft2020_12().with(|settings| {
-        settings.inline_subschemas = true;
-    }));
+    let mut generator =
+        schemars::SchemaGenerator::new(SchemaSettings::draft2020_12().with(|settings| {
+            settings.inline_subschemas = true;
+        }));
     let schema: Value = (def.schema)(&mut generator).into();
     schema["required"].as_array().is_some_and(|required| !required.is_empty())
 }

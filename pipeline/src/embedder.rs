@@ -51,7 +51,11 @@ pub trait Models: Send + Sync {
     ///
     /// # Errors
     /// If the weights do not fit the configuration, or the device is not there.
-    fn embedder(&self, model: &Path, options: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError>;
+    fn embedder(
+        &self,
+        model: &Path,
+        options: &EmbedderOptions,
+    ) -> Result<Arc<dyn Embedder>, BoxError>;
 }
 
 /// What a text is to the model; some models want to be told by a prefix.

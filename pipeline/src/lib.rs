@@ -27,25 +27,25 @@ mod validate;
 mod when;
 mod yaml;
 
+pub use editor::file_schema;
 pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, TextKind, Tokenizer, Tokens,
 };
+pub use finding::{Finding, Findings, chain};
 pub use metrics::{Metrics, NodeProgress};
 pub use node::{
-    BoxError, Gather, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink, SinkConfig,
-    Source, SourceConfig, Stage, StageConfig, Misfit, options_schema, resolve_path,
+    BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
+    SinkConfig, Source, SourceConfig, Stage, StageConfig, options_schema, resolve_path,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
-pub use editor::file_schema;
-pub use finding::{Finding, Findings, chain};
 pub use plan::Plan;
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
-    Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, ScheduleSpec, ScheduledOperation, StoresSpec,
-    VectorsSpec,
+    Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, ScheduleSpec,
+    ScheduledOperation, StoresSpec, VectorsSpec,
 };
 pub use store::{
     Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use prometheus::core::{AtomicF64, Collector as _, GenericCounter};
 use prometheus::{
-    CounterVec, Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// The metrics of one run.
@@ -105,19 +106,33 @@ impl Metrics {
                 &["pipeline", "node", "reason"],
             ),
             queue_bytes: gauges("semantik_node_queue_bytes", "Bytes that wait in front of a node"),
-            queue_batches: gauges("semantik_node_queue_batches", "Batches that wait in front of a node"),
+            queue_batches: gauges(
+                "semantik_node_queue_batches",
+                "Batches that wait in front of a node",
+            ),
             busy: seconds("semantik_node_busy_seconds_total", "Time a node spent working"),
-            starved: seconds("semantik_node_starved_seconds_total", "Time a node spent waiting for input"),
-            blocked: seconds("semantik_node_blocked_seconds_total", "Time a node spent waiting for its readers"),
+            starved: seconds(
+                "semantik_node_starved_seconds_total",
+                "Time a node spent waiting for input",
+            ),
+            blocked: seconds(
+                "semantik_node_blocked_seconds_total",
+                "Time a node spent waiting for its readers",
+            ),
             ended: gauges("semantik_node_ended", "1 once a node has done all that it will do"),
         };
-        let seen = ints("semantik_documents_seen_total", "Documents given by sources", &["pipeline"]);
+        let seen =
+            ints("semantik_documents_seen_total", "Documents given by sources", &["pipeline"]);
         let seen = seen.with_label_values(&[pipeline]);
-        let documents =
-            ints("semantik_documents_total", "Documents that left the pipeline, by outcome", &["pipeline", "outcome"]);
+        let documents = ints(
+            "semantik_documents_total",
+            "Documents that left the pipeline, by outcome",
+            &["pipeline", "outcome"],
+        );
         let chunks = ints("semantik_chunks_total", "Chunks of stored documents", &["pipeline"]);
         let tokens = ints("semantik_tokens_total", "Tokens of stored chunks", &["pipeline"]);
-        let (chunks, tokens) = (chunks.with_label_values(&[pipeline]), tokens.with_label_values(&[pipeline]));
+        let (chunks, tokens) =
+            (chunks.with_label_values(&[pipeline]), tokens.with_label_values(&[pipeline]));
         Self { registry, pipeline: pipeline.to_owned(), node, seen, documents, chunks, tokens }
     }
 
@@ -142,7 +157,11 @@ impl Metrics {
         metrics
             .filter_map(|metric| {
                 let outcome = metric.get_label().iter().find(|label| label.name() == "outcome")?;
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a count"
+                )]
                 let count = metric.get_counter().get_value() as u64;
                 Some((outcome.value().to_owned(), count))
             })
@@ -202,7 +221,10 @@ impl Metrics {
     }
 }
 
-fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> C {
     registry.register(Box::new(collector.clone())).expect("each name is registered once");
     collector
 }

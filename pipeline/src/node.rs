@@ -213,7 +213,9 @@ pub struct NodeDef {
 }
 
 /// JSON Schema of an options struct, for [`NodeDef::schema`].
-pub fn options_schema<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> schemars::Schema {
+pub fn options_schema<T: schemars::JsonSchema>(
+    generator: &mut SchemaGenerator,
+) -> schemars::Schema {
     generator.subschema_for::<T>()
 }
 

@@ -119,7 +119,9 @@ pub enum Why {
     #[error("has no text")]
     Empty,
     /// It is larger than the pipeline file allows.
-    #[error("has {size} bytes; the limit is {limit} (raise `max_size` of the scan node to take it in)")]
+    #[error(
+        "has {size} bytes; the limit is {limit} (raise `max_size` of the scan node to take it in)"
+    )]
     TooLarge {
         /// Its size in bytes.
         size: u64,

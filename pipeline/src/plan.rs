@@ -87,7 +87,8 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in &self.nodes {
-            let inputs: Vec<&str> = node.inputs.iter().map(|&input| &*self.nodes[input].id).collect();
+            let inputs: Vec<&str> =
+                node.inputs.iter().map(|&input| &*self.nodes[input].id).collect();
             write!(f, "{} ({})", node.id, node.uses)?;
             if !inputs.is_empty() {
                 write!(f, " ← {}", inputs.join(", "))?;
@@ -102,4 +103,3 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
-

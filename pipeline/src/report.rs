@@ -107,7 +107,8 @@ impl RunReport {
         let found = pass.documents.stored
             + pass.documents.set_aside.saturating_sub(self.documents.set_aside);
         let others = seen.saturating_sub(stored + pass.documents.set_aside);
-        let duplicate = (self.documents.duplicate + pass.documents.duplicate).saturating_sub(found).min(others);
+        let duplicate =
+            (self.documents.duplicate + pass.documents.duplicate).saturating_sub(found).min(others);
         self.documents = DocumentCounts {
             seen,
             stored,

@@ -28,7 +28,9 @@ use crate::outlet::{Edge, Outlet, Recorded};
 use crate::plan::{Node, NodeIdx};
 use crate::report::{DocumentCounts, NodeReport, RunReport};
 use crate::when::When;
-use crate::{BoxError, Gather, NodeKind, Outcome, Plan, Resources, Sink, Source, Stage, StoreError};
+use crate::{
+    BoxError, Gather, NodeKind, Outcome, Plan, Resources, Sink, Source, Stage, StoreError,
+};
 
 /// How a plan is to be run.
 pub struct RunOptions {
@@ -186,10 +188,13 @@ fn build(plan: Plan, with: &Resources) -> Result<Vec<Built>, RunError> {
         let work = match &node.kind {
             NodeKind::Source(config) => config.build(with).map(Work::Source),
             NodeKind::Stage(config) => {
-                let workers = (0..node.workers).map(|_| config.build(with)).collect::<Result<_, _>>();
+                let workers =
+                    (0..node.workers).map(|_| config.build(with)).collect::<Result<_, _>>();
                 workers.map(|workers| Work::Stage(workers, config.gather()))
             }
-            NodeKind::Sink(config) => config.build(with).map(|sink| Work::Sink(sink, config.gather())),
+            NodeKind::Sink(config) => {
+                config.build(with).map(|sink| Work::Sink(sink, config.gather()))
+            }
         };
         let Node { id, inputs, when, output, .. } = node;
         match work {

@@ -57,7 +57,8 @@ impl SchemaError {
                 found: found.data_type().clone(),
             };
         }
-        let present: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let present: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).collect();
         Self::Missing { name: wanted.name().clone(), present: present.join(", ") }
     }
 }

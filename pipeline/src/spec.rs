@@ -97,7 +97,10 @@ pub enum PostgresSpec {
     #[serde(skip)]
     Embedded,
     /// `embedded`, or `postgres://user:password@host/database`.
-    Url(#[schemars(regex(pattern = r"^(embedded$|postgres(ql)?://|\$\{)"))] Secret),
+    Url(
+        #[schemars(regex(pattern = r"^(embedded$|postgres(ql)?://|\$\{)"))]
+        Secret,
+    ),
 }
 
 /// Where vectors are kept.
@@ -352,7 +355,9 @@ fn not_a_url(document: &Document, pointer: &str, findings: &[Finding]) -> Option
     let at = document.at(pointer);
     let name = pointer.rsplit('/').next().unwrap_or_default();
     let is_known = findings.iter().any(|finding| finding.at == at);
-    (!is_known).then(|| Finding::new(at, format!("`{name}`, its variables read, is not a URL of that store")))
+    (!is_known).then(|| {
+        Finding::new(at, format!("`{name}`, its variables read, is not a URL of that store"))
+    })
 }
 
 /// Puts the values of environment variables into `stores`.
@@ -406,7 +411,10 @@ fn expand(
             None => (inside, None),
         };
         if name.is_empty() || inside.contains("${") {
-            return Err((format!("`${{{inside}}}` is not a variable"), "write `${VAR}` or `${VAR:-default}`"));
+            return Err((
+                format!("`${{{inside}}}` is not a variable"),
+                "write `${VAR}` or `${VAR:-default}`",
+            ));
         }
         let value = env(name).filter(|value| default.is_none() || !value.is_empty());
         match (value, default) {

@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
 use crate::finding::{Finding, suggest};
@@ -72,14 +72,21 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
             help: None,
         },
         Kind::Type { kind } => of_value(format!("{name} must be {}, not {found}", type_name(kind))),
-        Kind::Minimum { limit } => of_value(format!("{name} must be at least {limit}, not {found}")),
+        Kind::Minimum { limit } => {
+            of_value(format!("{name} must be at least {limit}, not {found}"))
+        }
         Kind::Maximum { limit } => of_value(format!("{name} must be at most {limit}, not {found}")),
-        Kind::ExclusiveMinimum { limit } => of_value(format!("{name} must be more than {limit}, not {found}")),
-        Kind::ExclusiveMaximum { limit } => of_value(format!("{name} must be less than {limit}, not {found}")),
+        Kind::ExclusiveMinimum { limit } => {
+            of_value(format!("{name} must be more than {limit}, not {found}"))
+        }
+        Kind::ExclusiveMaximum { limit } => {
+            of_value(format!("{name} must be less than {limit}, not {found}"))
+        }
         Kind::MinItems { limit } => of_value(format!("{name} must have at least {limit} items")),
         Kind::MinLength { limit: 1 } => of_value(format!("{name} must not be empty")),
         Kind::Enum { options } => {
-            let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
+            let options: Vec<String> =
+                options.as_array().into_iter().flatten().map(plain).collect();
             choice(of_value(format!("{name} cannot be {found}")), error, &options)
         }
         Kind::Constant { expected_value } => {
@@ -186,7 +193,11 @@ fn type_name(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(kind) => push(kind.as_str()),
         TypeKind::Multiple(kinds) => {
-            kinds.iter().map(|kind| kind.as_str()).filter(|kind| *kind != "null").for_each(&mut push);
+            kinds
+                .iter()
+                .map(|kind| kind.as_str())
+                .filter(|kind| *kind != "null")
+                .for_each(&mut push);
         }
     }
     out

@@ -31,7 +31,10 @@ pub(crate) struct WhenFault {
 
 impl When {
     /// Reads the conditions against the columns of the rows they will be asked about.
-    pub(crate) fn compile(conditions: &Map<String, Value>, schema: &Schema) -> Result<Self, Vec<WhenFault>> {
+    pub(crate) fn compile(
+        conditions: &Map<String, Value>,
+        schema: &Schema,
+    ) -> Result<Self, Vec<WhenFault>> {
         let mut compiled = Vec::new();
         let mut faults = Vec::new();
         for (column, condition) in conditions {
@@ -64,7 +67,10 @@ impl Condition {
         match self {
             Self::Globs(globs) => {
                 let text = cast(array, &DataType::Utf8).expect("checked by the plan");
-                text.as_string::<i32>().iter().map(|text| text.map(|text| globs.is_match(text))).collect()
+                text.as_string::<i32>()
+                    .iter()
+                    .map(|text| text.map(|text| globs.is_match(text)))
+                    .collect()
             }
             Self::Range { min, max } => {
                 let numbers = cast(array, &DataType::Float64).expect("checked by the plan");

@@ -52,16 +52,21 @@ impl Document {
     }
 
     /// Every text below a JSON pointer: its own pointer, the bytes where it stands, and what it says.
-    pub(crate) fn texts_below(&self, pointer: &str) -> impl Iterator<Item = (&str, Range<usize>, String)> {
+    pub(crate) fn texts_below(
+        &self,
+        pointer: &str,
+    ) -> impl Iterator<Item = (&str, Range<usize>, String)> {
         let below = format!("{pointer}/");
-        self.places.iter().filter(move |(place, _)| place.starts_with(&below)).filter_map(|(pointer, place)| {
-            let text = match self.value.pointer(pointer)? {
-                Value::String(text) => text.clone(),
-                other @ (Value::Number(_) | Value::Bool(_)) => other.to_string(),
-                Value::Null | Value::Array(_) | Value::Object(_) => return None,
-            };
-            Some((pointer.as_str(), place.value.clone(), text))
-        })
+        self.places.iter().filter(move |(place, _)| place.starts_with(&below)).filter_map(
+            |(pointer, place)| {
+                let text = match self.value.pointer(pointer)? {
+                    Value::String(text) => text.clone(),
+                    other @ (Value::Number(_) | Value::Bool(_)) => other.to_string(),
+                    Value::Null | Value::Array(_) | Value::Object(_) => return None,
+                };
+                Some((pointer.as_str(), place.value.clone(), text))
+            },
+        )
     }
 
     /// Where the key of the value at a JSON pointer stands.
@@ -88,7 +93,8 @@ fn words(message: &str) -> String {
     if message.contains("multiple YAML documents") {
         return "there is more than one YAML document in the file".to_owned();
     }
-    let twice = message.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split(',').next());
+    let twice =
+        message.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split(',').next());
     twice.map_or_else(|| message.to_owned(), |key| format!("the key `{key}` stands here twice"))
 }
 

@@ -16,9 +16,9 @@ pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
-    AppliedMigration, Collection, CollectionStatus, Collections, DocumentStatus, DocumentSummary, Documents,
-    Ending, LOCAL_ACCOUNT, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,
-    Operations, PoolState, Postgres, PostgresOptions, RunMetadata,
+    AppliedMigration, Collection, CollectionStatus, Collections, DocumentStatus, DocumentSummary,
+    Documents, Ending, LOCAL_ACCOUNT, NewCollection, Operation, OperationStatus, OperationSummary,
+    OperationType, Operations, PoolState, Postgres, PostgresOptions, RunMetadata,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};
@@ -29,7 +29,4 @@ pub use vectors::{Inventory, Quantization, Vectors, VectorsConfig};
 use pipeline::NodeDef;
 
 /// The sinks that a pipeline file may use.
-pub static NODES: &[NodeDef] = &[
-    parquet::NODE,
-    upsert::NODE,
-];
+pub static NODES: &[NodeDef] = &[parquet::NODE, upsert::NODE];

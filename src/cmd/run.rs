@@ -33,7 +33,9 @@ async fn try_run(args: &RunArgs) -> Result<Exit, BoxError> {
     let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
     let Some(model) = plan.models().next().cloned() else {
         let file = args.file.display();
-        return Ok(Exit::Misconfigured(format!("{file}: no node runs a model; `run` needs an `embed` node")));
+        return Ok(Exit::Misconfigured(format!(
+            "{file}: no node runs a model; `run` needs an `embed` node"
+        )));
     };
     if embedding::is_stand_in(&model.path) {
         render::say("semantik: these vectors come from the stand-in; searching them means nothing");
@@ -70,7 +72,8 @@ async fn try_run(args: &RunArgs) -> Result<Exit, BoxError> {
         _ = signals.next() => {}
     }
 
-    let usage = engine.embedder(&model.path, &embed_options(&spec)).map(|embedder| embedder.usage()).ok();
+    let usage =
+        engine.embedder(&model.path, &embed_options(&spec)).map(|embedder| embedder.usage()).ok();
     render::out(&if args.json { as_json(&report)? } else { as_table(&report, usage) })?;
     Ok(match signals.stopped_by {
         Some(signal) if report.stopped => Exit::Stopped(signal),
@@ -183,7 +186,10 @@ async fn purge(metadata: &Arc<RunMetadata>, vectors: &dyn VectorStore) -> Result
 }
 
 /// Ends the operation as the run ended.
-async fn finish(operation: Operation, ended: Result<RunReport, BoxError>) -> Result<RunReport, BoxError> {
+async fn finish(
+    operation: Operation,
+    ended: Result<RunReport, BoxError>,
+) -> Result<RunReport, BoxError> {
     let (ending, metrics) = match &ended {
         Ok(report) if report.stopped => (Ending::Cancelled, metrics_of(report)),
         Ok(report) => (Ending::Completed, metrics_of(report)),
@@ -211,7 +217,9 @@ fn metrics_of(report: &RunReport) -> Vec<(String, f64)> {
     .map(|(name, value)| (name.to_owned(), value as f64))
     .to_vec();
     metrics.push(("seconds".to_owned(), report.seconds));
-    metrics.extend(report.nodes.iter().map(|node| (format!("busy_seconds.{}", node.id), node.busy_seconds)));
+    metrics.extend(
+        report.nodes.iter().map(|node| (format!("busy_seconds.{}", node.id), node.busy_seconds)),
+    );
     metrics
 }
 
@@ -268,7 +276,12 @@ fn as_table(report: &RunReport, usage: Option<pipeline::EmbedderUsage>) -> Strin
     rows.push(vec!["chunks".to_owned(), render::count(report.chunks)]);
     rows.push(vec!["tokens".to_owned(), render::count(report.tokens)]);
     if let Some(usage) = usage.filter(|usage| usage.busy_seconds > 0.0) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rate for people")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rate for people"
+        )]
         let rate = (usage.tokens as f64 / usage.busy_seconds) as u64;
         rows.push(vec!["tokens/s in the model".to_owned(), render::count(rate)]);
     }
@@ -290,7 +303,12 @@ fn as_table(report: &RunReport, usage: Option<pipeline::EmbedderUsage>) -> Strin
     const SHOWN: usize = 20;
     if !report.set_aside.is_empty() {
         let shown = report.set_aside.iter().take(SHOWN).map(|document| {
-            vec![document.uri.clone(), document.node.clone(), document.reason.clone(), document.message.clone()]
+            vec![
+                document.uri.clone(),
+                document.node.clone(),
+                document.reason.clone(),
+                document.message.clone(),
+            ]
         });
         out.push_str(&render::table(&["set aside", "at", "reason", "because it"], shown));
         if report.set_aside.len() > SHOWN {

@@ -10,7 +10,8 @@ use crate::wiring::{self, Database, embed_options};
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let engine = embedding::Engine::new();
     let (spec, plan) = wiring::load(&args.config, &engine)?;
-    let model = plan.models().next().ok_or("the pipeline runs no model, so there is nothing to search")?;
+    let model =
+        plan.models().next().ok_or("the pipeline runs no model, so there is nothing to search")?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec, model).await?;
     let index = wiring::vector_index(&spec, &collection, model).await?;
@@ -18,7 +19,8 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let tokenizer = engine.tokenizer(&model.path)?;
     let embedder = engine.embedder(&model.path, &embed_options(&spec))?;
     let query = search::Query { words: &args.words.join(" "), k: usize::from(args.k) };
-    let hits = search::search(&query, tokenizer.as_ref(), embedder.as_ref(), index.as_ref()).await?;
+    let hits =
+        search::search(&query, tokenizer.as_ref(), embedder.as_ref(), index.as_ref()).await?;
     render::out(&if args.json { as_json(&hits)? } else { as_text(&hits) })
 }
 

@@ -13,7 +13,8 @@ const RECENT: u32 = 5;
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let database = Database::open(&spec).await?;
-    let model = plan.models().next().ok_or("the pipeline runs no model, so it has no collection")?;
+    let model =
+        plan.models().next().ok_or("the pipeline runs no model, so it has no collection")?;
     let collection = database.collection(&spec, model).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
@@ -62,9 +63,11 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
         vec!["chunks".to_owned(), render::count(collection.vector_count)],
         vec!["size".to_owned(), render::bytes(collection.total_size_bytes)],
     ]);
-    rows.extend(documents.iter().map(|(status, n)| {
-        vec![format!("documents {}", word(status)), render::count(*n)]
-    }));
+    rows.extend(
+        documents
+            .iter()
+            .map(|(status, n)| vec![format!("documents {}", word(status)), render::count(*n)]),
+    );
     render::out(&render::table(&[], rows))?;
     let rows = operations.iter().map(|operation| {
         vec![

@@ -60,7 +60,11 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
         };
         match &draft.kind {
             Some(NodeKind::Source(_)) if has_from => {
-                wrong("from", format!("`{id}` is a source, so it reads from no node"), "remove `from`");
+                wrong(
+                    "from",
+                    format!("`{id}` is a source, so it reads from no node"),
+                    "remove `from`",
+                );
             }
             Some(NodeKind::Stage(_) | NodeKind::Sink(_)) if !has_from => {
                 wrong("id", format!("`{id}` reads from no node"), "name one with `from`");
@@ -69,7 +73,11 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
         }
         let is_source = matches!(draft.kind, Some(NodeKind::Source(_)));
         if is_source && spec.file.nodes[index].when.is_some() {
-            wrong("when", format!("`{id}` is a source, so it has no rows to choose from"), "remove `when`");
+            wrong(
+                "when",
+                format!("`{id}` is a source, so it has no rows to choose from"),
+                "remove `when`",
+            );
         }
         if draft.inputs.is_empty() && !is_source {
             draft.blocked = true;
@@ -81,13 +89,21 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
         }
         let gives = matches!(draft.kind, Some(NodeKind::Source(_) | NodeKind::Stage(_)));
         if gives && is_sure && !is_read[index] {
-            wrong("id", format!("nobody reads what `{id}` gives"), "let a sink read it, or remove it");
+            wrong(
+                "id",
+                format!("nobody reads what `{id}` gives"),
+                "let a sink read it, or remove it",
+            );
         }
     }
 }
 
 /// Indices such that inputs come before their readers; a node in or behind a cycle is left out.
-pub(super) fn sort(spec: &PipelineSpec, drafts: &[Draft], findings: &mut Vec<Finding>) -> Vec<NodeIdx> {
+pub(super) fn sort(
+    spec: &PipelineSpec,
+    drafts: &[Draft],
+    findings: &mut Vec<Finding>,
+) -> Vec<NodeIdx> {
     let mut order = Vec::new();
     let mut placed = vec![false; drafts.len()];
     loop {

@@ -34,7 +34,9 @@ pub(super) fn bind(
                     Behind::One(model) => Ok(Some(model)),
                     Behind::Faulty => Ok(None),
                     Behind::None if needs == ModelUse::Follows => Ok(None),
-                    Behind::None => Err("counts tokens, but no node behind it runs a model".to_owned()),
+                    Behind::None => {
+                        Err("counts tokens, but no node behind it runs a model".to_owned())
+                    }
                     Behind::Two(first, second) => Err(format!(
                         "is read by two models, {} and {}; give each a node of its own",
                         first.path.display(),
@@ -85,21 +87,19 @@ enum Behind {
     Faulty,
 }
 
-fn behind(
-    start: NodeIdx,
-    drafts: &[Draft],
-    named: &HashMap<NodeIdx, Option<ModelInfo>>,
-) -> Behind {
+fn behind(start: NodeIdx, drafts: &[Draft], named: &HashMap<NodeIdx, Option<ModelInfo>>) -> Behind {
     let mut is_behind = vec![false; drafts.len()];
     is_behind[start] = true;
     // Repeated until nothing is added: the nodes may stand in any order.
-    while let Some(next) = (0..drafts.len()).find(|&node| {
-        !is_behind[node] && drafts[node].inputs.iter().any(|&input| is_behind[input])
-    }) {
+    while let Some(next) = (0..drafts.len())
+        .find(|&node| !is_behind[node] && drafts[node].inputs.iter().any(|&input| is_behind[input]))
+    {
         is_behind[next] = true;
     }
     let mut found = Behind::None;
-    for model in (0..drafts.len()).filter(|&node| is_behind[node]).filter_map(|node| named.get(&node)) {
+    for model in
+        (0..drafts.len()).filter(|&node| is_behind[node]).filter_map(|node| named.get(&node))
+    {
         found = match (found, model) {
             (Behind::One(first), Some(model)) if first.fingerprint != model.fingerprint => {
                 return Behind::Two(first, model.clone());

@@ -26,8 +26,7 @@ pub(super) fn derive(
         let draft = &mut drafts[index];
         let file = &spec.file.nodes[index];
         let inputs: Vec<usize> = draft.inputs.iter().map(|input| place[input]).collect();
-        let known: Option<Vec<&Node>> =
-            inputs.iter().map(|&input| nodes[input].as_ref()).collect();
+        let known: Option<Vec<&Node>> = inputs.iter().map(|&input| nodes[input].as_ref()).collect();
         let (Some(kind), Some(def), Some(known), false) =
             (draft.kind.take(), draft.def, known, draft.blocked)
         else {

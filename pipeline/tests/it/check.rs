@@ -164,7 +164,11 @@ nodes: [ { id: scan, uses: memory } ]
             let yaml = yaml.replace(right, wrong);
             let spec = pipeline::PipelineSpec::from_yaml("x.yaml".as_ref(), &yaml, &env);
             let plan = spec.and_then(|spec| {
-                pipeline::Plan::compile(&spec, &crate::support::registry(), &crate::support::NoModels)
+                pipeline::Plan::compile(
+                    &spec,
+                    &crate::support::registry(),
+                    &crate::support::NoModels,
+                )
             });
             let findings = plan.err().unwrap().to_string();
             assert!(!findings.contains("hunter2"), "{findings}");
@@ -189,9 +193,14 @@ fn secrets_do_not_show_where_they_do_not_belong() {
         "stroes: { postgres: \"postgres://me:hunter2@db/x\" }",
         "stroes: { vectors: { api_key: hunter2, qdrant: [ } }",
     ] {
-        let yaml = format!("version: 1\nname: x\ncollection: x\n{stores}\nnodes: [ {{ id: a, uses: memory }} ]\n");
+        let yaml = format!(
+            "version: 1\nname: x\ncollection: x\n{stores}\nnodes: [ {{ id: a, uses: memory }} ]\n"
+        );
         let findings = compile_file(&yaml).err().unwrap().to_string();
-        assert!(!findings.contains("hunter2") && !findings.contains("1234567"), "{stores}\n{findings}");
+        assert!(
+            !findings.contains("hunter2") && !findings.contains("1234567"),
+            "{stores}\n{findings}"
+        );
     }
 }
 
@@ -219,28 +228,36 @@ fn odd_files_are_told_in_words() {
 #[test]
 fn the_fingerprint_tells_what_rows_depend_on() {
     let print = |nodes: &str| compile(nodes).unwrap().fingerprint();
-    let base = print("
+    let base = print(
+        "
   - { id: scan, uses: memory, with: { docs: [a] } }
   - { id: work, uses: work, from: scan }
   - { id: keep, uses: keep, from: work, with: { name: x } }
-");
-    let same = print("
+",
+    );
+    let same = print(
+        "
   - { id: other-name, uses: memory, with: { docs: [b, c], per_batch: 7 } }
   - { id: keep, uses: keep, from: work, with: { name: elsewhere } }
   - { id: work, uses: work, from: other-name, workers: 9, with: { seed: 0 } }
-");
+",
+    );
     assert_eq!(base, same, "names, order, workers, sources and sinks do not matter");
-    let seeded = print("
+    let seeded = print(
+        "
   - { id: scan, uses: memory, with: { docs: [a] } }
   - { id: work, uses: work, from: scan, with: { seed: 1 } }
   - { id: keep, uses: keep, from: work, with: { name: x } }
-");
+",
+    );
     assert_ne!(base, seeded, "an option does");
-    let longer = print("
+    let longer = print(
+        "
   - { id: scan, uses: memory, with: { docs: [a] } }
   - { id: once, uses: once, from: scan }
   - { id: work, uses: work, from: once }
   - { id: keep, uses: keep, from: work, with: { name: x } }
-");
+",
+    );
     assert_ne!(base, longer, "and so does a node");
 }

@@ -16,12 +16,14 @@ struct Ran {
 
 fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
+    RUNTIME
+        .get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
 }
 
 fn run_nodes(edge_bytes: u32, nodes: &str) -> Result<Ran, RunError> {
-    let yaml =
-        format!("version: 1\nname: test\ncollection: test\nedge_bytes: {edge_bytes}\nnodes:\n{nodes}");
+    let yaml = format!(
+        "version: 1\nname: test\ncollection: test\nedge_bytes: {edge_bytes}\nnodes:\n{nodes}"
+    );
     let plan = compile_file(&yaml).unwrap();
     let stores = Arc::new(Stores::default());
     let options = RunOptions::new(&plan);
@@ -112,7 +114,8 @@ proptest! {
 fn a_slow_sink_holds_the_source_back_and_stopping_drains() {
     let contents: Vec<String> = (0..2_000).map(|index| format!("{index:0200}")).collect();
     let name = fresh_name();
-    let yaml = format!("
+    let yaml = format!(
+        "
 version: 1
 name: test
 collection: test
@@ -121,7 +124,9 @@ nodes:
   - {{ id: scan, uses: memory, with: {{ docs: {} }} }}
   - {{ id: work, uses: work, from: scan, workers: 2 }}
   - {{ id: keep, uses: keep, from: work, with: {{ name: {name}, pause: 5 }} }}
-", docs(&contents));
+",
+        docs(&contents)
+    );
     let plan = compile_file(&yaml).unwrap();
     let stores = Arc::new(Stores::default());
     let options = RunOptions::new(&plan);
@@ -152,12 +157,19 @@ nodes:
 fn the_same_place_found_twice_is_stored_once() {
     let contents: Vec<String> = (0..50).map(|index| index.to_string()).collect();
     let name = fresh_name();
-    let ran = run_nodes(1024, &format!("
+    let ran = run_nodes(
+        1024,
+        &format!(
+            "
   - {{ id: left, uses: memory, with: {{ docs: {0} }} }}
   - {{ id: right, uses: memory, with: {{ docs: {0} }} }}
   - {{ id: once, uses: once, from: [left, right] }}
   - {{ id: keep, uses: keep, from: once, with: {{ name: {name} }} }}
-", docs(&contents))).unwrap();
+",
+            docs(&contents)
+        ),
+    )
+    .unwrap();
     let counts = ran.report.documents;
     assert_eq!((counts.seen, counts.stored, counts.duplicate), (100, 50, 50));
     let mut stored = kept(&name);
@@ -169,22 +181,32 @@ fn the_same_place_found_twice_is_stored_once() {
 #[test]
 fn a_document_that_comes_out_twice_is_told() {
     let name = fresh_name();
-    let error = run_nodes(1024, &format!("
+    let error = run_nodes(
+        1024,
+        &format!(
+            "
   - {{ id: scan, uses: memory, with: {{ docs: [double, b] }} }}
   - {{ id: work, uses: work, from: scan }}
   - {{ id: keep, uses: keep, from: work, with: {{ name: {name} }} }}
-")).err().unwrap();
+"
+        ),
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.to_string(), "the document mem:0 came out more often than it went in");
 }
 
 /// Whatever happens to the record of what was set aside ends the run.
 #[test]
 fn a_record_that_panics_is_told() {
-    let plan = compile("
+    let plan = compile(
+        "
   - { id: scan, uses: memory, with: { docs: [bad] } }
   - { id: work, uses: work, from: scan }
   - { id: keep, uses: keep, from: work, with: { name: nobody } }
-").unwrap();
+",
+    )
+    .unwrap();
     let stores = Arc::new(Stores { record_panics: true, ..Stores::default() });
     let options = RunOptions::new(&plan);
     let error = runtime().block_on(run(plan, &resources(&stores), options)).err().unwrap();
@@ -196,10 +218,17 @@ fn a_record_that_panics_is_told() {
 fn a_document_larger_than_an_edge_travels_alone() {
     let contents: Vec<String> = (0..20).map(|index| format!("{index:05000}")).collect();
     let name = fresh_name();
-    let ran = run_nodes(1024, &format!("
+    let ran = run_nodes(
+        1024,
+        &format!(
+            "
   - {{ id: scan, uses: memory, with: {{ docs: {}, per_batch: 3 }} }}
   - {{ id: keep, uses: keep, from: scan, with: {{ name: {name} }} }}
-", docs(&contents))).unwrap();
+",
+            docs(&contents)
+        ),
+    )
+    .unwrap();
     assert_eq!(ran.report.documents.stored, 20);
     assert_eq!(kept(&name), (0..20).map(uri).collect::<Vec<_>>());
 }
@@ -209,11 +238,14 @@ fn end_of(content: &str, sink: &str) -> String {
     let mut contents: Vec<String> = (0..200).map(|index| index.to_string()).collect();
     contents[50] = content.to_owned();
     let name = fresh_name();
-    let nodes = format!("
+    let nodes = format!(
+        "
   - {{ id: scan, uses: memory, with: {{ docs: {} }} }}
   - {{ id: work, uses: work, from: scan, workers: 3 }}
   - {{ id: store, uses: keep, from: work, with: {{ name: {name} {sink} }} }}
-", docs(&contents));
+",
+        docs(&contents)
+    );
     let error = run_nodes(1024, &nodes).err().unwrap();
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
@@ -236,7 +268,8 @@ fn whoever_panics_is_named() {
 fn metrics_count_what_the_report_says() {
     let contents: Vec<String> = ["a", "bad", "b", "a"].map(str::to_owned).to_vec();
     let name = fresh_name();
-    let yaml = format!("
+    let yaml = format!(
+        "
 version: 1
 name: metrics
 collection: test
@@ -245,7 +278,9 @@ nodes:
   - {{ id: work, uses: work, from: scan }}
   - {{ id: once, uses: once, from: work }}
   - {{ id: keep, uses: keep, from: once, with: {{ name: {name} }} }}
-", docs(&contents));
+",
+        docs(&contents)
+    );
     let plan = compile_file(&yaml).unwrap();
     let options = RunOptions::new(&plan);
     let metrics = Arc::clone(&options.metrics);
@@ -254,7 +289,9 @@ nodes:
     let text = metrics.text();
     let counts: Vec<&str> = text
         .lines()
-        .filter(|line| !line.starts_with('#') && !line.contains("seconds") && !line.contains("bytes_in"))
+        .filter(|line| {
+            !line.starts_with('#') && !line.contains("seconds") && !line.contains("bytes_in")
+        })
         .collect();
     insta::assert_snapshot!(counts.join("\n"));
 }
