@@ -1,7 +1,7 @@
 //! libtorch in process: a Hugging Face folder becomes a tokenizer and an embedder.
 //!
 //! [`Engine`] is the way in. Behind it, a folder is understood (`folder`), text becomes ids (`tokenizer`,
-//! `cuts`), ids become batches (`batcher`), and one thread (`worker`) puts them through the model (`model`,
+//! `cuts`), ids become batches (`batcher`), and threads (`worker`) put them through the model (`model`,
 //! `bert`, `layers`). This is the only crate that names `tch`; it knows no stage and no store, downloads
 //! nothing, and decides nothing silently: a model or device that it cannot serve is an error that says
 //! what there is.

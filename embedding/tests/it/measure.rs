@@ -68,7 +68,7 @@ fn measure() {
         .collect();
     let sequences: Vec<&[u32]> = frames.iter().map(Vec::as_slice).collect();
     let tokens: usize = frames.iter().map(Vec::len).sum();
-    let budgets = std::env::var("SEMANTIK_BUDGETS").unwrap_or_else(|_| "2048".to_owned());
+    let budgets = std::env::var("SEMANTIK_BUDGETS").unwrap_or_else(|_| "1024".to_owned());
     let dtype = std::env::var("SEMANTIK_DTYPE").unwrap_or_else(|_| "float32".to_owned());
     // The best of several rounds: on a machine that does other things too, the others say more of those.
     let embedders: Vec<_> = budgets
