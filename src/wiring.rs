@@ -137,7 +137,7 @@ impl Vectors {
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
                 let store =
-                    QdrantStore::connect(&server.qdrant.reveal(), server.api_key.as_ref(), &config)
+                    QdrantStore::connect(server.qdrant.reveal(), server.api_key.as_ref(), &config)
                         .await?;
                 Ok(Self::Server(Arc::new(store)))
             }

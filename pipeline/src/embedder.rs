@@ -98,8 +98,7 @@ pub trait Tokenizer: Send + Sync {
     fn max_tokens(&self) -> usize;
 }
 
-/// A loaded model. Any number of threads may use it at once; one thread owns the model and serves them
-/// in order.
+/// A loaded model. Any number of threads may use it at once; threads of its own serve them in order.
 pub trait Embedder: Send + Sync {
     /// What the model is.
     fn info(&self) -> &ModelInfo;

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc;
 
 use crate::accounts::Accounts;
-use crate::channel::Sender;
+use crate::channel::{Closed, Sender};
 use crate::column::URI;
 use crate::metrics::NodeMetrics;
 use crate::run::RunError;
@@ -78,7 +78,10 @@ impl Outlet {
 
     async fn route(&self, rows: &RecordBatch) -> Given {
         if let [Edge { sender, when: None }] = self.next.as_slice() {
-            return Ok(flow(sender.send(rows.clone()).await));
+            return Ok(match sender.send(rows.clone()).await {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(Closed) => ControlFlow::Break(()),
+            });
         }
         let everything = || vec![true; rows.num_rows()];
         let masks: Vec<Vec<bool>> = self
@@ -108,12 +111,5 @@ impl Outlet {
             }
         }
         Ok(ControlFlow::Continue(()))
-    }
-}
-
-fn flow(sent: Result<(), crate::channel::Closed>) -> ControlFlow<()> {
-    match sent {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(crate::channel::Closed) => ControlFlow::Break(()),
     }
 }

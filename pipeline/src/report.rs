@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::metrics::NodeProgress;
-use crate::{FAILED, SetAside};
+use crate::{FAILED, SetAside, Why};
 
 /// What happened in a run. Every document that a source gave is counted in exactly one of `stored`,
 /// `unchanged`, `duplicate` and `set_aside`.
@@ -84,10 +84,7 @@ pub struct SetAsideReport {
 
 impl SetAsideReport {
     pub(crate) fn new(node: &str, document: &SetAside) -> Self {
-        let node = match &document.why {
-            crate::Why::Before { node, .. } => node,
-            _ => node,
-        };
+        let node = if let Why::Before { node, .. } = &document.why { node } else { node };
         Self {
             uri: document.location.uri.clone(),
             node: node.to_owned(),

@@ -114,6 +114,7 @@ pub trait RowsExt: Sized {
     fn adding<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError>;
 
     /// The rows without the named column.
+    #[must_use]
     fn dropping(self, name: &str) -> Self;
 
     /// Only the rows for which `keep` is true.

@@ -73,7 +73,7 @@ fn local() -> String {
 }
 
 fn edge_bytes() -> u32 {
-    32 << 20
+    8 << 20
 }
 
 /// Where metadata and vectors are kept. `${VAR}` and `${VAR:-default}` are read in here.

@@ -3,6 +3,11 @@
 //! The schemas come from the option structs, so what is checked here, what `serde` reads and what
 //! `configs/schema.json` tells an editor are one and the same.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enums of jsonschema have dozens of variants"
+)]
+
 use std::fmt::Write as _;
 
 use jsonschema::ValidationError;

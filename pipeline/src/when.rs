@@ -4,6 +4,11 @@
 //! is `{ min, max }`, each optional and inclusive. All conditions of a node have to hold. A value that is
 //! missing meets no condition.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enums of arrow and serde_json have dozens of variants"
+)]
+
 use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Schema};

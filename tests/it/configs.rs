@@ -46,7 +46,11 @@ fn the_schema_refuses_what_the_command_refuses() {
             { "id": "chunk", "uses": "chunk", "from": "scan", "with": { "size": 100 } },
         ],
     });
-    assert!(validator.is_valid(&good), "{:?}", validator.iter_errors(&good).map(|e| e.to_string()).collect::<Vec<_>>());
+    assert!(
+        validator.is_valid(&good),
+        "{:?}",
+        validator.iter_errors(&good).map(|e| e.to_string()).collect::<Vec<_>>()
+    );
     let mut bad = good.clone();
     bad["nodes"][1]["with"] = serde_json::json!({ "sise": 100 });
     assert!(!validator.is_valid(&bad));

@@ -9,7 +9,8 @@ const DOCUMENTS: usize = 400;
 
 fn fill(place: &Place) {
     for n in 0..DOCUMENTS {
-        let sentence = format!("Document {n} tells of subject {} and of number {}. ", n % 17, n * n);
+        let sentence =
+            format!("Document {n} tells of subject {} and of number {}. ", n % 17, n * n);
         // Some are long, some are alike.
         place.write(&format!("{:02}/{n}.txt", n % 10), sentence.repeat(1 + n % 40));
         if n % 50 == 0 {

@@ -108,7 +108,11 @@ fn a_changed_setting_is_a_changed_document() {
     assert_eq!(second["documents"]["stored"], 1);
     assert!(second["chunks"].as_u64() < first["chunks"].as_u64());
     let index = place.index();
-    assert_eq!(index.chunks.len() as u64, second["chunks"].as_u64().unwrap(), "surplus chunks are gone");
+    assert_eq!(
+        index.chunks.len() as u64,
+        second["chunks"].as_u64().unwrap(),
+        "surplus chunks are gone"
+    );
     assert_eq!(place.run()["documents"]["unchanged"], 1);
 }
 

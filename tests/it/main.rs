@@ -2,6 +2,12 @@
 //!
 //! They run the built command as a user does, with the embedded stores and the real model.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on panics, and says where"
+)]
+
 mod check;
 mod cli;
 mod configs;

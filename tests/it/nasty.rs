@@ -12,7 +12,7 @@ fn bad_files_cost_only_themselves() {
     let place = Place::with_stand_in();
     place.write("good.txt", "a document like any other");
     place.write("empty.txt", "");
-    place.write("binary.bin", (0..4096u32).map(|n| (n * 7 % 256) as u8).collect::<Vec<_>>());
+    place.write("binary.bin", (0..=255u8).cycle().step_by(7).take(4096).collect::<Vec<_>>());
     let pdf = std::fs::read(format!("{}/tests/data/report.pdf", crate::support::ROOT)).unwrap();
     place.write("truncated.pdf", &pdf[..pdf.len() / 3]);
     place.write("not really.docx", "this is no zip archive");

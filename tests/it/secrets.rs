@@ -20,7 +20,15 @@ fn secrets_stay_secret() {
         format!("{url}{joint}password={PASSWORD}")
     };
     let run = |url: &str, file: &str| {
-        let mut command = command(&["--log", "trace", "run", "pipeline.yaml", "--json", "--metrics-file", "m.prom"]);
+        let mut command = command(&[
+            "--log",
+            "trace",
+            "run",
+            "pipeline.yaml",
+            "--json",
+            "--metrics-file",
+            "m.prom",
+        ]);
         std::fs::write(place.file(), file).unwrap();
         ran(command.current_dir(place.path()).env("DB", url).output().unwrap())
     };
@@ -47,7 +55,7 @@ fn secrets_stay_secret() {
         (format!("postgres://me:{PASSWORD}@127.0.0.1:1/x"), file.clone()),
         (format!("mysql://me:{PASSWORD}@127.0.0.1/x"), file.clone()),
         (format!("postgres://me:{PASSWORD}@[broken/x"), file.clone()),
-        (with_password.clone(), file.replace("uses: hash", "uses: hsah")),
+        (with_password, file.replace("uses: hash", "uses: hsah")),
         (String::new(), file.replace("${DB}", &format!("mysql://me:{PASSWORD}@h/x"))),
     ] {
         let bad = run(&url, &file);

@@ -101,7 +101,12 @@ nodes:
 
     /// Starts the command in this folder.
     pub(crate) fn start(&self, args: &[&str]) -> std::process::Child {
-        command(args).current_dir(self.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command(args)
+            .current_dir(self.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     pub(crate) fn semantik(&self, args: &[&str]) -> Ran {
@@ -121,7 +126,8 @@ nodes:
 
     pub(crate) fn search(&self, words: &str, k: usize) -> Vec<Value> {
         let k = k.to_string();
-        let ran = self.semantik(&["search", "--config", "pipeline.yaml", "--k", &k, "--json", words]);
+        let ran =
+            self.semantik(&["search", "--config", "pipeline.yaml", "--k", &k, "--json", words]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         ran.json().as_array().unwrap().clone()
     }

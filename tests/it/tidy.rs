@@ -10,7 +10,9 @@ fn sources(dir: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut todo: Vec<PathBuf> = vec![Path::new(ROOT).join(dir)];
     while let Some(dir) = todo.pop() {
-        for entry in std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+        for entry in
+            std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 todo.push(path);
@@ -25,7 +27,9 @@ fn sources(dir: &str) -> Vec<(String, String)> {
 
 fn every_source() -> Vec<(String, String)> {
     let dirs = ["src", "tests", "benches"].map(str::to_owned).into_iter();
-    dirs.chain(CRATES.iter().map(|krate| format!("{krate}/src"))).flat_map(|dir| sources(&dir)).collect()
+    dirs.chain(CRATES.iter().map(|krate| format!("{krate}/src")))
+        .flat_map(|dir| sources(&dir))
+        .collect()
 }
 
 #[test]
@@ -59,7 +63,13 @@ fn concurrency_has_an_address() {
             }
             let code = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
             for line in code.filter(|line| !line.trim_start().starts_with("//")) {
-                for word in ["tokio::spawn", "spawn_blocking", "tokio::select!", "thread::spawn", "thread::Builder"] {
+                for word in [
+                    "tokio::spawn",
+                    "spawn_blocking",
+                    "tokio::select!",
+                    "thread::spawn",
+                    "thread::Builder",
+                ] {
                     assert!(!line.contains(word), "{name} uses `{word}`");
                 }
             }
@@ -103,7 +113,10 @@ fn the_outside_world_is_behind_one_crate() {
         let toml = std::fs::read_to_string(Path::new(ROOT).join(krate).join("Cargo.toml")).unwrap();
         for (library, owner) in owners {
             let used = toml.lines().any(|line| line == format!("{library}.workspace = true"));
-            assert!(!used || krate == owner, "`{krate}` depends on `{library}`, which belongs to `{owner}`");
+            assert!(
+                !used || krate == owner,
+                "`{krate}` depends on `{library}`, which belongs to `{owner}`"
+            );
         }
     }
 }
@@ -116,11 +129,17 @@ fn architecture_is_about_this_tree() {
     }
     let quoted = text.split('`').skip(1).step_by(2);
     let paths = quoted.filter(|word| {
-        let is_path = word.contains('/') && !word.contains(' ') && !word.contains("://") && !word.contains('*');
+        let is_path = word.contains('/')
+            && !word.contains(' ')
+            && !word.contains("://")
+            && !word.contains('*');
         is_path && !word.starts_with('/') && !word.starts_with('.')
     });
     for path in paths {
-        assert!(Path::new(ROOT).join(path).exists(), "ARCHITECTURE.md names `{path}`, which is not there");
+        assert!(
+            Path::new(ROOT).join(path).exists(),
+            "ARCHITECTURE.md names `{path}`, which is not there"
+        );
     }
     for adr in std::fs::read_dir(Path::new(ROOT).join("docs/adr")).unwrap() {
         let adr = std::fs::read_to_string(adr.unwrap().path()).unwrap();

@@ -6,9 +6,9 @@
 //! it was reading, and the next document starts another one. It ends when its input does, so it does not
 //! outlive its parent.
 
-use std::os::unix::process::CommandExt as _;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
