@@ -33,7 +33,8 @@ CREATE TABLE collections (
     CONSTRAINT fk_collections_owner_id_users FOREIGN KEY (owner_id) REFERENCES users (id),
     CONSTRAINT check_collections_name CHECK (name <> '' AND length(name) <= 255),
     CONSTRAINT check_collections_quantization CHECK (quantization IN ('float32', 'float16', 'int8')),
-    CONSTRAINT check_collections_chunks CHECK (chunk_size > 0 AND chunk_overlap >= 0),
+    -- 0: the pipeline does not cut documents by size.
+    CONSTRAINT check_collections_chunks CHECK (chunk_size >= 0 AND chunk_overlap >= 0),
     CONSTRAINT check_collections_counts
         CHECK (document_count >= 0 AND vector_count >= 0 AND total_size_bytes >= 0)
 );

@@ -4,7 +4,6 @@
 //! the server writes itself, so the usual case, a server that runs already, costs one small file to
 //! read.
 
-use std::ffi::OsString;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -219,7 +218,7 @@ fn binaries(made_by: Option<&str>, cluster: &Path) -> Result<PathBuf, EmbeddedEr
         return Ok(bin.clone());
     }
     let on_path = || {
-        let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+        let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).find(|bin| bin.join("initdb").exists())
     };
     match (made_by, versions.pop()) {

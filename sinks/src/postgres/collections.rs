@@ -40,7 +40,7 @@ pub struct NewCollection {
     pub model_short: String,
     /// How vectors are stored.
     pub quantization: Quantization,
-    /// The longest chunk, in the unit that the file uses.
+    /// The longest chunk, in the unit that the file uses; 0 if it does not cut by size.
     pub chunk_size: u32,
     /// How much neighbouring chunks share.
     pub chunk_overlap: u32,

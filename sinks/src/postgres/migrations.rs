@@ -111,6 +111,7 @@ impl Postgres {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
 fn in_words(error: MigrateError) -> Failure {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),

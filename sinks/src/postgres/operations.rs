@@ -342,22 +342,17 @@ async fn in_use(
     connection: &mut PgConnection,
     collection: &Collection,
 ) -> Result<Failure, Failure> {
-    let other: Option<(Uuid, String, Option<String>, Option<DateTime<Utc>>)> = sqlx::query_as(
-        "SELECT id, type::text, worker, started_at FROM operations
-         WHERE collection_id = $1 AND status = 'processing'",
+    let other: Option<String> = sqlx::query_scalar(
+        "SELECT 'operation ' || id || ' (' || type || ')' || coalesce(', ' || worker, '')
+                || to_char(started_at AT TIME ZONE 'UTC', '\", since \"YYYY-MM-DD HH24:MI:SS\" UTC\"')
+         FROM operations WHERE collection_id = $1 AND status = 'processing'",
     )
     .bind(collection.id)
     .fetch_optional(connection)
     .await?;
+    let other = other.map(|other| format!(": {other}")).unwrap_or_default();
     let name = &collection.name;
-    Ok(Failure::Conflict(match other {
-        Some((id, kind, worker, started_at)) => format!(
-            "another process works on the collection `{name}`: operation {id} ({kind}){}{}",
-            worker.map(|worker| format!(", {worker}")).unwrap_or_default(),
-            started_at.map(|at| format!(", since {}", at.format("%F %T UTC"))).unwrap_or_default(),
-        ),
-        None => format!("another process works on the collection `{name}`"),
-    }))
+    Ok(Failure::Conflict(format!("another process works on the collection `{name}`{other}")))
 }
 
 /// Marks the operation of a process that has died as failed. Documents that it was writing and that

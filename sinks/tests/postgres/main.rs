@@ -1,5 +1,7 @@
 //! Tests of the metadata store and of the private cluster, on a real PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod embedded;
 mod faults;
 mod measure;

@@ -16,9 +16,9 @@ async fn state(metadata: &sinks::RunMetadata, uri: &str) -> Option<KnownState> {
     Some(known.state)
 }
 
-fn set_aside(reason: &str, message: &str) -> Option<KnownState> {
+fn set_aside(reason: &str, message: &str) -> KnownState {
     let (node, reason, message) = ("extract".to_owned(), reason.to_owned(), message.to_owned());
-    Some(KnownState::SetAside { node, reason, message })
+    KnownState::SetAside { node, reason, message }
 }
 
 #[tokio::test]
@@ -143,12 +143,12 @@ async fn a_document_that_was_set_aside_says_why() {
     assert_eq!(metadata.record(&left).await.unwrap(), NONE);
     assert_eq!(metadata.record(&left).await.unwrap(), NONE, "twice is as once");
 
-    let bad = set_aside("failed", "is not a valid PDF file: no trailer");
+    let bad = Some(set_aside("failed", "is not a valid PDF file: no trailer"));
     assert_eq!(state(&metadata, "file:///bad.pdf").await, bad);
-    assert_eq!(state(&metadata, "file:///empty").await, set_aside("empty", "has no text"));
+    assert_eq!(state(&metadata, "file:///empty").await, Some(set_aside("empty", "has no text")));
     assert_eq!(
         state(&metadata, "file:///big").await,
-        set_aside("too_large", &too_large.to_string())
+        Some(set_aside("too_large", &too_large.to_string()))
     );
     // Nothing about the file need change for it to be readable: it is tried each time.
     assert_eq!(state(&metadata, "file:///locked").await, Some(KnownState::Stale));

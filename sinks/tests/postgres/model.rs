@@ -246,7 +246,7 @@ impl World<'_> {
     /// As the runtime does it. The points of what is lost are left to the end of the run: the sink may be
     /// bringing one of these documents back.
     async fn record(
-        &mut self,
+        &self,
         metadata: &RunMetadata,
         left: Vec<(String, SetAside)>,
         life: &mut Life,
@@ -291,7 +291,12 @@ impl World<'_> {
         );
         for (file, (number, _)) in &self.folder {
             let location = self.location(*file);
-            let known = metadata.locate(&[location.uri.clone()]).await.unwrap().remove(0).unwrap();
+            let known = metadata
+                .locate(std::slice::from_ref(&location.uri))
+                .await
+                .unwrap()
+                .remove(0)
+                .unwrap();
             assert_eq!((known.location, known.content_hash), (location, Some(content(*number))));
             match known.state {
                 KnownState::Stored => assert!(good.contains(number)),

@@ -158,7 +158,12 @@ async fn one_operation_at_a_time() {
         second.start_operation(&collection, OperationType::Append, &json!({})).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     let said = refused.source.to_string();
-    assert!(said.contains("`docs`") && said.contains(&operation.id().to_string()), "{said}");
+    let wanted =
+        format!("operation {} (index), process {} on ", operation.id(), std::process::id());
+    assert!(
+        said.contains("`docs`") && said.contains(&wanted) && said.contains(", since 2"),
+        "{said}"
+    );
     database.operation(&other).await.finish(&Ending::Completed, &[]).await.unwrap();
 
     operation.finish(&Ending::Completed, &[]).await.unwrap();
