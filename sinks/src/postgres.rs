@@ -6,6 +6,7 @@
 //! here knows a vector: docs/adr/0005-document-and-location.md says how the two stores stay in step.
 
 mod audit;
+mod claim;
 mod collections;
 mod documents;
 mod failure;
@@ -27,13 +28,12 @@ use pipeline::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
+pub use claim::Operation;
 pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
 pub use hot::{HOT_QUERIES, HotQuery};
 pub use migrations::AppliedMigration;
-pub use operations::{
-    Ending, Operation, OperationStatus, OperationSummary, OperationType, Operations,
-};
+pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations};
 pub use run::RunMetadata;
 
 use crate::retry::retrying;

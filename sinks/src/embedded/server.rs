@@ -125,15 +125,13 @@ impl Server {
     }
 
     fn make_cluster(&self) -> Result<(), EmbeddedError> {
-        let unfinished = self.place.cluster.join("unfinished");
-        if unfinished.exists() {
-            fs_err::remove_dir_all(&unfinished)
-                .map_err(|e| failed("remove a cluster half made", e))?;
-        }
+        // A name of its own: `initdb` outlives a command that was killed, and goes on in its folder.
+        let name = format!("unfinished-{}", std::process::id());
+        let unfinished = self.place.cluster.join(&name);
         let mut command = self.command("initdb");
         // Everybody who can reach the socket is trusted, and only the server's user (and root) can.
         command.args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username", NAME]);
-        command.args(["--no-instructions", "-D", "unfinished"]);
+        command.args(["--no-instructions", "-D", &name]);
         self.run("initdb", command)?;
         let conf = unfinished.join("postgresql.conf");
         let mut text =
@@ -141,7 +139,21 @@ impl Server {
         text.push_str("\ninclude_if_exists = 'semantik.conf'\n");
         fs_err::write(&conf, text).map_err(|e| failed("write postgresql.conf", e))?;
         fs_err::rename(&unfinished, self.place.data())
-            .map_err(|e| failed("put the cluster in its place", e))
+            .map_err(|e| failed("put the cluster in its place", e))?;
+        self.remove_unfinished();
+        Ok(())
+    }
+
+    /// Removes what commands that were killed have left, as far as nobody writes there any more.
+    fn remove_unfinished(&self) {
+        let entries = fs_err::read_dir(&self.place.cluster).into_iter().flatten().flatten();
+        for entry in
+            entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("unfinished-"))
+        {
+            if let Err(error) = fs_err::remove_dir_all(entry.path()) {
+                tracing::debug!(%error, "a cluster half made stays");
+            }
+        }
     }
 
     fn make_database(&self) -> Result<(), EmbeddedError> {
