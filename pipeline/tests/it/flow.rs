@@ -62,7 +62,7 @@ proptest! {
         let stored: Vec<String> = contents.iter().enumerate()
             .filter(|(_, text)| !text.starts_with("bad") && first.insert((*text).clone()))
             .map(|(index, _)| uri(index)).collect();
-        prop_assert_eq!(kept(&name), stored.clone(), "order is kept");
+        prop_assert_eq!(&kept(&name), &stored, "order is kept");
 
         let counts = ran.report.documents;
         let bad = contents.iter().filter(|text| text.starts_with("bad")).count() as u64;

@@ -1,5 +1,7 @@
 //! Tests of the framework through its public surface, with nodes that live in memory.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, and says where")]
+
 mod check;
 mod flow;
 mod support;
