@@ -378,7 +378,7 @@ fn after_a_run_the_stores_are_as_after_a_first_run() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = runtime.block_on(Database::new());
     let mut runner =
-        TestRunner::new(Config { cases: 1200, failure_persistence: None, ..Config::default() });
+        TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let mut number = 0;
     let number = std::cell::RefCell::new(&mut number);
     let steps = (vec(step(), 1..24), order());
