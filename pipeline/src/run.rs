@@ -372,20 +372,15 @@ async fn drive_sink(
     }
 }
 
-/// Records the documents that were set aside, many in a transaction, and removes the points of those that
-/// are thereby deleted.
+/// Records the documents that were set aside, many in a transaction. The points of documents that are
+/// deleted by it are removed after the run: a sink may be bringing one of them back just now.
 async fn drive_recorder(
     mut queue: mpsc::Receiver<Recorded>,
     with: Resources,
 ) -> Result<(), RunError> {
     let mut documents = Vec::with_capacity(RECORD_AT_ONCE);
     while queue.recv_many(&mut documents, RECORD_AT_ONCE).await > 0 {
-        let deleted = with.metadata.record(&documents).await?;
-        if !deleted.is_empty() {
-            with.vectors.remove(&deleted).await?;
-            with.vectors.flush().await?;
-            with.metadata.purged(&deleted).await?;
-        }
+        with.metadata.record(&documents).await?;
         documents.clear();
     }
     Ok(())

@@ -138,8 +138,8 @@ pub trait MetadataStore: Send + Sync {
     /// If the store cannot be reached.
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError>;
 
-    /// The ids under which these documents are to be stored, in the order given. Pure: asking twice
-    /// gives the same answer until something is committed, so that a run which was killed between
+    /// The ids under which these documents are to be stored, in the order given. The store may note that
+    /// they are about to be written; asking twice gives the same answer until something is committed, so that a run which was killed between
     /// vectors and metadata writes the same points again.
     ///
     /// A document with this content keeps its id (a deleted one comes back under it); else a location
@@ -159,7 +159,8 @@ pub trait MetadataStore: Send + Sync {
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError>;
 
     /// Records documents that left the pipeline early, each with the node that set it aside, in one
-    /// transaction. Returns ids of documents that lost their last location, as `commit` does.
+    /// transaction. Returns ids of documents that lost their last location. Their points are not to be
+    /// removed while a sink writes: it may be bringing one of them back.
     ///
     /// # Errors
     /// If the transaction could not be carried out; then nothing of it was.
