@@ -1,7 +1,7 @@
 //! SIGKILL in the middle of `run`, and run again: the stores are as after an undisturbed run. SIGTERM: what is
 //! in flight is stored.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::Place;
 
@@ -56,17 +56,17 @@ fn a_killed_run_is_made_good_by_the_next() {
 
 #[test]
 fn a_run_that_is_asked_to_stop_stores_what_is_in_flight() {
-    let undisturbed = Place::with_stand_in();
-    fill(&undisturbed);
-    let started = Instant::now();
-    undisturbed.run();
-    let whole = started.elapsed();
-    // Where in a run the signal falls is chance: earlier and earlier, until it falls into the middle.
-    for twelfths in (2..=12).rev() {
-        let place = Place::with_stand_in();
+    // The run begins soon after the vectors were opened. How soon is chance: the signal comes later and
+    // later, until it falls into the middle.
+    for wait in (1..=20).map(|steps| Duration::from_millis(150 * steps)) {
+        // Short queues, so that the source is still going on for most of the run.
+        let place = Place::with("model: 'stand-in:16'", "edge_bytes: 16384");
         fill(&place);
         let child = place.start(&["run", "pipeline.yaml", "--json"]);
-        std::thread::sleep(whole * twelfths / 12);
+        while !place.path().join(".semantik/vectors").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(wait);
         let pid = child.id().to_string();
         std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         let ran = crate::support::ran(child.wait_with_output().unwrap());

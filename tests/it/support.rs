@@ -68,7 +68,7 @@ name: test
 collection: test
 {stores}
 nodes:
-  - {{ id: scan,    uses: scan,    with: {{ paths: [corpus], max_size: 8MB }} }}
+  - {{ id: scan,    uses: scan,    with: {{ paths: [corpus], max_size: 8MB, batch_bytes: 16KB }} }}
   - {{ id: hash,    uses: hash,    from: scan }}
   - {{ id: dedup,   uses: dedup,   from: hash }}
   - {{ id: extract, uses: extract, from: dedup }}
