@@ -3,6 +3,7 @@
 use std::fmt;
 
 use arrow::array::{Array as _, RecordBatch};
+use arrow::datatypes::Field;
 
 use crate::SchemaError;
 use crate::column::{CONTENT_HASH, CTIME, INODE, MTIME, SIZE, SOURCE, URI};
@@ -64,6 +65,11 @@ pub struct Location {
 }
 
 impl Location {
+    /// The columns that a location is read from; every source gives them.
+    pub fn fields() -> [Field; 6] {
+        [URI.field(), SOURCE.field(), SIZE.field(), MTIME.field(), CTIME.field(), INODE.field()]
+    }
+
     /// Reads the location of one row.
     ///
     /// # Errors

@@ -36,13 +36,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use pipeline::column::{
-    self, CHUNKS, CONTENT_HASH, CTIME, INODE, LANGUAGE, METADATA, MIME_TYPE, MTIME, SIZE, SOURCE,
-    TEXT, TITLE, URI,
-};
+use pipeline::column::{self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, TEXT, TITLE};
 use pipeline::{
-    BoxError, Gather, Identity, MetadataStore, NodeDef, NodeKind, Parallel, Resources, SchemaError,
-    SchemaExt as _, Sink, SinkConfig, StoreError, StoredDocument, VectorStore, options_schema,
+    BoxError, Gather, Identity, Location, MetadataStore, NodeDef, NodeKind, Parallel, Resources,
+    SchemaError, SchemaExt as _, Sink, SinkConfig, StoreError, StoredDocument, VectorStore,
+    options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -132,13 +130,7 @@ impl UpsertOptions {
 
 impl SinkConfig for UpsertOptions {
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
-        for field in [
-            URI.field(),
-            SOURCE.field(),
-            SIZE.field(),
-            MTIME.field(),
-            CTIME.field(),
-            INODE.field(),
+        let own = [
             MIME_TYPE.field(),
             CONTENT_HASH.field(),
             TEXT.field(),
@@ -146,7 +138,8 @@ impl SinkConfig for UpsertOptions {
             LANGUAGE.field(),
             METADATA.field(),
             CHUNKS.field(),
-        ] {
+        ];
+        for field in Location::fields().into_iter().chain(own) {
             input.require(field)?;
         }
         input.require(column::vectors(dim_of(input).unwrap_or(0)).field())

@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
-use pipeline::column::{BYTES, CTIME, INODE, KNOWN_HASH, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
+use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE};
 use pipeline::{
-    BoxError, MetadataStore, NodeDef, NodeKind, Outcome, Parallel, Resources, Source, SourceConfig,
-    options_schema,
+    BoxError, Location, MetadataStore, NodeDef, NodeKind, Outcome, Parallel, Resources, Source,
+    SourceConfig, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -92,17 +92,8 @@ const GROUP: usize = 256;
 
 impl SourceConfig for Scan {
     fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(vec![
-            URI.field(),
-            SOURCE.field(),
-            SIZE.field(),
-            MTIME.field(),
-            CTIME.field(),
-            INODE.field(),
-            MIME_TYPE.field(),
-            BYTES.field(),
-            KNOWN_HASH.field(),
-        ]))
+        let own = [MIME_TYPE.field(), BYTES.field(), KNOWN_HASH.field()];
+        Arc::new(Schema::new([Location::fields().as_slice(), &own].concat()))
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError> {

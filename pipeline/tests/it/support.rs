@@ -69,16 +69,8 @@ fn one() -> usize {
 }
 
 fn source_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        URI.field(),
-        SOURCE.field(),
-        SIZE.field(),
-        MTIME.field(),
-        CTIME.field(),
-        INODE.field(),
-        MIME_TYPE.field(),
-        BYTES.field(),
-    ]))
+    let own = [MIME_TYPE.field(), BYTES.field()];
+    Arc::new(Schema::new([Location::fields().as_slice(), &own].concat()))
 }
 
 impl SourceConfig for Memory {

@@ -12,10 +12,11 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use pipeline::column::{
-    self, CHUNKS, CONTENT_HASH, CTIME, Column, INODE, LANGUAGE, METADATA, MIME_TYPE, MTIME, SIZE,
-    SOURCE, TEXT, TITLE, URI,
+    self, CHUNKS, CONTENT_HASH, CTIME, Column, LANGUAGE, METADATA, MIME_TYPE, TEXT, TITLE,
 };
-use pipeline::{BoxError, Embedder, EmbedderOptions, ModelInfo, Models, Resources, Tokenizer};
+use pipeline::{
+    BoxError, Embedder, EmbedderOptions, Location, ModelInfo, Models, Resources, Tokenizer,
+};
 use sinks::contract::{DIM, vector};
 use sinks::{MemoryMetadata, MemoryVectors};
 use uuid::Uuid;
@@ -100,13 +101,8 @@ pub(crate) fn embedded(text: &str) -> Vec<f32> {
 }
 
 fn schema(with_vectors: bool) -> Schema {
-    let mut fields = vec![
-        URI.field(),
-        SOURCE.field(),
-        SIZE.field(),
-        MTIME.field(),
-        CTIME.field(),
-        INODE.field(),
+    let mut fields = Location::fields().to_vec();
+    fields.extend([
         MIME_TYPE.field(),
         CONTENT_HASH.field(),
         TEXT.field(),
@@ -114,7 +110,7 @@ fn schema(with_vectors: bool) -> Schema {
         LANGUAGE.field(),
         METADATA.field(),
         CHUNKS.field(),
-    ];
+    ]);
     if with_vectors {
         fields.push(column::vectors(DIM).field());
     }
