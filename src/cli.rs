@@ -21,12 +21,29 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// Prints the graph of a pipeline file.
     Graph(GraphArgs),
-    /// Runs a pipeline: takes in what is new or changed.
+    /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
+    /// other vectors than there are, a new generation is built beside them and put in their place.
     Run(RunArgs),
+    /// Builds a new generation of a collection beside the live one, and puts it in its place.
+    Reindex(RunArgs),
+    /// Goes back to the generation that was live before.
+    Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
     /// Shows what a collection holds, and its last operations.
     Status(StatusArgs),
+    /// Lists, shows and deletes collections.
+    #[command(subcommand)]
+    Collections(CollectionsVerb),
+    /// Lists the sources of a collection, and removes one with its documents.
+    #[command(subcommand)]
+    Sources(SourcesVerb),
+    /// Lists, shows and cancels operations.
+    #[command(subcommand)]
+    Operations(OperationsVerb),
+    /// Lists, shows, deletes and undeletes documents.
+    #[command(subcommand)]
+    Documents(DocumentsVerb),
     /// Changes the schema of a metadata store.
     Migrate(MigrateArgs),
     /// Prints the JSON Schema of pipeline files.
@@ -72,9 +89,28 @@ pub(crate) struct RunArgs {
     /// Prints the report as one JSON object.
     #[arg(long)]
     pub json: bool,
+    /// Deletes the documents that are gone, however many they are.
+    #[arg(long)]
+    pub allow_deletes: bool,
+    /// Tries documents again that failed, those whose time has come: after five minutes first, then four times
+    /// as long after each failure.
+    #[arg(long)]
+    pub retry_failed: bool,
+    /// Waits for its turn if somebody else works on the collection.
+    #[arg(long)]
+    pub wait: bool,
     /// Writes the metrics of the run here at its end, in Prometheus' text format.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The pipeline file that fills the collection.
+    pub file: PathBuf,
+    /// Waits for its turn if somebody else works on the collection.
+    #[arg(long)]
+    pub wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +175,82 @@ pub(crate) struct StoreArgs {
     /// URL of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub url: Option<String>,
+}
+
+/// Which collection is meant, and how to answer.
+#[derive(Debug, Args)]
+pub(crate) struct OfFile {
+    /// The pipeline file that fills the collection.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Prints it as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is done to a collection by name.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// The pipeline file that fills the collection.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Waits for its turn if somebody else works on the collection.
+    #[arg(long)]
+    pub wait: bool,
+    /// Does not ask.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CollectionsVerb {
+    /// Deletes the collection of a file from both stores, for good.
+    Delete {
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourcesVerb {
+    /// Removes a source, and the documents that only it gives.
+    Delete {
+        /// The source, as `sources list` shows it.
+        source: String,
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationsVerb {
+    /// Stops an operation, whoever works on it.
+    Cancel {
+        /// Its id.
+        id: uuid::Uuid,
+        #[command(flatten)]
+        of: OfFile,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DocumentsVerb {
+    /// Deletes documents. They stay out while their files stay as they are.
+    Delete {
+        /// Ids, paths or URLs.
+        #[arg(required = true)]
+        documents: Vec<String>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Takes documents in again that were deleted.
+    Undelete {
+        /// Ids, paths or URLs.
+        #[arg(required = true)]
+        documents: Vec<String>,
+        #[command(flatten)]
+        change: Change,
+    },
 }
 
 /// The value of an environment variable; the only place that reads the environment.

@@ -6,12 +6,19 @@ use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
 
+mod change;
 mod check;
+mod collections;
+mod documents;
 mod graph;
 mod migrate;
+mod operations;
+mod report;
+mod rollback;
 mod run;
 mod schema;
 mod search;
+mod sources;
 mod status;
 
 /// How a command ends.
@@ -73,7 +80,13 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
     let ended = match verb {
         Verb::Check(args) => check::check(&args),
         Verb::Graph(args) => graph::graph(&args),
-        Verb::Run(args) => return run::run(&args).await,
+        Verb::Run(args) => return run::run(&args, run::Which::UpToDate).await,
+        Verb::Reindex(args) => return run::run(&args, run::Which::Anew).await,
+        Verb::Rollback(args) => rollback::rollback(&args).await,
+        Verb::Collections(verb) => collections::collections(verb).await,
+        Verb::Sources(verb) => sources::sources(verb).await,
+        Verb::Operations(verb) => operations::operations(verb).await,
+        Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
         Verb::Status(args) => status::status(&args).await,
         Verb::Migrate(args) => migrate::migrate(args.direction).await,

@@ -8,7 +8,8 @@ use tracing_subscriber::EnvFilter;
 /// drawn there, and anything else gets what an operator wants to know.
 pub(crate) fn start(filter: Option<&str>) {
     let is_terminal = stderr().is_terminal();
-    let default = if is_terminal { "warn" } else { "info" };
+    // Postgres notices that a table is there already whenever migrations are looked at.
+    let default = if is_terminal { "warn" } else { "info,sqlx::postgres::notice=warn" };
     let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     if is_terminal {

@@ -7,6 +7,7 @@ use clap::Parser as _;
 mod cli;
 mod cmd;
 mod logging;
+mod operate;
 mod render;
 mod view;
 mod wiring;

@@ -1,16 +1,17 @@
 //! The only place where a concrete stage, model or store meets another: what a pipeline file names becomes
 //! the ports that a run is given.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pipeline::{
     BoxError, EmbedderOptions, Findings, ModelInfo, Models, PipelineSpec, Plan, PostgresSpec,
-    Registry, VectorIndex, VectorStore, VectorsSpec,
+    Registry, Remedy, VectorsSpec,
 };
 use sinks::{
-    Collection, EdgeStore, EmbeddedPostgres, NewCollection, Postgres, PostgresOptions, QdrantStore,
-    UpsertOptions, VectorsConfig,
+    Collection, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings, Postgres,
+    PostgresOptions, QdrantStore, Quantization, UpsertOptions,
 };
 
 use crate::cli;
@@ -66,123 +67,164 @@ impl Database {
         &self.postgres
     }
 
-    /// The collection of the file.
-    pub(crate) async fn collection(
-        &self,
-        spec: &PipelineSpec,
-        model: &ModelInfo,
-    ) -> Result<Collection, BoxError> {
+    /// The collection of the file, if there is one.
+    ///
+    /// # Errors
+    /// If there is none, or the store cannot be reached.
+    pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
         let nothing = || format!("there is no collection `{name}` yet; run the pipeline first");
         let migrations = self.postgres.migrate_status().await?;
-        if migrations.iter().any(|migration| migration.applied_at.is_none()) {
+        if migrations.iter().all(|migration| migration.applied_at.is_none()) {
             return Err(nothing().into());
         }
-        let found = self.postgres.collections().find(Some(&spec.file.owner), name).await;
-        let found = found?.ok_or_else(nothing)?;
-        let asked = model_name(model);
-        if found.embedding_model != asked {
-            return Err(format!(
-                "the collection `{name}` was made with the model {}, and the file names {asked}",
-                found.embedding_model
-            )
-            .into());
-        }
-        Ok(found)
+        self.postgres.migrate_up().await?;
+        let found = self.postgres.collections().find(Some(&spec.file.owner), name).await?;
+        Ok(found.ok_or_else(nothing)?)
     }
 }
 
-/// The collection that a run fills; made when it is not there.
-pub(crate) async fn open_collection(
-    database: &Database,
+/// What a pipeline file asks of a generation.
+pub(crate) fn generation_settings(
     spec: &PipelineSpec,
     plan: &Plan,
     model: &ModelInfo,
-) -> Result<Collection, BoxError> {
+) -> GenerationSettings {
     let chunking = plan.options_of("chunk").unwrap_or_default();
     let number =
         |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    let new = NewCollection {
-        owner: Some(spec.file.owner.clone()),
-        name: spec.file.collection.clone(),
-        model: model_name(model),
+    // A model as a person names it: by its folder.
+    let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
+    GenerationSettings {
+        model: folder.to_string_lossy().into_owned(),
         model_short: model.short_name.clone(),
+        model_path: model.path.to_string_lossy().into_owned(),
+        model_fingerprint: model.fingerprint.clone(),
+        dim: model.dim,
         quantization: upsert_options(spec).quantization,
         chunk_size: number("size"),
         chunk_overlap: number("overlap"),
+        fingerprint: plan.fingerprint(),
+    }
+}
+
+/// The model that made the vectors of a generation: the file's, or the one that the file named then.
+///
+/// # Errors
+/// If that one is not there any more, or has changed.
+pub(crate) fn model_of(
+    generation: &Generation,
+    plan: &Plan,
+    models: &dyn Models,
+) -> Result<ModelInfo, BoxError> {
+    let is_it = |model: &ModelInfo| {
+        model.fingerprint == generation.model_fingerprint || generation.model_fingerprint.is_empty()
     };
-    Ok(database.postgres.open_collection(&new).await?)
+    if let Some(model) = plan.models().find(|model| is_it(model)) {
+        return Ok(model.clone());
+    }
+    let Generation { number, embedding_model, model_path, .. } = generation;
+    let model = models.describe(Path::new(model_path)).map_err(|error| {
+        format!(
+            "generation {number} was made by the model {embedding_model} in {model_path}: {error}"
+        )
+    })?;
+    if !is_it(&model) {
+        return Err(format!(
+            "generation {number} was made by the model {embedding_model} in {model_path}, which has changed since"
+        )
+        .into());
+    }
+    Ok(model)
 }
 
-/// A model as a person names it: by its folder.
-fn model_name(model: &ModelInfo) -> String {
-    let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
-    folder.to_string_lossy().into_owned()
+/// The vectors of a generation.
+pub(crate) struct Vectors {
+    pub(crate) store: Arc<dyn sinks::Vectors>,
+    /// The embedded store, whose index is built when somebody asks for it.
+    edge: Option<Arc<EdgeStore>>,
 }
 
-/// The vectors of a collection, for writing.
-pub(crate) enum Vectors {
-    Edge(Arc<EdgeStore>),
-    Server(Arc<QdrantStore>),
-}
+/// How long to wait for another process that has an embedded store open.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Vectors {
-    /// Opens what the file names, and makes it when it is not there.
+    /// Opens the vectors of a generation where the file says, and makes them when they are not there. An
+    /// embedded store that another process has open is waited for: a search has it for a moment only.
     pub(crate) async fn open(
         spec: &PipelineSpec,
-        collection: &Collection,
+        generation: &Generation,
         model: &ModelInfo,
     ) -> Result<Self, BoxError> {
-        let config = upsert_options(spec).vectors_config(&collection.vector_store_name, model.dim);
+        let mut config =
+            upsert_options(spec).vectors_config(&generation.vector_store_name, model.dim);
+        config.quantization = quantization_of(generation);
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
                 let store =
                     QdrantStore::connect(server.qdrant.reveal(), server.api_key.as_ref(), &config)
                         .await?;
-                Ok(Self::Server(Arc::new(store)))
+                Ok(Self { store: Arc::new(store), edge: None })
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
-                let folder = edge_folder(spec, &config);
-                let store = tokio::task::block_in_place(|| EdgeStore::open(&folder, &config))?;
-                Ok(Self::Edge(Arc::new(store)))
+                let folder = edge_folder(spec, &config.name);
+                let asked = Instant::now();
+                let store = loop {
+                    let opened = tokio::task::block_in_place(|| EdgeStore::open(&folder, &config));
+                    match opened {
+                        Err(error)
+                            if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE =>
+                        {
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                        }
+                        opened => break Arc::new(opened?),
+                    }
+                };
+                Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }
     }
 
-    pub(crate) fn store(&self) -> Arc<dyn VectorStore> {
-        match self {
-            Self::Edge(store) => Arc::clone(store) as _,
-            Self::Server(store) => Arc::clone(store) as _,
-        }
-    }
-
-    fn index(&self) -> Arc<dyn VectorIndex> {
-        match self {
-            Self::Edge(store) => Arc::clone(store) as _,
-            Self::Server(store) => Arc::clone(store) as _,
+    /// Deletes vectors that nobody needs any more; there need not be any.
+    pub(crate) async fn delete(spec: &PipelineSpec, name: &str) -> Result<(), BoxError> {
+        match &spec.file.stores.vectors {
+            VectorsSpec::Server(server) => {
+                Ok(QdrantStore::delete(server.qdrant.reveal(), server.api_key.as_ref(), name)
+                    .await?)
+            }
+            VectorsSpec::Embedded | VectorsSpec::Word(_) => {
+                let folder = edge_folder(spec, name);
+                let asked = Instant::now();
+                loop {
+                    match tokio::task::block_in_place(|| EdgeStore::delete(&folder)) {
+                        Err(error)
+                            if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE =>
+                        {
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                        }
+                        deleted => return Ok(deleted?),
+                    }
+                }
+            }
         }
     }
 
     /// Builds what makes search fast; a server does that by itself.
     pub(crate) async fn optimize(&self) -> Result<(), BoxError> {
-        if let Self::Edge(store) = self {
+        if let Some(store) = &self.edge {
             store.optimize().await?;
         }
         Ok(())
     }
 }
 
-/// The vectors of a collection, for reading.
-pub(crate) async fn vector_index(
-    spec: &PipelineSpec,
-    collection: &Collection,
-    model: &ModelInfo,
-) -> Result<Arc<dyn VectorIndex>, BoxError> {
-    Ok(Vectors::open(spec, collection, model).await?.index())
+fn quantization_of(generation: &Generation) -> Quantization {
+    let word = serde_json::Value::String(generation.quantization.clone());
+    serde_json::from_value(word).expect("the database checks it")
 }
 
-fn edge_folder(spec: &PipelineSpec, config: &VectorsConfig) -> std::path::PathBuf {
-    spec.data_folder().join("vectors").join(&config.name)
+fn edge_folder(spec: &PipelineSpec, name: &str) -> PathBuf {
+    spec.data_folder().join("vectors").join(name)
 }
 
 /// Options of the file's first node of a kind, whose form was checked.
@@ -193,6 +235,14 @@ fn options<T: serde::de::DeserializeOwned>(spec: &PipelineSpec, uses: &str) -> O
 
 fn upsert_options(spec: &PipelineSpec) -> UpsertOptions {
     options(spec, "upsert").unwrap_or_default()
+}
+
+/// The uri of a document that a person names by a path or by its uri. The file need not be there any more.
+pub(crate) fn uri_of(named: &str) -> Result<String, BoxError> {
+    if named.contains("://") {
+        return Ok(named.to_owned());
+    }
+    Ok(stages::uri::of_path(&std::path::absolute(named)?))
 }
 
 /// How the file's embed node runs its model.

@@ -41,6 +41,7 @@ pub(crate) struct Left {
     pub chunks: u64,
     pub tokens: u64,
     pub named: Vec<SetAsideReport>,
+    pub covered: Vec<String>,
 }
 
 #[derive(Default)]
@@ -75,6 +76,11 @@ impl Accounts {
             go_on.push(is_new);
         }
         Ok(go_on)
+    }
+
+    /// Places of which a source has given every document.
+    pub(crate) fn cover(&self, places: Vec<String>) {
+        self.lock().left.covered.extend(places);
     }
 
     /// A document that takes several branches, or none.

@@ -44,10 +44,11 @@ pub use run::{RunError, RunOptions, run};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
-    Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, ScheduleSpec,
-    ScheduledOperation, StoresSpec, VectorsSpec,
+    GoldenSpec, LifecycleSpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
+    ScheduleSpec, ScheduledOperation, StoresSpec, VectorsSpec,
 };
 pub use store::{
-    Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
-    Payload, Point, Remedy, StoreError, StoredDocument, VectorIndex, VectorStore, point_id,
+    Effort, Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState,
+    MetadataStore, Payload, Point, Remedy, StoreError, StoredDocument, VectorIndex, VectorStore,
+    point_id,
 };

@@ -114,6 +114,10 @@ pub trait Source: Send {
     /// # Cancellation
     /// The runtime does not drop the future; it stops asking.
     async fn next(&mut self) -> Result<Option<Outcome>, BoxError>;
+
+    /// Asked once [`Source::next`] has given `None`: the places ([`crate::column::SOURCE`]) whose every
+    /// document was given. What the collection knows of them and was not given is gone.
+    fn covered(&self) -> Vec<String>;
 }
 
 /// What the file says about one source.

@@ -146,6 +146,12 @@ pub enum Why {
     /// Not intended: this one document could not be processed.
     #[error("{0}")]
     Failed(#[from] DocError),
+    /// Intended: somebody has deleted it, and it is still what it was then.
+    #[error("{message} (`semantik documents undelete` takes it in again)")]
+    Withheld {
+        /// Who and when, in words.
+        message: String,
+    },
     /// It was set aside by an earlier run, and neither it nor the settings have changed since.
     #[error("{message}")]
     Before {
@@ -171,6 +177,7 @@ impl Why {
             Self::TooLarge { .. } => "too_large",
             Self::Unsupported { .. } => "unsupported",
             Self::Unrouted => "unrouted",
+            Self::Withheld { .. } => "withheld",
             Self::Failed(_) => FAILED,
             Self::Before { reason, .. } => reason,
         }

@@ -19,12 +19,19 @@ pub struct RunReport {
     pub reasons: BTreeMap<String, u64>,
     /// Chunks of the stored documents.
     pub chunks: u64,
-    /// Tokens of these chunks, as the model read them.
+    /// Tokens that the model read for them.
     pub tokens: u64,
     /// Wall time.
     pub seconds: f64,
+    /// Tokens that were not embedded, because the same text had been before.
+    pub tokens_reused: u64,
+    /// Documents that were deleted because they are gone from their sources.
+    pub deleted: u64,
     /// Whether the run was asked to stop before its sources had ended.
     pub stopped: bool,
+    /// Places of which every document was seen; see [`crate::Source::covered`].
+    #[serde(skip)]
+    pub covered: Vec<String>,
     /// The nodes, inputs before readers.
     pub nodes: Vec<NodeReport>,
     /// The documents that were set aside, up to 10,000 of them.
@@ -119,6 +126,7 @@ impl RunReport {
         self.tokens += pass.tokens;
         self.seconds += pass.seconds;
         self.stopped |= pass.stopped;
+        self.covered = pass.covered;
         self.nodes = pass.nodes;
     }
 

@@ -159,6 +159,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     report.tokens = left.tokens;
     report.set_aside = left.named;
     report.stopped = broke_off.is_cancelled();
+    report.covered = left.covered;
     report.nodes = nodes
         .iter()
         .map(|(id, uses)| NodeReport::new(id, uses, &options.metrics.node(id)))
@@ -292,7 +293,10 @@ async fn drive_source(
                 let started = Instant::now();
                 let outcome = source.next().await.map_err(|error| outlet.failed(error))?;
                 outlet.metrics.busy(started.elapsed());
-                let Some(outcome) = outcome else { break };
+                let Some(outcome) = outcome else {
+                    outlet.accounts.cover(source.covered());
+                    break;
+                };
                 outlet.metrics.batches.inc();
                 if outlet.give(outcome).await?.is_break() {
                     break;

@@ -60,6 +60,9 @@ pub struct PipelineFile {
     #[serde(default = "edge_bytes")]
     #[schemars(range(min = 1024, max = 4_294_967_295_u32))]
     pub edge_bytes: u32,
+    /// What is deleted, kept and checked in the course of time.
+    #[serde(default)]
+    pub lifecycle: LifecycleSpec,
     /// When a worker runs the pipeline.
     #[serde(default)]
     pub schedule: Option<ScheduleSpec>,
@@ -77,7 +80,7 @@ fn edge_bytes() -> u32 {
 }
 
 /// Where metadata and vectors are kept. `${VAR}` and `${VAR:-default}` are read in here.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoresSpec {
     /// `embedded`, or the URL of a PostgreSQL database.
@@ -86,6 +89,20 @@ pub struct StoresSpec {
     pub vectors: VectorsSpec,
     /// Folder of the embedded stores; `.semantik` beside the file unless it is named.
     pub data: Option<PathBuf>,
+    /// MiB of the data folder that may remember what was computed before, so that it is not computed again;
+    /// 0 remembers nothing.
+    pub memo_mib: u32,
+}
+
+impl Default for StoresSpec {
+    fn default() -> Self {
+        Self {
+            postgres: PostgresSpec::default(),
+            vectors: VectorsSpec::default(),
+            data: None,
+            memo_mib: 4096,
+        }
+    }
 }
 
 /// Where metadata is kept.
@@ -192,6 +209,55 @@ impl From {
             }
         }
     }
+}
+
+/// What is deleted, kept and checked in the course of time.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifecycleSpec {
+    /// Share of a source's documents that may be gone at once. If more are, and 20 documents at least, the run
+    /// deletes nothing, and asks for `--allow-deletes`.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_delete_ratio: f64,
+    /// How many generations that were live are kept, for going back to them.
+    #[schemars(range(min = 0, max = 100))]
+    pub retain_generations: usize,
+    /// Days for which it is remembered that a document was deleted, and which id it had.
+    #[schemars(range(min = 0, max = 36_500))]
+    pub retention_days: u32,
+    /// Questions that a new generation has to answer before it is put in place.
+    pub golden: Vec<GoldenSpec>,
+}
+
+impl Default for LifecycleSpec {
+    fn default() -> Self {
+        Self {
+            max_delete_ratio: 0.3,
+            retain_generations: 1,
+            retention_days: 30,
+            golden: Vec::new(),
+        }
+    }
+}
+
+/// A question with a document that has to be among the first answers.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GoldenSpec {
+    /// The question.
+    #[schemars(length(min = 1))]
+    pub query: String,
+    /// How the path or URL of the document ends.
+    #[schemars(length(min = 1))]
+    pub expect: String,
+    /// How many chunks are looked at.
+    #[serde(default = "ten")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub k: usize,
+}
+
+fn ten() -> usize {
+    10
 }
 
 /// When a worker runs the pipeline.

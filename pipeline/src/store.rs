@@ -81,6 +81,11 @@ pub enum KnownState {
         /// The message of then.
         message: String,
     },
+    /// Somebody has deleted its document; it stays out while it holds the content that it held.
+    Withheld {
+        /// Who and when, in words.
+        message: String,
+    },
     /// Stored or set aside by other settings, or not finished: it has to be read again.
     Stale,
 }
@@ -261,7 +266,12 @@ pub trait VectorIndex: Send + Sync {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    async fn search(&self, vector: &[f32], k: usize) -> Result<Vec<Hit>, StoreError>;
+    async fn search(
+        &self,
+        vector: &[f32],
+        k: usize,
+        effort: Effort,
+    ) -> Result<Vec<Hit>, StoreError>;
 
     /// How many points there are, exactly.
     ///
@@ -274,6 +284,15 @@ pub trait VectorIndex: Send + Sync {
     /// # Errors
     /// If the store cannot be reached.
     async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError>;
+}
+
+/// How hard a search looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// By the index, which may miss some of the best.
+    Indexed,
+    /// By comparing with every vector, as they are stored.
+    Exact,
 }
 
 /// A chunk that was found.

@@ -1,6 +1,6 @@
 //! A query, without a word of HTTP: words become a vector, the vector finds chunks.
 
-use pipeline::{BoxError, Embedder, Hit, StoreError, TextKind, Tokenizer, VectorIndex};
+use pipeline::{BoxError, Effort, Embedder, Hit, StoreError, TextKind, Tokenizer, VectorIndex};
 
 /// What is looked for.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub async fn search(
     index: &dyn VectorIndex,
 ) -> Result<Vec<Hit>, SearchError> {
     let vector = embed(query.words, tokenizer, embedder)?;
-    Ok(index.search(&vector, query.k).await?)
+    Ok(index.search(&vector, query.k, Effort::Indexed).await?)
 }
 
 /// A query longer than the model reads is cut: its beginning is what it is about.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::{BoxFuture, join_all};
-use pipeline::{Hit, Payload, Point, Remedy, VectorIndex, VectorStore, point_id};
+use pipeline::{Effort, Hit, Payload, Point, Remedy, VectorIndex, VectorStore, point_id};
 use uuid::Uuid;
 
 use crate::memory::cosine;
@@ -244,7 +244,8 @@ async fn misfits_are_refused(store: &dyn Vectors) {
         points[1].vector.clone_from(&misfit);
         let refused = store.upsert(points).await.expect_err("a vector that does not fit");
         assert_eq!(refused.remedy, Remedy::GiveUp);
-        let refused = store.search(&misfit, 3).await.expect_err("a query that does not fit");
+        let refused =
+            store.search(&misfit, 3, Effort::Indexed).await.expect_err("a query that does not fit");
         assert_eq!(refused.remedy, Remedy::GiveUp);
     }
     assert_eq!(count(store).await, 2, "nothing of a refused write is there");
@@ -313,7 +314,11 @@ async fn upsert(store: &dyn VectorStore, points: Vec<Point>) {
 }
 
 async fn search(store: &dyn VectorIndex, seed: u64, k: usize) -> Vec<Hit> {
-    store.search(&vector(seed), k).await.expect("searches")
+    let hits = store.search(&vector(seed), k, Effort::Indexed).await.expect("searches");
+    // So few points are compared one by one in any case.
+    let exact = store.search(&vector(seed), k, Effort::Exact).await.expect("searches");
+    assert_eq!(hits.len(), exact.len(), "both find as many");
+    hits
 }
 
 async fn count(store: &dyn VectorIndex) -> u64 {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use pipeline::{BoxError, Hit, Point, StoreError, VectorIndex, VectorStore};
+use pipeline::{BoxError, Effort, Hit, Point, StoreError, VectorIndex, VectorStore};
 use qdrant_edge::{
     CountRequest, FacetRequest, FacetValue, NamedQuery, PointId, PointInsertOperations,
     PointOperations, PointStruct, PointStructPersisted, QuantizationSearchParams, QueryEnum,
@@ -120,7 +120,12 @@ impl VectorStore for EdgeStore {
 
 #[async_trait]
 impl VectorIndex for EdgeStore {
-    async fn search(&self, vector: &[f32], k: usize) -> Result<Vec<Hit>, StoreError> {
+    async fn search(
+        &self,
+        vector: &[f32],
+        k: usize,
+        effort: Effort,
+    ) -> Result<Vec<Hit>, StoreError> {
         let doing = "search vectors";
         check_vector(doing, vector, self.dim)?;
         if k == 0 {
@@ -130,7 +135,7 @@ impl VectorIndex for EdgeStore {
         let request = SearchRequest {
             query: QueryEnum::Nearest(NamedQuery::new(query, DENSE)),
             filter: None,
-            params: search_params(self.quantization),
+            params: search_params(self.quantization, effort),
             limit: k,
             offset: 0,
             with_payload: Some(WithPayloadInterface::Bool(true)),
@@ -222,13 +227,14 @@ fn point(record: Record) -> Result<Point, BoxError> {
     Ok(Point { id, vector, payload: payload::from_json(payload)? })
 }
 
-/// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones.
-fn search_params(quantization: Quantization) -> Option<SearchParams> {
-    let quantization =
-        (quantization == Quantization::Int8).then_some(QuantizationSearchParams {
-            ignore: false,
-            rescore: Some(true),
-            oversampling: Some(2.0),
-        })?;
-    Some(SearchParams { quantization: Some(quantization), ..SearchParams::default() })
+/// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none
+/// of them and no index.
+fn search_params(quantization: Quantization, effort: Effort) -> Option<SearchParams> {
+    let exact = effort == Effort::Exact;
+    let quantization = (quantization == Quantization::Int8).then_some(QuantizationSearchParams {
+        ignore: exact,
+        rescore: Some(true),
+        oversampling: Some(2.0),
+    });
+    Some(SearchParams { quantization, exact, ..SearchParams::default() })
 }

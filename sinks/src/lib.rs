@@ -16,9 +16,11 @@ pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
-    AppliedMigration, Collection, CollectionStatus, Collections, DocumentStatus, DocumentSummary,
-    Documents, Ending, LOCAL_ACCOUNT, NewCollection, Operation, OperationStatus, OperationSummary,
-    OperationType, Operations, PoolState, Postgres, PostgresOptions, RunMetadata,
+    AppliedMigration, Collection, CollectionStatus, Collections, Comparison, DocumentStatus,
+    DocumentSummary, Documents, Ending, Generation, GenerationSettings, GenerationStatus,
+    Generations, LOCAL_ACCOUNT, Missing, NewCollection, Operation, OperationStatus,
+    OperationSummary, OperationType, Operations, PoolState, Postgres, PostgresOptions,
+    RemovedSource, RunMetadata, Side, SourceSummary, Sources, Swapped, Turn,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pipeline::{
-    ContentHash, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
+    ContentHash, Effort, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
     MetadataStore, Point, SetAside, StoreError, StoredDocument, VectorIndex, VectorStore,
 };
 use uuid::Uuid;
@@ -53,7 +53,7 @@ impl VectorStore for MemoryVectors {
 
 #[async_trait]
 impl VectorIndex for MemoryVectors {
-    async fn search(&self, vector: &[f32], k: usize) -> Result<Vec<Hit>, StoreError> {
+    async fn search(&self, vector: &[f32], k: usize, _: Effort) -> Result<Vec<Hit>, StoreError> {
         check_vector("search", vector, self.dim)?;
         let points = locked(&self.points);
         let mut hits: Vec<Hit> = points

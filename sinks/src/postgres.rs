@@ -10,11 +10,14 @@ mod claim;
 mod collections;
 mod documents;
 mod failure;
+mod generations;
 mod hot;
 mod identify;
 mod locations;
 mod migrations;
+mod missing;
 mod operations;
+mod removal;
 mod run;
 mod sources;
 mod write;
@@ -28,13 +31,19 @@ use pipeline::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
-pub use claim::Operation;
+pub use claim::{Operation, Turn};
 pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
+pub use generations::{
+    Comparison, Generation, GenerationSettings, GenerationStatus, Generations, Swapped,
+};
 pub use hot::{HOT_QUERIES, HotQuery};
 pub use migrations::AppliedMigration;
+pub use missing::Missing;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations};
-pub use run::RunMetadata;
+pub use removal::RemovedSource;
+pub use run::{RunMetadata, Side};
+pub use sources::{SourceSummary, Sources};
 
 use crate::retry::retrying;
 use failure::Failure;
@@ -45,7 +54,8 @@ pub const LOCAL_ACCOUNT: &str = "local";
 /// How to use the server.
 #[derive(Clone, Copy, Debug)]
 pub struct PostgresOptions {
-    /// The most connections that this process opens, besides the one that holds an operation's lock.
+    /// The most connections that this process opens, besides the one that holds an operation's lock; as
+    /// many again while a generation is being built.
     pub max_connections: u32,
     /// How long to wait for a connection.
     pub acquire_timeout: Duration,
@@ -81,6 +91,8 @@ pub struct PoolState {
 #[derive(Clone)]
 pub struct Postgres {
     pool: PgPool,
+    /// Connections that see the tables of the generation that is being built.
+    building: PgPool,
     options: PgConnectOptions,
 }
 
@@ -124,13 +136,26 @@ impl Postgres {
             .await
             .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
             .map_err(|e| Failure::from(e).doing(doing))?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.acquire_timeout)
-            .idle_timeout(Duration::from_secs(600))
-            .max_lifetime(Duration::from_secs(1800))
-            .connect_lazy_with(connect.clone());
-        Ok(Self { pool, options: connect })
+        let pool_of = |connect: PgConnectOptions| {
+            PgPoolOptions::new()
+                .max_connections(options.max_connections)
+                .acquire_timeout(options.acquire_timeout)
+                .idle_timeout(Duration::from_secs(600))
+                .max_lifetime(Duration::from_secs(1800))
+                .connect_lazy_with(connect)
+        };
+        let building = pool_of(connect.clone().options([("search_path", "building,public")]));
+        Ok(Self { pool: pool_of(connect.clone()), building, options: connect })
+    }
+
+    /// The generations of collections.
+    pub fn generations(&self) -> Generations<'_> {
+        Generations(&self.pool)
+    }
+
+    /// The sources of collections.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources(&self.pool)
     }
 
     /// The collections.
@@ -148,29 +173,30 @@ impl Postgres {
         Operations(&self.pool)
     }
 
-    /// Gives the collection of this owner and name, and makes it if there is none: row, limits and
-    /// audit entry together.
+    /// Gives the collection of this owner and name, and makes it if there is none: row, first
+    /// generation, limits and audit entry together.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if it is there with another model or quantization, whose vectors cannot
-    /// stand beside the new ones. Otherwise if there is no such owner, or no store.
+    /// If there is no such owner, or no store.
     pub async fn open_collection(&self, new: &NewCollection) -> Result<Collection, StoreError> {
         let collections = self.collections();
         attempt("open the collection", || collections.open(new)).await
     }
 
-    /// Starts an operation on a collection, or says which other one is going on. An operation whose
-    /// process has died is marked failed first.
+    /// Starts an operation on a collection; waits for another one to end, or says which it is. An operation
+    /// whose process has died is marked failed first.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if another process works on the collection.
+    /// [`pipeline::Remedy::Conflict`] if another process works on the collection, or somebody has cancelled
+    /// the operation before it began.
     pub async fn start_operation(
         &self,
         collection: &Collection,
         kind: OperationType,
         config: &serde_json::Value,
+        turn: Turn,
     ) -> Result<Operation, StoreError> {
-        Operation::start(self, collection, kind, config).await
+        Operation::start(self, collection, kind, config, turn).await
     }
 
     /// How full the pool is.
@@ -185,6 +211,7 @@ impl Postgres {
     /// Closes the connections, after what is under way.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.building.close().await;
     }
 }
 

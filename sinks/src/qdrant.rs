@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use pipeline::{Hit, Point, Secret, StoreError, VectorIndex, VectorStore};
+use pipeline::{Effort, Hit, Point, Secret, StoreError, VectorIndex, VectorStore};
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::{
     Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter, PointStruct,
@@ -71,20 +71,7 @@ impl QdrantStore {
         api_key: Option<&Secret>,
         config: &VectorsConfig,
     ) -> Result<Self, StoreError> {
-        let doing = "connect to the Qdrant server";
-        // The client would show the key in its own error.
-        let printable = |key: &Secret| key.reveal().bytes().all(|byte| matches!(byte, 0x20..0x7f));
-        if !api_key.is_none_or(printable) {
-            return Err(gives_up(doing, "the API key has characters that a key cannot have"));
-        }
-        let client = Qdrant::from_url(url)
-            .timeout(CALL)
-            .connect_timeout(CONNECT)
-            .api_key(api_key.map(|key| key.reveal().to_owned()))
-            // It prints its opinion on standard output; `health` says it in the log.
-            .skip_compatibility_check()
-            .build()
-            .map_err(|e| gives_up(doing, e))?;
+        let client = client(url, api_key)?;
         let store = Self {
             client,
             name: config.name.clone(),
@@ -110,13 +97,14 @@ impl QdrantStore {
         reply.map(|reply| reply.version).map_err(|e| failed("reach the Qdrant server", e))
     }
 
-    /// Deletes the collection.
+    /// Deletes a collection; there need not be one.
     ///
     /// # Errors
     /// If the server cannot be reached.
-    pub async fn delete(self) -> Result<(), StoreError> {
+    pub async fn delete(url: &str, api_key: Option<&Secret>, name: &str) -> Result<(), StoreError> {
+        let client = client(url, api_key)?;
         let delete = || async {
-            let reply = self.client.delete_collection(self.name.as_str()).await;
+            let reply = client.delete_collection(name).await;
             reply.map(drop).map_err(|e| failed("delete the vector collection", e))
         };
         retrying(delete).await
@@ -189,7 +177,12 @@ impl VectorStore for QdrantStore {
 
 #[async_trait]
 impl VectorIndex for QdrantStore {
-    async fn search(&self, vector: &[f32], k: usize) -> Result<Vec<Hit>, StoreError> {
+    async fn search(
+        &self,
+        vector: &[f32],
+        k: usize,
+        effort: Effort,
+    ) -> Result<Vec<Hit>, StoreError> {
         let doing = "search vectors";
         check_vector(doing, vector, self.dim)?;
         if k == 0 {
@@ -200,11 +193,17 @@ impl VectorIndex for QdrantStore {
             .using(DENSE)
             .limit(k as u64)
             .with_payload(true);
+        let exact = effort == Effort::Exact;
+        let mut params = SearchParamsBuilder::default().exact(exact);
         if self.quantization == Quantization::Int8 {
-            let quantization =
-                QuantizationSearchParamsBuilder::default().rescore(true).oversampling(2.0);
-            request = request.params(SearchParamsBuilder::default().quantization(quantization));
+            params = params.quantization(
+                QuantizationSearchParamsBuilder::default()
+                    .ignore(exact)
+                    .rescore(true)
+                    .oversampling(2.0),
+            );
         }
+        request = request.params(params);
         let request = request.build();
         let ask =
             || async { self.client.query(request.clone()).await.map_err(|e| failed(doing, e)) };
@@ -271,6 +270,24 @@ impl Inventory for QdrantStore {
         });
         documents.collect()
     }
+}
+
+fn client(url: &str, api_key: Option<&Secret>) -> Result<Qdrant, StoreError> {
+    let doing = "connect to the Qdrant server";
+    // The client would show the key in its own error.
+    let printable = |key: &Secret| key.reveal().bytes().all(|byte| matches!(byte, 0x20..0x7f));
+    if !api_key.is_none_or(printable) {
+        return Err(gives_up(doing, "the API key has characters that a key cannot have"));
+    }
+    let client = Qdrant::from_url(url)
+        .timeout(CALL)
+        .connect_timeout(CONNECT)
+        .api_key(api_key.map(|key| key.reveal().to_owned()))
+        // It prints its opinion on standard output; `health` says it in the log.
+        .skip_compatibility_check()
+        .build()
+        .map_err(|e| gives_up(doing, e))?;
+    Ok(client)
 }
 
 /// Whether the client understands a server of this version.

@@ -1,27 +1,45 @@
 //! `semantik search`: the passages of a collection that answer a question.
 
-use pipeline::{BoxError, Hit, Models as _};
+use pipeline::{BoxError, Hit, Models as _, PipelineSpec, Plan};
 use serde_json::json;
 
 use crate::cli::SearchArgs;
 use crate::render;
-use crate::wiring::{self, Database, embed_options};
+use crate::wiring::{self, Database, Vectors, embed_options};
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let engine = embedding::Engine::new();
     let (spec, plan) = wiring::load(&args.config, &engine)?;
-    let model =
-        plan.models().next().ok_or("the pipeline runs no model, so there is nothing to search")?;
     let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec, model).await?;
-    let index = wiring::vector_index(&spec, &collection, model).await?;
-
-    let tokenizer = engine.tokenizer(&model.path)?;
-    let embedder = engine.embedder(&model.path, &embed_options(&spec))?;
+    let collection = database.collection(&spec).await?;
     let query = search::Query { words: &args.words.join(" "), k: usize::from(args.k) };
-    let hits =
-        search::search(&query, tokenizer.as_ref(), embedder.as_ref(), index.as_ref()).await?;
+    let mut generation = database.postgres().generations().live(collection.id).await?;
+    let hits = loop {
+        let answered = ask(&spec, &plan, &engine, &generation, &query).await;
+        // A generation may be dropped between the question which one is live and its answer.
+        let live = database.postgres().generations().live(collection.id).await?;
+        if answered.is_ok() || live.id == generation.id {
+            break answered?;
+        }
+        generation = live;
+    };
     render::out(&if args.json { as_json(&hits)? } else { as_text(&hits) })
+}
+
+/// Asks one generation, in the words of the model that made it.
+async fn ask(
+    spec: &PipelineSpec,
+    plan: &Plan,
+    engine: &embedding::Engine,
+    generation: &sinks::Generation,
+    query: &search::Query<'_>,
+) -> Result<Vec<Hit>, BoxError> {
+    let model = wiring::model_of(generation, plan, engine)?;
+    let vectors = Vectors::open(spec, generation, &model).await?;
+    let tokenizer = engine.tokenizer(&model.path)?;
+    let embedder = engine.embedder(&model.path, &embed_options(spec))?;
+    let index = vectors.store.as_ref();
+    Ok(search::search(query, tokenizer.as_ref(), embedder.as_ref(), index).await?)
 }
 
 fn as_json(hits: &[Hit]) -> Result<String, BoxError> {

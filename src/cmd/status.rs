@@ -11,11 +11,9 @@ use crate::wiring::{self, Database};
 const RECENT: u32 = 5;
 
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
-    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let (spec, _) = wiring::load(&args.file, &embedding::Engine::new())?;
     let database = Database::open(&spec).await?;
-    let model =
-        plan.models().next().ok_or("the pipeline runs no model, so it has no collection")?;
-    let collection = database.collection(&spec, model).await?;
+    let collection = database.collection(&spec).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
     let word = |status: &dyn std::fmt::Debug| format!("{status:?}").to_lowercase();

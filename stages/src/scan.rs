@@ -29,6 +29,7 @@ use crate::scan::decide::{Decision, ToRead, decide};
 use crate::scan::globs::Glob;
 use crate::scan::read::Reader;
 use crate::scan::walk::{Walk, WalkOptions};
+use crate::uri;
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "scan",
@@ -104,8 +105,10 @@ impl SourceConfig for Scan {
             hidden: self.hidden,
             follow_symlinks: self.follow_symlinks,
         };
+        let roots = roots(&self.paths)?;
         Ok(Box::new(Files {
-            walk: Walk::open(&roots(&self.paths)?, options),
+            walk: Walk::open(&roots, options),
+            roots: roots.iter().map(|root| uri::of_path(root)).collect(),
             known: Arc::clone(&with.metadata),
             reader: Reader { schema: self.schema(), max_size: self.max_size.0 },
             batch_bytes: self.batch_bytes.0,
@@ -149,6 +152,8 @@ fn plain(error: &std::io::Error) -> std::io::Error {
 
 struct Files {
     walk: Walk,
+    /// The uris of what is walked.
+    roots: Vec<String>,
     known: Arc<dyn MetadataStore>,
     reader: Reader,
     batch_bytes: u64,
@@ -179,5 +184,9 @@ impl Source for Files {
         }
         let rows = self.reader.read(&mut self.group, self.batch_bytes, &mut set_aside)?;
         Ok(Some(Outcome { rows, set_aside }))
+    }
+
+    fn covered(&self) -> Vec<String> {
+        self.roots.clone()
     }
 }

@@ -108,6 +108,10 @@ impl Source for MemorySource {
         ];
         Ok(Some(RecordBatch::try_new(source_schema(), columns)?.into()))
     }
+
+    fn covered(&self) -> Vec<String> {
+        vec!["mem:".to_owned()]
+    }
 }
 
 /// A stage that obeys the text of its rows.

@@ -3,7 +3,8 @@
 //! Three things see to it: a lock of the session on a connection of its own, which the server releases
 //! when the process dies, so that whoever comes next knows at once; a unique index, so that no two
 //! operations can be `processing`; and each transaction of a run checks that its operation still is
-//! (`run.rs`), so that a run that was given up for dead writes nothing more.
+//! ([`hold`]), so that a run that was given up for dead writes nothing more. A process that lives and does
+//! nothing, because its machine sleeps, say, loses its lease, and with it the lock.
 
 use std::time::Duration;
 
@@ -15,9 +16,24 @@ use uuid::Uuid;
 
 use super::collections::Collection;
 use super::failure::Failure;
-use super::operations::{Ending, OperationType, end};
-use super::run::RunMetadata;
+use super::operations::{Ending, OperationStatus, OperationType, end, finish_within};
+use super::run::{RunMetadata, Side};
 use super::{Postgres, attempt};
+
+/// How long an operation is its worker's without a sign of life, as an interval of Postgres.
+const LEASE: &str = "60 seconds";
+
+/// How often an operation that waits for another looks whether its turn has come.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// What to do when somebody else works on the collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Say who.
+    Now,
+    /// Wait until they have ended.
+    Wait,
+}
 
 /// The right to write to a collection. While it lives, no other process can start an operation on it.
 /// When it is dropped without [`Operation::finish`], or the process dies, the next one to start marks
@@ -39,36 +55,56 @@ impl Operation {
         collection: &Collection,
         kind: OperationType,
         config: &Value,
+        turn: Turn,
     ) -> Result<Self, StoreError> {
-        attempt("start the operation", || Self::try_start(postgres, collection, kind, config)).await
+        let doing = "start the operation";
+        let id = attempt(doing, || ask(postgres, collection, kind, config)).await?;
+        loop {
+            let claimed =
+                attempt(doing, || Self::try_claim(postgres, collection, id, turn)).await?;
+            if let Some(operation) = claimed {
+                return Ok(operation);
+            }
+            tokio::time::sleep(WAIT).await;
+        }
     }
 
-    async fn try_start(
+    /// Begins an operation that was asked for; `None` if it is not its turn yet.
+    async fn try_claim(
         postgres: &Postgres,
         collection: &Collection,
-        kind: OperationType,
-        config: &Value,
-    ) -> Result<Self, Failure> {
+        id: Uuid,
+        turn: Turn,
+    ) -> Result<Option<Self>, Failure> {
         let mut lock = PgConnection::connect_with(&postgres.options).await?;
-        if !lock_collection(&mut lock, collection.id).await? {
-            return Err(in_use(&mut lock, collection).await?);
+        if !lock_collection(&mut lock, collection.id, turn).await? {
+            if turn == Turn::Now {
+                let failure = in_use(&mut lock, collection).await?;
+                finish_within(&mut lock, id, &Ending::Cancelled, &[]).await?;
+                return Err(failure);
+            }
+            // Says that somebody still waits for it.
+            renew(&mut lock, id, OperationStatus::Pending).await?;
+            return Ok(None);
         }
         let mut transaction = lock.begin().await?;
         let recovered = bury_the_dead(&mut transaction, collection).await?;
-        let id: Uuid = sqlx::query_scalar(
-            "INSERT INTO operations (collection_id, user_id, type, config) VALUES ($1, $2, $3, $4) RETURNING id",
+        let waiting: Option<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM operations WHERE id = $1 AND status = 'pending' FOR UPDATE SKIP LOCKED",
         )
-        .bind(collection.id)
-        .bind(collection.owner_id)
-        .bind(kind)
-        .bind(config)
-        .fetch_one(&mut *transaction)
+        .bind(id)
+        .fetch_optional(&mut *transaction)
         .await?;
+        if waiting.is_none() {
+            return Err(Failure::Conflict(format!("operation {id} was cancelled before it began")));
+        }
         let started_at: DateTime<Utc> = sqlx::query_scalar(
-            "UPDATE operations SET status = 'processing', worker = $2 WHERE id = $1 RETURNING started_at",
+            "UPDATE operations SET status = 'processing', worker = $2, lease_expires_at = now() + $3::interval
+             WHERE id = $1 RETURNING started_at",
         )
         .bind(id)
         .bind(worker())
+        .bind(LEASE)
         .fetch_one(&mut *transaction)
         .await?;
         sqlx::query(
@@ -78,19 +114,22 @@ impl Operation {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(Self {
-            postgres: postgres.clone(),
-            collection: collection.id,
-            id,
-            started_at,
-            recovered,
-            lock,
-        })
+        let postgres = postgres.clone();
+        Ok(Some(Self { postgres, collection: collection.id, id, started_at, recovered, lock }))
     }
 
     /// Its id.
     pub fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// The collection that it works on.
+    pub fn collection(&self) -> Uuid {
+        self.collection
+    }
+
+    pub(super) fn postgres(&self) -> &Postgres {
+        &self.postgres
     }
 
     /// Operations that were found dead when this one started, and are marked as failed now.
@@ -99,37 +138,128 @@ impl Operation {
     }
 
     /// What the operation knows and writes of documents, as these settings make them.
-    pub fn metadata(&self, fingerprint: Fingerprint) -> RunMetadata {
+    pub fn metadata(&self, side: Side, fingerprint: Fingerprint) -> RunMetadata {
         RunMetadata {
-            pool: self.postgres.pool.clone(),
+            pool: match side {
+                Side::Live => self.postgres.pool.clone(),
+                Side::Building => self.postgres.building.clone(),
+            },
             collection: self.collection,
             operation: self.id,
             started_at: self.started_at,
             fingerprint,
+            retry_failed: false,
         }
     }
 
-    /// Ends it, as [`Operations::finish`] does, and lets go of the collection.
+    /// Returns when the operation is ours no more, because somebody has cancelled it or taken it over;
+    /// until then it renews its lease. That the store cannot be reached is for others to say.
+    pub async fn lost(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let renewed = async {
+                let mut connection = self.postgres.pool.acquire().await?;
+                renew(&mut connection, self.id, OperationStatus::Processing).await
+            };
+            match renewed.await {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(error) => tracing::debug!(%error, "the lease was not renewed"),
+            }
+        }
+    }
+
+    /// Makes sure that a transaction may write to the collection.
+    pub(super) async fn hold(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+        hold(connection, self.id).await
+    }
+
+    /// Ends it, as [`super::Operations::finish`] does, and lets go of the collection.
     ///
     /// # Errors
-    /// As [`Operations::finish`].
+    /// As [`super::Operations::finish`].
     pub async fn finish(
         self,
         ending: &Ending,
         metrics: &[(String, f64)],
     ) -> Result<(), StoreError> {
         self.postgres.operations().finish(self.id, ending, metrics).await?;
+        self.let_go().await;
+        Ok(())
+    }
+
+    /// Lets go of the collection after the operation has ended in another way.
+    pub async fn let_go(self) {
         if let Err(error) = self.lock.close().await {
             tracing::debug!(%error, "the connection with the lock was gone already");
         }
-        Ok(())
     }
+}
+
+/// Makes sure that a transaction may write to the collection of an operation: it is being processed, and
+/// stays so until the transaction ends.
+pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Result<(), Failure> {
+    let status: Option<String> =
+        sqlx::query_scalar("SELECT status::text FROM operations WHERE id = $1 FOR NO KEY UPDATE")
+            .bind(operation)
+            .fetch_optional(connection)
+            .await?;
+    match status.as_deref() {
+        Some("processing") => Ok(()),
+        Some(status) => Err(Failure::Conflict(format!(
+            "operation {operation} is {status}: somebody else has ended it"
+        ))),
+        None => Err(Failure::Conflict(format!("operation {operation} is gone"))),
+    }
+}
+
+/// Asks for an operation. It waits with a lease: if the process dies before it begins, it is cancelled.
+async fn ask(
+    postgres: &Postgres,
+    collection: &Collection,
+    kind: OperationType,
+    config: &Value,
+) -> Result<Uuid, Failure> {
+    Ok(sqlx::query_scalar(
+        "INSERT INTO operations (collection_id, user_id, type, config, worker, lease_expires_at)
+         VALUES ($1, $2, $3, $4, $5, now() + $6::interval) RETURNING id",
+    )
+    .bind(collection.id)
+    .bind(collection.owner_id)
+    .bind(kind)
+    .bind(config)
+    .bind(worker())
+    .bind(LEASE)
+    .fetch_one(&postgres.pool)
+    .await?)
+}
+
+/// Says that an operation is still ours; `false` if it is not.
+async fn renew(
+    connection: &mut PgConnection,
+    operation: Uuid,
+    status: OperationStatus,
+) -> Result<bool, sqlx::Error> {
+    let renewed = sqlx::query(
+        "UPDATE operations SET lease_expires_at = now() + $3::interval WHERE id = $1 AND status = $2",
+    )
+    .bind(operation)
+    .bind(status)
+    .bind(LEASE)
+    .execute(connection)
+    .await?;
+    Ok(renewed.rows_affected() > 0)
 }
 
 /// Takes the lock of a collection for as long as the connection lives. The server may need a moment
 /// to see that a process was killed, so this asks for a while.
-async fn lock_collection(connection: &mut PgConnection, collection: Uuid) -> Result<bool, Failure> {
-    for wait in [50, 100, 200, 400, 800, 0] {
+async fn lock_collection(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    turn: Turn,
+) -> Result<bool, Failure> {
+    let waits: &[u64] = if turn == Turn::Now { &[50, 100, 200, 400, 800, 0] } else { &[0] };
+    for wait in waits {
         let locked: bool =
             sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1::text, 0))")
                 .bind(collection)
@@ -138,9 +268,27 @@ async fn lock_collection(connection: &mut PgConnection, collection: Uuid) -> Res
         if locked {
             return Ok(true);
         }
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        evict(connection, collection).await?;
+        tokio::time::sleep(Duration::from_millis(*wait)).await;
     }
     Ok(false)
+}
+
+/// Ends the session that holds the lock of a collection, if its operation has lost its lease.
+async fn evict(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "SELECT pg_terminate_backend(l.pid)
+         FROM pg_locks l
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($1::text, 0)
+           AND EXISTS (SELECT FROM operations
+                       WHERE collection_id = $1 AND status = 'processing' AND lease_expires_at < now())",
+    )
+    .bind(collection)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 async fn in_use(
@@ -160,34 +308,33 @@ async fn in_use(
     Ok(Failure::Conflict(format!("another process works on the collection `{name}`{other}")))
 }
 
-/// Marks the operation of a process that has died as failed. Documents that it was writing and that
-/// have no location are deleted, so that their points are removed.
+/// Marks the operation of a process that has died as failed, and cancels those that nobody waits for any
+/// more.
 async fn bury_the_dead(
     connection: &mut PgConnection,
     collection: &Collection,
 ) -> Result<Vec<Uuid>, Failure> {
-    let dead: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        "SELECT id, user_id FROM operations WHERE collection_id = $1 AND status = 'processing'
+    let dead: Vec<(Uuid, Uuid, OperationStatus)> = sqlx::query_as(
+        "SELECT id, user_id, status FROM operations
+         WHERE collection_id = $1
+           AND (status = 'processing' OR (status = 'pending' AND lease_expires_at < now()))
          ORDER BY id FOR NO KEY UPDATE",
     )
     .bind(collection.id)
     .fetch_all(&mut *connection)
     .await?;
-    for (id, user) in &dead {
-        tracing::warn!(operation = %id, collection = collection.name, "the process of an operation has died");
-        let ending = Ending::Failed("the process that worked on it died".to_owned());
-        end(connection, *id, collection.id, *user, &ending).await?;
+    let mut recovered = Vec::new();
+    for (id, user, status) in dead {
+        let ending = if status == OperationStatus::Processing {
+            tracing::warn!(operation = %id, collection = collection.name, "the process of an operation has died");
+            recovered.push(id);
+            Ending::Failed("the process that worked on it died".to_owned())
+        } else {
+            Ending::Cancelled
+        };
+        end(connection, id, collection.id, user, status, &ending).await?;
     }
-    sqlx::query(
-        "UPDATE documents d SET status = 'deleted', deleted_at = now()
-         FROM document_writes w
-         WHERE w.collection_id = $1 AND d.id = w.document_id AND d.status <> 'deleted'
-           AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id)",
-    )
-    .bind(collection.id)
-    .execute(connection)
-    .await?;
-    Ok(dead.into_iter().map(|(id, _)| id).collect())
+    Ok(recovered)
 }
 
 /// This process, for the person who has to find it.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::audit::Entry;
 use super::failure::Failure;
+use super::generations::{self, GenerationSettings};
 use super::{LOCAL_ACCOUNT, attempt};
 use crate::vectors::{Quantization, VectorsConfig};
 
@@ -34,16 +35,9 @@ pub struct NewCollection {
     pub owner: Option<String>,
     /// Unique among the owner's collections.
     pub name: String,
-    /// The embedding model, as a person names it.
-    pub model: String,
-    /// Its name in [`Collection::vector_store_name`]: `minilml6`.
-    pub model_short: String,
-    /// How vectors are stored.
-    pub quantization: Quantization,
-    /// The longest chunk, in the unit that the file uses; 0 if it does not cut by size.
-    pub chunk_size: u32,
-    /// How much neighbouring chunks share.
-    pub chunk_overlap: u32,
+    /// What the file says of its vectors. They are those of the first generation, if the collection is made;
+    /// whether one that is there can take such vectors is its live generation's to say.
+    pub settings: GenerationSettings,
 }
 
 /// A collection as it is stored.
@@ -77,6 +71,8 @@ pub struct Collection {
     pub vector_count: i64,
     /// Bytes of those.
     pub total_size_bytes: i64,
+    /// Set when its deletion has begun and has not ended.
+    pub deleting_since: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was changed last.
@@ -89,7 +85,8 @@ macro_rules! select {
         concat!(
             "SELECT c.id, c.name, c.owner_id, c.vector_store_name, c.embedding_model, c.quantization,
                     c.chunk_size, c.chunk_overlap, c.is_public, c.status, c.status_message,
-                    c.document_count, c.vector_count, c.total_size_bytes, c.created_at, c.updated_at
+                    c.document_count, c.vector_count, c.total_size_bytes, c.deleting_since, c.created_at,
+                    c.updated_at
              FROM collections c ",
             $rest
         )
@@ -143,17 +140,13 @@ impl Collections<'_> {
     pub(super) async fn open(&self, new: &NewCollection) -> Result<Collection, Failure> {
         let mut transaction = self.0.begin().await?;
         let owner = owner(&mut transaction, new).await?;
-        let made = insert(&mut transaction, owner, new).await?;
-        let found: Collection =
+        insert(&mut transaction, owner, new).await?;
+        let collection: Collection =
             sqlx::query_as(select!("WHERE c.owner_id = $1 AND c.name = $2 FOR UPDATE"))
                 .bind(owner)
                 .bind(&new.name)
                 .fetch_one(&mut *transaction)
                 .await?;
-        if !made {
-            check(&found, new)?;
-        }
-        let collection = take_settings(&mut transaction, found, new).await?;
         transaction.commit().await?;
         Ok(collection)
     }
@@ -168,14 +161,15 @@ async fn owner(connection: &mut PgConnection, new: &NewCollection) -> Result<Uui
     id.ok_or_else(|| Failure::GiveUp(format!("there is no account `{name}`")))
 }
 
-/// Makes the collection unless it is there; says whether it did.
+/// Makes the collection unless it is there.
 async fn insert(
     connection: &mut PgConnection,
     owner: Uuid,
     new: &NewCollection,
-) -> Result<bool, Failure> {
+) -> Result<(), Failure> {
     let id = Uuid::new_v4();
-    let vectors = VectorsConfig::name_of(id, &new.model_short, new.quantization, 1);
+    let settings = &new.settings;
+    let vectors = VectorsConfig::name_of(id, &settings.model_short, settings.quantization, 1);
     let made = sqlx::query(
         "INSERT INTO collections (id, name, owner_id, vector_store_name, embedding_model, quantization,
                                   chunk_size, chunk_overlap, qdrant_collections)
@@ -186,17 +180,18 @@ async fn insert(
     .bind(&new.name)
     .bind(owner)
     .bind(&vectors)
-    .bind(&new.model)
-    .bind(word(new.quantization))
-    .bind(i32::try_from(new.chunk_size).unwrap_or(i32::MAX))
-    .bind(i32::try_from(new.chunk_overlap).unwrap_or(i32::MAX))
+    .bind(&settings.model)
+    .bind(word(settings.quantization))
+    .bind(i32::try_from(settings.chunk_size).unwrap_or(i32::MAX))
+    .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
     .execute(&mut *connection)
     .await?
     .rows_affected()
         > 0;
     if !made {
-        return Ok(false);
+        return Ok(());
     }
+    generations::make_first(connection, id, settings).await?;
     sqlx::query("INSERT INTO collection_resource_limits (collection_id) VALUES ($1)")
         .bind(id)
         .execute(&mut *connection)
@@ -206,46 +201,13 @@ async fn insert(
         operation: None,
         user: owner,
         action: "collection_created",
-        details: json!({ "name": new.name, "model": new.model, "vectors": vectors }),
+        details: json!({ "name": new.name, "model": settings.model, "vectors": vectors }),
     };
-    entry.write(connection).await?;
-    Ok(true)
-}
-
-/// Vectors of two models, or of two precisions, cannot stand in one vector collection.
-fn check(found: &Collection, new: &NewCollection) -> Result<(), Failure> {
-    let quantization = word(new.quantization);
-    if found.embedding_model == new.model && found.quantization == quantization {
-        return Ok(());
-    }
-    Err(Failure::Conflict(format!(
-        "the collection `{}` holds vectors of {} as {}; the file asks for {} as {quantization}",
-        found.name, found.embedding_model, found.quantization, new.model
-    )))
-}
-
-/// Chunk settings may change: each document knows by which it was made.
-async fn take_settings(
-    connection: &mut PgConnection,
-    found: Collection,
-    new: &NewCollection,
-) -> Result<Collection, Failure> {
-    let size = i32::try_from(new.chunk_size).unwrap_or(i32::MAX);
-    let overlap = i32::try_from(new.chunk_overlap).unwrap_or(i32::MAX);
-    if (found.chunk_size, found.chunk_overlap) == (size, overlap) {
-        return Ok(found);
-    }
-    sqlx::query("UPDATE collections SET chunk_size = $2, chunk_overlap = $3 WHERE id = $1")
-        .bind(found.id)
-        .bind(size)
-        .bind(overlap)
-        .execute(connection)
-        .await?;
-    Ok(Collection { chunk_size: size, chunk_overlap: overlap, ..found })
+    Ok(entry.write(connection).await?)
 }
 
 /// As it stands in the table.
-fn word(quantization: Quantization) -> &'static str {
+pub(super) fn word(quantization: Quantization) -> &'static str {
     match quantization {
         Quantization::Float32 => "float32",
         Quantization::Float16 => "float16",

@@ -80,6 +80,48 @@ impl Documents<'_> {
         .await
     }
 
+    /// One document.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn find(
+        &self,
+        collection: Uuid,
+        document: Uuid,
+    ) -> Result<Option<DocumentSummary>, StoreError> {
+        attempt("find the document", || async {
+            Ok(sqlx::query_as(
+                "SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
+                 FROM documents WHERE collection_id = $1 AND id = $2",
+            )
+            .bind(collection)
+            .bind(document)
+            .fetch_optional(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// The document at a location; one that was deleted from there counts, too.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn at(&self, collection: Uuid, uri: &str) -> Result<Option<Uuid>, StoreError> {
+        attempt("find the document", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT d.id FROM document_locations l
+                 JOIN documents d ON d.collection_id = l.collection_id AND d.content_hash = l.content_hash
+                 WHERE l.collection_id = $1 AND l.uri_hash = $2
+                 ORDER BY d.status = 'deleted', d.deleted_at DESC LIMIT 1",
+            )
+            .bind(collection)
+            .bind(super::locations::uri_hash(uri))
+            .fetch_optional(self.0)
+            .await?)
+        })
+        .await
+    }
+
     /// How many documents of a collection there are of each status.
     ///
     /// # Errors
@@ -154,10 +196,11 @@ pub(super) fn file_path(uri: &str) -> Cow<'_, str> {
 pub(super) const UPSERT: &str = "
     INSERT INTO documents AS d
        (id, collection_id, source_id, file_path, file_name, file_size, mime_type, content_hash,
-        status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta)
+        status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta, attempts, retry_at)
     SELECT i.id, $1, s.id, i.path, i.name, i.size, i.mime_type, i.content_hash,
            (CASE WHEN i.set_aside IS NULL THEN 'completed' ELSE 'failed' END)::document_status,
-           i.error_message, i.set_aside, i.chunk_count, $2, $3, i.meta
+           i.error_message, i.set_aside, i.chunk_count, $2, $3, i.meta, (i.set_aside IS NOT NULL)::integer,
+           CASE WHEN i.set_aside ->> 'reason' = 'failed' THEN now() + interval '5 minutes' END
     FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
                 $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[])
          AS i (id, source, path, name, size, mime_type, content_hash, error_message, set_aside,
@@ -173,7 +216,13 @@ pub(super) const UPSERT: &str = "
         chunk_count = CASE excluded.status
             WHEN 'completed' THEN excluded.chunk_count ELSE d.chunk_count END,
         fingerprint = excluded.fingerprint, operation_id = excluded.operation_id,
-        deleted_at = NULL, meta = excluded.meta
+        deleted_at = NULL, meta = excluded.meta,
+        -- Four times as long after each failure with the same content, and a week at most.
+        attempts = CASE WHEN excluded.status = 'failed' AND d.content_hash = excluded.content_hash
+            THEN d.attempts + 1 ELSE excluded.attempts END,
+        retry_at = CASE WHEN excluded.retry_at IS NOT NULL AND d.content_hash = excluded.content_hash
+            THEN now() + least(interval '5 minutes' * 4 ^ least(d.attempts, 10), interval '7 days')
+            ELSE excluded.retry_at END
     WHERE d.collection_id = $1";
 
 /// Writes documents, new ones and others. No other document may hold their contents.

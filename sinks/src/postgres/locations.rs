@@ -10,6 +10,9 @@ use uuid::Uuid;
 use super::documents::{DocumentStatus, storable};
 use super::run::RunMetadata;
 
+/// Reason of a location whose document somebody has deleted; it holds whatever the settings are.
+pub(super) const WITHHELD: &str = "withheld";
+
 /// What is to be written of one location.
 pub(super) struct LocationRow<'a> {
     pub(super) location: &'a Location,
@@ -246,6 +249,7 @@ pub(super) const LOCATE: &str = "
            d.fingerprint IS NOT DISTINCT FROM $2
                AND NOT EXISTS (SELECT FROM document_writes w
                                WHERE w.document_id = d.id AND w.operation_id <> $4)
+               AND NOT ($5 AND d.status = 'failed' AND coalesce(d.retry_at <= now(), FALSE))
                AS is_document_current
     FROM unnest($3::bytea[]) WITH ORDINALITY AS asked (uri_hash, n)
     JOIN document_locations l ON l.collection_id = $1 AND l.uri_hash = asked.uri_hash
@@ -264,6 +268,7 @@ pub(super) async fn locate(
         .bind(&run.fingerprint.0[..])
         .bind(keys)
         .bind(run.operation)
+        .bind(run.retry_failed)
         .fetch_all(pool)
         .await?;
     let mut known = vec![None; uris.len()];
@@ -293,6 +298,9 @@ impl Known {
 
     fn state(&self) -> KnownState {
         if let Some(set_aside) = &self.set_aside {
+            if word(set_aside, "reason") == WITHHELD {
+                return KnownState::Withheld { message: word(set_aside, "message") };
+            }
             // A location that could not be read is tried at every run: nothing about the file need
             // change for it to be readable.
             let unreadable = word(set_aside, "reason") == FAILED;

@@ -96,15 +96,17 @@ impl Postgres {
 
     /// Closes the idle connections: what was prepared on them was prepared for other tables.
     async fn forget_statements(&self) {
-        while let Some(connection) = self.pool.try_acquire() {
-            if let Err(error) = connection.close().await {
-                tracing::debug!(%error, "a connection was gone already");
+        for pool in [&self.pool, &self.building] {
+            while let Some(connection) = pool.try_acquire() {
+                if let Err(error) = connection.close().await {
+                    tracing::debug!(%error, "a connection was gone already");
+                }
             }
         }
     }
 
     /// A connection on which a statement may take as long as it takes.
-    async fn unhurried(&self) -> Result<PgConnection, Failure> {
+    pub(super) async fn unhurried(&self) -> Result<PgConnection, Failure> {
         let options =
             self.options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
         Ok(PgConnection::connect_with(&options).await?)

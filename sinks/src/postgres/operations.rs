@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -68,6 +68,8 @@ pub struct OperationSummary {
     pub status: OperationStatus,
     /// Who works on it: host and process.
     pub worker: Option<String>,
+    /// What it was asked to do, in detail.
+    pub config: Value,
     /// Why it failed.
     pub error_message: Option<String>,
     /// When it was asked for.
@@ -76,6 +78,19 @@ pub struct OperationSummary {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub completed_at: Option<DateTime<Utc>>,
+    /// Until when it is its worker's without a sign of life.
+    pub lease_expires_at: Option<DateTime<Utc>>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, collection_id, type, status, worker, config, error_message, created_at, started_at,
+                    completed_at, lease_expires_at
+             FROM operations ",
+            $rest
+        )
+    };
 }
 
 /// The operations of a store.
@@ -93,12 +108,10 @@ impl Operations<'_> {
         limit: u32,
     ) -> Result<Vec<OperationSummary>, StoreError> {
         attempt("list operations", || async {
-            Ok(sqlx::query_as(
-                "SELECT id, collection_id, type, status, worker, error_message, created_at, started_at,
-                        completed_at
-                 FROM operations WHERE collection_id = $1 AND created_at < coalesce($2, 'infinity')
-                 ORDER BY created_at DESC LIMIT $3",
-            )
+            Ok(sqlx::query_as(select!(
+                "WHERE collection_id = $1 AND created_at < coalesce($2, 'infinity')
+                 ORDER BY created_at DESC LIMIT $3"
+            ))
             .bind(collection)
             .bind(before)
             .bind(i64::from(limit))
@@ -129,33 +142,95 @@ impl Operations<'_> {
         metrics: &[(String, f64)],
     ) -> Result<(), Failure> {
         let mut transaction = self.0.begin().await?;
-        let found: Option<(Uuid, Uuid, OperationStatus)> = sqlx::query_as(
-            "SELECT collection_id, user_id, status FROM operations WHERE id = $1 FOR NO KEY UPDATE",
-        )
-        .bind(operation)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let Some((collection, user, status)) = found else {
-            return Err(Failure::Conflict(format!("there is no operation {operation}")));
-        };
-        if status == ending.status() {
-            return Ok(());
-        }
-        let (names, values): (Vec<&str>, Vec<f64>) =
-            metrics.iter().map(|(name, value)| (name.as_str(), *value)).unzip();
-        sqlx::query(
-            "INSERT INTO operation_metrics (operation_id, metric_name, metric_value)
-             SELECT $1, i.name, i.value FROM unnest($2::text[], $3::float8[]) AS i (name, value)",
-        )
-        .bind(operation)
-        .bind(names)
-        .bind(values)
-        .execute(&mut *transaction)
-        .await?;
-        sources::refresh(&mut transaction, collection, operation).await?;
-        end(&mut transaction, operation, collection, user, ending).await?;
+        finish_within(&mut transaction, operation, ending, metrics).await?;
         Ok(transaction.commit().await?)
     }
+
+    /// Stops an operation: one that waits never begins; one that is being worked on can write nothing more,
+    /// and its worker notices within seconds.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if it has ended, or is not there.
+    pub async fn cancel(&self, operation: Uuid) -> Result<OperationSummary, StoreError> {
+        attempt("cancel the operation", || async {
+            let found = self
+                .try_find(operation)
+                .await?
+                .ok_or_else(|| Failure::Conflict(format!("there is no operation {operation}")))?;
+            let mut transaction = self.0.begin().await?;
+            finish_within(&mut transaction, operation, &Ending::Cancelled, &[]).await?;
+            transaction.commit().await?;
+            Ok(found)
+        })
+        .await
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn find(&self, operation: Uuid) -> Result<Option<OperationSummary>, StoreError> {
+        attempt("find the operation", || self.try_find(operation)).await
+    }
+
+    async fn try_find(&self, operation: Uuid) -> Result<Option<OperationSummary>, Failure> {
+        Ok(sqlx::query_as(select!("WHERE id = $1")).bind(operation).fetch_optional(self.0).await?)
+    }
+
+    /// The metrics that were noted when an operation ended, in order of name.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn metrics(&self, operation: Uuid) -> Result<Vec<(String, f64)>, StoreError> {
+        attempt("read the metrics of the operation", || async {
+            Ok(sqlx::query_as(
+                "SELECT metric_name, metric_value FROM operation_metrics WHERE operation_id = $1
+                 ORDER BY metric_name",
+            )
+            .bind(operation)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+}
+
+/// Ends an operation within a transaction; gives the user who had asked for it. Ending it the same way
+/// again does nothing.
+pub(super) async fn finish_within(
+    transaction: &mut PgConnection,
+    operation: Uuid,
+    ending: &Ending,
+    metrics: &[(String, f64)],
+) -> Result<Uuid, Failure> {
+    let found: Option<(Uuid, Uuid, OperationStatus)> = sqlx::query_as(
+        "SELECT collection_id, user_id, status FROM operations WHERE id = $1 FOR NO KEY UPDATE",
+    )
+    .bind(operation)
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some((collection, user, status)) = found else {
+        return Err(Failure::Conflict(format!("there is no operation {operation}")));
+    };
+    if status == ending.status() {
+        return Ok(user);
+    }
+    let (names, values): (Vec<&str>, Vec<f64>) =
+        metrics.iter().map(|(name, value)| (name.as_str(), *value)).unzip();
+    sqlx::query(
+        "INSERT INTO operation_metrics (operation_id, metric_name, metric_value)
+         SELECT $1, i.name, i.value FROM unnest($2::text[], $3::float8[]) AS i (name, value)",
+    )
+    .bind(operation)
+    .bind(names)
+    .bind(values)
+    .execute(&mut *transaction)
+    .await?;
+    if status == OperationStatus::Processing {
+        sources::refresh(transaction, collection, operation).await?;
+    }
+    end(transaction, operation, collection, user, status, ending).await?;
+    Ok(user)
 }
 
 impl Ending {
@@ -189,6 +264,7 @@ pub(super) async fn end(
     operation: Uuid,
     collection: Uuid,
     user: Uuid,
+    status: OperationStatus,
     ending: &Ending,
 ) -> Result<(), Failure> {
     sqlx::query("UPDATE operations SET status = $2, error_message = $3 WHERE id = $1")
@@ -198,7 +274,10 @@ pub(super) async fn end(
         .execute(&mut *connection)
         .await?;
     let cancelled = *ending == Ending::Cancelled;
-    collections::refresh(connection, collection, ending.reason(), cancelled).await?;
+    // One that never began has changed nothing, and another may be going on.
+    if status == OperationStatus::Processing {
+        collections::refresh(connection, collection, ending.reason(), cancelled).await?;
+    }
     let details = ending.reason().map_or_else(|| json!({}), |reason| json!({ "error": reason }));
     let action = ending.action();
     Ok(Entry { collection, operation: Some(operation), user, action, details }

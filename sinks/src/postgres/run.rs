@@ -10,10 +10,13 @@ use pipeline::{
 use sqlx::{PgPool, Transaction};
 use uuid::Uuid;
 
+use super::claim::hold;
 use super::failure::Failure;
 use super::{attempt, identify, locations, write};
 
-/// The documents of one collection, for one operation under one fingerprint.
+/// The documents of one collection, for one operation under one fingerprint. Whether they are those of the
+/// live generation or of the one that is being built is decided by the schema that its connections look
+/// into first: the queries are the same.
 #[derive(Clone, Debug)]
 pub struct RunMetadata {
     pub(super) pool: PgPool,
@@ -21,6 +24,17 @@ pub struct RunMetadata {
     pub(super) operation: Uuid,
     pub(super) started_at: DateTime<Utc>,
     pub(super) fingerprint: Fingerprint,
+    /// Whether documents that failed are tried again once their time has come.
+    pub(super) retry_failed: bool,
+}
+
+/// Which generation of a collection is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that searches read.
+    Live,
+    /// The one that is being built beside it.
+    Building,
 }
 
 pub(super) const UNPURGED: &str = "
@@ -42,6 +56,36 @@ pub(super) const KNOWN_HASHES: &str = "
                       WHERE w.document_id = d.id AND w.operation_id <> $3)";
 
 impl RunMetadata {
+    /// Has documents that failed tried again, as far as their time has come.
+    #[must_use]
+    pub fn retrying_failed(self) -> Self {
+        Self { retry_failed: true, ..self }
+    }
+
+    /// Marks documents as deleted that a run was writing when it died, and that have no location: nobody
+    /// will write them again. To be called before the first pass of a run.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        attempt("recover from a run that died", || async {
+            let mut transaction = self.begin().await?;
+            sqlx::query(
+                "UPDATE documents d SET status = 'deleted', deleted_at = now()
+                 FROM document_writes w
+                 WHERE w.collection_id = $1 AND w.operation_id <> $2 AND d.id = w.document_id
+                   AND d.status <> 'deleted'
+                   AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id)",
+            )
+            .bind(self.collection)
+            .bind(self.operation)
+            .execute(&mut *transaction)
+            .await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+
     /// Documents whose points are still to be removed, at most `limit` of them: deleted ones, failed
     /// ones, and such as a run was writing when it died and never committed. Remove their points, call
     /// [`MetadataStore::purged`], and ask again until there are none. Done before the first and after
@@ -85,22 +129,10 @@ impl RunMetadata {
     }
 
     /// A transaction that holds the right to write to the collection.
-    async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, Failure> {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, Failure> {
         let mut transaction = self.pool.begin().await?;
-        let status: Option<String> = sqlx::query_scalar(
-            "SELECT status::text FROM operations WHERE id = $1 FOR NO KEY UPDATE",
-        )
-        .bind(self.operation)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let operation = self.operation;
-        match status.as_deref() {
-            Some("processing") => Ok(transaction),
-            Some(status) => Err(Failure::Conflict(format!(
-                "operation {operation} is {status}: somebody else has ended it"
-            ))),
-            None => Err(Failure::Conflict(format!("operation {operation} is gone"))),
-        }
+        hold(&mut transaction, self.operation).await?;
+        Ok(transaction)
     }
 
     async fn try_known_hashes(&self) -> Result<KnownHashes, Failure> {

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::PgConnection;
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
+
+use super::attempt;
 
 /// Makes sure that these sources have a row.
 pub(super) async fn ensure(
@@ -58,4 +62,43 @@ pub(super) async fn refresh(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// A source in a list.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct SourceSummary {
+    /// Its id.
+    pub id: Uuid,
+    /// The path or URL.
+    pub source_path: String,
+    /// `directory`, `url`, …
+    pub source_type: String,
+    /// Completed documents from it, when the last operation ended.
+    pub document_count: i64,
+    /// Bytes of those.
+    pub size_bytes: i64,
+    /// When an operation read it last.
+    pub last_indexed_at: Option<DateTime<Utc>>,
+}
+
+/// The sources of a store's collections.
+pub struct Sources<'a>(pub(super) &'a PgPool);
+
+impl Sources<'_> {
+    /// The sources of a collection, in order of their paths.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list(&self, collection: Uuid) -> Result<Vec<SourceSummary>, StoreError> {
+        attempt("list sources", || async {
+            Ok(sqlx::query_as(
+                "SELECT id, source_path, source_type, document_count, size_bytes, last_indexed_at
+                 FROM collection_sources WHERE collection_id = $1 ORDER BY source_path",
+            )
+            .bind(collection)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
 }

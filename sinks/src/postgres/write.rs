@@ -66,7 +66,7 @@ pub(super) async fn record(
         let location = &one.location;
         let set_aside = || Some(locations::set_aside(node, one.why.reason(), &one.why.to_string()));
         match (&one.why, one.content_hash) {
-            (Why::Before { .. }, _) => seen.push(location),
+            (Why::Before { .. } | Why::Withheld { .. }, _) => seen.push(location),
             (Why::Unchanged, _) => touched.push(location),
             (Why::Duplicate, Some(_)) => {
                 moved.push(LocationRow {

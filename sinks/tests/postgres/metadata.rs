@@ -1,7 +1,7 @@
 //! What is known of documents and locations, after everything that can happen to a file.
 
 use pipeline::{KnownState, MetadataStore as _, Remedy, Why};
-use sinks::Ending;
+use sinks::{Ending, Side};
 use uuid::Uuid;
 
 use crate::support::{
@@ -115,7 +115,7 @@ async fn other_settings_make_everything_stale_and_keep_the_ids() {
         .await
         .unwrap();
 
-    let changed = operation.metadata(settings(2));
+    let changed = operation.metadata(Side::Live, settings(2));
     for uri in ["file:///a", "file:///bad", "file:///big"] {
         assert_eq!(state(&changed, uri).await, Some(KnownState::Stale), "{uri}");
     }
@@ -256,7 +256,7 @@ async fn what_a_dead_run_was_writing_is_not_trusted() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let first = database.operation(&collection).await;
-    let metadata = first.metadata(settings(1));
+    let metadata = first.metadata(Side::Live, settings(1));
     let (document, _) = store(&metadata, "file:///a", 1, 5).await;
     // Ten points of an edit and of a new document are written, and then the process dies.
     let edited =
@@ -267,7 +267,8 @@ async fn what_a_dead_run_was_writing_is_not_trusted() {
 
     let second = database.operation(&collection).await;
     assert_eq!(second.recovered(), [died]);
-    let metadata = second.metadata(settings(1));
+    let metadata = second.metadata(Side::Live, settings(1));
+    metadata.recover().await.unwrap();
     // The file is as it was, but the points are not.
     assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stale));
     assert!(metadata.known_hashes().await.unwrap().is_empty());
@@ -333,7 +334,7 @@ async fn a_chain_of_edits_in_one_batch_gives_each_content_one_document() {
     let (first, _) = store(&metadata, "file:///a", 1, 1).await;
     let (second, _) = store(&metadata, "file:///b", 2, 1).await;
     // Under other settings everything comes again: `a` now has what `b` had, `b` something new.
-    let changed = operation.metadata(settings(2));
+    let changed = operation.metadata(Side::Live, settings(2));
     let batch = [incoming("file:///a", 2), incoming("file:///b", 3)];
     let ids = changed.identify(&batch).await.unwrap();
     assert_eq!(ids[0].document, second, "content decides");

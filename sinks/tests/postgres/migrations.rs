@@ -1,7 +1,7 @@
 //! The migrations: up, down and up again, with data in the tables.
 
 use futures::future::join_all;
-use sinks::Ending;
+use sinks::{Ending, Side};
 use sqlx::Row as _;
 
 use crate::support::{Database, aside, corrupt, settings, store};
@@ -10,7 +10,7 @@ use pipeline::MetadataStore as _;
 async fn fill(database: &Database) {
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
-    let metadata = operation.metadata(settings(1));
+    let metadata = operation.metadata(Side::Live, settings(1));
     store(&metadata, "file:///a", 1, 3).await;
     metadata.record(&[aside("file:///d", Some(3), corrupt())]).await.unwrap();
     operation.finish(&Ending::Completed, &[("seconds".to_owned(), 1.0)]).await.unwrap();

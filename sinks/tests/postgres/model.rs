@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
-use sinks::{Collection, Ending, OperationType, RunMetadata};
+use sinks::{Collection, Ending, OperationType, RunMetadata, Side, Turn};
 use uuid::Uuid;
 
 use crate::support::{Database, content, corrupt, settings};
@@ -118,10 +118,10 @@ impl World<'_> {
     async fn run(&mut self, order: &Order, mut life: Life) -> Result<(), Killed> {
         let postgres = &self.database.postgres;
         let operation = postgres
-            .start_operation(&self.collection, OperationType::Append, &json!({}))
+            .start_operation(&self.collection, OperationType::Append, &json!({}), Turn::Now)
             .await
             .unwrap();
-        let metadata = operation.metadata(settings(self.settings));
+        let metadata = operation.metadata(Side::Live, settings(self.settings));
         self.purge(&metadata, &mut life).await?;
         let mut passes = 0;
         loop {
@@ -277,10 +277,10 @@ impl World<'_> {
         let operation = self
             .database
             .postgres
-            .start_operation(&self.collection, OperationType::Append, &json!({}))
+            .start_operation(&self.collection, OperationType::Append, &json!({}), Turn::Now)
             .await
             .unwrap();
-        let metadata = operation.metadata(settings(self.settings));
+        let metadata = operation.metadata(Side::Live, settings(self.settings));
         let contents: BTreeSet<u8> = self.folder.values().map(|(content, _)| *content).collect();
         let good: BTreeSet<u8> =
             contents.iter().copied().filter(|number| !fails(*number, self.settings)).collect();
@@ -298,10 +298,12 @@ impl World<'_> {
                 .remove(0)
                 .unwrap();
             assert_eq!((known.location, known.content_hash), (location, Some(content(*number))));
-            match known.state {
+            match &known.state {
                 KnownState::Stored => assert!(good.contains(number)),
                 KnownState::SetAside { .. } => assert!(!good.contains(number)),
-                KnownState::Stale => panic!("file {file} is stale after a run"),
+                KnownState::Stale | KnownState::Withheld { .. } => {
+                    panic!("file {file} is {:?} after a run", known.state)
+                }
             }
         }
         let documents: Vec<(Uuid, Vec<u8>, i64)> = sqlx::query_as(

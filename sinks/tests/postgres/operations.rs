@@ -5,11 +5,11 @@ use pipeline::{MetadataStore as _, Remedy, Why};
 use serde_json::json;
 use sinks::{
     CollectionStatus, Ending, NewCollection, OperationStatus, OperationType, Postgres,
-    PostgresOptions,
+    PostgresOptions, Side, Turn,
 };
 use uuid::Uuid;
 
-use crate::support::{Database, aside, corrupt, new_collection, settings, store};
+use crate::support::{Database, aside, corrupt, generation, new_collection, settings, store};
 
 #[tokio::test]
 async fn a_collection_is_made_once_with_its_limits_and_its_entry() {
@@ -67,16 +67,14 @@ async fn two_owners_may_have_a_collection_of_the_same_name() {
 }
 
 #[tokio::test]
-async fn another_model_is_refused_and_other_chunks_are_not() {
+async fn a_collection_that_is_there_stays_as_it_is() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
-    let other = NewCollection { model: "bge-small".to_owned(), ..new_collection("docs") };
-    let refused = database.postgres.open_collection(&other).await.unwrap_err();
-    assert_eq!(refused.remedy, Remedy::Conflict);
-    insta::assert_snapshot!(refused.source, @"the collection `docs` holds vectors of all-MiniLM-L6-v2 as float16; the file asks for bge-small as float16");
-    let chunks = NewCollection { chunk_size: 64, ..new_collection("docs") };
-    let changed = database.postgres.open_collection(&chunks).await.unwrap();
-    assert_eq!((changed.id, changed.chunk_size), (collection.id, 64));
+    let other = NewCollection { settings: generation(2), ..new_collection("docs") };
+    let found = database.postgres.open_collection(&other).await.unwrap();
+    assert_eq!(found, collection);
+    let live = database.postgres.generations().live(collection.id).await.unwrap();
+    assert!(live.takes(&generation(1)) && !live.takes(&generation(2)));
 }
 
 #[tokio::test]
@@ -84,7 +82,7 @@ async fn an_operation_ends_with_everything_that_goes_with_it() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
-    let metadata = operation.metadata(settings(1));
+    let metadata = operation.metadata(Side::Live, settings(1));
     store(&metadata, "file:///a", 1, 3).await;
     store(&metadata, "file:///b", 2, 4).await;
     metadata
@@ -138,7 +136,7 @@ async fn a_failed_operation_leaves_the_collection_usable_and_says_why() {
 
     let operation = database.operation(&collection).await;
     assert_eq!(find().await.status, CollectionStatus::Processing);
-    store(&operation.metadata(settings(1)), "file:///a", 1, 3).await;
+    store(&operation.metadata(Side::Live, settings(1)), "file:///a", 1, 3).await;
     operation.finish(&failed, &[]).await.unwrap();
     let found = find().await;
     assert_eq!(found.status, CollectionStatus::Degraded);
@@ -154,8 +152,10 @@ async fn one_operation_at_a_time() {
     let other = database.collection("other").await;
     let operation = database.operation(&collection).await;
     let second = Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap();
-    let refused =
-        second.start_operation(&collection, OperationType::Append, &json!({})).await.unwrap_err();
+    let refused = second
+        .start_operation(&collection, OperationType::Append, &json!({}), Turn::Now)
+        .await
+        .unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     let said = refused.source.to_string();
     let wanted =
@@ -167,8 +167,10 @@ async fn one_operation_at_a_time() {
     database.operation(&other).await.finish(&Ending::Completed, &[]).await.unwrap();
 
     operation.finish(&Ending::Completed, &[]).await.unwrap();
-    let next =
-        second.start_operation(&collection, OperationType::Append, &json!({})).await.unwrap();
+    let next = second
+        .start_operation(&collection, OperationType::Append, &json!({}), Turn::Now)
+        .await
+        .unwrap();
     assert!(next.recovered().is_empty());
 }
 
@@ -177,7 +179,7 @@ async fn an_operation_whose_process_died_is_taken_over() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let dead = database.operation(&collection).await;
-    let (id, metadata) = (dead.id(), dead.metadata(settings(1)));
+    let (id, metadata) = (dead.id(), dead.metadata(Side::Live, settings(1)));
     store(&metadata, "file:///a", 1, 1).await;
     drop(dead);
     let next = database.operation(&collection).await;
@@ -189,7 +191,7 @@ async fn an_operation_whose_process_died_is_taken_over() {
     let refused = metadata.purged(&[]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     assert_eq!(
-        next.metadata(settings(1)).known_hashes().await.unwrap().len(),
+        next.metadata(Side::Live, settings(1)).known_hashes().await.unwrap().len(),
         1,
         "what it did stays"
     );
@@ -311,10 +313,15 @@ async fn no_error_has_a_secret_in_it() {
     let with = format!("{}&password=s3cr3t", database.url);
     let postgres = Postgres::connect(&with, &PostgresOptions::default()).await.unwrap();
     let operation = postgres
-        .start_operation(&database.collection("docs").await, OperationType::Index, &json!({}))
+        .start_operation(
+            &database.collection("docs").await,
+            OperationType::Index,
+            &json!({}),
+            Turn::Now,
+        )
         .await
         .unwrap();
-    let metadata = operation.metadata(settings(1));
+    let metadata = operation.metadata(Side::Live, settings(1));
     for said in [format!("{postgres:?}"), format!("{operation:?}"), format!("{metadata:?}")] {
         assert!(!said.contains("s3cr3t"), "{said}");
     }

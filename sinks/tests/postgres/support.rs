@@ -8,8 +8,8 @@ use pipeline::{
 };
 use serde_json::json;
 use sinks::{
-    Collection, EmbeddedPostgres, NewCollection, Operation, OperationType, Postgres,
-    PostgresOptions, Quantization, RunMetadata,
+    Collection, EmbeddedPostgres, GenerationSettings, NewCollection, Operation, OperationType,
+    Postgres, PostgresOptions, Quantization, RunMetadata, Side, Turn,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
@@ -54,14 +54,17 @@ impl Database {
     }
 
     pub(crate) async fn operation(&self, collection: &Collection) -> Operation {
-        self.postgres.start_operation(collection, OperationType::Index, &json!({})).await.unwrap()
+        self.postgres
+            .start_operation(collection, OperationType::Index, &json!({}), Turn::Now)
+            .await
+            .unwrap()
     }
 
     /// A collection with a run on it. The run goes on for as long as the operation lives.
     pub(crate) async fn run(&self) -> (Operation, RunMetadata) {
         let collection = self.collection("docs").await;
         let operation = self.operation(&collection).await;
-        let metadata = operation.metadata(settings(1));
+        let metadata = operation.metadata(Side::Live, settings(1));
         (operation, metadata)
     }
 }
@@ -84,14 +87,21 @@ async fn forget_finished_tests(connection: &mut PgConnection) {
 }
 
 pub(crate) fn new_collection(name: &str) -> NewCollection {
-    NewCollection {
-        owner: None,
-        name: name.to_owned(),
+    NewCollection { owner: None, name: name.to_owned(), settings: generation(1) }
+}
+
+/// What a file asks of a generation; another number is another model.
+pub(crate) fn generation(number: u8) -> GenerationSettings {
+    GenerationSettings {
         model: "all-MiniLM-L6-v2".to_owned(),
         model_short: "minilml6".to_owned(),
+        model_path: "/models/all-MiniLM-L6-v2".to_owned(),
+        model_fingerprint: format!("model {number}"),
+        dim: 384,
         quantization: Quantization::Float16,
         chunk_size: 256,
         chunk_overlap: 32,
+        fingerprint: settings(number),
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) struct ToRead {
     pub(crate) location: Location,
     /// The content that this location had before.
     pub(crate) known_hash: Option<ContentHash>,
+    /// If its document was deleted by somebody: it is set aside with these words if it holds what it held.
+    pub(crate) withheld: Option<String>,
 }
 
 /// What is to be done with a file.
@@ -29,17 +31,21 @@ pub(crate) fn decide(found: Found, known: Option<KnownLocation>, max_size: u64) 
         Found::Trouble(document) => return Decision::SetAside(document),
     };
     let known_hash = known.as_ref().and_then(|known| known.content_hash);
-    if let Some(known) = known
-        && is_same(&known.location, &location)
-        && let Some(why) = as_before(known.state, known_hash)
-    {
-        return Decision::SetAside(SetAside { location, content_hash: known_hash, why });
+    let mut withheld = None;
+    if let Some(known) = known {
+        let is_same = is_same(&known.location, &location);
+        if let KnownState::Withheld { message } = &known.state {
+            withheld = Some(message.clone());
+        }
+        if is_same && let Some(why) = as_before(known.state, known_hash) {
+            return Decision::SetAside(SetAside { location, content_hash: known_hash, why });
+        }
     }
     if location.size > max_size {
         let why = Why::TooLarge { size: location.size, limit: max_size };
         return Decision::SetAside(SetAside { location, content_hash: None, why });
     }
-    Decision::Read(ToRead { path, location, known_hash })
+    Decision::Read(ToRead { path, location, known_hash, withheld })
 }
 
 /// Whether nothing was written to the file since. An edit that keeps size and modification time still
@@ -53,6 +59,7 @@ fn is_same(before: &Location, now: &Location) -> bool {
 fn as_before(state: KnownState, content: Option<ContentHash>) -> Option<Why> {
     match state {
         KnownState::Stored => Some(Why::Unchanged),
+        KnownState::Withheld { message } => Some(Why::Withheld { message }),
         // It could not be read then; who reads it now may be allowed to.
         KnownState::SetAside { reason, .. } if reason == FAILED && content.is_none() => None,
         KnownState::SetAside { node, reason, message } => {

@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::SchemaRef;
 use pipeline::{BoxError, DocError, SetAside, Why};
+use sha2::{Digest as _, Sha256};
 
 use crate::mime;
 use crate::scan::decide::ToRead;
@@ -36,12 +37,14 @@ impl Reader {
             && let Some(file) = files.next()
         {
             let start = batch.bytes.len();
-            match read_file(&file, self.max_size, &mut batch.bytes) {
+            let read = read_file(&file, self.max_size, &mut batch.bytes)
+                .and_then(|()| still_withheld(&file, &batch.bytes[start..]));
+            match read {
                 Ok(()) => batch.add(&file, start)?,
                 Err(why) => {
                     batch.bytes.truncate(start);
-                    let ToRead { location, .. } = file;
-                    set_aside.push(SetAside { location, content_hash: None, why });
+                    let content_hash = file.known_hash.filter(|_| file.withheld.is_some());
+                    set_aside.push(SetAside { location: file.location, content_hash, why });
                 }
             }
         }
@@ -63,6 +66,17 @@ fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<(), Wh
         return Err(Why::TooLarge { size, limit: max_size });
     }
     Ok(())
+}
+
+/// Whether somebody has deleted the document of this file, and it is still what it was then: it may have been
+/// touched.
+fn still_withheld(file: &ToRead, content: &[u8]) -> Result<(), Why> {
+    match &file.withheld {
+        Some(message) if file.known_hash.is_some_and(|it| it.0[..] == *Sha256::digest(content)) => {
+            Err(Why::Withheld { message: message.clone() })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What the system said, without the path.

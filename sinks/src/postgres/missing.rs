@@ -1,0 +1,117 @@
+//! What a source gives no more: locations that a whole pass over it has not seen.
+//!
+//! What could not be looked at is not missing: a folder that cannot be read hides everything below it. Whether
+//! so much may be deleted at once is for the caller to decide, who knows the file's limit.
+
+use pipeline::StoreError;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::failure::Failure;
+use super::run::RunMetadata;
+use super::{attempt, documents};
+
+/// How much of a source is missing.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Missing {
+    /// The source.
+    pub source: String,
+    /// Documents that have lost their last location by it.
+    pub documents: i64,
+    /// Documents that the source had given, those among them.
+    pub of: i64,
+    /// Locations that are gone, also such as led to no document.
+    pub locations: i64,
+}
+
+/// Locations of the sources `$2` that were last seen before `$3`, except below a folder that could not be
+/// read since.
+macro_rules! missing {
+    ($rest:literal) => {
+        concat!(
+            "WITH hidden AS MATERIALIZED (
+                 SELECT uri || '/' AS folder FROM document_locations
+                 WHERE collection_id = $1 AND last_seen_at >= $3 AND set_aside ->> 'reason' = 'failed'),
+             missing AS (
+                 SELECT l.uri_hash, l.document_id, l.source_id
+                 FROM document_locations l JOIN collection_sources s ON s.id = l.source_id
+                 WHERE l.collection_id = $1 AND s.source_path = ANY($2) AND l.last_seen_at < $3
+                   AND NOT EXISTS (SELECT FROM hidden h WHERE starts_with(l.uri, h.folder)))",
+            $rest
+        )
+    };
+}
+
+impl RunMetadata {
+    /// What is missing of these sources after a whole pass over them; nothing of a source where everything
+    /// is there.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn missing(&self, sources: &[String]) -> Result<Vec<Missing>, StoreError> {
+        attempt("look for what is missing", || async {
+            Ok(sqlx::query_as(missing!(
+                ", lost AS (
+                     SELECT document_id FROM missing WHERE document_id IS NOT NULL GROUP BY document_id
+                     HAVING count(*) = (SELECT count(*) FROM document_locations o
+                                        WHERE o.document_id = missing.document_id)),
+                 given AS (
+                     SELECT l.source_id, count(DISTINCT l.document_id) AS documents
+                     FROM document_locations l WHERE l.collection_id = $1 GROUP BY l.source_id)
+                 SELECT s.source_path AS source, count(DISTINCT lost.document_id) AS documents,
+                        coalesce(min(given.documents), 0) AS of, count(*) AS locations
+                 FROM missing m
+                 JOIN collection_sources s ON s.id = m.source_id
+                 LEFT JOIN lost ON lost.document_id = m.document_id
+                 LEFT JOIN given ON given.source_id = s.id
+                 GROUP BY s.source_path ORDER BY s.source_path"
+            ))
+            .bind(self.collection)
+            .bind(sources)
+            .bind(self.started_at)
+            .fetch_all(&self.pool)
+            .await?)
+        })
+        .await
+    }
+
+    /// Forgets at most `limit` of the locations that are missing, and marks documents as deleted that have
+    /// none left. Gives how many documents those are; `None` when nothing is missing any more. Their points
+    /// are then to be removed; see [`RunMetadata::unpurged`].
+    ///
+    /// # Errors
+    /// If the store cannot be reached; doing it again goes on from there.
+    pub async fn forget_missing(
+        &self,
+        sources: &[String],
+        limit: u32,
+    ) -> Result<Option<u64>, StoreError> {
+        attempt("forget what is missing", || self.try_forget_missing(sources, limit)).await
+    }
+
+    async fn try_forget_missing(
+        &self,
+        sources: &[String],
+        limit: u32,
+    ) -> Result<Option<u64>, Failure> {
+        let mut transaction = self.begin().await?;
+        let gone: Vec<Option<Uuid>> = sqlx::query_scalar(missing!(
+            " DELETE FROM document_locations l
+              WHERE l.collection_id = $1 AND l.uri_hash IN (SELECT uri_hash FROM missing LIMIT $4)
+              RETURNING l.document_id"
+        ))
+        .bind(self.collection)
+        .bind(sources)
+        .bind(self.started_at)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *transaction)
+        .await?;
+        if gone.is_empty() {
+            return Ok(None);
+        }
+        let owners: Vec<Uuid> = gone.into_iter().flatten().collect();
+        let deleted = documents::delete_without_location(&mut transaction, self, &owners).await?;
+        transaction.commit().await?;
+        Ok(Some(deleted.len() as u64))
+    }
+}

@@ -1,0 +1,278 @@
+//! Taking documents out because somebody says so: one by one, with their source, or with the collection.
+//!
+//! A document that somebody deletes stays out while its file stays as it is: the location remembers that it is
+//! withheld. Content that turns up at another place, or in other form, comes in as any other. Whatever is
+//! deleted here is deleted in every generation, so that going back to one does not bring it back.
+
+use std::time::Duration;
+
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::audit::Entry;
+use super::claim::Operation;
+use super::failure::Failure;
+use super::locations::WITHHELD;
+use super::{Postgres, attempt};
+
+/// Where the tables of documents stand.
+const SCHEMAS: [&str; 3] = ["public", "building", "retired"];
+
+/// Rows that one transaction deletes.
+const AT_ONCE: i64 = 5_000;
+
+/// What removing a part of a source has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemovedSource {
+    /// Documents that have no location any more, and are deleted.
+    pub documents: u64,
+    /// Locations that are forgotten.
+    pub locations: u64,
+}
+
+impl Operation {
+    /// Deletes documents until somebody readmits them. Gives those that were there to be deleted; their
+    /// points are to be removed, see [`super::RunMetadata::unpurged`].
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or the operation is not ours any more.
+    pub async fn withhold(&self, documents: &[Uuid], by: &str) -> Result<Vec<Uuid>, StoreError> {
+        attempt("delete documents", || async {
+            let mut transaction = self.postgres().pool.begin().await?;
+            self.hold(&mut transaction).await?;
+            let mut deleted = Vec::new();
+            for schema in SCHEMAS {
+                let withhold = sqlx::query(AssertSqlSafe(format!(
+                    "UPDATE {schema}.document_locations
+                     SET document_id = NULL, fingerprint = NULL, set_aside = jsonb_build_object(
+                         'node', 'delete', 'reason', '{WITHHELD}', 'message',
+                         'was deleted by ' || $3 || to_char(now() AT TIME ZONE 'UTC', '\" on \"YYYY-MM-DD'))
+                     WHERE collection_id = $1 AND document_id = ANY($2)"
+                )));
+                withhold
+                    .bind(self.collection())
+                    .bind(documents)
+                    .bind(by)
+                    .execute(&mut *transaction)
+                    .await?;
+                let delete = sqlx::query_scalar(AssertSqlSafe(format!(
+                    "UPDATE {schema}.documents
+                     SET status = 'deleted', deleted_at = now()
+                     WHERE collection_id = $1 AND id = ANY($2) AND status <> 'deleted' RETURNING id"
+                )));
+                let ids: Vec<Uuid> = delete
+                    .bind(self.collection())
+                    .bind(documents)
+                    .fetch_all(&mut *transaction)
+                    .await?;
+                if schema == "public" {
+                    deleted = ids;
+                }
+            }
+            self.audit(&mut transaction, "documents_deleted", json!({ "documents": deleted }))
+                .await?;
+            transaction.commit().await?;
+            Ok(deleted)
+        })
+        .await
+    }
+
+    /// Lets documents in again that somebody had deleted; the next run takes them in. Gives the documents
+    /// concerned: those whose files were still there.
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or the operation is not ours any more.
+    pub async fn readmit(&self, documents: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        attempt("undelete documents", || async {
+            let mut transaction = self.postgres().pool.begin().await?;
+            self.hold(&mut transaction).await?;
+            let mut readmitted = Vec::new();
+            for schema in SCHEMAS {
+                let readmit = sqlx::query_scalar(AssertSqlSafe(format!(
+                    "UPDATE {schema}.document_locations l SET set_aside = NULL
+                     FROM public.documents d
+                     WHERE l.collection_id = $1 AND d.collection_id = $1 AND d.id = ANY($2)
+                       AND l.content_hash = d.content_hash AND l.set_aside ->> 'reason' = '{WITHHELD}'
+                     RETURNING d.id"
+                )));
+                let ids: Vec<Uuid> = readmit
+                    .bind(self.collection())
+                    .bind(documents)
+                    .fetch_all(&mut *transaction)
+                    .await?;
+                if schema == "public" {
+                    readmitted = ids;
+                }
+            }
+            readmitted.sort_unstable();
+            readmitted.dedup();
+            let details = json!({ "documents": readmitted });
+            self.audit(&mut transaction, "documents_undeleted", details).await?;
+            transaction.commit().await?;
+            Ok(readmitted)
+        })
+        .await
+    }
+
+    /// Forgets some locations of a source, and deletes documents that have no other; `None` when it has none
+    /// left, and is forgotten itself. Points are to be removed, see [`super::RunMetadata::unpurged`].
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or the operation is not ours any more.
+    pub async fn remove_source(&self, source: &str) -> Result<Option<RemovedSource>, StoreError> {
+        attempt("remove the source", || async {
+            let mut transaction = self.postgres().pool.begin().await?;
+            self.hold(&mut transaction).await?;
+            let mut removed = RemovedSource::default();
+            for schema in SCHEMAS {
+                let some = remove_some(&mut transaction, schema, self.collection(), source).await?;
+                if schema == "public" {
+                    removed.documents += some.documents;
+                }
+                removed.locations += some.locations;
+            }
+            if removed.locations == 0 {
+                sqlx::query(
+                    "DELETE FROM collection_sources WHERE collection_id = $1 AND source_path = $2",
+                )
+                .bind(self.collection())
+                .bind(source)
+                .execute(&mut *transaction)
+                .await?;
+                self.audit(&mut transaction, "source_removed", json!({ "source": source })).await?;
+            }
+            transaction.commit().await?;
+            Ok((removed.locations > 0).then_some(removed))
+        })
+        .await
+    }
+
+    /// Notes that the collection is being deleted: whatever happens, nobody takes it for whole any more.
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or the operation is not ours any more.
+    pub async fn begin_deletion(&self) -> Result<(), StoreError> {
+        attempt("begin the deletion of the collection", || async {
+            let mut transaction = self.postgres().pool.begin().await?;
+            self.hold(&mut transaction).await?;
+            sqlx::query(
+                "UPDATE collections SET deleting_since = coalesce(deleting_since, now()) WHERE id = $1",
+            )
+            .bind(self.collection())
+            .execute(&mut *transaction)
+            .await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+
+    /// Deletes everything that the metadata has of the collection, itself and this operation last.
+    ///
+    /// # Errors
+    /// If the store cannot be reached; doing it again goes on from there.
+    pub async fn delete_collection(self) -> Result<(), StoreError> {
+        attempt("delete the collection", || delete_collection(self.postgres(), self.collection()))
+            .await?;
+        self.let_go().await;
+        Ok(())
+    }
+
+    /// Forgets documents that were deleted longer ago than this, and have no points any more. Gives how many.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn forget_deleted(&self, retention: Duration) -> Result<u64, StoreError> {
+        attempt("forget deleted documents", || async {
+            let mut transaction = self.postgres().pool.begin().await?;
+            self.hold(&mut transaction).await?;
+            let forgotten = sqlx::query(
+                "DELETE FROM documents
+                 WHERE collection_id = $1 AND status = 'deleted' AND chunk_count = 0
+                   AND deleted_at < now() - make_interval(secs => $2)",
+            )
+            .bind(self.collection())
+            .bind(retention.as_secs_f64())
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(forgotten.rows_affected())
+        })
+        .await
+    }
+
+    async fn audit(
+        &self,
+        connection: &mut PgConnection,
+        action: &str,
+        details: serde_json::Value,
+    ) -> Result<(), sqlx::Error> {
+        let user = sqlx::query_scalar("SELECT user_id FROM operations WHERE id = $1")
+            .bind(self.id())
+            .fetch_one(&mut *connection)
+            .await?;
+        let (collection, operation) = (self.collection(), Some(self.id()));
+        Entry { collection, operation, user, action, details }.write(connection).await
+    }
+}
+
+async fn remove_some(
+    connection: &mut PgConnection,
+    schema: &'static str,
+    collection: Uuid,
+    source: &str,
+) -> Result<RemovedSource, sqlx::Error> {
+    // A row of `retired` is named by its generation, too.
+    let key = if schema == "retired" { "generation_id, uri_hash" } else { "uri_hash" };
+    let forget = sqlx::query_scalar(AssertSqlSafe(format!(
+        "DELETE FROM {schema}.document_locations
+         WHERE collection_id = $1 AND ({key}) IN (
+             SELECT {key} FROM {schema}.document_locations
+             WHERE collection_id = $1 AND source_id = (
+                 SELECT id FROM public.collection_sources
+                 WHERE collection_id = $1 AND source_path = $2)
+             LIMIT {AT_ONCE})
+         RETURNING document_id"
+    )));
+    let gone: Vec<Option<Uuid>> =
+        forget.bind(collection).bind(source).fetch_all(&mut *connection).await?;
+    let owners: Vec<Uuid> = gone.iter().copied().flatten().collect();
+    let same = if schema == "retired" { "l.generation_id = d.generation_id" } else { "TRUE" };
+    let delete = sqlx::query(AssertSqlSafe(format!(
+        "UPDATE {schema}.documents d SET status = 'deleted', deleted_at = now()
+         WHERE d.collection_id = $1 AND d.id = ANY($2) AND d.status <> 'deleted'
+           AND NOT EXISTS (SELECT FROM {schema}.document_locations l
+                           WHERE l.document_id = d.id AND {same})"
+    )));
+    let documents = delete.bind(collection).bind(owners).execute(connection).await?.rows_affected();
+    Ok(RemovedSource { documents, locations: gone.len() as u64 })
+}
+
+async fn delete_collection(postgres: &Postgres, collection: Uuid) -> Result<(), Failure> {
+    let mut connection = postgres.unhurried().await?;
+    // In small steps first, so that the last one, which takes everything along, is short.
+    for table in [
+        "public.document_locations",
+        "public.documents",
+        "building.document_locations",
+        "building.documents",
+        "retired.document_locations",
+        "retired.documents",
+    ] {
+        loop {
+            let delete = sqlx::query(AssertSqlSafe(format!(
+                "DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                     SELECT ctid FROM {table} WHERE collection_id = $1 LIMIT {AT_ONCE}))"
+            )));
+            if delete.bind(collection).execute(&mut connection).await?.rows_affected() == 0 {
+                break;
+            }
+        }
+    }
+    sqlx::query("DELETE FROM collections WHERE id = $1")
+        .bind(collection)
+        .execute(&mut connection)
+        .await?;
+    Ok(connection.close().await?)
+}

@@ -1,0 +1,33 @@
+//! What the verbs that change a collection share.
+
+use std::io::{IsTerminal as _, stdin};
+use std::sync::Arc;
+
+use pipeline::BoxError;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Change;
+use crate::operate::{Operator, Wish};
+use crate::{render, wiring};
+
+/// The operator of the file that the verb names.
+pub(super) async fn operator(change: &Change) -> Result<Operator, BoxError> {
+    let engine = Arc::new(embedding::Engine::new());
+    let (spec, plan) = wiring::load(&change.config, engine.as_ref())?;
+    let wish = Wish { wait: change.wait, ..Wish::default() };
+    Operator::new(spec, &plan, engine, CancellationToken::new(), wish).await
+}
+
+/// Asks whether something is really to be done; where nobody can answer, `--yes` has to say so.
+pub(super) fn confirm(change: &Change, what: &str) -> Result<(), BoxError> {
+    if change.yes {
+        return Ok(());
+    }
+    if !stdin().is_terminal() {
+        return Err(format!("this would {what}; say --yes if that is meant").into());
+    }
+    render::say(format_args!("This will {what}. Type `yes` to go on:"));
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err("nothing was done".into()) }
+}

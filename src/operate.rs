@@ -1,0 +1,272 @@
+//! Operations: what is done to a collection, from the claim to the end. The command goes this way, and whoever
+//! else executes operations; there is no second path.
+//!
+//! An [`Operator`] knows the file, the engine and what was wished. Each kind of operation is a file of its own;
+//! here is what they share: the stores are opened, the collection is claimed, and whatever happens the operation
+//! is ended. That somebody cancels an operation is noticed here, too.
+
+mod check;
+mod generations;
+mod pass;
+mod removal;
+
+use std::sync::Arc;
+
+use pipeline::{BoxError, Metrics, ModelInfo, PipelineSpec, Plan, RunReport};
+use serde_json::{Value, json};
+use sinks::{Collection, Ending, GenerationSettings, Operation, OperationType, Swapped, Turn};
+use tokio_util::sync::CancellationToken;
+
+use crate::wiring::{self, Database};
+
+/// What the person who asks for an operation wishes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    /// Deletes documents however many are gone.
+    pub(crate) allow_deletes: bool,
+    /// Tries documents again that failed, as far as their time has come.
+    pub(crate) retry_failed: bool,
+    /// Waits for its turn if somebody else works on the collection.
+    pub(crate) wait: bool,
+    /// Builds a new generation whatever has changed.
+    pub(crate) anew: bool,
+}
+
+/// Carries out operations on the collection of a pipeline file.
+pub(crate) struct Operator {
+    pub(crate) spec: PipelineSpec,
+    pub(crate) engine: Arc<embedding::Engine>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Cancelling it ends an operation when what is in flight is stored.
+    pub(crate) stop: CancellationToken,
+    pub(crate) wish: Wish,
+    /// Held for as long as operations go on: the embedded cluster runs meanwhile.
+    pub(crate) database: Database,
+    model: ModelInfo,
+    settings: GenerationSettings,
+}
+
+/// What an operation has done.
+pub(crate) struct Done {
+    pub(crate) report: RunReport,
+    /// The generations concerned, if another one is live now.
+    pub(crate) swapped: Option<Swapped>,
+}
+
+/// Why an operation did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDone {
+    /// Somebody has cancelled it, or has taken it for dead.
+    #[error("operation {0} was cancelled")]
+    Cancelled(uuid::Uuid),
+}
+
+impl Operator {
+    /// Opens the metadata store of a file, and brings its schema up to date.
+    pub(crate) async fn new(
+        spec: PipelineSpec,
+        plan: &Plan,
+        engine: Arc<embedding::Engine>,
+        stop: CancellationToken,
+        wish: Wish,
+    ) -> Result<Self, BoxError> {
+        let model = plan.models().next().cloned().ok_or(
+            "no node of the pipeline runs a model, so there are no vectors to keep; it needs an `embed` node",
+        )?;
+        let settings = wiring::generation_settings(&spec, plan, &model);
+        let database = Database::open(&spec).await?;
+        database.postgres().migrate_up().await?;
+        let metrics = Arc::new(Metrics::new(plan.name()));
+        Ok(Self { spec, engine, metrics, stop, wish, database, model, settings })
+    }
+
+    fn plan(&self) -> Result<Plan, BoxError> {
+        Ok(Plan::compile(&self.spec, &wiring::registry(), self.engine.as_ref())?)
+    }
+
+    /// Takes in what is new or changed. A file that asks for other vectors than the live generation holds gets a
+    /// new generation, and so does one that wishes it.
+    pub(crate) async fn run(&self) -> Result<Done, BoxError> {
+        loop {
+            let collection = self.collection().await?;
+            let kind = self.kind_of_run(&collection).await?;
+            let operation = self.claim(&collection, kind, json!({})).await?;
+            // Somebody else may have been at work between the question and the claim.
+            if self.kind_of_run(&collection).await? != kind {
+                operation.finish(&Ending::Cancelled, &[]).await?;
+                continue;
+            }
+            return match kind {
+                OperationType::Reindex => self.reindex(operation).await,
+                OperationType::Index
+                | OperationType::Append
+                | OperationType::RemoveSource
+                | OperationType::Delete => self.append(operation, &collection).await,
+            };
+        }
+    }
+
+    /// The collection of the file; made when it is not there, and made anew when its deletion had begun.
+    async fn collection(&self) -> Result<Collection, BoxError> {
+        let new = sinks::NewCollection {
+            owner: Some(self.spec.file.owner.clone()),
+            name: self.spec.file.collection.clone(),
+            settings: self.settings.clone(),
+        };
+        loop {
+            let collection = self.database.postgres().open_collection(&new).await?;
+            if collection.deleting_since.is_none() {
+                return Ok(collection);
+            }
+            tracing::warn!(
+                collection = collection.name,
+                "its deletion had begun, and is finished first"
+            );
+            self.delete(&collection).await?;
+        }
+    }
+
+    /// What has to be done to bring the collection to what the file asks for.
+    async fn kind_of_run(&self, collection: &Collection) -> Result<OperationType, BoxError> {
+        let generations = self.database.postgres().generations().list(collection.id).await?;
+        let of_file = |it: &&sinks::Generation| it.is_of(&self.settings);
+        let rolled_back = generations.iter().filter(of_file).find(|it| it.rolled_back_at.is_some());
+        if let Some(generation) = rolled_back
+            && !self.wish.anew
+        {
+            let number = generation.number;
+            return Err(format!(
+                "the collection `{}` was rolled back from generation {number}, which is what the file asks for; \
+                 change the file, or build that generation anew with `semantik reindex`",
+                collection.name
+            )
+            .into());
+        }
+        let status = |status| generations.iter().find(|it| it.status == status);
+        let live = status(sinks::GenerationStatus::Live).ok_or("no generation is live")?;
+        let half_built = status(sinks::GenerationStatus::Building).filter(|it| of_file(&it));
+        if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
+            return Ok(OperationType::Reindex);
+        }
+        Ok(match live.fingerprint {
+            // No run has come to its end yet.
+            None => OperationType::Index,
+            Some(_) => OperationType::Append,
+        })
+    }
+
+    /// Claims a collection for an operation.
+    async fn claim(
+        &self,
+        collection: &Collection,
+        kind: OperationType,
+        details: Value,
+    ) -> Result<Operation, BoxError> {
+        let mut config = json!({
+            "pipeline": self.spec.file.name,
+            "fingerprint": self.settings.fingerprint.to_string(),
+            "model": self.settings.model_fingerprint,
+        });
+        if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
+            config.extend(details);
+        }
+        let turn = if self.wish.wait { Turn::Wait } else { Turn::Now };
+        Ok(self.database.postgres().start_operation(collection, kind, &config, turn).await?)
+    }
+
+    /// Brings the live generation up to date.
+    async fn append(
+        &self,
+        operation: Operation,
+        collection: &Collection,
+    ) -> Result<Done, BoxError> {
+        let ended = self
+            .while_ours(&operation, async {
+                self.forget_unfinished(&operation).await?;
+                let live = self.database.postgres().generations().live(collection.id).await?;
+                let vectors = wiring::Vectors::open(&self.spec, &live, &self.model).await?;
+                let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
+                if !report.stopped {
+                    operation.brought_to(&self.settings).await?;
+                    self.forget_deleted(&operation).await?;
+                    self.optimize(&vectors).await?;
+                }
+                Ok(report)
+            })
+            .await;
+        let report = self.end(operation, ended).await?;
+        Ok(Done { report, swapped: None })
+    }
+
+    /// Builds what makes search fast, unless somebody wants the operation to end: what is stored is stored, and
+    /// this can be done another time.
+    async fn optimize(&self, vectors: &wiring::Vectors) -> Result<(), BoxError> {
+        tokio::select! {
+            optimized = vectors.optimize() => optimized,
+            () = self.stop.cancelled() => Ok(()),
+        }
+    }
+
+    /// Does something for as long as the operation is ours. After that what is in flight may end by itself; it can
+    /// write nothing more.
+    async fn while_ours<T>(
+        &self,
+        operation: &Operation,
+        work: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
+        tokio::pin!(work);
+        tokio::select! {
+            ended = &mut work => ended,
+            () = operation.lost() => {
+                self.stop.cancel();
+                if let Err(error) = work.await {
+                    tracing::debug!(%error, "what was in flight could not be stored any more");
+                }
+                Err(NotDone::Cancelled(operation.id()).into())
+            }
+        }
+    }
+
+    /// Ends an operation as its work ended.
+    async fn end(
+        &self,
+        operation: Operation,
+        ended: Result<RunReport, BoxError>,
+    ) -> Result<RunReport, BoxError> {
+        let (ending, metrics) = match &ended {
+            Ok(report) if report.stopped => (Ending::Cancelled, metrics_of(report)),
+            Ok(report) => (Ending::Completed, metrics_of(report)),
+            Err(error) if error.is::<NotDone>() => (Ending::Cancelled, Vec::new()),
+            Err(error) => (Ending::Failed(pipeline::chain(error.as_ref())), Vec::new()),
+        };
+        let finished = operation.finish(&ending, &metrics).await;
+        // Why the run failed matters more than that this could not be written down.
+        let report = ended?;
+        finished?;
+        Ok(report)
+    }
+}
+
+/// What is noted of a run in `operation_metrics`.
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
+fn metrics_of(report: &RunReport) -> Vec<(String, f64)> {
+    let documents = report.documents;
+    let mut metrics: Vec<(String, f64)> = [
+        ("documents_seen", documents.seen),
+        ("documents_stored", documents.stored),
+        ("documents_unchanged", documents.unchanged),
+        ("documents_duplicate", documents.duplicate),
+        ("documents_set_aside", documents.set_aside),
+        ("documents_deleted", report.deleted),
+        ("chunks", report.chunks),
+        ("tokens", report.tokens),
+        ("tokens_reused", report.tokens_reused),
+    ]
+    .map(|(name, value)| (name.to_owned(), value as f64))
+    .to_vec();
+    metrics.push(("seconds".to_owned(), report.seconds));
+    metrics.extend(
+        report.nodes.iter().map(|node| (format!("busy_seconds.{}", node.id), node.busy_seconds)),
+    );
+    metrics
+}

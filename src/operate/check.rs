@@ -1,0 +1,131 @@
+//! Whether a generation that was built may take the place of the live one.
+
+use pipeline::{BoxError, Effort, GoldenSpec, Models as _, Point};
+use sinks::{Comparison, Operation};
+
+use super::Operator;
+use crate::wiring::{Vectors, embed_options};
+
+/// Chunks that have to find themselves.
+const SAMPLE: usize = 100;
+
+/// How many neighbours are compared.
+const NEIGHBOURS: usize = 10;
+
+/// Share of the nearest neighbours, as exact search finds them, that the index has to find.
+const RECALL: f64 = 0.9;
+
+/// Fewer documents than these may be in the live generation and not in the new one.
+const FEW: i64 = 20;
+
+/// Why a generation was not put in place.
+#[derive(Debug, thiserror::Error)]
+#[error("the new generation was not put in place, and the live one goes on answering: {0}")]
+pub(crate) struct Refused(String);
+
+impl Operator {
+    /// Compares counts, has chunks find themselves, compares the index with exact search, and asks the golden
+    /// questions.
+    pub(super) async fn check(
+        &self,
+        operation: &Operation,
+        vectors: &Vectors,
+    ) -> Result<(), BoxError> {
+        let comparison = operation.compare().await?;
+        let held = vectors.store.count().await?;
+        counts(&comparison, held, self.ratio())?;
+        let sample = sample(vectors, held).await?;
+        find_themselves(vectors, &sample).await?;
+        recall(vectors, &sample).await?;
+        for golden in &self.spec.file.lifecycle.golden {
+            self.answers(vectors, golden).await?;
+        }
+        Ok(())
+    }
+
+    fn ratio(&self) -> f64 {
+        if self.wish.allow_deletes { 1.0 } else { self.spec.file.lifecycle.max_delete_ratio }
+    }
+
+    async fn answers(&self, vectors: &Vectors, golden: &GoldenSpec) -> Result<(), BoxError> {
+        let tokenizer = self.engine.tokenizer(&self.model.path)?;
+        let embedder = self.engine.embedder(&self.model.path, &embed_options(&self.spec))?;
+        let query = search::Query { words: &golden.query, k: golden.k };
+        let hits =
+            search::search(&query, tokenizer.as_ref(), embedder.as_ref(), vectors.store.as_ref())
+                .await?;
+        if hits.iter().any(|hit| hit.payload.uri.ends_with(&golden.expect)) {
+            return Ok(());
+        }
+        let GoldenSpec { query, expect, k } = golden;
+        Err(Refused(format!("`{query}` does not find {expect} among its first {k} hits")).into())
+    }
+}
+
+/// Every chunk has a point, no other has, and not too many documents are left out.
+fn counts(comparison: &Comparison, held: u64, ratio: f64) -> Result<(), Refused> {
+    let Comparison { chunks, live_documents, lost, first_lost, .. } = comparison;
+    if held != chunks.unsigned_abs() {
+        return Err(Refused(format!("it has {held} points for {chunks} chunks")));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    let too_many = *lost >= FEW && *lost as f64 > ratio * *live_documents as f64;
+    if too_many {
+        let first = first_lost.as_deref().unwrap_or_default();
+        return Err(Refused(format!(
+            "{lost} of {live_documents} documents that are searched now are not in it, {first} among them \
+             (`--allow-deletes` puts it in place all the same)"
+        )));
+    }
+    Ok(())
+}
+
+/// Points from all over the generation. Their ids are hashes, so those behind evenly spread ids are as good as
+/// drawn by chance, and the same each time.
+async fn sample(vectors: &Vectors, held: u64) -> Result<Vec<Point>, BoxError> {
+    let wanted = SAMPLE.min(usize::try_from(held)?);
+    let mut points = Vec::with_capacity(wanted);
+    for n in 0..wanted {
+        let from = u128::MAX / wanted as u128 * n as u128;
+        let after = (n > 0).then(|| uuid::Uuid::from_u128(from));
+        points.extend(vectors.store.scroll(after, 1).await?);
+    }
+    Ok(points)
+}
+
+/// The best hit for a chunk's own vector is the chunk, or one of the same words.
+async fn find_themselves(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxError> {
+    for point in sample {
+        let hits = vectors.store.search(&point.vector, NEIGHBOURS, Effort::Indexed).await?;
+        let is_found = hits.iter().any(|hit| {
+            let (found, own) = (&hit.payload, &point.payload);
+            (found.document, found.chunk_index) == (own.document, own.chunk_index)
+                || found.content == own.content
+                || hit.score > 0.999
+        });
+        if !is_found {
+            let (uri, index) = (&point.payload.uri, point.payload.chunk_index);
+            return Err(Refused(format!("chunk {index} of {uri} does not find itself")).into());
+        }
+    }
+    Ok(())
+}
+
+/// The index finds most of what comparing with every vector finds.
+async fn recall(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxError> {
+    let (mut found, mut wanted) = (0_u32, 0_u32);
+    for point in sample {
+        let exact = vectors.store.search(&point.vector, NEIGHBOURS, Effort::Exact).await?;
+        let indexed = vectors.store.search(&point.vector, NEIGHBOURS, Effort::Indexed).await?;
+        // What scores as high as the last of the exact ones is as good: of equals any may be left out.
+        let least = exact.last().map_or(0.0, |hit| hit.score - 1e-4);
+        wanted += u32::try_from(exact.len())?;
+        found += u32::try_from(indexed.iter().filter(|hit| hit.score >= least).count())?;
+    }
+    let recall = f64::from(found) / f64::from(wanted.max(1));
+    if wanted > 0 && recall < RECALL {
+        let percent = recall * 100.0;
+        return Err(Refused(format!("its index finds {percent:.0} % of the nearest chunks")).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Reindexing without downtime, and going back (docs/adr/0010-generations.md).
+//!
+//! A new generation is built beside the live one, checked, and put in its place in one transaction. The live
+//! one is not touched meanwhile, so it answers whatever happens; what was built before a crash is not built
+//! again.
+
+use pipeline::BoxError;
+use serde_json::json;
+use sinks::{Ending, Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
+
+use super::{Done, Operator, metrics_of};
+use crate::wiring::{self, Vectors};
+
+impl Operator {
+    /// Builds a generation as the file asks for it, and puts it in place.
+    pub(super) async fn reindex(&self, operation: Operation) -> Result<Done, BoxError> {
+        let ended = self.while_ours(&operation, self.build(&operation)).await;
+        let (report, swapped) = match ended {
+            Ok((report, Some(swapped))) => (report, swapped),
+            Ok((report, None)) => {
+                return Ok(Done { report: self.end(operation, Ok(report)).await?, swapped: None });
+            }
+            Err(error) => {
+                return Ok(Done { report: self.end(operation, Err(error)).await?, swapped: None });
+            }
+        };
+        // The operation has ended with the swap; that there is something left to tidy up is no reason to say
+        // that it failed.
+        if let Err(error) = self.drop_retired(&operation).await {
+            tracing::warn!(
+                error = pipeline::chain(error.as_ref()),
+                "an old generation was not dropped"
+            );
+        }
+        operation.let_go().await;
+        Ok(Done { report, swapped: Some(swapped) })
+    }
+
+    async fn build(
+        &self,
+        operation: &Operation,
+    ) -> Result<(pipeline::RunReport, Option<Swapped>), BoxError> {
+        self.forget_unfinished(operation).await?;
+        let generation = operation.building(&self.settings).await?;
+        tracing::info!(generation = generation.number, "building beside the live generation");
+        let vectors = Vectors::open(&self.spec, &generation, &self.model).await?;
+        let mut report = self.bring_up_to_date(operation, Side::Building, &vectors).await?;
+        if report.stopped {
+            return Ok((report, None));
+        }
+        vectors.optimize().await?;
+        // What has changed in the sources meanwhile.
+        report.add_pass(self.bring_up_to_date(operation, Side::Building, &vectors).await?);
+        if report.stopped {
+            return Ok((report, None));
+        }
+        self.check(operation, &vectors).await?;
+        let swapped = operation.swap(&generation, &metrics_of(&report)).await?;
+        Ok((report, Some(swapped)))
+    }
+
+    /// Goes back to the generation that was live before.
+    pub(crate) async fn roll_back(&self) -> Result<Swapped, BoxError> {
+        let collection = self.database.collection(&self.spec).await?;
+        let details = json!({ "rollback": true });
+        let operation = self.claim(&collection, OperationType::Reindex, details).await?;
+        let ended = self
+            .while_ours(&operation, async {
+                let to = self.before(&collection).await?;
+                let model = wiring::model_of(&to, &self.plan()?, self.engine.as_ref())?;
+                let vectors = Vectors::open(&self.spec, &to, &model).await?;
+                // What somebody has deleted since must not come back.
+                let deleted = operation.unpurged_of(&to).await?;
+                vectors.store.remove(&deleted).await?;
+                vectors.store.flush().await?;
+                Ok(operation.roll_back(&to).await?)
+            })
+            .await;
+        match ended {
+            Ok(swapped) => {
+                operation.let_go().await;
+                Ok(swapped)
+            }
+            Err(error) => Err(match self.end(operation, Err(error)).await {
+                Err(error) => error,
+                Ok(_) => unreachable!("`end` gives back the error that it was given"),
+            }),
+        }
+    }
+
+    /// The generation that was live before the one that is.
+    async fn before(&self, collection: &sinks::Collection) -> Result<Generation, BoxError> {
+        let mut generations = self.database.postgres().generations().list(collection.id).await?;
+        generations.retain(|it| it.status == GenerationStatus::Retired);
+        generations.sort_by_key(|it| it.retired_at);
+        let name = &collection.name;
+        Ok(generations.pop().ok_or_else(|| {
+            format!("there is no generation of `{name}` to go back to; see `retain_generations`")
+        })?)
+    }
+
+    /// Drops a generation that was begun for other settings than these.
+    pub(super) async fn forget_unfinished(&self, operation: &Operation) -> Result<(), BoxError> {
+        let generations =
+            self.database.postgres().generations().list(operation.collection()).await?;
+        for generation in generations {
+            if generation.status == GenerationStatus::Building && !generation.is_of(&self.settings)
+            {
+                self.drop_generation(operation, &generation).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops retired generations beyond those that the file wants kept.
+    async fn drop_retired(&self, operation: &Operation) -> Result<(), BoxError> {
+        let generations =
+            self.database.postgres().generations().list(operation.collection()).await?;
+        let mut retired: Vec<_> =
+            generations.into_iter().filter(|it| it.status == GenerationStatus::Retired).collect();
+        retired.sort_by_key(|it| std::cmp::Reverse(it.retired_at));
+        for generation in retired.iter().skip(self.spec.file.lifecycle.retain_generations) {
+            self.drop_generation(operation, generation).await?;
+        }
+        Ok(())
+    }
+
+    /// Vectors first: a generation that is still known is dropped again by the next who tries.
+    async fn drop_generation(
+        &self,
+        operation: &Operation,
+        generation: &Generation,
+    ) -> Result<(), BoxError> {
+        tracing::info!(generation = generation.number, "dropping a generation");
+        Vectors::delete(&self.spec, &generation.vector_store_name).await?;
+        Ok(operation.forget(generation).await?)
+    }
+}
+
+/// How an operation that has nothing to report ends.
+pub(super) fn ending_of<T>(ended: &Result<T, BoxError>) -> Ending {
+    match ended {
+        Ok(_) => Ending::Completed,
+        Err(error) if error.is::<super::NotDone>() => Ending::Cancelled,
+        Err(error) => Ending::Failed(pipeline::chain(error.as_ref())),
+    }
+}

@@ -1,0 +1,132 @@
+//! Brings one generation up to date with its sources: passes over them, then what they give no more.
+
+use std::sync::Arc;
+
+use pipeline::{
+    BoxError, MetadataStore as _, Models as _, Resources, RunOptions, RunReport, VectorStore,
+};
+use sinks::{Missing, Operation, RunMetadata, Side};
+
+use super::Operator;
+use crate::wiring::{Vectors, embed_options};
+
+/// How many documents' points are removed at once, and locations forgotten.
+const AT_ONCE: u32 = 1_000;
+
+/// Fewer documents than these may always be gone.
+const FEW: i64 = 20;
+
+/// A copy of what an edited file held before may be seen before the edit is stored, and takes another pass; so
+/// may its own copy. More turns than this only a source has that changes faster than it is read.
+const MOST_PASSES: usize = 4;
+
+/// More is missing from the sources than may be deleted without a word.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{documents} of {of} documents of {source_path} are gone, and nothing was deleted; if they are to be \
+     deleted, run again with --allow-deletes (what is new or changed is stored)"
+)]
+pub(crate) struct TooManyGone {
+    documents: i64,
+    of: i64,
+    source_path: String,
+}
+
+impl Operator {
+    /// Takes in what is new or changed, and takes out what is gone.
+    pub(super) async fn bring_up_to_date(
+        &self,
+        operation: &Operation,
+        side: Side,
+        vectors: &Vectors,
+    ) -> Result<RunReport, BoxError> {
+        let mut metadata = operation.metadata(side, self.settings.fingerprint);
+        if self.wish.retry_failed {
+            metadata = metadata.retrying_failed();
+        }
+        let metadata = Arc::new(metadata);
+        metadata.recover().await?;
+        let before = self.usage();
+        let mut report = self.pass(operation, &metadata, vectors).await?;
+        for _ in 1..MOST_PASSES {
+            if report.stopped || metadata.unattached().await? == 0 {
+                break;
+            }
+            report.add_pass(self.pass(operation, &metadata, vectors).await?);
+        }
+        if !report.stopped {
+            report.deleted = self.take_out(&metadata, &report.covered).await?;
+            purge(&metadata, vectors.store.as_ref()).await?;
+        }
+        let after = self.usage();
+        report.tokens = after.tokens - before.tokens;
+        Ok(report)
+    }
+
+    /// One pass over the sources.
+    async fn pass(
+        &self,
+        operation: &Operation,
+        metadata: &Arc<RunMetadata>,
+        vectors: &Vectors,
+    ) -> Result<RunReport, BoxError> {
+        purge(metadata, vectors.store.as_ref()).await?;
+        let with = Resources {
+            collection: operation.collection(),
+            models: Arc::clone(&self.engine) as _,
+            metadata: Arc::clone(metadata) as _,
+            vectors: Arc::clone(&vectors.store) as _,
+            known: Arc::new(metadata.known_hashes().await?),
+            extract_worker: std::env::current_exe().ok(),
+        };
+        let options = RunOptions { stop: self.stop.clone(), metrics: Arc::clone(&self.metrics) };
+        let report = pipeline::run(self.plan()?, &with, options).await?;
+        purge(metadata, vectors.store.as_ref()).await?;
+        Ok(report)
+    }
+
+    /// What the model has done so far.
+    fn usage(&self) -> pipeline::EmbedderUsage {
+        let embedder = self.engine.embedder(&self.model.path, &embed_options(&self.spec));
+        embedder.map(|embedder| embedder.usage()).unwrap_or_default()
+    }
+
+    /// Deletes documents that are gone from sources of which every document was seen; gives how many.
+    async fn take_out(&self, metadata: &RunMetadata, covered: &[String]) -> Result<u64, BoxError> {
+        let missing = metadata.missing(covered).await?;
+        if !self.wish.allow_deletes
+            && let Some(error) = missing
+                .iter()
+                .find_map(|it| too_many(it, self.spec.file.lifecycle.max_delete_ratio))
+        {
+            return Err(error.into());
+        }
+        let mut deleted = 0;
+        while let Some(some) = metadata.forget_missing(covered, AT_ONCE).await? {
+            deleted += some;
+        }
+        Ok(deleted)
+    }
+}
+
+/// Whether a source has lost more than may be deleted without a word.
+fn too_many(missing: &Missing, ratio: f64) -> Option<TooManyGone> {
+    let Missing { source, documents, of, .. } = missing;
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    let is_much = *documents >= FEW && *documents as f64 > ratio * *of as f64;
+    is_much.then(|| TooManyGone { documents: *documents, of: *of, source_path: source.clone() })
+}
+
+/// Removes points that no document holds any more, also such as a run left that was killed.
+pub(super) async fn purge(
+    metadata: &RunMetadata,
+    vectors: &dyn sinks::Vectors,
+) -> Result<(), BoxError> {
+    loop {
+        let documents = metadata.unpurged(AT_ONCE).await?;
+        if documents.is_empty() {
+            return Ok(());
+        }
+        sinks::purge(metadata, vectors as &dyn VectorStore, &documents).await?;
+    }
+}
