@@ -54,7 +54,9 @@ impl Models for Engine {
         options: &EmbedderOptions,
     ) -> Result<Arc<dyn Embedder>, BoxError> {
         if let Some(stand_in) = StandIn::asked_for(model) {
-            return Ok(Arc::new(stand_in?));
+            // One for all who ask, as of any model: what it has done is counted together.
+            let stand_in = Arc::new(stand_in?);
+            return self.embedders.get((model.to_owned(), String::new()), || Ok(stand_in));
         }
         let setting = Setting::of(options)?;
         self.embedders.get((named(model), format!("{setting:?}")), || {
