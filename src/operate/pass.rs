@@ -40,7 +40,7 @@ impl Operator {
         side: Side,
         vectors: &Vectors,
     ) -> Result<RunReport, BoxError> {
-        let mut metadata = operation.metadata(side, self.settings.fingerprint);
+        let mut metadata = operation.metadata(side, self.settings.fingerprint).from_now().await?;
         if self.wish.retry_failed {
             metadata = metadata.retrying_failed();
         }

@@ -95,7 +95,7 @@ fn each_change_of_a_file_costs_what_it_must() {
     copy(&place, "renamed.txt", "z copy of renamed.txt");
     place.write("renamed.txt", "bananas are brown by now");
     place.told();
-    let both = ids(&place, ["renamed.txt", "z copy of renamed.txt"]).map(Option::unwrap);
+    let both = ids(&place, ["renamed.txt", "z%20copy%20of%20renamed.txt"]).map(Option::unwrap);
     assert!(both[0] != both[1] && both.contains(&before["b.txt"]), "{both:?}");
     assert_eq!(place.told(), "unchanged 5");
     place.assert_true();

@@ -1,11 +1,11 @@
 //! A folder with a pipeline file and documents, and the command run in it. What the stores then hold is
 //! `held.rs`'s to say.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use sinks::EmbeddedPostgres;
@@ -22,7 +22,7 @@ pub(crate) fn model() -> PathBuf {
 /// A folder of its own, in which `pipeline.yaml` indexes `corpus/`.
 pub(crate) struct Place {
     /// Runs from the first look into the database on, so that not every command starts and stops it.
-    cluster: OnceCell<EmbeddedPostgres>,
+    cluster: OnceLock<EmbeddedPostgres>,
     folder: tempfile::TempDir,
 }
 
@@ -64,7 +64,7 @@ impl Place {
         let folder = tempfile::Builder::new().prefix("semantik-test-").tempdir_in(base).unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
-        let place = Self { cluster: OnceCell::new(), folder };
+        let place = Self { cluster: OnceLock::new(), folder };
         std::fs::create_dir(place.corpus()).unwrap();
         place.write_pipeline(embed, stores, "size: 64, overlap: 8");
         place
@@ -242,6 +242,35 @@ nodes:
         let mut session = Session { asks: child.stdin.take().unwrap(), said, child };
         session.execute("BEGIN");
         session
+    }
+}
+
+/// The name of the lock that a gate is.
+const GATE: &str = "4711";
+
+impl Place {
+    /// Has every statement that writes to a table wait at a gate, from the moment at which something holds, until
+    /// the value goes.
+    pub(crate) fn gate(&self, table: &str, from: &str) -> Session {
+        self.execute(&format!(
+            "CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN
+                 IF {from} THEN PERFORM pg_advisory_xact_lock_shared({GATE}); END IF;
+                 RETURN NULL;
+             END $$;
+             CREATE OR REPLACE TRIGGER gate AFTER INSERT OR UPDATE ON {table}
+             FOR EACH STATEMENT EXECUTE FUNCTION gate()"
+        ));
+        let mut session = self.session();
+        session.execute(&format!("SELECT pg_advisory_xact_lock({GATE})"));
+        session
+    }
+
+    /// Waits until somebody waits at the gate.
+    pub(crate) fn wait_at_gate(&self) {
+        self.wait_until(&format!(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {GATE} AND NOT granted)"
+        ));
     }
 }
 

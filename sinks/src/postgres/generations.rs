@@ -571,16 +571,17 @@ async fn publish_rows(
         } else {
             ""
         };
-        for statement in [
-            format!(
-                "INSERT INTO public.{table} ({columns}) SELECT {values} FROM {from}.{table} t
-                 LEFT JOIN collection_sources s ON s.id = t.source_id {operations} WHERE {which}"
-            ),
-            format!("DELETE FROM {from}.{table} t WHERE {which}"),
-        ] {
-            let statement = sqlx::query(AssertSqlSafe(statement));
-            statement.bind(collection).bind(generation).execute(&mut *connection).await?;
-        }
+        let insert = sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO public.{table} ({columns}) SELECT {values} FROM {from}.{table} t
+             LEFT JOIN collection_sources s ON s.id = t.source_id {operations} WHERE {which}"
+        )));
+        insert.bind(collection).bind(generation).execute(&mut *connection).await?;
+    }
+    // Locations first: one whose document is deleted would lose it.
+    for table in ["document_locations", "documents"] {
+        let delete =
+            sqlx::query(AssertSqlSafe(format!("DELETE FROM {from}.{table} t WHERE {which}")));
+        delete.bind(collection).bind(generation).execute(&mut *connection).await?;
     }
     Ok(())
 }
