@@ -86,7 +86,7 @@ impl Operator {
     }
 
     /// What the model has done so far.
-    fn usage(&self) -> pipeline::EmbedderUsage {
+    pub(crate) fn usage(&self) -> pipeline::EmbedderUsage {
         let embedder = self.engine.embedder(&self.model.path, &embed_options(&self.spec));
         embedder.map(|embedder| embedder.usage()).unwrap_or_default()
     }
