@@ -312,6 +312,13 @@ impl Operation {
         retire_rows(&mut transaction, collection, live.id).await?;
         publish_rows(&mut transaction, collection, next.id, from).await?;
         let is_rollback = from == "retired";
+        if !is_rollback {
+            // Whoever builds a generation has done with what somebody went back from.
+            sqlx::query("UPDATE generations SET rolled_back_at = NULL WHERE collection_id = $1")
+                .bind(collection)
+                .execute(&mut *transaction)
+                .await?;
+        }
         // One statement after the other: at no moment may two be live.
         sqlx::query(
             "UPDATE generations SET status = 'retired', retired_at = now(),
