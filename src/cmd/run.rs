@@ -146,6 +146,7 @@ impl Pass<'_> {
             vectors: Arc::clone(&vectors),
             known: Arc::new(metadata.known_hashes().await?),
             extract_worker: std::env::current_exe().ok(),
+            memo: None,
         };
         let stop = CancellationToken::new();
         let options = RunOptions { stop: stop.clone(), metrics: Arc::clone(self.metrics) };
