@@ -7,8 +7,8 @@
 //!
 //! Several processes share a folder. The numbers of its files say which generations there are, and only
 //! grow; before each call it is looked up whether another process has begun a new one. A killed process
-//! leaves the values of the calls that had returned. After a crash of the whole machine the last ones may
-//! be missing. A memo that cannot be read is deleted and begun anew.
+//! leaves the values of the calls that had returned. A crash of the whole machine may cost the memo, since
+//! nothing waits for the disk. A memo that cannot be read is deleted and begun anew.
 //!
 //! This knows nothing of what it keeps, and never fails: see [`Memo`].
 

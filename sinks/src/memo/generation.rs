@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transac
 /// A page holds five vectors of 384 numbers, and wastes little of itself on any usual length.
 const PAGE: u64 = 8192;
 
-/// A log of this many pages is carried over into the file; it is synchronised then, and not before.
+/// A log of this many pages is carried over into the file.
 const LOG_PAGES: u64 = 2048;
 
 /// How long another process may write before a call gives up.
@@ -117,7 +117,9 @@ impl Generation {
             opened => opened?,
         };
         db.busy_timeout(PATIENCE)?;
-        db.pragma_update(None, "synchronous", "normal")?;
+        // What was written is the system's: a kill loses nothing. A crash of the machine may damage the file,
+        // which is found out and costs the memo; waiting for the disk would cost every run.
+        db.pragma_update(None, "synchronous", "off")?;
         db.pragma_update(None, "max_page_count", signed(pages))?;
         db.pragma_update(None, "wal_autocheckpoint", signed(log_pages))?;
         db.pragma_update(None, "journal_size_limit", signed(log_pages * PAGE))?;

@@ -90,7 +90,7 @@ fn the_second_time_is_equal_to_the_first() {
     assert_eq!(memo.len(), 6);
 
     let without = run(&*stage("extract", json!({})), &nothing(), files(&documents));
-    assert_eq!(without.rows, first.rows.clone().dropping(CONTENT_HASH.name()));
+    assert_eq!(without.rows, first.rows.dropping(CONTENT_HASH.name()));
 }
 
 #[test]
