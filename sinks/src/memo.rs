@@ -67,7 +67,12 @@ impl Memo for DiskMemo {
     fn get(&self, keys: &[MemoKey]) -> Vec<Option<Vec<u8>>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = state.attempt(|state| state.get(keys));
-        found.unwrap_or_else(|| vec![None; keys.len()])
+        let Some((values, from_old)) = found else { return vec![None; keys.len()] };
+        // What cannot be copied has been found all the same.
+        if !from_old.is_empty() {
+            state.attempt(|state| state.put(&from_old));
+        }
+        values
     }
 
     fn put(&self, entries: &[(MemoKey, Vec<u8>)]) {
@@ -76,21 +81,23 @@ impl Memo for DiskMemo {
     }
 }
 
+/// The values of some keys, and those among them that the young generation does not have.
+type Found = (Vec<Option<Vec<u8>>>, Vec<(MemoKey, Vec<u8>)>);
+
 impl State {
-    fn get(&mut self, keys: &[MemoKey]) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+    fn get(&self, keys: &[MemoKey]) -> Result<Found, Trouble> {
         let mut values = self.generations.young.get(keys)?;
         let missing: Vec<usize> = (0..keys.len()).filter(|&at| values[at].is_none()).collect();
         let (Some(old), false) = (&self.generations.old, missing.is_empty()) else {
-            return Ok(values);
+            return Ok((values, Vec::new()));
         };
         let keys: Vec<MemoKey> = missing.iter().map(|&at| keys[at]).collect();
-        let mut again = Vec::new();
+        let mut from_old = Vec::new();
         for ((at, key), value) in missing.into_iter().zip(keys.iter()).zip(old.get(&keys)?) {
-            again.extend(value.iter().map(|value| (*key, value.clone())));
+            from_old.extend(value.iter().map(|value| (*key, value.clone())));
             values[at] = value;
         }
-        self.put(&again)?;
-        Ok(values)
+        Ok((values, from_old))
     }
 
     fn put(&mut self, entries: &[(MemoKey, Vec<u8>)]) -> Result<(), Trouble> {

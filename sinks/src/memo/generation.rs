@@ -32,8 +32,8 @@ const HEAD: usize = 5;
 /// Why a generation did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    /// It has its full size.
-    #[error("it is full")]
+    /// It has its full size, or there is no room on the disk: a new one that is empty can only mean this.
+    #[error("there is no room on the disk")]
     Full,
     /// It is not what it should be.
     #[error("it is corrupt: {0}")]
