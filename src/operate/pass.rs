@@ -63,6 +63,7 @@ impl Operator {
         }
         let after = self.usage();
         report.tokens = after.tokens - before.tokens;
+        report.tokens_reused = after.reused_tokens - before.reused_tokens;
         Ok(report)
     }
 
@@ -81,6 +82,7 @@ impl Operator {
             vectors: Arc::clone(&vectors.store) as _,
             known: Arc::new(metadata.known_hashes().await?),
             extract_worker: std::env::current_exe().ok(),
+            memo: self.memo.clone(),
         };
         let options = RunOptions { stop: self.stop.clone(), metrics: Arc::clone(&self.metrics) };
         let report = pipeline::run(self.plan()?, &with, options).await?;
