@@ -12,7 +12,7 @@ mod removal;
 
 use std::sync::Arc;
 
-use pipeline::{BoxError, Metrics, ModelInfo, PipelineSpec, Plan, RunReport};
+use pipeline::{BoxError, Memo, Metrics, ModelInfo, PipelineSpec, Plan, RunReport};
 use serde_json::{Value, json};
 use sinks::{Collection, Ending, GenerationSettings, Operation, OperationType, Swapped, Turn};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ pub(crate) struct Wish {
 pub(crate) struct Operator {
     pub(crate) spec: PipelineSpec,
     pub(crate) engine: Arc<embedding::Engine>,
+    /// What was computed before; [`Operator::engine`] asks it, too.
+    memo: Option<Arc<dyn Memo>>,
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelling it ends an operation when what is in flight is stored.
     pub(crate) stop: CancellationToken,
@@ -66,7 +68,6 @@ impl Operator {
     pub(crate) async fn new(
         spec: PipelineSpec,
         plan: &Plan,
-        engine: Arc<embedding::Engine>,
         stop: CancellationToken,
         wish: Wish,
     ) -> Result<Self, BoxError> {
@@ -77,7 +78,13 @@ impl Operator {
         let database = Database::open(&spec).await?;
         database.postgres().migrate_up().await?;
         let metrics = Arc::new(Metrics::new(plan.name()));
-        Ok(Self { spec, engine, metrics, stop, wish, database, model, settings })
+        let memo = wiring::memo(&spec);
+        let engine = match &memo {
+            Some(memo) => embedding::Engine::with_memo(Arc::clone(memo)),
+            None => embedding::Engine::new(),
+        };
+        let engine = Arc::new(engine);
+        Ok(Self { spec, engine, memo, metrics, stop, wish, database, model, settings })
     }
 
     fn plan(&self) -> Result<Plan, BoxError> {
@@ -129,10 +136,13 @@ impl Operator {
     /// What has to be done to bring the collection to what the file asks for.
     async fn kind_of_run(&self, collection: &Collection) -> Result<OperationType, BoxError> {
         let generations = self.database.postgres().generations().list(collection.id).await?;
+        let status = |status| generations.iter().find(|it| it.status == status);
+        let live = status(sinks::GenerationStatus::Live).ok_or("no generation is live")?;
         let of_file = |it: &&sinks::Generation| it.is_of(&self.settings);
         let rolled_back = generations.iter().filter(of_file).find(|it| it.rolled_back_at.is_some());
         if let Some(generation) = rolled_back
             && !self.wish.anew
+            && !live.is_of(&self.settings)
         {
             let number = generation.number;
             return Err(format!(
@@ -142,8 +152,6 @@ impl Operator {
             )
             .into());
         }
-        let status = |status| generations.iter().find(|it| it.status == status);
-        let live = status(sinks::GenerationStatus::Live).ok_or("no generation is live")?;
         let half_built = status(sinks::GenerationStatus::Building).filter(|it| of_file(&it));
         if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
             return Ok(OperationType::Reindex);
@@ -189,6 +197,7 @@ impl Operator {
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;
                     self.forget_deleted(&operation).await?;
+                    self.drop_retired(&operation).await?;
                     self.optimize(&vectors).await?;
                 }
                 Ok(report)
