@@ -111,6 +111,7 @@ const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 
 /// After the next run everything is as a fresh run of the same folder would have it.
 fn assert_made_good(place: &Place) {
+    place.a_minute_passes();
     place.run();
     place.assert_true();
     let again = place.run();
