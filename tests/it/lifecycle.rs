@@ -107,7 +107,7 @@ fn each_change_of_a_file_costs_what_it_must() {
     assert!(!place.index().chunks.iter().any(|chunk| chunk.content.contains("cherries")));
     place.assert_true();
     place.write("C.txt", &cherries);
-    assert_eq!(place.told(), "read 1, stored 1, unchanged 4, embedded 5");
+    assert_eq!(place.told(), "read 1, stored 1, unchanged 4, remembered 5");
     assert_eq!(place.ids()["C.txt"], before["c.txt"], "it comes back under its id");
     assert_eq!(place.told(), "unchanged 5");
     place.assert_true();
@@ -312,7 +312,7 @@ fn a_document_that_failed_is_tried_again_when_there_is_a_reason() {
     }
     // Other settings.
     place.edit_pipeline("size: 64", "size: 48");
-    assert_eq!(run(&[]), "read 2, stored 1, set aside 1, embedded 5");
+    assert_eq!(run(&[]), "read 2, stored 1, set aside 1, remembered 5");
     // Other bytes, that fail too, and then do not.
     place.write("letter.docx", &letter[..letter.len() / 3]);
     assert_eq!(run(&[]), "read 1, unchanged 1, set aside 1");
@@ -347,12 +347,16 @@ fn a_deleted_document_stays_out_until_it_is_undeleted_or_edited() {
     set_modified(&place, "a.txt", std::time::SystemTime::now());
     assert_eq!(place.told(), "unchanged 1, set aside 2", "it was touched, and stays out");
     place.edit_pipeline("size: 64", "size: 48");
-    assert_eq!(place.told(), "read 1, stored 1, set aside 2, embedded 5", "whatever the settings");
+    assert_eq!(
+        place.told(),
+        "read 1, stored 1, set aside 2, remembered 5",
+        "whatever the settings"
+    );
     assert!(!is_found("apples") && !is_found("bananas"));
 
     // The same content at another place is another matter, and so is an edit.
     copy(&place, "a.txt", "elsewhere.txt");
-    assert_eq!(place.told(), "read 1, stored 1, unchanged 1, set aside 2, embedded 5");
+    assert_eq!(place.told(), "read 1, stored 1, unchanged 1, set aside 2, remembered 5");
     assert_eq!(place.ids()["elsewhere.txt"], before["a.txt"], "the content has its id again");
     assert!(is_found("apples"));
     remove(&place, "elsewhere.txt");
@@ -485,7 +489,7 @@ fn what_was_deleted_never_stops_its_content_from_coming_back() {
         assert_eq!(place.told(), "deleted 1");
         let name = format!("{}.txt", round + 1);
         place.write(&name, "apples are red");
-        assert_eq!(place.told(), "read 1, stored 1, embedded 5");
+        assert_eq!(place.told(), "read 1, stored 1, remembered 5");
         assert_eq!(place.ids()[&name], *first.as_ref().unwrap());
     }
     assert!(Path::new(&place.corpus().join("3.txt")).exists());

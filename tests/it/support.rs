@@ -317,7 +317,7 @@ fn psql(url: &str) -> Command {
 }
 
 /// What a run did, in a line: files read, documents stored and so on, in this order, whatever is not 0.
-/// `embedded` are tokens, whether the model read them or they were remembered.
+/// `embedded` are tokens that the model read, `remembered` such as it had read before.
 pub(crate) fn told(report: &Value) -> String {
     let count = |value: &Value| value.as_u64().unwrap();
     let read = report["nodes"].as_array().unwrap().iter().find(|node| node["uses"] == "hash");
@@ -329,7 +329,8 @@ pub(crate) fn told(report: &Value) -> String {
         ("duplicate", count(&documents["duplicate"])),
         ("set aside", count(&documents["set_aside"])),
         ("deleted", count(&report["deleted"])),
-        ("embedded", count(&report["tokens"]) + count(&report["tokens_reused"])),
+        ("embedded", count(&report["tokens"])),
+        ("remembered", count(&report["tokens_reused"])),
     ];
     let told = counts.iter().filter(|(_, count)| *count > 0);
     told.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
