@@ -181,6 +181,8 @@ impl RunMetadata {
 
     async fn try_record(&self, left: &[(String, SetAside)]) -> Result<Vec<Uuid>, Failure> {
         let mut transaction = self.begin().await?;
+        // If the machine crashes, what is lost of this is found out again.
+        sqlx::query("SET LOCAL synchronous_commit TO off").execute(&mut *transaction).await?;
         let lost = write::record(&mut transaction, self, left).await?;
         transaction.commit().await?;
         Ok(lost)
