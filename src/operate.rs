@@ -6,9 +6,11 @@
 //! is ended. That somebody cancels an operation is noticed here, too.
 
 mod check;
+mod forecast;
 mod generations;
 mod pass;
 mod removal;
+mod verify;
 
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use serde_json::{Value, json};
 use sinks::{Collection, Ending, GenerationSettings, Operation, OperationType, Swapped, Turn};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
+pub(crate) use self::verify::{Findings, Trouble};
 use crate::wiring::{self, Database};
 
 /// What the person who asks for an operation wishes.

@@ -110,7 +110,7 @@ impl Operator {
 }
 
 /// Whether a source has lost more than may be deleted without a word.
-fn too_many(missing: &Missing, ratio: f64) -> Option<TooManyGone> {
+pub(super) fn too_many(missing: &Missing, ratio: f64) -> Option<TooManyGone> {
     let Missing { source, documents, of, .. } = missing;
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let is_much = *documents >= FEW && *documents as f64 > ratio * *of as f64;

@@ -17,4 +17,5 @@ mod nasty;
 mod secrets;
 mod servers;
 mod support;
+mod telling;
 mod tidy;
