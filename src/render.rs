@@ -82,6 +82,13 @@ pub(crate) fn count(number: impl TryInto<u64>) -> String {
     out
 }
 
+/// A number with what it counts: `1 chunk`, `12 345 chunks`.
+pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or_default();
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", count(number))
+}
+
 /// A number of bytes in the unit that suits it: `1.4 MiB`.
 pub(crate) fn bytes(number: impl TryInto<u64>) -> String {
     let number = number.try_into().unwrap_or_default();

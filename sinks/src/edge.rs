@@ -89,8 +89,7 @@ impl EdgeStore {
         };
         let (limit, with_payload) = (Some(limit), Some(payload));
         let (filter, order_by) = (None, None);
-        let request =
-            ScrollRequest { offset, limit, filter, with_payload, with_vector, order_by };
+        let request = ScrollRequest { offset, limit, filter, with_payload, with_vector, order_by };
         Ok(self.owner.read(doing, move |shard| shard.scroll(request)).await?.0)
     }
 

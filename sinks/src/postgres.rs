@@ -37,10 +37,10 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 pub use claim::{Operation, Stillness, Turn};
 pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
+pub use foresee::{KnownPlace, Prospect};
 pub use generations::{
     Comparison, Generation, GenerationSettings, GenerationStatus, Generations, Swapped,
 };
-pub use foresee::{KnownPlace, Prospect};
 pub use hot::{HOT_QUERIES, HotQuery};
 pub use integrity::Integrity;
 pub use migrations::AppliedMigration;

@@ -15,9 +15,9 @@ use pipeline::{Effort, Hit, Point, Secret, StoreError, VectorIndex, VectorStore}
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::{
     Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter,
-    PayloadIncludeSelector, PointStruct, QuantizationSearchParamsBuilder, Query, QueryPointsBuilder,
-    Range, RetrievedPoint, ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder,
-    VectorsSelector,
+    PayloadIncludeSelector, PointStruct, QuantizationSearchParamsBuilder, Query,
+    QueryPointsBuilder, Range, RetrievedPoint, ScrollPointsBuilder, SearchParamsBuilder,
+    UpsertPointsBuilder, VectorsSelector,
 };
 use qdrant_client::{Qdrant, QdrantError};
 use uuid::Uuid;
@@ -283,11 +283,9 @@ impl Inventory for QdrantStore {
 
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
         let doing = "list points";
-        let fields = PayloadIncludeSelector {
-            fields: [DOCUMENT, CHUNK_INDEX].map(str::to_owned).to_vec(),
-        };
-        let request =
-            ScrollPointsBuilder::new(&self.name).with_payload(fields).with_vectors(false);
+        let fields =
+            PayloadIncludeSelector { fields: [DOCUMENT, CHUNK_INDEX].map(str::to_owned).to_vec() };
+        let request = ScrollPointsBuilder::new(&self.name).with_payload(fields).with_vectors(false);
         let points = self.retrieve(doing, after, limit, request).await?.into_iter();
         points.map(|it| key(it).map_err(|e| gives_up(doing, e))).collect()
     }

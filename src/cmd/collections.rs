@@ -74,7 +74,9 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         row("size", render::bytes(collection.total_size_bytes)),
     ]);
     let counts = documents.iter();
-    rows.extend(counts.map(|(status, n)| row(&format!("documents {}", word(status)), render::count(*n))));
+    rows.extend(
+        counts.map(|(status, n)| row(&format!("documents {}", word(status)), render::count(*n))),
+    );
     render::out(&render::table(&[], rows))?;
     let rows = generations.iter().map(|it| {
         let since = it.retired_at.or(it.live_at).unwrap_or(it.created_at);
@@ -89,8 +91,16 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
             it.vector_store_name.clone(),
         ]
     });
-    let head =
-        ["generation", "status", "since", "model", "dim", "quantization", "size / overlap", "vectors"];
+    let head = [
+        "generation",
+        "status",
+        "since",
+        "model",
+        "dim",
+        "quantization",
+        "size / overlap",
+        "vectors",
+    ];
     render::out(&render::table(&head, rows))
 }
 

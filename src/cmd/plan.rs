@@ -114,7 +114,8 @@ fn fate(cause: Cause) -> &'static str {
 }
 
 fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
-    let mut out = format!("what `semantik run {}` would do, and nothing of it is done:\n", file.display());
+    let mut out =
+        format!("what `semantik run {}` would do, and nothing of it is done:\n", file.display());
     out.push_str(&what_kind(collection, forecast));
     if forecast.refused.is_some() {
         return out;
@@ -137,10 +138,10 @@ fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
     }
     let embed = forecast.to_embed();
     out.push_str(&format!(
-        "{} documents would be embedded: {} chunks, {} tokens at most; {}\n",
-        render::count(embed.documents),
-        render::count(embed.chunks),
-        render::count(embed.tokens),
+        "to be embedded: {}, {}, {} at most; {}\n",
+        render::several(embed.documents, "document"),
+        render::several(embed.chunks, "chunk"),
+        render::several(embed.tokens, "token"),
         estimate(forecast),
     ));
     out.push_str(&examples(forecast));

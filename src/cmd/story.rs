@@ -101,7 +101,10 @@ pub(super) fn document_rows(document: &DocumentStory) -> Vec<Vec<String>> {
         rows.push(row("attempts", document.attempts.to_string()));
     }
     if let Some(at) = document.retry_at {
-        rows.push(row("tried again", format!("by `run --retry-failed`, from {}", render::time(at))));
+        rows.push(row(
+            "tried again",
+            format!("by `run --retry-failed`, from {}", render::time(at)),
+        ));
     }
     rows.extend(document.deleted_at.map(|at| row("deleted", render::time(at))));
     rows
@@ -122,4 +125,5 @@ pub(super) fn place_rows(places: &[Place]) -> Vec<Vec<String>> {
 }
 
 /// Heads of the columns of [`place_rows`].
-pub(super) const PLACE_HEAD: [&str; 5] = ["place", "size", "first seen", "last seen", "set aside, since it"];
+pub(super) const PLACE_HEAD: [&str; 5] =
+    ["place", "size", "first seen", "last seen", "set aside, since it"];

@@ -46,7 +46,9 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
             Some(after) if after.is_consistent() => {
                 render::out("it is repaired: the stores agree\n")?;
             }
-            Some(after) => render::out(&format!("not everything could be repaired:\n{}", as_text(after)))?,
+            Some(after) => {
+                render::out(&format!("not everything could be repaired:\n{}", as_text(after)))?
+            }
             None => {}
         }
     }
@@ -103,11 +105,11 @@ fn points_of(troubles: &[Trouble]) -> u64 {
 fn as_text(findings: &Findings) -> String {
     let integrity = &findings.integrity;
     let mut out = format!(
-        "generation {}: {} documents with {} chunks, {} points\n",
+        "generation {}: {} with {}, {}\n",
         findings.generation,
-        render::count(integrity.documents),
-        render::count(integrity.chunks),
-        render::count(findings.points),
+        render::several(integrity.documents, "document"),
+        render::several(integrity.chunks, "chunk"),
+        render::several(findings.points, "point"),
     );
     if findings.is_consistent() {
         out.push_str("the stores agree\n");
@@ -154,7 +156,11 @@ fn as_text(findings: &Findings) -> String {
         let noted: Vec<_> = integrity.noted.iter().map(ToString::to_string).collect();
         let is = [integrity.documents, integrity.chunks, integrity.bytes].map(|n| n.to_string());
         let words = format!("noted {}; are {}", noted.join(", "), is.join(", "));
-        rows.push(vec!["documents, chunks, bytes of the collection".to_owned(), String::new(), words]);
+        rows.push(vec![
+            "documents, chunks, bytes of the collection".to_owned(),
+            String::new(),
+            words,
+        ]);
     }
     out.push_str(&render::table(&["wrong", "number", "where"], rows));
     out

@@ -51,7 +51,11 @@ pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
         account.verdicts = verdicts.map(|(id, verdict)| (id.to_owned(), verdict)).collect();
     }
     let told = account.told();
-    if args.of.json { render::json(&account.as_json(&told)) } else { render::out(&account.as_text(&told)) }
+    if args.of.json {
+        render::json(&account.as_json(&told))
+    } else {
+        render::out(&account.as_text(&told))
+    }
 }
 
 /// What is said in the end.
@@ -93,14 +97,16 @@ impl Account {
     fn stored(&self, document: &DocumentStory) -> Told {
         let generation = self.live.as_ref().map_or(1, |live| live.number);
         let also = match self.place() {
-            Some(place) if wiring::uri_of(&document.file_path).is_ok_and(|uri| uri != place.uri) => {
+            Some(place)
+                if wiring::uri_of(&document.file_path).is_ok_and(|uri| uri != place.uri) =>
+            {
                 format!(", as the document that was taken in from {}", document.file_path)
             }
             Some(_) | None => String::new(),
         };
         let because = format!(
-            "it is in the index, in generation {generation}, with {} chunks{also}",
-            render::count(document.chunk_count)
+            "it is in the index, in generation {generation}, with {}{also}",
+            render::several(document.chunk_count, "chunk")
         );
         let is_current = document.fingerprint.as_deref() == Some(&self.fingerprint.0[..]);
         let next = match self.next_by_the_file() {
@@ -110,7 +116,10 @@ impl Account {
         };
         let change = vec![
             "edit the file".to_owned(),
-            format!("`semantik documents delete {} --config {}` takes it out", document.id, self.file),
+            format!(
+                "`semantik documents delete {} --config {}` takes it out",
+                document.id, self.file
+            ),
         ];
         Told { state: "stored", because, next, change }
     }
@@ -124,7 +133,9 @@ impl Account {
             Some(document) => {
                 format!("`semantik documents undelete {} --config {}`", document.id, self.file)
             }
-            None => format!("`semantik documents undelete` with its path and --config {}", self.file),
+            None => {
+                format!("`semantik documents undelete` with its path and --config {}", self.file)
+            }
         };
         let next = "leaves it out as long as it holds what it held".to_owned();
         Told {
@@ -139,7 +150,8 @@ impl Account {
     fn kept_out(&self, reason: &Value, message: &str, document: Option<&DocumentStory>) -> Told {
         let node = reason["node"].as_str().unwrap_or_default();
         let reason = reason["reason"].as_str().unwrap_or_default();
-        let mut change = vec!["edit the file, or change settings of the nodes up to that one".to_owned()];
+        let mut change =
+            vec!["edit the file, or change settings of the nodes up to that one".to_owned()];
         change.extend(match reason {
             "too_large" => Some("raise `max_size` of the scan node".to_owned()),
             "unsupported" => Some("convert it to a format that `extract` reads".to_owned()),
@@ -152,27 +164,32 @@ impl Account {
             let from = render::time(at);
             format!("`semantik run {} --retry-failed` tries it again from {from} on", self.file)
         }));
-        let is_current = document
-            .is_none_or(|it| it.fingerprint.as_deref() == Some(&self.fingerprint.0[..]));
+        let is_current =
+            document.is_none_or(|it| it.fingerprint.as_deref() == Some(&self.fingerprint.0[..]));
         let next = match self.next_by_the_file() {
             Some(next) => next,
             None if document.is_none() && reason == "failed" => "tries to read it again".to_owned(),
             None if is_current => "leaves it out".to_owned(),
             None => "tries it again, since the settings have changed".to_owned(),
         };
-        let because = format!("it is not in the index: node `{node}` has set it aside ({reason}), since it {message}");
+        let because = format!(
+            "it is not in the index: node `{node}` has set it aside ({reason}), since it {message}"
+        );
         Told { state: "set_aside", because, next, change }
     }
 
     fn deleted(&self, document: &DocumentStory) -> Told {
         let at = document.deleted_at.map(render::time).unwrap_or_default();
-        let by_somebody = self.story.deeds.first().filter(|deed| deed.action == "documents_deleted");
+        let by_somebody =
+            self.story.deeds.first().filter(|deed| deed.action == "documents_deleted");
         let because = match by_somebody {
             Some(Deed { by, .. }) => {
                 let by = by.as_deref().unwrap_or("somebody");
                 format!("it is not in the index: `{by}` deleted it on {at}")
             }
-            None => format!("it is not in the index: its last place was gone, so it was deleted on {at}"),
+            None => format!(
+                "it is not in the index: its last place was gone, so it was deleted on {at}"
+            ),
         };
         let next = self.next_by_the_file().unwrap_or_else(|| "leaves it out".to_owned());
         Told { state: "deleted", because, next, change: self.advice() }
@@ -196,7 +213,9 @@ impl Account {
             match verdict {
                 Verdict::Given(_) => return vec![format!("`semantik run {}`", self.file)],
                 Verdict::LeftOut(words) => {
-                    advice.extend(words.iter().map(|word| format!("node `{node}` leaves it out: {word}")));
+                    advice.extend(
+                        words.iter().map(|word| format!("node `{node}` leaves it out: {word}")),
+                    );
                 }
                 Verdict::SetAside(document) => {
                     advice.push(format!("node `{node}` sets it aside: it {}", document.why));
@@ -217,7 +236,8 @@ impl Account {
         if uri.is_none() || self.verdicts.is_empty() {
             return None;
         }
-        let mut words = "does not come upon it: it lies outside every source of the file".to_owned();
+        let mut words =
+            "does not come upon it: it lies outside every source of the file".to_owned();
         for (node, verdict) in &self.verdicts {
             match verdict {
                 Verdict::Given(now) => {
@@ -228,7 +248,8 @@ impl Account {
                     };
                 }
                 Verdict::SetAside(document) => {
-                    let is_known = self.place().is_some_and(|place| is_same(place, &document.location));
+                    let is_known =
+                        self.place().is_some_and(|place| is_same(place, &document.location));
                     if is_known {
                         return None;
                     }

@@ -22,8 +22,8 @@ use sinks::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use self::ledger::{Cause, Tally};
 use self::ledger::Ledger;
+pub(crate) use self::ledger::{Cause, Tally};
 use self::look::{Counting, Look, Reader};
 use super::{Operator, Wish, pass};
 use crate::wiring::{self, Database};
@@ -61,7 +61,8 @@ impl Forecast {
     /// What would be given to the model.
     pub(crate) fn to_embed(&self) -> Tally {
         let mut sum = Tally::default();
-        for tally in self.causes.iter().filter(|(cause, _)| cause.embeds()).map(|(_, tally)| tally) {
+        for tally in self.causes.iter().filter(|(cause, _)| cause.embeds()).map(|(_, tally)| tally)
+        {
             sum.documents += tally.documents;
             sum.chunks += tally.chunks;
             sum.tokens += tally.tokens;
@@ -99,7 +100,8 @@ pub(crate) async fn forecast(
             let metrics = Arc::new(Metrics::new(plan.name()));
             let stop = CancellationToken::new();
             let engine = Arc::clone(&engine);
-            let operator = Operator { spec, engine, metrics, stop, wish, database, model, settings };
+            let operator =
+                Operator { spec, engine, metrics, stop, wish, database, model, settings };
             Some((operator, collection))
         }
         _ => None,
@@ -187,8 +189,8 @@ fn differences(live: &Generation, settings: &GenerationSettings) -> Vec<String> 
         compare("its dimension", &live.dim, &settings.dim);
     }
     compare("the quantization", &live.quantization, &settings.quantization);
-    let same_model = live.model_fingerprint.is_empty()
-        || live.model_fingerprint == settings.model_fingerprint;
+    let same_model =
+        live.model_fingerprint.is_empty() || live.model_fingerprint == settings.model_fingerprint;
     if !same_model && live.embedding_model == settings.model {
         words.push(format!("the files of the model {} have changed", settings.model));
     }

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use pipeline::BoxError;
 use serde_json::json;
-use sinks::{Collection, DocumentStatus, Generation, Integrity, OperationType, PointKey, Side, Turn};
+use sinks::{
+    Collection, DocumentStatus, Generation, Integrity, OperationType, PointKey, Side, Turn,
+};
 use uuid::Uuid;
 
 use super::removal::finish;

@@ -34,7 +34,10 @@ fn redacted(place: &Place, text: &str) -> String {
     // Tables are as wide as what was masked.
     let squeezed = out.lines().map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        words.join(" ").replace(['─', '═'], "").replace(['┌', '┐', '└', '┘', '╞', '╡', '╪', '┬', '┴'], "")
+        words
+            .join(" ")
+            .replace(['─', '═'], "")
+            .replace(['┌', '┐', '└', '┘', '╞', '╡', '╪', '┬', '┴'], "")
     });
     squeezed.filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -47,7 +50,9 @@ fn is_id(text: &str) -> Option<usize> {
 fn is_time(text: &str) -> Option<usize> {
     let shape = |shape: &str| {
         text.get(..shape.len()).filter(|it| {
-            it.bytes().zip(shape.bytes()).all(|(a, b)| if b == b'0' { a.is_ascii_digit() } else { a == b })
+            it.bytes()
+                .zip(shape.bytes())
+                .all(|(a, b)| if b == b'0' { a.is_ascii_digit() } else { a == b })
         })
     };
     shape("0000-00-00 00:00:00 UTC").or_else(|| shape("0000-00-00")).map(str::len)
@@ -76,7 +81,10 @@ fn assert_as_planned(plan: &Value, report: &Value) {
     let of = |key: &str| plan["documents"][key].as_u64().unwrap();
     let ran = |key: &str| report["documents"][key].as_u64().unwrap();
     assert_eq!(of("seen"), ran("seen"), "{plan:#}\n{report:#}");
-    assert_eq!(plan["to_embed"]["documents"], report["documents"]["stored"], "{plan:#}\n{report:#}");
+    assert_eq!(
+        plan["to_embed"]["documents"], report["documents"]["stored"],
+        "{plan:#}\n{report:#}"
+    );
     assert_eq!(plan["to_embed"]["chunks"], report["chunks"], "{plan:#}\n{report:#}");
     let tokens = ["tokens", "tokens_reused"].map(|key| report[key].as_u64().unwrap());
     assert_eq!(plan["to_embed"]["tokens"], tokens.iter().sum::<u64>(), "{plan:#}\n{report:#}");
@@ -304,9 +312,9 @@ fn verify_finds_what_is_wrong_and_repairs_it() {
     let whole = place.index();
 
     let ids = behind_its_back(&place, async |shard| {
-        let points = shard.scroll(None, 1000).await.unwrap();
+        let mut points = shard.scroll(None, 1000).await.unwrap();
+        points.sort_by(|a, b| a.payload.uri.cmp(&b.payload.uri));
         let mut documents: Vec<_> = points.iter().map(|point| point.payload.document).collect();
-        documents.sort_unstable();
         documents.dedup();
         let like = |document, index| {
             let mut point: Point = points[0].clone();
@@ -335,8 +343,13 @@ fn verify_finds_what_is_wrong_and_repairs_it() {
         ids.sort_unstable();
         ids
     };
-    assert_eq!(wrong("missing"), [ids[0].to_string(), ids[2].to_string()], "{found:#}");
-    assert_eq!(wrong("surplus"), [ids[1].to_string(), ids[2].to_string()], "{found:#}");
+    let those = |some: &[usize]| {
+        let mut some: Vec<_> = some.iter().map(|&index| ids[index].to_string()).collect();
+        some.sort_unstable();
+        some
+    };
+    assert_eq!(wrong("missing"), those(&[0, 2]), "{found:#}");
+    assert_eq!(wrong("surplus"), those(&[1, 2]), "{found:#}");
     assert_eq!(wrong("of_unknown_documents"), [uuid::Uuid::from_u128(7).to_string()]);
     let ran = place.semantik(&["verify", FILE]);
     assert!(ran.stderr.contains("--repair"), "{}", ran.stderr);
@@ -359,7 +372,10 @@ fn lists_show_what_there_is() {
     place.run();
     place.run();
     let config = ["--config", FILE];
-    assert_snapshot!("collections", said(&place, &[&["collections", "list"][..], &config].concat()));
+    assert_snapshot!(
+        "collections",
+        said(&place, &[&["collections", "list"][..], &config].concat())
+    );
     assert_snapshot!("collection", said(&place, &[&["collections", "show"][..], &config].concat()));
     let sources = said(&place, &[&["sources", "list"][..], &config].concat());
     assert_snapshot!("sources", sources);
@@ -373,8 +389,12 @@ fn lists_show_what_there_is() {
         let mut args = vec!["documents", "list", "--config", FILE, "--json", "--limit", "4"];
         args.extend(after.iter().flat_map(|after| ["--after", after]));
         let page = place.semantik(&args).json();
-        let ids: Vec<_> =
-            page.as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+        let ids: Vec<_> = page
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect();
         let Some(last) = ids.last().cloned() else { break };
         seen.extend(ids);
         after = Some(last);

@@ -56,16 +56,8 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         sql: foresee::PROSPECTS,
         indexes: &["idx_documents_collection_content_hash", "idx_documents_deleted_content_hash"],
     },
-    HotQuery {
-        doing: "list locations",
-        sql: foresee::PLACES,
-        indexes: &["pk_document_locations"],
-    },
-    HotQuery {
-        doing: "find a location",
-        sql: story::PLACE,
-        indexes: &["pk_document_locations"],
-    },
+    HotQuery { doing: "list locations", sql: foresee::PLACES, indexes: &["pk_document_locations"] },
+    HotQuery { doing: "find a location", sql: story::PLACE, indexes: &["pk_document_locations"] },
     HotQuery {
         doing: "find the locations of a document",
         sql: story::PLACES_OF,

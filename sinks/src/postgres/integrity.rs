@@ -89,15 +89,11 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn integrity(&self, collection: Uuid) -> Result<Integrity, StoreError> {
-        attempt("compare the metadata with itself", || integrity(self.0, collection))
-            .await
+        attempt("compare the metadata with itself", || integrity(self.0, collection)).await
     }
 }
 
-async fn integrity(
-    pool: &PgPool,
-    collection: Uuid,
-) -> Result<Integrity, super::failure::Failure> {
+async fn integrity(pool: &PgPool, collection: Uuid) -> Result<Integrity, super::failure::Failure> {
     let sql = format!(
         "WITH stored AS (
              SELECT count(*) AS documents, coalesce(sum(chunk_count), 0)::bigint AS chunks,

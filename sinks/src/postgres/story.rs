@@ -193,7 +193,11 @@ impl Documents<'_> {
     }
 
     /// The document that was last at a place of which nothing is known any more.
-    async fn last_deleted_at(&self, collection: Uuid, uri: &str) -> Result<Option<Uuid>, StoreError> {
+    async fn last_deleted_at(
+        &self,
+        collection: Uuid,
+        uri: &str,
+    ) -> Result<Option<Uuid>, StoreError> {
         attempt("find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM documents

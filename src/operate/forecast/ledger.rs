@@ -243,9 +243,10 @@ impl Ledger {
         forecast.seen = report.documents.seen;
         // A place that two sources give is told here alone.
         let told = |cause| state.causes.get(&cause).map_or(0, |tally| tally.documents);
-        let more = report.documents.duplicate.saturating_sub(
-            told(Cause::Renamed) + told(Cause::Copied) + told(Cause::Duplicate),
-        );
+        let more = report
+            .documents
+            .duplicate
+            .saturating_sub(told(Cause::Renamed) + told(Cause::Copied) + told(Cause::Duplicate));
         if more > 0 {
             state.causes.entry(Cause::Duplicate).or_default().documents += more;
         }

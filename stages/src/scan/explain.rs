@@ -47,9 +47,9 @@ pub(super) fn verdict(scan: &Scan, path: &Path) -> Result<Verdict, BoxError> {
     Ok(match fs_err::metadata(path) {
         Err(_) => Verdict::NotThere,
         Ok(stat) if stat.is_dir() => Verdict::LeftOut(vec!["it is a folder".to_owned()]),
-        Ok(stat) if stat.is_file() => {
-            Verdict::LeftOut(vec!["a link on the way to it leads out of the scanned folder".to_owned()])
-        }
+        Ok(stat) if stat.is_file() => Verdict::LeftOut(vec![
+            "a link on the way to it leads out of the scanned folder".to_owned(),
+        ]),
         Ok(_) => Verdict::LeftOut(vec!["it is no regular file".to_owned()]),
     })
 }
