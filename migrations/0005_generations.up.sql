@@ -51,7 +51,10 @@ ALTER TABLE collections ADD COLUMN deleting_since timestamptz;
 -- How often a document has failed with this content, and when trying again may make sense.
 ALTER TABLE documents
     ADD COLUMN attempts bigint NOT NULL DEFAULT 0,
-    ADD COLUMN retry_at timestamptz;
+    ADD COLUMN retry_at timestamptz,
+    -- What its points hold, hashed: points that would be written as they are need not be.
+    ADD COLUMN points_digest bytea,
+    ADD CONSTRAINT check_documents_points_digest CHECK (octet_length(points_digest) = 32);
 
 CREATE SCHEMA building;
 

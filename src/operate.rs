@@ -133,10 +133,13 @@ impl Operator {
     /// What has to be done to bring the collection to what the file asks for.
     async fn kind_of_run(&self, collection: &Collection) -> Result<OperationType, BoxError> {
         let generations = self.database.postgres().generations().list(collection.id).await?;
+        let status = |status| generations.iter().find(|it| it.status == status);
+        let live = status(sinks::GenerationStatus::Live).ok_or("no generation is live")?;
         let of_file = |it: &&sinks::Generation| it.is_of(&self.settings);
         let rolled_back = generations.iter().filter(of_file).find(|it| it.rolled_back_at.is_some());
         if let Some(generation) = rolled_back
             && !self.wish.anew
+            && !live.is_of(&self.settings)
         {
             let number = generation.number;
             return Err(format!(
@@ -146,8 +149,6 @@ impl Operator {
             )
             .into());
         }
-        let status = |status| generations.iter().find(|it| it.status == status);
-        let live = status(sinks::GenerationStatus::Live).ok_or("no generation is live")?;
         let half_built = status(sinks::GenerationStatus::Building).filter(|it| of_file(&it));
         if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
             return Ok(OperationType::Reindex);
@@ -193,6 +194,7 @@ impl Operator {
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;
                     self.forget_deleted(&operation).await?;
+                    self.drop_retired(&operation).await?;
                     self.optimize(&vectors).await?;
                 }
                 Ok(report)

@@ -41,10 +41,11 @@ impl View {
         if self.screen.is_some() { DRAW } else { LOG }
     }
 
-    pub(crate) fn update(&mut self, metrics: &Metrics) {
+    /// Shows how far the run is; `tokens` is what the model has read so far.
+    pub(crate) fn update(&mut self, metrics: &Metrics, tokens: u64) {
         let progress: Vec<NodeProgress> =
             self.nodes.iter().map(|node| metrics.node(node)).collect();
-        let total = Total::of(metrics, &progress, self.started.elapsed());
+        let total = Total::of(metrics, &progress, tokens, self.started.elapsed());
         match &mut self.screen {
             Some(screen) => screen.draw(&self.nodes, progress, &total),
             None => total.log(holder(&self.nodes, &progress, &[])),
@@ -83,7 +84,7 @@ struct Total {
 }
 
 impl Total {
-    fn of(metrics: &Metrics, progress: &[NodeProgress], elapsed: Duration) -> Self {
+    fn of(metrics: &Metrics, progress: &[NodeProgress], tokens: u64, elapsed: Duration) -> Self {
         let outcomes = metrics.outcomes();
         let of = |word: &str| outcomes.get(word).copied().unwrap_or(0);
         let (seen, left) = (metrics.documents_seen(), outcomes.values().sum());
@@ -100,7 +101,7 @@ impl Total {
             unchanged: of("unchanged"),
             duplicate: of("duplicate"),
             left,
-            tokens: metrics.tokens(),
+            tokens,
             elapsed,
             eta,
         }
@@ -147,9 +148,9 @@ fn holder<'a>(
     (since(busiest) > 0.0).then(|| nodes[busiest].as_str())
 }
 
-/// Documents that a node is done with; a source is given none.
+/// Documents that a node is done with, set aside ones included; a source is given none.
 fn done_of(node: &NodeProgress) -> u64 {
-    node.rows_in.max(node.rows_out)
+    (node.rows_in - node.rows_under_way).max(node.rows_out)
 }
 
 impl Screen {

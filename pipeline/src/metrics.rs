@@ -3,9 +3,9 @@
 //! The counters are also what the live view and the report of a run are read from, so that no figure is
 //! kept twice.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus::core::{AtomicF64, Collector as _, GenericCounter};
 use prometheus::{
@@ -22,6 +22,8 @@ pub struct Metrics {
     documents: IntCounterVec,
     chunks: IntCounter,
     tokens: IntCounter,
+    /// By node.
+    under_way: Mutex<HashMap<String, Arc<Mutex<UnderWay>>>>,
 }
 
 struct NodeVecs {
@@ -53,6 +55,43 @@ pub(crate) struct NodeMetrics {
     blocked: GenericCounter<AtomicF64>,
     ended: IntGauge,
     labels: [String; 2],
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+/// What a node is working on at the moment; a batch may take a minute, and whoever watches wants to see it.
+#[derive(Default)]
+struct UnderWay {
+    batches: HashMap<u64, (Instant, u64)>,
+    next: u64,
+}
+
+impl UnderWay {
+    fn seconds(&self) -> f64 {
+        self.batches.values().map(|(since, _)| since.elapsed().as_secs_f64()).sum()
+    }
+
+    fn rows(&self) -> u64 {
+        self.batches.values().map(|(_, rows)| rows).sum()
+    }
+}
+
+/// A batch that a node works on; the time until it is dropped is the node's time of work.
+pub(crate) struct Working {
+    metrics: Arc<NodeMetrics>,
+    batch: u64,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let mut under_way = locked(&self.metrics.under_way);
+        if let Some((since, _)) = under_way.batches.remove(&self.batch) {
+            self.metrics.busy(since.elapsed());
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a node has done so far.
@@ -60,6 +99,8 @@ pub(crate) struct NodeMetrics {
 pub struct NodeProgress {
     /// Documents that it was given.
     pub rows_in: u64,
+    /// Documents that it works on at the moment, those among them.
+    pub rows_under_way: u64,
     /// Documents that it gave on.
     pub rows_out: u64,
     /// Batches that it worked on.
@@ -68,7 +109,7 @@ pub struct NodeProgress {
     pub bytes_in: u64,
     /// Bytes that wait in front of it.
     pub queue_bytes: u64,
-    /// Seconds of work, summed over its workers.
+    /// Seconds of work, summed over its workers, up to this moment.
     pub busy: f64,
     /// Seconds of waiting for input.
     pub starved: f64,
@@ -133,7 +174,9 @@ impl Metrics {
         let tokens = ints("semantik_tokens_total", "Tokens of stored chunks", &["pipeline"]);
         let (chunks, tokens) =
             (chunks.with_label_values(&[pipeline]), tokens.with_label_values(&[pipeline]));
-        Self { registry, pipeline: pipeline.to_owned(), node, seen, documents, chunks, tokens }
+        let under_way = Mutex::default();
+        let pipeline = pipeline.to_owned();
+        Self { registry, pipeline, node, seen, documents, chunks, tokens, under_way }
     }
 
     /// The registry, for whoever exposes it.
@@ -217,6 +260,7 @@ impl Metrics {
             blocked: self.node.blocked.with_label_values(labels),
             ended: self.node.ended.with_label_values(labels),
             labels: [self.pipeline.clone(), node.to_owned()],
+            under_way: Arc::clone(locked(&self.under_way).entry(node.to_owned()).or_default()),
         })
     }
 }
@@ -246,6 +290,17 @@ impl NodeMetrics {
         self.set_aside.with_label_values(&[pipeline, node, reason]).inc();
     }
 
+    /// A batch of this many documents is being worked on until what this gives is dropped.
+    pub(crate) fn work(self: &Arc<Self>, rows: u64) -> Working {
+        self.rows_in.inc_by(rows);
+        self.batches.inc();
+        let mut under_way = locked(&self.under_way);
+        under_way.next += 1;
+        let batch = under_way.next;
+        under_way.batches.insert(batch, (Instant::now(), rows));
+        Working { metrics: Arc::clone(self), batch }
+    }
+
     pub(crate) fn busy(&self, time: Duration) {
         self.busy.inc_by(time.as_secs_f64());
     }
@@ -263,13 +318,15 @@ impl NodeMetrics {
     }
 
     pub(crate) fn progress(&self) -> NodeProgress {
+        let under_way = locked(&self.under_way);
         NodeProgress {
             rows_in: self.rows_in.get(),
+            rows_under_way: under_way.rows(),
             rows_out: self.rows_out.get(),
             batches: self.batches.get(),
             bytes_in: self.bytes_in.get(),
             queue_bytes: u64::try_from(self.queue_bytes.get()).unwrap_or(0),
-            busy: self.busy.get(),
+            busy: self.busy.get() + under_way.seconds(),
             starved: self.starved.get(),
             blocked: self.blocked.get(),
             ended: self.ended.get() > 0,

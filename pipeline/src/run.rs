@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt as _;
 use futures::stream::{FuturesOrdered, StreamExt as _};
@@ -341,12 +340,10 @@ async fn drive_stage(
                 match rows.map_err(|error| outlet.failed(error))? {
                     Some(rows) => {
                         let mut stage = idle.pop().expect("checked by the guard");
-                        count_in(&outlet, &rows);
-                        let metrics = Arc::clone(&outlet.metrics);
+                        let working = outlet.metrics.work(rows.num_rows() as u64);
                         busy.push_back(spawn_blocking(move || {
-                            let started = Instant::now();
                             let outcome = stage.process(rows);
-                            metrics.busy(started.elapsed());
+                            drop(working);
                             (stage, outcome)
                         }));
                     }
@@ -368,10 +365,9 @@ async fn drive_sink(
         let rows = inlet.next().await.map_err(|error| outlet.failed(error))?;
         outlet.metrics.starved(waiting.elapsed());
         let Some(rows) = rows else { return Ok(()) };
-        count_in(&outlet, &rows);
-        let started = Instant::now();
+        let working = outlet.metrics.work(rows.num_rows() as u64);
         sink.write(rows.clone()).await.map_err(|error| outlet.failed(error))?;
-        outlet.metrics.busy(started.elapsed());
+        drop(working);
         outlet.accounts.stored(&rows).map_err(|error| outlet.failed(error.into()))?;
     }
 }
@@ -388,11 +384,6 @@ async fn drive_recorder(
         documents.clear();
     }
     Ok(())
-}
-
-fn count_in(outlet: &Outlet, rows: &RecordBatch) {
-    outlet.metrics.rows_in.inc_by(rows.num_rows() as u64);
-    outlet.metrics.batches.inc();
 }
 
 fn panicked(node: Arc<str>, error: JoinError) -> RunError {

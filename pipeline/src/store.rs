@@ -106,6 +106,8 @@ pub struct Identity {
     pub document: Uuid,
     /// How many chunks the vector store may hold of it from before.
     pub chunks_before: u32,
+    /// [`StoredDocument::digest`] of those, if they are just what was stored then.
+    pub digest: Option<[u8; 32]>,
 }
 
 /// A document whose vectors are stored and durable.
@@ -125,6 +127,8 @@ pub struct StoredDocument {
     pub metadata: Value,
     /// Number of chunks, each with a vector.
     pub chunks: u32,
+    /// SHA-256 over everything that its points hold.
+    pub digest: [u8; 32],
 }
 
 /// What is known of the documents of one collection. A value stands for one run of one pipeline: it

@@ -235,7 +235,7 @@ impl MetadataStore for MemoryMetadata {
                     .unwrap_or_else(|| state.derived_id(self.collection, it.content_hash))
             });
             let chunks_before = state.documents.get(&document).map_or(0, |it| it.chunks);
-            Identity { document, chunks_before }
+            Identity { document, chunks_before, digest: None }
         };
         Ok(incoming.iter().map(identify).collect())
     }

@@ -22,11 +22,12 @@
 //! - in 5: points of deleted documents. The metadata store gives the ids again until it hears that they
 //!   are `purged`, and removing what is not there does no harm.
 //!
-//! Two things the next run cannot see, for they need a file that changes once more before it. A new
-//! document whose points are written but not committed, and whose file then goes: its points belong to
-//! nobody, and [`remove_strays`] finds them; it is for a run that follows one which did not end. And an
-//! edited document of which the same is true, and whose file is then put back: its points are those
-//! of the edit, and only `verify` finds that.
+//! What is being written is noted by `identify` before the first point is (`document_writes`), and settled by
+//! `commit`. So whatever a run leaves that dies is known not to be trusted, also where a file changes once
+//! more before the next run, or goes.
+//!
+//! Points that are there as they would be written, as a digest of them says, are not written again: settings
+//! that change and make the same of a document cost no write.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -188,8 +189,17 @@ impl Sink for Upsert {
         let incoming = documents.incoming()?;
         let places = self.metadata.identify(&incoming).await?;
         let chunks = documents.chunk_counts();
+        let digests: Vec<[u8; 32]> = (0..incoming.len()).map(|row| documents.digest(row)).collect();
 
-        self.write_points(&documents, &places, &chunks).await?;
+        let to_write: Vec<bool> = places
+            .iter()
+            .zip(&digests)
+            .zip(&chunks)
+            .map(|((place, digest), &chunks)| {
+                place.digest != Some(*digest) || place.chunks_before as usize != chunks
+            })
+            .collect();
+        self.write_points(&documents, &places, &chunks, &to_write).await?;
         self.vectors.flush().await?;
 
         let mut stored = Vec::with_capacity(incoming.len());
@@ -202,6 +212,7 @@ impl Sink for Upsert {
                 language: documents.language(row).map(str::to_owned),
                 metadata: serde_json::from_str::<Value>(documents.metadata(row))?,
                 chunks: u32::try_from(chunks[row])?,
+                digest: digests[row],
             });
         }
         let orphans = self.metadata.commit(&stored).await?;
@@ -211,17 +222,22 @@ impl Sink for Upsert {
 }
 
 impl Upsert {
+    /// Writes the points of documents, but of those that are there as they would be written.
     async fn write_points(
         &self,
         documents: &Documents<'_>,
         places: &[Identity],
         chunks: &[usize],
+        to_write: &[bool],
     ) -> Result<(), BoxError> {
-        let new = places.iter().filter(|place| place.chunks_before == 0);
-        let new: Vec<Uuid> = new.map(|place| place.document).collect();
+        let written = places.iter().zip(to_write).filter(|(_, write)| **write);
+        let new = written.clone().filter(|(place, _)| place.chunks_before == 0);
+        let new: Vec<Uuid> = new.map(|(place, _)| place.document).collect();
         self.vectors.remove(&new).await?;
 
-        let requests = requests(chunks, self.options.batch).into_iter().map(|pieces| async move {
+        let wanted: Vec<usize> =
+            chunks.iter().zip(to_write).map(|(&n, &write)| if write { n } else { 0 }).collect();
+        let requests = requests(&wanted, self.options.batch).into_iter().map(|pieces| async move {
             // Made here and not before, so that only the requests under way are in memory.
             let points = documents.points(&pieces, places)?;
             self.vectors.upsert(points).await.map_err(BoxError::from)
@@ -230,7 +246,9 @@ impl Upsert {
         stream::iter(requests).buffer_unordered(in_flight).try_collect::<()>().await?;
 
         let mut cut = Vec::new();
-        for (place, &chunks) in places.iter().zip(chunks) {
+        for ((place, _), chunks) in written.zip(
+            chunks.iter().zip(to_write).filter(|(_, write)| **write).map(|(&chunks, _)| chunks),
+        ) {
             // Also where there were no more chunks before: a run that was killed may have written them.
             if place.chunks_before > 0 {
                 cut.push((place.document, u32::try_from(chunks)?));

@@ -125,7 +125,7 @@ async fn follow(
                 view.stopping();
                 stop.cancel();
             }
-            _ = ticks.tick() => view.update(&operator.metrics),
+            _ = ticks.tick() => view.update(&operator.metrics, operator.usage().tokens),
         }
     };
     view.end();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use pipeline::{BoxError, Metrics, PipelineSpec, Plan, Resources, RunOptions};
+use pipeline::{BoxError, Metrics, PipelineSpec, Plan, Resources, RunOptions, StoreError};
 use sinks::{
     Collection, Generation, GenerationSettings, GenerationStatus, MemoryVectors, Missing,
     OperationType, Rates, Side,
@@ -134,7 +134,9 @@ pub(crate) async fn forecast(
     let options = RunOptions::new(&plan);
     let report = pipeline::run(plan, &with, options).await?;
     ledger.settle(&look, &report, &mut forecast).await?;
-    let too_many = forecast.missing.iter().find_map(|it| pass::too_many(it, ratio));
+    let devices = pass::devices_of(&report.covered);
+    let missing = &forecast.missing;
+    let too_many = missing.iter().find_map(|it| pass::too_many(it, ratio, &devices));
     if !wish.allow_deletes {
         forecast.deletions_refused = too_many.map(|error| error.to_string());
     }
@@ -157,6 +159,7 @@ impl Operator {
         };
         match self.kind_of_run(collection).await {
             Ok(kind) => forecast.operation = Some(kind),
+            Err(error) if error.is::<StoreError>() => return Err(error),
             Err(refusal) => forecast.refused = Some(refusal.to_string()),
         }
         let is_reindex = forecast.operation == Some(OperationType::Reindex);

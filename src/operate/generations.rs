@@ -113,7 +113,7 @@ impl Operator {
     }
 
     /// Drops retired generations beyond those that the file wants kept.
-    async fn drop_retired(&self, operation: &Operation) -> Result<(), BoxError> {
+    pub(super) async fn drop_retired(&self, operation: &Operation) -> Result<(), BoxError> {
         let generations =
             self.database.postgres().generations().list(operation.collection()).await?;
         let mut retired: Vec<_> =

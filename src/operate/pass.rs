@@ -1,5 +1,6 @@
 //! Brings one generation up to date with its sources: passes over them, then what they give no more.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use pipeline::{
@@ -20,16 +21,18 @@ const FEW: i64 = 20;
 /// may its own copy. More turns than this only a source has that changes faster than it is read.
 const MOST_PASSES: usize = 4;
 
-/// More is missing from the sources than may be deleted without a word.
+/// More is missing from a source than may be deleted without a word.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{documents} of {of} documents of {source_path} are gone, and nothing was deleted; if they are to be \
+    "{documents} of {of} documents of {source_uri} are gone{sign}, and nothing was deleted; if they are to be \
      deleted, run again with --allow-deletes (what is new or changed is stored)"
 )]
 pub(crate) struct TooManyGone {
     documents: i64,
     of: i64,
-    source_path: String,
+    source_uri: String,
+    /// What else speaks against it.
+    sign: &'static str,
 }
 
 impl Operator {
@@ -86,35 +89,60 @@ impl Operator {
     }
 
     /// What the model has done so far.
-    fn usage(&self) -> pipeline::EmbedderUsage {
+    pub(crate) fn usage(&self) -> pipeline::EmbedderUsage {
         let embedder = self.engine.embedder(&self.model.path, &embed_options(&self.spec));
         embedder.map(|embedder| embedder.usage()).unwrap_or_default()
     }
 
     /// Deletes documents that are gone from sources of which every document was seen; gives how many.
     async fn take_out(&self, metadata: &RunMetadata, covered: &[String]) -> Result<u64, BoxError> {
+        let devices = devices_of(covered);
         let missing = metadata.missing(covered).await?;
-        if !self.wish.allow_deletes
-            && let Some(error) = missing
-                .iter()
-                .find_map(|it| too_many(it, self.spec.file.lifecycle.max_delete_ratio))
-        {
-            return Err(error.into());
+        if !self.wish.allow_deletes {
+            let ratio = self.spec.file.lifecycle.max_delete_ratio;
+            if let Some(error) = missing.iter().find_map(|it| too_many(it, ratio, &devices)) {
+                return Err(error.into());
+            }
         }
         let mut deleted = 0;
         while let Some(some) = metadata.forget_missing(covered, AT_ONCE).await? {
             deleted += some;
         }
+        metadata.note_devices(&devices).await?;
         Ok(deleted)
     }
 }
 
-/// Whether a source has lost more than may be deleted without a word.
-pub(super) fn too_many(missing: &Missing, ratio: f64) -> Option<TooManyGone> {
-    let Missing { source, documents, of, .. } = missing;
+/// Whether a source has lost more than may be deleted without a word: too many documents; or all of them, and it
+/// is on another device than before, which is what a folder looks like whose file system is not mounted.
+pub(super) fn too_many(
+    missing: &Missing,
+    ratio: f64,
+    devices: &[(String, i64)],
+) -> Option<TooManyGone> {
+    let Missing { source, documents, of, device, .. } = missing;
+    let now = devices.iter().find(|(uri, _)| uri == source).map(|(_, device)| *device);
+    let is_unmounted = *documents > 0 && documents == of && device.is_some() && *device != now;
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let is_much = *documents >= FEW && *documents as f64 > ratio * *of as f64;
-    is_much.then(|| TooManyGone { documents: *documents, of: *of, source_path: source.clone() })
+    let sign = if is_unmounted { ", and its folder looks as if it were not mounted" } else { "" };
+    (is_much || is_unmounted).then(|| TooManyGone {
+        documents: *documents,
+        of: *of,
+        source_uri: source.clone(),
+        sign,
+    })
+}
+
+/// The devices that sources are on.
+pub(super) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
+    covered.iter().filter_map(|uri| Some((uri.clone(), device_of(uri)?))).collect()
+}
+
+/// The device that a folder or file is on.
+fn device_of(uri: &str) -> Option<i64> {
+    let path = stages::uri::to_path(uri)?;
+    Some(fs_err::metadata(path).ok()?.dev().cast_signed())
 }
 
 /// Removes points that no document holds any more, also such as a run left that was killed.

@@ -18,7 +18,7 @@ use super::collections::Collection;
 use super::failure::Failure;
 use super::operations::{Ending, OperationStatus, OperationType, end, finish_within};
 use super::run::{RunMetadata, Side};
-use super::{Postgres, attempt};
+use super::{LOCAL_ACCOUNT, Postgres, attempt};
 
 /// How long an operation is its worker's without a sign of life, as an interval of Postgres.
 const LEASE: &str = "60 seconds";
@@ -247,6 +247,32 @@ pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Resu
     }
 }
 
+/// Refuses an operation on a collection that has had as many within an hour as it may. The command's own
+/// collections may have any number.
+async fn within_limits(
+    connection: &mut PgConnection,
+    collection: &Collection,
+) -> Result<(), Failure> {
+    let exceeded: Option<i64> = sqlx::query_scalar(
+        "SELECT l.max_operations_per_hour FROM collection_resource_limits l
+         JOIN collections c ON c.id = l.collection_id JOIN users u ON u.id = c.owner_id
+         WHERE l.collection_id = $1 AND u.username <> $2
+           AND l.max_operations_per_hour <= (
+               SELECT count(*) FROM operations o
+               WHERE o.collection_id = $1 AND o.created_at > now() - interval '1 hour')",
+    )
+    .bind(collection.id)
+    .bind(LOCAL_ACCOUNT)
+    .fetch_optional(connection)
+    .await?;
+    let name = &collection.name;
+    exceeded.map_or(Ok(()), |limit| {
+        Err(Failure::GiveUp(format!(
+            "the collection `{name}` has had {limit} operations within an hour, which is its limit"
+        )))
+    })
+}
+
 /// Asks for an operation. It waits with a lease: if the process dies before it begins, it is cancelled.
 async fn ask(
     postgres: &Postgres,
@@ -254,7 +280,9 @@ async fn ask(
     kind: OperationType,
     config: &Value,
 ) -> Result<Uuid, Failure> {
-    Ok(sqlx::query_scalar(
+    let mut transaction = postgres.pool.begin().await?;
+    within_limits(&mut transaction, collection).await?;
+    let id = sqlx::query_scalar(
         "INSERT INTO operations (collection_id, user_id, type, config, worker, lease_expires_at)
          VALUES ($1, $2, $3, $4, $5, now() + $6::interval) RETURNING id",
     )
@@ -264,8 +292,10 @@ async fn ask(
     .bind(config)
     .bind(worker())
     .bind(LEASE)
-    .fetch_one(&postgres.pool)
-    .await?)
+    .fetch_one(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(id)
 }
 
 /// Says that an operation is still ours; `false` if it is not.

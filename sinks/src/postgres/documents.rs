@@ -177,7 +177,7 @@ pub(super) struct DocumentRow<'a> {
 /// What became of a document, as this run writes it.
 pub(super) enum DocumentOutcome<'a> {
     /// Stored, with this many chunks.
-    Completed { chunks: u32, mime_type: &'a str, meta: Value },
+    Completed { chunks: u32, mime_type: &'a str, meta: Value, digest: [u8; 32] },
     /// Set aside by a node; what it had in the vector store is still to be removed.
     Failed { node: &'a str, reason: &'a str, message: String },
 }
@@ -223,15 +223,17 @@ pub(super) fn file_path(uri: &str) -> Cow<'_, str> {
 pub(super) const UPSERT: &str = "
     INSERT INTO documents AS d
        (id, collection_id, source_id, file_path, file_name, file_size, mime_type, content_hash,
-        status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta, attempts, retry_at)
+        status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta, attempts, retry_at,
+        points_digest)
     SELECT i.id, $1, s.id, i.path, i.name, i.size, i.mime_type, i.content_hash,
            (CASE WHEN i.set_aside IS NULL THEN 'completed' ELSE 'failed' END)::document_status,
            i.error_message, i.set_aside, i.chunk_count, $2, $3, i.meta, (i.set_aside IS NOT NULL)::integer,
-           CASE WHEN i.set_aside ->> 'reason' = 'failed' THEN now() + interval '5 minutes' END
+           CASE WHEN i.set_aside ->> 'reason' = 'failed' THEN now() + interval '5 minutes' END,
+           i.points_digest
     FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-                $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[])
+                $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[], $15::bytea[])
          AS i (id, source, path, name, size, mime_type, content_hash, error_message, set_aside,
-               chunk_count, meta)
+               chunk_count, meta, points_digest)
     LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
     ORDER BY i.id
     ON CONFLICT (id) DO UPDATE SET
@@ -243,7 +245,7 @@ pub(super) const UPSERT: &str = "
         chunk_count = CASE excluded.status
             WHEN 'completed' THEN excluded.chunk_count ELSE d.chunk_count END,
         fingerprint = excluded.fingerprint, operation_id = excluded.operation_id,
-        deleted_at = NULL, meta = excluded.meta,
+        deleted_at = NULL, meta = excluded.meta, points_digest = excluded.points_digest,
         -- Four times as long after each failure with the same content, and a week at most.
         attempts = CASE WHEN excluded.status = 'failed' AND d.content_hash = excluded.content_hash
             THEN d.attempts + 1 ELSE excluded.attempts END,
@@ -277,6 +279,7 @@ pub(super) async fn upsert(
         .bind(columns.set_asides)
         .bind(columns.chunk_counts)
         .bind(columns.metas)
+        .bind(columns.digests)
         .execute(connection)
         .await
         .map(drop)
@@ -295,6 +298,7 @@ struct Columns<'a> {
     set_asides: Vec<Option<Value>>,
     chunk_counts: Vec<i64>,
     metas: Vec<Value>,
+    digests: Vec<Option<Vec<u8>>>,
 }
 
 impl<'a> Columns<'a> {
@@ -308,7 +312,8 @@ impl<'a> Columns<'a> {
         self.sizes.push(i64::try_from(row.location.size).unwrap_or(i64::MAX));
         self.content_hashes.push(row.content_hash.0.to_vec());
         match &row.outcome {
-            DocumentOutcome::Completed { chunks, mime_type, meta } => {
+            DocumentOutcome::Completed { chunks, mime_type, meta, digest } => {
+                self.digests.push(Some(digest.to_vec()));
                 self.mime_types.push(Some(storable(mime_type)));
                 self.error_messages.push(None);
                 self.set_asides.push(None);
@@ -316,6 +321,7 @@ impl<'a> Columns<'a> {
                 self.metas.push(meta.clone());
             }
             DocumentOutcome::Failed { node, reason, message } => {
+                self.digests.push(None);
                 self.mime_types.push(None);
                 self.error_messages.push(Some(storable(message).into_owned()));
                 self.set_asides.push(Some(serde_json::json!({ "node": node, "reason": reason })));

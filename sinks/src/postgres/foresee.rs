@@ -1,5 +1,7 @@
 //! What a run would find, for telling it before it is done: everything is read, and nothing is written.
 
+use std::collections::HashMap;
+
 use chrono::Utc;
 use pipeline::{ContentHash, Fingerprint, StoreError};
 use sqlx::FromRow;
@@ -81,6 +83,24 @@ impl RunMetadata {
                 .bind(contents)
                 .fetch_all(&self.pool)
                 .await?)
+        })
+        .await
+    }
+
+    /// The devices that sources were on when they were read last, as far as they were noted.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn devices(&self) -> Result<HashMap<String, i64>, StoreError> {
+        attempt("read the devices of sources", || async {
+            let rows: Vec<(String, i64)> = sqlx::query_as(
+                "SELECT source_path, (meta ->> 'device')::bigint FROM collection_sources
+                 WHERE collection_id = $1 AND meta ? 'device'",
+            )
+            .bind(self.collection)
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(rows.into_iter().collect())
         })
         .await
     }

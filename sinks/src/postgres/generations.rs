@@ -211,7 +211,7 @@ async fn insert(
 /// The columns of `documents`, for moving rows between schemas. A test compares them with the table.
 pub(super) const DOCUMENT_COLUMNS: &str = "id, collection_id, source_id, file_path, file_name, file_size, \
     mime_type, content_hash, status, error_message, set_aside, chunk_count, fingerprint, operation_id, \
-    deleted_at, created_at, updated_at, meta, attempts, retry_at";
+    deleted_at, created_at, updated_at, meta, attempts, retry_at, points_digest";
 
 /// The columns of `document_locations` that are not generated.
 pub(super) const LOCATION_COLUMNS: &str = "collection_id, uri, source_id, document_id, content_hash, size, \
@@ -312,6 +312,13 @@ impl Operation {
         retire_rows(&mut transaction, collection, live.id).await?;
         publish_rows(&mut transaction, collection, next.id, from).await?;
         let is_rollback = from == "retired";
+        if !is_rollback {
+            // Whoever builds a generation has done with what somebody went back from.
+            sqlx::query("UPDATE generations SET rolled_back_at = NULL WHERE collection_id = $1")
+                .bind(collection)
+                .execute(&mut *transaction)
+                .await?;
+        }
         // One statement after the other: at no moment may two be live.
         sqlx::query(
             "UPDATE generations SET status = 'retired', retired_at = now(),
@@ -496,7 +503,8 @@ async fn seed(connection: &mut PgConnection, collection: Uuid) -> Result<(), sql
         .replace("status", "CASE status WHEN 'deleted' THEN status ELSE 'pending' END")
         .replace("error_message", "NULL")
         .replace("set_aside", "NULL")
-        .replace("fingerprint", "NULL");
+        .replace("fingerprint", "NULL")
+        .replace("points_digest", "NULL");
     for statement in [
         format!(
             "INSERT INTO building.documents ({DOCUMENT_COLUMNS})

@@ -29,6 +29,7 @@ struct Candidates {
     live: Option<Uuid>,
     live_chunks: Option<i64>,
     live_is_current: bool,
+    live_digest: Option<Vec<u8>>,
     /// The one that had it when it was deleted.
     gone: Option<Uuid>,
     gone_chunks: Option<i64>,
@@ -40,6 +41,7 @@ struct Candidates {
 pub(super) const CANDIDATES: &str = "
     SELECT live.id AS live, live.chunk_count AS live_chunks,
            coalesce(live.status = 'completed' AND live.fingerprint = $2, FALSE) AS live_is_current,
+           CASE live.status WHEN 'completed' THEN live.points_digest END AS live_digest,
            gone.id AS gone, gone.chunk_count AS gone_chunks,
            own.id AS own, own.chunk_count AS own_chunks
     FROM unnest($3::bytea[], $4::bytea[]) WITH ORDINALITY AS i (content_hash, uri_hash, n)
@@ -81,7 +83,10 @@ pub(super) async fn identify(
         let Some(document) = candidate.live.or(candidate.gone) else { continue };
         let chunks = candidate.live_chunks.or(candidate.gone_chunks);
         taken.insert(document);
-        found.insert(one.content_hash, Found::new(document, chunks, candidate.live_is_current));
+        let mut holder = Found::new(document, chunks, candidate.live_is_current);
+        holder.identity.digest =
+            candidate.live_digest.as_deref().and_then(|digest| digest.try_into().ok());
+        found.insert(one.content_hash, holder);
     }
     for (one, candidate) in incoming.iter().zip(&candidates) {
         let Some(own) = candidate.own else { continue };
@@ -99,6 +104,7 @@ pub(super) async fn identify(
         half_written(connection, run, &ids).await?.into_iter().collect();
     for found in found.values_mut().filter(|found| distrusted.contains(&found.identity.document)) {
         found.identity.chunks_before = u32::MAX;
+        found.identity.digest = None;
         found.is_current = false;
     }
     Ok(incoming.iter().map(|one| found[&one.content_hash]).collect())
@@ -107,7 +113,7 @@ pub(super) async fn identify(
 impl Found {
     fn new(document: Uuid, chunks: Option<i64>, is_current: bool) -> Self {
         let chunks_before = u32::try_from(chunks.unwrap_or(0)).unwrap_or(u32::MAX);
-        Self { identity: Identity { document, chunks_before }, is_current }
+        Self { identity: Identity { document, chunks_before, digest: None }, is_current }
     }
 }
 

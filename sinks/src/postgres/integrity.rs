@@ -147,7 +147,8 @@ impl Operation {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query(
-                "UPDATE documents SET fingerprint = NULL WHERE collection_id = $1 AND id = ANY($2)",
+                "UPDATE documents SET fingerprint = NULL, points_digest = NULL
+                 WHERE collection_id = $1 AND id = ANY($2)",
             )
             .bind(self.collection())
             .bind(documents)

@@ -22,6 +22,8 @@ pub struct Missing {
     pub of: i64,
     /// Locations that are gone, also such as led to no document.
     pub locations: i64,
+    /// The device that the source was on when it was read last, if that was noted.
+    pub device: Option<i64>,
 }
 
 /// Locations of the sources `$2` that were last seen before `$3`, except below a folder that could not be
@@ -59,12 +61,13 @@ impl RunMetadata {
                      SELECT l.source_id, count(DISTINCT l.document_id) AS documents
                      FROM document_locations l WHERE l.collection_id = $1 GROUP BY l.source_id)
                  SELECT s.source_path AS source, count(DISTINCT lost.document_id) AS documents,
-                        coalesce(min(given.documents), 0) AS of, count(*) AS locations
+                        coalesce(min(given.documents), 0) AS of, count(*) AS locations,
+                        (s.meta ->> 'device')::bigint AS device
                  FROM missing m
                  JOIN collection_sources s ON s.id = m.source_id
                  LEFT JOIN lost ON lost.document_id = m.document_id
                  LEFT JOIN given ON given.source_id = s.id
-                 GROUP BY s.source_path ORDER BY s.source_path"
+                 GROUP BY s.id, s.source_path, s.meta ORDER BY s.source_path"
             ))
             .bind(self.collection)
             .bind(sources)
@@ -87,6 +90,30 @@ impl RunMetadata {
         limit: u32,
     ) -> Result<Option<u64>, StoreError> {
         attempt("forget what is missing", || self.try_forget_missing(sources, limit)).await
+    }
+
+    /// Notes the devices that sources are on, by which it is seen later whether one was unmounted.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn note_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
+        let (sources, devices): (Vec<&str>, Vec<i64>) =
+            devices.iter().map(|(source, device)| (source.as_str(), *device)).unzip();
+        attempt("note the devices of sources", || async {
+            sqlx::query(
+                "UPDATE collection_sources s SET meta = s.meta || jsonb_build_object('device', i.device)
+                 FROM unnest($2::text[], $3::bigint[]) AS i (source, device)
+                 WHERE s.collection_id = $1 AND s.source_path = i.source
+                   AND s.meta -> 'device' IS DISTINCT FROM to_jsonb(i.device)",
+            )
+            .bind(self.collection)
+            .bind(&sources)
+            .bind(&devices)
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn try_forget_missing(

@@ -35,6 +35,7 @@ pub(super) async fn commit(
             content_hash: one.incoming.content_hash,
             outcome: DocumentOutcome::Completed {
                 chunks: one.chunks,
+                digest: one.digest,
                 mime_type: &one.mime_type,
                 meta: documents::meta(one.title.as_deref(), one.language.as_deref(), &one.metadata),
             },

@@ -11,6 +11,7 @@ use pipeline::column::{
     self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, MTIME, SOURCE, TEXT, TITLE, URI,
 };
 use pipeline::{BoxError, ContentHash, Identity, Incoming, Location, Payload, Point, point_id};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::upsert::dim_of;
@@ -130,6 +131,42 @@ impl<'a> Documents<'a> {
 
     pub(super) fn metadata(&self, row: usize) -> &str {
         self.metadata.value(row)
+    }
+
+    /// Everything that the points of a document hold, hashed. Written under the same id, they are the same.
+    pub(super) fn digest(&self, row: usize) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            // With its length, so that no part can be taken for the end of the one before.
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        let modified = self.mtime.is_valid(row).then(|| self.mtime.value(row));
+        for text in [self.uri, self.source, self.mime_type, self.title, self.language] {
+            part(if text.is_valid(row) { text.value(row).as_bytes() } else { &[] });
+        }
+        part(&modified.unwrap_or_default().to_le_bytes());
+        part(self.text.value(row).as_bytes());
+        let chunks = self.chunks.value(row);
+        let chunks = chunks.as_struct();
+        let field = |name| chunks.column_by_name(name).expect("the type of the column names it");
+        let starts = field("start").as_primitive::<UInt64Type>();
+        let ends = field("end").as_primitive::<UInt64Type>();
+        let pages = field("page").as_primitive::<UInt32Type>();
+        let headings = field("headings").as_string::<i32>();
+        for at in 0..chunks.len() {
+            part(&starts.value(at).to_le_bytes());
+            part(&ends.value(at).to_le_bytes());
+            part(&pages.is_valid(at).then(|| pages.value(at)).unwrap_or_default().to_le_bytes());
+            part(if headings.is_valid(at) { headings.value(at).as_bytes() } else { &[] });
+        }
+        let vectors = self.vectors.value(row);
+        let floats = vectors.as_fixed_size_list();
+        let width = usize::try_from(floats.value_length()).expect("a length is not negative");
+        let from = floats.offset() * width;
+        let floats = &floats.values().as_primitive::<Float32Type>().values()[from..];
+        floats[..vectors.len() * width].iter().for_each(|number| hash.update(number.to_le_bytes()));
+        hash.finalize().into()
     }
 
     /// The points of one request.

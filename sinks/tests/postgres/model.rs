@@ -232,6 +232,7 @@ impl World<'_> {
                 language: None,
                 metadata: json!({}),
                 chunks: count,
+                digest: [0; 32],
             });
         }
         life.step()?;

@@ -137,6 +137,7 @@ pub(crate) fn stored(uri: &str, number: u8, document: Uuid, chunks: u32) -> Stor
         language: Some("en".to_owned()),
         metadata: json!({ "author": "N. N." }),
         chunks,
+        digest: [number; 32],
     }
 }
 

@@ -239,7 +239,7 @@ impl Ledger {
             page = look.places(Some(last)).await?;
         }
         state.tell_renamed(&gone);
-        forecast.missing = state.tell_deleted(&gone);
+        forecast.missing = state.tell_deleted(&gone, &look.devices().await?);
         forecast.seen = report.documents.seen;
         // A place that two sources give is told here alone.
         let told = |cause| state.causes.get(&cause).map_or(0, |tally| tally.documents);
@@ -302,7 +302,11 @@ impl State {
     }
 
     /// A content that has no place any more is a document that is deleted.
-    fn tell_deleted(&mut self, gone: &[(Option<Short>, String, String)]) -> Vec<Missing> {
+    fn tell_deleted(
+        &mut self,
+        gone: &[(Option<Short>, String, String)],
+        devices: &HashMap<String, i64>,
+    ) -> Vec<Missing> {
         let mut by_source: BTreeMap<&str, (HashSet<Short>, i64)> = BTreeMap::new();
         let mut deleted = HashSet::new();
         for (content, source, uri) in gone {
@@ -322,7 +326,8 @@ impl State {
         let missing = by_source.into_iter().map(|(source, (lost, locations))| Missing {
             source: source.to_owned(),
             documents: count(&lost),
-            of: count(&self.given[source]),
+            of: self.given.get(source).map_or(0, count),
+            device: devices.get(source).copied(),
             locations,
         });
         missing.collect()

@@ -1,6 +1,7 @@
 //! The read-only half of a forecast: what nodes ask the metadata store is answered and remembered, what they
 //! would write is counted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -53,6 +54,14 @@ impl Look {
         Ok(prospects)
     }
 
+    /// The devices that sources were on when they were read last.
+    pub(super) async fn devices(&self) -> Result<HashMap<String, i64>, StoreError> {
+        match &self.metadata {
+            Some(metadata) => metadata.devices().await,
+            None => Ok(HashMap::new()),
+        }
+    }
+
     /// Every place that is known, by pages.
     pub(super) async fn places(
         &self,
@@ -97,7 +106,7 @@ impl MetadataStore for Reader {
     }
 
     async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
-        let nobody = Identity { document: Uuid::nil(), chunks_before: 0 };
+        let nobody = Identity { document: Uuid::nil(), chunks_before: 0, digest: None };
         Ok(vec![nobody; incoming.len()])
     }
 
