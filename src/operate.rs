@@ -149,7 +149,7 @@ impl Operator {
             )
             .into());
         }
-        let half_built = status(sinks::GenerationStatus::Building).filter(|it| of_file(&it));
+        let half_built = status(sinks::GenerationStatus::Building).filter(of_file);
         if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
             return Ok(OperationType::Reindex);
         }

@@ -47,7 +47,7 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
                 render::out("it is repaired: the stores agree\n")?;
             }
             Some(after) => {
-                render::out(&format!("not everything could be repaired:\n{}", as_text(after)))?
+                render::out(&format!("not everything could be repaired:\n{}", as_text(after)))?;
             }
             None => {}
         }

@@ -202,7 +202,13 @@ impl Ledger {
                 }
                 Some(_) | None => Cause::Duplicate,
             },
-            why => {
+            Why::Empty
+            | Why::TooLarge { .. }
+            | Why::Unsupported { .. }
+            | Why::Unrouted
+            | Why::Failed(_)
+            | Why::Withheld { .. }
+            | Why::Before { .. } => {
                 if why.reason() == FAILED {
                     state.hidden.push(format!("{uri}/"));
                 }
