@@ -117,6 +117,8 @@ fn a_plan_is_what_the_run_then_does() {
         place.write(&format!("{number}.txt"), text(number));
     }
     place.write("empty.txt", "");
+    let huge = place.corpus().join("huge.txt");
+    std::fs::File::create(&huge).unwrap().set_len(9 << 20).unwrap();
     let first = plan(&place, &[]);
     assert_eq!(first["exists"], false);
     assert_eq!(first["documents"]["new"], 8);
@@ -148,6 +150,7 @@ fn a_plan_is_what_the_run_then_does() {
     place.write("7.txt", text(7));
     place.write("twin.txt", text(100));
     place.write("bad.docx", "this is no zip archive");
+    place.write("huge.txt", text(102));
     let changed = plan(&place, &[]);
     let expected = [
         ("new", 1),
@@ -161,7 +164,7 @@ fn a_plan_is_what_the_run_then_does() {
         ("deleted", 1),
         ("set_aside", 2),
         ("settings_changed", 0),
-        ("retried", 0),
+        ("retried", 1),
         ("unfinished", 0),
     ];
     for (cause, number) in expected {
