@@ -4,8 +4,11 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import tempfile
+import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SEMANTIK = ROOT / "target/release/semantik"
@@ -47,15 +50,39 @@ def run(place):
         cwd=place,
         stdout=subprocess.PIPE,
     )
+    anonymous = Anonymous(child.pid)
     said = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
+    anonymous.join()
     code = os.waitstatus_to_exitcode(status)
     if code not in (0, 2):
         raise SystemExit(f"the run ended with {code}")
     report = json.loads(said)
     report["peak_mib"] = usage.ru_maxrss / 1024
+    report["anonymous_mib"] = anonymous.peak_kib / 1024
     report["cpu_seconds"] = usage.ru_utime + usage.ru_stime
     return report
+
+
+class Anonymous(threading.Thread):
+    """Watches the memory of a process that is not a mapped file: what the system cannot take back."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.peak_kib = pid, 0
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                status = open(f"/proc/{self.pid}/status").read()
+            except (FileNotFoundError, ProcessLookupError):
+                return
+            found = re.search(r"RssAnon:\s+(\d+)", status)
+            if not found:
+                return
+            self.peak_kib = max(self.peak_kib, int(found.group(1)))
+            time.sleep(0.02)
 
 
 def machine():

@@ -14,7 +14,7 @@ mod verify;
 
 use std::sync::Arc;
 
-use pipeline::{BoxError, Metrics, ModelInfo, PipelineSpec, Plan, RunReport};
+use pipeline::{BoxError, Memo, Metrics, ModelInfo, PipelineSpec, Plan, RunReport};
 use serde_json::{Value, json};
 use sinks::{Collection, Ending, GenerationSettings, Operation, OperationType, Swapped, Turn};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,8 @@ pub(crate) struct Wish {
 pub(crate) struct Operator {
     pub(crate) spec: PipelineSpec,
     pub(crate) engine: Arc<embedding::Engine>,
+    /// What was computed before; [`Operator::engine`] asks it, too.
+    memo: Option<Arc<dyn Memo>>,
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelling it ends an operation when what is in flight is stored.
     pub(crate) stop: CancellationToken,
@@ -70,7 +72,6 @@ impl Operator {
     pub(crate) async fn new(
         spec: PipelineSpec,
         plan: &Plan,
-        engine: Arc<embedding::Engine>,
         stop: CancellationToken,
         wish: Wish,
     ) -> Result<Self, BoxError> {
@@ -81,7 +82,13 @@ impl Operator {
         let database = Database::open(&spec).await?;
         database.postgres().migrate_up().await?;
         let metrics = Arc::new(Metrics::new(plan.name()));
-        Ok(Self { spec, engine, metrics, stop, wish, database, model, settings })
+        let memo = wiring::memo(&spec);
+        let engine = match &memo {
+            Some(memo) => embedding::Engine::with_memo(Arc::clone(memo)),
+            None => embedding::Engine::new(),
+        };
+        let engine = Arc::new(engine);
+        Ok(Self { spec, engine, memo, metrics, stop, wish, database, model, settings })
     }
 
     fn plan(&self) -> Result<Plan, BoxError> {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    BoxError, EmbedderOptions, Findings, ModelInfo, Models, PipelineSpec, Plan, PostgresSpec,
+    BoxError, EmbedderOptions, Findings, Memo, ModelInfo, Models, PipelineSpec, Plan, PostgresSpec,
     Registry, Remedy, VectorsSpec,
 };
 use sinks::{
-    Collection, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings, Postgres,
+    Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings, Postgres,
     PostgresOptions, QdrantStore, Quantization, UpsertOptions,
 };
 
@@ -264,6 +264,24 @@ fn options<T: serde::de::DeserializeOwned>(spec: &PipelineSpec, uses: &str) -> O
 
 fn upsert_options(spec: &PipelineSpec) -> UpsertOptions {
     options(spec, "upsert").unwrap_or_default()
+}
+
+/// What was computed before, in the data folder of a file. A memo that cannot be opened is done without.
+pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
+    let limit = u64::from(spec.file.stores.memo_mib) << 20;
+    if limit == 0 {
+        return None;
+    }
+    match DiskMemo::open(&spec.data_folder().join("memo"), limit) {
+        Ok(memo) => Some(Arc::new(memo)),
+        Err(error) => {
+            tracing::warn!(
+                error = pipeline::chain(&error),
+                "nothing that was computed before is remembered"
+            );
+            None
+        }
+    }
 }
 
 /// The uri of a document that a person names by a path or by its uri. The file need not be there any more.

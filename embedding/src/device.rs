@@ -60,6 +60,18 @@ impl Setting {
         let limits = Limits { tokens, slack: if gpu { GPU_SLACK } else { 0 } };
         Ok(Self { device, kind, limits, threads: if gpu { 1 } else { cores() } })
     }
+
+    /// The part of it on which the last bits of a vector depend: the kind of device, whichever of them it
+    /// is, and the kind of numbers.
+    pub(crate) fn identity(self) -> String {
+        let device = match self.device {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+            Device::Mps => "mps",
+            Device::Vulkan => "vulkan",
+        };
+        format!("{device} {:?}", self.kind)
+    }
 }
 
 fn device(asked: &str) -> Result<Device, DeviceError> {

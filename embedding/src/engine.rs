@@ -5,12 +5,13 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pipeline::{BoxError, Embedder, EmbedderOptions, ModelInfo, Models, Tokenizer};
+use pipeline::{BoxError, Embedder, EmbedderOptions, Memo, ModelInfo, Models, Tokenizer};
 
 use crate::batcher::Batch;
 use crate::device::Setting;
 use crate::folder::Folder;
 use crate::model::Model;
+use crate::remembering::{Load, Remembering};
 use crate::stand_in::StandIn;
 use crate::tokenizer::FolderTokenizer;
 use crate::worker::Worker;
@@ -21,12 +22,30 @@ pub struct Engine {
     tokenizers: Once<PathBuf, dyn Tokenizer>,
     /// By folder, options as they were given, and what those mean on this machine.
     embedders: Once<(PathBuf, String), dyn Embedder>,
+    memo: Option<Arc<dyn Memo>>,
 }
 
 impl Engine {
     /// An engine without any model yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An engine that does not embed again what the memo holds, and loads a model's weights only when the
+    /// first vector is missing. An engine without a memo loads them when the model is asked for.
+    pub fn with_memo(memo: Arc<dyn Memo>) -> Self {
+        Self { memo: Some(memo), ..Self::default() }
+    }
+
+    /// The model, behind the memo if there is one.
+    fn remembering(
+        &self,
+        info: ModelInfo,
+        setting: String,
+        load: Load,
+    ) -> Result<Arc<dyn Embedder>, BoxError> {
+        let Some(memo) = &self.memo else { return load() };
+        Ok(Arc::new(Remembering::new(info, setting, Arc::clone(memo), load)))
     }
 }
 
@@ -54,28 +73,42 @@ impl Models for Engine {
         options: &EmbedderOptions,
     ) -> Result<Arc<dyn Embedder>, BoxError> {
         if let Some(stand_in) = StandIn::asked_for(model) {
-            // One for all who ask, as with any model: it counts what it has done.
-            let stand_in = stand_in?;
-            let key = (model.to_owned(), String::new());
-            return self.embedders.get(key, || Ok(Arc::new(stand_in)));
+            let stand_in = Arc::new(stand_in?);
+            let info = stand_in.info().clone();
+            return self.embedders.get((info.path.clone(), String::new()), || {
+                let load = move || Ok(Arc::clone(&stand_in) as Arc<dyn Embedder>);
+                self.remembering(info, String::new(), Box::new(load))
+            });
         }
         let setting = Setting::of(options)?;
         self.embedders.get((named(model), format!("{setting:?}")), || {
-            let folder = Folder::read(model)?;
-            let (info, vocabulary) = (folder.info.clone(), folder.config.vocab_size);
-            let model = Model::load(&folder, setting)?;
-            tracing::info!(model = %info.short_name, ?setting, "model loaded");
-            let models = (0..setting.threads).map(|_| {
-                let model = model.share();
-                move |batch: &Batch, sequences: &[&[u32]]| {
-                    // Set on the thread itself: libtorch keeps it for each thread that starts work.
-                    tch::set_num_threads(1);
-                    Ok(model.forward(batch, sequences)?)
-                }
-            });
-            Ok(Arc::new(Worker::start(info, vocabulary, setting.limits, models)?))
+            let info = Folder::read(model)?.info;
+            let described = info.clone();
+            let load = move || load(&described, setting);
+            self.remembering(info, setting.identity(), Box::new(load))
         })
     }
+}
+
+/// Loads the model that was described.
+fn load(described: &ModelInfo, setting: Setting) -> Result<Arc<dyn Embedder>, BoxError> {
+    let folder = Folder::read(&described.path)?;
+    if folder.info != *described {
+        let path = described.path.display();
+        return Err(format!("the model in `{path}` was replaced by another one meanwhile").into());
+    }
+    let (info, vocabulary) = (folder.info.clone(), folder.config.vocab_size);
+    let model = Model::load(&folder, setting)?;
+    tracing::info!(model = %info.short_name, ?setting, "model loaded");
+    let models = (0..setting.threads).map(|_| {
+        let model = model.share();
+        move |batch: &Batch, sequences: &[&[u32]]| {
+            // Set on the thread itself: libtorch keeps it for each thread that starts work.
+            tch::set_num_threads(1);
+            Ok(model.forward(batch, sequences)?)
+        }
+    });
+    Ok(Arc::new(Worker::start(info, vocabulary, setting.limits, models)?))
 }
 
 /// One name for a folder, however it was written.

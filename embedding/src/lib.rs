@@ -2,7 +2,7 @@
 //!
 //! [`Engine`] is the way in. Behind it, a folder is understood (`folder`), text becomes ids (`tokenizer`,
 //! `cuts`), ids become batches (`batcher`), and threads (`worker`) put them through the model (`model`,
-//! `bert`, `layers`). This is the only crate that names `tch`; it knows no stage and no store, downloads
+//! `bert`, `layers`); what was embedded before is not embedded again (`remembering`). This is the only crate that names `tch`; it knows no stage and no store, downloads
 //! nothing, and decides nothing silently: a model or device that it cannot serve is an error that says
 //! what there is.
 
@@ -16,6 +16,7 @@ mod folder;
 mod layers;
 mod model;
 mod prompts;
+mod remembering;
 mod short_name;
 mod stand_in;
 mod tokenizer;

@@ -163,6 +163,11 @@ impl Embedder for Worker {
         if different.len() == sequences.len() {
             return Ok(found);
         }
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.reused_sequences += (sequences.len() - different.len()) as u64;
+        let tokens = |all: &[&[u32]]| all.iter().map(|one| one.len() as u64).sum::<u64>();
+        usage.reused_tokens += tokens(sequences) - tokens(&different);
+        drop(usage);
         Ok(which.iter().flat_map(|&at| &found[at * dim..][..dim]).copied().collect())
     }
 
@@ -365,6 +370,9 @@ mod tests {
             let different: std::collections::HashSet<_> = sequences.iter().collect();
             prop_assert_eq!(usage.sequences, different.len() as u64);
             prop_assert_eq!(usage.tokens, different.iter().map(|sequence| sequence.len() as u64).sum::<u64>());
+            prop_assert_eq!(usage.sequences + usage.reused_sequences, sequences.len() as u64);
+            let tokens = sequences.iter().map(|sequence| sequence.len() as u64).sum::<u64>();
+            prop_assert_eq!(usage.tokens + usage.reused_tokens, tokens);
         }
     }
 

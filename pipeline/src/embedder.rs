@@ -117,13 +117,18 @@ pub trait Embedder: Send + Sync {
     fn usage(&self) -> EmbedderUsage;
 }
 
-/// What a model has done since it was loaded.
+/// What a model has done since it was first asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EmbedderUsage {
     /// Sequences embedded.
     pub sequences: u64,
     /// Tokens embedded, without padding.
     pub tokens: u64,
+    /// Sequences that were answered without the model: they were remembered, or were in one call
+    /// several times.
+    pub reused_sequences: u64,
+    /// Tokens of those.
+    pub reused_tokens: u64,
     /// Padding that was computed beside them.
     pub padding: u64,
     /// Forward passes.

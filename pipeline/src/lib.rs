@@ -12,6 +12,7 @@ mod embedder;
 mod finding;
 mod inlet;
 mod mask;
+mod memo;
 mod metrics;
 mod node;
 mod outcome;
@@ -33,6 +34,7 @@ pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, TextKind, Tokenizer, Tokens,
 };
 pub use finding::{Finding, Findings, chain};
+pub use memo::{Memo, MemoKey};
 pub use metrics::{Metrics, NodeProgress};
 pub use node::{
     BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
-use crate::{Location, MetadataStore, ModelInfo, Models, Outcome, SchemaError, VectorStore};
+use crate::{Location, Memo, MetadataStore, ModelInfo, Models, Outcome, SchemaError, VectorStore};
 
 /// An error of any kind, for places that only pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -198,6 +198,8 @@ pub struct Resources {
     /// The command that extracts one document in a process of its own
     /// (`semantik extract-worker`); `None` extracts in this process, without its protection.
     pub extract_worker: Option<PathBuf>,
+    /// What was computed before; `None` computes everything.
+    pub memo: Option<Arc<dyn Memo>>,
 }
 
 /// A node as its options make it.

@@ -115,9 +115,12 @@ impl SetAside {
 /// Why a document leaves the pipeline before a sink.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Why {
-    /// Intended: it is stored already, as it is.
+    /// Intended: it is stored already, and nothing about its file has changed.
     #[error("stored already, and not changed since")]
     Unchanged,
+    /// Intended: it is stored already, and only the times or the like of its file have changed.
+    #[error("stored already, and only touched since")]
+    Touched,
     /// Intended: a document with this content is in the collection, or went before it in this run.
     #[error("has the same content as another document")]
     Duplicate,
@@ -171,7 +174,7 @@ impl Why {
     /// One word for it, the same in reports, metrics and tables.
     pub fn reason(&self) -> &str {
         match self {
-            Self::Unchanged => "unchanged",
+            Self::Unchanged | Self::Touched => "unchanged",
             Self::Duplicate => "duplicate",
             Self::Empty => "empty",
             Self::TooLarge { .. } => "too_large",

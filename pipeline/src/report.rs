@@ -124,6 +124,8 @@ impl RunReport {
         self.set_aside = pass.set_aside;
         self.chunks += pass.chunks;
         self.tokens += pass.tokens;
+        self.tokens_reused += pass.tokens_reused;
+        self.deleted += pass.deleted;
         self.seconds += pass.seconds;
         self.stopped |= pass.stopped;
         self.covered = pass.covered;

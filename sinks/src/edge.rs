@@ -156,7 +156,7 @@ impl VectorIndex for EdgeStore {
         let request = SearchRequest {
             query: QueryEnum::Nearest(NamedQuery::new(query, DENSE)),
             filter: None,
-            params: search_params(self.quantization, effort),
+            params: Some(search_params(self.quantization, effort)),
             limit: k,
             offset: 0,
             with_payload: Some(WithPayloadInterface::Bool(true)),
@@ -254,12 +254,12 @@ fn key(record: Record) -> Result<PointKey, BoxError> {
 
 /// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none
 /// of them and no index.
-fn search_params(quantization: Quantization, effort: Effort) -> Option<SearchParams> {
+fn search_params(quantization: Quantization, effort: Effort) -> SearchParams {
     let exact = effort == Effort::Exact;
     let quantization = (quantization == Quantization::Int8).then_some(QuantizationSearchParams {
         ignore: exact,
         rescore: Some(true),
         oversampling: Some(2.0),
     });
-    Some(SearchParams { quantization, exact, ..SearchParams::default() })
+    SearchParams { quantization, exact, ..SearchParams::default() }
 }

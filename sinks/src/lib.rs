@@ -1,8 +1,10 @@
-//! The outside world: Postgres for metadata, Qdrant (server or in process) for vectors, Parquet.
+//! The outside world: Postgres for metadata, Qdrant (server or in process) for vectors, Parquet,
+//! and a memo on disk.
 
 pub mod contract;
 mod edge;
 mod embedded;
+mod memo;
 mod memory;
 mod parquet;
 mod payload;
@@ -14,6 +16,7 @@ mod vectors;
 
 pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
+pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
     AppliedMigration, Collection, CollectionStatus, Collections, Comparison, Deed, DocumentStatus,

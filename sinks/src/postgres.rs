@@ -131,6 +131,9 @@ impl Postgres {
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("lock_timeout", options.lock_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "120000".to_owned()),
+            // The hot queries look a few hundred things up by index, whatever the table's statistics say; for the
+            // arrays at hand Postgres would rather read a table of medium size as a whole, each time.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
             // A client whose machine is gone must not hold a collection for hours.
             ("tcp_keepalives_idle", "30".to_owned()),
             ("tcp_keepalives_interval", "10".to_owned()),

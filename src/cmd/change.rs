@@ -1,7 +1,6 @@
 //! What the verbs that change a collection share.
 
 use std::io::{IsTerminal as _, stdin};
-use std::sync::Arc;
 
 use pipeline::BoxError;
 use tokio_util::sync::CancellationToken;
@@ -12,10 +11,9 @@ use crate::{render, wiring};
 
 /// The operator of the file that the verb names.
 pub(super) async fn operator(change: &Change) -> Result<Operator, BoxError> {
-    let engine = Arc::new(embedding::Engine::new());
-    let (spec, plan) = wiring::load(&change.config, engine.as_ref())?;
+    let (spec, plan) = wiring::load(&change.config, &embedding::Engine::new())?;
     let wish = Wish { wait: change.wait, ..Wish::default() };
-    Operator::new(spec, &plan, engine, CancellationToken::new(), wish).await
+    Operator::new(spec, &plan, CancellationToken::new(), wish).await
 }
 
 /// Asks whether something is really to be done; where nobody can answer, `--yes` has to say so.

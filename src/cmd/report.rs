@@ -10,7 +10,7 @@ pub(super) fn as_json(report: &RunReport) -> Result<String, BoxError> {
     Ok(format!("{}\n", serde_json::to_string_pretty(report)?))
 }
 
-pub(super) fn as_table(report: &RunReport, usage: Option<pipeline::EmbedderUsage>) -> String {
+pub(super) fn as_table(report: &RunReport, usage: pipeline::EmbedderUsage) -> String {
     let documents = report.documents;
     let mut rows = vec![
         vec!["documents".to_owned(), render::count(documents.seen)],
@@ -29,7 +29,7 @@ pub(super) fn as_table(report: &RunReport, usage: Option<pipeline::EmbedderUsage
     if report.tokens_reused > 0 {
         rows.push(vec!["  not embedded again".to_owned(), render::count(report.tokens_reused)]);
     }
-    if let Some(usage) = usage.filter(|usage| usage.busy_seconds > 0.0) {
+    if usage.busy_seconds > 0.0 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

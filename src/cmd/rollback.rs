@@ -1,7 +1,5 @@
 //! `semantik rollback`: back to the generation that was live before.
 
-use std::sync::Arc;
-
 use pipeline::BoxError;
 use tokio_util::sync::CancellationToken;
 
@@ -10,10 +8,9 @@ use crate::operate::{Operator, Wish};
 use crate::{render, wiring};
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<(), BoxError> {
-    let engine = Arc::new(embedding::Engine::new());
-    let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
+    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let wish = Wish { wait: args.wait, ..Wish::default() };
-    let operator = Operator::new(spec, &plan, engine, CancellationToken::new(), wish).await?;
+    let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
     let swapped = operator.roll_back().await?;
     let (live, retired) = (swapped.live, swapped.retired);
     render::out(&format!(

@@ -1,9 +1,8 @@
 //! `semantik run` and `semantik reindex`: an operation on a collection, watched from the command line.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use pipeline::{BoxError, Models as _, PipelineSpec, Plan};
+use pipeline::{BoxError, PipelineSpec, Plan};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +11,7 @@ use crate::cli::RunArgs;
 use crate::operate::{Done, Operator, Wish};
 use crate::render;
 use crate::view::View;
-use crate::wiring::{self, embed_options};
+use crate::wiring;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +30,7 @@ pub(super) async fn run(args: &RunArgs, which: Which) -> Exit {
 }
 
 async fn try_run(args: &RunArgs, which: Which) -> Result<Exit, BoxError> {
-    let engine = Arc::new(embedding::Engine::new());
-    let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
+    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     if let Some(exit) = misfit(&args.file, &plan) {
         return Ok(exit);
     }
@@ -42,7 +40,7 @@ async fn try_run(args: &RunArgs, which: Which) -> Result<Exit, BoxError> {
         wait: args.wait,
         anew: which == Which::Anew,
     };
-    watched(spec, plan, engine, wish, args).await
+    watched(spec, plan, wish, args).await
 }
 
 /// What a run cannot do without.
@@ -62,16 +60,13 @@ fn misfit(file: &Path, plan: &Plan) -> Option<Exit> {
 async fn watched(
     spec: PipelineSpec,
     plan: Plan,
-    engine: Arc<embedding::Engine>,
     wish: Wish,
     args: &RunArgs,
 ) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
-    let model = plan.models().next().map(|model| model.path.clone()).unwrap_or_default();
-    let options = embed_options(&spec);
     // Nothing is in flight before the operation begins, so a signal ends the command at once.
-    let opening = Operator::new(spec, &plan, Arc::clone(&engine), stop.clone(), wish);
+    let opening = Operator::new(spec, &plan, stop.clone(), wish);
     let operator = tokio::select! {
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
@@ -90,7 +85,7 @@ async fn watched(
             live.number, live.embedding_model, retired.number, retired.embedding_model
         ));
     }
-    let usage = engine.embedder(&model, &options).map(|embedder| embedder.usage()).ok();
+    let usage = operator.usage();
     render::out(&if args.json {
         report::as_json(&report)?
     } else {

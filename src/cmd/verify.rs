@@ -1,7 +1,5 @@
 //! `semantik verify`: the metadata against the vectors.
 
-use std::sync::Arc;
-
 use pipeline::BoxError;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -22,10 +20,9 @@ pub(super) async fn verify(args: &VerifyArgs) -> Exit {
 }
 
 async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
-    let engine = Arc::new(embedding::Engine::new());
-    let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
+    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let wish = Wish { wait: args.wait, ..Wish::default() };
-    let operator = Operator::new(spec, &plan, engine, CancellationToken::new(), wish).await?;
+    let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
     let before = operator.verify().await?;
     let after = if args.repair && !before.is_consistent() {
         operator.repair().await?;

@@ -100,8 +100,17 @@ pub(crate) async fn forecast(
             let metrics = Arc::new(Metrics::new(plan.name()));
             let stop = CancellationToken::new();
             let engine = Arc::clone(&engine);
-            let operator =
-                Operator { spec, engine, metrics, stop, wish, database, model, settings };
+            let operator = Operator {
+                spec,
+                engine,
+                memo: None,
+                metrics,
+                stop,
+                wish,
+                database,
+                model,
+                settings,
+            };
             Some((operator, collection))
         }
         _ => None,
@@ -127,6 +136,8 @@ pub(crate) async fn forecast(
         known: Arc::clone(&ledger.known),
         metadata: Arc::new(Reader { look: Arc::clone(&look), ledger: Arc::clone(&ledger) }) as _,
         vectors: Arc::new(MemoryVectors::new(dim)) as _,
+        // Opening it would write to it.
+        memo: None,
         extract_worker: std::env::current_exe().ok(),
     };
     let counting = Counting { look: Arc::clone(&look), ledger: Arc::clone(&ledger) };

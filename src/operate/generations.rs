@@ -48,7 +48,7 @@ impl Operator {
         if report.stopped {
             return Ok((report, None));
         }
-        vectors.optimize().await?;
+        self.optimize(&vectors).await?;
         // What has changed in the sources meanwhile.
         report.add_pass(self.bring_up_to_date(operation, Side::Building, &vectors).await?);
         if report.stopped {

@@ -43,7 +43,7 @@ impl Operator {
         side: Side,
         vectors: &Vectors,
     ) -> Result<RunReport, BoxError> {
-        let mut metadata = operation.metadata(side, self.settings.fingerprint);
+        let mut metadata = operation.metadata(side, self.settings.fingerprint).from_now().await?;
         if self.wish.retry_failed {
             metadata = metadata.retrying_failed();
         }
@@ -63,6 +63,7 @@ impl Operator {
         }
         let after = self.usage();
         report.tokens = after.tokens - before.tokens;
+        report.tokens_reused = after.reused_tokens - before.reused_tokens;
         Ok(report)
     }
 
@@ -81,6 +82,7 @@ impl Operator {
             vectors: Arc::clone(&vectors.store) as _,
             known: Arc::new(metadata.known_hashes().await?),
             extract_worker: std::env::current_exe().ok(),
+            memo: self.memo.clone(),
         };
         let options = RunOptions { stop: self.stop.clone(), metrics: Arc::clone(&self.metrics) };
         let report = pipeline::run(self.plan()?, &with, options).await?;

@@ -77,7 +77,7 @@ impl Contents {
         let is_known = self.known.contains(&content);
         if is_known && before == Some(&content.0) {
             // The file was touched, or moved away and back: it says what it said before.
-            return Some(Why::Unchanged);
+            return Some(Why::Touched);
         }
         if is_known || !self.seen.insert(content) {
             return Some(Why::Duplicate);

@@ -4,7 +4,8 @@
 //! Text, Markdown, HTML and manual pages are read in this process, by code that goes through its input
 //! once and stays within a small multiple of it. PDF and DOCX are read by a process of their own, whose
 //! time and memory are limited, so that a broken or hostile file costs one document. A file that gzip
-//! has compressed is unpacked first; its media type becomes that of what is in it.
+//! has compressed is unpacked first; its media type becomes that of what is in it. What was read before is
+//! not read again (`remembered`).
 
 mod document;
 mod docx;
@@ -13,6 +14,7 @@ mod html;
 mod language;
 mod markdown;
 mod pdf;
+mod remembered;
 mod roff;
 mod rows;
 mod text;
@@ -20,7 +22,7 @@ mod worker;
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -36,6 +38,7 @@ use serde_json::{Value, json};
 
 use crate::byte_size::ByteSize;
 use crate::extract::document::Document;
+use crate::extract::remembered::{Memory, Remembered};
 use crate::extract::rows::Rows;
 use crate::extract::worker::Worker;
 use crate::{mime, uri};
@@ -94,7 +97,8 @@ impl StageConfig for Extract {
         };
         let worker =
             with.extract_worker.as_ref().map(|command: &PathBuf| Worker::new(command, limits));
-        Ok(Box::new(Extractor { limits, worker }))
+        let memory = with.memo.as_ref().map(|memo| Memory::new(memo, &self.identity()));
+        Ok(Box::new(Extractor { limits, worker, memory }))
     }
 
     /// The limits are part of it: with others, other documents are set aside.
@@ -211,7 +215,11 @@ fn read(format: Format, bytes: &[u8], unpacked: u64) -> Result<Document, Refusal
 struct Extractor {
     limits: Limits,
     worker: Option<Worker>,
+    memory: Option<Memory>,
 }
+
+/// A document, with the media type of what was read.
+type Extracted = (String, Document);
 
 impl Stage for Extractor {
     fn process(&mut self, rows: RecordBatch) -> Result<Outcome, BoxError> {
@@ -219,44 +227,49 @@ impl Stage for Extractor {
         let mut set_aside = Vec::new();
         let mut keep = Vec::with_capacity(rows.num_rows());
         let mut read = Rows::default();
+        let mut remembered = Remembered::look_up(self.memory.as_ref(), &rows)?;
         for row in 0..rows.num_rows() {
-            let uri = uris.value(row);
-            let extracted = self.extract(uri, mime_types.value(row), contents.value(row))?;
+            let mime_type = mime_types.value(row);
+            let path = path_of(uris.value(row), mime_type);
+            let extracted = match remembered.take(row) {
+                Some(extracted) => Ok(extracted),
+                None => self
+                    .extract(&path, mime_type, contents.value(row))?
+                    .inspect(|(mime_type, document)| remembered.note(row, mime_type, document)),
+            };
             keep.push(extracted.is_ok());
             match extracted {
-                Ok((mime_type, document)) => read.add(&mime_type, document),
+                Ok((mime_type, document)) => read.add(&mime_type, titled(document, &path)),
                 Err(why) => set_aside.push(SetAside::row(&rows, row, why)?),
             }
         }
+        remembered.store();
         Ok(Outcome { rows: read.finish(&rows, keep)?, set_aside })
     }
 }
 
 impl Extractor {
-    /// The document, with the media type of what was read.
-    fn extract<'a>(
+    /// Reads one document, whose path is that of [`path_of`].
+    fn extract(
         &mut self,
-        uri: &str,
-        mime_type: &'a str,
+        path: &Path,
+        mut mime_type: &str,
         bytes: &[u8],
-    ) -> Result<Result<(Cow<'a, str>, Document), Why>, BoxError> {
-        let mut path = uri::to_path(uri).unwrap_or_else(|| PathBuf::from(uri));
-        let mut mime_type = Cow::Borrowed(mime_type);
+    ) -> Result<Result<Extracted, Why>, BoxError> {
         let mut bytes = Cow::Borrowed(bytes);
-        if mime_type == "application/gzip" {
+        if is_gzip(mime_type) {
             match gzip::unpack(&bytes, self.limits.unpacked()) {
                 Ok(content) => bytes = Cow::Owned(content),
                 Err(refusal) => return Ok(Err(refusal.why("gzip"))),
             }
-            path.set_extension("");
-            mime_type = Cow::Borrowed(mime::of(&path, &bytes));
+            mime_type = mime::of(path, &bytes);
         }
-        let Some(format) = Format::of(&mime_type) else {
+        let Some(format) = Format::of(mime_type) else {
             // Nothing is of no type, and says what it is.
             let why = if bytes.is_empty() {
                 Why::Empty
             } else {
-                Why::Unsupported { mime_type: mime_type.into_owned() }
+                Why::Unsupported { mime_type: mime_type.to_owned() }
             };
             return Ok(Err(why));
         };
@@ -275,12 +288,30 @@ impl Extractor {
         if document.text.trim().is_empty() {
             return Ok(Err(Why::Empty));
         }
-        if document.title.is_none() {
-            document.title = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        }
         if document.language.is_none() {
             document.language = language::detect(&document.text);
         }
-        Ok(Ok((mime_type, document)))
+        Ok(Ok((mime_type.to_owned(), document)))
     }
+}
+
+fn is_gzip(mime_type: &str) -> bool {
+    mime_type == "application/gzip"
+}
+
+/// The path of what is read: without its last extension, if that is one of compression.
+fn path_of(uri: &str, mime_type: &str) -> PathBuf {
+    let mut path = uri::to_path(uri).unwrap_or_else(|| PathBuf::from(uri));
+    if is_gzip(mime_type) {
+        path.set_extension("");
+    }
+    path
+}
+
+/// The document with a title: its own, or the name of its file.
+fn titled(mut document: Document, path: &Path) -> Document {
+    if document.title.is_none() {
+        document.title = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    }
+    document
 }

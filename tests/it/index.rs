@@ -133,5 +133,5 @@ fn two_runs_at_once_do_not_mix() {
     assert_eq!(place.run()["documents"]["unchanged"], 200);
     let index = place.index();
     assert_eq!(index.documents.len(), 200);
-    assert_eq!(index.unfinished_operations, 0);
+    index.assert_sound();
 }

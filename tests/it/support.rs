@@ -1,12 +1,14 @@
-//! A folder with a pipeline file and documents, the command run in it, and what the stores then hold.
+//! A folder with a pipeline file and documents, and the command run in it. What the stores then hold is
+//! `held.rs`'s to say.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::OnceLock;
 
-use pipeline::{Point, VectorIndex as _};
 use serde_json::Value;
-use sinks::{EdgeStore, EmbeddedPostgres, Postgres, PostgresOptions, Quantization, VectorsConfig};
+use sinks::EmbeddedPostgres;
 
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -19,6 +21,8 @@ pub(crate) fn model() -> PathBuf {
 
 /// A folder of its own, in which `pipeline.yaml` indexes `corpus/`.
 pub(crate) struct Place {
+    /// Runs from the first look into the database on, so that not every command starts and stops it.
+    cluster: OnceLock<EmbeddedPostgres>,
     folder: tempfile::TempDir,
 }
 
@@ -42,19 +46,25 @@ impl Place {
         Self::with(&format!("model: {}", model().display()), "")
     }
 
-    /// A place whose pipeline embeds with the stand-in, for tests of everything else.
+    /// A place whose pipeline embeds with the stand-in, for tests of everything else. Its database runs from
+    /// the beginning.
     pub(crate) fn with_stand_in() -> Self {
-        Self::with("model: 'stand-in:16'", "")
+        let place = Self::with("model: 'stand-in:16'", "");
+        place.cluster();
+        place
     }
 
     /// A place with these options of the embed node and these stores.
     pub(crate) fn with(embed: &str, stores: &str) -> Self {
         // The server of the embedded Postgres runs as another user when this one is root, and has to
         // reach its folder.
-        let folder = tempfile::Builder::new().prefix("semantik-test-").tempdir().unwrap();
+        // In memory where there is such a folder: what is not written to a disk need not be waited for.
+        let memory = Path::new("/dev/shm");
+        let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let folder = tempfile::Builder::new().prefix("semantik-test-").tempdir_in(base).unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
-        let place = Self { folder };
+        let place = Self { cluster: OnceLock::new(), folder };
         std::fs::create_dir(place.corpus()).unwrap();
         place.write_pipeline(embed, stores, "size: 64, overlap: 8");
         place
@@ -100,7 +110,7 @@ nodes:
     }
 
     /// Starts the command in this folder.
-    pub(crate) fn start(&self, args: &[&str]) -> std::process::Child {
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
         command(args)
             .current_dir(self.path())
             .stdout(Stdio::piped())
@@ -132,91 +142,209 @@ nodes:
         ran.json().as_array().unwrap().clone()
     }
 
-    /// Everything that the embedded stores hold, by what a user sees of it.
-    pub(crate) fn index(&self) -> Index {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let embedded = EmbeddedPostgres::start(&self.path().join(".semantik/postgres")).unwrap();
-        let points = runtime.block_on(async {
-            let options = PostgresOptions::default();
-            let postgres = Postgres::connect(embedded.url(), &options).await.unwrap();
-            let collection = postgres.collections().find(None, "test").await.unwrap().unwrap();
-            let mut documents = BTreeMap::new();
-            for document in postgres.documents().list(collection.id, None, 10_000).await.unwrap() {
-                let state = (format!("{:?}", document.status), document.chunk_count);
-                documents.insert(document.file_path, state);
-            }
-            let name = &collection.vector_store_name;
-            let folder = self.path().join(".semantik/vectors").join(name);
-            let dim = if name.contains("standin") { 16 } else { 384 };
-            let config = VectorsConfig::new(name.clone(), dim, Quantization::Float16);
-            let edge = EdgeStore::open(&folder, &config).unwrap();
-            let mut points: Vec<Point> = Vec::new();
-            loop {
-                let page = edge.scroll(points.last().map(|point| point.id), 500).await.unwrap();
-                if page.is_empty() {
-                    break;
-                }
-                points.extend(page);
-            }
-            assert_eq!(edge.count().await.unwrap(), points.len() as u64);
-            let stuck = postgres.operations().recent(collection.id, None, 100).await.unwrap();
-            let stuck = stuck.iter().filter(|operation| operation.completed_at.is_none()).count();
-            postgres.close().await;
-            (documents, points, stuck)
-        });
-        let (documents, points, stuck) = points;
-        let mut chunks: Vec<Chunk> = points
-            .into_iter()
-            .map(|point| Chunk {
-                uri: point.payload.uri,
-                index: point.payload.chunk_index,
-                content: point.payload.content,
-                vector: point.vector,
-            })
-            .collect();
-        chunks.sort_by(|a, b| (&a.uri, a.index).cmp(&(&b.uri, b.index)));
-        Index { documents, chunks, unfinished_operations: stuck }
+    /// Changes the pipeline file.
+    pub(crate) fn edit_pipeline(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        assert!(text.contains(from), "the file has no `{from}`: {text}");
+        std::fs::write(self.file(), text.replace(from, to)).unwrap();
     }
-}
 
-/// What a collection holds.
-#[derive(Debug)]
-pub(crate) struct Index {
-    /// Path → status and number of chunks.
-    pub(crate) documents: BTreeMap<String, (String, i64)>,
-    /// In order of uri and index.
-    pub(crate) chunks: Vec<Chunk>,
-    pub(crate) unfinished_operations: usize,
-}
+    /// Another place whose corpus and pipeline are the same, indexed from the beginning.
+    pub(crate) fn fresh(&self) -> Self {
+        let fresh = Self::with_stand_in();
+        std::fs::remove_dir(fresh.corpus()).unwrap();
+        for name in ["corpus", "pipeline.yaml"] {
+            let copied = Command::new("cp")
+                .arg("-a")
+                .args([self.path().join(name), fresh.path().join(name)])
+                .status();
+            assert!(copied.unwrap().success());
+        }
+        fresh.run();
+        fresh
+    }
 
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) uri: String,
-    pub(crate) index: u32,
-    pub(crate) content: String,
-    vector: Vec<f32>,
-}
+    /// That the index of this place is what a fresh one of the same corpus is.
+    pub(crate) fn assert_true(&self) {
+        self.index().assert_same_as(&self.fresh().index());
+    }
 
-impl Index {
-    /// That another index holds the same, in another folder: same documents, chunk texts and vectors.
-    pub(crate) fn assert_same_as(&self, other: &Self) {
-        let name = |path: &str| path.rsplit("/corpus/").next().unwrap().to_owned();
-        let documents = |index: &Self| -> Vec<(String, (String, i64))> {
-            index.documents.iter().map(|(path, state)| (name(path), state.clone())).collect()
-        };
-        assert_eq!(documents(self), documents(other));
-        let texts = |index: &Self| -> Vec<(String, u32, String)> {
-            let chunks = index.chunks.iter();
-            chunks.map(|chunk| (name(&chunk.uri), chunk.index, chunk.content.clone())).collect()
-        };
-        assert_eq!(texts(self), texts(other));
-        for (a, b) in self.chunks.iter().zip(&other.chunks) {
-            let dot: f32 = a.vector.iter().zip(&b.vector).map(|(a, b)| a * b).sum();
-            let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
-            let cosine = dot / norm(&a.vector) / norm(&b.vector);
-            assert!(cosine > 0.9999, "the vectors of {} #{} differ: {cosine}", a.uri, a.index);
+    /// Runs the pipeline, and says in a line what was done: see [`told`].
+    pub(crate) fn told(&self) -> String {
+        told(&self.run())
+    }
+
+    /// The document of each location, by path below the corpus.
+    pub(crate) fn ids(&self) -> BTreeMap<String, String> {
+        let rows = self.sql(
+            "SELECT uri, document_id FROM document_locations
+             WHERE document_id IS NOT NULL",
+        );
+        let ids = rows.iter().map(|row| (self.name_of(&row["uri"]), text(&row["document_id"])));
+        ids.collect()
+    }
+
+    /// The path below the corpus, or below this folder, that a uri stands for.
+    pub(crate) fn name_of(&self, uri: &Value) -> String {
+        let folder = format!("file://{}/", self.path().display());
+        let uri = uri.as_str().unwrap();
+        let name =
+            uri.strip_prefix(&folder).unwrap_or_else(|| panic!("{uri} is not below {folder}"));
+        name.strip_prefix("corpus/").unwrap_or(name).to_owned()
+    }
+
+    pub(crate) fn cluster(&self) -> &EmbeddedPostgres {
+        self.cluster.get_or_init(|| {
+            let cluster = EmbeddedPostgres::start(&self.path().join(".semantik/postgres")).unwrap();
+            // No test takes the power away, and disks are slow.
+            for set in ["fsync = off", "full_page_writes = off", "synchronous_commit = off"] {
+                query(cluster.url(), &format!("ALTER SYSTEM SET {set}"));
+            }
+            query(cluster.url(), "SELECT pg_reload_conf()");
+            cluster
+        })
+    }
+
+    /// Asks the embedded database; each row is an object.
+    pub(crate) fn sql(&self, query: &str) -> Vec<Value> {
+        let query = format!("SELECT coalesce(json_agg(t), '[]') FROM ({query}) t");
+        let said = self.execute(&query);
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    /// One value out of the embedded database.
+    pub(crate) fn value(&self, query: &str) -> String {
+        self.execute(query).trim().to_owned()
+    }
+
+    /// Carries out a statement in the embedded database, behind the command's back.
+    pub(crate) fn execute(&self, statement: &str) -> String {
+        query(self.cluster().url(), statement)
+    }
+
+    /// Waits until a question to the database is answered with `t`.
+    pub(crate) fn wait_until(&self, question: &str) {
+        let asked = std::time::Instant::now();
+        while self.value(question) != "t" {
+            assert!(asked.elapsed().as_secs() < 120, "this never came: {question}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
+
+    /// A session with the embedded database that holds a transaction, and with it locks.
+    pub(crate) fn session(&self) -> Session {
+        let mut child = psql(self.cluster().url())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let mut session = Session { asks: child.stdin.take().unwrap(), said, child };
+        session.execute("BEGIN");
+        session
+    }
+}
+
+/// The name of the lock that a gate is.
+const GATE: &str = "4711";
+
+impl Place {
+    /// Has every statement that writes to a table wait at a gate, from the moment at which something holds, until
+    /// the value goes.
+    pub(crate) fn gate(&self, table: &str, from: &str) -> Session {
+        self.execute(&format!(
+            "CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN
+                 IF {from} THEN PERFORM pg_advisory_xact_lock_shared({GATE}); END IF;
+                 RETURN NULL;
+             END $$;
+             CREATE OR REPLACE TRIGGER gate AFTER INSERT OR UPDATE ON {table}
+             FOR EACH STATEMENT EXECUTE FUNCTION gate()"
+        ));
+        let mut session = self.session();
+        session.execute(&format!("SELECT pg_advisory_xact_lock({GATE})"));
+        session
+    }
+
+    /// Waits until somebody waits at the gate.
+    pub(crate) fn wait_at_gate(&self) {
+        self.wait_until(&format!(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {GATE} AND NOT granted)"
+        ));
+    }
+}
+
+/// A transaction that a test holds open. It ends with the value.
+pub(crate) struct Session {
+    asks: ChildStdin,
+    said: BufReader<ChildStdout>,
+    child: Child,
+}
+
+impl Session {
+    /// Returns when the statement is carried out.
+    pub(crate) fn execute(&mut self, statement: &str) {
+        writeln!(self.asks, "{statement};\n\\echo done").unwrap();
+        let mut line = String::new();
+        while line.trim() != "done" {
+            line.clear();
+            assert_ne!(self.said.read_line(&mut line).unwrap(), 0, "`{statement}` failed");
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn query(url: &str, statement: &str) -> String {
+    let output = psql(url).args(["-c", statement]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{statement}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn psql(url: &str) -> Command {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
+    let programs = versions.map(|version| version.unwrap().path().join("bin/psql"));
+    let newest = programs.filter(|program| program.exists()).max().unwrap();
+    let mut command = Command::new(newest);
+    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]);
+    command
+}
+
+/// What a run did, in a line: files read, documents stored and so on, in this order, whatever is not 0.
+/// `embedded` are tokens that the model read, `remembered` such as it had read before.
+pub(crate) fn told(report: &Value) -> String {
+    let count = |value: &Value| value.as_u64().unwrap();
+    let read = report["nodes"].as_array().unwrap().iter().find(|node| node["uses"] == "hash");
+    let documents = &report["documents"];
+    let counts = [
+        ("read", read.map_or(0, |node| count(&node["rows_in"]))),
+        ("stored", count(&documents["stored"])),
+        ("unchanged", count(&documents["unchanged"])),
+        ("duplicate", count(&documents["duplicate"])),
+        ("set aside", count(&documents["set_aside"])),
+        ("deleted", count(&report["deleted"])),
+        ("embedded", count(&report["tokens"])),
+        ("remembered", count(&report["tokens_reused"])),
+    ];
+    let told = counts.iter().filter(|(_, count)| *count > 0);
+    told.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A JSON string without its quotes.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// Sends a signal to a process that a test has started.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
 }
 
 /// The command, with nothing of this environment that could change what it does.

@@ -107,6 +107,7 @@ fn the_outside_world_is_behind_one_crate() {
         ("sqlx", "sinks"),
         ("qdrant-client", "sinks"),
         ("qdrant-edge", "sinks"),
+        ("rusqlite", "sinks"),
         ("serde-saphyr", "pipeline"),
     ];
     for krate in CRATES.iter().copied().chain(["."]) {

@@ -7,6 +7,7 @@ mod cuts;
 mod folders;
 mod measure;
 mod reference;
+mod remembering;
 mod stand_in;
 
 use std::path::{Path, PathBuf};

@@ -315,6 +315,7 @@ pub(crate) fn resources(stores: &Arc<Stores>) -> Resources {
         vectors: Arc::clone(stores) as Arc<dyn VectorStore>,
         known: Arc::new(KnownHashes::new()),
         extract_worker: None,
+        memo: None,
     }
 }
 

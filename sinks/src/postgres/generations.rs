@@ -2,28 +2,29 @@
 //!
 //! What the metadata says of documents stands in three schemas with the same tables: `public` speaks of the
 //! live generation, `building` of the one that is being built, `retired` of earlier ones. Putting a
-//! generation in place moves rows between them in one transaction. Nothing here knows a vector.
+//! generation in place moves rows between them in one transaction (`generations/swap.rs`). Nothing here knows a vector.
+
+mod building;
+mod swap;
 
 use chrono::{DateTime, Utc};
 use pipeline::{Fingerprint, StoreError};
-use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::attempt;
-use super::audit::Entry;
-use super::claim::Operation;
-use super::collections::{Collection, word};
-use super::failure::Failure;
-use super::operations::{Ending, finish_within};
+use super::collections::word;
 use crate::vectors::{Quantization, VectorsConfig};
+
+pub use building::Comparison;
+pub use swap::Swapped;
 
 /// What the vectors of a generation depend on, and what a person is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationSettings {
     /// The embedding model, as a person names it.
     pub model: String,
-    /// Its name in [`Collection::vector_store_name`]: `minilml6`.
+    /// Its name in [`super::Collection::vector_store_name`]: `minilml6`.
     pub model_short: String,
     /// Its folder.
     pub model_path: String,
@@ -107,15 +108,6 @@ impl Generation {
     }
 }
 
-/// What a swap has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Swapped {
-    /// The generation that is live now.
-    pub live: Generation,
-    /// The one that was.
-    pub retired: Generation,
-}
-
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -127,6 +119,7 @@ macro_rules! select {
         )
     };
 }
+use select;
 
 /// The generations of a store's collections.
 pub struct Generations<'a>(pub(super) &'a PgPool);
@@ -217,382 +210,6 @@ pub(super) const DOCUMENT_COLUMNS: &str = "id, collection_id, source_id, file_pa
 pub(super) const LOCATION_COLUMNS: &str = "collection_id, uri, source_id, document_id, content_hash, size, \
     mtime, ctime, inode, set_aside, fingerprint, created_at, last_seen_at";
 
-/// Operations on generations, which only the one that may write to the collection can do.
-impl Operation {
-    /// The generation of a collection that is being built for these settings: one that was begun and not
-    /// finished, or a new one, which knows the documents of the live one and has no points yet.
-    ///
-    /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if another one is being built; see [`Operation::forget`].
-    pub async fn building(&self, settings: &GenerationSettings) -> Result<Generation, StoreError> {
-        attempt("begin a generation", || async {
-            let mut connection = self.postgres().unhurried().await?;
-            let mut transaction = connection.begin().await?;
-            self.hold(&mut transaction).await?;
-            let found: Option<Generation> =
-                sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'building'"))
-                    .bind(self.collection())
-                    .fetch_optional(&mut *transaction)
-                    .await?;
-            let generation = match found {
-                Some(found) if found.is_of(settings) => found,
-                Some(found) => {
-                    let number = found.number;
-                    return Err(Failure::Conflict(format!(
-                        "generation {number} is being built for other settings"
-                    )));
-                }
-                None => self.begin_building(&mut transaction, settings).await?,
-            };
-            transaction.commit().await?;
-            Ok(generation)
-        })
-        .await
-    }
-
-    async fn begin_building(
-        &self,
-        connection: &mut PgConnection,
-        settings: &GenerationSettings,
-    ) -> Result<Generation, Failure> {
-        let collection = self.collection();
-        let number: i32 = sqlx::query_scalar(
-            "SELECT coalesce(max(number), 0) + 1 FROM generations WHERE collection_id = $1",
-        )
-        .bind(collection)
-        .fetch_one(&mut *connection)
-        .await?;
-        let id =
-            insert(connection, collection, number, GenerationStatus::Building, settings).await?;
-        seed(connection, collection).await?;
-        note_vectors(connection, collection).await?;
-        Ok(sqlx::query_as(select!("WHERE id = $1")).bind(id).fetch_one(connection).await?)
-    }
-
-    /// Puts the generation that is being built in the place of the live one, and ends the operation, in one
-    /// transaction.
-    ///
-    /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if the operation is not ours any more.
-    pub async fn swap(
-        &self,
-        built: &Generation,
-        metrics: &[(String, f64)],
-    ) -> Result<Swapped, StoreError> {
-        attempt("put the generation in place", || async {
-            self.put_in_place(built, "building", metrics).await
-        })
-        .await
-    }
-
-    /// Puts a retired generation in the place of the live one, and ends the operation, in one transaction.
-    ///
-    /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if the operation is not ours any more.
-    pub async fn roll_back(&self, to: &Generation) -> Result<Swapped, StoreError> {
-        attempt("go back to a generation", || async { self.put_in_place(to, "retired", &[]).await })
-            .await
-    }
-
-    async fn put_in_place(
-        &self,
-        next: &Generation,
-        from: &'static str,
-        metrics: &[(String, f64)],
-    ) -> Result<Swapped, Failure> {
-        let collection = self.collection();
-        let mut connection = self.postgres().unhurried().await?;
-        let mut transaction = connection.begin().await?;
-        self.hold(&mut transaction).await?;
-        let live: Generation =
-            sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'live' FOR UPDATE"))
-                .bind(collection)
-                .fetch_one(&mut *transaction)
-                .await?;
-        retire_rows(&mut transaction, collection, live.id).await?;
-        publish_rows(&mut transaction, collection, next.id, from).await?;
-        let is_rollback = from == "retired";
-        if !is_rollback {
-            // Whoever builds a generation has done with what somebody went back from.
-            sqlx::query("UPDATE generations SET rolled_back_at = NULL WHERE collection_id = $1")
-                .bind(collection)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        // One statement after the other: at no moment may two be live.
-        sqlx::query(
-            "UPDATE generations SET status = 'retired', retired_at = now(),
-                    rolled_back_at = CASE WHEN $2 THEN now() END
-             WHERE id = $1",
-        )
-        .bind(live.id)
-        .bind(is_rollback)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "UPDATE generations SET status = 'live', live_at = now(), retired_at = NULL, rolled_back_at = NULL
-             WHERE id = $1",
-        )
-        .bind(next.id)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "UPDATE collections c
-             SET vector_store_name = g.vector_store_name, embedding_model = g.embedding_model,
-                 quantization = g.quantization, chunk_size = g.chunk_size, chunk_overlap = g.chunk_overlap
-             FROM generations g WHERE c.id = $1 AND g.id = $2",
-        )
-        .bind(collection)
-        .bind(next.id)
-        .execute(&mut *transaction)
-        .await?;
-        note_vectors(&mut transaction, collection).await?;
-        let user = finish_within(&mut transaction, self.id(), &Ending::Completed, metrics).await?;
-        let entry = Entry {
-            collection,
-            operation: Some(self.id()),
-            user,
-            action: if is_rollback { "generation_rolled_back" } else { "generation_swapped" },
-            details: json!({ "from": live.number, "to": next.number }),
-        };
-        entry.write(&mut transaction).await?;
-        let find = |id: Uuid| sqlx::query_as(select!("WHERE id = $1")).bind(id);
-        let swapped = Swapped {
-            live: find(next.id).fetch_one(&mut *transaction).await?,
-            retired: find(live.id).fetch_one(&mut *transaction).await?,
-        };
-        transaction.commit().await?;
-        Ok(swapped)
-    }
-
-    /// Forgets a generation whose vectors are deleted.
-    ///
-    /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if it is the live one, or the operation is not ours any more.
-    pub async fn forget(&self, generation: &Generation) -> Result<(), StoreError> {
-        attempt("forget a generation", || async {
-            let mut connection = self.postgres().unhurried().await?;
-            let mut transaction = connection.begin().await?;
-            let gone = sqlx::query("DELETE FROM generations WHERE id = $1 AND status <> 'live'")
-                .bind(generation.id)
-                .execute(&mut *transaction)
-                .await?
-                .rows_affected();
-            if gone == 0 {
-                let number = generation.number;
-                return Err(Failure::Conflict(format!("generation {number} is live")));
-            }
-            if generation.status == GenerationStatus::Building {
-                for table in ["document_writes", "document_locations", "documents"] {
-                    sqlx::query(AssertSqlSafe(format!(
-                        "DELETE FROM building.{table} WHERE collection_id = $1"
-                    )))
-                    .bind(self.collection())
-                    .execute(&mut *transaction)
-                    .await?;
-                }
-            }
-            note_vectors(&mut transaction, self.collection()).await?;
-            transaction.commit().await?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Notes that a run over every source has brought the live generation to these settings.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn brought_to(&self, settings: &GenerationSettings) -> Result<(), StoreError> {
-        attempt("note the settings of the generation", || async {
-            let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
-            sqlx::query(
-                "UPDATE generations
-                 SET fingerprint = $2, chunk_size = $3, chunk_overlap = $4, model_path = $5,
-                     model_fingerprint = $6, dim = $7
-                 WHERE collection_id = $1 AND status = 'live'",
-            )
-            .bind(self.collection())
-            .bind(&settings.fingerprint.0[..])
-            .bind(i32::try_from(settings.chunk_size).unwrap_or(i32::MAX))
-            .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
-            .bind(&settings.model_path)
-            .bind(&settings.model_fingerprint)
-            .bind(i32::try_from(settings.dim).unwrap_or(i32::MAX))
-            .execute(&mut *transaction)
-            .await?;
-            sqlx::query(
-                "UPDATE collections c SET chunk_size = g.chunk_size, chunk_overlap = g.chunk_overlap
-                 FROM generations g
-                 WHERE c.id = $1 AND g.collection_id = c.id AND g.status = 'live'
-                   AND (c.chunk_size, c.chunk_overlap) IS DISTINCT FROM (g.chunk_size, g.chunk_overlap)",
-            )
-            .bind(self.collection())
-            .execute(&mut *transaction)
-            .await?;
-            Ok(transaction.commit().await?)
-        })
-        .await
-    }
-
-    /// What is to be compared before a generation is put in place.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn compare(&self) -> Result<Comparison, StoreError> {
-        attempt("compare the generations", || async {
-            Ok(sqlx::query_as(
-                "SELECT (SELECT coalesce(sum(chunk_count), 0)::bigint FROM building.documents
-                         WHERE collection_id = $1) AS chunks,
-                        count(*) FILTER (WHERE b.status = 'completed') AS documents,
-                        count(*) FILTER (WHERE p.status = 'completed') AS live_documents,
-                        count(*) FILTER (WHERE p.status = 'completed'
-                            AND b.status IN ('pending', 'failed')) AS lost,
-                        min(b.file_path) FILTER (WHERE p.status = 'completed'
-                            AND b.status IN ('pending', 'failed')) AS first_lost
-                 FROM building.documents b
-                 LEFT JOIN public.documents p ON p.id = b.id AND p.collection_id = b.collection_id
-                 WHERE b.collection_id = $1",
-            )
-            .bind(self.collection())
-            .fetch_one(&self.postgres().pool)
-            .await?)
-        })
-        .await
-    }
-
-    /// Documents of a retired generation that were deleted, and still have points in it.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn unpurged_of(&self, retired: &Generation) -> Result<Vec<Uuid>, StoreError> {
-        attempt("list documents with points to remove", || async {
-            Ok(sqlx::query_scalar(
-                "SELECT id FROM retired.documents
-                 WHERE generation_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0",
-            )
-            .bind(retired.id)
-            .fetch_all(&self.postgres().pool)
-            .await?)
-        })
-        .await
-    }
-}
-
-/// How a generation that was built stands beside the live one.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Comparison {
-    /// Points that it should have.
-    pub chunks: i64,
-    /// Documents in it.
-    pub documents: i64,
-    /// Documents in the live one.
-    pub live_documents: i64,
-    /// Documents that the live one has and it has not, although they are not gone.
-    pub lost: i64,
-    /// One of those.
-    pub first_lost: Option<String>,
-}
-
-/// What is known of documents and locations, as a generation that is begun starts with it: every document
-/// keeps its id, and none has points.
-async fn seed(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
-    let documents = DOCUMENT_COLUMNS
-        .replace("chunk_count", "0")
-        .replace("status", "CASE status WHEN 'deleted' THEN status ELSE 'pending' END")
-        .replace("error_message", "NULL")
-        .replace("set_aside", "NULL")
-        .replace("fingerprint", "NULL")
-        .replace("points_digest", "NULL");
-    for statement in [
-        format!(
-            "INSERT INTO building.documents ({DOCUMENT_COLUMNS})
-             SELECT {documents} FROM public.documents WHERE collection_id = $1"
-        ),
-        format!(
-            "INSERT INTO building.document_locations ({LOCATION_COLUMNS})
-             SELECT {LOCATION_COLUMNS} FROM public.document_locations WHERE collection_id = $1"
-        ),
-    ] {
-        let statement = sqlx::query(AssertSqlSafe(statement));
-        statement.bind(collection).execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Moves what `public` says of a collection to `retired`.
-async fn retire_rows(
-    connection: &mut PgConnection,
-    collection: Uuid,
-    generation: Uuid,
-) -> Result<(), sqlx::Error> {
-    for (table, columns) in [
-        ("documents", DOCUMENT_COLUMNS.to_owned()),
-        ("document_locations", format!("{LOCATION_COLUMNS}, uri_hash")),
-    ] {
-        sqlx::query(AssertSqlSafe(format!(
-            "INSERT INTO retired.{table} (generation_id, {columns})
-             SELECT $2, {columns} FROM public.{table} WHERE collection_id = $1"
-        )))
-        .bind(collection)
-        .bind(generation)
-        .execute(&mut *connection)
-        .await?;
-    }
-    for table in ["document_writes", "document_locations", "documents"] {
-        sqlx::query(AssertSqlSafe(format!("DELETE FROM public.{table} WHERE collection_id = $1")))
-            .bind(collection)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
-}
-
-/// Moves what `building` or `retired` says of a generation to `public`. Sources and operations that are
-/// gone since are left out.
-async fn publish_rows(
-    connection: &mut PgConnection,
-    collection: Uuid,
-    generation: Uuid,
-    from: &'static str,
-) -> Result<(), sqlx::Error> {
-    let which = if from == "retired" {
-        "t.collection_id = $1 AND t.generation_id = $2"
-    } else {
-        "t.collection_id = $1 AND $2 IS NOT NULL"
-    };
-    for (table, columns) in
-        [("documents", DOCUMENT_COLUMNS), ("document_locations", LOCATION_COLUMNS)]
-    {
-        let values = columns
-            .split(", ")
-            .map(|column| match column {
-                "source_id" => "s.id".to_owned(),
-                "operation_id" => "o.id".to_owned(),
-                other => format!("t.{other}"),
-            })
-            .collect::<Vec<_>>()
-            .join(", ");
-        let operations = if table == "documents" {
-            "LEFT JOIN operations o ON o.id = t.operation_id"
-        } else {
-            ""
-        };
-        for statement in [
-            format!(
-                "INSERT INTO public.{table} ({columns}) SELECT {values} FROM {from}.{table} t
-                 LEFT JOIN collection_sources s ON s.id = t.source_id {operations} WHERE {which}"
-            ),
-            format!("DELETE FROM {from}.{table} t WHERE {which}"),
-        ] {
-            let statement = sqlx::query(AssertSqlSafe(statement));
-            statement.bind(collection).bind(generation).execute(&mut *connection).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Writes the names of a collection's vector collections into its row, as the specification has them.
 async fn note_vectors(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(
@@ -609,19 +226,4 @@ async fn note_vectors(connection: &mut PgConnection, collection: Uuid) -> Result
     .execute(connection)
     .await
     .map(drop)
-}
-
-impl Collection {
-    /// The collection as searches see it after a swap.
-    #[must_use]
-    pub fn on(self, live: &Generation) -> Self {
-        Self {
-            vector_store_name: live.vector_store_name.clone(),
-            embedding_model: live.embedding_model.clone(),
-            quantization: live.quantization.clone(),
-            chunk_size: live.chunk_size,
-            chunk_overlap: live.chunk_overlap,
-            ..self
-        }
-    }
 }

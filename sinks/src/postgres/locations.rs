@@ -157,9 +157,11 @@ pub(super) const ATTACH: &str = "
     UPDATE document_locations l SET document_id = d.id, set_aside = NULL, fingerprint = NULL
     FROM documents d
     WHERE d.id = ANY($2) AND d.status <> 'deleted' AND l.collection_id = $1
-      AND l.document_id IS NULL AND l.content_hash = d.content_hash";
+      AND l.document_id IS NULL AND l.content_hash = d.content_hash
+      AND l.set_aside ->> 'reason' IS DISTINCT FROM 'withheld'";
 
-/// Gives these documents every location that waits for their content.
+/// Gives these documents every location that waits for their content. One whose document somebody has deleted
+/// does not wait: its content may have come in from another place.
 pub(super) async fn attach(
     connection: &mut PgConnection,
     run: &RunMetadata,

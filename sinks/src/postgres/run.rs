@@ -62,6 +62,22 @@ impl RunMetadata {
         Self { retry_failed: true, ..self }
     }
 
+    /// Knows as seen only what is seen from now on: an operation may go over its sources several times, and what
+    /// goes in between is missing.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn from_now(self) -> Result<Self, StoreError> {
+        let started_at = attempt("begin a pass", || async {
+            Ok(sqlx::query_scalar("SELECT greatest(now(), $1)")
+                .bind(self.started_at)
+                .fetch_one(&self.pool)
+                .await?)
+        })
+        .await?;
+        Ok(Self { started_at, ..self })
+    }
+
     /// Marks documents as deleted that a run was writing when it died, and that have no location: nobody
     /// will write them again. To be called before the first pass of a run.
     ///
@@ -165,6 +181,8 @@ impl RunMetadata {
 
     async fn try_record(&self, left: &[(String, SetAside)]) -> Result<Vec<Uuid>, Failure> {
         let mut transaction = self.begin().await?;
+        // If the machine crashes, what is lost of this is found out again.
+        sqlx::query("SET LOCAL synchronous_commit TO off").execute(&mut *transaction).await?;
         let lost = write::record(&mut transaction, self, left).await?;
         transaction.commit().await?;
         Ok(lost)

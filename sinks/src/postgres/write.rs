@@ -67,8 +67,8 @@ pub(super) async fn record(
         let location = &one.location;
         let set_aside = || Some(locations::set_aside(node, one.why.reason(), &one.why.to_string()));
         match (&one.why, one.content_hash) {
-            (Why::Before { .. } | Why::Withheld { .. }, _) => seen.push(location),
-            (Why::Unchanged, _) => touched.push(location),
+            (Why::Unchanged | Why::Before { .. } | Why::Withheld { .. }, _) => seen.push(location),
+            (Why::Touched, _) => touched.push(location),
             (Why::Duplicate, Some(_)) => {
                 moved.push(LocationRow {
                     location,

@@ -50,6 +50,7 @@ pub(crate) fn resources() -> Resources {
         vectors: Arc::new(MemoryVectors::new(DIM)),
         known: Arc::default(),
         extract_worker: None,
+        memo: None,
     }
 }
 

@@ -4,10 +4,13 @@
 
 mod embedded;
 mod faults;
+mod generations;
+mod leases;
 mod measure;
 mod metadata;
 mod migrations;
 mod model;
 mod operations;
 mod plans;
+mod removal;
 mod support;

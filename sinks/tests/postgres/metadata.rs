@@ -199,7 +199,7 @@ async fn what_cannot_be_read_deletes_nothing_but_what_has_grown_too_large_does()
     assert_eq!(metadata.known_hashes().await.unwrap(), [content(1)].into());
     assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stale), "it is tried again");
 
-    metadata.record(&[aside("file:///a", Some(1), Why::Unchanged)]).await.unwrap();
+    metadata.record(&[aside("file:///a", Some(1), Why::Touched)]).await.unwrap();
     assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stored));
 
     let grown = Why::TooLarge { size: 900, limit: 300 };
@@ -212,7 +212,7 @@ async fn a_touched_file_is_known_as_it_is_now() {
     let database = Database::new().await;
     let (_operation, metadata) = database.run().await;
     store(&metadata, "file:///a", 1, 5).await;
-    let mut touched = aside("file:///a", Some(1), Why::Unchanged);
+    let mut touched = aside("file:///a", Some(1), Why::Touched);
     touched.1.location.mtime = Some(5);
     touched.1.location.inode = None;
     metadata.record(std::slice::from_ref(&touched)).await.unwrap();

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use sinks::{Ending, Side};
 use sqlx::Row as _;
 
-use crate::support::{Database, aside, corrupt, settings, store};
+use crate::support::{Database, aside, corrupt, generation, settings, store};
 use pipeline::MetadataStore as _;
 
 async fn fill(database: &Database) {
@@ -14,6 +14,19 @@ async fn fill(database: &Database) {
     store(&metadata, "file:///a", 1, 3).await;
     metadata.record(&[aside("file:///d", Some(3), corrupt())]).await.unwrap();
     operation.finish(&Ending::Completed, &[("seconds".to_owned(), 1.0)]).await.unwrap();
+    // A generation that was live, and one that is being built.
+    let operation = database.operation(&collection).await;
+    let built = operation.building(&generation(2)).await.unwrap();
+    operation.swap(&built, &[]).await.unwrap();
+    operation.let_go().await;
+    let operation = database.operation(&collection).await;
+    operation.building(&generation(3)).await.unwrap();
+    operation.finish(&Ending::Cancelled, &[]).await.unwrap();
+    for table in ["building.documents", "retired.documents", "retired.document_locations"] {
+        let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        let rows: i64 = sqlx::query_scalar(count).fetch_one(&database.sql).await.unwrap();
+        assert!(rows > 0, "{table}");
+    }
     sqlx::raw_sql(
         "INSERT INTO refresh_tokens (user_id, family_id, token_hash, expires_at)
          SELECT id, gen_random_uuid(), 'h', now() FROM users;
@@ -29,16 +42,20 @@ async fn fill(database: &Database) {
 /// Every table, column, index, constraint, trigger and enum label, as text.
 async fn schema(database: &Database) -> Vec<String> {
     sqlx::query(
-        "SELECT 'column ' || table_name || '.' || column_name || ' ' || udt_name || ' ' || is_nullable
-                || coalesce(' ' || column_default, '')
-         FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'
-         UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'
+        "WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('public', 'building', 'retired'))
+         SELECT 'column ' || table_schema || '.' || table_name || '.' || column_name || ' ' || udt_name || ' '
+                || is_nullable || coalesce(' ' || column_default, '')
+         FROM information_schema.columns
+         WHERE table_schema IN (SELECT nspname FROM ours) AND table_name <> '_sqlx_migrations'
+         UNION ALL SELECT indexdef FROM pg_indexes
+         WHERE schemaname IN (SELECT nspname FROM ours) AND tablename <> '_sqlx_migrations'
          UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
-         FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+         FROM pg_constraint WHERE connamespace IN (SELECT oid FROM ours)
              AND conrelid <> coalesce(to_regclass('_sqlx_migrations'), 0)
          UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
-         UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+         UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
          UNION ALL SELECT enumtypid::regtype || ' ' || enumlabel FROM pg_enum
+         UNION ALL SELECT 'schema ' || nspname FROM ours WHERE nspname <> 'public'
          ORDER BY 1",
     )
     .fetch_all(&database.sql)

@@ -168,9 +168,7 @@ impl World<'_> {
                     Some(KnownState::SetAside { node, reason, message }) if same_stat => {
                         (None, Why::Before { node, reason, message })
                     }
-                    Some(KnownState::Stored) if before == Some(hash) => {
-                        (Some(hash), Why::Unchanged)
-                    }
+                    Some(KnownState::Stored) if before == Some(hash) => (Some(hash), Why::Touched),
                     _ if known.contains(&hash) || !seen.insert(hash) => {
                         (Some(hash), Why::Duplicate)
                     }

@@ -189,12 +189,8 @@ impl Ledger {
         let is_out = matches!(why, Why::Withheld { .. });
         let Some(known) = state.leave(location, content_hash.filter(|_| !is_out)) else { return };
         let cause = match why {
-            Why::Unchanged
-                if known.as_ref().is_some_and(|known| is_same(&known.location, location)) =>
-            {
-                Cause::Unchanged
-            }
-            Why::Unchanged => Cause::Touched,
+            Why::Unchanged => Cause::Unchanged,
+            Why::Touched => Cause::Touched,
             Why::Duplicate => match content_hash.filter(|content| self.known.contains(content)) {
                 Some(content) if known.is_none() => {
                     state.moved.entry(short(&content.0)).or_default().add(uri, (0, 0));
@@ -353,10 +349,4 @@ fn why_stored(known: Option<&KnownLocation>, content: ContentHash, prospect: Pro
             Some(Some(_)) => Cause::Edited,
         },
     }
-}
-
-/// Whether the file system says the same of a file.
-fn is_same(before: &Location, now: &Location) -> bool {
-    (before.size, before.mtime, before.ctime, before.inode)
-        == (now.size, now.mtime, now.ctime, now.inode)
 }

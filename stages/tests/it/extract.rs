@@ -17,7 +17,8 @@ use zip::write::SimpleFileOptions;
 
 use crate::support::{files, nothing, reasons, run, stage};
 
-const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+pub(crate) const DOCX: &str =
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
 fn with_worker() -> Resources {
     let worker = PathBuf::from(env!("CARGO_BIN_EXE_extract-worker"));
@@ -30,7 +31,7 @@ fn extract(rows: RecordBatch) -> Outcome {
 
 /// A PDF of these pages, each of these lines, with a title, and a bookmark for each page that begins
 /// with an upper-case letter.
-fn pdf(pages: &[&[&str]]) -> Vec<u8> {
+pub(crate) fn pdf(pages: &[&[&str]]) -> Vec<u8> {
     let first_page = 6;
     let kids: Vec<String> =
         (0..pages.len()).map(|page| format!("{} 0 R", first_page + 2 * page)).collect();
@@ -93,14 +94,14 @@ fn pdf(pages: &[&[&str]]) -> Vec<u8> {
     out
 }
 
-fn docx(body: &[u8]) -> Vec<u8> {
+pub(crate) fn docx(body: &[u8]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("word/document.xml", SimpleFileOptions::default()).unwrap();
     zip.write_all(body).unwrap();
     zip.finish().unwrap().into_inner()
 }
 
-fn gz(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

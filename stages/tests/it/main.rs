@@ -7,5 +7,6 @@ mod dedup;
 mod embed;
 mod extract;
 mod hash;
+mod remembered;
 mod scan;
 mod support;

@@ -116,6 +116,7 @@ pub(crate) fn nothing() -> Resources {
         vectors: world,
         known: Arc::new(KnownHashes::new()),
         extract_worker: None,
+        memo: None,
     }
 }
 

@@ -1,0 +1,137 @@
+//! An embedder that remembers: what was embedded before, by whatever run, is not embedded again.
+//!
+//! A vector is remembered under everything that it depends on: the model's fingerprint, the kind of
+//! device and the numbers it was computed with, and the ids that the model read, prefix and special
+//! tokens included. It comes back bit for bit as it was computed. The model itself is loaded when the
+//! first vector is missing: a run that has nothing new to embed never reads the weights.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pipeline::{BoxError, Embedder, EmbedderUsage, Memo, MemoKey, ModelInfo};
+
+use crate::batcher::distinct;
+
+/// Goes into every key; the number is raised when vectors are stored in another form.
+const WHAT: &str = "vector 1";
+
+/// Loads a model.
+pub(crate) type Load = Box<dyn Fn() -> Result<Arc<dyn Embedder>, BoxError> + Send + Sync>;
+
+/// A model with a memo in front of it.
+pub(crate) struct Remembering {
+    info: ModelInfo,
+    /// What vectors depend on beside the model and the ids: see [`crate::device::Setting::identity`].
+    setting: String,
+    memo: Arc<dyn Memo>,
+    load: Load,
+    model: Mutex<Option<Arc<dyn Embedder>>>,
+    /// Sequences and tokens that the model was not asked for.
+    reused: Mutex<(u64, u64)>,
+}
+
+impl Remembering {
+    pub(crate) fn new(info: ModelInfo, setting: String, memo: Arc<dyn Memo>, load: Load) -> Self {
+        Self { info, setting, memo, load, model: Mutex::default(), reused: Mutex::default() }
+    }
+
+    /// The model, loaded if it has not been.
+    fn model(&self) -> Result<Arc<dyn Embedder>, BoxError> {
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = &*model {
+            return Ok(Arc::clone(model));
+        }
+        let loaded = (self.load)()?;
+        *model = Some(Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    fn key(&self, sequence: &[u32]) -> MemoKey {
+        let ids: Vec<u8> = sequence.iter().flat_map(|id| id.to_le_bytes()).collect();
+        MemoKey::of(WHAT, &[self.info.fingerprint.as_bytes(), self.setting.as_bytes(), &ids])
+    }
+
+    /// Embeds sequences that are not remembered, and remembers them.
+    fn compute(&self, sequences: &[&[u32]], keys: &[MemoKey]) -> Result<Vec<f32>, BoxError> {
+        if sequences.is_empty() {
+            return Ok(Vec::new());
+        }
+        let vectors = self.model()?.embed(sequences)?;
+        if vectors.len() != sequences.len() * self.info.dim {
+            let (found, count, dim) = (vectors.len(), sequences.len(), self.info.dim);
+            return Err(format!("the model gave {found} numbers for {count} × {dim}").into());
+        }
+        // A vector that is no direction is a fault of the moment or of the model; it shall not last.
+        let sound = |vector: &[f32]| vector.iter().all(|number| number.is_finite());
+        let entries: Vec<_> = keys
+            .iter()
+            .zip(vectors.chunks_exact(self.info.dim))
+            .filter(|(_, vector)| sound(vector))
+            .map(|(key, vector)| (*key, to_bytes(vector)))
+            .collect();
+        self.memo.put(&entries);
+        Ok(vectors)
+    }
+}
+
+impl Embedder for Remembering {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
+        let dim = self.info.dim;
+        let (different, which) = distinct(sequences);
+        let keys: Vec<MemoKey> = different.iter().map(|sequence| self.key(sequence)).collect();
+        let before: Vec<Option<Vec<u8>>> = self
+            .memo
+            .get(&keys)
+            .into_iter()
+            .map(|value| value.filter(|bytes| bytes.len() == dim * size_of::<f32>()))
+            .collect();
+
+        let missing: Vec<usize> =
+            (0..different.len()).filter(|&at| before.get(at).is_none_or(Option::is_none)).collect();
+        let new: Vec<&[u32]> = missing.iter().map(|&at| different[at]).collect();
+        let new_keys: Vec<MemoKey> = missing.iter().map(|&at| keys[at]).collect();
+        let computed = self.compute(&new, &new_keys)?;
+
+        let mut vectors = vec![0.0; different.len() * dim];
+        for (vector, bytes) in vectors.chunks_exact_mut(dim).zip(before) {
+            read_bytes(&bytes.unwrap_or_default(), vector);
+        }
+        for (at, vector) in missing.into_iter().zip(computed.chunks_exact(dim)) {
+            vectors[at * dim..][..dim].copy_from_slice(vector);
+        }
+        let mut reused = self.reused.lock().unwrap_or_else(PoisonError::into_inner);
+        reused.0 += (sequences.len() - new.len()) as u64;
+        reused.1 += tokens(sequences) - tokens(&new);
+        drop(reused);
+        if different.len() == sequences.len() {
+            return Ok(vectors);
+        }
+        Ok(which.iter().flat_map(|&at| &vectors[at * dim..][..dim]).copied().collect())
+    }
+
+    fn usage(&self) -> EmbedderUsage {
+        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usage = model.as_ref().map(|model| model.usage()).unwrap_or_default();
+        let reused = self.reused.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.reused_sequences += reused.0;
+        usage.reused_tokens += reused.1;
+        usage
+    }
+}
+
+fn tokens(sequences: &[&[u32]]) -> u64 {
+    sequences.iter().map(|sequence| sequence.len() as u64).sum()
+}
+
+fn to_bytes(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn read_bytes(bytes: &[u8], vector: &mut [f32]) {
+    for (number, bytes) in vector.iter_mut().zip(bytes.chunks_exact(size_of::<f32>())) {
+        *number = f32::from_le_bytes(bytes.try_into().expect("four bytes are four bytes"));
+    }
+}

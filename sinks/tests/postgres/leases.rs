@@ -1,0 +1,170 @@
+//! Leases: whose operation it is, who waits, who is given up for dead, and what the one that was can still do.
+
+use std::time::Duration;
+
+use pipeline::{MetadataStore as _, Remedy};
+use serde_json::json;
+use sinks::{
+    Collection, Ending, Operation, OperationStatus, OperationType, Postgres, PostgresOptions, Side,
+    Turn,
+};
+use uuid::Uuid;
+
+use crate::support::{Database, settings, store, stored};
+
+/// Another process, as far as the database can tell.
+async fn another(database: &Database) -> Postgres {
+    Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap()
+}
+
+async fn start(
+    postgres: &Postgres,
+    collection: &Collection,
+    turn: Turn,
+) -> Result<Operation, pipeline::StoreError> {
+    postgres.start_operation(collection, OperationType::Append, &json!({}), turn).await
+}
+
+async fn expire(database: &Database, status: &str) {
+    let expire = "UPDATE operations SET lease_expires_at = now() - interval '1 second'
+                  WHERE status = $1::text::operation_status";
+    sqlx::query(expire).bind(status).execute(&database.sql).await.unwrap();
+}
+
+async fn status_of(database: &Database, id: Uuid) -> OperationStatus {
+    database.postgres.operations().find(id).await.unwrap().unwrap().status
+}
+
+/// Waits until something holds in the database.
+async fn until(database: &Database, question: &'static str) {
+    while !sqlx::query_scalar::<_, bool>(question).fetch_one(&database.sql).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    let metadata = first.metadata(Side::Live, settings(1));
+    store(&metadata, "file:///a", 1, 1).await;
+    let second = another(&database).await;
+
+    // It renews its lease for as long as somebody waits for its loss.
+    expire(&database, "processing").await;
+    tokio::select! {
+        () = first.lost() => panic!("nobody has taken it"),
+        () = until(&database, "SELECT lease_expires_at > now() + interval '50 seconds' FROM operations") => {}
+    }
+    let refused = start(&second, &collection, Turn::Now).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict, "{}", refused.source);
+
+    expire(&database, "processing").await;
+    let next = start(&second, &collection, Turn::Now).await.unwrap();
+    assert_eq!(next.recovered(), [first.id()]);
+    assert_eq!(status_of(&database, first.id()).await, OperationStatus::Failed);
+    first.lost().await;
+    // Whatever it does now is refused.
+    let refused = metadata.commit(&[stored("file:///b", 2, Uuid::new_v4(), 1)]).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    assert_eq!(first.begin_deletion().await.unwrap_err().remedy, Remedy::Conflict);
+    assert_eq!(first.withhold(&[], "me").await.unwrap_err().remedy, Remedy::Conflict);
+    assert_eq!(first.remove_source("/corpus").await.unwrap_err().remedy, Remedy::Conflict);
+    let refused = first.finish(&Ending::Completed, &[]).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    assert_eq!(status_of(&database, next.id()).await, OperationStatus::Processing);
+    store(&next.metadata(Side::Live, settings(1)), "file:///b", 2, 1).await;
+    next.finish(&Ending::Completed, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn those_that_wait_come_one_after_the_other_and_can_be_cancelled() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    let (second, third) = (another(&database).await, another(&database).await);
+    let both = async {
+        tokio::join!(
+            start(&second, &collection, Turn::Wait),
+            start(&third, &collection, Turn::Wait)
+        )
+    };
+    let script = async {
+        until(&database, "SELECT count(*) = 2 FROM operations WHERE status = 'pending'").await;
+        let cancelled: Uuid = sqlx::query_scalar(
+            "SELECT id FROM operations WHERE status = 'pending' ORDER BY created_at LIMIT 1",
+        )
+        .fetch_one(&database.sql)
+        .await
+        .unwrap();
+        database.postgres.operations().cancel(cancelled).await.unwrap();
+        first.finish(&Ending::Completed, &[]).await.unwrap();
+        cancelled
+    };
+    let ((one, other), cancelled) = tokio::join!(both, script);
+    let (begun, refused) = match (one, other) {
+        (Ok(begun), Err(refused)) | (Err(refused), Ok(begun)) => (begun, refused),
+        both => panic!("one of them was cancelled: {both:?}"),
+    };
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    assert_eq!(
+        refused.source.to_string(),
+        format!("operation {cancelled} was cancelled before it began")
+    );
+    assert_ne!(begun.id(), cancelled);
+    assert_eq!(status_of(&database, begun.id()).await, OperationStatus::Processing);
+    begun.finish(&Ending::Completed, &[]).await.unwrap();
+    let cancel = database.postgres.operations().cancel(cancelled).await;
+    assert!(cancel.is_ok(), "twice is as once: {cancel:?}");
+}
+
+#[tokio::test]
+async fn one_that_nobody_waits_for_any_more_never_begins() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    let second = another(&database).await;
+    // The process that waits dies.
+    tokio::select! {
+        begun = start(&second, &collection, Turn::Wait) => panic!("it was not its turn: {begun:?}"),
+        () = until(&database, "SELECT count(*) = 1 FROM operations WHERE status = 'pending'") => {}
+    }
+    first.finish(&Ending::Completed, &[]).await.unwrap();
+    let waiting: Uuid = sqlx::query_scalar("SELECT id FROM operations WHERE status = 'pending'")
+        .fetch_one(&database.sql)
+        .await
+        .unwrap();
+    // As long as its lease runs it may still come; then it is cancelled.
+    start(&second, &collection, Turn::Now)
+        .await
+        .unwrap()
+        .finish(&Ending::Completed, &[])
+        .await
+        .unwrap();
+    assert_eq!(status_of(&database, waiting).await, OperationStatus::Pending);
+    expire(&database, "pending").await;
+    let next = start(&second, &collection, Turn::Now).await.unwrap();
+    assert_eq!(status_of(&database, waiting).await, OperationStatus::Cancelled);
+    assert!(next.recovered().is_empty(), "it had not begun");
+    next.finish(&Ending::Completed, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_is_cancelled_is_lost_to_its_worker() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let operation = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    database.postgres.operations().cancel(operation.id()).await.unwrap();
+    operation.lost().await;
+    let refused = operation.finish(&Ending::Completed, &[]).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    let refused = database.postgres.operations().cancel(Uuid::new_v4()).await.unwrap_err();
+    assert!(refused.source.to_string().starts_with("there is no operation"), "{}", refused.source);
+    // The collection is free again at once.
+    let next = start(&another(&database).await, &collection, Turn::Now).await.unwrap();
+    let completed = next.id();
+    next.finish(&Ending::Completed, &[]).await.unwrap();
+    let refused = database.postgres.operations().cancel(completed).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict, "it has ended");
+}

@@ -1,0 +1,219 @@
+//! SIGKILL at any moment of any operation: the next run makes it good. Nothing is lost, doubled, left on one side
+//! only, or stuck.
+//!
+//! A run logs each statement that it has the database carry out. These lines are its clock: a kill comes after
+//! so many of them, drawn by a seed, so that it falls into the middle of whatever is done, on a busy machine too.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{ChildStderr, Stdio};
+
+use crate::support::{Place, command};
+
+/// A fixed seed, so that a failure can be had again, as far as that goes with kills.
+const SEED: u64 = 20_261_124;
+
+/// Numbers that look like chance (SplitMix64).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end.max(1) as u64).unwrap()
+    }
+}
+
+/// How a command was when it was to be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Killed,
+    /// It had ended before.
+    Ended,
+}
+
+/// Runs the command, and kills it after it has had so many statements carried out.
+pub(crate) fn kill_after(place: &Place, args: &[&str], statements: usize) -> Fate {
+    let mut child = command(&[&["--log", "sqlx::query=debug"], args].concat())
+        .current_dir(place.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = lines_of(child.stderr.take().unwrap());
+    // Whoever reaches the last line has ended.
+    let last = lines.by_ref().take(statements).last();
+    child.kill().unwrap();
+    let is_killed = child.wait().unwrap().code().is_none();
+    if is_killed {
+        println!("killed after {statements}: {}", last.unwrap_or_default());
+    }
+    // Its output is read to the end, or it would die of a closed pipe and not of us.
+    lines.for_each(drop);
+    if is_killed { Fate::Killed } else { Fate::Ended }
+}
+
+/// How many statements a command has carried out until it ends.
+pub(crate) fn statements(place: &Place, args: &[&str]) -> usize {
+    let ran = place.semantik(&[&["--log", "sqlx::query=debug"], args].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.stderr.lines().filter(|line| line.contains("sqlx::query")).count()
+}
+
+fn lines_of(stderr: ChildStderr) -> impl Iterator<Item = String> {
+    let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+    lines.filter(|line| line.contains("sqlx::query")).map(|line| summary(&line))
+}
+
+/// The statement in a line of the log.
+fn summary(line: &str) -> String {
+    let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    line["summary"].as_str().unwrap_or_default().to_owned()
+}
+
+const FILES: usize = 60;
+
+fn content(n: usize, edition: usize) -> String {
+    format!("document {n} in edition {edition} tells of subject {}. ", n % 7).repeat(1 + n % 20)
+}
+
+/// A place whose runs are many small steps.
+fn filled() -> Place {
+    let place = Place::with_stand_in();
+    place.edit_pipeline("window: 64", "window: 16");
+    place.edit_pipeline("batch_bytes: 16KB", "batch_bytes: 2KB");
+    place.edit_pipeline(
+        "collection: test",
+        "collection: test\nlifecycle: { max_delete_ratio: 1.0 }",
+    );
+    for n in 0..FILES {
+        place.write(&format!("{}/{n}.txt", n % 4), content(n, 0));
+    }
+    place
+}
+
+/// Edits, deletes, renames, copies and adds some files.
+fn shuffle(place: &Place, dice: &mut Dice, round: usize) {
+    for _ in 0..12 {
+        let n = dice.below(FILES);
+        let path = place.corpus().join(format!("{}/{n}.txt", n % 4));
+        match dice.below(5) {
+            0 => drop(std::fs::remove_file(path)),
+            1 => drop(std::fs::rename(path, place.corpus().join(format!("renamed {n}.txt")))),
+            2 => drop(std::fs::copy(path, place.corpus().join(format!("copy of {n}.txt")))),
+            _ => place.write(&format!("{}/{n}.txt", n % 4), content(n, round)),
+        }
+    }
+}
+
+const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
+
+/// After the next run everything is as a fresh run of the same folder would have it.
+fn assert_made_good(place: &Place) {
+    place.run();
+    place.assert_true();
+    let again = place.run();
+    assert_eq!(
+        (&again["documents"]["stored"], &again["deleted"]),
+        (&0.into(), &0.into()),
+        "{again:#}"
+    );
+}
+
+#[test]
+fn of_an_index_and_of_appends() {
+    println!("seed {SEED}");
+    let mut dice = Dice(SEED);
+    let place = filled();
+    let whole = statements(&filled(), &RUN);
+    let mut kills = 0;
+    while kills < 10 {
+        kills += usize::from(kill_after(&place, &RUN, dice.below(whole)) == Fate::Killed);
+    }
+    assert_made_good(&place);
+    let mut round = 0;
+    while kills < 26 {
+        round += 1;
+        shuffle(&place, &mut dice, round);
+        // Between kills, too, files go on changing.
+        for _ in 0..1 + dice.below(3) {
+            kills +=
+                usize::from(kill_after(&place, &RUN, dice.below(whole * 2 / 3)) == Fate::Killed);
+            place.write("changes.txt", content(dice.below(30), kills));
+        }
+        if round % 3 == 0 {
+            assert_made_good(&place);
+        }
+    }
+    assert_made_good(&place);
+}
+
+#[test]
+fn of_reindexing_and_of_the_swap() {
+    println!("seed {SEED}");
+    let mut dice = Dice(SEED + 1);
+    let place = filled();
+    place.run();
+    let models = ["stand-in:16", "stand-in:24"];
+    let other = filled();
+    other.run();
+    other.edit_pipeline(models[0], models[1]);
+    let whole = statements(&other, &RUN);
+    // The swap, and the end behind it.
+    let swap = 40;
+    let mut kills = 0;
+    let mut round = 0;
+    while kills < 24 {
+        place.edit_pipeline(models[round % 2], models[(round + 1) % 2]);
+        round += 1;
+        shuffle(&place, &mut dice, round);
+        // Half of them fall anywhere, and half into the last statements.
+        let from = [0, whole.saturating_sub(swap)][round % 2];
+        for _ in 0..4 {
+            let after = from + dice.below(whole - from);
+            kills += usize::from(kill_after(&place, &RUN, after) == Fate::Killed);
+            let hits = place.search("document in edition that tells of subject 3", 5);
+            assert_eq!(hits.len(), 5, "one of the two generations answers");
+        }
+        if round % 2 == 0 {
+            assert_made_good(&place);
+        }
+    }
+    assert_made_good(&place);
+}
+
+#[test]
+fn of_the_deletion_of_a_collection() {
+    println!("seed {SEED}");
+    let mut dice = Dice(SEED + 2);
+    let delete = ["collections", "delete", "--config", "pipeline.yaml", "--yes"];
+    let place = filled();
+    place.run();
+    place.semantik(&["reindex", "pipeline.yaml"]);
+    let whole = statements(&place, &delete);
+    let mut kills = 0;
+    while kills < 12 {
+        place.run();
+        if kills % 2 == 0 {
+            place.semantik(&["reindex", "pipeline.yaml"]);
+        }
+        let fate = kill_after(&place, &delete, whole / 3 + dice.below(whole - whole / 3));
+        kills += usize::from(fate == Fate::Killed);
+        if kills % 2 == 0 {
+            // Whoever asks again finishes it; a run finishes it first, if it had begun.
+            let ran = place.semantik(&delete);
+            assert!(
+                ran.code == 0 || ran.stderr.contains("no collection `test` yet"),
+                "{}",
+                ran.stderr
+            );
+            assert_eq!(place.vector_folders(), Vec::<String>::new());
+            assert_eq!(place.value("SELECT count(*) FROM collections"), "0");
+        }
+        if kills % 4 == 3 {
+            assert_made_good(&place);
+        }
+    }
+    assert_made_good(&place);
+}

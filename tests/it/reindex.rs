@@ -1,0 +1,276 @@
+//! Reindexing without downtime (L4): whatever happens to a new generation while it is built, checked and put in
+//! place, the live one answers; and what was live can be live again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::{Place, ran, text, told};
+
+const DOCUMENTS: usize = 40;
+
+/// A place with documents in a generation of 16 dimensions.
+fn filled() -> Place {
+    let place = Place::with_stand_in();
+    for n in 0..DOCUMENTS {
+        place.write(
+            &format!("{n:03}.txt"),
+            format!("document number {n} is about subject {n}. ").repeat(9),
+        );
+    }
+    place.run();
+    place
+}
+
+fn generations(place: &Place) -> Vec<String> {
+    let rows = place.sql(
+        "SELECT number || ' ' || status || ' ' || embedding_model AS is FROM generations ORDER BY number",
+    );
+    rows.iter().map(|row| text(&row["is"])).collect()
+}
+
+/// Builds a generation, and expects it to be put in place.
+fn reindex(place: &Place, verb: &str) -> crate::support::Ran {
+    let ran = place.semantik(&[verb, "pipeline.yaml", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("is live now, in the place of generation"), "{}", ran.stderr);
+    ran
+}
+
+/// That some documents are in the generation that is being built.
+const COMPLETED: &str = "(SELECT count(*) > 5 FROM building.documents WHERE status = 'completed')";
+
+/// Kills a run that has built a part of a generation.
+fn kill_while_building(place: &Place) {
+    let _gate = place.gate("building.documents", COMPLETED);
+    let mut child = place.start(&["run", "pipeline.yaml", "--json"]);
+    place.wait_at_gate();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn first_hit(place: &Place) -> String {
+    let hits = place.search("document number 7 is about subject 7", 3);
+    assert!(!hits.is_empty());
+    text(&hits[0]["uri"]).rsplit('/').next().unwrap().to_owned()
+}
+
+#[test]
+fn another_model_takes_the_place_of_the_first_while_clients_search() {
+    let place = filled();
+    assert_eq!(first_hit(&place), "007.txt");
+    let before = place.ids();
+    let is_over = AtomicBool::new(false);
+    let asked = std::thread::scope(|threads| {
+        let clients = [0, 1].map(|_| {
+            threads.spawn(|| {
+                let mut asked = 0;
+                // At least one question after the swap.
+                loop {
+                    let last = is_over.load(Ordering::SeqCst);
+                    assert_eq!(first_hit(&place), "007.txt");
+                    asked += 1;
+                    if last {
+                        return asked;
+                    }
+                }
+            })
+        });
+        place.edit_pipeline("stand-in:16", "stand-in:24");
+        let ran = ran(place.start(&["run", "pipeline.yaml", "--json"]).wait_with_output().unwrap());
+        is_over.store(true, Ordering::SeqCst);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(ran.json()["documents"]["stored"], DOCUMENTS);
+        assert!(
+            ran.stderr.contains(
+                "generation 2 (stand-in:24) is live now, in the place of generation 1 (stand-in:16)"
+            ),
+            "{}",
+            ran.stderr
+        );
+        clients.map(|client| client.join().unwrap())
+    });
+    println!("{asked:?} questions were answered meanwhile");
+    assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
+    assert_eq!(place.ids(), before, "documents keep their ids");
+    place.assert_true();
+
+    // Back, and it stays so.
+    let ran = place.semantik(&["rollback", "pipeline.yaml"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, "generation 1 (stand-in:16) is live again; generation 2 (stand-in:24) is kept\n"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(first_hit(&place), "007.txt");
+    assert_eq!(generations(&place), ["1 live stand-in:16", "2 retired stand-in:24"]);
+    let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("was rolled back from generation 2"), "{}", ran.stderr);
+    // With the file of then it is brought up to date.
+    place.edit_pipeline("stand-in:24", "stand-in:16");
+    place.write("new.txt", "a document that came after the rollback");
+    assert!(
+        place.told().starts_with("read 1, stored 1, unchanged 40"),
+        "{:?}",
+        generations(&place)
+    );
+    place.assert_true();
+    // And who asks for it gets the new one anew.
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    reindex(&place, "reindex");
+    assert_eq!(generations(&place), ["1 retired stand-in:16", "3 live stand-in:24"]);
+    assert_eq!(place.vector_folders().len(), 2);
+    place.assert_true();
+}
+
+#[test]
+fn what_changes_while_a_generation_is_built_is_in_it() {
+    let place = filled();
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    let gate = place.gate("building.documents", COMPLETED);
+    let child = place.start(&["run", "pipeline.yaml", "--json"]);
+    place.wait_at_gate();
+    place.write("000.txt", "this was edited while the generation was built");
+    place.write("new.txt", "this came while the generation was built");
+    std::fs::remove_file(place.corpus().join("001.txt")).unwrap();
+    std::fs::rename(place.corpus().join("002.txt"), place.corpus().join("renamed.txt")).unwrap();
+    drop(gate);
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
+    place.assert_true();
+    assert_eq!(place.told(), "unchanged 40", "nothing was left to the next run");
+}
+
+#[test]
+fn what_is_deleted_after_it_was_built_is_not_in_it() {
+    let place = filled();
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    // Everything is in the new generation, and then something goes before the second pass.
+    let gate = place.gate(
+        "building.documents",
+        "NOT EXISTS (SELECT FROM building.documents WHERE status = 'pending')",
+    );
+    let child = place.start(&["run", "pipeline.yaml", "--json"]);
+    place.wait_at_gate();
+    std::fs::remove_file(place.corpus().join("000.txt")).unwrap();
+    drop(gate);
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    place.assert_true();
+}
+
+#[test]
+fn a_killed_reindex_leaves_the_old_one_and_is_gone_on_with() {
+    let place = filled();
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    place.edit_pipeline("window: 64", "window: 4");
+    kill_while_building(&place);
+    assert_eq!(generations(&place), ["1 live stand-in:16", "2 building stand-in:24"]);
+    assert_eq!(first_hit(&place), "007.txt", "the old one answers");
+    let built = place.value("SELECT count(*) FROM building.documents WHERE status = 'completed'");
+    let report = reindex(&place, "run").json();
+    let stored = report["documents"]["stored"].as_u64().unwrap();
+    let built: u64 = built.parse().unwrap();
+    assert!(stored <= DOCUMENTS as u64 - built, "{built} were built already: {report:#}");
+    assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
+    place.assert_true();
+
+    // One that was begun for a file that has been changed back is dropped.
+    place.edit_pipeline("stand-in:24", "stand-in:8");
+    kill_while_building(&place);
+    place.edit_pipeline("stand-in:8", "stand-in:24");
+    assert_eq!(place.told(), "unchanged 40");
+    assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
+    place.assert_true();
+}
+
+#[test]
+fn other_chunks_by_a_reindex_and_the_number_of_generations_that_are_kept() {
+    let place = filled();
+    place.edit_pipeline("size: 64, overlap: 8", "size: 24, overlap: 0");
+    reindex(&place, "reindex");
+    place.assert_true();
+    assert_eq!(generations(&place).len(), 2);
+    reindex(&place, "reindex");
+    assert_eq!(generations(&place), ["2 retired stand-in:16", "3 live stand-in:16"], "one is kept");
+    assert_eq!(place.vector_folders().len(), 2);
+
+    place.edit_pipeline(
+        "collection: test",
+        "collection: test\nlifecycle: { retain_generations: 0 }",
+    );
+    reindex(&place, "reindex");
+    assert_eq!(generations(&place), ["4 live stand-in:16"]);
+    assert_eq!(place.vector_folders().len(), 1);
+    for table in ["documents", "document_locations"] {
+        assert_eq!(place.value(&format!("SELECT count(*) FROM retired.{table}")), "0", "{table}");
+    }
+    place.assert_true();
+    let ran = place.semantik(&["rollback", "pipeline.yaml"]);
+    assert!(
+        ran.code == 1 && ran.stderr.contains("no generation of `test` to go back to"),
+        "{}",
+        ran.stderr
+    );
+    place.index().assert_sound();
+    assert_eq!(place.told(), "unchanged 40");
+}
+
+#[test]
+fn a_generation_that_does_not_answer_is_not_put_in_place() {
+    let place = filled();
+    let golden = |expect: &str| {
+        format!(
+            "collection: test\nlifecycle: {{ golden: [{{ query: 'number 7 subject 7', expect: '{expect}', k: 1 }}] }}"
+        )
+    };
+    let wrong = golden("/008.txt");
+    place.edit_pipeline("collection: test", &wrong);
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stderr.contains(
+            "the new generation was not put in place, and the live one goes on answering: \
+             `number 7 subject 7` does not find /008.txt among its first 1 hits"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(generations(&place), ["1 live stand-in:16", "2 building stand-in:24"]);
+    assert_eq!(first_hit(&place), "007.txt");
+    let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
+    assert_eq!((&status["status"], &status["model"]), (&"degraded".into(), &"stand-in:16".into()));
+    // With the right question it is, and what was built is not built again.
+    place.edit_pipeline(&wrong, &golden("/007.txt"));
+    let report = reindex(&place, "run").json();
+    assert_eq!(told(&report), "unchanged 40", "{report:#}");
+    place.assert_true();
+}
+
+#[test]
+fn a_generation_that_would_lose_documents_is_not_put_in_place() {
+    let place = filled();
+    for n in 0..5 {
+        place.write(&format!("{n}.md"), format!("# Markdown {n}"));
+    }
+    place.run();
+    let before = place.ids();
+    // No branch takes the text files, which are most of them.
+    place.edit_pipeline(
+        "uses: chunk,   from: extract",
+        "uses: chunk,   from: extract, when: { mime_type: 'text/markdown' }",
+    );
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
+    assert_eq!(ran.code, 1);
+    let wanted = "40 of 45 documents that are searched now are not in it";
+    assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
+    assert_eq!(place.ids(), before);
+    assert_eq!(first_hit(&place), "007.txt");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--json", "--allow-deletes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(place.search("document number 7", 100).len(), 5);
+    place.assert_true();
+}

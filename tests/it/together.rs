@@ -1,0 +1,174 @@
+//! Several processes at one collection: one works, another says so or waits; and one that was cancelled, or given up
+//! for dead, writes nothing more.
+
+use std::process::Child;
+
+use crate::support::{Place, Ran, Session, ran, signal, text};
+
+const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
+const DOCUMENTS: usize = 50;
+
+fn filled() -> Place {
+    let place = Place::with_stand_in();
+    for n in 0..DOCUMENTS {
+        place.write(&format!("{n}.txt"), format!("document number {n}"));
+    }
+    // With tables, and without documents.
+    let ran = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    place
+}
+
+/// A run that is stopped in its tracks, with its operation under way, before it has stored anything.
+fn begin(place: &Place) -> (Child, Session) {
+    let gate = place.gate("public.document_writes", "TRUE");
+    let child = place.start(&RUN);
+    place.wait_at_gate();
+    (child, gate)
+}
+
+fn end(child: Child) -> Ran {
+    ran(child.wait_with_output().unwrap())
+}
+
+fn operations(place: &Place) -> Vec<String> {
+    let rows = place.sql("SELECT type || ' ' || status AS is FROM operations ORDER BY created_at");
+    rows.iter().map(|row| text(&row["is"])).collect()
+}
+
+#[test]
+fn one_works_and_the_other_says_so() {
+    let place = filled();
+    let (first, gate) = begin(&place);
+    let id = place.value("SELECT id FROM operations");
+    let second = place.semantik(&RUN);
+    assert_eq!((second.code, second.stdout.as_str()), (1, ""));
+    let wanted = [
+        format!(
+            "another process works on the collection `test`: operation {id} (index), process {} on ",
+            first.id()
+        ),
+        ", since 20".to_owned(),
+    ];
+    assert!(wanted.iter().all(|words| second.stderr.contains(words)), "{}", second.stderr);
+    // What only reads goes on, and says how it is.
+    let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
+    assert_eq!(status["status"], "processing", "{status:#}");
+    drop(gate);
+    let first = end(first);
+    assert_eq!(
+        (first.code, first.json()["documents"]["stored"].as_u64()),
+        (0, Some(50)),
+        "{}",
+        first.stderr
+    );
+    assert_eq!(operations(&place), ["index completed", "index cancelled"]);
+    place.assert_true();
+}
+
+#[test]
+fn one_works_and_the_others_wait() {
+    let place = filled();
+    let (first, gate) = begin(&place);
+    let waiting = [0, 1].map(|_| place.start(&[&RUN[..], &["--wait"]].concat()));
+    place.wait_until("SELECT count(*) = 2 FROM operations WHERE status = 'pending'");
+    drop(gate);
+    assert_eq!(end(first).code, 0);
+    for one in waiting.map(end) {
+        assert_eq!(one.code, 0, "{}", one.stderr);
+        assert_eq!(one.json()["documents"]["unchanged"], DOCUMENTS, "nothing is done twice");
+    }
+    place.assert_true();
+    let statuses = place.sql("SELECT DISTINCT status FROM operations WHERE type = 'append'");
+    assert_eq!(statuses.len(), 1, "{statuses:?}: {:?}", operations(&place));
+}
+
+#[test]
+fn a_cancelled_operation_ends_and_is_never_completed() {
+    let place = filled();
+    let (child, gate) = begin(&place);
+    let id = place.value("SELECT id FROM operations");
+    // It holds its row, and lets go of it: what asks to cancel it waits for that.
+    drop(gate);
+    let gate = place.gate("public.documents", "EXISTS (SELECT FROM document_locations)");
+    let ran = place.semantik(&["operations", "cancel", &id, "--config", "pipeline.yaml"]);
+    drop(gate);
+    let ended = end(child);
+    if ran.code == 0 {
+        assert_eq!(ran.stdout, format!("operation {id} is cancelled\n"));
+        assert_eq!(ended.code, 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains("cancelled"), "{}", ended.stderr);
+        assert_eq!(operations(&place), ["index cancelled"]);
+    }
+    let again = place.semantik(&["operations", "cancel", &id, "--config", "pipeline.yaml"]);
+    assert!(again.code == 1 || ran.code != 0, "it has ended: {}", again.stderr);
+    place.run();
+    place.assert_true();
+}
+
+#[test]
+fn one_that_waits_can_be_cancelled() {
+    let place = filled();
+    let (first, gate) = begin(&place);
+    let second = place.start(&[&RUN[..], &["--wait"]].concat());
+    place.wait_until("SELECT count(*) = 1 FROM operations WHERE status = 'pending'");
+    let id = place.value("SELECT id FROM operations WHERE status = 'pending'");
+    let ran = place.semantik(&["operations", "cancel", &id, "--config", "pipeline.yaml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    drop(gate);
+    assert_eq!(end(first).code, 0);
+    let second = end(second);
+    assert_eq!(second.code, 1);
+    assert!(
+        second.stderr.contains(&format!("operation {id} was cancelled before it began")),
+        "{}",
+        second.stderr
+    );
+    assert_eq!(operations(&place), ["index completed", "index cancelled"]);
+    place.assert_true();
+}
+
+/// Everything that the metadata says of documents, and of operations.
+fn everything(place: &Place) -> Vec<serde_json::Value> {
+    place.sql(
+        "SELECT (SELECT json_agg(d ORDER BY id) FROM documents d) AS documents,
+                (SELECT json_agg(l ORDER BY uri) FROM document_locations l) AS locations,
+                (SELECT json_agg(o ORDER BY id) FROM operations o) AS operations,
+                (SELECT json_agg(c ORDER BY id) FROM collections c) AS collections,
+                (SELECT json_agg(a ORDER BY id) FROM collection_audit_log a) AS audit",
+    )
+}
+
+#[test]
+fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
+    let place = filled();
+    // It hangs between its claim and its first look at documents: until its operation is there it waits for the
+    // first of these locks, and then for the second.
+    let mut claim = place.session();
+    claim.execute("LOCK TABLE operations IN SHARE MODE");
+    let child = place.start(&RUN);
+    place.wait_until("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)");
+    let mut work = place.session();
+    work.execute("LOCK TABLE generations IN ACCESS EXCLUSIVE MODE");
+    drop(claim);
+    place.wait_until("SELECT EXISTS (SELECT FROM operations WHERE status = 'processing')");
+    place.wait_until("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)");
+    signal(&child, "-STOP");
+    drop(work);
+
+    // It is not dead for a minute.
+    let refused = place.semantik(&RUN);
+    assert!(refused.code == 1 && refused.stderr.contains("works on"), "{}", refused.stderr);
+    place.execute("UPDATE operations SET lease_expires_at = now() - interval '1 second' WHERE status = 'processing'");
+    let next = place.semantik(&RUN);
+    assert_eq!(next.code, 0, "{}", next.stderr);
+    assert!(next.stderr.contains("the process of an operation has died"), "{}", next.stderr);
+    assert_eq!(operations(&place), ["index failed", "index cancelled", "index completed"]);
+
+    let before = everything(&place);
+    signal(&child, "-CONT");
+    let hung = end(child);
+    assert_eq!(hung.code, 1, "{}", hung.stderr);
+    assert_eq!(everything(&place), before);
+    place.assert_true();
+}
