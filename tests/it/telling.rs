@@ -123,7 +123,11 @@ fn a_plan_is_what_the_run_then_does() {
     assert_eq!(first["exists"], false);
     assert_eq!(first["documents"]["new"], 8);
     assert_eq!(first["estimate"]["seconds"], Value::Null);
-    assert!(!place.path().join(".semantik").exists(), "a plan makes nothing");
+    for folder in ["vectors", "memo"] {
+        let made = place.path().join(".semantik").join(folder).exists();
+        assert!(!made, "a plan makes nothing, and no {folder} either");
+    }
+    assert_eq!(plan(&place, &[])["exists"], false, "nor a collection");
     assert_as_planned(&first, &place.run());
     assert_clean(&place);
 
