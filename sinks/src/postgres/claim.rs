@@ -196,6 +196,40 @@ impl Operation {
     }
 }
 
+/// Keeps operations from a collection for as long as it lives, without being one: whoever compares the stores
+/// needs them to stand still, and changes nothing.
+#[derive(Debug)]
+pub struct Stillness(#[expect(dead_code, reason = "holds the session's lock")] PgConnection);
+
+impl Postgres {
+    /// Waits until no operation works on a collection, or says which does, and keeps others away.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if another process works on the collection.
+    pub async fn keep_still(
+        &self,
+        collection: &Collection,
+        turn: Turn,
+    ) -> Result<Stillness, StoreError> {
+        loop {
+            let asked = attempt("keep operations from the collection", || async {
+                let mut lock = PgConnection::connect_with(&self.options).await?;
+                if lock_collection(&mut lock, collection.id, turn).await? {
+                    return Ok(Some(Stillness(lock)));
+                }
+                match turn {
+                    Turn::Now => Err(in_use(&mut lock, collection).await?),
+                    Turn::Wait => Ok(None),
+                }
+            });
+            if let Some(stillness) = asked.await? {
+                return Ok(stillness);
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+}
+
 /// Makes sure that a transaction may write to the collection of an operation: it is being processed, and
 /// stays so until the transaction ends.
 pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Result<(), Failure> {
