@@ -34,6 +34,7 @@ pub(crate) enum Fate {
 }
 
 /// Runs the command, and kills it after it has had so many statements carried out.
+#[expect(clippy::print_stdout, reason = "a test that failed shows where the kills fell")]
 pub(crate) fn kill_after(place: &Place, args: &[&str], statements: usize) -> Fate {
     let mut child = command(&[&["--log", "sqlx::query=debug"], args].concat())
         .current_dir(place.path())
@@ -111,6 +112,7 @@ const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 
 /// After the next run everything is as a fresh run of the same folder would have it.
 fn assert_made_good(place: &Place) {
+    place.a_minute_passes();
     place.run();
     place.assert_true();
     let again = place.run();

@@ -454,7 +454,11 @@ fn two_users_may_each_have_a_collection_of_the_same_name() {
         .execute("INSERT INTO users (username, email, hashed_password) VALUES ('ada', 'a@x', '!')");
     place.edit_pipeline("collection: test", "collection: test\nowner: ada");
     place.write("b.txt", "bananas are yellow");
-    assert_eq!(place.told(), "read 2, stored 2, embedded 10", "hers knows nothing of ours");
+    assert_eq!(
+        place.told(),
+        "read 2, stored 2, embedded 5, remembered 5",
+        "hers knows nothing of ours"
+    );
     let collection_of = |user: &str| {
         place.value(&format!(
             "SELECT c.id FROM collections c JOIN users u ON u.id = c.owner_id WHERE u.username = '{user}'"
@@ -469,7 +473,7 @@ fn two_users_may_each_have_a_collection_of_the_same_name() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place.index_of(&ours).assert_sound();
     place.edit_pipeline("collection: test\nowner: ada", "collection: test");
-    assert_eq!(place.told(), "read 1, stored 1, unchanged 1, embedded 5");
+    assert_eq!(place.told(), "read 1, stored 1, unchanged 1, remembered 5");
     place.edit_pipeline("collection: test", "collection: test\nowner: bob");
     let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
     assert!(ran.code == 1 && ran.stderr.contains("there is no account `bob`"), "{}", ran.stderr);

@@ -222,6 +222,12 @@ nodes:
         query(self.cluster().url(), statement)
     }
 
+    /// Has the leases of operations run out that nobody renews: a process that was killed between asking for an
+    /// operation and beginning it is given a minute.
+    pub(crate) fn a_minute_passes(&self) {
+        self.execute("UPDATE operations SET lease_expires_at = now() WHERE status = 'pending'");
+    }
+
     /// Waits until a question to the database is answered with `t`.
     pub(crate) fn wait_until(&self, question: &str) {
         let asked = std::time::Instant::now();

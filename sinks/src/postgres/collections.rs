@@ -142,7 +142,8 @@ impl Collections<'_> {
         let owner = owner(&mut transaction, new).await?;
         insert(&mut transaction, owner, new).await?;
         let collection: Collection =
-            sqlx::query_as(select!("WHERE c.owner_id = $1 AND c.name = $2 FOR UPDATE"))
+            // Not FOR UPDATE, which would wait for every transaction that writes documents of it.
+            sqlx::query_as(select!("WHERE c.owner_id = $1 AND c.name = $2 FOR NO KEY UPDATE"))
                 .bind(owner)
                 .bind(&new.name)
                 .fetch_one(&mut *transaction)
