@@ -43,10 +43,10 @@ def write_pipeline(place, corpus, model=MODEL, include='["**/*"]'):
     )
 
 
-def run(place):
+def run(place, *flags):
     """Runs the pipeline; gives its report, with the peak memory of the command in MiB."""
     child = subprocess.Popen(
-        [SEMANTIK, "--log", "error", "run", "pipeline.yaml", "--json"],
+        [SEMANTIK, "--log", "error", "run", "pipeline.yaml", "--json", *flags],
         cwd=place,
         stdout=subprocess.PIPE,
     )

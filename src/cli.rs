@@ -24,6 +24,8 @@ pub(crate) enum Verb {
     /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
     /// other vectors than there are, a new generation is built beside them and put in their place.
     Run(RunArgs),
+    /// Says what a run would do and why, and changes nothing.
+    Plan(PlanArgs),
     /// Builds a new generation of a collection beside the live one, and puts it in its place.
     Reindex(RunArgs),
     /// Goes back to the generation that was live before.
@@ -32,6 +34,10 @@ pub(crate) enum Verb {
     Search(SearchArgs),
     /// Shows what a collection holds, and its last operations.
     Status(StatusArgs),
+    /// Tells the story of one document: whether it is in, since when, and if not, why.
+    Why(WhyArgs),
+    /// Compares the metadata with the vectors, in both directions. Exit code 1 if they differ.
+    Verify(VerifyArgs),
     /// Lists, shows and deletes collections.
     #[command(subcommand)]
     Collections(CollectionsVerb),
@@ -102,6 +108,44 @@ pub(crate) struct RunArgs {
     /// Writes the metrics of the run here at its end, in Prometheus' text format.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Prints it as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// As if the run were given it: documents that are gone are deleted, however many they are.
+    #[arg(long)]
+    pub allow_deletes: bool,
+    /// As if the run were given it: documents that failed are tried again, those whose time has come.
+    #[arg(long)]
+    pub retry_failed: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// A path, a URL, or the id of a document. The file need not be there, nor have been there ever.
+    pub document: String,
+    #[command(flatten)]
+    pub of: OfFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The pipeline file that fills the collection.
+    pub file: PathBuf,
+    /// Removes points that should not be there, and runs the pipeline to write those that are missing.
+    #[arg(long)]
+    pub repair: bool,
+    /// Prints it as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Waits for its turn if somebody else works on the collection.
+    #[arg(long)]
+    pub wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +248,25 @@ pub(crate) struct Change {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CollectionsVerb {
+    /// Lists the collections of a store.
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Only those behind the one of this id.
+        #[arg(long, value_name = "ID")]
+        after: Option<uuid::Uuid>,
+        /// How many at most.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Prints them as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the collection of a file, with its generations.
+    Show {
+        #[command(flatten)]
+        of: OfFile,
+    },
     /// Deletes the collection of a file from both stores, for good.
     Delete {
         #[command(flatten)]
@@ -213,6 +276,11 @@ pub(crate) enum CollectionsVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SourcesVerb {
+    /// Lists the places that documents came from, and what each has given.
+    List {
+        #[command(flatten)]
+        of: OfFile,
+    },
     /// Removes a source, and the documents that only it gives.
     Delete {
         /// The source, as `sources list` shows it.
@@ -224,6 +292,24 @@ pub(crate) enum SourcesVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationsVerb {
+    /// Lists what was and is being done to a collection, newest first.
+    List {
+        #[command(flatten)]
+        of: OfFile,
+        /// Only those older than the one of this id.
+        #[arg(long, value_name = "ID")]
+        before: Option<uuid::Uuid>,
+        /// How many at most.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Shows one operation with what it was asked to do and what it has measured.
+    Show {
+        /// Its id.
+        id: uuid::Uuid,
+        #[command(flatten)]
+        of: OfFile,
+    },
     /// Stops an operation, whoever works on it.
     Cancel {
         /// Its id.
@@ -233,8 +319,39 @@ pub(crate) enum OperationsVerb {
     },
 }
 
+/// What became of a document.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Status {
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+    Deleted,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum DocumentsVerb {
+    /// Lists documents in order of id.
+    List {
+        #[command(flatten)]
+        of: OfFile,
+        /// Only those of this status.
+        #[arg(long, value_enum)]
+        status: Option<Status>,
+        /// Only those behind the one of this id.
+        #[arg(long, value_name = "ID")]
+        after: Option<uuid::Uuid>,
+        /// How many at most.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Shows one document with every place where it is seen.
+    Show {
+        /// Its id, a path or a URL.
+        document: String,
+        #[command(flatten)]
+        of: OfFile,
+    },
     /// Deletes documents. They stay out while their files stay as they are.
     Delete {
         /// Ids, paths or URLs.

@@ -13,6 +13,7 @@ mod documents;
 mod graph;
 mod migrate;
 mod operations;
+mod plan;
 mod report;
 mod rollback;
 mod run;
@@ -20,6 +21,9 @@ mod schema;
 mod search;
 mod sources;
 mod status;
+mod story;
+mod verify;
+mod why;
 
 /// How a command ends.
 pub(crate) enum Exit {
@@ -81,6 +85,7 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Check(args) => check::check(&args),
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate).await,
+        Verb::Plan(args) => plan::plan(&args).await,
         Verb::Reindex(args) => return run::run(&args, run::Which::Anew).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,
         Verb::Collections(verb) => collections::collections(verb).await,
@@ -89,6 +94,8 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
         Verb::Status(args) => status::status(&args).await,
+        Verb::Why(args) => why::why(&args).await,
+        Verb::Verify(args) => return verify::verify(&args).await,
         Verb::Migrate(args) => migrate::migrate(args.direction).await,
         Verb::Schema => schema::schema(),
         Verb::Completions { shell } => schema::completions(shell),

@@ -6,9 +6,11 @@
 //! is ended. That somebody cancels an operation is noticed here, too.
 
 mod check;
+mod forecast;
 mod generations;
 mod pass;
 mod removal;
+mod verify;
 
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use serde_json::{Value, json};
 use sinks::{Collection, Ending, GenerationSettings, Operation, OperationType, Swapped, Turn};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
+pub(crate) use self::verify::{Findings, Trouble};
 use crate::wiring::{self, Database};
 
 /// What the person who asks for an operation wishes.
@@ -152,7 +156,7 @@ impl Operator {
             )
             .into());
         }
-        let half_built = status(sinks::GenerationStatus::Building).filter(|it| of_file(&it));
+        let half_built = status(sinks::GenerationStatus::Building).filter(of_file);
         if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
             return Ok(OperationType::Reindex);
         }

@@ -52,6 +52,23 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     format!("{table}\n")
 }
 
+/// Prints one JSON value.
+pub(crate) fn json(value: &serde_json::Value) -> Result<(), BoxError> {
+    out(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// The word for a state, as it stands in tables and JSON: `remove_source`.
+pub(crate) fn word(state: impl std::fmt::Debug) -> String {
+    let mut word = String::new();
+    for letter in format!("{state:?}").chars() {
+        if letter.is_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.extend(letter.to_lowercase());
+    }
+    word
+}
+
 /// A whole number with its thousands apart: `12 345`.
 pub(crate) fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or_default().to_string();
@@ -63,6 +80,13 @@ pub(crate) fn count(number: impl TryInto<u64>) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A number with what it counts: `1 chunk`, `12 345 chunks`.
+pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or_default();
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", count(number))
 }
 
 /// A number of bytes in the unit that suits it: `1.4 MiB`.

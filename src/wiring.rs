@@ -63,6 +63,35 @@ impl Database {
         Ok(Self { postgres, _embedded: None })
     }
 
+    /// Opens the store that the file names if it is there, with the collection of the file if that is, and
+    /// makes neither.
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or was made by an earlier version.
+    pub(crate) async fn peek(
+        spec: &PipelineSpec,
+    ) -> Result<Option<(Self, Option<Collection>)>, BoxError> {
+        if matches!(spec.file.stores.postgres, PostgresSpec::Embedded)
+            && !spec.data_folder().join("postgres").exists()
+        {
+            return Ok(None);
+        }
+        let database = Self::open(spec).await?;
+        let migrations = database.postgres.migrate_status().await?;
+        let applied = migrations.iter().filter(|migration| migration.applied_at.is_some()).count();
+        if applied == 0 {
+            return Ok(None);
+        }
+        if applied < migrations.len() {
+            return Err("the metadata store was made by an earlier version; `semantik migrate up` brings it up \
+                        to date"
+                .into());
+        }
+        let collections = database.postgres.collections();
+        let found = collections.find(Some(&spec.file.owner), &spec.file.collection).await?;
+        Ok(Some((database, found)))
+    }
+
     pub(crate) fn postgres(&self) -> &Postgres {
         &self.postgres
     }

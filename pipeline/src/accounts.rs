@@ -95,7 +95,7 @@ impl Accounts {
         let chunks = CHUNKS.of(rows).ok();
         let mut state = self.lock();
         for (row, uri) in URI.of(rows)?.iter().enumerate() {
-            let (count, tokens) = chunks.map_or((0, 0), |chunks| count(chunks, row));
+            let (count, tokens) = chunks.map_or((0, 0), |chunks| chunks_and_tokens(chunks, row));
             self.close(&mut state, uri.unwrap_or_default(), None, (count, tokens));
         }
         Ok(())
@@ -175,8 +175,8 @@ impl Accounts {
     }
 }
 
-/// Chunks of one document, and tokens in them.
-fn count(chunks: &arrow::array::ListArray, row: usize) -> (u64, u64) {
+/// Chunks of one document, and tokens in them; `chunks` is the column [`CHUNKS`].
+pub fn chunks_and_tokens(chunks: &arrow::array::ListArray, row: usize) -> (u64, u64) {
     let of_row = chunks.value(row);
     let tokens = of_row
         .as_struct_opt()

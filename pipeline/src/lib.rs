@@ -28,6 +28,7 @@ mod validate;
 mod when;
 mod yaml;
 
+pub use accounts::chunks_and_tokens;
 pub use editor::file_schema;
 pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, TextKind, Tokenizer, Tokens,
@@ -37,7 +38,7 @@ pub use memo::{Memo, MemoKey};
 pub use metrics::{Metrics, NodeProgress};
 pub use node::{
     BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
-    SinkConfig, Source, SourceConfig, Stage, StageConfig, options_schema, resolve_path,
+    SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
 pub use plan::Plan;

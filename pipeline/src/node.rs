@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
-use crate::{Memo, MetadataStore, ModelInfo, Models, Outcome, SchemaError, VectorStore};
+use crate::{Location, Memo, MetadataStore, ModelInfo, Models, Outcome, SchemaError, VectorStore};
 
 /// An error of any kind, for places that only pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -130,6 +130,26 @@ pub trait SourceConfig: Send + Sync {
     /// # Errors
     /// If it is not there.
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError>;
+
+    /// What the source would make of a place, looked at now; `None` from a source that cannot say.
+    fn verdict(&self, _uri: &str) -> Option<Verdict> {
+        None
+    }
+}
+
+/// What a source would make of a place ([`crate::column::URI`]).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It gives it, if it is new or changed.
+    Given(Location),
+    /// It sets it aside.
+    SetAside(crate::SetAside),
+    /// It lies in what the source reads, and options leave it out: each with what it is, in words.
+    LeftOut(Vec<String>),
+    /// It lies in what the source reads, and is not there.
+    NotThere,
+    /// It lies elsewhere.
+    Elsewhere,
 }
 
 /// Where rows end. Writing the same rows twice has the effect of writing them once.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::when::When;
-use crate::{Fingerprint, ModelInfo, NodeKind};
+use crate::{Fingerprint, ModelInfo, NodeKind, SinkConfig, Verdict};
 
 /// An index into [`Plan::nodes`]; a node's inputs always have smaller indices than it has.
 pub(crate) type NodeIdx = usize;
@@ -67,6 +67,43 @@ impl Plan {
             NodeKind::Stage(stage) => Some(stage.identity()),
             NodeKind::Source(_) | NodeKind::Sink(_) => None,
         })
+    }
+
+    /// The plan as far as its models: every node that runs one, and every sink, gives way to a sink of the
+    /// caller's, and what stands behind a model is left out. Running it does the work that costs least, and
+    /// shows what would be given to the models.
+    #[must_use]
+    pub fn before_models(self, sink: &dyn Fn() -> Box<dyn SinkConfig>) -> Self {
+        let Self { nodes, edge_bytes, name } = self;
+        let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
+        // Where a node stands now, if its rows still come out of it.
+        let mut places: Vec<Option<NodeIdx>> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let is_source = node.inputs.is_empty();
+            let inputs: Vec<_> = node.inputs.iter().filter_map(|&input| places[input]).collect();
+            if !is_source && inputs.is_empty() {
+                places.push(None);
+                continue;
+            }
+            let ends_here = node.model.is_some() || matches!(node.kind, NodeKind::Sink(_));
+            places.push((!ends_here).then_some(kept.len()));
+            kept.push(if ends_here {
+                let kind = NodeKind::Sink(sink());
+                Node { inputs, kind, workers: 1, output: None, model: None, ..node }
+            } else {
+                Node { inputs, ..node }
+            });
+        }
+        Self { nodes: kept, edge_bytes, name }
+    }
+
+    /// What each source says of a place, with the source's id; nothing of a source that cannot say.
+    pub fn verdicts(&self, uri: &str) -> Vec<(&str, Verdict)> {
+        let sources = self.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Source(source) => Some((&*node.id, source)),
+            NodeKind::Stage(_) | NodeKind::Sink(_) => None,
+        });
+        sources.filter_map(|(id, source)| Some((id, source.verdict(uri)?))).collect()
     }
 
     /// The schema on the edges that leave a node.

@@ -8,7 +8,7 @@ use pipeline::{Effort, Hit, Payload, Point, Remedy, VectorIndex, VectorStore, po
 use uuid::Uuid;
 
 use crate::memory::cosine;
-use crate::{Inventory as _, MemoryVectors, Vectors};
+use crate::{Inventory, MemoryVectors, PointKey, Vectors};
 
 /// Length of the vectors that the functions write.
 pub const DIM: usize = 8;
@@ -92,6 +92,7 @@ pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
     let (found, wanted) = (scroll(store, 1000).await, scroll(exact, 1000).await);
     let ids = |points: &[Point]| points.iter().map(|point| point.id).collect::<Vec<_>>();
     assert_eq!(ids(&found), ids(&wanted), "ids");
+    assert_eq!(keys(store, 1000).await, keys(exact, 1000).await, "keys");
     for (found, wanted) in found.iter().zip(&wanted) {
         assert_eq!(found.payload, wanted.payload, "payload of {}", found.id);
         let alike = cosine(&found.vector, &wanted.vector);
@@ -214,6 +215,8 @@ async fn scroll_is_complete(store: &dyn Vectors) {
     for page in [1, 7, 63, 64] {
         let found: Vec<_> = scroll(store, page).await.iter().map(|point| point.id).collect();
         assert_eq!(found, wanted, "pages of {page}");
+        let found: Vec<_> = keys(store, page).await.iter().map(|key| key.id).collect();
+        assert_eq!(found, wanted, "pages of {page}, without what they hold");
     }
     let behind = store.scroll(Some(Uuid::max()), 10).await.expect("scrolls");
     assert!(behind.is_empty(), "nothing is behind the last id");
@@ -312,6 +315,20 @@ pub async fn scroll(store: &dyn VectorIndex, page: usize) -> Vec<Point> {
         }
         assert!(more.len() <= page, "a page has its size at most");
         points.extend(more);
+    }
+}
+
+/// Every point without what it holds, asked for by pages.
+async fn keys(store: &dyn Inventory, page: usize) -> Vec<PointKey> {
+    let mut keys: Vec<PointKey> = Vec::new();
+    loop {
+        let after = keys.last().map(|key| key.id);
+        let more = store.keys(after, page).await.expect("lists points");
+        if more.is_empty() {
+            return keys;
+        }
+        assert!(more.len() <= page, "a page has its size at most");
+        keys.extend(more);
     }
 }
 

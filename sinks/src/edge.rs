@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::edge::owner::Owner;
 use crate::payload;
 use crate::vectors::{
-    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, Quantization, VectorsConfig, check_points,
+    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, PointKey, Quantization, VectorsConfig, check_points,
     check_vector, gives_up,
 };
 
@@ -70,6 +70,27 @@ impl EdgeStore {
     /// If files cannot be written.
     pub async fn optimize(&self) -> Result<bool, StoreError> {
         self.owner.write("index the vector collection", indexing::build).await
+    }
+
+    /// Points in order of id, `after` excluded.
+    async fn records(
+        &self,
+        doing: &'static str,
+        after: Option<Uuid>,
+        limit: usize,
+        payload: WithPayloadInterface,
+        with_vector: WithVector,
+    ) -> Result<Vec<Record>, StoreError> {
+        // Edge starts with the id it is given; there is none between an id and its successor.
+        let offset = match after.map(|after| after.as_u128().checked_add(1)) {
+            Some(None) => return Ok(Vec::new()),
+            Some(Some(from)) => Some(PointId::Uuid(Uuid::from_u128(from))),
+            None => None,
+        };
+        let (limit, with_payload) = (Some(limit), Some(payload));
+        let (filter, order_by) = (None, None);
+        let request = ScrollRequest { offset, limit, filter, with_payload, with_vector, order_by };
+        Ok(self.owner.read(doing, move |shard| shard.scroll(request)).await?.0)
     }
 
     async fn update(&self, doing: &'static str, what: PointOperations) -> Result<(), StoreError> {
@@ -135,7 +156,7 @@ impl VectorIndex for EdgeStore {
         let request = SearchRequest {
             query: QueryEnum::Nearest(NamedQuery::new(query, DENSE)),
             filter: None,
-            params: search_params(self.quantization, effort),
+            params: Some(search_params(self.quantization, effort)),
             limit: k,
             offset: 0,
             with_payload: Some(WithPayloadInterface::Bool(true)),
@@ -159,21 +180,9 @@ impl VectorIndex for EdgeStore {
 
     async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
         let doing = "read points";
-        // Edge starts with the id it is given; there is none between an id and its successor.
-        let from = match after.map(|after| after.as_u128().checked_add(1)) {
-            Some(None) => return Ok(Vec::new()),
-            Some(Some(from)) => Some(PointId::Uuid(Uuid::from_u128(from))),
-            None => None,
-        };
-        let request = ScrollRequest {
-            offset: from,
-            limit: Some(limit),
-            filter: None,
-            with_payload: Some(WithPayloadInterface::Bool(true)),
-            with_vector: WithVector::Selector(vec![DENSE.to_owned()]),
-            order_by: None,
-        };
-        let (records, _) = self.owner.read(doing, move |shard| shard.scroll(request)).await?;
+        let payload = WithPayloadInterface::Bool(true);
+        let vector = WithVector::Selector(vec![DENSE.to_owned()]);
+        let records = self.records(doing, after, limit, payload, vector).await?;
         records.into_iter().map(|record| point(record).map_err(|e| gives_up(doing, e))).collect()
     }
 }
@@ -203,6 +212,14 @@ impl Inventory for EdgeStore {
         });
         documents.collect()
     }
+
+    async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
+        let doing = "list points";
+        let fields = [DOCUMENT, CHUNK_INDEX].map(|it| it.parse().expect("a field name is a path"));
+        let payload = WithPayloadInterface::Fields(fields.to_vec());
+        let records = self.records(doing, after, limit, payload, WithVector::Bool(false)).await?;
+        records.into_iter().map(|record| key(record).map_err(|e| gives_up(doing, e))).collect()
+    }
 }
 
 /// A point as Edge takes it.
@@ -227,14 +244,22 @@ fn point(record: Record) -> Result<Point, BoxError> {
     Ok(Point { id, vector, payload: payload::from_json(payload)? })
 }
 
+/// A point as Edge gives it without what it holds.
+fn key(record: Record) -> Result<PointKey, BoxError> {
+    let PointId::Uuid(id) = record.id else {
+        return Err(format!("point {} was not written by semantik", record.id).into());
+    };
+    PointKey::of(id, &record.payload.map(|payload| payload.0).unwrap_or_default())
+}
+
 /// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none
 /// of them and no index.
-fn search_params(quantization: Quantization, effort: Effort) -> Option<SearchParams> {
+fn search_params(quantization: Quantization, effort: Effort) -> SearchParams {
     let exact = effort == Effort::Exact;
     let quantization = (quantization == Quantization::Int8).then_some(QuantizationSearchParams {
         ignore: exact,
         rescore: Some(true),
         oversampling: Some(2.0),
     });
-    Some(SearchParams { quantization, exact, ..SearchParams::default() })
+    SearchParams { quantization, exact, ..SearchParams::default() }
 }

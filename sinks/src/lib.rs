@@ -19,17 +19,18 @@ pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
-    AppliedMigration, Collection, CollectionStatus, Collections, Comparison, DocumentStatus,
-    DocumentSummary, Documents, Ending, Generation, GenerationSettings, GenerationStatus,
-    Generations, LOCAL_ACCOUNT, Missing, NewCollection, Operation, OperationStatus,
-    OperationSummary, OperationType, Operations, PoolState, Postgres, PostgresOptions,
-    RemovedSource, RunMetadata, Side, SourceSummary, Sources, Swapped, Turn,
+    AppliedMigration, Collection, CollectionStatus, Collections, Comparison, Deed, DocumentStatus,
+    DocumentStory, DocumentSummary, Documents, Ending, Generation, GenerationSettings,
+    GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT, Missing, NewCollection,
+    Operation, OperationStatus, OperationSummary, OperationType, Operations, Place, PoolState,
+    Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side, SourceSummary,
+    Sources, Stillness, Story, Swapped, Turn,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};
 pub use qdrant::QdrantStore;
 pub use upsert::{UpsertOptions, purge, remove_strays};
-pub use vectors::{Inventory, Quantization, Vectors, VectorsConfig};
+pub use vectors::{Inventory, PointKey, Quantization, Vectors, VectorsConfig};
 
 use pipeline::NodeDef;
 

@@ -7,11 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use pipeline::{
     ContentHash, Effort, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
-    MetadataStore, Point, SetAside, StoreError, StoredDocument, VectorIndex, VectorStore,
+    MetadataStore, Payload, Point, SetAside, StoreError, StoredDocument, VectorIndex, VectorStore,
 };
 use uuid::Uuid;
 
-use crate::vectors::{Inventory, check_points, check_vector};
+use crate::vectors::{Inventory, PointKey, check_points, check_vector};
 
 /// Vectors in memory.
 pub struct MemoryVectors {
@@ -87,6 +87,16 @@ impl Inventory for MemoryVectors {
             *documents.entry(point.payload.document).or_default() += 1;
         }
         Ok(documents)
+    }
+
+    async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
+        let points = locked(&self.points);
+        let behind = points.values().filter(|point| after.is_none_or(|after| point.id > after));
+        let key = |point: &Point| {
+            let Payload { document, chunk_index, .. } = point.payload;
+            PointKey { id: point.id, document, chunk_index }
+        };
+        Ok(behind.take(limit).map(key).collect())
     }
 }
 

@@ -10,9 +10,11 @@ mod claim;
 mod collections;
 mod documents;
 mod failure;
+mod foresee;
 mod generations;
 mod hot;
 mod identify;
+mod integrity;
 mod locations;
 mod migrations;
 mod missing;
@@ -20,6 +22,7 @@ mod operations;
 mod removal;
 mod run;
 mod sources;
+mod story;
 mod write;
 
 use std::fmt;
@@ -31,19 +34,22 @@ use pipeline::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
-pub use claim::{Operation, Turn};
+pub use claim::{Operation, Stillness, Turn};
 pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
+pub use foresee::{KnownPlace, Prospect};
 pub use generations::{
     Comparison, Generation, GenerationSettings, GenerationStatus, Generations, Swapped,
 };
 pub use hot::{HOT_QUERIES, HotQuery};
+pub use integrity::Integrity;
 pub use migrations::AppliedMigration;
 pub use missing::Missing;
-pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations};
+pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
 pub use removal::RemovedSource;
 pub use run::{RunMetadata, Side};
 pub use sources::{SourceSummary, Sources};
+pub use story::{Deed, DocumentStory, Place, Story};
 
 use crate::retry::retrying;
 use failure::Failure;

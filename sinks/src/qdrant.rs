@@ -14,19 +14,20 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::{Effort, Hit, Point, Secret, StoreError, VectorIndex, VectorStore};
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::{
-    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter, PointStruct,
-    QuantizationSearchParamsBuilder, Query, QueryPointsBuilder, Range, ScrollPointsBuilder,
-    SearchParamsBuilder, UpsertPointsBuilder, VectorsSelector,
+    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter,
+    PayloadIncludeSelector, PointStruct, QuantizationSearchParamsBuilder, Query,
+    QueryPointsBuilder, Range, RetrievedPoint, ScrollPointsBuilder, SearchParamsBuilder,
+    UpsertPointsBuilder, VectorsSelector,
 };
 use qdrant_client::{Qdrant, QdrantError};
 use uuid::Uuid;
 
 use crate::qdrant::error::{congestion, failed};
 use crate::qdrant::limiter::Limiter;
-use crate::qdrant::request::{point, point_struct, split, stored};
+use crate::qdrant::request::{key, point, point_struct, split, stored};
 use crate::retry::retrying;
 use crate::vectors::{
-    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, Quantization, VectorsConfig, check_points,
+    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, PointKey, Quantization, VectorsConfig, check_points,
     check_vector, gives_up,
 };
 
@@ -108,6 +109,27 @@ impl QdrantStore {
             reply.map(drop).map_err(|e| failed("delete the vector collection", e))
         };
         retrying(delete).await
+    }
+
+    /// Points in order of id, `after` excluded.
+    async fn retrieve(
+        &self,
+        doing: &'static str,
+        after: Option<Uuid>,
+        limit: usize,
+        request: ScrollPointsBuilder,
+    ) -> Result<Vec<RetrievedPoint>, StoreError> {
+        let mut request = request.limit(u32::try_from(limit).unwrap_or(u32::MAX));
+        // Qdrant starts with the id it is given; there is none between an id and its successor.
+        match after.map(|after| after.as_u128().checked_add(1)) {
+            Some(None) => return Ok(Vec::new()),
+            Some(Some(from)) => request = request.offset(Uuid::from_u128(from).to_string()),
+            None => {}
+        }
+        let request = request.build();
+        let ask =
+            || async { self.client.scroll(request.clone()).await.map_err(|e| failed(doing, e)) };
+        Ok(retrying(ask).await?.result)
     }
 
     async fn upsert_request(&self, points: Vec<PointStruct>) -> Result<(), StoreError> {
@@ -226,22 +248,10 @@ impl VectorIndex for QdrantStore {
 
     async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
         let doing = "read points";
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let mut request = ScrollPointsBuilder::new(&self.name)
-            .limit(limit)
+        let request = ScrollPointsBuilder::new(&self.name)
             .with_payload(true)
             .with_vectors(VectorsSelector { names: vec![DENSE.to_owned()] });
-        // Qdrant starts with the id it is given; there is none between an id and its successor.
-        match after.map(|after| after.as_u128().checked_add(1)) {
-            Some(None) => return Ok(Vec::new()),
-            Some(Some(from)) => request = request.offset(Uuid::from_u128(from).to_string()),
-            None => {}
-        }
-        let request = request.build();
-        let ask =
-            || async { self.client.scroll(request.clone()).await.map_err(|e| failed(doing, e)) };
-        let reply = retrying(ask).await?;
-        let points = reply.result.into_iter();
+        let points = self.retrieve(doing, after, limit, request).await?.into_iter();
         points.map(|it| point(it).map_err(|e| gives_up(doing, e))).collect()
     }
 }
@@ -269,6 +279,15 @@ impl Inventory for QdrantStore {
             }
         });
         documents.collect()
+    }
+
+    async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
+        let doing = "list points";
+        let fields =
+            PayloadIncludeSelector { fields: [DOCUMENT, CHUNK_INDEX].map(str::to_owned).to_vec() };
+        let request = ScrollPointsBuilder::new(&self.name).with_payload(fields).with_vectors(false);
+        let points = self.retrieve(doing, after, limit, request).await?.into_iter();
+        points.map(|it| key(it).map_err(|e| gives_up(doing, e))).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use pipeline::{BoxError, Point, Remedy, StoreError, VectorIndex, VectorStore};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// Name of the dense vector of a point. It is named so that sparse vectors can stand beside it.
@@ -21,6 +22,41 @@ pub trait Inventory: Send + Sync {
     /// # Errors
     /// If the store cannot be reached.
     async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError>;
+
+    /// Which chunk each point is of, in order of the points' ids, `after` excluded. Reads neither vectors nor
+    /// texts.
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or a point in it was not written by semantik.
+    async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError>;
+}
+
+/// A point without what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointKey {
+    /// Its id.
+    pub id: Uuid,
+    /// The document.
+    pub document: Uuid,
+    /// Position of the chunk in the document, from 0.
+    pub chunk_index: u32,
+}
+
+impl PointKey {
+    /// Whether the id is the one that this chunk has.
+    pub fn is_its_own(&self) -> bool {
+        self.id == pipeline::point_id(self.document, self.chunk_index)
+    }
+
+    /// Reads it from the fields of a payload.
+    pub(crate) fn of(id: Uuid, payload: &serde_json::Map<String, Value>) -> Result<Self, BoxError> {
+        let document = payload.get(DOCUMENT).and_then(Value::as_str).and_then(|it| it.parse().ok());
+        let chunk_index = payload.get(CHUNK_INDEX).and_then(Value::as_u64);
+        match (document, chunk_index.map(u32::try_from)) {
+            (Some(document), Some(Ok(chunk_index))) => Ok(Self { id, document, chunk_index }),
+            (_, _) => Err(format!("point {id} was not written by semantik").into()),
+        }
+    }
 }
 
 /// Everything that a store of vectors can do.

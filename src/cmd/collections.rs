@@ -1,13 +1,38 @@
-//! `semantik collections`: what collections there are, and taking one away.
+//! `semantik collections`: what collections there are, what one holds, and taking one away.
 
 use pipeline::BoxError;
+use serde_json::{Value, json};
+use sinks::{Collection, Generation};
 
-use super::change;
-use crate::cli::CollectionsVerb;
-use crate::render;
+use super::{change, migrate};
+use crate::cli::{CollectionsVerb, OfFile};
+use crate::render::{self, word};
+use crate::wiring::{self, Database};
 
 pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
     match verb {
+        CollectionsVerb::List { store, after, limit, json } => {
+            let database = migrate::open(&store).await?;
+            database.postgres().migrate_up().await?;
+            let collections = database.postgres().collections().list(after, limit).await?;
+            if json {
+                return render::json(&collections.iter().map(collection_json).collect());
+            }
+            let rows = collections.iter().map(|it| {
+                vec![
+                    it.id.to_string(),
+                    it.name.clone(),
+                    word(it.status),
+                    it.embedding_model.clone(),
+                    render::count(it.document_count),
+                    render::count(it.vector_count),
+                    render::bytes(it.total_size_bytes),
+                ]
+            });
+            let head = ["collection", "name", "status", "model", "documents", "chunks", "size"];
+            render::out(&render::table(&head, rows))
+        }
+        CollectionsVerb::Show { of } => show(&of).await,
         CollectionsVerb::Delete { change } => {
             let operator = change::operator(&change).await?;
             let collection = operator.database.collection(&operator.spec).await?;
@@ -20,4 +45,100 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
             render::out(&format!("the collection `{name}` is deleted\n"))
         }
     }
+}
+
+async fn show(of: &OfFile) -> Result<(), BoxError> {
+    let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
+    let database = Database::open(&spec).await?;
+    let collection = database.collection(&spec).await?;
+    let generations = database.postgres().generations().list(collection.id).await?;
+    let documents = database.postgres().documents().count(collection.id).await?;
+    if of.json {
+        let mut json = collection_json(&collection);
+        let counts = documents.iter().map(|(status, n)| (word(status), Value::from(*n)));
+        json["documents"] = Value::Object(counts.collect());
+        json["generations"] = generations.iter().map(generation_json).collect();
+        return render::json(&json);
+    }
+    let row = |what: &str, words: String| vec![what.to_owned(), words];
+    let mut rows = vec![
+        row("collection", collection.name.clone()),
+        row("id", collection.id.to_string()),
+        row("status", word(collection.status)),
+    ];
+    rows.extend(collection.status_message.iter().map(|why| row("why", why.clone())));
+    rows.extend([
+        row("made", render::time(collection.created_at)),
+        row("changed last", render::time(collection.updated_at)),
+        row("chunks", render::count(collection.vector_count)),
+        row("size", render::bytes(collection.total_size_bytes)),
+    ]);
+    let counts = documents.iter();
+    rows.extend(
+        counts.map(|(status, n)| row(&format!("documents {}", word(status)), render::count(*n))),
+    );
+    render::out(&render::table(&[], rows))?;
+    let rows = generations.iter().map(|it| {
+        let since = it.retired_at.or(it.live_at).unwrap_or(it.created_at);
+        vec![
+            it.number.to_string(),
+            if it.rolled_back_at.is_some() { "rolled back".to_owned() } else { word(it.status) },
+            render::time(since),
+            it.embedding_model.clone(),
+            it.dim.to_string(),
+            it.quantization.clone(),
+            format!("{} / {}", it.chunk_size, it.chunk_overlap),
+            it.vector_store_name.clone(),
+        ]
+    });
+    let head = [
+        "generation",
+        "status",
+        "since",
+        "model",
+        "dim",
+        "quantization",
+        "size / overlap",
+        "vectors",
+    ];
+    render::out(&render::table(&head, rows))
+}
+
+fn collection_json(collection: &Collection) -> Value {
+    json!({
+        "id": collection.id,
+        "name": collection.name,
+        "owner_id": collection.owner_id,
+        "status": word(collection.status),
+        "message": collection.status_message,
+        "model": collection.embedding_model,
+        "quantization": collection.quantization,
+        "chunk_size": collection.chunk_size,
+        "chunk_overlap": collection.chunk_overlap,
+        "vectors": collection.vector_store_name,
+        "document_count": collection.document_count,
+        "vector_count": collection.vector_count,
+        "total_size_bytes": collection.total_size_bytes,
+        "is_public": collection.is_public,
+        "created_at": collection.created_at,
+        "updated_at": collection.updated_at,
+    })
+}
+
+fn generation_json(generation: &Generation) -> Value {
+    json!({
+        "number": generation.number,
+        "status": word(generation.status),
+        "model": generation.embedding_model,
+        "model_path": generation.model_path,
+        "dim": generation.dim,
+        "quantization": generation.quantization,
+        "chunk_size": generation.chunk_size,
+        "chunk_overlap": generation.chunk_overlap,
+        "vectors": generation.vector_store_name,
+        "created_at": generation.created_at,
+        "live_at": generation.live_at,
+        "retired_at": generation.retired_at,
+        "rolled_back_at": generation.rolled_back_at,
+    })
 }

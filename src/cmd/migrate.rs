@@ -22,7 +22,7 @@ pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
     }
 }
 
-async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
+pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
     match (&store.config, &store.url) {
         (Some(file), _) => {
             let (spec, _) = load(file, &embedding::Engine::new())?;

@@ -1,18 +1,110 @@
 //! `semantik operations`: what was and is being done to a collection.
 
 use pipeline::BoxError;
+use serde_json::{Map, Value, json};
+use sinks::OperationSummary;
+use uuid::Uuid;
 
-use crate::cli::OperationsVerb;
-use crate::render;
+use crate::cli::{OfFile, OperationsVerb};
+use crate::render::{self, word};
 use crate::wiring::{self, Database};
 
 pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
     match verb {
+        OperationsVerb::List { of, before, limit } => list(&of, before, limit).await,
+        OperationsVerb::Show { id, of } => show(&of, id).await,
         OperationsVerb::Cancel { id, of } => {
-            let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
-            let database = Database::open(&spec).await?;
+            let database = open(&of).await?.1;
             database.postgres().operations().cancel(id).await?;
+            if of.json {
+                return render::json(&json!({ "id": id, "status": "cancelled" }));
+            }
             render::out(&format!("operation {id} is cancelled\n"))
         }
     }
+}
+
+async fn open(of: &OfFile) -> Result<(pipeline::PipelineSpec, Database), BoxError> {
+    let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
+    let database = Database::open(&spec).await?;
+    Ok((spec, database))
+}
+
+async fn list(of: &OfFile, before: Option<Uuid>, limit: u32) -> Result<(), BoxError> {
+    let (spec, database) = open(of).await?;
+    let collection = database.collection(&spec).await?;
+    let operations = database.postgres().operations();
+    let before = match before {
+        Some(id) => Some(operations.find(id).await?.ok_or_else(|| missing(id))?.created_at),
+        None => None,
+    };
+    let found = operations.recent(collection.id, before, limit).await?;
+    if of.json {
+        return render::json(&found.iter().map(as_json).collect());
+    }
+    let rows = found.iter().map(|it| {
+        vec![
+            it.id.to_string(),
+            word(it.kind),
+            word(it.status),
+            render::time(it.created_at),
+            it.completed_at.map(render::time).unwrap_or_default(),
+            it.error_message.clone().unwrap_or_default(),
+        ]
+    });
+    let head = ["operation", "type", "status", "asked for", "ended", "error"];
+    render::out(&render::table(&head, rows))
+}
+
+async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
+    let (spec, database) = open(of).await?;
+    let collection = database.collection(&spec).await?;
+    let operations = database.postgres().operations();
+    let found = operations.find(id).await?.filter(|it| it.collection_id == collection.id);
+    let found = found.ok_or_else(|| missing(id))?;
+    let metrics = operations.metrics(id).await?;
+    if of.json {
+        let metrics = metrics.into_iter().map(|(name, value)| (name, Value::from(value)));
+        let mut json = as_json(&found);
+        json["metrics"] = Value::Object(metrics.collect::<Map<_, _>>());
+        return render::json(&json);
+    }
+    let row = |what: &str, words: String| vec![what.to_owned(), words];
+    let mut rows = vec![
+        row("operation", found.id.to_string()),
+        row("type", word(found.kind)),
+        row("status", word(found.status)),
+        row("asked for", render::time(found.created_at)),
+    ];
+    rows.extend(found.started_at.map(|at| row("begun", render::time(at))));
+    rows.extend(found.completed_at.map(|at| row("ended", render::time(at))));
+    rows.extend(found.worker.iter().map(|worker| row("worker", worker.clone())));
+    rows.extend(found.error_message.iter().map(|error| row("error", error.clone())));
+    let config = found.config.as_object().into_iter().flatten();
+    rows.extend(config.map(|(key, value)| {
+        let words = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        row(&format!("config {key}"), words)
+    }));
+    render::out(&render::table(&[], rows))?;
+    let rows = metrics.into_iter().map(|(name, value)| vec![name, format!("{value}")]);
+    render::out(&render::table(&["metric", "value"], rows))
+}
+
+fn missing(id: Uuid) -> String {
+    format!("there is no operation {id} on the collection")
+}
+
+fn as_json(operation: &OperationSummary) -> Value {
+    json!({
+        "id": operation.id,
+        "type": word(operation.kind),
+        "status": word(operation.status),
+        "worker": operation.worker,
+        "config": operation.config,
+        "error": operation.error_message,
+        "created_at": operation.created_at,
+        "started_at": operation.started_at,
+        "completed_at": operation.completed_at,
+        "lease_expires_at": operation.lease_expires_at,
+    })
 }

@@ -1,13 +1,44 @@
 //! `semantik sources`: where the documents of a collection come from.
 
 use pipeline::BoxError;
+use serde_json::json;
 
 use super::change;
 use crate::cli::SourcesVerb;
 use crate::render;
+use crate::wiring::{self, Database};
 
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
+        SourcesVerb::List { of } => {
+            let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
+            let database = Database::open(&spec).await?;
+            let collection = database.collection(&spec).await?;
+            let sources = database.postgres().sources().list(collection.id).await?;
+            if of.json {
+                let sources = sources.iter().map(|it| {
+                    json!({
+                        "id": it.id,
+                        "source": it.source_path,
+                        "type": it.source_type,
+                        "document_count": it.document_count,
+                        "size_bytes": it.size_bytes,
+                        "last_indexed_at": it.last_indexed_at,
+                    })
+                });
+                return render::json(&sources.collect());
+            }
+            let rows = sources.iter().map(|it| {
+                vec![
+                    it.source_path.clone(),
+                    it.source_type.clone(),
+                    render::count(it.document_count),
+                    render::bytes(it.size_bytes),
+                    it.last_indexed_at.map(render::time).unwrap_or_default(),
+                ]
+            });
+            render::out(&render::table(&["source", "type", "documents", "size", "read last"], rows))
+        }
         SourcesVerb::Delete { source, change } => {
             let operator = change::operator(&change).await?;
             change::confirm(&change, &format!("delete the documents that only {source} gives"))?;

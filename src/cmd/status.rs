@@ -4,7 +4,7 @@ use pipeline::BoxError;
 use serde_json::json;
 
 use crate::cli::StatusArgs;
-use crate::render;
+use crate::render::{self, word};
 use crate::wiring::{self, Database};
 
 /// How many operations are shown.
@@ -16,7 +16,6 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
     let collection = database.collection(&spec).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
-    let word = |status: &dyn std::fmt::Debug| format!("{status:?}").to_lowercase();
 
     if args.json {
         let documents: serde_json::Map<String, serde_json::Value> =
@@ -26,8 +25,8 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
             .map(|operation| {
                 json!({
                     "id": operation.id,
-                    "type": word(&operation.kind),
-                    "status": word(&operation.status),
+                    "type": word(operation.kind),
+                    "status": word(operation.status),
                     "started_at": operation.started_at,
                     "completed_at": operation.completed_at,
                     "error": operation.error_message,
@@ -37,7 +36,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
         let status = json!({
             "collection": collection.name,
             "id": collection.id,
-            "status": word(&collection.status),
+            "status": word(collection.status),
             "message": collection.status_message,
             "model": collection.embedding_model,
             "vectors": collection.vector_store_name,
@@ -52,7 +51,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
 
     let mut rows = vec![
         vec!["collection".to_owned(), collection.name.clone()],
-        vec!["status".to_owned(), word(&collection.status)],
+        vec!["status".to_owned(), word(collection.status)],
     ];
     rows.extend(collection.status_message.iter().map(|why| vec!["why".to_owned(), why.clone()]));
     rows.extend([
@@ -69,8 +68,8 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
     render::out(&render::table(&[], rows))?;
     let rows = operations.iter().map(|operation| {
         vec![
-            word(&operation.kind),
-            word(&operation.status),
+            word(operation.kind),
+            word(operation.status),
             operation.started_at.map_or_else(String::new, render::time),
             operation.completed_at.map_or_else(String::new, render::time),
             operation.error_message.clone().unwrap_or_default(),

@@ -98,8 +98,7 @@ impl Operator {
 
     /// Deletes documents that are gone from sources of which every document was seen; gives how many.
     async fn take_out(&self, metadata: &RunMetadata, covered: &[String]) -> Result<u64, BoxError> {
-        let devices: Vec<_> =
-            covered.iter().filter_map(|uri| Some((uri.clone(), device_of(uri)?))).collect();
+        let devices = devices_of(covered);
         let missing = metadata.missing(covered).await?;
         if !self.wish.allow_deletes {
             let ratio = self.spec.file.lifecycle.max_delete_ratio;
@@ -118,7 +117,11 @@ impl Operator {
 
 /// Whether a source has lost more than may be deleted without a word: too many documents; or all of them, and it
 /// is on another device than before, which is what a folder looks like whose file system is not mounted.
-fn too_many(missing: &Missing, ratio: f64, devices: &[(String, i64)]) -> Option<TooManyGone> {
+pub(super) fn too_many(
+    missing: &Missing,
+    ratio: f64,
+    devices: &[(String, i64)],
+) -> Option<TooManyGone> {
     let Missing { source, documents, of, device, .. } = missing;
     let now = devices.iter().find(|(uri, _)| uri == source).map(|(_, device)| *device);
     let is_unmounted = *documents > 0 && documents == of && device.is_some() && *device != now;
@@ -131,6 +134,11 @@ fn too_many(missing: &Missing, ratio: f64, devices: &[(String, i64)]) -> Option<
         source_uri: source.clone(),
         sign,
     })
+}
+
+/// The devices that sources are on.
+pub(super) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
+    covered.iter().filter_map(|uri| Some((uri.clone(), device_of(uri)?))).collect()
 }
 
 /// The device that a folder or file is on.

@@ -125,7 +125,10 @@ impl Operator {
 }
 
 /// Ends an operation that has nothing to report but what it gives.
-async fn finish<T>(operation: Operation, ended: Result<T, BoxError>) -> Result<T, BoxError> {
+pub(super) async fn finish<T>(
+    operation: Operation,
+    ended: Result<T, BoxError>,
+) -> Result<T, BoxError> {
     let finished = operation.finish(&ending_of(&ended), &[]).await;
     let given = ended?;
     finished?;

@@ -6,8 +6,8 @@
 //! not there does, because an unmounted folder must not look like an empty one.
 
 mod decide;
+mod explain;
 mod globs;
-
 mod read;
 mod walk;
 
@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE};
 use pipeline::{
     BoxError, Location, MetadataStore, NodeDef, NodeKind, Outcome, Parallel, Resources, Source,
-    SourceConfig, options_schema,
+    SourceConfig, Verdict, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -98,13 +98,7 @@ impl SourceConfig for Scan {
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError> {
-        let options = WalkOptions {
-            include: globs::set(&self.include)?,
-            exclude: globs::set(&self.exclude)?,
-            gitignore: self.gitignore,
-            hidden: self.hidden,
-            follow_symlinks: self.follow_symlinks,
-        };
+        let options = self.walk_options()?;
         let roots = roots(&self.paths)?;
         Ok(Box::new(Files {
             walk: Walk::open(&roots, options),
@@ -114,6 +108,25 @@ impl SourceConfig for Scan {
             batch_bytes: self.batch_bytes.0,
             group: Vec::new().into_iter(),
         }))
+    }
+
+    fn verdict(&self, uri: &str) -> Option<Verdict> {
+        match uri::to_path(uri) {
+            Some(path) => explain::verdict(self, &path).ok(),
+            None => Some(Verdict::Elsewhere),
+        }
+    }
+}
+
+impl Scan {
+    fn walk_options(&self) -> Result<WalkOptions, BoxError> {
+        Ok(WalkOptions {
+            include: globs::set(&self.include)?,
+            exclude: globs::set(&self.exclude)?,
+            gitignore: self.gitignore,
+            hidden: self.hidden,
+            follow_symlinks: self.follow_symlinks,
+        })
     }
 }
 

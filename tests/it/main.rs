@@ -22,5 +22,6 @@ mod reindex;
 mod secrets;
 mod servers;
 mod support;
+mod telling;
 mod tidy;
 mod together;

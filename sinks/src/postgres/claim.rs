@@ -26,6 +26,9 @@ const LEASE: &str = "60 seconds";
 /// How often an operation that waits for another looks whether its turn has come.
 const WAIT: Duration = Duration::from_millis(500);
 
+/// What a session calls itself that keeps operations away and has none: it has no lease to lose.
+const READER: &str = "semantik reader";
+
 /// What to do when somebody else works on the collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -196,6 +199,44 @@ impl Operation {
     }
 }
 
+/// Keeps operations from a collection for as long as it lives, without being one: whoever compares the stores
+/// needs them to stand still, and changes nothing.
+#[derive(Debug)]
+pub struct Stillness(#[expect(dead_code, reason = "holds the session's lock")] PgConnection);
+
+impl Postgres {
+    /// Waits until no operation works on a collection, or says which does, and keeps others away.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if another process works on the collection.
+    pub async fn keep_still(
+        &self,
+        collection: &Collection,
+        turn: Turn,
+    ) -> Result<Stillness, StoreError> {
+        loop {
+            let asked = attempt("keep operations from the collection", || async {
+                let mut lock = PgConnection::connect_with(&self.options).await?;
+                if lock_collection(&mut lock, collection.id, turn).await? {
+                    sqlx::query("SELECT set_config('application_name', $1, FALSE)")
+                        .bind(READER)
+                        .execute(&mut lock)
+                        .await?;
+                    return Ok(Some(Stillness(lock)));
+                }
+                match turn {
+                    Turn::Now => Err(in_use(&mut lock, collection).await?),
+                    Turn::Wait => Ok(None),
+                }
+            });
+            if let Some(stillness) = asked.await? {
+                return Ok(stillness);
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+}
+
 /// Makes sure that a transaction may write to the collection of an operation: it is being processed, and
 /// stays so until the transaction ends.
 pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Result<(), Failure> {
@@ -312,10 +353,13 @@ async fn evict(connection: &mut PgConnection, collection: Uuid) -> Result<(), sq
          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
            AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($1::text, 0)
+           AND NOT EXISTS (SELECT FROM pg_stat_activity a
+                           WHERE a.pid = l.pid AND a.application_name = $2)
            AND EXISTS (SELECT FROM operations
                        WHERE collection_id = $1 AND status = 'processing' AND lease_expires_at < now())",
     )
     .bind(collection)
+    .bind(READER)
     .execute(connection)
     .await
     .map(drop)

@@ -55,6 +55,10 @@ pub(super) const LIST: &str = "
     SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
     FROM documents WHERE collection_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
+pub(super) const LIST_BY_STATUS: &str = "
+    SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
+    FROM documents WHERE collection_id = $1 AND status = $4 AND id > $2 ORDER BY id LIMIT $3";
+
 /// The documents of a store.
 pub struct Documents<'a>(pub(super) &'a PgPool);
 
@@ -74,6 +78,29 @@ impl Documents<'_> {
                 .bind(collection)
                 .bind(after.unwrap_or(Uuid::nil()))
                 .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// The documents of a collection that have this status, in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list_by_status(
+        &self,
+        collection: Uuid,
+        status: DocumentStatus,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DocumentSummary>, StoreError> {
+        attempt("list documents", || async {
+            Ok(sqlx::query_as(LIST_BY_STATUS)
+                .bind(collection)
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(i64::from(limit))
+                .bind(status)
                 .fetch_all(self.0)
                 .await?)
         })

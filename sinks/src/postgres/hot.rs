@@ -1,7 +1,7 @@
 //! The queries on the path of one document or one page, with the indexes that they must use: their cost
 //! must not grow with the collection. A test asks the planner.
 
-use super::{documents, identify, locations, run};
+use super::{documents, foresee, identify, locations, run, story};
 
 /// A query and the indexes that its plan has.
 pub struct HotQuery {
@@ -45,6 +45,23 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         doing: "list documents",
         sql: documents::LIST,
         indexes: &["idx_documents_collection_id"],
+    },
+    HotQuery {
+        doing: "list documents by status",
+        sql: documents::LIST_BY_STATUS,
+        indexes: &["idx_documents_collection_status"],
+    },
+    HotQuery {
+        doing: "foresee what contents lead to",
+        sql: foresee::PROSPECTS,
+        indexes: &["idx_documents_collection_content_hash", "idx_documents_deleted_content_hash"],
+    },
+    HotQuery { doing: "list locations", sql: foresee::PLACES, indexes: &["pk_document_locations"] },
+    HotQuery { doing: "find a location", sql: story::PLACE, indexes: &["pk_document_locations"] },
+    HotQuery {
+        doing: "find the locations of a document",
+        sql: story::PLACES_OF,
+        indexes: &["idx_document_locations_document_id"],
     },
     HotQuery {
         doing: "list documents with points to remove",

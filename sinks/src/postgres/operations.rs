@@ -82,6 +82,17 @@ pub struct OperationSummary {
     pub lease_expires_at: Option<DateTime<Utc>>,
 }
 
+/// How quickly the last runs of a collection went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, FromRow)]
+pub struct Rates {
+    /// Of runs that embedded something, everything else that they did included.
+    pub tokens_per_second: Option<f64>,
+    /// Of runs that embedded nothing.
+    pub documents_per_second: Option<f64>,
+    /// How many runs these figures are of.
+    pub operations: i64,
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -175,6 +186,38 @@ impl Operations<'_> {
 
     async fn try_find(&self, operation: Uuid) -> Result<Option<OperationSummary>, Failure> {
         Ok(sqlx::query_as(select!("WHERE id = $1")).bind(operation).fetch_optional(self.0).await?)
+    }
+
+    /// How quickly the last runs went, by what they noted.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn rates(&self, collection: Uuid) -> Result<Rates, StoreError> {
+        attempt("read the metrics of operations", || async {
+            Ok(sqlx::query_as(
+                "WITH run AS (
+                     SELECT o.id, o.completed_at,
+                            max(m.metric_value) FILTER (WHERE m.metric_name = 'seconds') AS seconds,
+                            max(m.metric_value) FILTER (WHERE m.metric_name = 'tokens') AS tokens,
+                            max(m.metric_value) FILTER (WHERE m.metric_name = 'documents_seen') AS seen
+                     FROM (SELECT id, completed_at FROM operations
+                           WHERE collection_id = $1 AND status = 'completed'
+                           ORDER BY created_at DESC LIMIT 50) o
+                     JOIN operation_metrics m ON m.operation_id = o.id
+                     GROUP BY o.id, o.completed_at),
+                 embedded AS (SELECT * FROM run WHERE tokens > 0 AND seconds > 0
+                              ORDER BY completed_at DESC LIMIT 5),
+                 looked AS (SELECT * FROM run WHERE tokens = 0 AND seen > 0 AND seconds > 0
+                            ORDER BY completed_at DESC LIMIT 5)
+                 SELECT (SELECT sum(tokens) / sum(seconds) FROM embedded) AS tokens_per_second,
+                        (SELECT sum(seen) / sum(seconds) FROM looked) AS documents_per_second,
+                        (SELECT count(*) FROM embedded) + (SELECT count(*) FROM looked) AS operations",
+            )
+            .bind(collection)
+            .fetch_one(self.0)
+            .await?)
+        })
+        .await
     }
 
     /// The metrics that were noted when an operation ended, in order of name.

@@ -9,7 +9,7 @@ use qdrant_client::qdrant::{NamedVectors, PointId, PointStruct, RetrievedPoint, 
 use uuid::Uuid;
 
 use crate::payload;
-use crate::vectors::DENSE;
+use crate::vectors::{DENSE, PointKey};
 
 /// A point as the server takes it.
 pub(super) fn point_struct(point: Point) -> PointStruct {
@@ -17,12 +17,23 @@ pub(super) fn point_struct(point: Point) -> PointStruct {
     PointStruct::new(point.id.to_string(), vectors, Payload::from(payload::to_json(point.payload)))
 }
 
+fn id_of(id: Option<PointId>) -> Result<Uuid, BoxError> {
+    match id.and_then(|PointId { point_id_options }| point_id_options) {
+        Some(PointIdOptions::Uuid(id)) => Ok(id.parse::<Uuid>()?),
+        other => Err(format!("point {other:?} was not written by semantik").into()),
+    }
+}
+
+/// A point as the server gives it without what it holds.
+pub(super) fn key(retrieved: RetrievedPoint) -> Result<PointKey, BoxError> {
+    let payload: serde_json::Value = Payload::from(retrieved.payload).into();
+    let fields = payload.as_object().cloned().unwrap_or_default();
+    PointKey::of(id_of(retrieved.id)?, &fields)
+}
+
 /// A point as the server gives it.
 pub(super) fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
-    let id = match retrieved.id.and_then(|PointId { point_id_options }| point_id_options) {
-        Some(PointIdOptions::Uuid(id)) => id.parse::<Uuid>()?,
-        other => return Err(format!("point {other:?} was not written by semantik").into()),
-    };
+    let id = id_of(retrieved.id)?;
     let vector = retrieved.vectors.and_then(|vectors| vectors.get_vector_by_name(DENSE));
     let Some(vector_output::Vector::Dense(vector)) = vector else {
         return Err(format!("point {id} has no dense vector").into());

@@ -157,7 +157,8 @@ impl<'a> Documents<'a> {
         for at in 0..chunks.len() {
             part(&starts.value(at).to_le_bytes());
             part(&ends.value(at).to_le_bytes());
-            part(&pages.is_valid(at).then(|| pages.value(at)).unwrap_or_default().to_le_bytes());
+            let page = if pages.is_valid(at) { pages.value(at) } else { 0 };
+            part(&page.to_le_bytes());
             part(if headings.is_valid(at) { headings.value(at).as_bytes() } else { &[] });
         }
         let vectors = self.vectors.value(row);

@@ -11,6 +11,13 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone)]
 pub(crate) struct Glob(globset::Glob);
 
+impl Glob {
+    /// As the pipeline file has it.
+    pub(crate) fn text(&self) -> &str {
+        self.0.glob()
+    }
+}
+
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

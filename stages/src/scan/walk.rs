@@ -51,12 +51,24 @@ impl Walk {
     /// itself only, so that no file is met twice.
     pub(crate) fn open(roots: &[PathBuf], options: WalkOptions) -> Self {
         let walks: Vec<_> =
-            roots.iter().map(|root| (root.clone(), walk_of(root, roots, &options))).collect();
+            roots.iter().map(|root| (root.clone(), walk_of(root, roots, &options, None))).collect();
         Self { include: options.include, roots: walks.into_iter(), current: None }
+    }
+
+    /// Opens a walk that goes to one path below one of the roots, by the same rules.
+    pub(crate) fn to(path: &Path, root: &Path, roots: &[PathBuf], options: &WalkOptions) -> Self {
+        let walk = walk_of(root, roots, options, Some(path.to_owned()));
+        let include = options.include.clone();
+        Self { include, roots: vec![(root.to_owned(), walk)].into_iter(), current: None }
     }
 }
 
-fn walk_of(root: &Path, roots: &[PathBuf], options: &WalkOptions) -> ignore::Walk {
+fn walk_of(
+    root: &Path,
+    roots: &[PathBuf],
+    options: &WalkOptions,
+    only: Option<PathBuf>,
+) -> ignore::Walk {
     let others: Vec<PathBuf> =
         roots.iter().filter(|other| *other != root && other.starts_with(root)).cloned().collect();
     let exclude = options.exclude.clone();
@@ -77,7 +89,8 @@ fn walk_of(root: &Path, roots: &[PathBuf], options: &WalkOptions) -> ignore::Wal
             }
             let path = entry.path();
             let relative = path.strip_prefix(&below).unwrap_or(path);
-            !exclude.is_match(relative)
+            only.as_ref().is_none_or(|only| only.starts_with(path))
+                && !exclude.is_match(relative)
                 && !others.iter().any(|other| other == path)
                 && (!entry.path_is_symlink() || leads_inside(path, real_root.as_deref()))
         })

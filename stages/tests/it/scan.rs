@@ -13,7 +13,7 @@ use arrow::compute::concat_batches;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE, SIZE, SOURCE, URI};
 use pipeline::{
     ContentHash, KnownLocation, KnownState, Location, Outcome, Resources, SetAside, SourceConfig,
-    Why,
+    Verdict, Why,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -335,4 +335,55 @@ fn what_was_set_aside_stays_so_unless_it_could_not_be_read() {
     assert_eq!(outcome.rows.num_rows(), 0);
     assert_eq!(again(&failed, None).rows.num_rows(), 1);
     assert_eq!(again(&KnownState::Stale, Some(ContentHash([7; 32]))).rows.num_rows(), 1);
+}
+
+#[test]
+fn a_path_is_explained_by_the_rules_of_the_scan() {
+    let large = "x".repeat(2000);
+    let folder = folder(&[
+        ("docs/a.md", "a"),
+        ("docs/b.txt", "b"),
+        ("docs/drafts/c.md", "c"),
+        ("docs/drafts/.e.txt", "e"),
+        ("docs/.git/d.md", "d"),
+        ("docs/f.log.md", "f"),
+        ("docs/large.md", &large),
+        ("elsewhere.md", "g"),
+    ]);
+    let root = fs_err::canonicalize(folder.path()).unwrap();
+    symlink(root.join("docs/a.md"), root.join("docs/link.md")).unwrap();
+    let options = json!({
+        "paths": ["docs"],
+        "include": ["**/*.md"],
+        "exclude": ["drafts", "*.log.md"],
+        "max_size": "1KB",
+    });
+    let scan = source("scan", options, &root);
+    let said = |name: &str| {
+        let uri = format!("file://{}", root.join(name).display());
+        match scan.verdict(&uri).unwrap() {
+            Verdict::Given(location) => {
+                assert_eq!(location.uri, uri);
+                "given".to_owned()
+            }
+            Verdict::SetAside(document) => document.why.reason().to_owned(),
+            Verdict::LeftOut(words) => words.join(" & "),
+            Verdict::NotThere => "not there".to_owned(),
+            Verdict::Elsewhere => "elsewhere".to_owned(),
+        }
+    };
+    assert_eq!(said("docs/a.md"), "given");
+    assert_eq!(said("docs/large.md"), "too_large");
+    assert_eq!(said("docs/none.md"), "not there");
+    assert_eq!(said("elsewhere.md"), "elsewhere");
+    assert_eq!(said("docs/b.txt"), "no glob of `include` matches it");
+    assert_eq!(said("docs/drafts/c.md"), "`exclude` has the glob `drafts`, which matches it");
+    assert_eq!(said("docs/f.log.md"), "`exclude` has the glob `*.log.md`, which matches it");
+    assert!(said("docs/.git/d.md").contains("`hidden: true`"), "{}", said("docs/.git/d.md"));
+    assert!(said("docs/link.md").contains("`follow_symlinks: true`"), "{}", said("docs/link.md"));
+    let all = said("docs/drafts/.e.txt");
+    for word in ["`drafts`", "`include`", "`hidden: true`"] {
+        assert!(all.contains(word), "{all}");
+    }
+    assert_eq!(said("docs/drafts"), "it is a folder");
 }

@@ -1,0 +1,197 @@
+//! `semantik plan`: what a run would do and why, before it does it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pipeline::BoxError;
+use serde_json::{Map, Value, json};
+
+use crate::cli::PlanArgs;
+use crate::operate::{Cause, Forecast, Tally, Wish, forecast};
+use crate::{render, wiring};
+
+pub(super) async fn plan(args: &PlanArgs) -> Result<(), BoxError> {
+    let engine = Arc::new(embedding::Engine::new());
+    let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
+    let wish = Wish {
+        allow_deletes: args.allow_deletes,
+        retry_failed: args.retry_failed,
+        ..Wish::default()
+    };
+    let collection = spec.file.collection.clone();
+    let forecast = forecast(spec, plan, engine, wish).await?;
+    if args.json {
+        return render::json(&as_json(&collection, &forecast));
+    }
+    render::out(&as_text(&args.file, &collection, &forecast))
+}
+
+fn as_json(collection: &str, forecast: &Forecast) -> Value {
+    let counts: Map<String, Value> = Cause::ALL
+        .into_iter()
+        .map(|cause| (cause.word().to_owned(), documents_of(forecast, cause).into()))
+        .collect();
+    let mut documents = json!({ "seen": forecast.seen, "set_aside": set_aside_of(forecast) });
+    documents.as_object_mut().expect("it is one").extend(counts);
+    let reasons: Map<String, Value> = forecast
+        .set_aside
+        .iter()
+        .map(|(reason, tally)| (reason.clone(), tally.documents.into()))
+        .collect();
+    let mut examples: Map<String, Value> = forecast
+        .causes
+        .iter()
+        .map(|(cause, tally)| (cause.word().to_owned(), json!(tally.examples)))
+        .collect();
+    for (reason, tally) in &forecast.set_aside {
+        examples.insert(format!("set_aside.{reason}"), json!(tally.examples));
+    }
+    let to_embed = forecast.to_embed();
+    let sources: Vec<_> = forecast
+        .missing
+        .iter()
+        .map(|it| json!({ "source": it.source, "documents": it.documents, "of": it.of }))
+        .collect();
+    json!({
+        "collection": collection,
+        "exists": forecast.exists,
+        "operation": forecast.operation.map(render::word),
+        "refused": forecast.refused,
+        "generation": {
+            "live": forecast.live,
+            "new": is_new_generation(forecast),
+            "because": forecast.rebuilt_because,
+            "resumed": forecast.resumed,
+        },
+        "documents": documents,
+        "set_aside": reasons,
+        "deletions": {
+            "documents": documents_of(forecast, Cause::Deleted),
+            "refused": forecast.deletions_refused,
+            "sources": sources,
+        },
+        "to_embed": {
+            "documents": to_embed.documents,
+            "chunks": to_embed.chunks,
+            "tokens": to_embed.tokens,
+        },
+        "estimate": {
+            "seconds": forecast.seconds(),
+            "tokens_per_second": forecast.rates.tokens_per_second,
+            "documents_per_second": forecast.rates.documents_per_second,
+            "operations": forecast.rates.operations,
+        },
+        "examples": examples,
+    })
+}
+
+fn documents_of(forecast: &Forecast, cause: Cause) -> u64 {
+    forecast.causes.get(&cause).map_or(0, |tally| tally.documents)
+}
+
+fn set_aside_of(forecast: &Forecast) -> u64 {
+    forecast.set_aside.values().map(|tally| tally.documents).sum()
+}
+
+fn is_new_generation(forecast: &Forecast) -> bool {
+    !forecast.rebuilt_because.is_empty()
+}
+
+/// What would happen to documents of one kind.
+fn fate(cause: Cause) -> &'static str {
+    match cause {
+        Cause::New => "taken in",
+        Cause::Edited => "written again",
+        Cause::SettingsChanged => "made anew by the settings of the file",
+        Cause::Restored => "taken in again",
+        Cause::Retried => "tried again",
+        Cause::Unfinished => "written again, since a run died while it wrote them",
+        Cause::Unchanged | Cause::Touched => "nothing",
+        Cause::Renamed | Cause::Copied => "the place is noted",
+        Cause::Duplicate => "the place is noted, the content is in already",
+        Cause::Deleted => "deleted, since they are gone from their source",
+    }
+}
+
+fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
+    let mut out =
+        format!("what `semantik run {}` would do, and nothing of it is done:\n", file.display());
+    out.push_str(&what_kind(collection, forecast));
+    if forecast.refused.is_some() {
+        return out;
+    }
+    let row = |what: &str, tally: &Tally, fate: &str| {
+        let size = if tally.chunks == 0 { String::new() } else { render::count(tally.chunks) };
+        vec![what.to_owned(), render::count(tally.documents), size, fate.to_owned()]
+    };
+    let mut rows: Vec<_> = forecast
+        .causes
+        .iter()
+        .map(|(cause, tally)| row(&cause.word().replace('_', " "), tally, fate(*cause)))
+        .collect();
+    rows.extend(forecast.set_aside.iter().map(|(reason, tally)| {
+        row(&format!("set aside: {}", reason.replace('_', " ")), tally, "kept out, with the reason")
+    }));
+    out.push_str(&render::table(&["documents", "number", "chunks", "what happens"], rows));
+    if let Some(refused) = &forecast.deletions_refused {
+        out.push_str(&format!("the run would stop before it deletes: {refused}\n"));
+    }
+    let embed = forecast.to_embed();
+    out.push_str(&format!(
+        "to be embedded: {}, {}, {} at most; {}\n",
+        render::several(embed.documents, "document"),
+        render::several(embed.chunks, "chunk"),
+        render::several(embed.tokens, "token"),
+        estimate(forecast),
+    ));
+    out.push_str(&examples(forecast));
+    out
+}
+
+fn what_kind(collection: &str, forecast: &Forecast) -> String {
+    if let Some(refused) = &forecast.refused {
+        return format!("nothing: {refused}\n");
+    }
+    let live = forecast.live.unwrap_or(1);
+    if !forecast.exists {
+        return format!("make the collection `{collection}`, which is not there yet\n");
+    }
+    if !is_new_generation(forecast) {
+        return format!("bring the collection `{collection}` up to date (generation {live})\n");
+    }
+    let because = forecast.rebuilt_because.join("; ");
+    match forecast.resumed {
+        Some(resumed) => format!(
+            "finish building generation {resumed} of `{collection}` beside generation {live}, and put it in its \
+             place: {because}\n"
+        ),
+        None => format!(
+            "build a new generation of `{collection}` beside generation {live}, and put it in its place: {because}\n"
+        ),
+    }
+}
+
+fn estimate(forecast: &Forecast) -> String {
+    match forecast.seconds() {
+        Some(seconds) => format!("about {}, as the last operations went", render::seconds(seconds)),
+        None => "how long that takes is unknown, since no operation has shown it".to_owned(),
+    }
+}
+
+/// Where some of the documents are that something would happen to.
+fn examples(forecast: &Forecast) -> String {
+    let causes = forecast.causes.iter().filter(|(cause, _)| **cause != Cause::Unchanged);
+    let causes = causes.map(|(cause, tally)| (cause.word().replace('_', " "), tally));
+    let reasons =
+        forecast.set_aside.iter().map(|(reason, tally)| (reason.replace('_', " "), tally));
+    let mut rows = Vec::new();
+    for (what, tally) in causes.chain(reasons) {
+        rows.extend(tally.examples.iter().map(|uri| vec![what.clone(), uri.clone()]));
+        let shown = u64::try_from(tally.examples.len()).unwrap_or(u64::MAX);
+        let more = tally.documents.saturating_sub(shown);
+        if more > 0 {
+            rows.push(vec![what, format!("… and {} more", render::count(more))]);
+        }
+    }
+    if rows.is_empty() { String::new() } else { render::table(&["for example", "where"], rows) }
+}

@@ -1,0 +1,164 @@
+//! `semantik verify`: the metadata against the vectors.
+
+use pipeline::BoxError;
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use crate::cli::VerifyArgs;
+use crate::operate::{Findings, Operator, Trouble, Wish};
+use crate::{render, wiring};
+
+/// How many of each kind are shown.
+const SHOWN: usize = 20;
+
+pub(super) async fn verify(args: &VerifyArgs) -> Exit {
+    match try_verify(args).await {
+        Ok(exit) => exit,
+        Err(error) => Exit::from(error),
+    }
+}
+
+async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
+    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let wish = Wish { wait: args.wait, ..Wish::default() };
+    let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
+    let before = operator.verify().await?;
+    let after = if args.repair && !before.is_consistent() {
+        operator.repair().await?;
+        Some(operator.verify().await?)
+    } else {
+        None
+    };
+    let last = after.as_ref().unwrap_or(&before);
+    if args.json {
+        let mut json = as_json(&before);
+        json["consistent"] = last.is_consistent().into();
+        json["repaired"] = (after.is_some() && last.is_consistent()).into();
+        json["left"] = after.as_ref().filter(|after| !after.is_consistent()).map(as_json).into();
+        render::json(&json)?;
+    } else {
+        render::out(&as_text(&before))?;
+        match &after {
+            Some(after) if after.is_consistent() => {
+                render::out("it is repaired: the stores agree\n")?;
+            }
+            Some(after) => {
+                render::out(&format!("not everything could be repaired:\n{}", as_text(after)))?;
+            }
+            None => {}
+        }
+    }
+    Ok(match (last.is_consistent(), args.repair) {
+        (true, _) => Exit::Fine,
+        (false, false) => {
+            Exit::Failed("the stores do not agree; `--repair` makes that good".into())
+        }
+        (false, true) => Exit::Failed("the stores still do not agree".into()),
+    })
+}
+
+fn as_json(findings: &Findings) -> Value {
+    let integrity = &findings.integrity;
+    let mut points = Map::new();
+    for (kind, troubles) in findings.troubles() {
+        let some = troubles.iter().take(SHOWN).map(|Trouble { document, path, points }| {
+            json!({ "document": document, "path": path, "points": points })
+        });
+        let value = json!({
+            "documents": troubles.len(),
+            "points": points_of(troubles),
+            "some": some.collect::<Vec<_>>(),
+        });
+        points.insert(kind.to_owned(), value);
+    }
+    json!({
+        "generation": findings.generation,
+        "consistent": findings.is_consistent(),
+        "documents": integrity.documents,
+        "chunks": integrity.chunks,
+        "points": findings.points,
+        "wrong_points": points,
+        "locations_without_document": {
+            "count": integrity.homeless_locations,
+            "some": integrity.homeless_uris,
+        },
+        "documents_without_location": {
+            "count": integrity.placeless_documents,
+            "some": integrity.placeless_paths,
+        },
+        "documents_half_written": {
+            "count": integrity.unfinished_documents,
+            "some": integrity.unfinished_ids,
+        },
+        "counts_agree": integrity.counts_agree(),
+    })
+}
+
+fn points_of(troubles: &[Trouble]) -> u64 {
+    troubles.iter().map(|trouble| trouble.points).sum()
+}
+
+fn as_text(findings: &Findings) -> String {
+    let integrity = &findings.integrity;
+    let mut out = format!(
+        "generation {}: {} with {}, {}\n",
+        findings.generation,
+        render::several(integrity.documents, "document"),
+        render::several(integrity.chunks, "chunk"),
+        render::several(findings.points, "point"),
+    );
+    if findings.is_consistent() {
+        out.push_str("the stores agree\n");
+        return out;
+    }
+    let mut rows = Vec::new();
+    for (kind, troubles) in findings.troubles().filter(|(_, troubles)| !troubles.is_empty()) {
+        let what = match kind {
+            "missing" => "points are missing",
+            "surplus" => "points are too many",
+            "of_deleted_documents" => "points of documents that are not in",
+            _ => "points of documents that nobody knows",
+        };
+        for trouble in troubles.iter().take(SHOWN) {
+            let name = trouble.path.clone().unwrap_or_else(|| trouble.document.to_string());
+            rows.push(vec![what.to_owned(), render::count(trouble.points), name]);
+        }
+        if let Some(more) = troubles.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            rows.push(vec![what.to_owned(), String::new(), format!("… and {more} more documents")]);
+        }
+    }
+    for (what, count, some) in [
+        (
+            "places without a document",
+            integrity.homeless_locations,
+            integrity.homeless_uris.clone(),
+        ),
+        (
+            "documents without a place",
+            integrity.placeless_documents,
+            integrity.placeless_paths.clone(),
+        ),
+        (
+            "documents that a dead run was writing",
+            integrity.unfinished_documents,
+            integrity.unfinished_ids.iter().map(ToString::to_string).collect(),
+        ),
+    ] {
+        if count > 0 {
+            rows.push(vec![what.to_owned(), render::count(count), some.join(", ")]);
+        }
+    }
+    if !integrity.counts_agree() {
+        let noted: Vec<_> = integrity.noted.iter().map(ToString::to_string).collect();
+        let is = [integrity.documents, integrity.chunks, integrity.bytes].map(|n| n.to_string());
+        let words = format!("noted {}; are {}", noted.join(", "), is.join(", "));
+        rows.push(vec![
+            "documents, chunks, bytes of the collection".to_owned(),
+            String::new(),
+            words,
+        ]);
+    }
+    out.push_str(&render::table(&["wrong", "number", "where"], rows));
+    out
+}

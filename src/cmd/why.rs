@@ -1,0 +1,340 @@
+//! `semantik why`: the story of one document, or of a path that never became one.
+
+use chrono::{DateTime, Utc};
+use pipeline::{BoxError, Fingerprint, Location, Verdict};
+use serde_json::{Value, json};
+use sinks::{Deed, DocumentStatus, DocumentStory, Generation, Place, Story};
+
+use super::story::{self, Named};
+use crate::cli::WhyArgs;
+use crate::render;
+use crate::wiring::{self, Database};
+
+/// Everything that was found out.
+struct Account {
+    /// The place that was asked for, or the first one of the document that was.
+    uri: Option<String>,
+    story: Story,
+    live: Option<Generation>,
+    /// What each source of the file says of the place now.
+    verdicts: Vec<(String, Verdict)>,
+    /// What the file asks for.
+    fingerprint: Fingerprint,
+    /// The pipeline file, as it was named.
+    file: String,
+}
+
+pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
+    let (spec, plan) = wiring::load(&args.of.config, &embedding::Engine::new())?;
+    let named = Named::read(&args.document)?;
+    let mut account = Account {
+        uri: None,
+        story: Story { document: None, places: Vec::new(), deeds: Vec::new() },
+        live: None,
+        verdicts: Vec::new(),
+        fingerprint: plan.fingerprint(),
+        file: args.of.config.display().to_string(),
+    };
+    if let Some((database, Some(collection))) = Database::peek(&spec).await? {
+        account.story = named.story(&database, &collection).await?;
+        account.live = Some(database.postgres().generations().live(collection.id).await?);
+    }
+    account.uri = match named {
+        Named::At(uri) => Some(uri),
+        Named::Id(id) if account.story.document.is_none() => {
+            return Err(format!("the collection has no document {id}").into());
+        }
+        Named::Id(_) => account.story.places.first().map(|place| place.uri.clone()),
+    };
+    if let Some(uri) = &account.uri {
+        let verdicts = plan.verdicts(uri).into_iter();
+        account.verdicts = verdicts.map(|(id, verdict)| (id.to_owned(), verdict)).collect();
+    }
+    let told = account.told();
+    if args.of.json {
+        render::json(&account.as_json(&told))
+    } else {
+        render::out(&account.as_text(&told))
+    }
+}
+
+/// What is said in the end.
+struct Told {
+    /// One word: `stored`, `set_aside`, `withheld`, `deleted`, `waiting` or `unknown`.
+    state: &'static str,
+    /// In a sentence.
+    because: String,
+    /// What the next run makes of it.
+    next: String,
+    /// What would make it change.
+    change: Vec<String>,
+}
+
+impl Account {
+    fn place(&self) -> Option<&Place> {
+        let uri = self.uri.as_ref()?;
+        self.story.places.iter().find(|place| place.uri == *uri)
+    }
+
+    fn told(&self) -> Told {
+        let set_aside = self.place().and_then(|place| place.set_aside.as_ref());
+        let document = self.story.document.as_ref();
+        if let Some(set_aside) = set_aside {
+            return self.set_aside(set_aside, document);
+        }
+        match document {
+            Some(document) if document.status == DocumentStatus::Completed => self.stored(document),
+            Some(document) if document.status == DocumentStatus::Failed => {
+                let reason = document.set_aside.clone().unwrap_or_default();
+                let message = document.error_message.as_deref().unwrap_or_default();
+                self.kept_out(&reason, message, Some(document))
+            }
+            Some(document) if document.status == DocumentStatus::Deleted => self.deleted(document),
+            Some(_) | None => self.unknown(),
+        }
+    }
+
+    fn stored(&self, document: &DocumentStory) -> Told {
+        let generation = self.live.as_ref().map_or(1, |live| live.number);
+        let also = match self.place() {
+            Some(place)
+                if wiring::uri_of(&document.file_path).is_ok_and(|uri| uri != place.uri) =>
+            {
+                format!(", as the document that was taken in from {}", document.file_path)
+            }
+            Some(_) | None => String::new(),
+        };
+        let because = format!(
+            "it is in the index, in generation {generation}, with {}{also}",
+            render::several(document.chunk_count, "chunk")
+        );
+        let is_current = document.fingerprint.as_deref() == Some(&self.fingerprint.0[..]);
+        let next = match self.next_by_the_file() {
+            Some(next) => next,
+            None if is_current => "leaves it as it is".to_owned(),
+            None => "makes it anew, since other settings made it".to_owned(),
+        };
+        let change = vec![
+            "edit the file".to_owned(),
+            format!(
+                "`semantik documents delete {} --config {}` takes it out",
+                document.id, self.file
+            ),
+        ];
+        Told { state: "stored", because, next, change }
+    }
+
+    fn set_aside(&self, set_aside: &Value, document: Option<&DocumentStory>) -> Told {
+        let message = set_aside["message"].as_str().unwrap_or_default();
+        if set_aside["reason"] != "withheld" {
+            return self.kept_out(set_aside, message, document);
+        }
+        let change = match document {
+            Some(document) => {
+                format!("`semantik documents undelete {} --config {}`", document.id, self.file)
+            }
+            None => {
+                format!("`semantik documents undelete` with its path and --config {}", self.file)
+            }
+        };
+        let next = "leaves it out as long as it holds what it held".to_owned();
+        Told {
+            state: "withheld",
+            because: format!("it {message}"),
+            next: self.next_by_the_file().unwrap_or(next),
+            change: vec![change, "edit the file".to_owned()],
+        }
+    }
+
+    /// A document that a node has set aside.
+    fn kept_out(&self, reason: &Value, message: &str, document: Option<&DocumentStory>) -> Told {
+        let node = reason["node"].as_str().unwrap_or_default();
+        let reason = reason["reason"].as_str().unwrap_or_default();
+        let mut change =
+            vec!["edit the file, or change settings of the nodes up to that one".to_owned()];
+        change.extend(match reason {
+            "too_large" => Some("raise `max_size` of the scan node".to_owned()),
+            "unsupported" => Some("convert it to a format that `extract` reads".to_owned()),
+            "empty" => Some("put text into it".to_owned()),
+            "unrouted" => Some("give a node a `when:` that takes it".to_owned()),
+            _ => None,
+        });
+        let retry_at = document.and_then(|document| document.retry_at);
+        change.extend(retry_at.map(|at| {
+            let from = render::time(at);
+            format!("`semantik run {} --retry-failed` tries it again from {from} on", self.file)
+        }));
+        let is_current =
+            document.is_none_or(|it| it.fingerprint.as_deref() == Some(&self.fingerprint.0[..]));
+        let next = match self.next_by_the_file() {
+            Some(next) => next,
+            None if document.is_none() && reason == "failed" => "tries to read it again".to_owned(),
+            None if is_current => "leaves it out".to_owned(),
+            None => "tries it again, since the settings have changed".to_owned(),
+        };
+        let because = format!(
+            "it is not in the index: node `{node}` has set it aside ({reason}), since it {message}"
+        );
+        Told { state: "set_aside", because, next, change }
+    }
+
+    fn deleted(&self, document: &DocumentStory) -> Told {
+        let at = document.deleted_at.map(render::time).unwrap_or_default();
+        let by_somebody =
+            self.story.deeds.first().filter(|deed| deed.action == "documents_deleted");
+        let because = match by_somebody {
+            Some(Deed { by, .. }) => {
+                let by = by.as_deref().unwrap_or("somebody");
+                format!("it is not in the index: `{by}` deleted it on {at}")
+            }
+            None => format!(
+                "it is not in the index: its last place was gone, so it was deleted on {at}"
+            ),
+        };
+        let next = self.next_by_the_file().unwrap_or_else(|| "leaves it out".to_owned());
+        Told { state: "deleted", because, next, change: self.advice() }
+    }
+
+    fn unknown(&self) -> Told {
+        let because = if self.place().is_some() {
+            "it is not in the index: a run has seen it, and has not finished it"
+        } else {
+            "it is not in the index: no run has ever seen it"
+        };
+        let next = self.next_by_the_file().unwrap_or_else(|| "takes it in".to_owned());
+        let state = if self.place().is_some() { "waiting" } else { "unknown" };
+        Told { state, because: because.to_owned(), next, change: self.advice() }
+    }
+
+    /// What would bring in what no source gives.
+    fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        for (node, verdict) in &self.verdicts {
+            match verdict {
+                Verdict::Given(_) => return vec![format!("`semantik run {}`", self.file)],
+                Verdict::LeftOut(words) => {
+                    advice.extend(
+                        words.iter().map(|word| format!("node `{node}` leaves it out: {word}")),
+                    );
+                }
+                Verdict::SetAside(document) => {
+                    advice.push(format!("node `{node}` sets it aside: it {}", document.why));
+                }
+                Verdict::NotThere => advice.push("put the file there".to_owned()),
+                Verdict::Elsewhere => {}
+            }
+        }
+        if advice.is_empty() {
+            advice.push("name it, or a folder it lies in, in `paths` of a source".to_owned());
+        }
+        advice
+    }
+
+    /// What the next run makes of it by what the sources say now; `None` if they give it as it was.
+    fn next_by_the_file(&self) -> Option<String> {
+        let uri = self.uri.as_ref();
+        if uri.is_none() || self.verdicts.is_empty() {
+            return None;
+        }
+        let mut words =
+            "does not come upon it: it lies outside every source of the file".to_owned();
+        for (node, verdict) in &self.verdicts {
+            match verdict {
+                Verdict::Given(now) => {
+                    return match self.place() {
+                        Some(place) if is_same(place, now) => None,
+                        Some(_) => Some("reads it, since the file has changed since".to_owned()),
+                        None => Some("takes it in".to_owned()),
+                    };
+                }
+                Verdict::SetAside(document) => {
+                    let is_known =
+                        self.place().is_some_and(|place| is_same(place, &document.location));
+                    if is_known {
+                        return None;
+                    }
+                    words = format!("sets it aside at `{node}`, since it {}", document.why);
+                }
+                Verdict::LeftOut(because) => {
+                    let because = because.join("; ");
+                    words = format!("does not come upon it: {because}{}", self.and_so());
+                }
+                Verdict::NotThere => {
+                    words = format!("does not find it: the file is not there{}", self.and_so());
+                }
+                Verdict::Elsewhere => {}
+            }
+        }
+        Some(words)
+    }
+
+    /// What becomes of a place that a source gives no more.
+    fn and_so(&self) -> &'static str {
+        match self.place() {
+            Some(_) => ", so the place is forgotten, and the document deleted if it has no other",
+            None => "",
+        }
+    }
+
+    fn as_text(&self, told: &Told) -> String {
+        let row = |what: &str, words: String| vec![what.to_owned(), words];
+        let named = self.uri.clone().unwrap_or_else(|| {
+            self.story.document.as_ref().map_or_else(String::new, |it| it.file_path.clone())
+        });
+        let mut rows = vec![row("what", named), row("why", told.because.clone())];
+        rows.push(row("the next run", told.next.clone()));
+        rows.extend(told.change.iter().map(|change| row("to change that", change.clone())));
+        let mut out = render::table(&[], rows);
+        if let Some(document) = &self.story.document {
+            out.push_str(&render::table(&[], story::document_rows(document)));
+        }
+        if !self.story.places.is_empty() {
+            let places = story::place_rows(&self.story.places);
+            out.push_str(&render::table(&story::PLACE_HEAD, places));
+        }
+        if !self.story.deeds.is_empty() {
+            let rows = self.story.deeds.iter().map(|deed| {
+                let by = deed.by.clone().unwrap_or_default();
+                vec![deed.action.replace('_', " "), by, render::time(deed.at)]
+            });
+            out.push_str(&render::table(&["what was done", "by", "at"], rows));
+        }
+        out
+    }
+
+    fn as_json(&self, told: &Told) -> Value {
+        let verdict = |verdict: &Verdict| match verdict {
+            Verdict::Given(_) => json!({ "says": "given" }),
+            Verdict::SetAside(document) => json!({
+                "says": "set_aside", "reason": document.why.reason(), "because": [document.why.to_string()],
+            }),
+            Verdict::LeftOut(because) => json!({ "says": "left_out", "because": because }),
+            Verdict::NotThere => json!({ "says": "not_there" }),
+            Verdict::Elsewhere => json!({ "says": "elsewhere" }),
+        };
+        let sources = self.verdicts.iter().map(|(node, it)| (node.clone(), verdict(it)));
+        let deeds = self.story.deeds.iter().map(|deed| {
+            json!({ "action": deed.action, "by": deed.by, "at": deed.at, "operation_id": deed.operation_id })
+        });
+        json!({
+            "uri": self.uri,
+            "state": told.state,
+            "why": told.because,
+            "next_run": told.next,
+            "to_change": told.change,
+            "generation": self.live.as_ref().map(|live| live.number),
+            "document": self.story.document.as_ref().map(story::document_json),
+            "places": self.story.places.iter().map(story::place_json).collect::<Vec<_>>(),
+            "deeds": deeds.collect::<Vec<_>>(),
+            "sources": sources.collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+/// Whether the file system says the same of a file as when it was seen last.
+fn is_same(place: &Place, now: &Location) -> bool {
+    let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
+    (place.size.cast_unsigned(), micros(place.mtime), micros(place.ctime))
+        == (now.size, now.mtime, now.ctime)
+        && place.inode.map(i64::cast_unsigned) == now.inode
+}

@@ -1,0 +1,424 @@
+//! What the command says of a collection, and that it is so: `plan` before a run and the run after it, `why`,
+//! `verify` with what was done to the stores behind its back, and the lists.
+
+use std::path::Path;
+
+use insta::assert_snapshot;
+use pipeline::{Point, VectorIndex as _, VectorStore as _, point_id};
+use serde_json::Value;
+use sinks::EdgeStore;
+
+use crate::support::Place;
+
+const FILE: &str = "pipeline.yaml";
+
+/// Without what differs from run to run.
+fn redacted(place: &Place, text: &str) -> String {
+    let folder = place.path().display().to_string();
+    let text = text.replace(&folder, "[folder]");
+    let mut out = String::new();
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        let (mask, length) = match (is_id(rest), is_time(rest)) {
+            (Some(length), _) => ("[id]", length),
+            (None, Some(length)) => ("[time]", length),
+            (None, None) => {
+                out.push(first);
+                rest = &rest[first.len_utf8()..];
+                continue;
+            }
+        };
+        out.push_str(mask);
+        rest = &rest[length..];
+    }
+    // Tables are as wide as what was masked.
+    let squeezed = out.lines().map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words
+            .join(" ")
+            .replace(['─', '═'], "")
+            .replace(['┌', '┐', '└', '┘', '╞', '╡', '╪', '┬', '┴'], "")
+    });
+    squeezed.filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn is_id(text: &str) -> Option<usize> {
+    text.get(..36).filter(|id| id.parse::<uuid::Uuid>().is_ok()).map(str::len)
+}
+
+/// `2026-11-24 12:00:00 UTC`, or the day alone.
+fn is_time(text: &str) -> Option<usize> {
+    let shape = |shape: &str| {
+        text.get(..shape.len()).filter(|it| {
+            it.bytes()
+                .zip(shape.bytes())
+                .all(|(a, b)| if b == b'0' { a.is_ascii_digit() } else { a == b })
+        })
+    };
+    shape("0000-00-00 00:00:00 UTC").or_else(|| shape("0000-00-00")).map(str::len)
+}
+
+fn plan(place: &Place, flags: &[&str]) -> Value {
+    let ran = place.semantik(&[&["plan", FILE, "--json"], flags].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.json()
+}
+
+fn why(place: &Place, document: &str) -> Value {
+    let ran = place.semantik(&["why", document, "--config", FILE, "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.json()
+}
+
+fn said(place: &Place, args: &[&str]) -> String {
+    let ran = place.semantik(args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    redacted(place, &ran.stdout)
+}
+
+/// The run does what the plan has said.
+fn assert_as_planned(plan: &Value, report: &Value) {
+    let of = |key: &str| plan["documents"][key].as_u64().unwrap();
+    let ran = |key: &str| report["documents"][key].as_u64().unwrap();
+    assert_eq!(of("seen"), ran("seen"), "{plan:#}\n{report:#}");
+    assert_eq!(
+        plan["to_embed"]["documents"], report["documents"]["stored"],
+        "{plan:#}\n{report:#}"
+    );
+    assert_eq!(plan["to_embed"]["chunks"], report["chunks"], "{plan:#}\n{report:#}");
+    let tokens = ["tokens", "tokens_reused"].map(|key| report[key].as_u64().unwrap());
+    assert_eq!(plan["to_embed"]["tokens"], tokens.iter().sum::<u64>(), "{plan:#}\n{report:#}");
+    assert_eq!(of("unchanged") + of("touched"), ran("unchanged"), "{plan:#}\n{report:#}");
+    let elsewhere = of("renamed") + of("copied") + of("duplicate");
+    assert_eq!(elsewhere, ran("duplicate"), "{plan:#}\n{report:#}");
+    assert_eq!(plan["set_aside"], report["reasons"], "{plan:#}\n{report:#}");
+    assert_eq!(of("deleted"), report["deleted"].as_u64().unwrap(), "{plan:#}\n{report:#}");
+}
+
+fn verify(place: &Place, flags: &[&str]) -> (i32, Value) {
+    let ran = place.semantik(&[&["verify", FILE, "--json"], flags].concat());
+    assert!(matches!(ran.code, 0 | 1), "{}", ran.stderr);
+    (ran.code, ran.json())
+}
+
+fn assert_clean(place: &Place) {
+    let (code, json) = verify(place, &[]);
+    assert_eq!((code, &json["consistent"]), (0, &Value::Bool(true)), "{json:#}");
+}
+
+fn text(number: usize) -> String {
+    format!("this is the text of document number {number}, and of no other one")
+}
+
+#[test]
+fn a_plan_is_what_the_run_then_does() {
+    let place = Place::with_stand_in();
+    for number in 0..8 {
+        place.write(&format!("{number}.txt"), text(number));
+    }
+    place.write("empty.txt", "");
+    let huge = place.corpus().join("huge.txt");
+    std::fs::File::create(&huge).unwrap().set_len(9 << 20).unwrap();
+    let first = plan(&place, &[]);
+    assert_eq!(first["exists"], false);
+    assert_eq!(first["documents"]["new"], 8);
+    assert_eq!(first["estimate"]["seconds"], Value::Null);
+    for folder in ["vectors", "memo"] {
+        let made = place.path().join(".semantik").join(folder).exists();
+        assert!(!made, "a plan makes nothing, and no {folder} either");
+    }
+    assert_eq!(plan(&place, &[])["exists"], false, "nor a collection");
+    assert_as_planned(&first, &place.run());
+    assert_clean(&place);
+
+    // A document that was deleted, for later.
+    std::fs::remove_file(place.corpus().join("7.txt")).unwrap();
+    let gone = plan(&place, &[]);
+    assert_eq!(gone["documents"]["deleted"], 1, "{gone:#}");
+    assert_as_planned(&gone, &place.run());
+    assert_clean(&place);
+
+    // One of each.
+    let at = |name: &str| place.corpus().join(name);
+    place.write("new.txt", text(100));
+    place.write("1.txt", text(101));
+    std::fs::File::options()
+        .write(true)
+        .open(at("2.txt"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    std::fs::rename(at("3.txt"), at("three.txt")).unwrap();
+    std::fs::copy(at("4.txt"), at("four.txt")).unwrap();
+    std::fs::remove_file(at("5.txt")).unwrap();
+    place.write("7.txt", text(7));
+    place.write("twin.txt", text(100));
+    place.write("bad.docx", "this is no zip archive");
+    place.write("huge.txt", text(102));
+    let changed = plan(&place, &[]);
+    let expected = [
+        ("new", 1),
+        ("edited", 1),
+        ("restored", 1),
+        ("touched", 1),
+        ("unchanged", 3),
+        ("renamed", 1),
+        ("copied", 1),
+        ("duplicate", 1),
+        ("deleted", 1),
+        ("set_aside", 2),
+        ("settings_changed", 0),
+        ("retried", 1),
+        ("unfinished", 0),
+    ];
+    for (cause, number) in expected {
+        assert_eq!(changed["documents"][cause], number, "{cause}: {changed:#}");
+    }
+    assert_eq!(changed["operation"], "append");
+    assert!(changed["estimate"]["seconds"].as_f64().unwrap() > 0.0, "{changed:#}");
+    assert_snapshot!("plan", without_estimate(&said(&place, &["plan", FILE])));
+    assert_as_planned(&changed, &place.run());
+    assert_clean(&place);
+    let after = plan(&place, &[]);
+    assert_eq!(after["to_embed"]["documents"], 0, "{after:#}");
+    assert_as_planned(&after, &place.run());
+}
+
+fn without_estimate(text: &str) -> String {
+    let cut = |line: &str| line.split("; about").next().unwrap().to_owned();
+    text.lines().map(cut).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_plan_says_what_settings_and_deletions_would_do() {
+    let place = Place::with_stand_in();
+    for number in 0..30 {
+        place.write(&format!("{number}.txt"), text(number));
+    }
+    place.run();
+
+    // Other settings make every document anew; so does another model, and another precision.
+    place.write_pipeline("model: 'stand-in:16'", "", "size: 32, overlap: 4");
+    let stale = plan(&place, &[]);
+    assert_eq!(stale["documents"]["settings_changed"], 30, "{stale:#}");
+    assert_eq!(stale["generation"]["new"], false);
+    place.write_pipeline("model: 'stand-in:24'", "", "size: 32, overlap: 4");
+    let rebuilt = plan(&place, &[]);
+    assert_eq!(rebuilt["operation"], "reindex");
+    assert_eq!(rebuilt["generation"]["new"], true);
+    let because = rebuilt["generation"]["because"].to_string();
+    assert!(because.contains("dimension was 16, and is 24"), "{because}");
+    assert_eq!(rebuilt["to_embed"]["documents"], 30, "{rebuilt:#}");
+    let report = place.run();
+    assert_eq!(rebuilt["to_embed"]["chunks"], report["chunks"]);
+    assert_eq!(report["documents"]["stored"], 30, "{report:#}");
+
+    // The file goes back to what was rolled back from.
+    let rolled = place.semantik(&["rollback", FILE]);
+    assert_eq!(rolled.code, 0, "{}", rolled.stderr);
+    let refused = plan(&place, &[]);
+    assert!(refused["refused"].as_str().unwrap().contains("rolled back"), "{refused:#}");
+    place.write_pipeline("model: 'stand-in:16'", "", "size: 64, overlap: 8");
+    assert_as_planned(&plan(&place, &[]), &place.run());
+
+    // Much is gone.
+    for number in 0..25 {
+        std::fs::remove_file(place.corpus().join(format!("{number}.txt"))).unwrap();
+    }
+    let gone = plan(&place, &[]);
+    assert_eq!(gone["documents"]["deleted"], 25);
+    let refused = gone["deletions"]["refused"].as_str().unwrap();
+    assert!(refused.contains("25 of 30 documents"), "{refused}");
+    let allowed = plan(&place, &["--allow-deletes"]);
+    assert_eq!(allowed["deletions"]["refused"], Value::Null);
+    assert_eq!(place.semantik(&["run", FILE]).code, 1);
+    assert_eq!(place.semantik(&["run", FILE, "--allow-deletes"]).code, 0);
+    assert_clean(&place);
+}
+
+#[test]
+fn why_tells_the_story_of_a_document() {
+    let place = Place::with_stand_in();
+    place.write("in.txt", text(1));
+    place.write("bad.docx", "this is no zip archive");
+    place.write(".hidden/secret.txt", text(3));
+    place.write("gone.txt", text(4));
+    place.write("out.txt", text(5));
+    std::fs::File::create(place.corpus().join("huge.txt")).unwrap().set_len(9 << 20).unwrap();
+    std::fs::write(place.path().join("outside.txt"), text(6)).unwrap();
+    let never = why(&place, "corpus/in.txt");
+    assert_eq!(never["state"], "unknown");
+    assert_eq!(never["next_run"], "takes it in");
+    place.run();
+    std::fs::remove_file(place.corpus().join("gone.txt")).unwrap();
+    let delete =
+        place.semantik(&["documents", "delete", "corpus/out.txt", "--config", FILE, "--yes"]);
+    assert_eq!(delete.code, 0, "{}", delete.stderr);
+    place.run();
+    place.write("new.txt", text(7));
+
+    for (path, state, next) in [
+        ("corpus/in.txt", "stored", "leaves it as it is"),
+        ("corpus/bad.docx", "set_aside", "leaves it out"),
+        ("corpus/huge.txt", "set_aside", "leaves it out"),
+        ("corpus/out.txt", "withheld", "leaves it out as long as"),
+        ("corpus/gone.txt", "deleted", "does not find it"),
+        ("corpus/new.txt", "unknown", "takes it in"),
+        ("corpus/.hidden/secret.txt", "unknown", "begins with a dot"),
+        ("outside.txt", "unknown", "outside every source"),
+        ("corpus/nothing.txt", "unknown", "does not find it"),
+    ] {
+        let told = why(&place, path);
+        assert_eq!(told["state"], state, "{path}: {told:#}");
+        assert!(told["next_run"].as_str().unwrap().contains(next), "{path}: {told:#}");
+        assert!(!told["to_change"].as_array().unwrap().is_empty(), "{path}: {told:#}");
+    }
+    for (name, path) in [
+        ("why_in", "corpus/in.txt"),
+        ("why_set_aside", "corpus/bad.docx"),
+        ("why_withheld", "corpus/out.txt"),
+        ("why_deleted", "corpus/gone.txt"),
+        ("why_hidden", "corpus/.hidden/secret.txt"),
+    ] {
+        assert_snapshot!(name, said(&place, &["why", path, "--config", FILE]));
+    }
+    place.write("in.txt", text(8));
+    assert!(why(&place, "corpus/in.txt")["next_run"].as_str().unwrap().contains("has changed"));
+    let id = why(&place, "corpus/in.txt")["document"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(why(&place, &id)["state"], "stored");
+}
+
+/// The shard of the live generation.
+fn shard(place: &Place) -> EdgeStore {
+    let shown = place.semantik(&["collections", "show", "--config", FILE, "--json"]).json();
+    let name = shown["vectors"].as_str().unwrap();
+    let folder = Path::new(".semantik/vectors").join(name);
+    let config = sinks::VectorsConfig::new(name, 16, sinks::Quantization::Float16);
+    EdgeStore::open(&place.path().join(folder), &config).unwrap()
+}
+
+/// Does something to the points behind the command's back.
+fn behind_its_back<T>(place: &Place, what: impl AsyncFnOnce(&EdgeStore) -> T) -> T {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let shard = shard(place);
+    runtime.block_on(async {
+        let done = what(&shard).await;
+        shard.flush().await.unwrap();
+        done
+    })
+}
+
+#[test]
+fn verify_finds_what_is_wrong_and_repairs_it() {
+    let place = Place::with_stand_in();
+    for number in 0..4 {
+        place.write(&format!("{number}.txt"), text(number).repeat(20));
+    }
+    place.run();
+    assert_clean(&place);
+    let whole = place.index();
+
+    let ids = behind_its_back(&place, async |shard| {
+        let mut points = shard.scroll(None, 1000).await.unwrap();
+        points.sort_by(|a, b| a.payload.uri.cmp(&b.payload.uri));
+        let mut documents: Vec<_> = points.iter().map(|point| point.payload.document).collect();
+        documents.dedup();
+        let like = |document, index| {
+            let mut point: Point = points[0].clone();
+            point.id = point_id(document, index);
+            (point.payload.document, point.payload.chunk_index) = (document, index);
+            point
+        };
+        // One has lost its last chunk, one has a chunk too many, one has both, and one is nobody's.
+        let chunks = |document| points.iter().filter(|it| it.payload.document == document).count();
+        let last = |document| u32::try_from(chunks(document)).unwrap() - 1;
+        shard.truncate(documents[0], last(documents[0])).await.unwrap();
+        shard.truncate(documents[2], last(documents[2])).await.unwrap();
+        let stranger = uuid::Uuid::from_u128(7);
+        let (one, both) = (documents[1], documents[2]);
+        shard
+            .upsert(vec![like(one, last(one) + 1), like(both, last(both) + 1), like(stranger, 0)])
+            .await
+            .unwrap();
+        documents
+    });
+    let (code, found) = verify(&place, &[]);
+    assert_eq!((code, &found["consistent"]), (1, &Value::Bool(false)), "{found:#}");
+    let wrong = |kind: &str| -> Vec<String> {
+        let some = found["wrong_points"][kind]["some"].as_array().unwrap().iter();
+        let mut ids: Vec<_> = some.map(|it| it["document"].as_str().unwrap().to_owned()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let those = |some: &[usize]| {
+        let mut some: Vec<_> = some.iter().map(|&index| ids[index].to_string()).collect();
+        some.sort_unstable();
+        some
+    };
+    assert_eq!(wrong("missing"), those(&[0, 2]), "{found:#}");
+    assert_eq!(wrong("surplus"), those(&[1, 2]), "{found:#}");
+    assert_eq!(wrong("of_unknown_documents"), [uuid::Uuid::from_u128(7).to_string()]);
+    let ran = place.semantik(&["verify", FILE]);
+    assert!(ran.stderr.contains("--repair"), "{}", ran.stderr);
+    assert_snapshot!("verify", redacted(&place, &ran.stdout));
+
+    let (code, repaired) = verify(&place, &["--repair"]);
+    assert_eq!((code, &repaired["repaired"]), (0, &Value::Bool(true)), "{repaired:#}");
+    assert_clean(&place);
+    place.index().assert_same_as(&whole);
+    assert_eq!(said(&place, &["verify", FILE]).lines().last(), Some("the stores agree"));
+}
+
+#[test]
+fn lists_show_what_there_is() {
+    let place = Place::with_stand_in();
+    for number in 0..5 {
+        place.write(&format!("{number}.txt"), text(number));
+    }
+    place.write("bad.docx", "this is no zip archive");
+    place.run();
+    place.run();
+    let config = ["--config", FILE];
+    assert_snapshot!(
+        "collections",
+        said(&place, &[&["collections", "list"][..], &config].concat())
+    );
+    assert_snapshot!("collection", said(&place, &[&["collections", "show"][..], &config].concat()));
+    let sources = said(&place, &[&["sources", "list"][..], &config].concat());
+    assert_snapshot!("sources", sources);
+    assert_snapshot!("operations", said(&place, &[&["operations", "list"][..], &config].concat()));
+    let failed = ["documents", "list", "--status", "failed", "--config", FILE];
+    assert_snapshot!("documents_failed", said(&place, &failed));
+
+    // Pages hold each document once.
+    let (mut seen, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let mut args = vec!["documents", "list", "--config", FILE, "--json", "--limit", "4"];
+        args.extend(after.iter().flat_map(|after| ["--after", after]));
+        let page = place.semantik(&args).json();
+        let ids: Vec<_> = page
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect();
+        let Some(last) = ids.last().cloned() else { break };
+        seen.extend(ids);
+        after = Some(last);
+    }
+    assert_eq!(seen.len(), 6);
+    assert!(seen.is_sorted());
+    let shown = place.semantik(&["documents", "show", &seen[0], "--config", FILE, "--json"]).json();
+    assert_eq!(shown["places"].as_array().unwrap().len(), 1);
+
+    let operations = ["operations", "list", "--config", FILE, "--json"];
+    let operations = place.semantik(&operations).json();
+    let [append, index] = operations.as_array().unwrap().as_slice() else { panic!("{operations}") };
+    assert_eq!((&append["type"], &index["type"]), (&"append".into(), &"index".into()));
+    let id = index["id"].as_str().unwrap();
+    let shown = place.semantik(&["operations", "show", id, "--config", FILE, "--json"]).json();
+    assert_eq!(shown["metrics"]["documents_stored"], 5.0);
+    let older = ["operations", "list", "--config", FILE, "--json", "--before"];
+    let older = place.semantik(&[&older[..], &[append["id"].as_str().unwrap()]].concat()).json();
+    assert_eq!(older.as_array().unwrap().len(), 1);
+}
