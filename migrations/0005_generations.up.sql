@@ -52,6 +52,8 @@ ALTER TABLE collections ADD COLUMN deleting_since timestamptz;
 ALTER TABLE documents
     ADD COLUMN attempts bigint NOT NULL DEFAULT 0,
     ADD COLUMN retry_at timestamptz,
+    -- Where its points say that it is; its locations may be others by now.
+    ADD COLUMN uri text,
     -- What its points hold, hashed: points that would be written as they are need not be.
     ADD COLUMN points_digest bytea,
     ADD CONSTRAINT check_documents_points_digest CHECK (octet_length(points_digest) = 32);

@@ -3,16 +3,20 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::{
-    BoxError, MetadataStore as _, Models as _, Resources, RunOptions, RunReport, VectorStore,
+    BoxError, MetadataStore as _, Models as _, Place, Resources, RunOptions, RunReport, VectorStore,
 };
-use sinks::{Missing, Operation, RunMetadata, Side};
+use sinks::{Missing, Moved, Operation, RunMetadata, Side};
 
 use super::Operator;
 use crate::wiring::{Vectors, embed_options};
 
 /// How many documents' points are removed at once, and locations forgotten.
 const AT_ONCE: u32 = 1_000;
+
+/// Requests to the vector store that may be under way at once.
+const IN_FLIGHT: usize = 8;
 
 /// Fewer documents than these may always be gone.
 const FEW: i64 = 20;
@@ -59,6 +63,7 @@ impl Operator {
         }
         if !report.stopped {
             report.deleted = self.take_out(&metadata, &report.covered).await?;
+            relocate(&metadata, vectors).await?;
             purge(&metadata, vectors.store.as_ref()).await?;
         }
         let after = self.usage();
@@ -145,6 +150,35 @@ pub(super) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
 fn device_of(uri: &str) -> Option<i64> {
     let path = stages::uri::to_path(uri)?;
     Some(fs_err::metadata(path).ok()?.dev().cast_signed())
+}
+
+/// Has points say where their documents are, of those that have moved.
+async fn relocate(metadata: &RunMetadata, vectors: &Vectors) -> Result<(), BoxError> {
+    loop {
+        let moved = metadata.moved(AT_ONCE).await?;
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<_> = moved.iter().map(|it| (it.document, place_of(it))).collect();
+        let changes =
+            places.iter().map(|(document, place)| vectors.store.relocate(*document, place));
+        stream::iter(changes).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+        vectors.store.flush().await?;
+        metadata.relocated(&places).await?;
+    }
+}
+
+/// Where a document is now. A title that was but the name of its file is that of the present one.
+fn place_of(moved: &Moved) -> Place {
+    let stem = |uri: &str| stages::uri::stem(uri);
+    let named_after_file =
+        moved.title.is_some() && moved.before.as_deref().and_then(stem) == moved.title;
+    Place {
+        uri: moved.uri.clone(),
+        source: moved.source.clone().unwrap_or_default(),
+        title: if named_after_file { stem(&moved.uri) } else { None },
+        modified_at: moved.mtime.map(|at| at.timestamp_micros()),
+    }
 }
 
 /// Removes points that no document holds any more, also such as a run left that was killed.

@@ -159,7 +159,6 @@ fn a_folder_is_renamed_copied_deleted_and_restored() {
 }
 
 #[test]
-#[ignore = "not so yet: the payload of a point says where its document was when it was embedded"]
 fn a_hit_says_where_its_document_is_now() {
     let place = Place::with_stand_in();
     place.write("before.txt", "apples are red");

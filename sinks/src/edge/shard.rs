@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use pipeline::{Remedy, StoreError};
 use qdrant_edge::{
     CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeVectorParams,
-    FieldIndexOperations, HnswIndexConfig, OperationError, PayloadFieldSchema, PayloadSchemaType,
-    QuantizationConfig, ScalarQuantizationConfig, ScalarType, UpdateOperation,
-    VectorStorageDatatype, WalOptions,
+    FieldIndexOperations, HnswIndexConfig, OperationError, PayloadFieldSchema, QuantizationConfig,
+    ScalarQuantizationConfig, ScalarType, UpdateOperation, VectorStorageDatatype, WalOptions,
 };
 use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
 
 use crate::edge::indexing;
 use crate::vectors::{
@@ -61,6 +61,8 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
     fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))
 }
 
+/// Vectors, graph, payload and its indexes are files that are mapped: what a shard needs in memory does not grow
+/// with it, and the system keeps in memory what is used.
 fn edge_config(config: &VectorsConfig) -> EdgeConfig {
     let int8 = config.quantization == Quantization::Int8;
     let vector = EdgeVectorParams::builder(config.dim, Distance::Cosine)
@@ -68,11 +70,12 @@ fn edge_config(config: &VectorsConfig) -> EdgeConfig {
             Quantization::Float32 => VectorStorageDatatype::Float32,
             Quantization::Float16 | Quantization::Int8 => VectorStorageDatatype::Float16,
         })
-        .on_disk(int8)
+        .on_disk(true)
         .build();
     let hnsw = HnswIndexConfig {
         m: config.hnsw_m,
         ef_construct: config.hnsw_ef_construct,
+        on_disk: Some(true),
         ..HnswIndexConfig::default()
     };
     let optimizers = EdgeOptimizersConfig {
@@ -100,15 +103,17 @@ fn edge_config(config: &VectorsConfig) -> EdgeConfig {
 /// Makes the payload indexes that are missing; one that is there is left as it is.
 fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
     for (field, kind) in FILTERABLE {
-        let schema = match kind {
-            FieldKind::Keyword => PayloadSchemaType::Keyword,
-            FieldKind::Integer => PayloadSchemaType::Integer,
-            FieldKind::Datetime => PayloadSchemaType::Datetime,
-            FieldKind::Text => PayloadSchemaType::Text,
+        let kind = match kind {
+            FieldKind::Keyword => "keyword",
+            FieldKind::Integer => "integer",
+            FieldKind::Datetime => "datetime",
+            FieldKind::Text => "text",
         };
+        let schema = serde_json::from_value(json!({ "type": kind, "on_disk": true }));
+        let schema: PayloadFieldSchema = schema.expect("has the form of a field's schema");
         let create = FieldIndexOperations::CreateIndex(CreateIndex {
             field_name: field.parse().expect("a field name is a path"),
-            field_schema: Some(PayloadFieldSchema::FieldType(schema)),
+            field_schema: Some(schema),
         });
         shard.update(UpdateOperation::FieldIndexOperation(create))?;
     }

@@ -204,7 +204,7 @@ async fn insert(
 /// The columns of `documents`, for moving rows between schemas. A test compares them with the table.
 pub(super) const DOCUMENT_COLUMNS: &str = "id, collection_id, source_id, file_path, file_name, file_size, \
     mime_type, content_hash, status, error_message, set_aside, chunk_count, fingerprint, operation_id, \
-    deleted_at, created_at, updated_at, meta, attempts, retry_at, points_digest";
+    deleted_at, created_at, updated_at, meta, attempts, retry_at, uri, points_digest";
 
 /// The columns of `document_locations` that are not generated.
 pub(super) const LOCATION_COLUMNS: &str = "collection_id, uri, source_id, document_id, content_hash, size, \

@@ -160,12 +160,17 @@ impl Operation {
                          WHERE collection_id = $1) AS chunks,
                         count(*) FILTER (WHERE b.status = 'completed') AS documents,
                         count(*) FILTER (WHERE p.status = 'completed') AS live_documents,
-                        count(*) FILTER (WHERE p.status = 'completed'
-                            AND b.status IN ('pending', 'failed')) AS lost,
-                        min(b.file_path) FILTER (WHERE p.status = 'completed'
-                            AND b.status IN ('pending', 'failed')) AS first_lost
+                        count(*) FILTER (WHERE lost.it) AS lost,
+                        min(b.file_path) FILTER (WHERE lost.it) AS first_lost
                  FROM building.documents b
                  LEFT JOIN public.documents p ON p.id = b.id AND p.collection_id = b.collection_id
+                 -- Deleted though one of its places is still there: it is too large now, say.
+                 CROSS JOIN LATERAL (SELECT p.status = 'completed' AND (b.status IN ('pending', 'failed')
+                     OR b.status = 'deleted' AND EXISTS (
+                         SELECT FROM public.document_locations l
+                         JOIN building.document_locations n
+                             ON n.collection_id = l.collection_id AND n.uri_hash = l.uri_hash
+                         WHERE l.document_id = p.id)) AS it) lost
                  WHERE b.collection_id = $1",
             )
             .bind(self.collection())
