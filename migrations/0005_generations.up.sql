@@ -26,6 +26,8 @@ CREATE TABLE generations (
     retired_at        timestamptz,
     -- When somebody went back from it to the one before.
     rolled_back_at    timestamptz,
+    -- When it did not pass the checks.
+    refused_at        timestamptz,
     CONSTRAINT pk_generations PRIMARY KEY (id),
     CONSTRAINT uq_generations_collection_id_number UNIQUE (collection_id, number),
     CONSTRAINT uq_generations_vector_store_name UNIQUE (vector_store_name),

@@ -54,6 +54,11 @@ impl EdgeStore {
         Ok(Self { owner, dim: config.dim, quantization: config.quantization })
     }
 
+    /// Whether there is a shard in this folder.
+    pub fn exists(folder: &Path) -> bool {
+        shard::exists(folder)
+    }
+
     /// Deletes the shard in this folder, if there is one.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub use generations::{
 pub use hot::{HOT_QUERIES, HotQuery};
 pub use integrity::Integrity;
 pub use migrations::AppliedMigration;
-pub use missing::Missing;
+pub use missing::{Forgotten, Missing};
 pub use moved::Moved;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
 pub use removal::RemovedSource;

@@ -99,6 +99,23 @@ impl QdrantStore {
         reply.map(|reply| reply.version).map_err(|e| failed("reach the Qdrant server", e))
     }
 
+    /// Whether there is a collection of this name.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub async fn exists(
+        url: &str,
+        api_key: Option<&Secret>,
+        name: &str,
+    ) -> Result<bool, StoreError> {
+        let client = client(url, api_key)?;
+        let ask = || async {
+            let reply = client.collection_exists(name).await;
+            reply.map_err(|e| failed("look for the vector collection", e))
+        };
+        retrying(ask).await
+    }
+
     /// Deletes a collection; there need not be one.
     ///
     /// # Errors

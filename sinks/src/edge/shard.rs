@@ -22,10 +22,15 @@ const CONFIG_FILE: &str = "edge_config.json";
 /// Bytes of one part of the log. Its default, 32 MiB, is also what an empty shard would weigh.
 const LOG_PART: usize = 8 << 20;
 
+/// Whether there is a shard in this folder.
+pub(super) fn exists(folder: &Path) -> bool {
+    folder.join(CONFIG_FILE).exists()
+}
+
 /// Opens the shard in this folder, and makes it first if it is not there.
 pub(super) fn open(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
     let doing = "open the vector collection";
-    let shard = if folder.join(CONFIG_FILE).exists() {
+    let shard = if exists(folder) {
         let there = EdgeConfig::load(folder).transpose().map_err(|e| gives_up(doing, e))?;
         let found = there.and_then(|there| there.vectors.get(DENSE).map(|dense| dense.size));
         found.map_or(Ok(()), |found| check_collection(config, found))?;
@@ -44,6 +49,11 @@ pub(super) fn open(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, S
 /// Deletes the shard in this folder, if there is one that nobody has open.
 pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
     let doing = "delete the vector collection";
+    let doomed = folder.with_extension("deleted");
+    // What somebody left who was killed while they deleted it.
+    if doomed.exists() {
+        fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))?;
+    }
     if !folder.exists() {
         return Ok(());
     }
@@ -53,10 +63,6 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
             .map_err(|_| in_use(doing, folder))?;
     }
     // Renamed first: a folder that is half deleted must not be taken for a shard.
-    let doomed = folder.with_extension("deleted");
-    if doomed.exists() {
-        fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))?;
-    }
     fs_err::rename(folder, &doomed).map_err(|e| gives_up(doing, e))?;
     fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))
 }

@@ -167,11 +167,19 @@ impl Operation {
                 renew(&mut connection, self.id, OperationStatus::Processing).await
             };
             match renewed.await {
-                Ok(false) => return,
+                Ok(false) if self.is_over().await => return,
+                // It ended as it should, or is gone with its collection; that is for the work itself to say.
+                Ok(false) => std::future::pending().await,
                 Ok(true) => {}
                 Err(error) => tracing::debug!(%error, "the lease was not renewed"),
             }
         }
+    }
+
+    /// Whether somebody else has ended it.
+    async fn is_over(&self) -> bool {
+        let status = self.postgres.operations().find(self.id).await;
+        matches!(status, Ok(Some(it)) if it.status != OperationStatus::Completed)
     }
 
     /// Makes sure that a transaction may write to the collection.

@@ -89,6 +89,8 @@ pub struct Generation {
     pub retired_at: Option<DateTime<Utc>>,
     /// When somebody went back from it to the one before.
     pub rolled_back_at: Option<DateTime<Utc>>,
+    /// When it was not put in place because it did not pass the checks.
+    pub refused_at: Option<DateTime<Utc>>,
 }
 
 impl Generation {
@@ -113,7 +115,7 @@ macro_rules! select {
         concat!(
             "SELECT id, number, status, vector_store_name, embedding_model, model_path, model_fingerprint, dim,
                     quantization, chunk_size, chunk_overlap, fingerprint, created_at, live_at, retired_at,
-                    rolled_back_at
+                    rolled_back_at, refused_at
              FROM generations ",
             $rest
         )

@@ -16,8 +16,8 @@ use super::run::RunMetadata;
 pub struct Moved {
     /// The document.
     pub document: Uuid,
-    /// Where its points say that it is.
-    pub before: Option<String>,
+    /// Where its points say that it is, as a path.
+    pub before: String,
     /// One of the places where it is: the first by name.
     pub uri: String,
     /// What gives it there.
@@ -29,28 +29,50 @@ pub struct Moved {
 }
 
 impl RunMetadata {
-    /// At most `limit` of the documents that have moved.
+    /// At most `limit` of the documents that have moved, in order of id, from behind `after` on.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn moved(&self, limit: u32) -> Result<Vec<Moved>, StoreError> {
+    pub async fn moved(&self, after: Uuid, limit: u32) -> Result<Vec<Moved>, StoreError> {
         attempt("look for documents that have moved", || async {
             Ok(sqlx::query_as(
-                "SELECT d.id AS document, d.uri AS before, l.uri, s.source_path AS source,
+                "SELECT d.id AS document, d.file_path AS before, l.uri, s.source_path AS source,
                         d.meta ->> 'title' AS title, l.mtime
                  FROM documents d
                  JOIN LATERAL (SELECT uri, source_id, mtime FROM document_locations
                                WHERE document_id = d.id ORDER BY uri LIMIT 1) l ON TRUE
                  LEFT JOIN collection_sources s ON s.id = l.source_id
-                 WHERE d.collection_id = $1 AND d.status = 'completed'
+                 WHERE d.collection_id = $1 AND d.id > $3 AND d.status = 'completed'
                    AND NOT EXISTS (SELECT FROM document_locations o
-                                   WHERE o.document_id = d.id AND o.uri = d.uri)
-                 LIMIT $2",
+                                   WHERE o.document_id = d.id AND o.uri = d.uri
+                                     AND o.source_id IS NOT DISTINCT FROM d.source_id)
+                 ORDER BY d.id LIMIT $2",
             )
             .bind(self.collection)
             .bind(i64::from(limit))
+            .bind(after)
             .fetch_all(&self.pool)
             .await?)
+        })
+        .await
+    }
+
+    /// Notes that what the points of documents say of their place is not to be trusted, until
+    /// [`RunMetadata::relocated`].
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        attempt("note that documents have moved", || async {
+            let mut transaction = self.begin().await?;
+            sqlx::query(
+                "UPDATE documents SET uri = NULL, points_digest = NULL WHERE collection_id = $1 AND id = ANY($2)",
+            )
+            .bind(self.collection)
+            .bind(documents)
+            .execute(&mut *transaction)
+            .await?;
+            Ok(transaction.commit().await?)
         })
         .await
     }

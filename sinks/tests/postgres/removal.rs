@@ -62,8 +62,10 @@ async fn what_was_not_seen_is_missing_and_counted_by_documents_that_are_lost() {
     // A few at a time, until there is nothing more.
     let mut deleted = 0;
     let mut turns = 0;
-    while let Some(some) = metadata.forget_missing(&sources(), 2).await.unwrap() {
-        deleted += some;
+    let mut after = Vec::new();
+    while let Some(some) = metadata.forget_missing(&sources(), &after, 2).await.unwrap() {
+        deleted += some.documents;
+        after = some.last;
         turns += 1;
     }
     assert_eq!((deleted, turns), (2, 2));
@@ -83,12 +85,12 @@ async fn what_is_below_a_folder_that_cannot_be_read_is_not_missing() {
     // `/dirt` is not in `/dir`.
     let missing = metadata.missing(&sources()).await.unwrap();
     assert_eq!((missing[0].documents, missing[0].locations), (1, 2), "{missing:?}");
-    while metadata.forget_missing(&sources(), 10).await.unwrap().is_some() {}
+    while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
     assert_eq!(metadata.unpurged(10).await.unwrap(), [ids[3]]);
     // A later pass, to which the folder is open, sees what is gone from it, and that it is no trouble any more.
     let metadata = metadata.from_now().await.unwrap();
     see(&metadata, &[("file:///a", 1), ("file:///e", 5), ("file:///dir/b", 2)]).await;
-    while metadata.forget_missing(&sources(), 10).await.unwrap().is_some() {}
+    while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
     let known = metadata.locate(&["file:///dir".to_owned(), "file:///dir/sub/c".to_owned()]).await;
     assert_eq!(known.unwrap(), [None, None]);
 }
