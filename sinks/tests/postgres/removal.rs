@@ -81,7 +81,10 @@ async fn what_is_below_a_folder_that_cannot_be_read_is_not_missing() {
     let database = Database::new().await;
     let (_operation, metadata, ids) = second_run(&database).await;
     see(&metadata, &[("file:///a", 1), ("file:///e", 5)]).await;
-    metadata.record(&[aside("file:///dir", None, unreadable())]).await.unwrap();
+    // Of a folder that cannot be looked into no time is known.
+    let mut hidden = aside("file:///dir", None, unreadable());
+    hidden.1.location.mtime = None;
+    metadata.record(&[hidden]).await.unwrap();
     // `/dirt` is not in `/dir`.
     let missing = metadata.missing(&sources()).await.unwrap();
     assert_eq!((missing[0].documents, missing[0].locations), (1, 2), "{missing:?}");
@@ -238,10 +241,17 @@ async fn deleted_documents_are_remembered_for_a_while_and_as_long_as_they_have_p
     .unwrap();
     let days = |days: u64| std::time::Duration::from_secs(days * 24 * 60 * 60);
     assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
-    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 1, "the other one has points");
-    assert_eq!(metadata.unpurged(10).await.unwrap(), ids[..1]);
+    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 0, "both can be undeleted");
     let known = metadata.locate(&["file:///dir/b".to_owned()]).await.unwrap().remove(0).unwrap();
     assert!(matches!(known.state, KnownState::Withheld { .. }), "its place stays out: {known:?}");
+    // Their files are gone as well.
+    sqlx::query("DELETE FROM document_locations WHERE set_aside ->> 'reason' = 'withheld'")
+        .execute(&database.sql)
+        .await
+        .unwrap();
+    assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
+    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 1, "the other one has points");
+    assert_eq!(metadata.unpurged(10).await.unwrap(), ids[..1]);
 }
 
 #[tokio::test]
