@@ -1,0 +1,57 @@
+"""Does the peak memory of a run depend on the size of the corpus? The same documents, ten times as many."""
+
+import datetime
+import re
+import shutil
+import sys
+
+import harness
+
+
+MEASURED = (("stand-in:384", 50), ("stand-in:384", 100), ("stand-in:384", 200))
+if "quick" in sys.argv:
+    pass
+
+
+def texts():
+    """Passages of real text, about 1,500 characters each."""
+    for path in sorted((harness.CORPORA / "postgresql-doc-15").rglob("*.html")):
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", path.read_text(errors="replace")))
+        if len(text) > 1500:
+            yield text[:1500]
+
+
+def main():
+    sample = list(texts())[:400]
+    rows = []
+    # The stand-in makes vectors in no time, so that what is around the model can be seen with more documents.
+    for model, times in MEASURED:
+        place = harness.folder()
+        corpus = place / "corpus"
+        for copy in range(times):
+            (corpus / str(copy)).mkdir(parents=True)
+            for number, text in enumerate(sample):
+                # Every copy differs from the others, so that nothing is a duplicate.
+                (corpus / str(copy) / f"{number}.txt").write_text(f"Copy {copy} of {number}. {text}")
+        harness.write_pipeline(place, corpus, model)
+        first = harness.run(place)
+        again = harness.run(place)
+        rows.append((
+            getattr(model, "name", model),
+            first["documents"]["seen"],
+            first["chunks"],
+            f"{first['seconds']:.1f}",
+            f"{first['peak_mib']:.0f}",
+            f"{first['anonymous_mib']:.0f}",
+            f"{again['seconds']:.2f}",
+            f"{again['peak_mib']:.0f}",
+        ))
+        shutil.rmtree(place)
+    print(f"# Peak memory of a run\n\n{datetime.date.today()}, {harness.machine()}\n")
+    harness.table(
+        ("model", "documents", "chunks", "seconds", "peak MiB", "of it no mapped file", "seconds, unchanged",
+         "peak MiB, unchanged"), rows
+    )
+
+
+main()
