@@ -97,7 +97,7 @@ fn load(described: &ModelInfo, setting: Setting) -> Result<Arc<dyn Embedder>, Bo
         let path = described.path.display();
         return Err(format!("the model in `{path}` was replaced by another one meanwhile").into());
     }
-    let (info, vocabulary) = (folder.info.clone(), folder.config.vocab_size);
+    let (info, vocabulary) = (folder.info.clone(), folder.config.shape().vocabulary);
     let model = Model::load(&folder, setting)?;
     tracing::info!(model = %info.short_name, ?setting, "model loaded");
     let models = (0..setting.threads).map(|_| {
