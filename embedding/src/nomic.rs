@@ -1,6 +1,7 @@
 //! NomicBERT (Nussbaum et al. 2024, <https://arxiv.org/abs/2402.01613>): nomic-embed-text.
 //!
-//! BERT with rotary positions, SwiGLU and no biases but those of norms. Its configuration has GPT-2's words. The
+//! BERT with rotary positions, SwiGLU and no biases but those of norms. Its configuration has GPT-2's words, or since
+//! transformers 5 BERT's. The
 //! longest texts that it is published for, beyond what it was trained on, need no scaling of angles as long as
 //! `rotary_scaling_factor` is null.
 
@@ -25,14 +26,35 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
 #[derive(Deserialize)]
 struct Nomic {
     vocab_size: usize,
+    #[serde(alias = "hidden_size")]
     n_embd: usize,
+    #[serde(alias = "intermediate_size")]
     n_inner: usize,
+    #[serde(alias = "num_hidden_layers")]
     n_layer: usize,
+    #[serde(alias = "num_attention_heads")]
     n_head: usize,
+    #[serde(alias = "max_position_embeddings")]
     n_positions: usize,
     type_vocab_size: usize,
+    #[serde(alias = "layer_norm_eps")]
     layer_norm_epsilon: f64,
-    rotary_emb_base: f64,
+    #[serde(default)]
+    rotary_emb_base: Option<f64>,
+    #[serde(default)]
+    rope_parameters: Option<Rope>,
+}
+
+#[derive(Deserialize)]
+struct Rope {
+    rope_theta: f64,
+}
+
+impl Nomic {
+    fn base(&self) -> f64 {
+        let newer = self.rope_parameters.as_ref().map(|rope| rope.rope_theta);
+        self.rotary_emb_base.or(newer).unwrap_or(1000.0)
+    }
 }
 
 fn read(config: &Value) -> Result<Nomic, ConfigError> {
@@ -53,6 +75,7 @@ fn read(config: &Value) -> Result<Nomic, ConfigError> {
     ] {
         expect(config, key, supported)?;
     }
+    expect(&config["rope_parameters"], "rope_type", &[json!("default")])?;
     parsed(config)
 }
 
@@ -94,7 +117,7 @@ impl Config for Nomic {
             kind: Numbers(types.f_get(0)?),
             norm: norm(&format!("{prefix}emb_ln"))?,
             layers: (0..self.n_layer).map(layer).collect::<Result<_, _>>()?,
-            rotary: Rotary { base: self.rotary_emb_base, width: signed(width / self.n_head) },
+            rotary: Rotary { base: self.base(), width: signed(width / self.n_head) },
         }))
     }
 }

@@ -79,6 +79,15 @@ pub struct Tokens {
     pub may_cut: Vec<bool>,
 }
 
+/// What a model reads of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// All ids, those of prefix and special tokens included.
+    pub ids: Vec<u32>,
+    /// Whether the text was too long, and its end was cut off.
+    pub cut: bool,
+}
+
 /// Turns text into what a model reads. Any number of threads may use it at once.
 pub trait Tokenizer: Send + Sync {
     /// Encodes a text of any length, without special tokens, prefix or truncation, in memory that is
@@ -88,11 +97,18 @@ pub trait Tokenizer: Send + Sync {
     /// If the tokenizer's files are broken in a way that only shows on some text.
     fn encode(&self, text: &str) -> Result<Tokens, BoxError>;
 
-    /// What the model reads for a text of these ids: prefix and special tokens put around them.
-    fn frame(&self, ids: &[u32], kind: TextKind) -> Vec<u32>;
+    /// What the model reads for a passage of these ids: prefix and special tokens put around them.
+    fn frame(&self, ids: &[u32]) -> Vec<u32>;
 
     /// How many ids [`Tokenizer::frame`] adds.
-    fn overhead(&self, kind: TextKind) -> usize;
+    fn overhead(&self) -> usize;
+
+    /// What the model reads for a whole text: its prefix, and as much of it as fits. For a passage that fits it is
+    /// the frame of its ids; a question's prefix may be one word with its beginning, so it has no frame.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode`].
+    fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError>;
 
     /// The most ids that the model reads, [`Tokenizer::overhead`] included.
     fn max_tokens(&self) -> usize;
@@ -103,7 +119,7 @@ pub trait Embedder: Send + Sync {
     /// What the model is.
     fn info(&self) -> &ModelInfo;
 
-    /// Embeds framed token sequences (see [`Tokenizer::frame`]), each of at least one and at most
+    /// Embeds token sequences as the model reads them (see [`Tokenizer::frame`] and [`Tokenizer::read`]), each of at least one and at most
     /// [`ModelInfo::max_tokens`] ids.
     ///
     /// Returns `sequences.len() × dim` numbers, row after row in the order of the input, as the model's

@@ -31,10 +31,8 @@ fn minilm_is_described() {
     assert_eq!(info.fingerprint.len(), 64);
     let tokenizer = tokenizer(&minilm());
     assert_eq!(tokenizer.max_tokens(), 256);
-    for kind in [TextKind::Document, TextKind::Query] {
-        assert_eq!(tokenizer.overhead(kind), 2);
-        assert_eq!(tokenizer.frame(&[7, 8], kind), [101, 7, 8, 102]);
-    }
+    assert_eq!(tokenizer.overhead(), 2);
+    assert_eq!(tokenizer.frame(&[7, 8]), [101, 7, 8, 102]);
 }
 
 #[test]
@@ -65,11 +63,31 @@ fn prompts_are_put_in_front() {
         ids.push(3);
         ids
     };
-    assert_eq!(tokenizer.frame(&text, TextKind::Query), prefixed("query: "));
-    assert_eq!(tokenizer.frame(&text, TextKind::Document), prefixed("passage: "));
-    for kind in [TextKind::Query, TextKind::Document] {
-        assert_eq!(tokenizer.frame(&text, kind).len(), text.len() + tokenizer.overhead(kind));
+    assert_eq!(tokenizer.frame(&text), prefixed("passage: "));
+    assert_eq!(tokenizer.frame(&text).len(), text.len() + tokenizer.overhead());
+    for (kind, prefix) in [(TextKind::Query, "query: "), (TextKind::Document, "passage: ")] {
+        let reading = tokenizer.read("the river", kind).unwrap();
+        assert_eq!((reading.ids, reading.cut), (prefixed(prefix), false));
     }
+    let long = tokenizer.read(&"river ".repeat(200), TextKind::Query).unwrap();
+    assert!(long.cut && long.ids.len() == tokenizer.max_tokens());
+    assert_eq!((long.ids[0], *long.ids.last().unwrap()), (2, 3));
+}
+
+#[test]
+fn a_prefix_may_be_one_word_with_the_question_but_not_with_a_passage() {
+    let joined = |kind: &'static str| {
+        let folder = copy("tiny-qwen3");
+        edit(folder.path(), "config_sentence_transformers.json", |config| {
+            config["prompts"] = json!({ kind: "Query:" });
+        });
+        Engine::new().tokenizer(folder.path())
+    };
+    let tokenizer = joined("query").unwrap();
+    let mut wanted = tokenizer.encode("Query:why").unwrap().ids;
+    wanted.push(0);
+    assert_eq!(tokenizer.read("why", TextKind::Query).unwrap().ids, wanted);
+    insta::assert_snapshot!(joined("document").err().unwrap(), @"the prefix `Query:` cannot be put in front of a text that was encoded without it");
 }
 
 #[test]
@@ -81,7 +99,8 @@ fn families_are_known_by_name() {
         edit(model.path(), "config.json", |config| config["_name_or_path"] = json!(was));
         fs_err::rename(model.path(), &folder).unwrap();
         let tokenizer = tokenizer(&folder);
-        [TextKind::Query, TextKind::Document].map(|kind| tokenizer.overhead(kind) > 2)
+        [TextKind::Query, TextKind::Document]
+            .map(|kind| tokenizer.read("a", kind).unwrap().ids.len() > 3)
     };
     assert_eq!(overheads("e5-small-v2", ""), [true, true]);
     assert_eq!(overheads("bge-small-en-v1.5", ""), [true, false]);
@@ -130,11 +149,11 @@ fn what_is_no_model_is_refused_by_name() {
     let changed = |file: &'static str, change: &'static dyn Fn(&mut Value)| {
         refusal(|folder| edit(folder, file, change))
     };
-    insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, BertForMaskedLM, BertForPreTraining");
+    insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, XLMRobertaModel, MPNetModel, NomicBertModel, ModernBertModel, Qwen3ForCausalLM");
     insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"`MODEL` asks for position embeddings of type `relative_key`, which is not supported");
     insta::assert_snapshot!(changed("1_Pooling/config.json", &|config| config["pooling_mode"] = json!("max")), @"`MODEL` asks for pooling by `max`, which is not supported");
     insta::assert_snapshot!(
-        changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.Dense")), @"`MODEL` asks for a module `Dense` behind the model, which is not supported"
+        changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.LSTM")), @"`MODEL` asks for a module `LSTM` behind the model, which is not supported"
     );
 }
 

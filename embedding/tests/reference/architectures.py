@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from sentence_transformers import SentenceTransformer, models
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import models as vocabularies
@@ -130,23 +130,7 @@ def edit(folder, change):
 
 
 def nomic_as_published(folder):
-    """As nomic-embed-text-v1.5 is: GPT-2's words in the configuration, Wqkv in one, and other names."""
-    old = load_file(folder / "model.safetensors")
-    names = {
-        "embeddings.LayerNorm": "emb_ln", "layers.": "encoder.layers.", "self_attn.o_proj": "attn.out_proj", "up_proj": "fc11",
-        "gate_proj": "fc12", "down_proj": "fc2", "post_attention_layernorm": "norm1", "post_mlp_layernorm": "norm2",
-    }
-    new = {}
-    for name, tensor in old.items():
-        if "q_proj" in name:
-            parts = [old[name.replace("q_proj", part)] for part in ["q_proj", "k_proj", "v_proj"]]
-            name, tensor = name.replace("self_attn.q_proj", "attn.Wqkv"), np.concatenate(parts)
-        elif "k_proj" in name or "v_proj" in name:
-            continue
-        for was, is_now in names.items():
-            name = name.replace(was, is_now)
-        new[name] = tensor
-    save_file(new, folder / "model.safetensors")
+    """As nomic-embed-text-v1.5 is, with GPT-2's words in the configuration; transformers writes the weights so already."""
     (folder / "config.json").write_text(json.dumps({
         "activation_function": "swiglu", "architectures": ["NomicBertModel"], "causal": False, "layer_norm_epsilon": 1e-12,
         "mlp_fc1_bias": False, "mlp_fc2_bias": False, "model_type": "nomic_bert", "n_embd": WIDTH, "n_head": 4, "n_inner": 48,
