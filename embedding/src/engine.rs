@@ -12,6 +12,7 @@ use crate::device::Setting;
 use crate::folder::Folder;
 use crate::model::Model;
 use crate::remembering::{Load, Remembering};
+use crate::shortened::shortened;
 use crate::stand_in::StandIn;
 use crate::tokenizer::FolderTokenizer;
 use crate::worker::Worker;
@@ -68,6 +69,17 @@ impl Models for Engine {
     }
 
     fn embedder(
+        &self,
+        model: &Path,
+        options: &EmbedderOptions,
+    ) -> Result<Arc<dyn Embedder>, BoxError> {
+        shortened(self.whole(model, options)?, options.dim)
+    }
+}
+
+impl Engine {
+    /// The model with vectors as long as it has them.
+    fn whole(
         &self,
         model: &Path,
         options: &EmbedderOptions,

@@ -28,6 +28,7 @@ mod qwen3;
 mod remembering;
 mod roberta;
 mod short_name;
+mod shortened;
 mod stand_in;
 mod tokenizer;
 mod weights;

@@ -181,9 +181,9 @@ impl Encoder for ModernBertEncoder {
     fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
         let Input { ids, places, spans } = input;
         let mut rows = self.norm.apply(&self.words.0.f_index_select(0, ids)?)?;
-        let far = (self.far.angles(places, rows.kind())?, Sight::all(spans));
+        let far = (self.far.angles(places)?, Sight::all(spans));
         let near = Sight::near(spans, self.reach, rows.device())?;
-        let near = (self.near.angles(places, rows.kind())?, near);
+        let near = (self.near.angles(places)?, near);
         for layer in &self.layers {
             let (angles, sight) = if layer.sees_all { &far } else { &near };
             rows = layer.forward(rows, angles, spans, sight)?;

@@ -154,7 +154,7 @@ impl Encoder for NomicEncoder {
     fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
         let words = self.words.0.f_index_select(0, &input.ids)?;
         let mut rows = self.norm.apply(&words.f_add(&self.kind.0)?)?;
-        let angles = self.rotary.angles(&input.places, rows.kind())?;
+        let angles = self.rotary.angles(&input.places)?;
         let sight = Sight::all(&input.spans);
         for layer in &self.layers {
             rows = layer.forward(&rows, &angles, &input.spans, &sight)?;

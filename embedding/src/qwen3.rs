@@ -155,7 +155,7 @@ impl Encoder for Qwen3Encoder {
 
     fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
         let mut rows = self.words.0.f_index_select(0, &input.ids)?;
-        let angles = self.rotary.angles(&input.places, rows.kind())?;
+        let angles = self.rotary.angles(&input.places)?;
         let sight = Sight::back(&input.spans);
         for layer in &self.layers {
             rows = layer.forward(rows, &angles, &input.spans, &sight)?;

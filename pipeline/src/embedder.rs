@@ -22,7 +22,21 @@ pub struct ModelInfo {
     pub fingerprint: String,
 }
 
-/// How a model is to be run. None of it changes what the vectors mean.
+impl ModelInfo {
+    /// The same model with shorter vectors, where they are to be shorter: the beginning of each, scaled to length
+    /// one. It is a model of its own, since its vectors are not those of the whole one.
+    #[must_use]
+    pub fn shortened(self, dim: Option<usize>) -> Self {
+        match dim {
+            Some(dim) if dim > 0 && dim < self.dim => {
+                Self { dim, fingerprint: format!("{}/{dim}", self.fingerprint), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
+/// How a model is to be run. But for the length of vectors, none of it changes what they mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbedderOptions {
     /// `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
@@ -31,6 +45,8 @@ pub struct EmbedderOptions {
     pub dtype: String,
     /// Most tokens in one forward pass, padding included; `None` lets the engine choose.
     pub tokens_per_batch: Option<usize>,
+    /// Length of the vectors; see [`ModelInfo::shortened`]. `None` is the model's own.
+    pub dim: Option<usize>,
 }
 
 /// Gives models by folder. A model is loaded once, however often it is asked for.
@@ -50,7 +66,8 @@ pub trait Models: Send + Sync {
     /// The model itself.
     ///
     /// # Errors
-    /// If the weights do not fit the configuration, or the device is not there.
+    /// If the weights do not fit the configuration, the device is not there, or vectors are to be longer than the
+    /// model has them.
     fn embedder(
         &self,
         model: &Path,

@@ -174,6 +174,102 @@ fn weights_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn configurations_of_both_generations_give_the_same_vectors() {
+    type Newer = fn(&mut Value);
+    let newer: [(&str, Newer); 3] = [
+        ("tiny-modernbert", |config| {
+            let kinds = ["full", "sliding", "sliding", "full"];
+            config["layer_types"] = json!(kinds.map(|kind| format!("{kind}_attention")));
+            config["rope_parameters"] = json!({
+                "full_attention": {"rope_theta": 160000.0, "rope_type": "default"},
+                "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
+            });
+            let old = ["global_attn_every_n_layers", "global_rope_theta", "local_rope_theta"];
+            config.as_object_mut().unwrap().retain(|key, _| !old.contains(&key.as_str()));
+        }),
+        ("tiny-nomic", |config| {
+            *config = json!({
+                "architectures": ["NomicBertModel"], "hidden_act": "silu", "hidden_size": 32,
+                "intermediate_size": 48, "layer_norm_eps": 1e-12, "max_position_embeddings": 160,
+                "model_type": "nomic_bert", "num_attention_heads": 4, "num_hidden_layers": 3,
+                "rope_parameters": {"rope_theta": 1000.0, "rope_type": "default"},
+                "type_vocab_size": 2, "vocab_size": 420,
+            });
+        }),
+        ("tiny-qwen3", |config| {
+            config.as_object_mut().unwrap().remove("rope_theta");
+            config["rope_parameters"] = json!({"rope_theta": 1000000.0, "rope_type": "default"});
+            config["architectures"] = json!(["Qwen3ForCausalLM"]);
+        }),
+    ];
+    for (name, change) in newer {
+        let folder = copy(name);
+        let vector = || {
+            let model = Engine::new().embedder(folder.path(), &options()).unwrap();
+            model.embed(&[&(5..90).collect::<Vec<u32>>()]).unwrap()
+        };
+        let before = vector();
+        edit(folder.path(), "config.json", change);
+        assert_eq!(before, vector(), "{name}");
+    }
+}
+
+#[test]
+fn what_an_architecture_may_ask_for_and_is_not_done_is_refused_by_name() {
+    let asks = |model: &str, key: &str, value: Value| {
+        let folder = copy(model);
+        edit(folder.path(), "config.json", |config| config[key] = value);
+        let error = Engine::new().describe(folder.path()).unwrap_err();
+        error.to_string().replace(&folder.path().display().to_string(), "MODEL")
+    };
+    insta::assert_snapshot!(asks("tiny-nomic", "activation_function", json!("gelu")), @r#"`MODEL` asks for `activation_function: "gelu"`, which is not supported"#);
+    insta::assert_snapshot!(asks("tiny-nomic", "rotary_scaling_factor", json!(2)), @"`MODEL` asks for `rotary_scaling_factor: 2`, which is not supported");
+    insta::assert_snapshot!(asks("tiny-qwen3", "rope_scaling", json!({"rope_type": "yarn"})), @r#"`MODEL` asks for `rope_scaling: {"rope_type":"yarn"}`, which is not supported"#);
+    insta::assert_snapshot!(asks("tiny-qwen3", "num_key_value_heads", json!(3)), @"`MODEL` asks for 4 attention heads that share 3 heads of keys, which is not supported");
+    insta::assert_snapshot!(asks("tiny-modernbert", "layer_types", json!(["chunked_attention"])), @"`MODEL` asks for layers of type `chunked_attention`, which is not supported");
+}
+
+#[test]
+fn a_dense_layer_decides_the_dimension_and_is_in_the_fingerprint() {
+    let folder = copy("tiny-xlm-roberta");
+    let describe = || Engine::new().describe(folder.path()).unwrap();
+    let before = describe();
+    assert_eq!((before.dim, before.max_tokens), (24, 128));
+    let weights = folder.path().join("2_Dense/model.safetensors");
+    let mut bytes = fs_err::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs_err::write(&weights, bytes).unwrap();
+    assert_ne!(before.fingerprint, describe().fingerprint);
+    edit(folder.path(), "2_Dense/config.json", |config| {
+        config["activation_function"] = json!("torch.nn.modules.activation.SELU");
+    });
+    let error = Engine::new().describe(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("a dense layer with `SELU`, which is not supported"), "{error}");
+}
+
+#[test]
+fn vectors_may_be_shortened() {
+    let folder = reference().join("tiny-e5");
+    let whole = Engine::new().embedder(&folder, &options()).unwrap();
+    let short = EmbedderOptions { dim: Some(8), ..options() };
+    let short = Engine::new().embedder(&folder, &short).unwrap();
+    assert_eq!(*short.info(), whole.info().clone().shortened(Some(8)));
+    assert_eq!(short.info().dim, 8);
+    assert_ne!(short.info().fingerprint, whole.info().fingerprint);
+    let sequences: [&[u32]; 2] = [&[2, 9, 3], &[2, 10, 11, 3]];
+    let (found, all) = (short.embed(&sequences).unwrap(), whole.embed(&sequences).unwrap());
+    for (found, all) in found.chunks_exact(8).zip(all.chunks_exact(32)) {
+        let length = all[..8].iter().map(|number| number * number).sum::<f32>().sqrt();
+        for (found, all) in found.iter().zip(all) {
+            assert!((found - all / length).abs() < 1e-6);
+        }
+    }
+    let long = EmbedderOptions { dim: Some(64), ..options() };
+    let error = Engine::new().embedder(&folder, &long).err().unwrap();
+    insta::assert_snapshot!(error, @"vectors of 64 numbers cannot be had of the model `tinye5`, which gives 32");
+}
+
+#[test]
 fn devices_that_are_not_there_are_refused() {
     let asked = |device: &str, dtype: &str| {
         let options = EmbedderOptions { device: device.into(), dtype: dtype.into(), ..options() };

@@ -35,7 +35,12 @@ fn reference() -> PathBuf {
 }
 
 fn options() -> EmbedderOptions {
-    EmbedderOptions { device: "cpu".into(), dtype: "float32".into(), tokens_per_batch: None }
+    EmbedderOptions {
+        device: "cpu".into(),
+        dtype: "float32".into(),
+        tokens_per_batch: None,
+        dim: None,
+    }
 }
 
 fn tokenizer(folder: &Path) -> Arc<dyn Tokenizer> {
