@@ -47,7 +47,7 @@ fn tells_touched_copied_and_new_apart() {
     [
         (
             "000",
-            "unchanged: stored already, and not changed since",
+            "unchanged: stored already, and only touched since",
         ),
         (
             "001",
@@ -63,7 +63,7 @@ fn tells_touched_copied_and_new_apart() {
         ),
         (
             "006",
-            "unchanged: stored already, and not changed since",
+            "unchanged: stored already, and only touched since",
         ),
     ]
     "#);
