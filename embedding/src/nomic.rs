@@ -1,9 +1,8 @@
 //! NomicBERT (Nussbaum et al. 2024, <https://arxiv.org/abs/2402.01613>): nomic-embed-text.
 //!
 //! BERT with rotary positions, SwiGLU and no biases but those of norms. Its configuration has GPT-2's words, or since
-//! transformers 5 BERT's. The
-//! longest texts that it is published for, beyond what it was trained on, need no scaling of angles as long as
-//! `rotary_scaling_factor` is null.
+//! transformers 5 BERT's. Angles are not scaled: where the configuration asks for that beyond the length of the training,
+//! texts are read up to that length.
 
 use pipeline::BoxError;
 use serde::Deserialize;
@@ -22,6 +21,9 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     names: &["NomicBertModel", "NomicBertForPreTraining"],
     read: |config| Ok(Box::new(read(config)?)),
 };
+
+/// Longest text of the training, where the configuration does not say it.
+const USUALLY_TRAINED: usize = 2048;
 
 #[derive(Deserialize)]
 struct Nomic {
@@ -70,13 +72,19 @@ fn read(config: &Value) -> Result<Nomic, ConfigError> {
         ("rotary_emb_fraction", &[json!(1.0), json!(1)]),
         ("rotary_emb_interleaved", no),
         ("rotary_emb_scale_base", &[]),
-        ("rotary_scaling_factor", &[]),
         ("num_experts", &[json!(0)]),
     ] {
         expect(config, key, supported)?;
     }
     expect(&config["rope_parameters"], "rope_type", &[json!("default")])?;
-    parsed(config)
+    let mut read: Nomic = parsed(config)?;
+    // Scaling begins behind the longest text of the training.
+    if config["rotary_scaling_factor"].as_f64().is_some_and(|factor| factor != 0.0) {
+        let trained =
+            config["max_trained_positions"].as_u64().and_then(|most| most.try_into().ok());
+        read.n_positions = read.n_positions.min(trained.unwrap_or(USUALLY_TRAINED));
+    }
+    Ok(read)
 }
 
 impl Config for Nomic {

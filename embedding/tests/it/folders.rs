@@ -49,6 +49,20 @@ fn the_limit_is_the_smallest_that_any_file_names() {
         50
     );
     assert_eq!(limit("sentence_bert_config.json", json!({"max_seq_length": 5000})), 104);
+    // Positions of RoBERTa begin behind that of padding; angles that would have to be scaled are not used.
+    let whole = |name: &str, key: &str, value: Value| {
+        let folder = copy(name);
+        fs_err::write(folder.path().join("tokenizer_config.json"), "{}").unwrap();
+        edit(folder.path(), "config.json", |config| {
+            config[key] = value;
+            config["max_trained_positions"] = json!(100);
+        });
+        Engine::new().describe(folder.path()).unwrap().max_tokens
+    };
+    assert_eq!(whole("tiny-xlm-roberta", "max_position_embeddings", json!(514)), 512);
+    assert_eq!(whole("tiny-mpnet", "max_position_embeddings", json!(514)), 512);
+    assert_eq!(whole("tiny-nomic", "rotary_scaling_factor", Value::Null), 160);
+    assert_eq!(whole("tiny-nomic", "rotary_scaling_factor", json!(2)), 100);
     assert_eq!(limit("tokenizer_config.json", json!({"model_max_length": 1e30})), 104);
     assert_eq!(limit("tokenizer_config.json", json!({})), 104);
 }
@@ -104,6 +118,7 @@ fn families_are_known_by_name() {
     };
     assert_eq!(overheads("e5-small-v2", ""), [true, true]);
     assert_eq!(overheads("bge-small-en-v1.5", ""), [true, false]);
+    assert_eq!(overheads("nomic-embed-text-v1.5", ""), [true, true]);
     assert_eq!(overheads("my-model", "intfloat/multilingual-e5-base"), [true, true]);
     assert_eq!(overheads("e5-large-instruct", ""), [false, false]);
     assert_eq!(overheads("my-model", ""), [false, false]);
@@ -223,7 +238,6 @@ fn what_an_architecture_may_ask_for_and_is_not_done_is_refused_by_name() {
         error.to_string().replace(&folder.path().display().to_string(), "MODEL")
     };
     insta::assert_snapshot!(asks("tiny-nomic", "activation_function", json!("gelu")), @r#"`MODEL` asks for `activation_function: "gelu"`, which is not supported"#);
-    insta::assert_snapshot!(asks("tiny-nomic", "rotary_scaling_factor", json!(2)), @"`MODEL` asks for `rotary_scaling_factor: 2`, which is not supported");
     insta::assert_snapshot!(asks("tiny-qwen3", "rope_scaling", json!({"rope_type": "yarn"})), @r#"`MODEL` asks for `rope_scaling: {"rope_type":"yarn"}`, which is not supported"#);
     insta::assert_snapshot!(asks("tiny-qwen3", "num_key_value_heads", json!(3)), @"`MODEL` asks for 4 attention heads that share 3 heads of keys, which is not supported");
     insta::assert_snapshot!(asks("tiny-modernbert", "layer_types", json!(["chunked_attention"])), @"`MODEL` asks for layers of type `chunked_attention`, which is not supported");
