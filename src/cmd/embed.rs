@@ -70,7 +70,14 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
         }
         Ok(())
     });
-    match done.and_then(|()| output.close()) {
+    let ended = match done {
+        Ok(()) => output.close(),
+        Err(error) => {
+            output.discard();
+            Err(error)
+        }
+    };
+    match ended {
         Err(error) if is_closed(&error) => {}
         ended => ended?,
     }

@@ -71,6 +71,14 @@ impl Output {
         }
     }
 
+    /// Takes away what was written of a file.
+    pub(super) fn discard(self) {
+        if let Some(file) = &self.file {
+            // What cannot be removed does no harm: it does not have the name that was asked for.
+            fs_err::remove_file(part(file)).ok();
+        }
+    }
+
     /// Ends the output and gives the file its name.
     ///
     /// # Errors
