@@ -8,7 +8,7 @@ import sys
 import harness
 
 
-MEASURED = ((harness.MODEL, 4), (harness.MODEL, 10), ("stand-in:384", 10), ("stand-in:384", 100))
+MEASURED = ((harness.MODEL, 4), (harness.MODEL, 10), ("stand-in:384", 10), ("stand-in:384", 100), ("stand-in:384", 250))
 if "quick" in sys.argv:
     MEASURED = MEASURED[2:]
 

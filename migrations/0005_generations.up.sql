@@ -26,6 +26,8 @@ CREATE TABLE generations (
     retired_at        timestamptz,
     -- When somebody went back from it to the one before.
     rolled_back_at    timestamptz,
+    -- When it did not pass the checks.
+    refused_at        timestamptz,
     CONSTRAINT pk_generations PRIMARY KEY (id),
     CONSTRAINT uq_generations_collection_id_number UNIQUE (collection_id, number),
     CONSTRAINT uq_generations_vector_store_name UNIQUE (vector_store_name),
@@ -52,6 +54,8 @@ ALTER TABLE collections ADD COLUMN deleting_since timestamptz;
 ALTER TABLE documents
     ADD COLUMN attempts bigint NOT NULL DEFAULT 0,
     ADD COLUMN retry_at timestamptz,
+    -- Where its points say that it is; its locations may be others by now.
+    ADD COLUMN uri text,
     -- What its points hold, hashed: points that would be written as they are need not be.
     ADD COLUMN points_digest bytea,
     ADD CONSTRAINT check_documents_points_digest CHECK (octet_length(points_digest) = 32);

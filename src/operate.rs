@@ -20,8 +20,9 @@ use sinks::{Collection, Ending, GenerationSettings, Operation, OperationType, Sw
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
+use self::generations::GiveUp;
 pub(crate) use self::verify::{Findings, Trouble};
-use crate::wiring::{self, Database};
+use crate::wiring::{self, Absent, Database};
 
 /// What the person who asks for an operation wishes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +66,9 @@ pub(crate) enum NotDone {
     /// Somebody has cancelled it, or has taken it for dead.
     #[error("operation {0} was cancelled")]
     Cancelled(uuid::Uuid),
+    /// It was asked to stop before its turn had come.
+    #[error("stopped while it waited for its turn")]
+    Stopped,
 }
 
 impl Operator {
@@ -103,8 +107,11 @@ impl Operator {
             let kind = self.kind_of_run(&collection).await?;
             let operation = self.claim(&collection, kind, json!({})).await?;
             // Somebody else may have been at work between the question and the claim.
-            if self.kind_of_run(&collection).await? != kind {
-                operation.finish(&Ending::Cancelled, &[]).await?;
+            let is_there = self.is_there(&collection).await?;
+            if !is_there || self.kind_of_run(&collection).await? != kind {
+                if is_there {
+                    operation.finish(&Ending::Cancelled, &[]).await?;
+                }
                 continue;
             }
             return match kind {
@@ -115,6 +122,13 @@ impl Operator {
                 | OperationType::Delete => self.append(operation, &collection).await,
             };
         }
+    }
+
+    /// Whether a collection is there still, and is to stay.
+    async fn is_there(&self, collection: &Collection) -> Result<bool, BoxError> {
+        let owner = Some(self.spec.file.owner.as_str());
+        let found = self.database.postgres().collections().find(owner, &collection.name).await?;
+        Ok(found.is_some_and(|it| it.id == collection.id && it.deleting_since.is_none()))
     }
 
     /// The collection of the file; made when it is not there, and made anew when its deletion had begun.
@@ -156,7 +170,9 @@ impl Operator {
             )
             .into());
         }
-        let half_built = status(sinks::GenerationStatus::Building).filter(of_file);
+        // One that was refused is tried again only where there is no other way to what the file asks for.
+        let half_built = status(sinks::GenerationStatus::Building)
+            .filter(|it| of_file(it) && it.refused_at.is_none());
         if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
             return Ok(OperationType::Reindex);
         }
@@ -183,7 +199,10 @@ impl Operator {
             config.extend(details);
         }
         let turn = if self.wish.wait { Turn::Wait } else { Turn::Now };
-        Ok(self.database.postgres().start_operation(collection, kind, &config, turn).await?)
+        tokio::select! {
+            started = self.database.postgres().start_operation(collection, kind, &config, turn) => Ok(started?),
+            () = self.stop.cancelled() => Err(NotDone::Stopped.into()),
+        }
     }
 
     /// Brings the live generation up to date.
@@ -194,9 +213,11 @@ impl Operator {
     ) -> Result<Done, BoxError> {
         let ended = self
             .while_ours(&operation, async {
-                self.forget_unfinished(&operation).await?;
+                self.forget_unfinished(&operation, GiveUp::Refused).await?;
                 let live = self.database.postgres().generations().live(collection.id).await?;
-                let vectors = wiring::Vectors::open(&self.spec, &live, &self.model).await?;
+                // Once a run has come to its end, vectors that are not there are lost, and not about to be made.
+                let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
+                let vectors = wiring::Vectors::open(&self.spec, &live, &self.model, absent).await?;
                 let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;
@@ -258,6 +279,16 @@ impl Operator {
         finished?;
         Ok(report)
     }
+}
+
+/// Fewer documents than these may always be lost.
+const FEW: i64 = 20;
+
+/// Whether so many of so many documents may not be lost without a word.
+fn exceeds(lost: i64, of: i64, ratio: f64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    let is_much = lost as f64 > ratio * of as f64;
+    lost >= FEW && is_much
 }
 
 /// What is noted of a run in `operation_metrics`.

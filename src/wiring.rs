@@ -175,17 +175,35 @@ pub(crate) struct Vectors {
     edge: Option<Arc<EdgeStore>>,
 }
 
+/// What to do where the vectors of a generation are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// Make them: nothing has been written yet.
+    Make,
+    /// Say so: they are lost, and must not be taken for none.
+    Refuse,
+}
+
 /// How long to wait for another process that has an embedded store open.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Vectors {
-    /// Opens the vectors of a generation where the file says, and makes them when they are not there. An
-    /// embedded store that another process has open is waited for: a search has it for a moment only.
+    /// Opens the vectors of a generation where the file says. An embedded store that another process has open is
+    /// waited for: a search has it for a moment only.
     pub(crate) async fn open(
         spec: &PipelineSpec,
         generation: &Generation,
         model: &ModelInfo,
+        absent: Absent,
     ) -> Result<Self, BoxError> {
+        let name = &generation.vector_store_name;
+        if absent == Absent::Refuse && !Self::are_there(spec, name).await? {
+            return Err(format!(
+                "the vectors of generation {} are not there ({name}); `semantik reindex` builds them anew",
+                generation.number
+            )
+            .into());
+        }
         let mut config =
             upsert_options(spec).vectors_config(&generation.vector_store_name, model.dim);
         config.quantization = quantization_of(generation);
@@ -211,6 +229,18 @@ impl Vectors {
                     }
                 };
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
+            }
+        }
+    }
+
+    async fn are_there(spec: &PipelineSpec, name: &str) -> Result<bool, BoxError> {
+        match &spec.file.stores.vectors {
+            VectorsSpec::Server(server) => {
+                Ok(QdrantStore::exists(server.qdrant.reveal(), server.api_key.as_ref(), name)
+                    .await?)
+            }
+            VectorsSpec::Embedded | VectorsSpec::Word(_) => {
+                Ok(EdgeStore::exists(&edge_folder(spec, name)))
             }
         }
     }

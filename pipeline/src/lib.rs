@@ -53,6 +53,6 @@ pub use spec::{
 };
 pub use store::{
     Effort, Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState,
-    MetadataStore, Payload, Point, Remedy, StoreError, StoredDocument, VectorIndex, VectorStore,
-    point_id,
+    MetadataStore, Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorIndex,
+    VectorStore, point_id,
 };

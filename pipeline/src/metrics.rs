@@ -22,6 +22,7 @@ pub struct Metrics {
     documents: IntCounterVec,
     chunks: IntCounter,
     tokens: IntCounter,
+    pool: IntGaugeVec,
     /// By node.
     under_way: Mutex<HashMap<String, Arc<Mutex<UnderWay>>>>,
 }
@@ -174,9 +175,20 @@ impl Metrics {
         let tokens = ints("semantik_tokens_total", "Tokens of stored chunks", &["pipeline"]);
         let (chunks, tokens) =
             (chunks.with_label_values(&[pipeline]), tokens.with_label_values(&[pipeline]));
+        let pool = register(
+            &registry,
+            IntGaugeVec::new(
+                Opts::new(
+                    "semantik_postgres_pool_connections",
+                    "Connections to the metadata store: open, idle of those, and the most there may be",
+                ),
+                &["pipeline", "state"],
+            )
+            .expect("the names are valid"),
+        );
         let under_way = Mutex::default();
         let pipeline = pipeline.to_owned();
-        Self { registry, pipeline, node, seen, documents, chunks, tokens, under_way }
+        Self { registry, pipeline, node, seen, documents, chunks, tokens, pool, under_way }
     }
 
     /// The registry, for whoever exposes it.
@@ -224,6 +236,13 @@ impl Metrics {
     /// Tokens of the documents stored so far.
     pub fn tokens(&self) -> u64 {
         self.tokens.get()
+    }
+
+    /// Notes how full the pool of connections to the metadata store is.
+    pub fn pool(&self, open: u32, idle: u32, limit: u32) {
+        for (state, connections) in [("open", open), ("idle", idle), ("limit", limit)] {
+            self.pool.with_label_values(&[&self.pipeline, state]).set(connections.into());
+        }
     }
 
     /// What a node has done so far.

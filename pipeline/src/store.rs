@@ -228,6 +228,19 @@ pub struct Payload {
     pub modified_at: Option<i64>,
 }
 
+/// What the points of a document say of the place where it is; see [`Payload`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is.
+    pub uri: String,
+    /// What gave it.
+    pub source: String,
+    /// Its title, if that changes with the place.
+    pub title: Option<String>,
+    /// Microseconds since 1970-01-01 UTC.
+    pub modified_at: Option<i64>,
+}
+
 /// The id of a chunk's point: a name-based UUID (RFC 9562, version 5) of the chunk's index in the
 /// namespace of its document, so that writing a chunk again replaces it.
 pub fn point_id(document: Uuid, chunk_index: u32) -> Uuid {
@@ -249,6 +262,12 @@ pub trait VectorStore: Send + Sync {
     /// # Errors
     /// If they could not be removed; doing it again is safe.
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError>;
+
+    /// Has the points of a document say that it is at another place.
+    ///
+    /// # Errors
+    /// If they could not be changed; doing it again is safe.
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError>;
 
     /// Removes every point of these documents.
     ///

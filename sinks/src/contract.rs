@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::{BoxFuture, join_all};
-use pipeline::{Effort, Hit, Payload, Point, Remedy, VectorIndex, VectorStore, point_id};
+use pipeline::{Effort, Hit, Payload, Place, Point, Remedy, VectorIndex, VectorStore, point_id};
 use uuid::Uuid;
 
 use crate::memory::cosine;
@@ -27,6 +27,7 @@ pub static VECTORS: &[(&str, Check)] = &[
     ("a point replaces the one of its id", |s| Box::pin(a_point_replaces_its_predecessor(s))),
     ("a search gives the most similar points, best first", |s| Box::pin(search_is_exact(s))),
     ("truncating a document keeps its first chunks", |s| Box::pin(truncate_keeps_the_first(s))),
+    ("a document that moved says where it is", |s| Box::pin(places_change(s))),
     ("removing documents leaves the others", |s| Box::pin(remove_leaves_the_others(s))),
     ("scrolling gives every point once, by id", |s| Box::pin(scroll_is_complete(s))),
     ("a payload comes back as it was given", |s| Box::pin(payloads_come_back(s))),
@@ -172,6 +173,35 @@ async fn search_is_exact(store: &dyn Vectors) {
     for (one, other) in every.iter().zip(&indexed) {
         assert!((one.score - other.score).abs() < 0.02, "so few points are compared one by one");
     }
+}
+
+async fn places_change(store: &dyn Vectors) {
+    upsert(store, chunks(1, 3, 1)).await;
+    upsert(store, chunks(2, 2, 100)).await;
+    let before = scroll(store, 100).await;
+    let place = Place {
+        uri: "file:///elsewhere/b.txt".to_owned(),
+        source: "file:///elsewhere".to_owned(),
+        title: Some("b".to_owned()),
+        modified_at: Some(1_700_000_000_000_001),
+    };
+    for _ in 0..2 {
+        store.relocate(document(1), &place).await.expect("relocates");
+    }
+    let moved = |mut point: Point| {
+        if point.payload.document == document(1) {
+            point.payload.uri.clone_from(&place.uri);
+            point.payload.source.clone_from(&place.source);
+            point.payload.title.clone_from(&place.title);
+            point.payload.modified_at = place.modified_at;
+        }
+        point
+    };
+    let expected: Vec<Point> = before.into_iter().map(moved).collect();
+    assert_eq!(scroll(store, 100).await, expected, "and nothing else has changed");
+    let keeps_title = Place { title: None, modified_at: None, ..place.clone() };
+    store.relocate(document(1), &keeps_title).await.expect("relocates");
+    assert_eq!(scroll(store, 100).await, expected, "what has no value stays");
 }
 
 async fn truncate_keeps_the_first(store: &dyn Vectors) {

@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use pipeline::{BoxError, Effort, Hit, Point, StoreError, VectorIndex, VectorStore};
+use pipeline::{BoxError, Effort, Hit, Place, Point, StoreError, VectorIndex, VectorStore};
 use qdrant_edge::{
-    CountRequest, FacetRequest, FacetValue, NamedQuery, PointId, PointInsertOperations,
+    CountRequest, FacetRequest, FacetValue, NamedQuery, PayloadOps, PointId, PointInsertOperations,
     PointOperations, PointStruct, PointStructPersisted, QuantizationSearchParams, QueryEnum,
-    Record, ScrollRequest, SearchParams, SearchRequest, UpdateOperation, VectorInternal,
-    VectorStructInternal, Vectors, WithPayloadInterface, WithVector,
+    Record, ScrollRequest, SearchParams, SearchRequest, SetPayloadOp, UpdateOperation,
+    VectorInternal, VectorStructInternal, Vectors, WithPayloadInterface, WithVector,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -52,6 +52,11 @@ impl EdgeStore {
         let shard = shard::open(folder, config)?;
         let owner = Owner::start(shard).map_err(|e| gives_up("start the threads of a shard", e))?;
         Ok(Self { owner, dim: config.dim, quantization: config.quantization })
+    }
+
+    /// Whether there is a shard in this folder.
+    pub fn exists(folder: &Path) -> bool {
+        shard::exists(folder)
     }
 
     /// Deletes the shard in this folder, if there is one.
@@ -118,6 +123,19 @@ impl VectorStore for EdgeStore {
         ] });
         let filter = serde_json::from_value(filter).expect("has the form of a filter");
         self.update("delete points", PointOperations::DeletePointsByFilter(filter)).await
+    }
+
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
+        let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "value": document } }] });
+        let change = SetPayloadOp {
+            payload: serde_json::from_value(payload::place_to_json(place).into())
+                .expect("an object is a payload"),
+            points: None,
+            filter: Some(serde_json::from_value(filter).expect("has the form of a filter")),
+            key: Some(payload::METADATA.parse().expect("a field name is a path")),
+        };
+        let operation = UpdateOperation::PayloadOperation(PayloadOps::SetPayload(change));
+        self.owner.write("change the place of points", move |shard| shard.update(operation)).await
     }
 
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {

@@ -20,11 +20,11 @@ pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
     AppliedMigration, Collection, CollectionStatus, Collections, Comparison, Deed, DocumentStatus,
-    DocumentStory, DocumentSummary, Documents, Ending, Generation, GenerationSettings,
-    GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT, Missing, NewCollection,
-    Operation, OperationStatus, OperationSummary, OperationType, Operations, Place, PoolState,
-    Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side, SourceSummary,
-    Sources, Stillness, Story, Swapped, Turn,
+    DocumentStory, DocumentSummary, Documents, Ending, Forgotten, Generation, GenerationSettings,
+    GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT, Missing, Moved,
+    NewCollection, Operation, OperationStatus, OperationSummary, OperationType, Operations, Place,
+    PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side,
+    SourceSummary, Sources, Stillness, Story, Swapped, Turn,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use pipeline::{
     ContentHash, Effort, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
-    MetadataStore, Payload, Point, SetAside, StoreError, StoredDocument, VectorIndex, VectorStore,
+    MetadataStore, Payload, Place, Point, SetAside, StoreError, StoredDocument, VectorIndex,
+    VectorStore,
 };
 use uuid::Uuid;
 
@@ -38,6 +39,20 @@ impl VectorStore for MemoryVectors {
         locked(&self.points).retain(|_, point| {
             point.payload.document != document || point.payload.chunk_index < from_chunk
         });
+        Ok(())
+    }
+
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
+        for point in locked(&self.points).values_mut() {
+            let payload = &mut point.payload;
+            if payload.document != document {
+                continue;
+            }
+            payload.uri.clone_from(&place.uri);
+            payload.source.clone_from(&place.source);
+            payload.title = place.title.clone().or(payload.title.take());
+            payload.modified_at = place.modified_at.or(payload.modified_at);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! directions are here and nowhere else, for the server, the embedded store and the one in memory.
 
 use chrono::{DateTime, SecondsFormat};
-use pipeline::Payload;
+use pipeline::{Payload, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -85,6 +85,20 @@ pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::
         end: metadata.end,
         modified_at: metadata.modified_at.as_deref().and_then(micros),
     })
+}
+
+/// The object below whose key [`place_to_json`] belongs.
+pub(crate) const METADATA: &str = "metadata";
+
+/// What is to be stored of another place, below `metadata`. What has no value stays as it was.
+pub(crate) fn place_to_json(place: &Place) -> Map<String, Value> {
+    let fields = [
+        ("source_path", Some(place.uri.clone())),
+        ("source", Some(place.source.clone())),
+        ("title", place.title.clone()),
+        ("modified_at", place.modified_at.and_then(instant)),
+    ];
+    fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect()
 }
 
 /// RFC 3339 of a time of modification; `None` for one beyond the calendar.

@@ -18,6 +18,7 @@ mod integrity;
 mod locations;
 mod migrations;
 mod missing;
+mod moved;
 mod operations;
 mod removal;
 mod run;
@@ -44,7 +45,8 @@ pub use generations::{
 pub use hot::{HOT_QUERIES, HotQuery};
 pub use integrity::Integrity;
 pub use migrations::AppliedMigration;
-pub use missing::Missing;
+pub use missing::{Forgotten, Missing};
+pub use moved::Moved;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
 pub use removal::RemovedSource;
 pub use run::{RunMetadata, Side};

@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use pipeline::{Effort, Hit, Point, Secret, StoreError, VectorIndex, VectorStore};
+use pipeline::{Effort, Hit, Place, Point, Secret, StoreError, VectorIndex, VectorStore};
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::{
     Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter,
     PayloadIncludeSelector, PointStruct, QuantizationSearchParamsBuilder, Query,
     QueryPointsBuilder, Range, RetrievedPoint, ScrollPointsBuilder, SearchParamsBuilder,
-    UpsertPointsBuilder, VectorsSelector,
+    SetPayloadPointsBuilder, UpsertPointsBuilder, VectorsSelector,
 };
-use qdrant_client::{Qdrant, QdrantError};
+use qdrant_client::{Payload, Qdrant, QdrantError};
 use uuid::Uuid;
 
+use crate::payload;
 use crate::qdrant::error::{congestion, failed};
 use crate::qdrant::limiter::Limiter;
 use crate::qdrant::request::{key, point, point_struct, split, stored};
@@ -96,6 +97,23 @@ impl QdrantStore {
     pub async fn health(&self) -> Result<String, StoreError> {
         let reply = self.client.health_check().await;
         reply.map(|reply| reply.version).map_err(|e| failed("reach the Qdrant server", e))
+    }
+
+    /// Whether there is a collection of this name.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub async fn exists(
+        url: &str,
+        api_key: Option<&Secret>,
+        name: &str,
+    ) -> Result<bool, StoreError> {
+        let client = client(url, api_key)?;
+        let ask = || async {
+            let reply = client.collection_exists(name).await;
+            reply.map_err(|e| failed("look for the vector collection", e))
+        };
+        retrying(ask).await
     }
 
     /// Deletes a collection; there need not be one.
@@ -182,6 +200,17 @@ impl VectorStore for QdrantStore {
             Condition::range(CHUNK_INDEX, from),
         ]))
         .await
+    }
+
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
+        let place = Payload::from(payload::place_to_json(place));
+        let of_document = Filter::must([Condition::matches(DOCUMENT, document.to_string())]);
+        let request = SetPayloadPointsBuilder::new(&self.name, place)
+            .points_selector(of_document)
+            .key(payload::METADATA)
+            .wait(true)
+            .build();
+        self.write("change the place of points", || self.client.set_payload(request.clone())).await
     }
 
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {

@@ -14,8 +14,15 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
         OperationsVerb::List { of, before, limit } => list(&of, before, limit).await,
         OperationsVerb::Show { id, of } => show(&of, id).await,
         OperationsVerb::Cancel { id, of } => {
-            let database = open(&of).await?.1;
-            database.postgres().operations().cancel(id).await?;
+            let (spec, database) = open(&of).await?;
+            let collection = database.collection(&spec).await?;
+            let operations = database.postgres().operations();
+            let is_ours =
+                operations.find(id).await?.is_some_and(|it| it.collection_id == collection.id);
+            if !is_ours {
+                return Err(missing(id).into());
+            }
+            operations.cancel(id).await?;
             if of.json {
                 return render::json(&json!({ "id": id, "status": "cancelled" }));
             }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{Done, Operator, Wish};
+use crate::operate::{Done, NotDone, Operator, Wish};
 use crate::render;
 use crate::view::View;
 use crate::wiring;
@@ -77,7 +77,12 @@ async fn watched(
     {
         render::say(format_args!("semantik: the metrics were not written: {error}"));
     }
-    let Done { report, swapped } = ended?;
+    let Done { report, swapped } = match (ended, signals.stopped_by) {
+        (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
+            return Ok(Exit::Stopped(signal));
+        }
+        (ended, _) => ended?,
+    };
     if let Some(swapped) = swapped {
         let (live, retired) = (swapped.live, swapped.retired);
         render::say(format_args!(

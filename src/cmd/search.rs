@@ -5,13 +5,16 @@ use serde_json::json;
 
 use crate::cli::SearchArgs;
 use crate::render;
-use crate::wiring::{self, Database, Vectors, embed_options};
+use crate::wiring::{self, Absent, Database, Vectors, embed_options};
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let engine = embedding::Engine::new();
     let (spec, plan) = wiring::load(&args.config, &engine)?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
+    if collection.deleting_since.is_some() {
+        return Err(format!("the collection `{}` is being deleted", collection.name).into());
+    }
     let query = search::Query { words: &args.words.join(" "), k: usize::from(args.k) };
     let mut generation = database.postgres().generations().live(collection.id).await?;
     let hits = loop {
@@ -35,7 +38,7 @@ async fn ask(
     query: &search::Query<'_>,
 ) -> Result<Vec<Hit>, BoxError> {
     let model = wiring::model_of(generation, plan, engine)?;
-    let vectors = Vectors::open(spec, generation, &model).await?;
+    let vectors = Vectors::open(spec, generation, &model, Absent::Refuse).await?;
     let tokenizer = engine.tokenizer(&model.path)?;
     // As long as this generation's are; the file may ask for others by now.
     let options = EmbedderOptions { dim: Some(model.dim), ..embed_options(spec) };

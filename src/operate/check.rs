@@ -3,7 +3,7 @@
 use pipeline::{BoxError, Effort, GoldenSpec, Models as _, Point};
 use sinks::{Comparison, Operation};
 
-use super::Operator;
+use super::{Operator, exceeds};
 use crate::wiring::{Vectors, embed_options};
 
 /// Chunks that have to find themselves.
@@ -14,9 +14,6 @@ const NEIGHBOURS: usize = 10;
 
 /// Share of the nearest neighbours, as exact search finds them, that the index has to find.
 const RECALL: f64 = 0.9;
-
-/// Fewer documents than these may be in the live generation and not in the new one.
-const FEW: i64 = 20;
 
 /// Why a generation was not put in place.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +30,10 @@ impl Operator {
     ) -> Result<(), BoxError> {
         let comparison = operation.compare().await?;
         let held = vectors.store.count().await?;
-        counts(&comparison, held, self.ratio())?;
+        counts(&comparison, held)?;
+        if !self.wish.allow_deletes {
+            losses(&comparison, self.spec.file.lifecycle.max_delete_ratio)?;
+        }
         let sample = sample(vectors, held).await?;
         find_themselves(vectors, &sample).await?;
         recall(vectors, &sample).await?;
@@ -41,10 +41,6 @@ impl Operator {
             self.answers(vectors, golden).await?;
         }
         Ok(())
-    }
-
-    fn ratio(&self) -> f64 {
-        if self.wish.allow_deletes { 1.0 } else { self.spec.file.lifecycle.max_delete_ratio }
     }
 
     async fn answers(&self, vectors: &Vectors, golden: &GoldenSpec) -> Result<(), BoxError> {
@@ -62,19 +58,32 @@ impl Operator {
     }
 }
 
-/// Every chunk has a point, no other has, and not too many documents are left out.
-fn counts(comparison: &Comparison, held: u64, ratio: f64) -> Result<(), Refused> {
-    let Comparison { chunks, live_documents, lost, first_lost, .. } = comparison;
-    if held != chunks.unsigned_abs() {
-        return Err(Refused(format!("it has {held} points for {chunks} chunks")));
+/// Every chunk has a point, and no other has.
+fn counts(comparison: &Comparison, held: u64) -> Result<(), Refused> {
+    let chunks = comparison.chunks;
+    if held == chunks.unsigned_abs() {
+        return Ok(());
     }
-    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
-    let too_many = *lost >= FEW && *lost as f64 > ratio * *live_documents as f64;
-    if too_many {
-        let first = first_lost.as_deref().unwrap_or_default();
+    Err(Refused(format!("it has {held} points for {chunks} chunks")))
+}
+
+/// Documents that are searched now and would not be any more: none may be that no source has given, since
+/// that says nothing of them, and of others not too many.
+fn losses(comparison: &Comparison, ratio: f64) -> Result<(), Refused> {
+    let Comparison { live_documents, lost, first_lost, unseen, first_unseen, .. } = comparison;
+    let named = |path: &Option<String>| path.clone().unwrap_or_default();
+    let anyway = "`--allow-deletes` puts it in place all the same";
+    if *unseen > 0 {
         return Err(Refused(format!(
-            "{lost} of {live_documents} documents that are searched now are not in it, {first} among them \
-             (`--allow-deletes` puts it in place all the same)"
+            "{unseen} of {live_documents} documents that are searched now were not given by any source of the file, \
+             or could not be read, {} among them ({anyway})",
+            named(first_unseen)
+        )));
+    }
+    if exceeds(*lost, *live_documents, ratio) {
+        return Err(Refused(format!(
+            "{lost} of {live_documents} documents that are searched now are not in it, {} among them ({anyway})",
+            named(first_lost)
         )));
     }
     Ok(())

@@ -9,7 +9,16 @@ use serde_json::json;
 use sinks::{Ending, Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 
 use super::{Done, Operator, metrics_of};
-use crate::wiring::{self, Vectors};
+use crate::wiring::{self, Absent, Vectors};
+
+/// Which generations that were begun are given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GiveUp {
+    /// Those for other settings than the file's.
+    Others,
+    /// Those, and one that did not pass the checks.
+    Refused,
+}
 
 impl Operator {
     /// Builds a generation as the file asks for it, and puts it in place.
@@ -40,10 +49,9 @@ impl Operator {
         &self,
         operation: &Operation,
     ) -> Result<(pipeline::RunReport, Option<Swapped>), BoxError> {
-        self.forget_unfinished(operation).await?;
-        let generation = operation.building(&self.settings).await?;
-        tracing::info!(generation = generation.number, "building beside the live generation");
-        let vectors = Vectors::open(&self.spec, &generation, &self.model).await?;
+        let give_up = if self.wish.anew { GiveUp::Refused } else { GiveUp::Others };
+        self.forget_unfinished(operation, give_up).await?;
+        let (generation, vectors) = self.begin(operation).await?;
         let mut report = self.bring_up_to_date(operation, Side::Building, &vectors).await?;
         if report.stopped {
             return Ok((report, None));
@@ -54,9 +62,29 @@ impl Operator {
         if report.stopped {
             return Ok((report, None));
         }
-        self.check(operation, &vectors).await?;
+        if let Err(error) = self.check(operation, &vectors).await {
+            operation.refuse(&generation).await?;
+            return Err(error);
+        }
         let swapped = operation.swap(&generation, &metrics_of(&report)).await?;
         Ok((report, Some(swapped)))
+    }
+
+    /// The generation to build, begun or continued. One whose vectors are not what the metadata says of them, since
+    /// somebody has deleted them, is begun again.
+    async fn begin(&self, operation: &Operation) -> Result<(Generation, Vectors), BoxError> {
+        loop {
+            let generation = operation.building(&self.settings).await?;
+            let vectors = Vectors::open(&self.spec, &generation, &self.model, Absent::Make).await?;
+            let built = operation.compare().await?.chunks.unsigned_abs();
+            if vectors.store.count().await? >= built {
+                let number = generation.number;
+                tracing::info!(generation = number, "building beside the live generation");
+                return Ok((generation, vectors));
+            }
+            drop(vectors);
+            self.drop_generation(operation, &generation).await?;
+        }
     }
 
     /// Goes back to the generation that was live before.
@@ -68,11 +96,19 @@ impl Operator {
             .while_ours(&operation, async {
                 let to = self.before(&collection).await?;
                 let model = wiring::model_of(&to, &self.plan()?, self.engine.as_ref())?;
-                let vectors = Vectors::open(&self.spec, &to, &model).await?;
+                let vectors = Vectors::open(&self.spec, &to, &model, Absent::Refuse).await?;
                 // What somebody has deleted since must not come back.
                 let deleted = operation.unpurged_of(&to).await?;
                 vectors.store.remove(&deleted).await?;
                 vectors.store.flush().await?;
+                let (held, chunks) = (vectors.store.count().await?, operation.chunks_of(&to).await?);
+                if held < chunks {
+                    let number = to.number;
+                    return Err(format!(
+                        "generation {number} has {held} points left for {chunks} chunks, so there is no going back to it"
+                    )
+                    .into());
+                }
                 Ok(operation.roll_back(&to).await?)
             })
             .await;
@@ -99,13 +135,18 @@ impl Operator {
         })?)
     }
 
-    /// Drops a generation that was begun for other settings than these.
-    pub(super) async fn forget_unfinished(&self, operation: &Operation) -> Result<(), BoxError> {
+    /// Drops a generation that was begun and is not to be continued.
+    pub(super) async fn forget_unfinished(
+        &self,
+        operation: &Operation,
+        give_up: GiveUp,
+    ) -> Result<(), BoxError> {
         let generations =
             self.database.postgres().generations().list(operation.collection()).await?;
         for generation in generations {
-            if generation.status == GenerationStatus::Building && !generation.is_of(&self.settings)
-            {
+            let is_other = !generation.is_of(&self.settings);
+            let is_refused = give_up == GiveUp::Refused && generation.refused_at.is_some();
+            if generation.status == GenerationStatus::Building && (is_other || is_refused) {
                 self.drop_generation(operation, &generation).await?;
             }
         }

@@ -1,21 +1,24 @@
 //! Brings one generation up to date with its sources: passes over them, then what they give no more.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::{
-    BoxError, MetadataStore as _, Models as _, Resources, RunOptions, RunReport, VectorStore,
+    BoxError, MetadataStore as _, Models as _, Place, Resources, RunOptions, RunReport, VectorStore,
 };
-use sinks::{Missing, Operation, RunMetadata, Side};
+use sinks::{Missing, Moved, Operation, RunMetadata, Side};
+use uuid::Uuid;
 
-use super::Operator;
+use super::{Operator, exceeds};
 use crate::wiring::{Vectors, embed_options};
 
 /// How many documents' points are removed at once, and locations forgotten.
 const AT_ONCE: u32 = 1_000;
 
-/// Fewer documents than these may always be gone.
-const FEW: i64 = 20;
+/// Requests to the vector store that may be under way at once.
+const IN_FLIGHT: usize = 8;
 
 /// A copy of what an edited file held before may be seen before the edit is stored, and takes another pass; so
 /// may its own copy. More turns than this only a source has that changes faster than it is read.
@@ -59,6 +62,7 @@ impl Operator {
         }
         if !report.stopped {
             report.deleted = self.take_out(&metadata, &report.covered).await?;
+            relocate(&metadata, vectors).await?;
             purge(&metadata, vectors.store.as_ref()).await?;
         }
         let after = self.usage();
@@ -86,6 +90,8 @@ impl Operator {
         };
         let options = RunOptions { stop: self.stop.clone(), metrics: Arc::clone(&self.metrics) };
         let report = pipeline::run(self.plan()?, &with, options).await?;
+        let pool = self.database.postgres().pool_state();
+        self.metrics.pool(pool.open, pool.idle, pool.limit);
         purge(metadata, vectors.store.as_ref()).await?;
         Ok(report)
     }
@@ -107,8 +113,10 @@ impl Operator {
             }
         }
         let mut deleted = 0;
-        while let Some(some) = metadata.forget_missing(covered, AT_ONCE).await? {
-            deleted += some;
+        let mut after = Vec::new();
+        while let Some(some) = metadata.forget_missing(covered, &after, AT_ONCE).await? {
+            deleted += some.documents;
+            after = some.last;
         }
         metadata.note_devices(&devices).await?;
         Ok(deleted)
@@ -125,8 +133,7 @@ pub(super) fn too_many(
     let Missing { source, documents, of, device, .. } = missing;
     let now = devices.iter().find(|(uri, _)| uri == source).map(|(_, device)| *device);
     let is_unmounted = *documents > 0 && documents == of && device.is_some() && *device != now;
-    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
-    let is_much = *documents >= FEW && *documents as f64 > ratio * *of as f64;
+    let is_much = exceeds(*documents, *of, ratio);
     let sign = if is_unmounted { ", and its folder looks as if it were not mounted" } else { "" };
     (is_much || is_unmounted).then(|| TooManyGone {
         documents: *documents,
@@ -145,6 +152,38 @@ pub(super) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
 fn device_of(uri: &str) -> Option<i64> {
     let path = stages::uri::to_path(uri)?;
     Some(fs_err::metadata(path).ok()?.dev().cast_signed())
+}
+
+/// Has points say where their documents are, of those that have moved. That they cannot be trusted is noted first, so
+/// that a document which moves back before the next run is not taken for one that never moved.
+pub(super) async fn relocate(metadata: &RunMetadata, vectors: &Vectors) -> Result<(), BoxError> {
+    let mut after = Uuid::nil();
+    loop {
+        let moved = metadata.moved(after, AT_ONCE).await?;
+        let Some(last) = moved.last() else { return Ok(()) };
+        after = last.document;
+        let ids: Vec<_> = moved.iter().map(|it| it.document).collect();
+        metadata.relocating(&ids).await?;
+        let places: Vec<_> = moved.iter().map(|it| (it.document, place_of(it))).collect();
+        let changes =
+            places.iter().map(|(document, place)| vectors.store.relocate(*document, place));
+        stream::iter(changes).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+        vectors.store.flush().await?;
+        metadata.relocated(&places).await?;
+    }
+}
+
+/// Where a document is now. A title that was but the name of its file is that of the present one.
+fn place_of(moved: &Moved) -> Place {
+    let before =
+        Path::new(&moved.before).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let named_after_file = moved.title.is_some() && before == moved.title;
+    Place {
+        uri: moved.uri.clone(),
+        source: moved.source.clone().unwrap_or_default(),
+        title: if named_after_file { stages::uri::stem(&moved.uri) } else { None },
+        modified_at: moved.mtime.map(|at| at.timestamp_micros()),
+    }
 }
 
 /// Removes points that no document holds any more, also such as a run left that was killed.

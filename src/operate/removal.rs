@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::generations::ending_of;
 use super::{Operator, pass};
-use crate::wiring::{self, Vectors};
+use crate::wiring::{self, Absent, Vectors};
 
 /// What was taken out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,9 +75,17 @@ impl Operator {
     pub(crate) async fn delete(&self, collection: &Collection) -> Result<(), BoxError> {
         let details = json!({ "collection": collection.name });
         let operation = self.claim(collection, OperationType::Delete, details).await?;
-        let ended = self.while_ours(&operation, self.delete_vectors(&operation)).await;
+        let ended = self
+            .while_ours(&operation, async {
+                self.delete_vectors(&operation).await?;
+                Ok(operation.delete_collection().await?)
+            })
+            .await;
         match ended {
-            Ok(()) => Ok(operation.delete_collection().await?),
+            Ok(()) => {
+                operation.let_go().await;
+                Ok(())
+            }
             Err(error) => finish(operation, Err(error)).await,
         }
     }
@@ -104,8 +112,9 @@ impl Operator {
     ) -> Result<(), BoxError> {
         let live = self.database.postgres().generations().live(collection.id).await?;
         let model = wiring::model_of(&live, &self.plan()?, self.engine.as_ref())?;
-        let vectors = Vectors::open(&self.spec, &live, &model).await?;
+        let vectors = Vectors::open(&self.spec, &live, &model, Absent::Make).await?;
         let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
+        pass::relocate(&metadata, &vectors).await?;
         pass::purge(&metadata, vectors.store.as_ref()).await
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::removal::finish;
 use super::{Operator, pass};
-use crate::wiring::{self, Vectors};
+use crate::wiring::{self, Absent, Vectors};
 
 /// Points that are asked for at once.
 const PAGE: usize = 10_000;
@@ -98,17 +98,20 @@ impl Operator {
                 let (live, vectors) = self.live(&collection).await?;
                 let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
                 pass::purge(&metadata, vectors.store.as_ref()).await?;
-                let (findings, expected) = self.compare(&collection, &live, &vectors).await?;
+                let (findings, expected, foreign) =
+                    self.compare(&collection, &live, &vectors).await?;
                 sinks::remove_strays(vectors.store.as_ref(), &expected).await?;
                 for trouble in &findings.surplus {
+                    // Also where points are missing, so that the number alone does not tell.
                     let chunks = expected.get(&trouble.document).copied().unwrap_or(0);
                     vectors.store.truncate(trouble.document, u32::try_from(chunks)?).await?;
                 }
                 let stale: Vec<_> = findings.missing.iter().map(|it| it.document).collect();
-                // Also the points that are there: those under other ids would stay.
-                vectors.store.remove(&stale).await?;
-                vectors.store.flush().await?;
-                Ok(operation.mark_stale(&stale).await?)
+                // First of all, so that whatever comes between is made good by the next run.
+                operation.mark_stale(&stale).await?;
+                // Points under other ids would stay; those under their own are written over.
+                vectors.store.remove(&foreign).await?;
+                Ok(vectors.store.flush().await?)
             })
             .await;
         finish(operation, ended).await?;
@@ -120,17 +123,18 @@ impl Operator {
     async fn live(&self, collection: &Collection) -> Result<(Generation, Vectors), BoxError> {
         let live = self.database.postgres().generations().live(collection.id).await?;
         let model = wiring::model_of(&live, &self.plan()?, self.engine.as_ref())?;
-        let vectors = Vectors::open(&self.spec, &live, &model).await?;
+        let vectors = Vectors::open(&self.spec, &live, &model, Absent::Refuse).await?;
         Ok((live, vectors))
     }
 
-    /// Compares the stores; gives what is wrong, and how many points each document is to have.
+    /// Compares the stores; gives what is wrong, how many points each document is to have, and the documents that
+    /// have points under other ids than their chunks'.
     async fn compare(
         &self,
         collection: &Collection,
         live: &Generation,
         vectors: &Vectors,
-    ) -> Result<(Findings, HashMap<Uuid, u64>), BoxError> {
+    ) -> Result<(Findings, HashMap<Uuid, u64>, Vec<Uuid>), BoxError> {
         let postgres = self.database.postgres();
         let expected = postgres.documents().with_points(collection.id).await?;
         let held = held(vectors, &expected).await?;
@@ -157,7 +161,8 @@ impl Operator {
             }
         }
         self.name(collection, strays, &mut findings).await?;
-        Ok((findings, expected))
+        let foreign = held.iter().filter(|(_, held)| held.foreign > 0).map(|(id, _)| *id).collect();
+        Ok((findings, expected, foreign))
     }
 
     /// Says which documents are meant, and which of those with strays were deleted.

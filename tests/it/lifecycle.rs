@@ -159,6 +159,16 @@ fn a_folder_is_renamed_copied_deleted_and_restored() {
 }
 
 #[test]
+fn a_hit_says_where_its_document_is_now() {
+    let place = Place::with_stand_in();
+    place.write("before.txt", "apples are red");
+    place.run();
+    rename(&place, "before.txt", "after.txt");
+    place.run();
+    assert!(text(&place.search("apples", 1)[0]["uri"]).ends_with("/after.txt"));
+}
+
+#[test]
 fn a_file_becomes_a_folder_of_the_same_name_and_back() {
     let place = Place::with_stand_in();
     place.write("thing", "a thing that is a file");
@@ -405,6 +415,27 @@ fn a_source_is_removed_with_what_only_it_gives() {
 
     place.edit_pipeline("paths: [corpus, second]", "paths: [corpus]");
     place.run();
+    place.assert_true();
+}
+
+#[test]
+fn a_file_that_another_source_gives_now_is_that_ones() {
+    let place = Place::with_stand_in();
+    place.write("top.txt", "a file at the top");
+    place.write("sub/kept.txt", "a file below");
+    place.write("sub/gone.txt", "another file below");
+    place.run();
+    let before = place.ids();
+    place.edit_pipeline("paths: [corpus]", "paths: [corpus/sub]");
+    assert_eq!(place.told(), "unchanged 2", "nothing is read for it");
+    assert_eq!(place.ids(), before, "what the file names no more stays until it is removed");
+    remove(&place, "sub/gone.txt");
+    assert_eq!(place.told(), "unchanged 1, deleted 1");
+    let source = format!("file://{}", place.corpus().display());
+    let delete = ["sources", "delete", &source, "--config", "pipeline.yaml", "--yes"];
+    let ran = place.semantik(&delete);
+    assert!(ran.stdout.contains("and with it 1 documents"), "{} {}", ran.stdout, ran.stderr);
+    assert_eq!(place.ids().keys().collect::<Vec<_>>(), ["sub/kept.txt"]);
     place.assert_true();
 }
 

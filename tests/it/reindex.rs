@@ -293,3 +293,14 @@ fn a_generation_that_would_lose_documents_is_not_put_in_place() {
     assert_eq!(place.search("document number 7", 100).len(), 5);
     place.assert_true();
 }
+
+/// A document that the new settings set aside before it is read has no content there, so it counts as gone.
+#[test]
+fn documents_that_become_too_large_are_lost_too() {
+    let place = filled();
+    place.edit_pipeline("max_size: 8MB", "max_size: 100B");
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert_eq!(first_hit(&place), "007.txt");
+}

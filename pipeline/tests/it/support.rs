@@ -281,6 +281,10 @@ impl VectorStore for Stores {
     async fn upsert(&self, _: Vec<Point>) -> Result<(), StoreError> {
         Ok(())
     }
+    async fn relocate(&self, _: Uuid, _: &Place) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn truncate(&self, _: Uuid, _: u32) -> Result<(), StoreError> {
         Ok(())
     }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use pipeline::{Remedy, StoreError};
 use qdrant_edge::{
     CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeVectorParams,
-    FieldIndexOperations, HnswIndexConfig, OperationError, PayloadFieldSchema, PayloadSchemaType,
-    QuantizationConfig, ScalarQuantizationConfig, ScalarType, UpdateOperation,
-    VectorStorageDatatype, WalOptions,
+    FieldIndexOperations, HnswIndexConfig, OperationError, PayloadFieldSchema, QuantizationConfig,
+    ScalarQuantizationConfig, ScalarType, UpdateOperation, VectorStorageDatatype, WalOptions,
 };
 use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
 
 use crate::edge::indexing;
 use crate::vectors::{
@@ -22,10 +22,15 @@ const CONFIG_FILE: &str = "edge_config.json";
 /// Bytes of one part of the log. Its default, 32 MiB, is also what an empty shard would weigh.
 const LOG_PART: usize = 8 << 20;
 
+/// Whether there is a shard in this folder.
+pub(super) fn exists(folder: &Path) -> bool {
+    folder.join(CONFIG_FILE).exists()
+}
+
 /// Opens the shard in this folder, and makes it first if it is not there.
 pub(super) fn open(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
     let doing = "open the vector collection";
-    let shard = if folder.join(CONFIG_FILE).exists() {
+    let shard = if exists(folder) {
         let there = EdgeConfig::load(folder).transpose().map_err(|e| gives_up(doing, e))?;
         let found = there.and_then(|there| there.vectors.get(DENSE).map(|dense| dense.size));
         found.map_or(Ok(()), |found| check_collection(config, found))?;
@@ -44,6 +49,11 @@ pub(super) fn open(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, S
 /// Deletes the shard in this folder, if there is one that nobody has open.
 pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
     let doing = "delete the vector collection";
+    let doomed = folder.with_extension("deleted");
+    // What somebody left who was killed while they deleted it.
+    if doomed.exists() {
+        fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))?;
+    }
     if !folder.exists() {
         return Ok(());
     }
@@ -53,14 +63,12 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
             .map_err(|_| in_use(doing, folder))?;
     }
     // Renamed first: a folder that is half deleted must not be taken for a shard.
-    let doomed = folder.with_extension("deleted");
-    if doomed.exists() {
-        fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))?;
-    }
     fs_err::rename(folder, &doomed).map_err(|e| gives_up(doing, e))?;
     fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))
 }
 
+/// Vectors, graph, payload and its indexes are files that are mapped: what a shard needs in memory does not grow
+/// with it, and the system keeps in memory what is used.
 fn edge_config(config: &VectorsConfig) -> EdgeConfig {
     let int8 = config.quantization == Quantization::Int8;
     let vector = EdgeVectorParams::builder(config.dim, Distance::Cosine)
@@ -68,11 +76,12 @@ fn edge_config(config: &VectorsConfig) -> EdgeConfig {
             Quantization::Float32 => VectorStorageDatatype::Float32,
             Quantization::Float16 | Quantization::Int8 => VectorStorageDatatype::Float16,
         })
-        .on_disk(int8)
+        .on_disk(true)
         .build();
     let hnsw = HnswIndexConfig {
         m: config.hnsw_m,
         ef_construct: config.hnsw_ef_construct,
+        on_disk: Some(true),
         ..HnswIndexConfig::default()
     };
     let optimizers = EdgeOptimizersConfig {
@@ -100,15 +109,17 @@ fn edge_config(config: &VectorsConfig) -> EdgeConfig {
 /// Makes the payload indexes that are missing; one that is there is left as it is.
 fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
     for (field, kind) in FILTERABLE {
-        let schema = match kind {
-            FieldKind::Keyword => PayloadSchemaType::Keyword,
-            FieldKind::Integer => PayloadSchemaType::Integer,
-            FieldKind::Datetime => PayloadSchemaType::Datetime,
-            FieldKind::Text => PayloadSchemaType::Text,
+        let kind = match kind {
+            FieldKind::Keyword => "keyword",
+            FieldKind::Integer => "integer",
+            FieldKind::Datetime => "datetime",
+            FieldKind::Text => "text",
         };
+        let schema = serde_json::from_value(json!({ "type": kind, "on_disk": true }));
+        let schema: PayloadFieldSchema = schema.expect("has the form of a field's schema");
         let create = FieldIndexOperations::CreateIndex(CreateIndex {
             field_name: field.parse().expect("a field name is a path"),
-            field_schema: Some(PayloadFieldSchema::FieldType(schema)),
+            field_schema: Some(schema),
         });
         shard.update(UpdateOperation::FieldIndexOperation(create))?;
     }

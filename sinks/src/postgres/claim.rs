@@ -87,8 +87,10 @@ impl Operation {
                 return Err(failure);
             }
             // Says that somebody still waits for it.
-            renew(&mut lock, id, OperationStatus::Pending).await?;
-            return Ok(None);
+            if renew(&mut lock, id, OperationStatus::Pending).await? {
+                return Ok(None);
+            }
+            return Err(cancelled(id));
         }
         let mut transaction = lock.begin().await?;
         let recovered = bury_the_dead(&mut transaction, collection).await?;
@@ -99,7 +101,7 @@ impl Operation {
         .fetch_optional(&mut *transaction)
         .await?;
         if waiting.is_none() {
-            return Err(Failure::Conflict(format!("operation {id} was cancelled before it began")));
+            return Err(cancelled(id));
         }
         let started_at: DateTime<Utc> = sqlx::query_scalar(
             "UPDATE operations SET status = 'processing', worker = $2, lease_expires_at = now() + $3::interval
@@ -165,11 +167,19 @@ impl Operation {
                 renew(&mut connection, self.id, OperationStatus::Processing).await
             };
             match renewed.await {
-                Ok(false) => return,
+                Ok(false) if self.is_over().await => return,
+                // It ended as it should, or is gone with its collection; that is for the work itself to say.
+                Ok(false) => std::future::pending().await,
                 Ok(true) => {}
                 Err(error) => tracing::debug!(%error, "the lease was not renewed"),
             }
         }
+    }
+
+    /// Whether somebody else has ended it.
+    async fn is_over(&self) -> bool {
+        let status = self.postgres.operations().find(self.id).await;
+        matches!(status, Ok(Some(it)) if it.status != OperationStatus::Completed)
     }
 
     /// Makes sure that a transaction may write to the collection.
@@ -363,6 +373,10 @@ async fn evict(connection: &mut PgConnection, collection: Uuid) -> Result<(), sq
     .execute(connection)
     .await
     .map(drop)
+}
+
+fn cancelled(id: Uuid) -> Failure {
+    Failure::Conflict(format!("operation {id} was cancelled before it began"))
 }
 
 async fn in_use(

@@ -224,16 +224,16 @@ pub(super) const UPSERT: &str = "
     INSERT INTO documents AS d
        (id, collection_id, source_id, file_path, file_name, file_size, mime_type, content_hash,
         status, error_message, set_aside, chunk_count, fingerprint, operation_id, meta, attempts, retry_at,
-        points_digest)
+        uri, points_digest)
     SELECT i.id, $1, s.id, i.path, i.name, i.size, i.mime_type, i.content_hash,
            (CASE WHEN i.set_aside IS NULL THEN 'completed' ELSE 'failed' END)::document_status,
            i.error_message, i.set_aside, i.chunk_count, $2, $3, i.meta, (i.set_aside IS NOT NULL)::integer,
            CASE WHEN i.set_aside ->> 'reason' = 'failed' THEN now() + interval '5 minutes' END,
-           i.points_digest
+           i.uri, i.points_digest
     FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-                $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[], $15::bytea[])
+                $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[], $15::bytea[], $16::text[])
          AS i (id, source, path, name, size, mime_type, content_hash, error_message, set_aside,
-               chunk_count, meta, points_digest)
+               chunk_count, meta, points_digest, uri)
     LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
     ORDER BY i.id
     ON CONFLICT (id) DO UPDATE SET
@@ -245,7 +245,8 @@ pub(super) const UPSERT: &str = "
         chunk_count = CASE excluded.status
             WHEN 'completed' THEN excluded.chunk_count ELSE d.chunk_count END,
         fingerprint = excluded.fingerprint, operation_id = excluded.operation_id,
-        deleted_at = NULL, meta = excluded.meta, points_digest = excluded.points_digest,
+        deleted_at = NULL, meta = excluded.meta, uri = excluded.uri,
+        points_digest = excluded.points_digest,
         -- Four times as long after each failure with the same content, and a week at most.
         attempts = CASE WHEN excluded.status = 'failed' AND d.content_hash = excluded.content_hash
             THEN d.attempts + 1 ELSE excluded.attempts END,
@@ -280,6 +281,7 @@ pub(super) async fn upsert(
         .bind(columns.chunk_counts)
         .bind(columns.metas)
         .bind(columns.digests)
+        .bind(columns.uris)
         .execute(connection)
         .await
         .map(drop)
@@ -299,6 +301,7 @@ struct Columns<'a> {
     chunk_counts: Vec<i64>,
     metas: Vec<Value>,
     digests: Vec<Option<Vec<u8>>>,
+    uris: Vec<&'a str>,
 }
 
 impl<'a> Columns<'a> {
@@ -307,6 +310,7 @@ impl<'a> Columns<'a> {
         let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(&path).to_owned();
         self.ids.push(row.id);
         self.sources.push(&row.location.source);
+        self.uris.push(&row.location.uri);
         self.names.push(storable(&name).into_owned());
         self.paths.push(storable(&path).into_owned().into());
         self.sizes.push(i64::try_from(row.location.size).unwrap_or(i64::MAX));

@@ -89,6 +89,8 @@ pub struct Generation {
     pub retired_at: Option<DateTime<Utc>>,
     /// When somebody went back from it to the one before.
     pub rolled_back_at: Option<DateTime<Utc>>,
+    /// When it was not put in place because it did not pass the checks.
+    pub refused_at: Option<DateTime<Utc>>,
 }
 
 impl Generation {
@@ -113,7 +115,7 @@ macro_rules! select {
         concat!(
             "SELECT id, number, status, vector_store_name, embedding_model, model_path, model_fingerprint, dim,
                     quantization, chunk_size, chunk_overlap, fingerprint, created_at, live_at, retired_at,
-                    rolled_back_at
+                    rolled_back_at, refused_at
              FROM generations ",
             $rest
         )
@@ -204,7 +206,7 @@ async fn insert(
 /// The columns of `documents`, for moving rows between schemas. A test compares them with the table.
 pub(super) const DOCUMENT_COLUMNS: &str = "id, collection_id, source_id, file_path, file_name, file_size, \
     mime_type, content_hash, status, error_message, set_aside, chunk_count, fingerprint, operation_id, \
-    deleted_at, created_at, updated_at, meta, attempts, retry_at, points_digest";
+    deleted_at, created_at, updated_at, meta, attempts, retry_at, uri, points_digest";
 
 /// The columns of `document_locations` that are not generated.
 pub(super) const LOCATION_COLUMNS: &str = "collection_id, uri, source_id, document_id, content_hash, size, \

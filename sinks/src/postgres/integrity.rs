@@ -100,7 +100,7 @@ async fn integrity(pool: &PgPool, collection: Uuid) -> Result<Integrity, super::
                     coalesce(sum(file_size), 0)::bigint AS bytes
              FROM documents WHERE collection_id = $1 AND status = 'completed'),
          homeless AS (
-             SELECT count(*) AS n, coalesce((array_agg(uri ORDER BY uri))[1:{NAMED}], '{{}}') AS some
+             SELECT count(*) AS n, coalesce((array_agg(l.uri ORDER BY l.uri))[1:{NAMED}], '{{}}') AS some
              FROM document_locations l LEFT JOIN documents d ON d.id = l.document_id
              WHERE l.collection_id = $1 AND l.set_aside IS NULL AND l.content_hash IS NOT NULL
                AND (d.id IS NULL OR d.status = 'deleted')),

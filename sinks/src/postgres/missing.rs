@@ -26,6 +26,15 @@ pub struct Missing {
     pub device: Option<i64>,
 }
 
+/// Some of what was missing, forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Documents that are deleted by it.
+    pub documents: u64,
+    /// The key of the last of the locations.
+    pub last: Vec<u8>,
+}
+
 /// Locations of the sources `$2` that were last seen before `$3`, except below a folder that could not be
 /// read since.
 macro_rules! missing {
@@ -33,7 +42,9 @@ macro_rules! missing {
         concat!(
             "WITH hidden AS MATERIALIZED (
                  SELECT uri || '/' AS folder FROM document_locations
-                 WHERE collection_id = $1 AND last_seen_at >= $3 AND set_aside ->> 'reason' = 'failed'),
+                 WHERE collection_id = $1 AND last_seen_at >= $3 AND set_aside ->> 'reason' = 'failed'
+                   -- A file that cannot be read has a time; a folder that cannot be looked into has none.
+                   AND mtime IS NULL),
              missing AS (
                  SELECT l.uri_hash, l.document_id, l.source_id
                  FROM document_locations l JOIN collection_sources s ON s.id = l.source_id
@@ -78,18 +89,19 @@ impl RunMetadata {
         .await
     }
 
-    /// Forgets at most `limit` of the locations that are missing, and marks documents as deleted that have
-    /// none left. Gives how many documents those are; `None` when nothing is missing any more. Their points
-    /// are then to be removed; see [`RunMetadata::unpurged`].
+    /// Forgets at most `limit` of the locations that are missing, from behind the key `after` on, and marks
+    /// documents as deleted that have none left; `None` when nothing is missing any more. Their points are then
+    /// to be removed; see [`RunMetadata::unpurged`].
     ///
     /// # Errors
     /// If the store cannot be reached; doing it again goes on from there.
     pub async fn forget_missing(
         &self,
         sources: &[String],
+        after: &[u8],
         limit: u32,
-    ) -> Result<Option<u64>, StoreError> {
-        attempt("forget what is missing", || self.try_forget_missing(sources, limit)).await
+    ) -> Result<Option<Forgotten>, StoreError> {
+        attempt("forget what is missing", || self.try_forget_missing(sources, after, limit)).await
     }
 
     /// Notes the devices that sources are on, by which it is seen later whether one was unmounted.
@@ -119,26 +131,27 @@ impl RunMetadata {
     async fn try_forget_missing(
         &self,
         sources: &[String],
+        after: &[u8],
         limit: u32,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<Option<Forgotten>, Failure> {
         let mut transaction = self.begin().await?;
-        let gone: Vec<Option<Uuid>> = sqlx::query_scalar(missing!(
+        let gone: Vec<(Vec<u8>, Option<Uuid>)> = sqlx::query_as(missing!(
             " DELETE FROM document_locations l
-              WHERE l.collection_id = $1 AND l.uri_hash IN (SELECT uri_hash FROM missing LIMIT $4)
-              RETURNING l.document_id"
+              WHERE l.collection_id = $1 AND l.uri_hash IN (
+                  SELECT uri_hash FROM missing WHERE uri_hash > $5 ORDER BY uri_hash LIMIT $4)
+              RETURNING l.uri_hash, l.document_id"
         ))
         .bind(self.collection)
         .bind(sources)
         .bind(self.started_at)
         .bind(i64::from(limit))
+        .bind(after)
         .fetch_all(&mut *transaction)
         .await?;
-        if gone.is_empty() {
-            return Ok(None);
-        }
-        let owners: Vec<Uuid> = gone.into_iter().flatten().collect();
+        let Some(last) = gone.iter().map(|(key, _)| key.clone()).max() else { return Ok(None) };
+        let owners: Vec<Uuid> = gone.into_iter().filter_map(|(_, owner)| owner).collect();
         let deleted = documents::delete_without_location(&mut transaction, self, &owners).await?;
         transaction.commit().await?;
-        Ok(Some(deleted.len() as u64))
+        Ok(Some(Forgotten { documents: deleted.len() as u64, last }))
     }
 }

@@ -172,11 +172,9 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached; doing it again goes on from there.
-    pub async fn delete_collection(self) -> Result<(), StoreError> {
+    pub async fn delete_collection(&self) -> Result<(), StoreError> {
         attempt("delete the collection", || delete_collection(self.postgres(), self.collection()))
-            .await?;
-        self.let_go().await;
-        Ok(())
+            .await
     }
 
     /// Forgets documents that were deleted longer ago than this, and have no points any more. Gives how many.
@@ -188,9 +186,14 @@ impl Operation {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let forgotten = sqlx::query(
-                "DELETE FROM documents
-                 WHERE collection_id = $1 AND status = 'deleted' AND chunk_count = 0
-                   AND deleted_at < now() - make_interval(secs => $2)",
+                "DELETE FROM documents d
+                 WHERE d.collection_id = $1 AND d.status = 'deleted' AND d.chunk_count = 0
+                   AND d.deleted_at < now() - make_interval(secs => $2)
+                   -- One that somebody has deleted, and whose file is still there, can be undeleted for ever.
+                   AND NOT EXISTS (SELECT FROM document_locations l
+                                   WHERE l.collection_id = $1 AND l.document_id IS NULL
+                                     AND l.content_hash = d.content_hash
+                                     AND l.set_aside ->> 'reason' = 'withheld')",
             )
             .bind(self.collection())
             .bind(retention.as_secs_f64())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use pipeline::{
-    Identity, Incoming, KnownHashes, KnownLocation, MetadataStore, NodeKind, Point, Remedy,
+    Identity, Incoming, KnownHashes, KnownLocation, MetadataStore, NodeKind, Place, Point, Remedy,
     Resources, SetAside, Sink, SinkConfig, StoreError, StoredDocument, VectorIndex, VectorStore,
 };
 use proptest::prelude::*;
@@ -231,6 +231,10 @@ impl MortalVectors {
 impl VectorStore for MortalVectors {
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
         self.change(Change::Upsert(points))
+    }
+
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
+        self.durable.relocate(document, place).await
     }
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {

@@ -62,8 +62,10 @@ async fn what_was_not_seen_is_missing_and_counted_by_documents_that_are_lost() {
     // A few at a time, until there is nothing more.
     let mut deleted = 0;
     let mut turns = 0;
-    while let Some(some) = metadata.forget_missing(&sources(), 2).await.unwrap() {
-        deleted += some;
+    let mut after = Vec::new();
+    while let Some(some) = metadata.forget_missing(&sources(), &after, 2).await.unwrap() {
+        deleted += some.documents;
+        after = some.last;
         turns += 1;
     }
     assert_eq!((deleted, turns), (2, 2));
@@ -79,16 +81,19 @@ async fn what_is_below_a_folder_that_cannot_be_read_is_not_missing() {
     let database = Database::new().await;
     let (_operation, metadata, ids) = second_run(&database).await;
     see(&metadata, &[("file:///a", 1), ("file:///e", 5)]).await;
-    metadata.record(&[aside("file:///dir", None, unreadable())]).await.unwrap();
+    // Of a folder that cannot be looked into no time is known.
+    let mut hidden = aside("file:///dir", None, unreadable());
+    hidden.1.location.mtime = None;
+    metadata.record(&[hidden]).await.unwrap();
     // `/dirt` is not in `/dir`.
     let missing = metadata.missing(&sources()).await.unwrap();
     assert_eq!((missing[0].documents, missing[0].locations), (1, 2), "{missing:?}");
-    while metadata.forget_missing(&sources(), 10).await.unwrap().is_some() {}
+    while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
     assert_eq!(metadata.unpurged(10).await.unwrap(), [ids[3]]);
     // A later pass, to which the folder is open, sees what is gone from it, and that it is no trouble any more.
     let metadata = metadata.from_now().await.unwrap();
     see(&metadata, &[("file:///a", 1), ("file:///e", 5), ("file:///dir/b", 2)]).await;
-    while metadata.forget_missing(&sources(), 10).await.unwrap().is_some() {}
+    while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
     let known = metadata.locate(&["file:///dir".to_owned(), "file:///dir/sub/c".to_owned()]).await;
     assert_eq!(known.unwrap(), [None, None]);
 }
@@ -236,10 +241,17 @@ async fn deleted_documents_are_remembered_for_a_while_and_as_long_as_they_have_p
     .unwrap();
     let days = |days: u64| std::time::Duration::from_secs(days * 24 * 60 * 60);
     assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
-    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 1, "the other one has points");
-    assert_eq!(metadata.unpurged(10).await.unwrap(), ids[..1]);
+    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 0, "both can be undeleted");
     let known = metadata.locate(&["file:///dir/b".to_owned()]).await.unwrap().remove(0).unwrap();
     assert!(matches!(known.state, KnownState::Withheld { .. }), "its place stays out: {known:?}");
+    // Their files are gone as well.
+    sqlx::query("DELETE FROM document_locations WHERE set_aside ->> 'reason' = 'withheld'")
+        .execute(&database.sql)
+        .await
+        .unwrap();
+    assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
+    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 1, "the other one has points");
+    assert_eq!(metadata.unpurged(10).await.unwrap(), ids[..1]);
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ pub(crate) fn decide(found: Found, known: Option<KnownLocation>, max_size: u64) 
         if let KnownState::Withheld { message } = &known.state {
             withheld = Some(message.clone());
         }
-        if is_same && let Some(why) = as_before(known.state, known_hash) {
+        let same_source = known.location.source == location.source;
+        if is_same && let Some(why) = as_before(known.state, known_hash, same_source) {
             return Decision::SetAside(SetAside { location, content_hash: known_hash, why });
         }
     }
@@ -55,9 +56,11 @@ fn is_same(before: &Location, now: &Location) -> bool {
         == (now.size, now.mtime, now.ctime, now.inode)
 }
 
-/// What became of the file before, if that holds still.
-fn as_before(state: KnownState, content: Option<ContentHash>) -> Option<Why> {
+/// What became of the file before, if that holds still. One that another source gives now is known as that
+/// one's.
+fn as_before(state: KnownState, content: Option<ContentHash>, same_source: bool) -> Option<Why> {
     match state {
+        KnownState::Stored if !same_source => Some(Why::Touched),
         KnownState::Stored => Some(Why::Unchanged),
         KnownState::Withheld { message } => Some(Why::Withheld { message }),
         // It could not be read then; who reads it now may be allowed to.

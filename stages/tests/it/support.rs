@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use pipeline::column::{BYTES, CTIME, INODE, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, Identity, Incoming, KnownHashes,
-    KnownLocation, MetadataStore, ModelInfo, Models, NodeKind, Outcome, Point, Reading, Resources,
-    SetAside, SourceConfig, StageConfig, StoreError, StoredDocument, TextKind, Tokenizer, Tokens,
-    VectorStore,
+    KnownLocation, MetadataStore, ModelInfo, Models, NodeKind, Outcome, Place, Point, Reading,
+    Resources, SetAside, SourceConfig, StageConfig, StoreError, StoredDocument, TextKind,
+    Tokenizer, Tokens, VectorStore,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -166,6 +166,10 @@ impl MetadataStore for World {
 impl VectorStore for World {
     async fn upsert(&self, _: Vec<Point>) -> Result<(), StoreError> {
         unreachable!("only sinks do this")
+    }
+
+    async fn relocate(&self, _: Uuid, _: &Place) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn truncate(&self, _: Uuid, _: u32) -> Result<(), StoreError> {

@@ -25,6 +25,10 @@ pub struct Comparison {
     pub lost: i64,
     /// One of those.
     pub first_lost: Option<String>,
+    /// Those of them that no source has given: what they hold now is not known.
+    pub unseen: i64,
+    /// One of those.
+    pub first_unseen: Option<String>,
 }
 
 impl Operation {
@@ -76,6 +80,23 @@ impl Operation {
         seed(connection, collection).await?;
         note_vectors(connection, collection).await?;
         Ok(sqlx::query_as(select!("WHERE id = $1")).bind(id).fetch_one(connection).await?)
+    }
+
+    /// Notes that the generation that is being built did not pass the checks.
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or the operation is not ours any more.
+    pub async fn refuse(&self, built: &Generation) -> Result<(), StoreError> {
+        attempt("note that a generation was refused", || async {
+            let mut transaction = self.postgres().pool.begin().await?;
+            self.hold(&mut transaction).await?;
+            sqlx::query("UPDATE generations SET refused_at = now() WHERE id = $1")
+                .bind(built.id)
+                .execute(&mut *transaction)
+                .await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
     }
 
     /// Forgets a generation whose vectors are deleted.
@@ -160,12 +181,19 @@ impl Operation {
                          WHERE collection_id = $1) AS chunks,
                         count(*) FILTER (WHERE b.status = 'completed') AS documents,
                         count(*) FILTER (WHERE p.status = 'completed') AS live_documents,
-                        count(*) FILTER (WHERE p.status = 'completed'
-                            AND b.status IN ('pending', 'failed')) AS lost,
-                        min(b.file_path) FILTER (WHERE p.status = 'completed'
-                            AND b.status IN ('pending', 'failed')) AS first_lost
+                        count(*) FILTER (WHERE lost.it) AS lost,
+                        min(b.file_path) FILTER (WHERE lost.it) AS first_lost,
+                        count(*) FILTER (WHERE lost.it AND b.status = 'pending') AS unseen,
+                        min(b.file_path) FILTER (WHERE lost.it AND b.status = 'pending') AS first_unseen
                  FROM building.documents b
                  LEFT JOIN public.documents p ON p.id = b.id AND p.collection_id = b.collection_id
+                 -- Deleted though one of its places is still there: it is too large now, say.
+                 CROSS JOIN LATERAL (SELECT p.status = 'completed' AND (b.status IN ('pending', 'failed')
+                     OR b.status = 'deleted' AND EXISTS (
+                         SELECT FROM public.document_locations l
+                         JOIN building.document_locations n
+                             ON n.collection_id = l.collection_id AND n.uri_hash = l.uri_hash
+                         WHERE l.document_id = p.id)) AS it) lost
                  WHERE b.collection_id = $1",
             )
             .bind(self.collection())

@@ -56,6 +56,9 @@ impl Operation {
         let collection = self.collection();
         let mut connection = self.postgres().unhurried().await?;
         let mut transaction = connection.begin().await?;
+        if let Some(swapped) = already(&mut transaction, collection, next).await? {
+            return Ok(swapped);
+        }
         self.hold(&mut transaction).await?;
         let live: Generation =
             sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'live' FOR UPDATE"))
@@ -83,7 +86,8 @@ impl Operation {
         .execute(&mut *transaction)
         .await?;
         sqlx::query(
-            "UPDATE generations SET status = 'live', live_at = now(), retired_at = NULL, rolled_back_at = NULL
+            "UPDATE generations SET status = 'live', live_at = now(), retired_at = NULL, rolled_back_at = NULL,
+                    refused_at = NULL
              WHERE id = $1",
         )
         .bind(next.id)
@@ -118,6 +122,24 @@ impl Operation {
         Ok(swapped)
     }
 
+    /// Points that a retired generation should have.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn chunks_of(&self, retired: &Generation) -> Result<u64, StoreError> {
+        attempt("count the chunks of a generation", || async {
+            let chunks: i64 = sqlx::query_scalar(
+                "SELECT coalesce(sum(chunk_count), 0)::bigint FROM retired.documents
+                 WHERE generation_id = $1 AND status = 'completed'",
+            )
+            .bind(retired.id)
+            .fetch_one(&self.postgres().pool)
+            .await?;
+            Ok(chunks.unsigned_abs())
+        })
+        .await
+    }
+
     /// Documents of a retired generation that were deleted, and still have points in it.
     ///
     /// # Errors
@@ -134,6 +156,24 @@ impl Operation {
         })
         .await
     }
+}
+
+/// What a swap has done whose answer was lost.
+async fn already(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    next: &Generation,
+) -> Result<Option<Swapped>, sqlx::Error> {
+    let live: Option<Generation> = sqlx::query_as(select!("WHERE id = $1 AND status = 'live'"))
+        .bind(next.id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(live) = live else { return Ok(None) };
+    let retired = sqlx::query_as(select!(
+        "WHERE collection_id = $1 AND status = 'retired' ORDER BY retired_at DESC LIMIT 1"
+    ));
+    let retired = retired.bind(collection).fetch_optional(connection).await?;
+    Ok(retired.map(|retired| Swapped { live, retired }))
 }
 
 /// Moves what `public` says of a collection to `retired`.

@@ -1,0 +1,119 @@
+//! Documents whose points say that they are where they are not any more: their file was renamed, or they had
+//! several places and the one that was written down is gone.
+
+use chrono::{DateTime, Utc};
+use pipeline::{Place, StoreError};
+use serde_json::json;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::attempt;
+use super::documents::{file_path, storable};
+use super::run::RunMetadata;
+
+/// A document that is somewhere else than its points say.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Moved {
+    /// The document.
+    pub document: Uuid,
+    /// Where its points say that it is, as a path.
+    pub before: String,
+    /// One of the places where it is: the first by name.
+    pub uri: String,
+    /// What gives it there.
+    pub source: Option<String>,
+    /// Its title.
+    pub title: Option<String>,
+    /// When its file was changed.
+    pub mtime: Option<DateTime<Utc>>,
+}
+
+impl RunMetadata {
+    /// At most `limit` of the documents that have moved, in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn moved(&self, after: Uuid, limit: u32) -> Result<Vec<Moved>, StoreError> {
+        attempt("look for documents that have moved", || async {
+            Ok(sqlx::query_as(
+                "SELECT d.id AS document, d.file_path AS before, l.uri, s.source_path AS source,
+                        d.meta ->> 'title' AS title, l.mtime
+                 FROM documents d
+                 JOIN LATERAL (SELECT uri, source_id, mtime FROM document_locations
+                               WHERE document_id = d.id ORDER BY uri LIMIT 1) l ON TRUE
+                 LEFT JOIN collection_sources s ON s.id = l.source_id
+                 WHERE d.collection_id = $1 AND d.id > $3 AND d.status = 'completed'
+                   AND NOT EXISTS (SELECT FROM document_locations o
+                                   WHERE o.document_id = d.id AND o.uri = d.uri
+                                     AND o.source_id IS NOT DISTINCT FROM d.source_id)
+                 ORDER BY d.id LIMIT $2",
+            )
+            .bind(self.collection)
+            .bind(i64::from(limit))
+            .bind(after)
+            .fetch_all(&self.pool)
+            .await?)
+        })
+        .await
+    }
+
+    /// Notes that what the points of documents say of their place is not to be trusted, until
+    /// [`RunMetadata::relocated`].
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        attempt("note that documents have moved", || async {
+            let mut transaction = self.begin().await?;
+            sqlx::query(
+                "UPDATE documents SET uri = NULL, points_digest = NULL WHERE collection_id = $1 AND id = ANY($2)",
+            )
+            .bind(self.collection)
+            .bind(documents)
+            .execute(&mut *transaction)
+            .await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+
+    /// Notes that the points of documents say where they are.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn relocated(&self, places: &[(Uuid, Place)]) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = places.iter().map(|(id, _)| *id).collect();
+        let places = || places.iter().map(|(_, place)| place);
+        let uris: Vec<&str> = places().map(|place| place.uri.as_str()).collect();
+        let sources: Vec<&str> = places().map(|place| place.source.as_str()).collect();
+        let paths: Vec<String> =
+            uris.iter().map(|uri| storable(&file_path(uri)).into_owned()).collect();
+        let titles: Vec<_> = places()
+            .map(|place| {
+                place.title.as_deref().map_or(json!({}), |it| json!({ "title": storable(it) }))
+            })
+            .collect();
+        attempt("note where documents are", || async {
+            let mut transaction = self.begin().await?;
+            sqlx::query(
+                "UPDATE documents d
+                 SET uri = i.uri, file_path = i.path, file_name = regexp_replace(rtrim(i.path, '/'), '^.*/', ''),
+                     source_id = s.id, meta = d.meta || i.title, points_digest = NULL
+                 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+                      AS i (id, uri, path, source, title)
+                 LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+                 WHERE d.collection_id = $1 AND d.id = i.id",
+            )
+            .bind(self.collection)
+            .bind(&ids)
+            .bind(&uris)
+            .bind(&paths)
+            .bind(&sources)
+            .bind(&titles)
+            .execute(&mut *transaction)
+            .await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+}
