@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
+    /// Turns texts into vectors, without any pipeline or store.
+    Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.
     Status(StatusArgs),
     /// Tells the story of one document: whether it is in, since when, and if not, why.
@@ -171,6 +173,45 @@ pub(crate) struct SearchArgs {
     /// Prints the hits as a JSON array.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArgs {
+    /// Folder of the model, in the Hugging Face layout.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The texts: Parquet with a column `text`, JSON Lines with a field `text`, or else one text a line; by the
+    /// ending of the name. Without a file, lines of standard input.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Where the vectors go, in the order of the texts: Parquet or JSON Lines, by the ending of the name. Without a
+    /// file, JSON Lines to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What the texts are to the model.
+    #[arg(long, value_enum, default_value_t = Kind::Document)]
+    pub kind: Kind,
+    /// Where the model runs: auto, cpu, cuda, cuda:N or mps.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Precision of the computation: auto, float32, bfloat16 or float16.
+    #[arg(long, default_value = "auto")]
+    pub dtype: String,
+    /// Length of the vectors, shorter than the model's: their beginning, scaled to length one.
+    #[arg(long)]
+    pub dim: Option<usize>,
+    /// Scales vectors to length one where the model's folder does not ask for it.
+    #[arg(long)]
+    pub normalize: bool,
+}
+
+/// What a text is to a model.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    /// A passage that is to be found.
+    Document,
+    /// A question that looks for passages.
+    Query,
 }
 
 #[derive(Debug, Args)]

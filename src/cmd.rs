@@ -10,6 +10,7 @@ mod change;
 mod check;
 mod collections;
 mod documents;
+mod embed;
 mod graph;
 mod migrate;
 mod operations;
@@ -93,6 +94,7 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Operations(verb) => operations::operations(verb).await,
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
+        Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,
         Verb::Verify(args) => return verify::verify(&args).await,

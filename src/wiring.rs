@@ -158,6 +158,7 @@ pub(crate) fn model_of(
             "generation {number} was made by the model {embedding_model} in {model_path}: {error}"
         )
     })?;
+    let model = model.shortened(usize::try_from(generation.dim).ok());
     if !is_it(&model) {
         return Err(format!(
             "generation {number} was made by the model {embedding_model} in {model_path}, which has changed since"
@@ -331,12 +332,17 @@ pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
         #[serde(default = "auto")]
         dtype: String,
         tokens_per_batch: Option<usize>,
+        dim: Option<usize>,
     }
     fn auto() -> String {
         "auto".to_owned()
     }
     let embed = options(spec, "embed");
-    let Embed { device, dtype, tokens_per_batch } =
-        embed.unwrap_or_else(|| Embed { device: auto(), dtype: auto(), tokens_per_batch: None });
-    EmbedderOptions { device, dtype, tokens_per_batch }
+    let Embed { device, dtype, tokens_per_batch, dim } = embed.unwrap_or_else(|| Embed {
+        device: auto(),
+        dtype: auto(),
+        tokens_per_batch: None,
+        dim: None,
+    });
+    EmbedderOptions { device, dtype, tokens_per_batch, dim }
 }

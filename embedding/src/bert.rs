@@ -1,22 +1,157 @@
-//! BERT's encoder (Devlin et al. 2018, <https://arxiv.org/abs/1810.04805>): MiniLM, BGE, E5, GTE.
+//! BERT's encoder (Devlin et al. 2018, <https://arxiv.org/abs/1810.04805>): MiniLM, BGE, E5, GTE. Its layers serve
+//! `roberta.rs` and `mpnet.rs`, too.
 
 use pipeline::BoxError;
-use tch::{TchError, Tensor};
+use serde::Deserialize;
+use serde_json::Value;
+use tch::TchError;
+use tch::Tensor;
 
-use crate::folder::Config;
-use crate::layers::{Activation, LayerNorm, Linear, Span, attention, signed};
+use crate::architecture::{
+    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, parsed,
+};
+use crate::attention::{Heads, Sight, Span};
+use crate::layers::{Activation, LayerNorm, Linear, Numbers};
 use crate::weights::Weights;
 
-/// A model's layers.
+pub(crate) const ARCHITECTURE: Architecture = Architecture {
+    model_type: "bert",
+    names: &["BertModel", "BertForMaskedLM", "BertForPreTraining"],
+    read: |config| Ok(Box::new(read(config)?)),
+};
+
+/// `config.json`, as far as BERT's shape goes.
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Bert {
-    words: Tensor,
-    /// The vector of each position with that of token type 0 added, the only type an embedding has.
-    positions: Tensor,
-    norm: LayerNorm,
-    layers: Vec<Layer>,
+    pub(crate) vocab_size: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) num_hidden_layers: usize,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) max_position_embeddings: usize,
+    #[serde(default = "usual_types")]
+    pub(crate) type_vocab_size: usize,
+    #[serde(default = "usual_eps")]
+    pub(crate) layer_norm_eps: f64,
+    pub(crate) hidden_act: String,
+    #[serde(default)]
+    pub(crate) position_embedding_type: Option<String>,
 }
 
-struct Layer {
+fn usual_types() -> usize {
+    2
+}
+
+fn usual_eps() -> f64 {
+    1e-12
+}
+
+/// Reads a configuration of BERT's form.
+pub(crate) fn read(config: &Value) -> Result<Bert, ConfigError> {
+    let config: Bert = parsed(config)?;
+    match config.position_embedding_type.as_deref() {
+        None | Some("absolute") => Ok(config),
+        Some(kind) => {
+            Err(ConfigError::Unsupported(format!("position embeddings of type `{kind}`")))
+        }
+    }
+}
+
+impl Config for Bert {
+    fn shape(&self) -> Shape {
+        Shape {
+            width: self.hidden_size,
+            positions: self.max_position_embeddings,
+            vocabulary: self.vocab_size,
+        }
+    }
+
+    fn load(&self, weights: &Weights) -> Result<Box<dyn Encoder>, BoxError> {
+        Ok(Box::new(BertEncoder::read(self, weights, "bert.", Places::Counted)?))
+    }
+}
+
+/// A model's layers.
+#[derive(Clone)]
+pub(crate) struct BertEncoder {
+    words: Numbers,
+    /// The vector of each position with that of token type 0 added, the only type an embedding has.
+    positions: Numbers,
+    norm: LayerNorm,
+    layers: Vec<Block>,
+    places: Places,
+}
+
+impl BertEncoder {
+    /// Reads the weights, whose names may have a prefix.
+    ///
+    /// # Errors
+    /// If they do not fit the configuration.
+    pub(crate) fn read(
+        config: &Bert,
+        weights: &Weights,
+        prefix: &str,
+        places: Places,
+    ) -> Result<Self, BoxError> {
+        let prefix = weights.prefix(prefix);
+        let width = config.hidden_size;
+        let named = |name: &str| format!("{prefix}embeddings.{name}");
+        let types = weights
+            .get(&named("token_type_embeddings.weight"), &[config.type_vocab_size, width])?;
+        let positions = weights
+            .get(&named("position_embeddings.weight"), &[config.max_position_embeddings, width])?;
+        let words = weights.get(&named("word_embeddings.weight"), &[config.vocab_size, width])?;
+        Ok(Self {
+            words: Numbers(words),
+            positions: Numbers(positions.f_add(&types.f_get(0)?)?),
+            norm: LayerNorm::read(weights, &named("LayerNorm"), width, config.layer_norm_eps)?,
+            layers: (0..config.num_hidden_layers)
+                .map(|layer| {
+                    Block::read(weights, &format!("{prefix}encoder.layer.{layer}"), config, &NAMES)
+                })
+                .collect::<Result<_, _>>()?,
+            places,
+        })
+    }
+}
+
+impl Encoder for BertEncoder {
+    fn share(&self) -> Box<dyn Encoder> {
+        Box::new(self.clone())
+    }
+
+    fn places(&self) -> Places {
+        self.places
+    }
+
+    fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
+        let words = self.words.0.f_index_select(0, &input.ids)?;
+        let positions = self.positions.0.f_index_select(0, &input.places)?;
+        let mut rows = self.norm.apply(&words.f_add(&positions)?)?;
+        let sight = Sight::all(&input.spans);
+        for layer in &self.layers {
+            rows = layer.forward(&rows, &input.spans, &sight)?;
+        }
+        Ok(rows)
+    }
+}
+
+/// What the parts of a layer are called.
+pub(crate) struct Names {
+    pub(crate) qkv: [&'static str; 3],
+    pub(crate) attended: &'static str,
+    pub(crate) attended_norm: &'static str,
+}
+
+const NAMES: Names = Names {
+    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    attended: "attention.output.dense",
+    attended_norm: "attention.output.LayerNorm",
+};
+
+/// A layer: attention, then two dense layers, each added to what came in and then normalised.
+#[derive(Clone)]
+pub(crate) struct Block {
     qkv: Linear,
     attended: Linear,
     attended_norm: LayerNorm,
@@ -24,112 +159,44 @@ struct Layer {
     activation: Activation,
     narrow: Linear,
     norm: LayerNorm,
-    heads: i64,
-    head_width: i64,
+    heads: Heads,
 }
 
-impl Bert {
-    /// Reads the weights.
-    ///
-    /// # Errors
-    /// If they do not fit the configuration.
-    pub(crate) fn read(weights: &Weights, config: &Config) -> Result<Self, BoxError> {
-        let prefix = weights.prefix("bert.");
-        let width = config.hidden_size;
-        let named = |name: &str| format!("{prefix}embeddings.{name}");
-        let types = weights
-            .get(&named("token_type_embeddings.weight"), &[config.type_vocab_size, width])?;
-        let positions = weights
-            .get(&named("position_embeddings.weight"), &[config.max_position_embeddings, width])?;
-        Ok(Self {
-            words: weights.get(&named("word_embeddings.weight"), &[config.vocab_size, width])?,
-            positions: positions.f_add(&types.f_get(0)?)?,
-            norm: LayerNorm::read(weights, &named("LayerNorm"), width, config.layer_norm_eps)?,
-            layers: (0..config.num_hidden_layers)
-                .map(|layer| {
-                    Layer::read(weights, &format!("{prefix}encoder.layer.{layer}"), config)
-                })
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The same model for another thread; the numbers are shared.
-    pub(crate) fn share(&self) -> Self {
-        Self {
-            words: self.words.shallow_clone(),
-            positions: self.positions.shallow_clone(),
-            norm: self.norm.share(),
-            layers: self.layers.iter().map(Layer::share).collect(),
-        }
-    }
-
-    /// The last layer's vectors, one row for each token.
-    pub(crate) fn forward(
-        &self,
-        ids: &Tensor,
-        places: &Tensor,
-        spans: &[Span],
-    ) -> Result<Tensor, TchError> {
-        let words = self.words.f_index_select(0, ids)?;
-        let mut rows =
-            self.norm.apply(&words.f_add(&self.positions.f_index_select(0, places)?)?)?;
-        for layer in &self.layers {
-            rows = layer.forward(&rows, spans)?;
-        }
-        Ok(rows)
-    }
-}
-
-impl Layer {
-    fn read(weights: &Weights, name: &str, config: &Config) -> Result<Self, BoxError> {
+impl Block {
+    pub(crate) fn read(
+        weights: &Weights,
+        name: &str,
+        config: &Bert,
+        names: &Names,
+    ) -> Result<Self, BoxError> {
         let (width, wide, eps) =
             (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let heads = config.num_attention_heads;
-        if heads == 0 || !width.is_multiple_of(heads) {
-            return Err(
-                format!("{width} columns cannot be shared by {heads} attention heads").into()
-            );
-        }
-        let activation = Activation::named(&config.hidden_act)
-            .ok_or_else(|| format!("activation `{}` is not supported", config.hidden_act))?;
-        let linear = |part: &str, inputs, outputs| {
-            Linear::read(weights, &format!("{name}.{part}"), inputs, outputs)
-        };
-        let qkv = ["query", "key", "value"]
-            .map(|part| linear(&format!("attention.self.{part}"), width, width));
-        let [query, key, value] = qkv;
+        let heads = Heads::sharing(width, config.num_attention_heads)?;
+        let activation = Activation::named(&config.hidden_act)?;
+        let named = |part: &str| format!("{name}.{part}");
+        let linear =
+            |part: &str, inputs, outputs| Linear::read(weights, &named(part), inputs, outputs);
+        let [query, key, value] = names.qkv.map(|part| linear(part, width, width));
         Ok(Self {
             qkv: Linear::fused(&[query?, key?, value?])?,
-            attended: linear("attention.output.dense", width, width)?,
-            attended_norm: LayerNorm::read(
-                weights,
-                &format!("{name}.attention.output.LayerNorm"),
-                width,
-                eps,
-            )?,
+            attended: linear(names.attended, width, width)?,
+            attended_norm: LayerNorm::read(weights, &named(names.attended_norm), width, eps)?,
             wide: linear("intermediate.dense", width, wide)?,
             activation,
             narrow: linear("output.dense", wide, width)?,
-            norm: LayerNorm::read(weights, &format!("{name}.output.LayerNorm"), width, eps)?,
-            heads: signed(heads),
-            head_width: signed(width / heads),
+            norm: LayerNorm::read(weights, &named("output.LayerNorm"), width, eps)?,
+            heads,
         })
     }
 
-    fn share(&self) -> Self {
-        Self {
-            qkv: self.qkv.share(),
-            attended: self.attended.share(),
-            attended_norm: self.attended_norm.share(),
-            wide: self.wide.share(),
-            narrow: self.narrow.share(),
-            norm: self.norm.share(),
-            ..*self
-        }
-    }
-
-    fn forward(&self, rows: &Tensor, spans: &[Span]) -> Result<Tensor, TchError> {
-        let heads = attention(&self.qkv.apply(rows)?, spans, self.heads, self.head_width)?;
+    pub(crate) fn forward(
+        &self,
+        rows: &Tensor,
+        spans: &[Span],
+        sight: &Sight,
+    ) -> Result<Tensor, TchError> {
+        let qkv = self.heads.split(&self.qkv.apply(rows)?)?;
+        let heads = self.heads.attend(&qkv, spans, sight)?;
         let rows = self.attended_norm.apply(&self.attended.apply(&heads)?.f_add_(rows)?)?;
         let wide = self.activation.apply(self.wide.apply(&rows)?)?;
         self.norm.apply(&self.narrow.apply(&wide)?.f_add_(&rows)?)

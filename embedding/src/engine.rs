@@ -12,6 +12,7 @@ use crate::device::Setting;
 use crate::folder::Folder;
 use crate::model::Model;
 use crate::remembering::{Load, Remembering};
+use crate::shortened::shortened;
 use crate::stand_in::StandIn;
 use crate::tokenizer::FolderTokenizer;
 use crate::worker::Worker;
@@ -72,6 +73,17 @@ impl Models for Engine {
         model: &Path,
         options: &EmbedderOptions,
     ) -> Result<Arc<dyn Embedder>, BoxError> {
+        shortened(self.whole(model, options)?, options.dim)
+    }
+}
+
+impl Engine {
+    /// The model with vectors as long as it has them.
+    fn whole(
+        &self,
+        model: &Path,
+        options: &EmbedderOptions,
+    ) -> Result<Arc<dyn Embedder>, BoxError> {
         if let Some(stand_in) = StandIn::asked_for(model) {
             let stand_in = Arc::new(stand_in?);
             let info = stand_in.info().clone();
@@ -97,7 +109,7 @@ fn load(described: &ModelInfo, setting: Setting) -> Result<Arc<dyn Embedder>, Bo
         let path = described.path.display();
         return Err(format!("the model in `{path}` was replaced by another one meanwhile").into());
     }
-    let (info, vocabulary) = (folder.info.clone(), folder.config.vocab_size);
+    let (info, vocabulary) = (folder.info.clone(), folder.config.shape().vocabulary);
     let model = Model::load(&folder, setting)?;
     tracing::info!(model = %info.short_name, ?setting, "model loaded");
     let models = (0..setting.threads).map(|_| {

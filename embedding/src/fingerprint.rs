@@ -11,6 +11,7 @@ use std::path::Path;
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
+use crate::modules::Modules;
 use crate::prompts::Prompts;
 use crate::weights;
 
@@ -33,7 +34,11 @@ const BLOCK: usize = 4096;
 ///
 /// # Errors
 /// If a file cannot be read.
-pub(crate) fn fingerprint(folder: &Path, prompts: &Prompts) -> std::io::Result<String> {
+pub(crate) fn fingerprint(
+    folder: &Path,
+    prompts: &Prompts,
+    modules: &Modules,
+) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     hash.update(ENGINE.to_le_bytes());
     part(&mut hash, "query", prompts.query.as_bytes());
@@ -47,6 +52,13 @@ pub(crate) fn fingerprint(folder: &Path, prompts: &Prompts) -> std::io::Result<S
     }
     for file in weights::files(folder)? {
         sample(&mut hash, &folder.join(&file), &file)?;
+    }
+    for dense in modules.dense() {
+        let of = |file: &str| format!("{}/{file}", dense.folder);
+        part(&mut hash, &of("config.json"), &fs::read(folder.join(of("config.json")))?);
+        for file in weights::files(&folder.join(&dense.folder))? {
+            sample(&mut hash, &folder.join(of(&file)), &of(&file))?;
+        }
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,83 +1,118 @@
-//! The layers that models are made of, over batches of concatenated sequences.
+//! The layers that models are made of, over batches of concatenated sequences. Attention is `attention.rs`'s.
 //!
 //! A batch of `n` tokens is one matrix of `n` rows, whatever the sequences in it; see `batcher.rs`. Every
-//! operation that may fail in libtorch is called in the form that returns its error.
+//! operation that may fail in libtorch is called in the form that returns its error. A clone of a layer is
+//! the same layer for another thread; the numbers are shared.
 
 use pipeline::BoxError;
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
-use crate::batcher::Group;
 use crate::weights::Weights;
 
 type Result<T = Tensor> = std::result::Result<T, TchError>;
+type Read<T> = std::result::Result<T, BoxError>;
+
+/// Numbers of a model, which its threads share.
+#[derive(Debug)]
+pub(crate) struct Numbers(pub(crate) Tensor);
+
+impl Clone for Numbers {
+    fn clone(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
 
 /// `x · Wᵀ + b`
+#[derive(Clone)]
 pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Numbers,
+    bias: Option<Numbers>,
 }
 
 impl Linear {
     /// Reads a layer from `inputs` to `outputs` columns.
-    pub(crate) fn read(
+    pub(crate) fn read(weights: &Weights, name: &str, inputs: usize, outputs: usize) -> Read<Self> {
+        Self::with(weights, name, inputs, outputs, true)
+    }
+
+    /// Reads a layer that has, or has not, a bias.
+    pub(crate) fn with(
         weights: &Weights,
         name: &str,
         inputs: usize,
         outputs: usize,
-    ) -> std::result::Result<Self, BoxError> {
-        Ok(Self {
-            weight: weights.get(&format!("{name}.weight"), &[outputs, inputs])?,
-            bias: weights.get(&format!("{name}.bias"), &[outputs])?,
-        })
+        bias: bool,
+    ) -> Read<Self> {
+        let weight = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = bias.then(|| weights.get(&format!("{name}.bias"), &[outputs])).transpose()?;
+        Ok(Self { weight: Numbers(weight), bias: bias.map(Numbers) })
     }
 
-    /// Puts layers with the same input side by side, so that one product computes them all.
+    /// Puts layers with the same input side by side, so that one product computes them all. All of them have
+    /// a bias, or none has.
     pub(crate) fn fused(layers: &[Self]) -> Result<Self> {
-        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
-        let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
-        Ok(Self { weight: Tensor::f_cat(&weights, 0)?, bias: Tensor::f_cat(&biases, 0)? })
-    }
-
-    /// The same layer for another thread; the numbers are shared.
-    pub(crate) fn share(&self) -> Self {
-        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight.0).collect();
+        let biases: Vec<&Tensor> =
+            layers.iter().filter_map(|layer| layer.bias.as_ref()).map(|bias| &bias.0).collect();
+        let bias = if biases.is_empty() { None } else { Some(Numbers(Tensor::f_cat(&biases, 0)?)) };
+        Ok(Self { weight: Numbers(Tensor::f_cat(&weights, 0)?), bias })
     }
 
     pub(crate) fn apply(&self, rows: &Tensor) -> Result {
-        rows.f_linear(&self.weight, Some(&self.bias))
+        rows.f_linear(&self.weight.0, self.bias.as_ref().map(|bias| &bias.0))
     }
 }
 
 /// Each row to mean zero and variance one, scaled and shifted.
+#[derive(Clone)]
 pub(crate) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Numbers,
+    bias: Option<Numbers>,
     width: i64,
     eps: f64,
 }
 
 impl LayerNorm {
-    pub(crate) fn read(
+    pub(crate) fn read(weights: &Weights, name: &str, width: usize, eps: f64) -> Read<Self> {
+        Self::with(weights, name, width, eps, true)
+    }
+
+    /// Reads a norm that has, or has not, a bias.
+    pub(crate) fn with(
         weights: &Weights,
         name: &str,
         width: usize,
         eps: f64,
-    ) -> std::result::Result<Self, BoxError> {
-        Ok(Self {
-            weight: weights.get(&format!("{name}.weight"), &[width])?,
-            bias: weights.get(&format!("{name}.bias"), &[width])?,
-            width: i64::try_from(width)?,
-            eps,
-        })
-    }
-
-    /// The same layer for another thread; the numbers are shared.
-    pub(crate) fn share(&self) -> Self {
-        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), ..*self }
+        bias: bool,
+    ) -> Read<Self> {
+        let weight = weights.get(&format!("{name}.weight"), &[width])?;
+        let bias = bias.then(|| weights.get(&format!("{name}.bias"), &[width])).transpose()?;
+        Ok(Self { weight: Numbers(weight), bias: bias.map(Numbers), width: signed(width), eps })
     }
 
     pub(crate) fn apply(&self, rows: &Tensor) -> Result {
-        rows.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), self.eps, true)
+        let bias = self.bias.as_ref().map(|bias| &bias.0);
+        rows.f_layer_norm([self.width], Some(&self.weight.0), bias, self.eps, true)
+    }
+}
+
+/// Each row to a mean square of one, scaled (Zhang, Sennrich 2019, <https://arxiv.org/abs/1910.07467>).
+#[derive(Clone)]
+pub(crate) struct RmsNorm {
+    weight: Numbers,
+    width: i64,
+    eps: f64,
+}
+
+impl RmsNorm {
+    pub(crate) fn read(weights: &Weights, name: &str, width: usize, eps: f64) -> Read<Self> {
+        let weight = Numbers(weights.get(&format!("{name}.weight"), &[width])?);
+        Ok(Self { weight, width: signed(width), eps })
+    }
+
+    /// Along the last dimension, whatever the others are.
+    pub(crate) fn apply(&self, rows: &Tensor) -> Result {
+        rows.f_rms_norm([self.width], Some(&self.weight.0), self.eps)
     }
 }
 
@@ -94,13 +129,16 @@ pub(crate) enum Activation {
 
 impl Activation {
     /// The activation by the name that `config.json` has for it.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    ///
+    /// # Errors
+    /// If it is another one.
+    pub(crate) fn named(name: &str) -> Read<Self> {
         match name {
-            "gelu" | "gelu_python" => Some(Self::Gelu),
-            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Some(Self::GeluTanh),
-            "relu" => Some(Self::Relu),
-            "silu" | "swish" => Some(Self::Silu),
-            _ => None,
+            "gelu" | "gelu_python" => Ok(Self::Gelu),
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            "relu" => Ok(Self::Relu),
+            "silu" | "swish" => Ok(Self::Silu),
+            _ => Err(format!("activation `{name}` is not supported").into()),
         }
     }
 
@@ -115,65 +153,28 @@ impl Activation {
     }
 }
 
-/// A group of a batch, with where it stands.
-pub(crate) struct Span {
-    pub(crate) start: i64,
-    pub(crate) count: i64,
-    pub(crate) length: i64,
-    /// `count × 1 × 1 × length`, true where there is a token; `None` where there is no padding.
-    pub(crate) mask: Option<Tensor>,
+/// A feed-forward block whose activated half is multiplied with another one: GeGLU, SwiGLU (Shazeer 2020,
+/// <https://arxiv.org/abs/2002.05202>).
+#[derive(Clone)]
+pub(crate) struct Gated {
+    /// The half that is activated, and the other one.
+    halves: Linear,
+    activation: Activation,
+    narrow: Linear,
+    wide: i64,
 }
 
-impl Span {
-    /// Finds the rows of each group. `lengths` are those of the members, without padding.
-    pub(crate) fn of(groups: &[Group], lengths: &[i64], device: tch::Device) -> Result<Vec<Self>> {
-        let (mut start, mut member) = (0, 0);
-        let mut spans = Vec::with_capacity(groups.len());
-        for group in groups {
-            let members = &lengths[member..member + group.count];
-            member += group.count;
-            let (count, length) = (signed(group.count), signed(group.length));
-            let mask = if group.padding == 0 {
-                None
-            } else {
-                let ends =
-                    Tensor::f_from_slice(members)?.f_to_device(device)?.f_view([count, 1, 1, 1])?;
-                let positions = Tensor::f_arange(length, (Kind::Int64, device))?;
-                Some(positions.f_lt_tensor(&ends)?)
-            };
-            spans.push(Self { start, count, length, mask });
-            start += count * length;
-        }
-        Ok(spans)
+impl Gated {
+    /// `halves` gives `wide` columns that are activated, and as many that are not.
+    pub(crate) fn new(halves: Linear, activation: Activation, narrow: Linear, wide: usize) -> Self {
+        Self { halves, activation, narrow, wide: signed(wide) }
     }
 
-    pub(crate) fn rows(&self) -> i64 {
-        self.count * self.length
+    pub(crate) fn apply(&self, rows: &Tensor) -> Result {
+        let halves = self.halves.apply(rows)?;
+        let mut activated = self.activation.apply(halves.f_narrow(1, 0, self.wide)?)?;
+        self.narrow.apply(&activated.f_mul_(&halves.f_narrow(1, self.wide, self.wide)?)?)
     }
-}
-
-/// Scaled dot-product attention of every sequence with itself. `qkv` has, for each token, the query, key and
-/// value of every head side by side; the result has the heads' values side by side.
-pub(crate) fn attention(qkv: &Tensor, spans: &[Span], heads: i64, width: i64) -> Result {
-    let attended = spans
-        .iter()
-        .map(|span| {
-            // 3 × count × heads × length × width, without a copy.
-            let parts = qkv
-                .f_narrow(0, span.start, span.rows())?
-                .f_view([span.count, span.length, 3, heads, width])?
-                .f_permute([2, 0, 3, 1, 4])?;
-            let (query, key, value) =
-                (parts.f_select(0, 0)?, parts.f_select(0, 1)?, parts.f_select(0, 2)?);
-            let mask = span.mask.as_ref();
-            Tensor::f_scaled_dot_product_attention(
-                &query, &key, &value, mask, 0.0, false, None, false,
-            )?
-            .f_transpose(1, 2)?
-            .f_reshape([span.rows(), heads * width])
-        })
-        .collect::<Result<Vec<_>>>()?;
-    joined(attended)
 }
 
 /// Puts the groups' results together.

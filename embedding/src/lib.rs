@@ -1,11 +1,14 @@
 //! libtorch in process: a Hugging Face folder becomes a tokenizer and an embedder.
 //!
 //! [`Engine`] is the way in. Behind it, a folder is understood (`folder`), text becomes ids (`tokenizer`,
-//! `cuts`), ids become batches (`batcher`), and threads (`worker`) put them through the model (`model`,
-//! `bert`, `layers`); what was embedded before is not embedded again (`remembering`). This is the only crate that names `tch`; it knows no stage and no store, downloads
-//! nothing, and decides nothing silently: a model or device that it cannot serve is an error that says
-//! what there is.
+//! `cuts`), ids become batches (`batcher`), and threads (`worker`) put them through the model (`model`); what was
+//! embedded before is not embedded again (`remembering`). A model is an architecture (`architecture`, one file
+//! for each) made of shared `layers` and `attention`, with a `head` behind it as the folder's `modules` say. This is
+//! the only crate that names `tch`; it knows no stage and no store, downloads nothing, and decides nothing
+//! silently: a model or device that it cannot serve is an error that says what there is.
 
+mod architecture;
+mod attention;
 mod batcher;
 mod bert;
 mod cuts;
@@ -13,11 +16,19 @@ mod device;
 mod engine;
 mod fingerprint;
 mod folder;
+mod head;
 mod layers;
 mod model;
+mod modernbert;
+mod modules;
+mod mpnet;
+mod nomic;
 mod prompts;
+mod qwen3;
 mod remembering;
+mod roberta;
 mod short_name;
+mod shortened;
 mod stand_in;
 mod tokenizer;
 mod weights;

@@ -1,16 +1,17 @@
 //! The prefixes by which a model is told whether a text is a passage or a question.
 //!
 //! They come from `config_sentence_transformers.json` (`prompts`, with the keys `query` and `document` or
-//! `passage`). The models of two families want prefixes and were published without that entry, so these
+//! `passage`). The models of three families want prefixes and were published without that entry, so these
 //! are known here by the name of the folder, or else by the name that `config.json` remembers:
 //!
 //! | name contains | query | document |
 //! |---|---|---|
 //! | `e5-small`, `e5-base`, `e5-large` (not `instruct`) | `query: ` | `passage: ` |
+//! | `nomic-embed-text` | `search_query: ` | `search_document: ` |
 //! | `bge-…-en` | `Represent this sentence for searching relevant passages: ` | |
 //! | `bge-…-zh` | `为这个句子生成表示以用于检索相关文章：` | |
 //!
-//! The sources are the model cards of intfloat/e5-* and BAAI/bge-*. A model in a folder of another name
+//! The sources are the model cards of intfloat/e5-*, nomic-ai/nomic-embed-text-* and BAAI/bge-*. A model in a folder of another name
 //! says what it wants in its own `prompts`.
 
 use std::collections::HashMap;
@@ -42,6 +43,11 @@ static FAMILIES: &[Family] = &[
         },
         query: "query: ",
         document: "passage: ",
+    },
+    Family {
+        name: |name| name.contains("nomic-embed-text"),
+        query: "search_query: ",
+        document: "search_document: ",
     },
     Family {
         name: |name| name.contains("bge-") && name.contains("-en"),

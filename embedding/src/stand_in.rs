@@ -8,7 +8,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo, TextKind, Tokenizer, Tokens};
+use pipeline::{
+    BoxError, Embedder, EmbedderUsage, ModelInfo, Reading, TextKind, Tokenizer, Tokens,
+};
 use sha2::{Digest, Sha256};
 
 const WORD: &str = "stand-in:";
@@ -85,12 +87,20 @@ impl Tokenizer for StandIn {
         Ok(tokens)
     }
 
-    fn frame(&self, ids: &[u32], _kind: TextKind) -> Vec<u32> {
+    fn frame(&self, ids: &[u32]) -> Vec<u32> {
         [&[BEGIN], ids, &[END]].concat()
     }
 
-    fn overhead(&self, _kind: TextKind) -> usize {
+    fn overhead(&self) -> usize {
         2
+    }
+
+    fn read(&self, text: &str, _kind: TextKind) -> Result<Reading, BoxError> {
+        let mut ids = self.encode(text)?.ids;
+        let room = MAX_TOKENS - self.overhead();
+        let cut = ids.len() > room;
+        ids.truncate(room);
+        Ok(Reading { ids: self.frame(&ids), cut })
     }
 
     fn max_tokens(&self) -> usize {

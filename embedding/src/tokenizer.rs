@@ -2,14 +2,14 @@
 //!
 //! The vocabulary and everything around it is the `tokenizers` crate's. Truncation and padding that the
 //! file may ask for are switched off: what is too long is for the chunker to cut, and padding is for the
-//! batcher to avoid. Post-processing (special tokens) is done in [`Tokenizer::frame`], so that a
-//! text is encoded once, and any run of its ids can be framed.
+//! batcher to avoid. Special tokens and a passage's prefix are put around ids in [`Tokenizer::frame`], so that a
+//! text is encoded once, and any run of its ids can be framed. A question is encoded with its prefix.
 
 use std::ops::Range;
 use std::path::Path;
 
 use fs_err as fs;
-use pipeline::{BoxError, TextKind, Tokenizer, Tokens};
+use pipeline::{BoxError, Reading, TextKind, Tokenizer, Tokens};
 use serde_json::Value;
 use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 
@@ -22,8 +22,11 @@ pub(crate) struct FolderTokenizer {
     cuts: Cuts,
     /// The id of a word that is too long to be looked up, where every long word has it.
     long_word: Option<u32>,
+    /// Special tokens alone.
+    special: Frame,
+    /// Special tokens and the prefix of a passage.
     document: Frame,
-    query: Frame,
+    prompts: Prompts,
     max_tokens: usize,
 }
 
@@ -32,6 +35,16 @@ pub(crate) struct FolderTokenizer {
 struct Frame {
     head: Vec<u32>,
     tail: Vec<u32>,
+}
+
+impl Frame {
+    fn around(&self, ids: &[u32]) -> Vec<u32> {
+        [&self.head, ids, &self.tail].concat()
+    }
+
+    fn size(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
 }
 
 /// Why a tokenizer cannot be used.
@@ -47,7 +60,7 @@ impl FolderTokenizer {
     /// Reads the tokenizer of a model's folder.
     ///
     /// # Errors
-    /// If it cannot be read, or if the prompts cannot be framed token by token.
+    /// If it cannot be read, or if the prefix of passages is one word with their beginning.
     pub(crate) fn read(
         folder: &Path,
         prompts: &Prompts,
@@ -65,47 +78,44 @@ impl FolderTokenizer {
             long_word: long_word(&json, &inner),
             cuts: Cuts::of(&json),
             inner,
+            special: Frame::default(),
             document: Frame::default(),
-            query: Frame::default(),
+            prompts: prompts.clone(),
             max_tokens,
         };
-        tokenizer.document = tokenizer.frame_of(prompts.of(TextKind::Document))?;
-        tokenizer.query = tokenizer.frame_of(prompts.of(TextKind::Query))?;
+        tokenizer.special = tokenizer.special()?;
+        let mut head = tokenizer.special.head.clone();
+        head.extend(tokenizer.prefix_ids(&prompts.document)?);
+        tokenizer.document = Frame { head, tail: tokenizer.special.tail.clone() };
         Ok(tokenizer)
     }
 
-    /// The special tokens in front and behind, as the post-processor puts them around a probe, and the prefix.
-    fn frame_of(&self, prefix: &str) -> Result<Frame, BoxError> {
+    /// The special tokens in front and behind, as the post-processor puts them around a probe.
+    fn special(&self) -> Result<Frame, BoxError> {
         let probe = self.inner.encode("a", true)?;
         let special = probe.get_special_tokens_mask();
         let front = special.iter().take_while(|&&special| special == 1).count();
         let behind = special.iter().rev().take_while(|&&special| special == 1).count();
         let ids = probe.get_ids();
-
-        let mut head = ids[..front].to_vec();
-        head.extend(self.prefix_ids(prefix)?);
-        Ok(Frame { head, tail: ids[ids.len() - behind..].to_vec() })
+        Ok(Frame { head: ids[..front].to_vec(), tail: ids[ids.len() - behind..].to_vec() })
     }
 
-    /// The ids of a prefix. The space at its end belongs to the text behind it with some tokenizers, so both
-    /// ways are tried on a probe.
+    /// The ids of a prefix of passages. The space at its end belongs to the text behind it with some tokenizers, so
+    /// both ways are tried on a probe. The probe speaks for every text only if one may cut in front of it.
     fn prefix_ids(&self, prefix: &str) -> Result<Vec<u32>, BoxError> {
-        let whole = self.encode(&format!("{prefix}a"))?.ids;
+        if prefix.is_empty() {
+            return Ok(Vec::new());
+        }
+        let whole = self.encode(&format!("{prefix}a"))?;
         let text = self.encode("a")?.ids;
         for candidate in [prefix.trim_end(), prefix] {
             let ids = self.encode(candidate)?.ids;
-            if whole == [&ids[..], &text].concat() {
+            let may_cut = whole.may_cut.get(ids.len()) == Some(&true);
+            if may_cut && whole.ids == [&ids[..], &text].concat() {
                 return Ok(ids);
             }
         }
         Err(TokenizerError::Prefix(prefix.to_owned()).into())
-    }
-
-    fn frame_for(&self, kind: TextKind) -> &Frame {
-        match kind {
-            TextKind::Document => &self.document,
-            TextKind::Query => &self.query,
-        }
     }
 
     /// Encodes `text[at..end]`, which is a segment of the text.
@@ -160,14 +170,25 @@ impl Tokenizer for FolderTokenizer {
         Ok(tokens)
     }
 
-    fn frame(&self, ids: &[u32], kind: TextKind) -> Vec<u32> {
-        let Frame { head, tail } = self.frame_for(kind);
-        [head, ids, tail].concat()
+    fn frame(&self, ids: &[u32]) -> Vec<u32> {
+        self.document.around(ids)
     }
 
-    fn overhead(&self, kind: TextKind) -> usize {
-        let Frame { head, tail } = self.frame_for(kind);
-        head.len() + tail.len()
+    fn overhead(&self) -> usize {
+        self.document.size()
+    }
+
+    fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError> {
+        let prefix = self.prompts.of(kind);
+        let mut ids = if prefix.is_empty() {
+            self.encode(text)?.ids
+        } else {
+            self.encode(&format!("{prefix}{text}"))?.ids
+        };
+        let room = self.max_tokens.saturating_sub(self.special.size());
+        let cut = ids.len() > room;
+        ids.truncate(room);
+        Ok(Reading { ids: self.special.around(&ids), cut })
     }
 
     fn max_tokens(&self) -> usize {

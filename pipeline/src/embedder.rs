@@ -22,7 +22,21 @@ pub struct ModelInfo {
     pub fingerprint: String,
 }
 
-/// How a model is to be run. None of it changes what the vectors mean.
+impl ModelInfo {
+    /// The same model with shorter vectors, where they are to be shorter: the beginning of each, scaled to length
+    /// one. It is a model of its own, since its vectors are not those of the whole one.
+    #[must_use]
+    pub fn shortened(self, dim: Option<usize>) -> Self {
+        match dim {
+            Some(dim) if dim > 0 && dim < self.dim => {
+                Self { dim, fingerprint: format!("{}/{dim}", self.fingerprint), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
+/// How a model is to be run. But for the length of vectors, none of it changes what they mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbedderOptions {
     /// `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
@@ -31,6 +45,8 @@ pub struct EmbedderOptions {
     pub dtype: String,
     /// Most tokens in one forward pass, padding included; `None` lets the engine choose.
     pub tokens_per_batch: Option<usize>,
+    /// Length of the vectors; see [`ModelInfo::shortened`]. `None` is the model's own.
+    pub dim: Option<usize>,
 }
 
 /// Gives models by folder. A model is loaded once, however often it is asked for.
@@ -50,7 +66,8 @@ pub trait Models: Send + Sync {
     /// The model itself.
     ///
     /// # Errors
-    /// If the weights do not fit the configuration, or the device is not there.
+    /// If the weights do not fit the configuration, the device is not there, or vectors are to be longer than the
+    /// model has them.
     fn embedder(
         &self,
         model: &Path,
@@ -79,6 +96,15 @@ pub struct Tokens {
     pub may_cut: Vec<bool>,
 }
 
+/// What a model reads of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// All ids, those of prefix and special tokens included.
+    pub ids: Vec<u32>,
+    /// Whether the text was too long, and its end was cut off.
+    pub cut: bool,
+}
+
 /// Turns text into what a model reads. Any number of threads may use it at once.
 pub trait Tokenizer: Send + Sync {
     /// Encodes a text of any length, without special tokens, prefix or truncation, in memory that is
@@ -88,11 +114,18 @@ pub trait Tokenizer: Send + Sync {
     /// If the tokenizer's files are broken in a way that only shows on some text.
     fn encode(&self, text: &str) -> Result<Tokens, BoxError>;
 
-    /// What the model reads for a text of these ids: prefix and special tokens put around them.
-    fn frame(&self, ids: &[u32], kind: TextKind) -> Vec<u32>;
+    /// What the model reads for a passage of these ids: prefix and special tokens put around them.
+    fn frame(&self, ids: &[u32]) -> Vec<u32>;
 
     /// How many ids [`Tokenizer::frame`] adds.
-    fn overhead(&self, kind: TextKind) -> usize;
+    fn overhead(&self) -> usize;
+
+    /// What the model reads for a whole text: its prefix, and as much of it as fits. For a passage that fits it is
+    /// the frame of its ids; a question's prefix may be one word with its beginning, so it has no frame.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode`].
+    fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError>;
 
     /// The most ids that the model reads, [`Tokenizer::overhead`] included.
     fn max_tokens(&self) -> usize;
@@ -103,7 +136,7 @@ pub trait Embedder: Send + Sync {
     /// What the model is.
     fn info(&self) -> &ModelInfo;
 
-    /// Embeds framed token sequences (see [`Tokenizer::frame`]), each of at least one and at most
+    /// Embeds token sequences as the model reads them (see [`Tokenizer::frame`] and [`Tokenizer::read`]), each of at least one and at most
     /// [`ModelInfo::max_tokens`] ids.
     ///
     /// Returns `sequences.len() × dim` numbers, row after row in the order of the input, as the model's

@@ -31,7 +31,8 @@ mod yaml;
 pub use accounts::chunks_and_tokens;
 pub use editor::file_schema;
 pub use embedder::{
-    Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, TextKind, Tokenizer, Tokens,
+    Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, Reading, TextKind, Tokenizer,
+    Tokens,
 };
 pub use finding::{Finding, Findings, chain};
 pub use memo::{Memo, MemoKey};

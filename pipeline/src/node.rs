@@ -87,7 +87,12 @@ pub enum ModelUse<'a> {
     /// Not at all.
     None,
     /// It runs the model in this folder.
-    Names(&'a Path),
+    Names {
+        /// The folder.
+        model: &'a Path,
+        /// Length of the vectors, if they are to be shorter than the model has them.
+        dim: Option<usize>,
+    },
     /// It prepares text for the model of a node behind it, if there is one.
     Follows,
     /// It prepares text for the model of a node behind it, and there must be one.

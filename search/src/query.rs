@@ -48,8 +48,6 @@ fn embed(
     if words.trim().is_empty() {
         return Err(SearchError::Empty);
     }
-    let mut ids = tokenizer.encode(words).map_err(SearchError::Embed)?.ids;
-    ids.truncate(tokenizer.max_tokens() - tokenizer.overhead(TextKind::Query));
-    let framed = tokenizer.frame(&ids, TextKind::Query);
-    embedder.embed(&[&framed]).map_err(SearchError::Embed)
+    let question = tokenizer.read(words, TextKind::Query).map_err(SearchError::Embed)?;
+    embedder.embed(&[&question.ids]).map_err(SearchError::Embed)
 }

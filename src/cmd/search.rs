@@ -1,6 +1,6 @@
 //! `semantik search`: the passages of a collection that answer a question.
 
-use pipeline::{BoxError, Hit, Models as _, PipelineSpec, Plan};
+use pipeline::{BoxError, EmbedderOptions, Hit, Models as _, PipelineSpec, Plan};
 use serde_json::json;
 
 use crate::cli::SearchArgs;
@@ -40,7 +40,9 @@ async fn ask(
     let model = wiring::model_of(generation, plan, engine)?;
     let vectors = Vectors::open(spec, generation, &model, Absent::Refuse).await?;
     let tokenizer = engine.tokenizer(&model.path)?;
-    let embedder = engine.embedder(&model.path, &embed_options(spec))?;
+    // As long as this generation's are; the file may ask for others by now.
+    let options = EmbedderOptions { dim: Some(model.dim), ..embed_options(spec) };
+    let embedder = engine.embedder(&model.path, &options)?;
     let index = vectors.store.as_ref();
     Ok(search::search(query, tokenizer.as_ref(), embedder.as_ref(), index).await?)
 }

@@ -18,8 +18,8 @@ use arrow::datatypes::{Schema, SchemaRef, UInt8Type, UInt64Type};
 use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT};
 use pipeline::{
     BoxError, Misfit, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome, Parallel, Resources,
-    RowsExt as _, SchemaError, SchemaExt as _, SetAside, Stage, StageConfig, TextKind, Tokenizer,
-    Tokens, Why, options_schema,
+    RowsExt as _, SchemaError, SchemaExt as _, SetAside, Stage, StageConfig, Tokenizer, Tokens,
+    Why, options_schema,
 };
 use schemars::JsonSchema;
 use serde::de::Error as _;
@@ -123,7 +123,7 @@ impl Chunk {
     fn limits(&self, tokenizer: Option<&dyn Tokenizer>) -> Result<Limits, BoxError> {
         // What the model wants around the text is not ours to fill.
         let room = |tokens: usize| {
-            let overhead = tokenizer.map_or(0, |tokenizer| tokenizer.overhead(TextKind::Document));
+            let overhead = tokenizer.map_or(0, |tokenizer| tokenizer.overhead());
             tokens.checked_sub(overhead).filter(|room| *room > 0).ok_or_else(|| {
                 format!("a chunk of {tokens} tokens has no room for text beside the {overhead} that the model adds")
             })

@@ -47,7 +47,8 @@ struct Embed {
     /// Precision of the computation: `auto`, `float32`, `bfloat16` or `float16`.
     #[serde(default)]
     dtype: Dtype,
-    /// Length of the vectors. It need not be given; if it is, it is checked against the model's.
+    /// Length of the vectors, if they are to be shorter than the model has them: the beginning of each, scaled to
+    /// length one. Models that were trained for it (Matryoshka) lose little by it, others much.
     #[schemars(range(min = 1))]
     dim: Option<usize>,
     /// Most tokens in one forward pass, padding included. The engine chooses if it is not given.
@@ -120,6 +121,7 @@ impl StageConfig for Embed {
             device: self.device.clone(),
             dtype: self.dtype.name().to_owned(),
             tokens_per_batch: self.tokens_per_batch,
+            dim: self.dim,
         };
         let embedder = with.models.embedder(&self.model, &options)?;
         Ok(Box::new(move |rows: RecordBatch| embed(&*embedder, &rows).map(Outcome::from)))
@@ -135,7 +137,7 @@ impl StageConfig for Embed {
     }
 
     fn model(&self) -> ModelUse<'_> {
-        ModelUse::Names(&self.model)
+        ModelUse::Names { model: &self.model, dim: self.dim }
     }
 
     fn bind(&mut self, model: &ModelInfo) -> Result<(), Misfit> {

@@ -12,6 +12,7 @@ mod check;
 mod cli;
 mod configs;
 mod crash;
+mod embed;
 mod held;
 mod index;
 mod kills;

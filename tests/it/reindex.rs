@@ -54,6 +54,25 @@ fn first_hit(place: &Place) -> String {
 }
 
 #[test]
+fn shorter_vectors_are_a_generation_of_their_own() {
+    let place = filled();
+    place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:16', dim: 12");
+    // The live generation is asked in vectors as long as its own are, whatever the file says by now.
+    assert_eq!(first_hit(&place), "007.txt");
+    reindex(&place, "run");
+    let dims = place.sql("SELECT dim FROM generations ORDER BY number");
+    assert_eq!(
+        dims.iter().map(|row| row["dim"].as_u64()).collect::<Vec<_>>(),
+        [Some(16), Some(12)]
+    );
+    place.assert_true();
+    assert!(!place.search("document number 7 is about subject 7", 3).is_empty());
+    let rolled = place.semantik(&["rollback", "pipeline.yaml"]);
+    assert_eq!(rolled.code, 0, "{}", rolled.stderr);
+    assert_eq!(first_hit(&place), "007.txt");
+}
+
+#[test]
 fn another_model_takes_the_place_of_the_first_while_clients_search() {
     let place = filled();
     assert_eq!(first_hit(&place), "007.txt");

@@ -6,15 +6,7 @@ use embedding::Engine;
 use pipeline::{EmbedderOptions, Models, TextKind};
 use serde_json::{Value, json};
 
-use crate::{copy, minilm, options, reference, tokenizer};
-
-/// Changes a JSON file of a folder.
-fn edit(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
-    let path = folder.join(file);
-    let mut value: Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
-    change(&mut value);
-    fs_err::write(path, value.to_string()).unwrap();
-}
+use crate::{copy, edit, minilm, options, reference, tokenizer};
 
 /// What `describe` says against a changed copy of a model, with the folder's name taken out.
 fn refusal(change: impl FnOnce(&Path)) -> String {
@@ -31,10 +23,8 @@ fn minilm_is_described() {
     assert_eq!(info.fingerprint.len(), 64);
     let tokenizer = tokenizer(&minilm());
     assert_eq!(tokenizer.max_tokens(), 256);
-    for kind in [TextKind::Document, TextKind::Query] {
-        assert_eq!(tokenizer.overhead(kind), 2);
-        assert_eq!(tokenizer.frame(&[7, 8], kind), [101, 7, 8, 102]);
-    }
+    assert_eq!(tokenizer.overhead(), 2);
+    assert_eq!(tokenizer.frame(&[7, 8]), [101, 7, 8, 102]);
 }
 
 #[test]
@@ -51,6 +41,20 @@ fn the_limit_is_the_smallest_that_any_file_names() {
         50
     );
     assert_eq!(limit("sentence_bert_config.json", json!({"max_seq_length": 5000})), 104);
+    // Positions of RoBERTa begin behind that of padding; angles that would have to be scaled are not used.
+    let whole = |name: &str, key: &str, value: Value| {
+        let folder = copy(name);
+        fs_err::write(folder.path().join("tokenizer_config.json"), "{}").unwrap();
+        edit(folder.path(), "config.json", |config| {
+            config[key] = value;
+            config["max_trained_positions"] = json!(100);
+        });
+        Engine::new().describe(folder.path()).unwrap().max_tokens
+    };
+    assert_eq!(whole("tiny-xlm-roberta", "max_position_embeddings", json!(514)), 512);
+    assert_eq!(whole("tiny-mpnet", "max_position_embeddings", json!(514)), 512);
+    assert_eq!(whole("tiny-nomic", "rotary_scaling_factor", Value::Null), 160);
+    assert_eq!(whole("tiny-nomic", "rotary_scaling_factor", json!(2)), 100);
     assert_eq!(limit("tokenizer_config.json", json!({"model_max_length": 1e30})), 104);
     assert_eq!(limit("tokenizer_config.json", json!({})), 104);
 }
@@ -65,11 +69,31 @@ fn prompts_are_put_in_front() {
         ids.push(3);
         ids
     };
-    assert_eq!(tokenizer.frame(&text, TextKind::Query), prefixed("query: "));
-    assert_eq!(tokenizer.frame(&text, TextKind::Document), prefixed("passage: "));
-    for kind in [TextKind::Query, TextKind::Document] {
-        assert_eq!(tokenizer.frame(&text, kind).len(), text.len() + tokenizer.overhead(kind));
+    assert_eq!(tokenizer.frame(&text), prefixed("passage: "));
+    assert_eq!(tokenizer.frame(&text).len(), text.len() + tokenizer.overhead());
+    for (kind, prefix) in [(TextKind::Query, "query: "), (TextKind::Document, "passage: ")] {
+        let reading = tokenizer.read("the river", kind).unwrap();
+        assert_eq!((reading.ids, reading.cut), (prefixed(prefix), false));
     }
+    let long = tokenizer.read(&"river ".repeat(200), TextKind::Query).unwrap();
+    assert!(long.cut && long.ids.len() == tokenizer.max_tokens());
+    assert_eq!((long.ids[0], *long.ids.last().unwrap()), (2, 3));
+}
+
+#[test]
+fn a_prefix_may_be_one_word_with_the_question_but_not_with_a_passage() {
+    let joined = |kind: &'static str| {
+        let folder = copy("tiny-qwen3");
+        edit(folder.path(), "config_sentence_transformers.json", |config| {
+            config["prompts"] = json!({ kind: "Query:" });
+        });
+        Engine::new().tokenizer(folder.path())
+    };
+    let tokenizer = joined("query").unwrap();
+    let mut wanted = tokenizer.encode("Query:why").unwrap().ids;
+    wanted.push(0);
+    assert_eq!(tokenizer.read("why", TextKind::Query).unwrap().ids, wanted);
+    insta::assert_snapshot!(joined("document").err().unwrap(), @"the prefix `Query:` cannot be put in front of a text that was encoded without it");
 }
 
 #[test]
@@ -81,10 +105,12 @@ fn families_are_known_by_name() {
         edit(model.path(), "config.json", |config| config["_name_or_path"] = json!(was));
         fs_err::rename(model.path(), &folder).unwrap();
         let tokenizer = tokenizer(&folder);
-        [TextKind::Query, TextKind::Document].map(|kind| tokenizer.overhead(kind) > 2)
+        [TextKind::Query, TextKind::Document]
+            .map(|kind| tokenizer.read("a", kind).unwrap().ids.len() > 3)
     };
     assert_eq!(overheads("e5-small-v2", ""), [true, true]);
     assert_eq!(overheads("bge-small-en-v1.5", ""), [true, false]);
+    assert_eq!(overheads("nomic-embed-text-v1.5", ""), [true, true]);
     assert_eq!(overheads("my-model", "intfloat/multilingual-e5-base"), [true, true]);
     assert_eq!(overheads("e5-large-instruct", ""), [false, false]);
     assert_eq!(overheads("my-model", ""), [false, false]);
@@ -130,11 +156,11 @@ fn what_is_no_model_is_refused_by_name() {
     let changed = |file: &'static str, change: &'static dyn Fn(&mut Value)| {
         refusal(|folder| edit(folder, file, change))
     };
-    insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, BertForMaskedLM, BertForPreTraining");
+    insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, XLMRobertaModel, MPNetModel, NomicBertModel, ModernBertModel, Qwen3ForCausalLM");
     insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"`MODEL` asks for position embeddings of type `relative_key`, which is not supported");
     insta::assert_snapshot!(changed("1_Pooling/config.json", &|config| config["pooling_mode"] = json!("max")), @"`MODEL` asks for pooling by `max`, which is not supported");
     insta::assert_snapshot!(
-        changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.Dense")), @"`MODEL` asks for a module `Dense` behind the model, which is not supported"
+        changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.LSTM")), @"`MODEL` asks for a module `LSTM` behind the model, which is not supported"
     );
 }
 
@@ -152,6 +178,28 @@ fn weights_that_do_not_fit_are_refused() {
     edit(folder.path(), "config.json", |config| config["hidden_act"] = json!("softsign"));
     let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
     insta::assert_snapshot!(error, @"activation `softsign` is not supported");
+}
+
+#[test]
+fn vectors_may_be_shortened() {
+    let folder = reference().join("tiny-e5");
+    let whole = Engine::new().embedder(&folder, &options()).unwrap();
+    let short = EmbedderOptions { dim: Some(8), ..options() };
+    let short = Engine::new().embedder(&folder, &short).unwrap();
+    assert_eq!(*short.info(), whole.info().clone().shortened(Some(8)));
+    assert_eq!(short.info().dim, 8);
+    assert_ne!(short.info().fingerprint, whole.info().fingerprint);
+    let sequences: [&[u32]; 2] = [&[2, 9, 3], &[2, 10, 11, 3]];
+    let (found, all) = (short.embed(&sequences).unwrap(), whole.embed(&sequences).unwrap());
+    for (found, all) in found.chunks_exact(8).zip(all.chunks_exact(32)) {
+        let length = all[..8].iter().map(|number| number * number).sum::<f32>().sqrt();
+        for (found, all) in found.iter().zip(all) {
+            assert!((found - all / length).abs() < 1e-6);
+        }
+    }
+    let long = EmbedderOptions { dim: Some(64), ..options() };
+    let error = Engine::new().embedder(&folder, &long).err().unwrap();
+    insta::assert_snapshot!(error, @"vectors of 64 numbers cannot be had of the model `tinye5`, which gives 32");
 }
 
 #[test]

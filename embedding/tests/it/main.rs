@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod configurations;
 mod cuts;
 mod folders;
 mod measure;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use embedding::Engine;
 use pipeline::{EmbedderOptions, Models, Tokenizer};
+use serde_json::Value;
 
 /// The real model, which `make test` fetches.
 fn minilm() -> PathBuf {
@@ -35,11 +37,24 @@ fn reference() -> PathBuf {
 }
 
 fn options() -> EmbedderOptions {
-    EmbedderOptions { device: "cpu".into(), dtype: "float32".into(), tokens_per_batch: None }
+    EmbedderOptions {
+        device: "cpu".into(),
+        dtype: "float32".into(),
+        tokens_per_batch: None,
+        dim: None,
+    }
 }
 
 fn tokenizer(folder: &Path) -> Arc<dyn Tokenizer> {
     Engine::new().tokenizer(folder).expect("a model's folder")
+}
+
+/// Changes a JSON file of a folder.
+fn edit(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = folder.join(file);
+    let mut value: Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
+    change(&mut value);
+    fs_err::write(path, value.to_string()).unwrap();
 }
 
 /// A folder like one of the reference models, to be changed by a test.

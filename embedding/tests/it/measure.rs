@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use embedding::Engine;
-use pipeline::{EmbedderOptions, Models, TextKind, Tokenizer};
+use pipeline::{EmbedderOptions, Models, Tokenizer};
 
 use crate::{minilm, options, reference, tokenizer};
 
@@ -63,7 +63,7 @@ fn measure() {
         .iter()
         .map(|chunk| {
             let ids = tokenizer.encode(chunk).unwrap().ids;
-            tokenizer.frame(&ids[..ids.len().min(254)], TextKind::Document)
+            tokenizer.frame(&ids[..ids.len().min(254)])
         })
         .collect();
     let sequences: Vec<&[u32]> = frames.iter().map(Vec::as_slice).collect();

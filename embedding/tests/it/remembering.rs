@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use embedding::Engine;
-use pipeline::{Embedder, EmbedderOptions, Memo, MemoKey, Models, TextKind};
+use pipeline::{Embedder, EmbedderOptions, Memo, MemoKey, Models};
 use proptest::prelude::*;
 
 use crate::{copy, options, reference};
@@ -51,10 +51,10 @@ fn sequences(model: &Path, count: usize) -> Vec<Vec<u32>> {
     let tokenizer = Engine::new().tokenizer(model).unwrap();
     let lines = fs_err::read_to_string(reference().join("texts.jsonl")).unwrap();
     let texts = lines.lines().map(|line| serde_json::from_str::<String>(line).unwrap());
-    let room = tokenizer.max_tokens() - tokenizer.overhead(TextKind::Document);
+    let room = tokenizer.max_tokens() - tokenizer.overhead();
     let framed = texts.map(|text| {
         let ids = tokenizer.encode(&text).unwrap().ids;
-        tokenizer.frame(&ids[..ids.len().min(room)], TextKind::Document)
+        tokenizer.frame(&ids[..ids.len().min(room)])
     });
     framed.take(count).collect()
 }

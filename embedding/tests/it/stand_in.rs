@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use embedding::{Engine, is_stand_in};
-use pipeline::{Embedder, Models, TextKind};
+use pipeline::{Embedder, Models};
 use proptest::prelude::*;
 
 use crate::options;
@@ -15,7 +15,7 @@ fn stand_in(word: &str) -> Arc<dyn Embedder> {
 
 fn vector(text: &str) -> Vec<f32> {
     let tokenizer = Engine::new().tokenizer(Path::new("stand-in:64")).unwrap();
-    let ids = tokenizer.frame(&tokenizer.encode(text).unwrap().ids, TextKind::Document);
+    let ids = tokenizer.frame(&tokenizer.encode(text).unwrap().ids);
     stand_in("stand-in:64").embed(&[&ids]).unwrap()
 }
 
@@ -60,7 +60,7 @@ proptest! {
             prop_assert_eq!(tokenizer.encode(&text[..span.start]).unwrap().ids, &tokens.ids[..at]);
             prop_assert_eq!(tokenizer.encode(&text[span.start..]).unwrap().ids, &tokens.ids[at..]);
         }
-        let framed = tokenizer.frame(&tokens.ids, TextKind::Query);
-        prop_assert_eq!(framed.len(), tokens.ids.len() + tokenizer.overhead(TextKind::Query));
+        let framed = tokenizer.frame(&tokens.ids);
+        prop_assert_eq!(framed.len(), tokens.ids.len() + tokenizer.overhead());
     }
 }

@@ -17,18 +17,18 @@ pub(super) fn bind(
     let mut named: HashMap<NodeIdx, Option<ModelInfo>> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         let Some(NodeKind::Stage(stage)) = &draft.kind else { continue };
-        let ModelUse::Names(path) = stage.model() else { continue };
+        let ModelUse::Names { model: path, dim } = stage.model() else { continue };
         let info = models.describe(path).map_err(|error| {
             let at = spec.at(&format!("{}/with/model", draft.pointer));
             findings.push(Finding::new(at, chain(error.as_ref())));
         });
-        named.insert(index, info.ok());
+        named.insert(index, info.ok().map(|info| info.shortened(dim)));
     }
     for index in 0..drafts.len() {
         let Some(NodeKind::Stage(stage)) = &drafts[index].kind else { continue };
         let model = match stage.model() {
             ModelUse::None => continue,
-            ModelUse::Names(_) => named[&index].clone(),
+            ModelUse::Names { .. } => named[&index].clone(),
             needs @ (ModelUse::Follows | ModelUse::Needs) => {
                 let found = match behind(index, drafts, &named) {
                     Behind::One(model) => Ok(Some(model)),
@@ -62,7 +62,7 @@ fn bind_one(
     findings: &mut Vec<Finding>,
 ) {
     let Some(NodeKind::Stage(stage)) = &mut draft.kind else { return };
-    let names_it = matches!(stage.model(), ModelUse::Names(_));
+    let names_it = matches!(stage.model(), ModelUse::Names { .. });
     let Some(model) = model else {
         // A model that could not be described has been reported; what this node gives is not known.
         draft.blocked |= names_it;

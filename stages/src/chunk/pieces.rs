@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pipeline::{BoxError, TextKind, Tokenizer, Tokens};
+use pipeline::{BoxError, Tokenizer, Tokens};
 
 use crate::chunk::Piece;
 use crate::chunk::atoms::Atom;
@@ -29,8 +29,7 @@ impl Cutter<'_> {
             return self.cut_atom(first, tokenizer, pieces);
         }
         let ids = &self.tokens.ids[first.token..last.token_end];
-        let tokens =
-            tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.frame(ids, TextKind::Document));
+        let tokens = tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.frame(ids));
         pieces.push(Piece { start: first.start, end: last.end, tokens });
         Ok(())
     }
@@ -58,7 +57,7 @@ impl Cutter<'_> {
                 }
                 // One character that is too many tokens for a chunk: the model reads what it can.
                 ids.truncate(self.limits.tokens);
-                tokens = tokenizer.frame(&ids, TextKind::Document);
+                tokens = tokenizer.frame(&ids);
             }
             let piece = &self.text[start..end];
             let (from, to) = (end - piece.trim_start().len(), start + piece.trim_end().len());

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, UInt32Type, UInt64Type};
 use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT, outline_fields};
-use pipeline::{ModelUse, NodeDef, StageConfig, TextKind, Tokenizer as _};
+use pipeline::{ModelUse, NodeDef, StageConfig, Tokenizer as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -235,7 +235,7 @@ fn check(text: &str, options: &Value, with_model: bool) {
         );
         if with_model {
             let ids = Pieces.encode(piece).unwrap().ids;
-            assert_eq!(chunk.tokens, Pieces.frame(&ids, TextKind::Document), "{piece:?}");
+            assert_eq!(chunk.tokens, Pieces.frame(&ids), "{piece:?}");
             assert!(chunk.tokens.len() <= Pieces.max_tokens());
         }
         if by_tokens {

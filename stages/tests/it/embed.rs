@@ -48,7 +48,7 @@ fn documents(documents: &[&[&[u32]]]) -> RecordBatch {
 
 fn bound(options: Value) -> Result<Box<dyn StageConfig>, String> {
     let mut config = stage("embed", options);
-    let ModelUse::Names(path) = config.model() else { panic!("embed names a model") };
+    let ModelUse::Names { model: path, .. } = config.model() else { panic!("embed names a model") };
     let model = model(path);
     config.bind(&model).map_err(|misfit| misfit.message)?;
     Ok(config)
@@ -111,7 +111,7 @@ fn its_identity_is_that_of_the_model_and_not_its_place() {
 #[test]
 fn a_path_is_relative_to_the_file_and_the_stand_in_is_no_path() {
     let path = |model: &str| match stage("embed", json!({ "model": model })).model() {
-        ModelUse::Names(path) => path.to_owned(),
+        ModelUse::Names { model: path, .. } => path.to_owned(),
         ModelUse::None | ModelUse::Follows | ModelUse::Needs => panic!("embed names a model"),
     };
     assert_eq!(path("models/m"), Path::new("/nowhere/models/m"));

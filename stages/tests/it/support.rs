@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use pipeline::column::{BYTES, CTIME, INODE, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, Identity, Incoming, KnownHashes,
-    KnownLocation, MetadataStore, ModelInfo, Models, NodeKind, Outcome, Place, Point, Resources,
-    SetAside, SourceConfig, StageConfig, StoreError, StoredDocument, TextKind, Tokenizer, Tokens,
-    VectorStore,
+    KnownLocation, MetadataStore, ModelInfo, Models, NodeKind, Outcome, Place, Point, Reading,
+    Resources, SetAside, SourceConfig, StageConfig, StoreError, StoredDocument, TextKind,
+    Tokenizer, Tokens, VectorStore,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -244,15 +244,22 @@ impl Tokenizer for Pieces {
         Ok(tokens)
     }
 
-    fn frame(&self, ids: &[u32], _: TextKind) -> Vec<u32> {
+    fn frame(&self, ids: &[u32]) -> Vec<u32> {
         let mut framed = vec![BEGIN];
         framed.extend_from_slice(ids);
         framed.push(END);
         framed
     }
 
-    fn overhead(&self, _: TextKind) -> usize {
+    fn overhead(&self) -> usize {
         2
+    }
+
+    fn read(&self, text: &str, _: TextKind) -> Result<Reading, BoxError> {
+        let ids = self.encode(text)?.ids;
+        let room = self.max_tokens() - self.overhead();
+        let cut = ids.len() > room;
+        Ok(Reading { ids: self.frame(&ids[..ids.len().min(room)]), cut })
     }
 
     fn max_tokens(&self) -> usize {

@@ -1,0 +1,55 @@
+//! An embedder that gives the beginning of each vector, scaled to length one (Matryoshka: Kusupati et al. 2022,
+//! <https://arxiv.org/abs/2205.13147>).
+//!
+//! It stands in front of what remembers, so that the whole vectors are remembered and serve any length.
+
+use std::sync::Arc;
+
+use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
+
+struct Shortened {
+    info: ModelInfo,
+    whole: Arc<dyn Embedder>,
+}
+
+/// The same model with vectors of this length.
+///
+/// # Errors
+/// If the model has shorter ones.
+pub(crate) fn shortened(
+    whole: Arc<dyn Embedder>,
+    dim: Option<usize>,
+) -> Result<Arc<dyn Embedder>, BoxError> {
+    let info = whole.info().clone().shortened(dim);
+    match dim {
+        Some(dim) if dim != info.dim => {
+            let (name, has) = (&info.short_name, info.dim);
+            Err(format!(
+                "vectors of {dim} numbers cannot be had of the model `{name}`, which gives {has}"
+            )
+            .into())
+        }
+        _ if info.dim == whole.info().dim => Ok(whole),
+        _ => Ok(Arc::new(Shortened { info, whole })),
+    }
+}
+
+impl Embedder for Shortened {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
+        let whole = self.whole.embed(sequences)?;
+        let vectors = whole.chunks_exact(self.whole.info().dim).flat_map(|vector| {
+            let vector = &vector[..self.info.dim];
+            let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(1e-12);
+            vector.iter().map(move |number| number / length)
+        });
+        Ok(vectors.collect())
+    }
+
+    fn usage(&self) -> EmbedderUsage {
+        self.whole.usage()
+    }
+}

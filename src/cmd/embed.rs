@@ -1,0 +1,193 @@
+//! `semantik embed`: texts to vectors by the engine that pipelines use, in the order in which they come.
+//!
+//! Pieces of some thousand texts are read and tokenised in front of the model, which computes the piece before, so
+//! memory depends neither on the input nor on the output. What is longer than the model reads is cut, and counted.
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use pipeline::{BoxError, EmbedderOptions, Models as _, Reading, TextKind, Tokenizer};
+
+use crate::cli::{EmbedArgs, Kind};
+use crate::render::{self, count, several};
+
+mod read;
+mod write;
+
+/// Some texts, with the rows that they stand in.
+struct Piece {
+    texts: Vec<String>,
+    rows: Rows,
+}
+
+/// What stands beside the texts.
+enum Rows {
+    /// Nothing.
+    Lines,
+    /// The other fields of JSON objects.
+    Objects(Vec<serde_json::Map<String, serde_json::Value>>),
+    /// All columns of a Parquet file, the texts among them.
+    Columns(arrow::array::RecordBatch),
+}
+
+pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
+    let engine = embedding::Engine::new();
+    let options = EmbedderOptions {
+        device: args.device.clone(),
+        dtype: args.dtype.clone(),
+        tokens_per_batch: None,
+        dim: args.dim,
+    };
+    // What can be wrong with the texts is found out before a large model is loaded.
+    let pieces = read::pieces(args.input.as_deref())?;
+    let tokenizer = engine.tokenizer(&args.model)?;
+    let embedder = engine.embedder(&args.model, &options)?;
+    let dim = embedder.info().dim;
+    let mut output = write::Output::open(args.output.as_deref(), dim)?;
+    let kind = match args.kind {
+        Kind::Document => TextKind::Document,
+        Kind::Query => TextKind::Query,
+    };
+
+    let mut account = Account::new();
+    let done = std::thread::scope(|scope| -> Result<(), BoxError> {
+        // One piece waits while another one is computed and a third is read.
+        let (sender, read) = sync_channel::<Result<(Piece, Vec<Reading>), BoxError>>(1);
+        let tokenizer = tokenizer.as_ref();
+        scope.spawn(move || feed(pieces, tokenizer, kind, &sender));
+        // The receiver goes with the loop: at the first error the reader ends too.
+        for next in read {
+            let (piece, readings) = next?;
+            let sequences: Vec<&[u32]> = readings.iter().map(|reading| &reading.ids[..]).collect();
+            let mut vectors = embedder.embed(&sequences)?;
+            if args.normalize {
+                vectors.chunks_exact_mut(dim).for_each(scale_to_one);
+            }
+            output.write(piece, vectors)?;
+            account.add(&readings);
+        }
+        Ok(())
+    });
+    let ended = match done {
+        Ok(()) => output.close(),
+        Err(error) => {
+            output.discard();
+            Err(error)
+        }
+    };
+    match ended {
+        Err(error) if is_closed(&error) => {}
+        ended => ended?,
+    }
+    account.close(args.output.as_deref());
+    Ok(())
+}
+
+/// Reads and tokenises pieces until there are no more, or nobody wants them.
+fn feed(
+    pieces: read::Pieces,
+    tokenizer: &dyn Tokenizer,
+    kind: TextKind,
+    to: &SyncSender<Result<(Piece, Vec<Reading>), BoxError>>,
+) {
+    for piece in pieces {
+        let read = piece.and_then(|piece| {
+            let readings = tokenise(&piece.texts, tokenizer, kind)?;
+            Ok((piece, readings))
+        });
+        let failed = read.is_err();
+        if to.send(read).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Every core takes a part of the texts: tokenising is never to hold up a fast device.
+fn tokenise(
+    texts: &[String],
+    tokenizer: &dyn Tokenizer,
+    kind: TextKind,
+) -> Result<Vec<Reading>, BoxError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = texts.len().div_ceil(cores).max(64);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = texts
+            .chunks(share)
+            .map(|part| {
+                scope.spawn(move || {
+                    part.iter()
+                        .map(|text| tokenizer.read(text, kind))
+                        .collect::<Result<Vec<_>, _>>()
+                })
+            })
+            .collect();
+        let mut readings = Vec::with_capacity(texts.len());
+        for part in parts {
+            readings.extend(part.join().map_err(|_| "the tokenizer panicked")??);
+        }
+        Ok(readings)
+    })
+}
+
+fn scale_to_one(vector: &mut [f32]) {
+    let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(1e-12);
+    vector.iter_mut().for_each(|number| *number /= length);
+}
+
+/// Whether the reader of standard output has gone away, which is no fault.
+fn is_closed(error: &BoxError) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// What has been done so far.
+struct Account {
+    started: Instant,
+    texts: u64,
+    tokens: u64,
+    cut: u64,
+    /// Draws only where there is a terminal.
+    bar: ProgressBar,
+}
+
+impl Account {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { started: Instant::now(), texts: 0, tokens: 0, cut: 0, bar }
+    }
+
+    fn add(&mut self, readings: &[Reading]) {
+        self.texts += readings.len() as u64;
+        self.tokens += readings.iter().map(|reading| reading.ids.len() as u64).sum::<u64>();
+        self.cut += readings.iter().filter(|reading| reading.cut).count() as u64;
+        self.bar.set_message(self.words());
+    }
+
+    fn words(&self) -> String {
+        let seconds = self.started.elapsed().as_secs_f64();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate of whole numbers, above zero"
+        )]
+        let rate = |number: u64| count((number as f64 / seconds.max(1e-9)) as u64);
+        format!(
+            "{} ({} cut), {} in {}: {} texts/s, {} tokens/s",
+            several(self.texts, "text"),
+            count(self.cut),
+            several(self.tokens, "token"),
+            render::seconds(seconds),
+            rate(self.texts),
+            rate(self.tokens),
+        )
+    }
+
+    fn close(self, output: Option<&Path>) {
+        self.bar.finish_and_clear();
+        let into = output.map(|file| format!(" → {}", file.display())).unwrap_or_default();
+        render::say(format_args!("{}{into}", self.words()));
+    }
+}

@@ -1,0 +1,120 @@
+//! The texts of a file or of standard input, piece by piece.
+
+use std::io::{BufRead, BufReader, Read, stdin};
+use std::path::Path;
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use fs_err::File;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use pipeline::BoxError;
+use serde_json::Value;
+
+use super::{Piece, Rows};
+
+pub(super) type Pieces = Box<dyn Iterator<Item = Result<Piece, BoxError>> + Send>;
+
+/// Most texts in a piece, among which the engine puts those of equal length together.
+const TEXTS: usize = 4096;
+
+/// A piece of lines ends with the one that brings it to so many bytes.
+const BYTES: usize = 16 << 20;
+
+/// The texts in order; how they are read is told by the ending of the file's name.
+///
+/// # Errors
+/// If the file cannot be opened, or has no column of texts.
+pub(super) fn pieces(file: Option<&Path>) -> Result<Pieces, BoxError> {
+    let Some(file) = file else {
+        return Ok(Box::new(lines(stdin()).map(|read| read.map(|(_, texts)| plain(texts)))));
+    };
+    let open = File::open(file)?;
+    match file.extension().and_then(|ending| ending.to_str()) {
+        Some("parquet") => columns(open),
+        Some("jsonl" | "ndjson") => Ok(Box::new(
+            lines(open).map(|read| read.and_then(|(first, lines)| objects(first, &lines))),
+        )),
+        _ => Ok(Box::new(lines(open).map(|read| read.map(|(_, texts)| plain(texts))))),
+    }
+}
+
+fn plain(texts: Vec<String>) -> Piece {
+    Piece { texts, rows: Rows::Lines }
+}
+
+/// Lines without their ends, each piece with the number of its first one.
+fn lines(
+    from: impl Read + Send + 'static,
+) -> impl Iterator<Item = Result<(usize, Vec<String>), BoxError>> + Send {
+    let mut from = BufReader::new(from);
+    let mut number = 1;
+    std::iter::from_fn(move || {
+        let (first, mut lines, mut bytes) = (number, Vec::new(), 0);
+        while lines.len() < TEXTS && bytes < BYTES {
+            let mut line = Vec::new();
+            match from.read_until(b'\n', &mut line) {
+                Ok(0) => break,
+                Ok(read) => bytes += read,
+                Err(error) => return Some(Err(error.into())),
+            }
+            while line.pop_if(|last| matches!(last, b'\n' | b'\r')).is_some() {}
+            let Ok(line) = String::from_utf8(line) else {
+                return Some(Err(format!("line {number} is not UTF-8").into()));
+            };
+            lines.push(line);
+            number += 1;
+        }
+        (!lines.is_empty()).then_some(Ok((first, lines)))
+    })
+}
+
+fn objects(first: usize, lines: &[String]) -> Result<Piece, BoxError> {
+    let (mut texts, mut fields) = (Vec::new(), Vec::new());
+    for (number, line) in (first..).zip(lines) {
+        let Ok(Value::Object(mut object)) = serde_json::from_str(line) else {
+            return Err(format!("line {number} is no JSON object").into());
+        };
+        let Some(Value::String(text)) = object.remove("text") else {
+            return Err(format!("line {number} has no field `text` that is a string").into());
+        };
+        if object.contains_key("vector") {
+            return Err(format!("line {number} has a field `vector` already").into());
+        }
+        texts.push(text);
+        fields.push(object);
+    }
+    Ok(Piece { texts, rows: Rows::Objects(fields) })
+}
+
+fn columns(file: File) -> Result<Pieces, BoxError> {
+    let path = file.path().display().to_string();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_file())?;
+    if builder.schema().column_with_name("text").is_none() {
+        return Err(format!("`{path}` has no column `text`").into());
+    }
+    if builder.schema().column_with_name("vector").is_some() {
+        return Err(format!("`{path}` has a column `vector` already").into());
+    }
+    let batches = builder.with_batch_size(TEXTS).build()?;
+    let mut rows_before = 0;
+    Ok(Box::new(batches.map(move |batch| {
+        let batch = batch?;
+        let texts = texts_of(&batch, rows_before)?;
+        rows_before += batch.num_rows();
+        Ok(Piece { texts, rows: Rows::Columns(batch) })
+    })))
+}
+
+fn texts_of(batch: &RecordBatch, rows_before: usize) -> Result<Vec<String>, BoxError> {
+    let column = batch.column_by_name("text").ok_or("the column `text` is gone")?;
+    if !matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        return Err(format!("the column `text` is of type {}", column.data_type()).into());
+    }
+    let column = cast(column, &DataType::Utf8)?;
+    let texts = column.as_string::<i32>();
+    if let Some(row) = (0..texts.len()).find(|&row| texts.is_null(row)) {
+        return Err(format!("row {} has no text", rows_before + row + 1).into());
+    }
+    Ok(texts.iter().flatten().map(str::to_owned).collect())
+}

@@ -1,0 +1,164 @@
+//! The vectors, as Parquet or as JSON Lines.
+//!
+//! A file is there when all of it is: until then it has `.part` behind its name.
+
+use std::io::{BufWriter, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use fs_err::File;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use pipeline::BoxError;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Piece, Rows};
+
+/// Where vectors go.
+pub(super) struct Output {
+    form: Form,
+    dim: usize,
+    /// The file as it is to be called, if it is one.
+    file: Option<PathBuf>,
+}
+
+enum Form {
+    /// The writer is made when the first columns are there to be written.
+    Parquet(Option<Box<ArrowWriter<std::fs::File>>>),
+    Lines(Box<dyn Write>),
+}
+
+impl Output {
+    /// Opens an output for vectors of this length; its form is told by the ending of the file's name.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub(super) fn open(file: Option<&Path>, dim: usize) -> Result<Self, BoxError> {
+        let form = match file {
+            None => Form::Lines(Box::new(BufWriter::new(stdout()))),
+            Some(file) if file.extension().is_some_and(|ending| ending == "parquet") => {
+                // Now, so that nothing is computed for a place that cannot be written to.
+                File::create(part(file))?;
+                Form::Parquet(None)
+            }
+            Some(file) => Form::Lines(Box::new(BufWriter::new(File::create(part(file))?))),
+        };
+        Ok(Self { form, dim, file: file.map(Path::to_owned) })
+    }
+
+    /// Writes a piece with its vectors.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn write(&mut self, piece: Piece, vectors: Vec<f32>) -> Result<(), BoxError> {
+        match &mut self.form {
+            Form::Lines(to) => lines(to, &piece, vectors.chunks_exact(self.dim)),
+            Form::Parquet(writer) => {
+                let rows = columns(piece, vectors, self.dim)?;
+                let path = self.file.as_deref().ok_or("Parquet is written to a file")?;
+                let writer = match writer {
+                    Some(writer) => writer,
+                    none => none.insert(Box::new(parquet(path, rows.schema())?)),
+                };
+                Ok(writer.write(&rows)?)
+            }
+        }
+    }
+
+    /// Takes away what was written of a file.
+    pub(super) fn discard(self) {
+        if let Some(file) = &self.file {
+            // What cannot be removed does no harm: it does not have the name that was asked for.
+            fs_err::remove_file(part(file)).ok();
+        }
+    }
+
+    /// Ends the output and gives the file its name.
+    ///
+    /// # Errors
+    /// If the rest cannot be written.
+    pub(super) fn close(self) -> Result<(), BoxError> {
+        match (self.form, &self.file) {
+            (Form::Lines(mut to), _) => to.flush()?,
+            (Form::Parquet(Some(writer)), _) => drop(writer.close()?),
+            (Form::Parquet(None), Some(file)) => {
+                let none = Piece { texts: Vec::new(), rows: Rows::Lines };
+                let rows = columns(none, Vec::new(), self.dim)?;
+                parquet(file, rows.schema())?.close()?;
+            }
+            (Form::Parquet(None), None) => {}
+        }
+        if let Some(file) = self.file {
+            fs_err::rename(part(&file), file)?;
+        }
+        Ok(())
+    }
+}
+
+fn part(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+fn parquet(file: &Path, schema: SchemaRef) -> Result<ArrowWriter<std::fs::File>, BoxError> {
+    let compression = Compression::ZSTD(ZstdLevel::default());
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let file = File::create(part(file))?.into_file();
+    Ok(ArrowWriter::try_new(file, schema, Some(properties))?)
+}
+
+fn lines<'a>(
+    to: &mut impl Write,
+    piece: &Piece,
+    vectors: impl Iterator<Item = &'a [f32]>,
+) -> Result<(), BoxError> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        #[serde(flatten)]
+        fields: &'a Map<String, Value>,
+        text: &'a str,
+        vector: &'a [f32],
+    }
+    let none = Map::new();
+    for (row, (text, vector)) in piece.texts.iter().zip(vectors).enumerate() {
+        let fields = match &piece.rows {
+            Rows::Objects(objects) => &objects[row],
+            // The other columns of a Parquet file have types that JSON has not.
+            Rows::Lines | Rows::Columns(_) => &none,
+        };
+        // Through a string: an error of the stream stays what it is.
+        let line = serde_json::to_string(&Line { fields, text, vector })?;
+        writeln!(to, "{line}")?;
+    }
+    Ok(())
+}
+
+/// The rows as columns, with `vector` as the last one. Of JSON objects, `fields` has what is not text.
+fn columns(piece: Piece, vectors: Vec<f32>, dim: usize) -> Result<RecordBatch, BoxError> {
+    let item = Arc::new(Field::new_list_field(DataType::Float32, false));
+    let numbers = Arc::new(Float32Array::from(vectors));
+    let vectors = FixedSizeListArray::try_new(item, i32::try_from(dim)?, numbers, None)?;
+    let vector = Field::new("vector", vectors.data_type().clone(), false);
+    let text = || Arc::new(Field::new("text", DataType::Utf8, false));
+    let (mut fields, mut columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = match piece.rows {
+        Rows::Columns(batch) => (batch.schema().fields().to_vec(), batch.columns().to_vec()),
+        Rows::Lines => (vec![text()], vec![Arc::new(StringArray::from(piece.texts))]),
+        Rows::Objects(objects) => {
+            let others = Arc::new(Field::new("fields", DataType::Utf8, false));
+            let objects = objects.into_iter().map(|object| Some(Value::Object(object).to_string()));
+            let objects = StringArray::from_iter(objects);
+            let texts = StringArray::from(piece.texts);
+            (vec![text(), others], vec![Arc::new(texts), Arc::new(objects)])
+        }
+    };
+    fields.push(Arc::new(vector));
+    columns.push(Arc::new(vectors));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
