@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::collections::Collection;
 use super::failure::Failure;
-use super::operations::{Ending, OperationStatus, OperationType, end, finish_within};
+use super::operations::{Ending, OperationStatus, OperationType, end};
 use super::run::{RunMetadata, Side};
 use super::{LOCAL_ACCOUNT, Postgres, attempt};
 
@@ -52,6 +52,21 @@ pub struct Operation {
     lock: PgConnection,
 }
 
+/// What is to be done to which collection.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    collection: &'a Collection,
+    kind: OperationType,
+    config: &'a Value,
+}
+
+/// How far a claim has come.
+enum Claim {
+    Begun(Box<Operation>),
+    /// Somebody else works on the collection; this is asked for.
+    Waits(Uuid),
+}
+
 impl Operation {
     pub(super) async fn start(
         postgres: &Postgres,
@@ -60,49 +75,45 @@ impl Operation {
         config: &Value,
         turn: Turn,
     ) -> Result<Self, StoreError> {
-        let doing = "start the operation";
-        let id = attempt(doing, || ask(postgres, collection, kind, config)).await?;
+        let wanted = Wanted { collection, kind, config };
+        let mut waiting = None;
         loop {
-            let claimed =
-                attempt(doing, || Self::try_claim(postgres, collection, id, turn)).await?;
-            if let Some(operation) = claimed {
-                return Ok(operation);
+            let claim = || Self::try_claim(postgres, wanted, waiting, turn);
+            match attempt("start the operation", claim).await? {
+                Claim::Begun(operation) => return Ok(*operation),
+                Claim::Waits(id) => waiting = Some(id),
             }
             tokio::time::sleep(WAIT).await;
         }
     }
 
-    /// Begins an operation that was asked for; `None` if it is not its turn yet.
+    /// Begins an operation if the collection is free. It is asked for and begun in one transaction, so that a
+    /// process that dies leaves none that nobody has begun; one that has to wait is asked for before.
     async fn try_claim(
         postgres: &Postgres,
-        collection: &Collection,
-        id: Uuid,
+        wanted: Wanted<'_>,
+        waiting: Option<Uuid>,
         turn: Turn,
-    ) -> Result<Option<Self>, Failure> {
+    ) -> Result<Claim, Failure> {
+        let collection = wanted.collection;
         let mut lock = PgConnection::connect_with(&postgres.options).await?;
         if !lock_collection(&mut lock, collection.id, turn).await? {
-            if turn == Turn::Now {
-                let failure = in_use(&mut lock, collection).await?;
-                finish_within(&mut lock, id, &Ending::Cancelled, &[]).await?;
-                return Err(failure);
-            }
-            // Says that somebody still waits for it.
-            if renew(&mut lock, id, OperationStatus::Pending).await? {
-                return Ok(None);
-            }
-            return Err(cancelled(id));
+            return match (turn, waiting) {
+                (Turn::Now, _) => Err(in_use(&mut lock, collection).await?),
+                (Turn::Wait, None) => Ok(Claim::Waits(ask(&mut lock, wanted).await?)),
+                // Says that somebody still waits for it.
+                (Turn::Wait, Some(id)) => {
+                    let renewed = renew(&mut lock, id, OperationStatus::Pending).await?;
+                    if renewed { Ok(Claim::Waits(id)) } else { Err(cancelled(id)) }
+                }
+            };
         }
         let mut transaction = lock.begin().await?;
         let recovered = bury_the_dead(&mut transaction, collection).await?;
-        let waiting: Option<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM operations WHERE id = $1 AND status = 'pending' FOR UPDATE SKIP LOCKED",
-        )
-        .bind(id)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        if waiting.is_none() {
-            return Err(cancelled(id));
-        }
+        let id = match waiting {
+            Some(id) => pending(&mut transaction, id).await?.ok_or_else(|| cancelled(id))?,
+            None => ask(&mut transaction, wanted).await?,
+        };
         let started_at: DateTime<Utc> = sqlx::query_scalar(
             "UPDATE operations SET status = 'processing', worker = $2, lease_expires_at = now() + $3::interval
              WHERE id = $1 RETURNING started_at",
@@ -119,8 +130,8 @@ impl Operation {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        let postgres = postgres.clone();
-        Ok(Some(Self { postgres, collection: collection.id, id, started_at, recovered, lock }))
+        let (postgres, collection) = (postgres.clone(), collection.id);
+        Ok(Claim::Begun(Box::new(Self { postgres, collection, id, started_at, recovered, lock })))
     }
 
     /// Its id.
@@ -291,15 +302,10 @@ async fn within_limits(
 }
 
 /// Asks for an operation. It waits with a lease: if the process dies before it begins, it is cancelled.
-async fn ask(
-    postgres: &Postgres,
-    collection: &Collection,
-    kind: OperationType,
-    config: &Value,
-) -> Result<Uuid, Failure> {
-    let mut transaction = postgres.pool.begin().await?;
-    within_limits(&mut transaction, collection).await?;
-    let id = sqlx::query_scalar(
+async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, Failure> {
+    let Wanted { collection, kind, config } = wanted;
+    within_limits(connection, collection).await?;
+    Ok(sqlx::query_scalar(
         "INSERT INTO operations (collection_id, user_id, type, config, worker, lease_expires_at)
          VALUES ($1, $2, $3, $4, $5, now() + $6::interval) RETURNING id",
     )
@@ -309,10 +315,18 @@ async fn ask(
     .bind(config)
     .bind(worker())
     .bind(LEASE)
-    .fetch_one(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
-    Ok(id)
+    .fetch_one(connection)
+    .await?)
+}
+
+/// An operation that waits, if nobody has cancelled it.
+async fn pending(connection: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT id FROM operations WHERE id = $1 AND status = 'pending' FOR UPDATE SKIP LOCKED",
+    )
+    .bind(id)
+    .fetch_optional(connection)
+    .await
 }
 
 /// Says that an operation is still ours; `false` if it is not.
