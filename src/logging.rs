@@ -5,11 +5,11 @@ use std::io::{IsTerminal as _, stderr};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging by the given filter. Without one, a terminal gets warnings only, since progress is
-/// drawn there, and anything else gets what an operator wants to know.
-pub(crate) fn start(filter: Option<&str>) {
+/// drawn there; elsewhere a command that goes on for long also says what an operator wants to know.
+pub(crate) fn start(filter: Option<&str>, goes_on: bool) {
     let is_terminal = stderr().is_terminal();
     // Postgres notices that a table is there already whenever migrations are looked at.
-    let default = if is_terminal { "warn" } else { "info,sqlx::postgres::notice=warn" };
+    let default = if is_terminal || !goes_on { "warn" } else { "info,sqlx::postgres::notice=warn" };
     let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     if is_terminal {

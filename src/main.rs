@@ -21,7 +21,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
-    logging::start(cli.log.as_deref());
+    let goes_on = matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_));
+    logging::start(cli.log.as_deref(), goes_on);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
