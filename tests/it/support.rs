@@ -19,6 +19,14 @@ pub(crate) fn model() -> PathBuf {
     model
 }
 
+/// A folder in memory, where there is one: what is not written to a disk need not be waited for.
+const MEMORY: &str = "/dev/shm";
+
+/// Whether the places of all tests that run at once fit into a folder; in a container it may be a small one.
+fn has_room(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|it| it.f_bavail * it.f_frsize > 4 << 30)
+}
+
 /// A folder of its own, in which `pipeline.yaml` indexes `corpus/`.
 pub(crate) struct Place {
     /// Runs from the first look into the database on, so that not every command starts and stops it.
@@ -58,9 +66,7 @@ impl Place {
     pub(crate) fn with(embed: &str, stores: &str) -> Self {
         // The server of the embedded Postgres runs as another user when this one is root, and has to
         // reach its folder.
-        // In memory where there is such a folder: what is not written to a disk need not be waited for.
-        let memory = Path::new("/dev/shm");
-        let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let base = if has_room(Path::new(MEMORY)) { MEMORY.into() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("semantik-test-").tempdir_in(base).unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
