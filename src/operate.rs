@@ -16,13 +16,15 @@ use std::sync::Arc;
 
 use pipeline::{BoxError, Memo, Metrics, ModelInfo, PipelineSpec, Plan, RunReport};
 use serde_json::{Value, json};
-use sinks::{Collection, Ending, GenerationSettings, Operation, OperationType, Swapped, Turn};
+use sinks::{
+    Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Swapped, Turn,
+};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
 use self::generations::GiveUp;
 pub(crate) use self::verify::{Findings, Trouble};
-use crate::wiring::{self, Absent, Database};
+use crate::wiring::{self, Absent, Database, Vectors};
 
 /// What the person who asks for an operation wishes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,7 +158,7 @@ impl Operator {
         let generations = self.database.postgres().generations().list(collection.id).await?;
         let status = |status| generations.iter().find(|it| it.status == status);
         let live = status(sinks::GenerationStatus::Live).ok_or("no generation is live")?;
-        let of_file = |it: &&sinks::Generation| it.is_of(&self.settings);
+        let of_file = |it: &&Generation| it.is_of(&self.settings);
         let rolled_back = generations.iter().filter(of_file).find(|it| it.rolled_back_at.is_some());
         if let Some(generation) = rolled_back
             && !self.wish.anew
@@ -198,11 +200,27 @@ impl Operator {
         if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
             config.extend(details);
         }
-        let turn = if self.wish.wait { Turn::Wait } else { Turn::Now };
+        let postgres = self.database.postgres();
         tokio::select! {
-            started = self.database.postgres().start_operation(collection, kind, &config, turn) => Ok(started?),
+            started = postgres.start_operation(collection, kind, &config, self.turn()) => Ok(started?),
             () = self.stop.cancelled() => Err(NotDone::Stopped.into()),
         }
+    }
+
+    fn turn(&self) -> Turn {
+        if self.wish.wait { Turn::Wait } else { Turn::Now }
+    }
+
+    /// The generation that searches read, and its vectors, whose model may be another one than the file's.
+    async fn live(
+        &self,
+        collection: &Collection,
+        absent: Absent,
+    ) -> Result<(Generation, Vectors), BoxError> {
+        let live = self.database.postgres().generations().live(collection.id).await?;
+        let model = wiring::model_of(&live, &self.plan()?, self.engine.as_ref())?;
+        let vectors = Vectors::open(&self.spec, &live, &model, absent).await?;
+        Ok((live, vectors))
     }
 
     /// Brings the live generation up to date.
@@ -217,7 +235,7 @@ impl Operator {
                 let live = self.database.postgres().generations().live(collection.id).await?;
                 // Once a run has come to its end, vectors that are not there are lost, and not about to be made.
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
-                let vectors = wiring::Vectors::open(&self.spec, &live, &self.model, absent).await?;
+                let vectors = Vectors::open(&self.spec, &live, &self.model, absent).await?;
                 let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;
@@ -234,7 +252,7 @@ impl Operator {
 
     /// Builds what makes search fast, unless somebody wants the operation to end: what is stored is stored, and
     /// this can be done another time.
-    async fn optimize(&self, vectors: &wiring::Vectors) -> Result<(), BoxError> {
+    async fn optimize(&self, vectors: &Vectors) -> Result<(), BoxError> {
         tokio::select! {
             optimized = vectors.optimize() => optimized,
             () = self.stop.cancelled() => Ok(()),
@@ -261,24 +279,41 @@ impl Operator {
         }
     }
 
-    /// Ends an operation as its work ended.
+    /// Ends an operation as its run ended.
     async fn end(
         &self,
         operation: Operation,
         ended: Result<RunReport, BoxError>,
     ) -> Result<RunReport, BoxError> {
-        let (ending, metrics) = match &ended {
-            Ok(report) if report.stopped => (Ending::Cancelled, metrics_of(report)),
-            Ok(report) => (Ending::Completed, metrics_of(report)),
-            Err(error) if error.is::<NotDone>() => (Ending::Cancelled, Vec::new()),
-            Err(error) => (Ending::Failed(pipeline::chain(error.as_ref())), Vec::new()),
-        };
-        let finished = operation.finish(&ending, &metrics).await;
-        // Why the run failed matters more than that this could not be written down.
-        let report = ended?;
-        finished?;
-        Ok(report)
+        match ended {
+            Ok(report) if report.stopped => {
+                operation.finish(&Ending::Cancelled, &metrics_of(&report)).await?;
+                Ok(report)
+            }
+            ended => {
+                let metrics = ended.as_ref().map_or_else(|_| Vec::new(), metrics_of);
+                finish(operation, ended, &metrics).await
+            }
+        }
     }
+}
+
+/// Ends an operation as its work ended; gives what that gave.
+async fn finish<T>(
+    operation: Operation,
+    ended: Result<T, BoxError>,
+    metrics: &[(String, f64)],
+) -> Result<T, BoxError> {
+    let ending = match &ended {
+        Ok(_) => Ending::Completed,
+        Err(error) if error.is::<NotDone>() => Ending::Cancelled,
+        Err(error) => Ending::Failed(pipeline::chain(error.as_ref())),
+    };
+    let finished = operation.finish(&ending, metrics).await;
+    // Why it failed matters more than that this could not be written down.
+    let given = ended?;
+    finished?;
+    Ok(given)
 }
 
 /// Fewer documents than these may always be lost.

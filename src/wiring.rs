@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pipeline::{
     BoxError, EmbedderOptions, Findings, Memo, ModelInfo, Models, PipelineSpec, Plan, PostgresSpec,
-    Registry, Remedy, VectorsSpec,
+    Registry, Remedy, StoreError, VectorsSpec,
 };
 use sinks::{
     Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings, Postgres,
@@ -216,18 +216,7 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
-                let asked = Instant::now();
-                let store = loop {
-                    let opened = tokio::task::block_in_place(|| EdgeStore::open(&folder, &config));
-                    match opened {
-                        Err(error)
-                            if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE =>
-                        {
-                            tokio::time::sleep(Duration::from_millis(50)).await;
-                        }
-                        opened => break Arc::new(opened?),
-                    }
-                };
+                let store = Arc::new(patiently(|| EdgeStore::open(&folder, &config)).await?);
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }
@@ -254,17 +243,7 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, name);
-                let asked = Instant::now();
-                loop {
-                    match tokio::task::block_in_place(|| EdgeStore::delete(&folder)) {
-                        Err(error)
-                            if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE =>
-                        {
-                            tokio::time::sleep(Duration::from_millis(50)).await;
-                        }
-                        deleted => return Ok(deleted?),
-                    }
-                }
+                Ok(patiently(|| EdgeStore::delete(&folder)).await?)
             }
         }
     }
@@ -275,6 +254,19 @@ impl Vectors {
             store.optimize().await?;
         }
         Ok(())
+    }
+}
+
+/// Does something with an embedded store, when no other process has it open any more.
+async fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let asked = Instant::now();
+    loop {
+        match tokio::task::block_in_place(&mut call) {
+            Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 
 use pipeline::BoxError;
 use serde_json::json;
-use sinks::{Ending, Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
+use sinks::{Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 
-use super::{Done, Operator, metrics_of};
+use super::{Done, Operator, finish, metrics_of};
 use crate::wiring::{self, Absent, Vectors};
 
 /// Which generations that were begun are given up.
@@ -117,10 +117,7 @@ impl Operator {
                 operation.let_go().await;
                 Ok(swapped)
             }
-            Err(error) => Err(match self.end(operation, Err(error)).await {
-                Err(error) => error,
-                Ok(_) => unreachable!("`end` gives back the error that it was given"),
-            }),
+            Err(error) => finish(operation, Err(error), &[]).await,
         }
     }
 
@@ -175,14 +172,5 @@ impl Operator {
         tracing::info!(generation = generation.number, "dropping a generation");
         Vectors::delete(&self.spec, &generation.vector_store_name).await?;
         Ok(operation.forget(generation).await?)
-    }
-}
-
-/// How an operation that has nothing to report ends.
-pub(super) fn ending_of<T>(ended: &Result<T, BoxError>) -> Ending {
-    match ended {
-        Ok(_) => Ending::Completed,
-        Err(error) if error.is::<super::NotDone>() => Ending::Cancelled,
-        Err(error) => Ending::Failed(pipeline::chain(error.as_ref())),
     }
 }

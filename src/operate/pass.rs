@@ -52,6 +52,7 @@ impl Operator {
         }
         let metadata = Arc::new(metadata);
         metadata.recover().await?;
+        purge(&metadata, vectors.store.as_ref()).await?;
         let before = self.usage();
         let mut report = self.pass(operation, &metadata, vectors).await?;
         for _ in 1..MOST_PASSES {
@@ -71,14 +72,13 @@ impl Operator {
         Ok(report)
     }
 
-    /// One pass over the sources.
+    /// One pass over the sources, before which there is nothing to purge.
     async fn pass(
         &self,
         operation: &Operation,
         metadata: &Arc<RunMetadata>,
         vectors: &Vectors,
     ) -> Result<RunReport, BoxError> {
-        purge(metadata, vectors.store.as_ref()).await?;
         let with = Resources {
             collection: operation.collection(),
             models: Arc::clone(&self.engine) as _,

@@ -7,9 +7,8 @@ use serde_json::json;
 use sinks::{Collection, GenerationStatus, Operation, OperationType, Side};
 use uuid::Uuid;
 
-use super::generations::ending_of;
-use super::{Operator, pass};
-use crate::wiring::{self, Absent, Vectors};
+use super::{Operator, finish, pass};
+use crate::wiring::{Absent, Vectors};
 
 /// What was taken out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +30,7 @@ impl Operator {
                 Ok(Removed { documents: deleted.len() as u64 })
             })
             .await;
-        finish(operation, ended).await
+        finish(operation, ended, &[]).await
     }
 
     /// Lets documents in again that somebody had deleted; the next run takes them in.
@@ -42,7 +41,7 @@ impl Operator {
         let ended = self
             .while_ours(&operation, async { Ok(operation.readmit(documents).await?.len() as u64) })
             .await;
-        finish(operation, ended).await
+        finish(operation, ended, &[]).await
     }
 
     /// Takes out every document that only this source gives.
@@ -68,7 +67,7 @@ impl Operator {
                 Ok(removed)
             })
             .await;
-        finish(operation, ended).await
+        finish(operation, ended, &[]).await
     }
 
     /// Deletes the collection from both stores.
@@ -86,7 +85,7 @@ impl Operator {
                 operation.let_go().await;
                 Ok(())
             }
-            Err(error) => finish(operation, Err(error)).await,
+            Err(error) => finish(operation, Err(error), &[]).await,
         }
     }
 
@@ -110,9 +109,7 @@ impl Operator {
         operation: &Operation,
         collection: &Collection,
     ) -> Result<(), BoxError> {
-        let live = self.database.postgres().generations().live(collection.id).await?;
-        let model = wiring::model_of(&live, &self.plan()?, self.engine.as_ref())?;
-        let vectors = Vectors::open(&self.spec, &live, &model, Absent::Make).await?;
+        let (_, vectors) = self.live(collection, Absent::Make).await?;
         let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
         pass::relocate(&metadata, &vectors).await?;
         pass::purge(&metadata, vectors.store.as_ref()).await
@@ -131,15 +128,4 @@ impl Operator {
         }
         Ok(())
     }
-}
-
-/// Ends an operation that has nothing to report but what it gives.
-pub(super) async fn finish<T>(
-    operation: Operation,
-    ended: Result<T, BoxError>,
-) -> Result<T, BoxError> {
-    let finished = operation.finish(&ending_of(&ended), &[]).await;
-    let given = ended?;
-    finished?;
-    Ok(given)
 }

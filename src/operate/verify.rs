@@ -7,14 +7,11 @@ use std::collections::{HashMap, HashSet};
 
 use pipeline::BoxError;
 use serde_json::json;
-use sinks::{
-    Collection, DocumentStatus, Generation, Integrity, OperationType, PointKey, Side, Turn,
-};
+use sinks::{Collection, DocumentStatus, Generation, Integrity, OperationType, PointKey, Side};
 use uuid::Uuid;
 
-use super::removal::finish;
-use super::{Operator, pass};
-use crate::wiring::{self, Absent, Vectors};
+use super::{Operator, finish, pass};
+use crate::wiring::{Absent, Vectors};
 
 /// Points that are asked for at once.
 const PAGE: usize = 10_000;
@@ -81,9 +78,8 @@ impl Operator {
     /// Compares the stores while nobody writes to them.
     pub(crate) async fn verify(&self) -> Result<Findings, BoxError> {
         let collection = self.database.collection(&self.spec).await?;
-        let turn = if self.wish.wait { Turn::Wait } else { Turn::Now };
-        let _still = self.database.postgres().keep_still(&collection, turn).await?;
-        let (live, vectors) = self.live(&collection).await?;
+        let _still = self.database.postgres().keep_still(&collection, self.turn()).await?;
+        let (live, vectors) = self.live(&collection, Absent::Refuse).await?;
         Ok(self.compare(&collection, &live, &vectors).await?.0)
     }
 
@@ -95,7 +91,7 @@ impl Operator {
         let ended = self
             .while_ours(&operation, async {
                 operation.delete_placeless().await?;
-                let (live, vectors) = self.live(&collection).await?;
+                let (live, vectors) = self.live(&collection, Absent::Refuse).await?;
                 let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
                 pass::purge(&metadata, vectors.store.as_ref()).await?;
                 let (findings, expected, foreign) =
@@ -114,17 +110,9 @@ impl Operator {
                 Ok(vectors.store.flush().await?)
             })
             .await;
-        finish(operation, ended).await?;
+        finish(operation, ended, &[]).await?;
         self.run().await?;
         Ok(())
-    }
-
-    /// The generation that searches read, and its vectors.
-    async fn live(&self, collection: &Collection) -> Result<(Generation, Vectors), BoxError> {
-        let live = self.database.postgres().generations().live(collection.id).await?;
-        let model = wiring::model_of(&live, &self.plan()?, self.engine.as_ref())?;
-        let vectors = Vectors::open(&self.spec, &live, &model, Absent::Refuse).await?;
-        Ok((live, vectors))
     }
 
     /// Compares the stores; gives what is wrong, how many points each document is to have, and the documents that
