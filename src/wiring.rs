@@ -113,6 +113,17 @@ impl Database {
     }
 }
 
+/// The metadata store and the collection of a pipeline file, for verbs that only look at them.
+///
+/// # Errors
+/// If the file is faulty, the store cannot be reached, or there is no such collection.
+pub(crate) async fn opened(file: &Path) -> Result<(Database, Collection), BoxError> {
+    let (spec, _) = load(file, &embedding::Engine::new())?;
+    let database = Database::open(&spec).await?;
+    let collection = database.collection(&spec).await?;
+    Ok((database, collection))
+}
+
 /// What a pipeline file asks of a generation.
 pub(crate) fn generation_settings(
     spec: &PipelineSpec,

@@ -191,15 +191,17 @@ impl Sink for Upsert {
         let chunks = documents.chunk_counts();
         let digests: Vec<[u8; 32]> = (0..incoming.len()).map(|row| documents.digest(row)).collect();
 
-        let to_write: Vec<bool> = places
+        let to_write: Vec<Option<usize>> = places
             .iter()
             .zip(&digests)
             .zip(&chunks)
             .map(|((place, digest), &chunks)| {
-                place.digest != Some(*digest) || place.chunks_before as usize != chunks
+                let is_there =
+                    place.digest == Some(*digest) && place.chunks_before as usize == chunks;
+                (!is_there).then_some(chunks)
             })
             .collect();
-        self.write_points(&documents, &places, &chunks, &to_write).await?;
+        self.write_points(&documents, &places, &to_write).await?;
         self.vectors.flush().await?;
 
         let mut stored = Vec::with_capacity(incoming.len());
@@ -222,22 +224,22 @@ impl Sink for Upsert {
 }
 
 impl Upsert {
-    /// Writes the points of documents, but of those that are there as they would be written.
+    /// Writes the points of documents, as many as each has chunks; `None` where they are there as they would be
+    /// written.
     async fn write_points(
         &self,
         documents: &Documents<'_>,
         places: &[Identity],
-        chunks: &[usize],
-        to_write: &[bool],
+        to_write: &[Option<usize>],
     ) -> Result<(), BoxError> {
-        let written = places.iter().zip(to_write).filter(|(_, write)| **write);
-        let new = written.clone().filter(|(place, _)| place.chunks_before == 0);
+        let written =
+            || places.iter().zip(to_write).filter_map(|(place, chunks)| Some((place, (*chunks)?)));
+        let new = written().filter(|(place, _)| place.chunks_before == 0);
         let new: Vec<Uuid> = new.map(|(place, _)| place.document).collect();
         self.vectors.remove(&new).await?;
 
-        let wanted: Vec<usize> =
-            chunks.iter().zip(to_write).map(|(&n, &write)| if write { n } else { 0 }).collect();
-        let requests = requests(&wanted, self.options.batch).into_iter().map(|pieces| async move {
+        let chunks: Vec<usize> = to_write.iter().map(|chunks| chunks.unwrap_or(0)).collect();
+        let requests = requests(&chunks, self.options.batch).into_iter().map(|pieces| async move {
             // Made here and not before, so that only the requests under way are in memory.
             let points = documents.points(&pieces, places)?;
             self.vectors.upsert(points).await.map_err(BoxError::from)
@@ -246,9 +248,7 @@ impl Upsert {
         stream::iter(requests).buffer_unordered(in_flight).try_collect::<()>().await?;
 
         let mut cut = Vec::new();
-        for ((place, _), chunks) in written.zip(
-            chunks.iter().zip(to_write).filter(|(_, write)| **write).map(|(&chunks, _)| chunks),
-        ) {
+        for (place, chunks) in written() {
             // Also where there were no more chunks before: a run that was killed may have written them.
             if place.chunks_before > 0 {
                 cut.push((place.document, u32::try_from(chunks)?));

@@ -7,7 +7,7 @@ use sinks::{Collection, Generation};
 use super::{change, migrate};
 use crate::cli::{CollectionsVerb, OfFile};
 use crate::render::{self, word};
-use crate::wiring::{self, Database};
+use crate::wiring;
 
 pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
     match verb {
@@ -48,9 +48,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
 }
 
 async fn show(of: &OfFile) -> Result<(), BoxError> {
-    let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
-    let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec).await?;
+    let (database, collection) = wiring::opened(&of.config).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
     if of.json {

@@ -10,7 +10,7 @@ use super::{Exit, change};
 use crate::cli::{DocumentsVerb, OfFile, Status};
 use crate::operate::Operator;
 use crate::render::{self, word};
-use crate::wiring::{self, Database};
+use crate::wiring;
 
 pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
     match try_documents(verb).await {
@@ -55,9 +55,7 @@ async fn list(
     after: Option<Uuid>,
     limit: u32,
 ) -> Result<(), BoxError> {
-    let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
-    let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec).await?;
+    let (database, collection) = wiring::opened(&of.config).await?;
     let documents = database.postgres().documents();
     let found = match status {
         Some(status) => documents.list_by_status(collection.id, status, after, limit).await?,
@@ -97,9 +95,7 @@ async fn list(
 }
 
 async fn show(of: &OfFile, named: &str) -> Result<(), BoxError> {
-    let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
-    let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec).await?;
+    let (database, collection) = wiring::opened(&of.config).await?;
     let told = Named::read(named)?.story(&database, &collection).await?;
     let document = told.document.ok_or_else(|| no_document(&collection.name, named))?;
     if of.json {
@@ -131,9 +127,9 @@ async fn ids(operator: &Operator, named: &[String]) -> Result<Vec<Uuid>, BoxErro
     let documents = operator.database.postgres().documents();
     let mut ids = Vec::with_capacity(named.len());
     for name in named {
-        let found = match name.parse::<Uuid>() {
-            Ok(id) => documents.find(collection.id, id).await?.map(|it| it.id),
-            Err(_) => documents.at(collection.id, &wiring::uri_of(name)?).await?,
+        let found = match Named::read(name)? {
+            Named::Id(id) => documents.find(collection.id, id).await?.map(|it| it.id),
+            Named::At(uri) => documents.at(collection.id, &uri).await?,
         };
         ids.push(found.ok_or_else(|| no_document(&collection.name, name))?);
     }

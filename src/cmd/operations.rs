@@ -7,15 +7,14 @@ use uuid::Uuid;
 
 use crate::cli::{OfFile, OperationsVerb};
 use crate::render::{self, word};
-use crate::wiring::{self, Database};
+use crate::wiring;
 
 pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
     match verb {
         OperationsVerb::List { of, before, limit } => list(&of, before, limit).await,
         OperationsVerb::Show { id, of } => show(&of, id).await,
         OperationsVerb::Cancel { id, of } => {
-            let (spec, database) = open(&of).await?;
-            let collection = database.collection(&spec).await?;
+            let (database, collection) = wiring::opened(&of.config).await?;
             let operations = database.postgres().operations();
             let is_ours =
                 operations.find(id).await?.is_some_and(|it| it.collection_id == collection.id);
@@ -31,15 +30,8 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
     }
 }
 
-async fn open(of: &OfFile) -> Result<(pipeline::PipelineSpec, Database), BoxError> {
-    let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
-    let database = Database::open(&spec).await?;
-    Ok((spec, database))
-}
-
 async fn list(of: &OfFile, before: Option<Uuid>, limit: u32) -> Result<(), BoxError> {
-    let (spec, database) = open(of).await?;
-    let collection = database.collection(&spec).await?;
+    let (database, collection) = wiring::opened(&of.config).await?;
     let operations = database.postgres().operations();
     let before = match before {
         Some(id) => Some(operations.find(id).await?.ok_or_else(|| missing(id))?.created_at),
@@ -64,8 +56,7 @@ async fn list(of: &OfFile, before: Option<Uuid>, limit: u32) -> Result<(), BoxEr
 }
 
 async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
-    let (spec, database) = open(of).await?;
-    let collection = database.collection(&spec).await?;
+    let (database, collection) = wiring::opened(&of.config).await?;
     let operations = database.postgres().operations();
     let found = operations.find(id).await?.filter(|it| it.collection_id == collection.id);
     let found = found.ok_or_else(|| missing(id))?;

@@ -6,14 +6,12 @@ use serde_json::json;
 use super::change;
 use crate::cli::SourcesVerb;
 use crate::render;
-use crate::wiring::{self, Database};
+use crate::wiring;
 
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
-            let (spec, _) = wiring::load(&of.config, &embedding::Engine::new())?;
-            let database = Database::open(&spec).await?;
-            let collection = database.collection(&spec).await?;
+            let (database, collection) = wiring::opened(&of.config).await?;
             let sources = database.postgres().sources().list(collection.id).await?;
             if of.json {
                 let sources = sources.iter().map(|it| {

@@ -5,15 +5,13 @@ use serde_json::json;
 
 use crate::cli::StatusArgs;
 use crate::render::{self, word};
-use crate::wiring::{self, Database};
+use crate::wiring;
 
 /// How many operations are shown.
 const RECENT: u32 = 5;
 
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
-    let (spec, _) = wiring::load(&args.file, &embedding::Engine::new())?;
-    let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec).await?;
+    let (database, collection) = wiring::opened(&args.file).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
 
