@@ -1,5 +1,6 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -107,9 +108,15 @@ pub(crate) struct RunArgs {
     /// Waits for its turn if somebody else works on the collection.
     #[arg(long)]
     pub wait: bool,
+    /// Serves the metrics of the run at `/metrics` of this address while it goes on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
     /// Writes the metrics of the run here at its end, in Prometheus' text format.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+    /// Gives the metrics of the run to this Pushgateway at its end.
+    #[arg(long, value_name = "URL")]
+    pub push_metrics: Option<String>,
 }
 
 #[derive(Debug, Args)]

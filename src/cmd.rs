@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
+use crate::telemetry::Telemetry;
 
 mod change;
 mod check;
@@ -81,13 +82,13 @@ impl<E: Into<BoxError>> From<E> for Exit {
 }
 
 /// Does what was typed.
-pub(crate) async fn dispatch(verb: Verb) -> Exit {
+pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
     let ended = match verb {
         Verb::Check(args) => check::check(&args),
         Verb::Graph(args) => graph::graph(&args),
-        Verb::Run(args) => return run::run(&args, run::Which::UpToDate).await,
+        Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
         Verb::Plan(args) => plan::plan(&args).await,
-        Verb::Reindex(args) => return run::run(&args, run::Which::Anew).await,
+        Verb::Reindex(args) => return run::run(&args, run::Which::Anew, telemetry).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,
         Verb::Collections(verb) => collections::collections(verb).await,
         Verb::Sources(verb) => sources::sources(verb).await,

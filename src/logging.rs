@@ -1,20 +1,32 @@
-//! Logs go to standard error: as JSON lines, or in words where a person looks at a terminal.
+//! Logs go to standard error: as JSON lines, or in words where a person looks at a terminal. Beside them the calls
+//! to the stores are measured ([`crate::telemetry`]), whatever is logged.
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing_subscriber::EnvFilter;
+use pipeline::{Exposition, StoreMetrics};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, registry};
+
+use crate::telemetry::StoreCalls;
 
 /// Starts logging by the given filter. Without one, a terminal gets warnings only, since progress is
 /// drawn there; elsewhere a command that goes on for long also says what an operator wants to know.
-pub(crate) fn start(filter: Option<&str>, goes_on: bool) {
+pub(crate) fn start(filter: Option<&str>, goes_on: bool, exposition: &Exposition) {
     let is_terminal = stderr().is_terminal();
     // Postgres notices that a table is there already whenever migrations are looked at.
     let default = if is_terminal || !goes_on { "warn" } else { "info,sqlx::postgres::notice=warn" };
     let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    if is_terminal {
-        logs.with_target(false).without_time().init();
+    let logs = fmt::layer().with_writer(stderr);
+    let logs = if is_terminal {
+        logs.with_target(false).without_time().boxed()
     } else {
-        logs.json().flatten_event(true).with_current_span(false).init();
-    }
+        logs.json().flatten_event(true).with_current_span(false).boxed()
+    };
+    let calls = StoreCalls::new(StoreMetrics::new(exposition.registry()));
+    registry()
+        .with(logs.with_filter(filter))
+        .with(calls.with_filter(filter_fn(StoreCalls::concerns)))
+        .init();
 }

@@ -9,6 +9,7 @@ mod cmd;
 mod logging;
 mod operate;
 mod render;
+mod telemetry;
 mod view;
 mod wiring;
 
@@ -22,12 +23,13 @@ fn main() -> ExitCode {
         }
     };
     let goes_on = matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_));
-    logging::start(cli.log.as_deref(), goes_on);
+    let telemetry = telemetry::Telemetry::new();
+    logging::start(cli.log.as_deref(), goes_on, telemetry.exposition());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };
-    let exit = runtime.block_on(cmd::dispatch(cli.verb));
+    let exit = runtime.block_on(cmd::dispatch(cli.verb, &telemetry));
     // A thread that still reads a slow disk must not hold the command up.
     runtime.shutdown_background();
     exit.report()

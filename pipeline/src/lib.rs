@@ -36,7 +36,9 @@ pub use embedder::{
 };
 pub use finding::{Finding, Findings, chain};
 pub use memo::{Memo, MemoKey};
-pub use metrics::{Metrics, NodeProgress};
+pub use metrics::{
+    Exposed, Exposition, Metrics, NodeProgress, StoreMetrics, counters, gauges, histograms,
+};
 pub use node::{
     BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
     SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,

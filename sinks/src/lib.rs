@@ -1,6 +1,7 @@
 //! The outside world: Postgres for metadata, Qdrant (server or in process) for vectors, Parquet,
 //! and a memo on disk.
 
+mod call;
 pub mod contract;
 mod edge;
 mod embedded;
@@ -14,17 +15,18 @@ mod retry;
 mod upsert;
 mod vectors;
 
+pub use call::TARGET as CALLS;
 pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
-    AppliedMigration, Collection, CollectionStatus, Collections, Comparison, Deed, DocumentStatus,
-    DocumentStory, DocumentSummary, Documents, Ending, Forgotten, Generation, GenerationSettings,
-    GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT, Missing, Moved,
-    NewCollection, Operation, OperationStatus, OperationSummary, OperationType, Operations, Place,
-    PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side,
-    SourceSummary, Sources, Stillness, Story, Swapped, Turn,
+    AppliedMigration, Collection, CollectionStanding, CollectionStatus, Collections, Comparison,
+    Deed, DocumentStatus, DocumentStory, DocumentSummary, Documents, Ending, Forgotten, Generation,
+    GenerationSettings, GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT,
+    Missing, Moved, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,
+    Operations, Place, PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource,
+    RunMetadata, Side, SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -23,6 +23,7 @@ mod operations;
 mod removal;
 mod run;
 mod sources;
+mod standing;
 mod story;
 mod write;
 
@@ -51,8 +52,10 @@ pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, O
 pub use removal::RemovedSource;
 pub use run::{RunMetadata, Side};
 pub use sources::{SourceSummary, Sources};
+pub use standing::{CollectionStanding, Standing};
 pub use story::{Deed, DocumentStory, Place, Story};
 
+use crate::call::call;
 use crate::retry::retrying;
 use failure::Failure;
 
@@ -227,14 +230,14 @@ impl Postgres {
 }
 
 /// Calls an idempotent function until it succeeds or there is no use in it.
-async fn attempt<T, F, Fut>(doing: &'static str, mut call: F) -> Result<T, StoreError>
+async fn attempt<T, F, Fut>(doing: &'static str, mut ask: F) -> Result<T, StoreError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, Failure>>,
 {
-    retrying(|| {
-        let result = call();
-        async move { result.await.map_err(|failure| failure.doing(doing)) }
-    })
-    .await
+    let answer = retrying(|| {
+        let answer = ask();
+        async move { answer.await.map_err(|failure| failure.doing(doing)) }
+    });
+    call("postgres", doing, answer).await
 }

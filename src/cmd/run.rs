@@ -10,6 +10,7 @@ use super::{Exit, report};
 use crate::cli::RunArgs;
 use crate::operate::{Done, NotDone, Operator, Wish};
 use crate::render;
+use crate::telemetry::{self, Telemetry};
 use crate::view::View;
 use crate::wiring;
 
@@ -22,14 +23,14 @@ pub(super) enum Which {
     Anew,
 }
 
-pub(super) async fn run(args: &RunArgs, which: Which) -> Exit {
-    match try_run(args, which).await {
+pub(super) async fn run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Exit {
+    match try_run(args, which, telemetry).await {
         Ok(exit) => exit,
         Err(error) => Exit::from(error),
     }
 }
 
-async fn try_run(args: &RunArgs, which: Which) -> Result<Exit, BoxError> {
+async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     if let Some(exit) = misfit(&args.file, &plan) {
         return Ok(exit);
@@ -40,7 +41,13 @@ async fn try_run(args: &RunArgs, which: Which) -> Result<Exit, BoxError> {
         wait: args.wait,
         anew: which == Which::Anew,
     };
-    watched(spec, plan, wish, args).await
+    let stop = CancellationToken::new();
+    if let Some(address) = args.metrics {
+        let served = telemetry::listen(telemetry.clone(), address, stop.clone().cancelled_owned());
+        tokio::spawn(served.await?);
+    }
+    let _metrics_end = stop.drop_guard();
+    watched(spec, plan, wish, args, telemetry).await
 }
 
 /// What a run cannot do without.
@@ -62,6 +69,7 @@ async fn watched(
     plan: Plan,
     wish: Wish,
     args: &RunArgs,
+    telemetry: &Telemetry,
 ) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
@@ -71,12 +79,11 @@ async fn watched(
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
+    telemetry.watch(operator.database.postgres(), &operator.spec.data_folder());
+    let exposed = telemetry.exposition().expose(&operator.metrics);
     let ended = follow(&operator, &plan, &stop, &mut signals).await;
-    if let Some(file) = &args.metrics_file
-        && let Err(error) = write_whole(file, &operator.metrics.text())
-    {
-        render::say(format_args!("semantik: the metrics were not written: {error}"));
-    }
+    hand_over(args, plan.name(), &telemetry.text().await);
+    drop(exposed);
     let Done { report, swapped } = match (ended, signals.stopped_by) {
         (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
             return Ok(Exit::Stopped(signal));
@@ -130,6 +137,21 @@ async fn follow(
     };
     view.end();
     ended
+}
+
+/// Leaves the metrics where they were wished. That this fails does not make the run a failure.
+fn hand_over(args: &RunArgs, pipeline: &str, metrics: &str) {
+    if let Some(file) = &args.metrics_file
+        && let Err(error) = write_whole(file, metrics)
+    {
+        render::say(format_args!("semantik: the metrics were not written: {error}"));
+    }
+    if let Some(gateway) = &args.push_metrics {
+        let pushed = tokio::task::block_in_place(|| telemetry::push(gateway, pipeline, metrics));
+        if let Err(error) = pushed {
+            render::say(format_args!("semantik: the metrics were not pushed: {error}"));
+        }
+    }
 }
 
 /// Written aside and renamed, as a collector of text files demands.

@@ -90,8 +90,6 @@ impl Operator {
         };
         let options = RunOptions { stop: self.stop.clone(), metrics: Arc::clone(&self.metrics) };
         let report = pipeline::run(self.plan()?, &with, options).await?;
-        let pool = self.database.postgres().pool_state();
-        self.metrics.pool(pool.open, pool.idle, pool.limit);
         purge(metadata, vectors.store.as_ref()).await?;
         Ok(report)
     }
