@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pipeline::{Exposition, gauges, histograms};
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{HistogramVec, IntGaugeVec};
 use sinks::{OperationStatus, OperationType, Postgres, Standing};
 
@@ -52,6 +51,7 @@ struct StandingMetrics {
     documents: IntGaugeVec,
     points: IntGaugeVec,
     bytes: IntGaugeVec,
+    memory: IntGaugeVec,
     data_free: IntGaugeVec,
     data_size: IntGaugeVec,
 }
@@ -60,7 +60,6 @@ impl Telemetry {
     pub(crate) fn new() -> Self {
         let exposition = Exposition::new();
         let registry = exposition.registry();
-        registry.register(Box::new(ProcessCollector::for_self())).expect("its names are its own");
         let version = &["version"];
         let build = gauges(registry, "semantik_build_info", "The version of this process", version);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -97,6 +96,11 @@ impl Telemetry {
                 "semantik_collection_bytes",
                 "Bytes of the documents of a collection when its last operation ended",
                 collection,
+            ),
+            memory: gauge(
+                "process_resident_memory_bytes",
+                "Memory of this process that is in RAM, mapped files included",
+                &[],
             ),
             data_free: gauge(
                 "semantik_data_free_bytes",
@@ -155,8 +159,18 @@ impl Telemetry {
             }
             self.standing.space(data);
         }
+        if let Some(bytes) = resident_bytes() {
+            self.standing.memory.with_label_values::<&str>(&[]).set(bytes);
+        }
         self.exposition.text()
     }
+}
+
+/// As Linux tells it (proc(5), `statm`); `None` elsewhere.
+fn resident_bytes() -> Option<i64> {
+    let pages: i64 =
+        fs_err::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * i64::try_from(rustix::param::page_size()).ok()?)
 }
 
 impl StandingMetrics {
