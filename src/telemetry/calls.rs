@@ -117,7 +117,8 @@ mod tests {
                     tracing::warn!(target: sinks::CALLS, "the store is asked again");
                     tracing::warn!("something else");
                 };
-                futures::executor::block_on(work.instrument(span.clone()));
+                let runtime = tokio::runtime::Builder::new_current_thread().build();
+                runtime.expect("a runtime without drivers").block_on(work.instrument(span.clone()));
                 if failed {
                     span.record("failed", true);
                 }
