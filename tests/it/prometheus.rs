@@ -1,0 +1,150 @@
+//! What Prometheus gets: a real one scrapes a worker and a server at real work, and every query of every dashboard
+//! and rule in `configs/` is asked of it.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Place, ROOT, signal};
+
+/// A process that ends with the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        signal(&self.0, "-KILL");
+        drop(self.0.wait());
+    }
+}
+
+fn configs(folder: &str) -> PathBuf {
+    Path::new(ROOT).join("configs").join(folder)
+}
+
+/// A port that nobody listens on, for the moment.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn get(url: &str) -> Option<String> {
+    ureq::get(url).call().ok()?.body_mut().read_to_string().ok()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let asked = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(60), "this never came: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A Prometheus with the rules of `configs/`, that scrapes these addresses twice a second.
+fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (Running, String) {
+    let mut config = String::from(
+        "global: { scrape_interval: 500ms, evaluation_interval: 500ms }\nrule_files:\n",
+    );
+    for rules in ["recording.yaml", "alerts.yaml"] {
+        config += &format!("  - {}\n", configs("prometheus").join(rules).display());
+    }
+    config += "scrape_configs:\n  - job_name: semantik\n    static_configs:\n";
+    for (role, port) in targets {
+        config += &format!(
+            "      - {{ targets: ['127.0.0.1:{port}'], labels: {{ role: {role} }} }}\n"
+        );
+    }
+    std::fs::write(folder.join("prometheus.yml"), config).unwrap();
+    let port = free_port();
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("Debian's package `prometheus`; `.ci/setup prometheus` installs it");
+    (Running(child), format!("http://127.0.0.1:{port}"))
+}
+
+/// What a Prometheus answers to a query at this moment.
+fn ask(server: &str, query: &str) -> Vec<Value> {
+    let mut reply = ureq::get(format!("{server}/api/v1/query"))
+        .query("query", query)
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .call()
+        .unwrap();
+    let said: Value =
+        serde_json::from_str(&reply.body_mut().read_to_string().unwrap()).expect("JSON");
+    assert_eq!(said["status"], "success", "`{query}`: {said}");
+    said["data"]["result"].as_array().unwrap().clone()
+}
+
+/// The queries of all dashboards, with the name of the panel. Variables stand for everything.
+fn queries_of_dashboards() -> Vec<(String, String)> {
+    let mut queries = Vec::new();
+    for file in std::fs::read_dir(configs("grafana")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let board: Value = serde_json::from_str(&text).unwrap();
+        for panel in board["panels"].as_array().unwrap() {
+            let name = format!("{}: {}", board["title"], panel["title"]);
+            for target in panel["targets"].as_array().unwrap() {
+                let query = target["expr"].as_str().unwrap();
+                let query = query.replace("$__rate_interval", "1m").replace("$pipeline", ".*");
+                queries.push((name.clone(), query));
+            }
+        }
+    }
+    queries
+}
+
+/// The metrics that alerts ask for.
+fn metrics_of_alerts() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(configs("prometheus").join("alerts.yaml")).unwrap();
+    let words = text.split(|it: char| !(it.is_ascii_alphanumeric() || it == '_' || it == ':'));
+    let metrics = words.filter(|word| word.contains("semantik_") && !word.ends_with('_'));
+    metrics.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_rules_are_right_and_fire_when_they_should() {
+    let checked = Command::new("promtool")
+        .current_dir(configs("prometheus"))
+        .args(["test", "rules", "alerts_test.yaml"])
+        .output()
+        .expect("Debian's package `prometheus`; `.ci/setup prometheus` installs it");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
+    let config = Command::new("promtool")
+        .current_dir(configs("prometheus"))
+        .args(["check", "config", "prometheus.yml"])
+        .output()
+        .unwrap();
+    assert!(config.status.success(), "{}", String::from_utf8_lossy(&config.stderr));
+}
+
+/// How many series a run of so many documents has.
+fn series(documents: usize) -> usize {
+    let place = Place::with_stand_in();
+    for number in 0..documents {
+        place.write(&format!("{number}.txt"), format!("document number {number}"));
+    }
+    place.write("bad.pdf", b"%PDF-1.4 this is none");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--metrics-file", "metrics.prom"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    let text = std::fs::read_to_string(place.path().join("metrics.prom")).unwrap();
+    text.lines().filter(|line| !line.starts_with('#')).count()
+}
+
+#[test]
+fn the_number_of_series_does_not_depend_on_the_corpus() {
+    let (few, many) = (series(3), series(300));
+    assert_eq!(few, many);
+    assert!(many < 900, "{many} series of one pipeline");
+}
