@@ -19,12 +19,13 @@ pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
-    AppliedMigration, Collection, CollectionStatus, Collections, Comparison, Deed, DocumentStatus,
-    DocumentStory, DocumentSummary, Documents, Ending, Forgotten, Generation, GenerationSettings,
-    GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT, Missing, Moved,
-    NewCollection, Operation, OperationStatus, OperationSummary, OperationType, Operations, Place,
-    PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side,
-    SourceSummary, Sources, Stillness, Story, Swapped, Turn,
+    AppliedMigration, Change, Changes, Collection, CollectionStatus, Collections, Comparison, Deed,
+    DocumentStatus, DocumentStory, DocumentSummary, Documents, Ending, ExecutorSummary, Executors,
+    Forgotten, Generation, GenerationSettings, GenerationStatus, Generations, HandedOver,
+    Integrity, KnownPlace, LOCAL_ACCOUNT, Missing, Moved, NewCollection, Operation,
+    OperationStatus, OperationSummary, OperationType, Operations, Place, PoolState, Postgres,
+    PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side, SourceSummary, Sources,
+    Stillness, Story, Swapped, Turn,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};
