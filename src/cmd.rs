@@ -21,11 +21,13 @@ mod rollback;
 mod run;
 mod schema;
 mod search;
+mod signals;
 mod sources;
 mod status;
 mod story;
 mod verify;
 mod why;
+mod worker;
 
 /// How a command ends.
 pub(crate) enum Exit {
@@ -87,6 +89,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Check(args) => check::check(&args),
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
+        Verb::Worker(args) => return worker::worker(&args, telemetry).await,
         Verb::Plan(args) => plan::plan(&args).await,
         Verb::Reindex(args) => return run::run(&args, run::Which::Anew, telemetry).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,

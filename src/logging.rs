@@ -1,19 +1,18 @@
-//! Logs go to standard error: as JSON lines, or in words where a person looks at a terminal. Beside them the calls
-//! to the stores are measured ([`crate::telemetry`]), whatever is logged.
+//! Logs go to standard error: as JSON lines, or in words where a person looks at a terminal. Beside them calls
+//! to the stores and operations are counted ([`Listener`]), whatever is logged.
 
 use std::io::{IsTerminal as _, stderr};
 
-use pipeline::{Exposition, StoreMetrics};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 
-use crate::telemetry::StoreCalls;
+use crate::telemetry::{Listener, Telemetry};
 
 /// Starts logging by the given filter. Without one, a terminal gets warnings only, since progress is
 /// drawn there; elsewhere a command that goes on for long also says what an operator wants to know.
-pub(crate) fn start(filter: Option<&str>, goes_on: bool, exposition: &Exposition) {
+pub(crate) fn start(filter: Option<&str>, goes_on: bool, telemetry: &Telemetry) {
     let is_terminal = stderr().is_terminal();
     // Postgres notices that a table is there already whenever migrations are looked at.
     let default = if is_terminal || !goes_on { "warn" } else { "info,sqlx::postgres::notice=warn" };
@@ -24,9 +23,8 @@ pub(crate) fn start(filter: Option<&str>, goes_on: bool, exposition: &Exposition
     } else {
         logs.json().flatten_event(true).with_current_span(false).boxed()
     };
-    let calls = StoreCalls::new(StoreMetrics::new(exposition.registry()));
     registry()
         .with(logs.with_filter(filter))
-        .with(calls.with_filter(filter_fn(StoreCalls::concerns)))
+        .with(telemetry.listener().with_filter(filter_fn(Listener::concerns)))
         .init();
 }

@@ -9,6 +9,7 @@ mod cmd;
 mod logging;
 mod operate;
 mod render;
+mod shards;
 mod telemetry;
 mod view;
 mod wiring;
@@ -22,9 +23,10 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
-    let goes_on = matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_));
+    let goes_on =
+        matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Worker(_));
     let telemetry = telemetry::Telemetry::new();
-    logging::start(cli.log.as_deref(), goes_on, telemetry.exposition());
+    logging::start(cli.log.as_deref(), goes_on, &telemetry);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),

@@ -3,22 +3,21 @@
 //! Names of what belongs to a run are in `pipeline`; here are those of what outlives one. How things stand is
 //! asked when somebody wants to know, not all the time.
 
-mod calls;
 mod endpoint;
+mod listener;
 mod push;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pipeline::{Exposition, gauges, histograms};
+use pipeline::{Exposition, StoreMetrics, gauges, histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
-use sinks::{OperationStatus, OperationType, Postgres, Standing};
+use sinks::{OperationStatus, Postgres, Standing};
 
-pub(crate) use self::calls::StoreCalls;
 pub(crate) use self::endpoint::listen;
+pub(crate) use self::listener::Listener;
 pub(crate) use self::push::push;
-use crate::render::word;
 
 /// Seconds that an operation may take: from a run that finds nothing new to a night.
 const OPERATION_SECONDS: [f64; 10] =
@@ -129,10 +128,10 @@ impl Telemetry {
         &self.exposition
     }
 
-    /// An operation has ended.
-    pub(crate) fn ended(&self, kind: OperationType, status: OperationStatus, took: Duration) {
-        let labels = &[word(kind), word(status)];
-        self.operation_seconds.with_label_values(labels).observe(took.as_secs_f64());
+    /// What counts by listening to what others tell.
+    pub(crate) fn listener(&self) -> Listener {
+        let stores = StoreMetrics::new(self.exposition.registry());
+        Listener::new(stores, self.operation_seconds.clone())
     }
 
     /// From now on it is told how things stand in this store, and in the data folder beside it.
@@ -178,7 +177,7 @@ impl StandingMetrics {
         for status in [OperationStatus::Pending, OperationStatus::Processing] {
             let found = standing.operations.iter().find(|(of, _)| *of == status);
             let count = found.map_or(0, |(_, count)| *count);
-            self.operations.with_label_values(&[word(status)]).set(count);
+            self.operations.with_label_values(&[status.word()]).set(count);
         }
         for (pipeline, at) in &standing.last_success {
             self.last_success.with_label_values(&[pipeline]).set(at.timestamp());

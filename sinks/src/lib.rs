@@ -20,13 +20,15 @@ pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
+pub use postgres::OPERATIONS;
 pub use postgres::{
-    AppliedMigration, Collection, CollectionStanding, CollectionStatus, Collections, Comparison,
-    Deed, DocumentStatus, DocumentStory, DocumentSummary, Documents, Ending, Forgotten, Generation,
-    GenerationSettings, GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT,
-    Missing, Moved, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,
-    Operations, Place, PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource,
-    RunMetadata, Side, SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
+    AppliedMigration, Change, Changes, Collection, CollectionStanding, CollectionStatus,
+    Collections, Comparison, Deed, DocumentStatus, DocumentStory, DocumentSummary, Documents,
+    Ending, ExecutorSummary, Executors, Forgotten, Generation, GenerationSettings,
+    GenerationStatus, Generations, HandedOver, Integrity, KnownPlace, LOCAL_ACCOUNT, Missing,
+    Moved, NewCollection, Operation, OperationStatus, OperationSummary, OperationType, Operations,
+    Place, PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side,
+    SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

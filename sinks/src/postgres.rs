@@ -6,6 +6,7 @@
 //! here knows a vector: docs/adr/0005-document-and-location.md says how the two stores stay in step.
 
 mod audit;
+mod changes;
 mod claim;
 mod collections;
 mod documents;
@@ -20,6 +21,7 @@ mod migrations;
 mod missing;
 mod moved;
 mod operations;
+mod queue;
 mod removal;
 mod run;
 mod sources;
@@ -36,7 +38,8 @@ use pipeline::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
-pub use claim::{Operation, Stillness, Turn};
+pub use changes::{Change, Changes};
+pub use claim::{OPERATIONS, Operation, Stillness, Turn};
 pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
 pub use foresee::{KnownPlace, Prospect};
@@ -49,6 +52,7 @@ pub use migrations::AppliedMigration;
 pub use missing::{Forgotten, Missing};
 pub use moved::Moved;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
+pub use queue::{ExecutorSummary, Executors, HandedOver};
 pub use removal::RemovedSource;
 pub use run::{RunMetadata, Side};
 pub use sources::{SourceSummary, Sources};
