@@ -21,7 +21,7 @@ pub(crate) fn start(filter: Option<&str>, goes_on: bool, telemetry: &Telemetry) 
     let logs = if is_terminal {
         logs.with_target(false).without_time().boxed()
     } else {
-        logs.json().flatten_event(true).with_current_span(false).boxed()
+        logs.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
     };
     registry()
         .with(logs.with_filter(filter))

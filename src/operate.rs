@@ -26,6 +26,7 @@ use pipeline::{
 use serde_json::{Value, json};
 use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub(crate) use self::errand::{Errand, ModelTime, Swap};
 pub(crate) use self::executor::{Executor, Manner};
@@ -458,6 +459,9 @@ impl Operator {
         operation: &Operation,
         work: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
+        let pipeline = &self.spec.file.name;
+        let span = tracing::info_span!("operation", operation = %operation.id(), pipeline);
+        let work = work.instrument(span);
         tokio::pin!(work);
         let mut watch = self.watch();
         tokio::select! {

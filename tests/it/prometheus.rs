@@ -148,3 +148,86 @@ fn the_number_of_series_does_not_depend_on_the_corpus() {
     assert_eq!(few, many);
     assert!(many < 900, "{many} series of one pipeline");
 }
+
+/// A worker serves one pipeline and a server another, of the same database.
+#[test]
+fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
+    let place = Place::with_stand_in();
+    for number in 0..60 {
+        let words = format!("document number {number} of the pipeline speaks of metrics\n").repeat(20);
+        place.write(&format!("{number}.txt"), words);
+    }
+    place.write("bad.pdf", b"%PDF-1.4 this is none");
+    let text = std::fs::read_to_string(place.file()).unwrap();
+    let scheduled = text
+        .replace("name: test\ncollection: test", "name: nightly\ncollection: nightly")
+        + "schedule: { cron: \"0 2 * * *\", timezone: Europe/Berlin }\n";
+    std::fs::write(place.path().join("nightly.yaml"), scheduled).unwrap();
+
+    let (worker, server) = (free_port(), free_port());
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let _worker =
+        Running(place.start(&["worker", "nightly.yaml", "--metrics", &address(worker)]));
+    let _server = Running(place.start(&[
+        "serve",
+        "--config",
+        "pipeline.yaml",
+        "--listen",
+        &address(server),
+    ]));
+    let api = format!("http://{}", address(server));
+    for (what, port) in [("worker", worker), ("server", server)] {
+        let url = format!("http://{}/metrics", address(port));
+        wait_for(&format!("metrics of the {what}"), || get(&url));
+    }
+    let targets = [("worker", worker), ("server", server)];
+    let (_prometheus, prometheus) = prometheus(place.path(), &targets);
+    wait_for("the first scrape", || {
+        let up = ask(&prometheus, "sum(up) == 2");
+        (!up.is_empty()).then_some(())
+    });
+
+    // Twice, with something to do each time: a rate needs two samples.
+    for round in 0..2 {
+        place.write("new.txt", format!("something new in round {round}"));
+        for file in ["nightly.yaml", "pipeline.yaml"] {
+            let ran = place.semantik(&["run", file, "--json"]);
+            assert!(matches!(ran.code, 0 | 2), "{file}: exit code {}: {}", ran.code, ran.stderr);
+        }
+        for mode in ["dense", "sparse", "hybrid"] {
+            let search = format!("{api}/api/v1/search?q=metrics&mode={mode}");
+            drop(get(&search));
+        }
+    }
+
+    let mut queries = queries_of_dashboards();
+    let rules = std::fs::read_to_string(configs("prometheus").join("recording.yaml")).unwrap();
+    for line in rules.lines() {
+        if let Some(name) = line.trim().strip_prefix("- record: ") {
+            queries.push(("recording rule".to_owned(), name.to_owned()));
+        }
+    }
+    for metric in metrics_of_alerts() {
+        // Of a histogram, an alert reads a part.
+        queries.push(("alert".to_owned(), metric));
+    }
+    assert!(queries.len() > 50, "{} queries", queries.len());
+    let asked = Instant::now();
+    let mut silent = queries;
+    while !silent.is_empty() && asked.elapsed() < Duration::from_secs(30) {
+        silent.retain(|(_, query)| ask(&prometheus, query).is_empty());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let report: Vec<String> = silent.iter().map(|(of, query)| format!("{of}\n    {query}")).collect();
+    assert!(silent.is_empty(), "queries without an answer:\n{}", report.join("\n"));
+    let documented = std::fs::read_to_string(Path::new(ROOT).join("docs/metrics.md")).unwrap();
+    for port in [worker, server] {
+        let text = get(&format!("http://{}/metrics", address(port))).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        for name in names {
+            assert!(documented.contains(&format!("`{name}`")), "docs/metrics.md does not know {name}");
+        }
+    }
+    let firing = ask(&prometheus, "ALERTS{alertstate=\"firing\", severity=\"critical\"}");
+    assert!(firing.is_empty(), "{firing:?}");
+}
