@@ -1,5 +1,7 @@
 //! Search over the ports: it reads vectors and metadata, and writes neither.
 
+mod blocking;
+pub mod http;
 mod query;
 
 pub use query::{Query, SearchError, search};
