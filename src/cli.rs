@@ -1,6 +1,10 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+mod serve;
+
 use std::path::PathBuf;
+
+pub(crate) use self::serve::ServeArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -32,6 +36,8 @@ pub(crate) enum Verb {
     Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
+    /// Serves search, collections, documents and operations over HTTP, and carries out operations.
+    Serve(Box<ServeArgs>),
     /// Turns texts into vectors, without any pipeline or store.
     Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.

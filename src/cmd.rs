@@ -20,6 +20,7 @@ mod rollback;
 mod run;
 mod schema;
 mod search;
+mod serve;
 mod sources;
 mod status;
 mod story;
@@ -94,6 +95,7 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Operations(verb) => operations::operations(verb).await,
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
+        Verb::Serve(args) => serve::serve(&args).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,

@@ -9,6 +9,7 @@ mod cmd;
 mod logging;
 mod operate;
 mod render;
+mod serve;
 mod view;
 mod wiring;
 
@@ -21,7 +22,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
-    let goes_on = matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_));
+    let goes_on = 
+        matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_));
     logging::start(cli.log.as_deref(), goes_on);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
