@@ -28,6 +28,8 @@ pub(crate) enum Verb {
     /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
     /// other vectors than there are, a new generation is built beside them and put in their place.
     Run(RunArgs),
+    /// Carries out what is due by the schedules of pipeline files, and what is handed over, until it is told to end.
+    Worker(WorkerArgs),
     /// Says what a run would do and why, and changes nothing.
     Plan(PlanArgs),
     /// Builds a new generation of a collection beside the live one, and puts it in its place.
@@ -116,6 +118,27 @@ pub(crate) struct RunArgs {
     /// Writes the metrics of the run here at its end, in Prometheus' text format.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// Pipeline files, and folders of them. A file that changes is read anew.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// How many operations it carries out at once, each on a collection of its own.
+    #[arg(long, value_name = "NUMBER", default_value = "2", value_parser = one_or_more)]
+    pub operations: usize,
+    /// Seconds within which what is in flight is stored after a signal; the rest is handed back.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub grace: u32,
+}
+
+fn one_or_more(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 #[derive(Debug, Args)]

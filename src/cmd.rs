@@ -21,11 +21,13 @@ mod run;
 mod schema;
 mod search;
 mod serve;
+mod signals;
 mod sources;
 mod status;
 mod story;
 mod verify;
 mod why;
+mod worker;
 
 /// How a command ends.
 pub(crate) enum Exit {
@@ -87,6 +89,7 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Check(args) => check::check(&args),
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate).await,
+        Verb::Worker(args) => return worker::worker(&args).await,
         Verb::Plan(args) => plan::plan(&args).await,
         Verb::Reindex(args) => return run::run(&args, run::Which::Anew).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,

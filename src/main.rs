@@ -10,6 +10,7 @@ mod logging;
 mod operate;
 mod render;
 mod serve;
+mod shards;
 mod view;
 mod wiring;
 
@@ -22,8 +23,10 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
-    let goes_on = 
-        matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_));
+    let goes_on = matches!(
+        cli.verb,
+        cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
+    );
     logging::start(cli.log.as_deref(), goes_on);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

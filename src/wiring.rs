@@ -15,6 +15,7 @@ use sinks::{
 };
 
 use crate::cli;
+use crate::shards::Shards;
 
 /// Every node that a pipeline file may use.
 pub(crate) fn registry() -> Registry {
@@ -36,11 +37,12 @@ pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Pl
     Ok(load()?)
 }
 
-/// The metadata store of a pipeline file.
+/// The metadata store of a pipeline file. Clones share it.
+#[derive(Clone)]
 pub(crate) struct Database {
     postgres: Postgres,
     /// The private cluster runs for as long as somebody holds it.
-    _embedded: Option<EmbeddedPostgres>,
+    _embedded: Option<Arc<EmbeddedPostgres>>,
 }
 
 impl Database {
@@ -52,7 +54,7 @@ impl Database {
                 let folder = spec.data_folder().join("postgres");
                 let embedded = tokio::task::block_in_place(|| EmbeddedPostgres::start(&folder))?;
                 let database = Self::at(embedded.url()).await?;
-                Ok(Self { _embedded: Some(embedded), ..database })
+                Ok(Self { _embedded: Some(Arc::new(embedded)), ..database })
             }
         }
     }
@@ -199,13 +201,14 @@ pub(crate) enum Absent {
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Vectors {
-    /// Opens the vectors of a generation where the file says. An embedded store that another process has open is
-    /// waited for: a search has it for a moment only.
+    /// Opens the vectors of a generation where the file says. An embedded store that is open among these shards is
+    /// shared; one that another process has open is waited for: a search has it for a moment only.
     pub(crate) async fn open(
         spec: &PipelineSpec,
         generation: &Generation,
         model: &ModelInfo,
         absent: Absent,
+        shards: &Shards,
     ) -> Result<Self, BoxError> {
         let name = &generation.vector_store_name;
         if absent == Absent::Refuse && !Self::are_there(spec, name).await? {
@@ -227,7 +230,7 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
-                let store = Arc::new(patiently(|| EdgeStore::open(&folder, &config)).await?);
+                let store = patiently(|| shards.open(&folder, &config)).await?;
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }

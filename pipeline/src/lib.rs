@@ -18,6 +18,7 @@ mod node;
 mod outcome;
 mod outlet;
 mod plan;
+mod progress;
 mod report;
 mod run;
 mod schema;
@@ -43,6 +44,7 @@ pub use node::{
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
 pub use plan::Plan;
+pub use progress::{Feed, NodeState, Progress, Watch};
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};
 pub use schema::{RowsExt, SchemaError, SchemaExt};

@@ -25,6 +25,7 @@ use crate::inlet::Inlet;
 use crate::metrics::Metrics;
 use crate::outlet::{Edge, Outlet, Recorded};
 use crate::plan::{Node, NodeIdx};
+use crate::progress::Feed;
 use crate::report::{DocumentCounts, NodeReport, RunReport};
 use crate::when::When;
 use crate::{
@@ -37,12 +38,18 @@ pub struct RunOptions {
     pub stop: CancellationToken,
     /// Where the run counts; whoever watches it reads here.
     pub metrics: Arc<Metrics>,
+    /// Where it shows the documents that it set aside last.
+    pub feed: Feed,
 }
 
 impl RunOptions {
     /// Runs to the end, counting in metrics of its own.
     pub fn new(plan: &Plan) -> Self {
-        Self { stop: CancellationToken::new(), metrics: Arc::new(Metrics::new(plan.name())) }
+        Self {
+            stop: CancellationToken::new(),
+            metrics: Arc::new(Metrics::new(plan.name())),
+            feed: Feed::default(),
+        }
     }
 }
 
@@ -110,7 +117,7 @@ const RECORD_AT_ONCE: usize = 1_000;
 /// Cancel `options.stop` instead of dropping the future, so that what is in flight is stored.
 pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<RunReport, RunError> {
     let started = Instant::now();
-    let accounts = Arc::new(Accounts::new(Arc::clone(&options.metrics)));
+    let accounts = Arc::new(Accounts::new(Arc::clone(&options.metrics), options.feed.clone()));
     let mut report = RunReport { pipeline: plan.name().to_owned(), ..RunReport::default() };
     let nodes: Vec<(Arc<str>, &'static str)> =
         plan.nodes.iter().map(|node| (Arc::clone(&node.id), node.uses)).collect();

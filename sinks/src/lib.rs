@@ -19,15 +19,16 @@ pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
-    ApiKey, AppliedMigration, Audit, AuditEntry, Before, By, Collection, CollectionChange,
-    CollectionStatus, Collections, Comparison, Deed, DocumentStatus, DocumentStory,
-    DocumentSummary, Documents, Ending, Forgotten, Generation, GenerationSettings,
-    GenerationStatus, Generations, Grant, Grantee, Grants, Integrity, KeyUse, Keys, KnownPlace,
-    LOCAL_ACCOUNT, Limits, Missing, Moved, NewCollection, NewKey, NewToken, NewUser, Operation,
-    OperationStatus, OperationSummary, OperationType, Operations, PastOperation, Place, PoolState,
-    Postgres, PostgresOptions, Prospect, Rates, Reader, RemovedSource, ResourceLimits, Rotation,
-    RunMetadata, Seen, Sessions, Side, SigningKey, SourceSummary, Sources, Stillness, Story,
-    Swapped, Turn, Usage, User, UserChange, Users,
+    ApiKey, AppliedMigration, Audit, AuditEntry, Before, By, Change, Changes, Collection,
+    CollectionChange, CollectionStatus, Collections, Comparison, Deed, DocumentStatus,
+    DocumentStory, DocumentSummary, Documents, Ending, ExecutorSummary, Executors, Forgotten,
+    Generation, GenerationSettings, GenerationStatus, Generations, Grant, Grantee, Grants,
+    HandedOver, Integrity, KeyUse, Keys, KnownPlace, LOCAL_ACCOUNT, Limits, Missing, Moved,
+    NewCollection, NewKey, NewToken, NewUser, Operation, OperationStatus, OperationSummary,
+    OperationType, Operations, PastOperation, Place, PoolState, Postgres, PostgresOptions,
+    Prospect, Rates, Reader, RemovedSource, ResourceLimits, Rotation, RunMetadata, Seen, Sessions,
+    Side, SigningKey, SourceSummary, Sources, Stillness, Story, Swapped, Turn, Usage, User,
+    UserChange, Users,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -6,6 +6,7 @@
 //! here knows a vector: docs/adr/0005-document-and-location.md says how the two stores stay in step.
 
 mod audit;
+mod changes;
 mod claim;
 mod collections;
 mod documents;
@@ -24,6 +25,7 @@ mod migrations;
 mod missing;
 mod moved;
 mod operations;
+mod queue;
 mod removal;
 mod run;
 mod sessions;
@@ -42,6 +44,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 pub use audit::{Audit, AuditEntry, Before, By};
+pub use changes::{Change, Changes};
 pub use claim::{Operation, Stillness, Turn};
 pub use collections::{Collection, CollectionChange, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
@@ -59,6 +62,7 @@ pub use migrations::AppliedMigration;
 pub use missing::{Forgotten, Missing};
 pub use moved::Moved;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
+pub use queue::{ExecutorSummary, Executors, HandedOver};
 pub use removal::RemovedSource;
 pub use run::{RunMetadata, Side};
 pub use sessions::{NewToken, Rotation, Sessions, SigningKey};

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use pipeline::{BoxError, PipelineSpec, Plan};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{Done, NotDone, Operator, Wish};
+use crate::operate::{Done, NotDone, Operator, Swap, Wish};
 use crate::render;
 use crate::view::View;
 use crate::wiring;
@@ -71,30 +71,28 @@ async fn watched(
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
-    let ended = follow(&operator, &plan, &stop, &mut signals).await;
+    let ended = follow(&operator, &stop, &mut signals).await;
     if let Some(file) = &args.metrics_file
         && let Err(error) = write_whole(file, &operator.metrics.text())
     {
         render::say(format_args!("semantik: the metrics were not written: {error}"));
     }
-    let Done { report, swapped } = match (ended, signals.stopped_by) {
+    let Done { report, swap, model } = match (ended, signals.stopped_by) {
         (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
             return Ok(Exit::Stopped(signal));
         }
         (ended, _) => ended?,
     };
-    if let Some(swapped) = swapped {
-        let (live, retired) = (swapped.live, swapped.retired);
+    if let Some(Swap { live, retired }) = swap {
         render::say(format_args!(
             "semantik: generation {} ({}) is live now, in the place of generation {} ({})",
-            live.number, live.embedding_model, retired.number, retired.embedding_model
+            live.number, live.model, retired.number, retired.model
         ));
     }
-    let usage = operator.usage();
     render::out(&if args.json {
         report::as_json(&report)?
     } else {
-        report::as_table(&report, usage)
+        report::as_table(&report, model)
     })?;
     Ok(match signals.stopped_by {
         Some(signal) if report.stopped => Exit::Stopped(signal),
@@ -106,11 +104,10 @@ async fn watched(
 /// Carries out the operation, draws how far it is, and hands signals on.
 async fn follow(
     operator: &Operator,
-    plan: &Plan,
     stop: &CancellationToken,
     signals: &mut Signals,
 ) -> Result<Done, BoxError> {
-    let mut view = View::new(plan);
+    let (mut view, mut watch) = (View::new(), operator.watch());
     let mut ticks = tokio::time::interval(view.period());
     let running = operator.run();
     tokio::pin!(running);
@@ -125,7 +122,7 @@ async fn follow(
                 view.stopping();
                 stop.cancel();
             }
-            _ = ticks.tick() => view.update(&operator.metrics, operator.usage().tokens),
+            _ = ticks.tick() => view.update(operator.progress(&mut watch)),
         }
     };
     view.end();
@@ -137,32 +134,4 @@ fn write_whole(file: &Path, text: &str) -> Result<(), BoxError> {
     let aside = file.with_extension("part");
     fs_err::write(&aside, text)?;
     Ok(fs_err::rename(&aside, file)?)
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// The first that came.
-    stopped_by: Option<u8>,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            stopped_by: None,
-        })
-    }
-
-    /// The number of the next one.
-    async fn next(&mut self) -> u8 {
-        let number = tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-        };
-        self.stopped_by.get_or_insert(number);
-        number
-    }
 }

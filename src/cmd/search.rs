@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cli::SearchArgs;
 use crate::render;
+use crate::shards::Shards;
 use crate::wiring::{self, Absent, Database, Vectors, embed_options};
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
@@ -38,7 +39,8 @@ async fn ask(
     query: &search::Query<'_>,
 ) -> Result<Vec<Hit>, BoxError> {
     let model = wiring::model_of(generation, plan, engine)?;
-    let vectors = Vectors::open(spec, generation, &model, Absent::Refuse).await?;
+    let vectors =
+        Vectors::open(spec, generation, &model, Absent::Refuse, &Shards::default()).await?;
     let tokenizer = engine.tokenizer(&model.path)?;
     // As long as this generation's are; the file may ask for others by now.
     let options = EmbedderOptions { dim: Some(model.dim), ..embed_options(spec) };

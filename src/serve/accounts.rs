@@ -96,11 +96,7 @@ impl Accounts for StoredAccounts {
         self.0.users().refused(user, &rows::by(by)).await
     }
 
-    async fn users(
-        &self,
-        after: Option<Uuid>,
-        limit: u32,
-    ) -> Result<Vec<wire::User>, StoreError> {
+    async fn users(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<wire::User>, StoreError> {
         let users = self.0.users().list(after, limit).await?;
         Ok(users.into_iter().map(rows::user).collect())
     }
@@ -141,12 +137,7 @@ impl Accounts for StoredAccounts {
         Ok(self.0.users().change(id, &change, &rows::by(by)).await?.map(rows::user))
     }
 
-    async fn set_password(
-        &self,
-        id: Uuid,
-        hash: &str,
-        by: &ports::By,
-    ) -> Result<bool, StoreError> {
+    async fn set_password(&self, id: Uuid, hash: &str, by: &ports::By) -> Result<bool, StoreError> {
         self.0.users().set_password(id, hash, &rows::by(by)).await
     }
 
@@ -176,20 +167,11 @@ impl Accounts for StoredAccounts {
         self.0.keys().create(user, &new, &rows::by(by)).await.map(rows::key)
     }
 
-    async fn revoke_key(
-        &self,
-        user: Uuid,
-        key: Uuid,
-        by: &ports::By,
-    ) -> Result<bool, StoreError> {
+    async fn revoke_key(&self, user: Uuid, key: Uuid, by: &ports::By) -> Result<bool, StoreError> {
         self.0.keys().revoke(user, key, &rows::by(by)).await
     }
 
-    async fn audit(
-        &self,
-        before: Before,
-        limit: u32,
-    ) -> Result<Vec<wire::AuditEntry>, StoreError> {
+    async fn audit(&self, before: Before, limit: u32) -> Result<Vec<wire::AuditEntry>, StoreError> {
         let entries = self.0.audit().of_accounts(before, limit).await?;
         Ok(entries.into_iter().map(rows::audit).collect())
     }

@@ -95,10 +95,7 @@ impl Catalogue for StoredCatalogue {
         self.postgres.grants().take(collection, grant, &rows::by(by)).await
     }
 
-    async fn limits(
-        &self,
-        collection: Uuid,
-    ) -> Result<Option<wire::LimitsAndUsage>, StoreError> {
+    async fn limits(&self, collection: Uuid) -> Result<Option<wire::LimitsAndUsage>, StoreError> {
         Ok(self.postgres.limits().of(collection).await?.map(rows::limits))
     }
 

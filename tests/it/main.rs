@@ -26,3 +26,4 @@ mod support;
 mod telling;
 mod tidy;
 mod together;
+mod worker;

@@ -26,9 +26,8 @@ const ALIVE: Duration = Duration::from_secs(15);
 
 /// One operation until it ends.
 pub(super) fn of_one(app: &App, operation: Uuid) -> impl IntoResponse + use<> {
-    let changes = app.work.changes().filter(move |change| {
-        std::future::ready(change.operation == operation)
-    });
+    let changes =
+        app.work.changes().filter(move |change| std::future::ready(change.operation == operation));
     let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(|_| ());
     let wakes = stream::select(looks, changes.map(|_| ()));
     let reader = app.clone();
@@ -38,20 +37,23 @@ pub(super) fn of_one(app: &App, operation: Uuid) -> impl IntoResponse + use<> {
     });
     let mut last = None;
     // A state that cannot be read is read again at the next look.
-    let news = states.filter_map(|state| std::future::ready(state.ok())).scan(false, move |is_over, state| {
-        let next = match (*is_over, state) {
-            (true, _) => None,
-            (false, None) => {
-                *is_over = true;
-                Some(Some(Event::default().event("gone").data("{}")))
-            }
-            (false, Some(operation)) => {
-                *is_over = operation.completed_at.is_some();
-                Some(news_of(&operation, &mut last))
-            }
-        };
-        std::future::ready(next)
-    });
+    let news = states.filter_map(|state| std::future::ready(state.ok())).scan(
+        false,
+        move |is_over, state| {
+            let next = match (*is_over, state) {
+                (true, _) => None,
+                (false, None) => {
+                    *is_over = true;
+                    Some(Some(Event::default().event("gone").data("{}")))
+                }
+                (false, Some(operation)) => {
+                    *is_over = operation.completed_at.is_some();
+                    Some(news_of(&operation, &mut last))
+                }
+            };
+            std::future::ready(next)
+        },
+    );
     let events = news.filter_map(std::future::ready).map(Ok::<_, Infallible>).boxed();
     sent(app, events)
 }
@@ -87,7 +89,10 @@ fn news_of(operation: &Operation, last: &mut Option<String>) -> Option<Event> {
 }
 
 /// Streams until the server stops.
-fn sent(app: &App, events: BoxStream<'static, Result<Event, Infallible>>) -> impl IntoResponse + use<> {
+fn sent(
+    app: &App,
+    events: BoxStream<'static, Result<Event, Infallible>>,
+) -> impl IntoResponse + use<> {
     let mut closing = app.closing.clone();
     let closed = async move {
         // An error is a server that is gone already.

@@ -74,7 +74,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        parts.extensions.get().cloned().ok_or_else(|| Problem::internal("no collection in the path"))
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| Problem::internal("no collection in the path"))
     }
 }
 

@@ -40,7 +40,8 @@ pub fn router(app: &App, page: Router) -> Router {
     let (api, description) = table::routed(app);
     let description = openapi::finished(description);
     let docs = SwaggerUi::new(openapi::DOCS).url(openapi::PATH, description);
-    let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.timeout);
+    let timeout =
+        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.timeout);
     let outer = app.clone();
     Router::new()
         .merge(api)
@@ -146,7 +147,8 @@ fn answer_headers(
     origin: Option<HeaderValue>,
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let is_page = already.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+    let is_page =
+        already.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
     let policy = if is_page { ALL_OURS } else { NOTHING_RUNS };
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -179,7 +181,8 @@ fn answer_headers(
 /// The origin of another page, if it may use the API (the CORS protocol, fetch.spec.whatwg.org).
 fn allowed_origin(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
-    let is_allowed = app.config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+    let is_allowed =
+        app.config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
     is_allowed.then(|| origin.clone())
 }
 

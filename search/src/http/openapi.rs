@@ -73,14 +73,19 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
                 _ => Some(vec![bearer]),
             };
             let takes_body = operation.request_body.is_some();
-            for (_, _, status, title) in CODES.iter().filter(|row| may_answer(row.0, right, takes_body))
+            for (_, _, status, title) in
+                CODES.iter().filter(|row| may_answer(row.0, right, takes_body))
             {
                 let status = status.as_u16().to_string();
                 operation.responses.responses.entry(status).or_insert_with(|| {
                     let content = ContentBuilder::new()
                         .schema(Some(Ref::from_schema_name(ProblemDetails::name())))
                         .build();
-                    ResponseBuilder::new().description(*title).content(MEDIA_TYPE, content).build().into()
+                    ResponseBuilder::new()
+                        .description(*title)
+                        .content(MEDIA_TYPE, content)
+                        .build()
+                        .into()
                 });
             }
         }

@@ -48,7 +48,9 @@ impl Passwords {
     pub async fn hash(&self, password: &str, username: &str) -> Answer<String> {
         let length = password.chars().count();
         if length < SHORTEST || password.len() > LONGEST {
-            let detail = format!("a password has {SHORTEST} characters at least, and {LONGEST} bytes at most");
+            let detail = format!(
+                "a password has {SHORTEST} characters at least, and {LONGEST} bytes at most"
+            );
             return Err(Problem::new(Code::InvalidBody, detail));
         }
         if password.eq_ignore_ascii_case(username) {
@@ -57,7 +59,9 @@ impl Passwords {
         let _turn = self.turns.acquire().await.expect("nobody closes it");
         let (argon, password) = (self.argon.clone(), password.to_owned());
         let hashed = blocking(move || hash(&argon, &password)).await;
-        hashed.map_err(|error| Problem::internal(format!("the password could not be hashed: {error}")))
+        hashed.map_err(|error| {
+            Problem::internal(format!("the password could not be hashed: {error}"))
+        })
     }
 
     /// Whether a password is that of a hash. Takes as long where there is no hash.

@@ -102,11 +102,7 @@ type Stored<T> = Result<T, StoreError>;
 #[async_trait]
 pub trait Accounts: Send + Sync {
     /// The keys that sign access tokens, newest first; `fresh` among them if none is younger than `age`.
-    async fn signing_keys(
-        &self,
-        fresh: (&str, &[u8]),
-        age: Duration,
-    ) -> Stored<Vec<SigningKey>>;
+    async fn signing_keys(&self, fresh: (&str, &[u8]), age: Duration) -> Stored<Vec<SigningKey>>;
     /// The account of a session that goes on.
     async fn session(&self, session: Uuid) -> Stored<Option<wire::User>>;
     /// The key of a digest, if it is good.
@@ -117,13 +113,8 @@ pub trait Accounts: Send + Sync {
     /// Begins a session, with a refresh token of this digest; gives its id.
     async fn begin(&self, user: Uuid, hash: &str, lifetime: Duration, by: &By) -> Stored<Uuid>;
     /// Goes on with a session: the token of `spent` is spent for one of `hash`.
-    async fn go_on(
-        &self,
-        spent: &str,
-        hash: &str,
-        lifetime: Duration,
-        by: &By,
-    ) -> Stored<Rotation>;
+    async fn go_on(&self, spent: &str, hash: &str, lifetime: Duration, by: &By)
+    -> Stored<Rotation>;
     /// Ends the session of a refresh token.
     async fn end(&self, hash: &str, by: &By) -> Stored<()>;
     /// Notes that a login failed.
@@ -175,12 +166,7 @@ pub trait Catalogue: Send + Sync {
         limit: u32,
     ) -> Stored<Vec<(wire::Collection, Given)>>;
     /// Says whether there was such a collection.
-    async fn change_collection(
-        &self,
-        id: Uuid,
-        change: CollectionChange,
-        by: &By,
-    ) -> Stored<bool>;
+    async fn change_collection(&self, id: Uuid, change: CollectionChange, by: &By) -> Stored<bool>;
     async fn generations(&self, collection: Uuid) -> Stored<Vec<wire::Generation>>;
     async fn sources(&self, collection: Uuid) -> Stored<Vec<wire::Source>>;
 

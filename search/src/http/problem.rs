@@ -99,12 +99,7 @@ pub const CODES: &[(Code, &str, StatusCode, &str)] = &[
         StatusCode::UNPROCESSABLE_ENTITY,
         "The body does not say what it should",
     ),
-    (
-        Code::RateLimited,
-        "rate_limited",
-        StatusCode::TOO_MANY_REQUESTS,
-        "Too many requests",
-    ),
+    (Code::RateLimited, "rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
     (Code::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, "The server failed"),
     (
         Code::Unavailable,

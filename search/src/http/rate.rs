@@ -165,8 +165,7 @@ impl Subject {
 impl Throttle {
     /// Remembers nothing yet.
     pub(crate) fn new() -> Self {
-        let failures =
-            Cache::builder().max_capacity(REMEMBERED).time_to_idle(FORGOTTEN).build();
+        let failures = Cache::builder().max_capacity(REMEMBERED).time_to_idle(FORGOTTEN).build();
         Self { failures }
     }
 

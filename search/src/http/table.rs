@@ -10,9 +10,11 @@ use utoipa_axum::routes;
 use super::App;
 use super::guard::guard;
 use super::openapi;
-use super::rate::Class::{Change, Light, Login, Look, Search as Searches};
 use super::rate::Class;
-use super::right::Right::{self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, Write};
+use super::rate::Class::{Change, Light, Login, Look, Search as Searches};
+use super::right::Right::{
+    self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, Write,
+};
 use super::routes::{
     accounts, collections, documents, grants, keys, operations, search, sessions, system,
 };

@@ -71,7 +71,8 @@ impl Signer {
         token: &str,
         accounts: &dyn Accounts,
     ) -> Result<Option<Uuid>, StoreError> {
-        let Some(kid) = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid) else {
+        let Some(kid) = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid)
+        else {
             return Ok(None);
         };
         if self.key(&kid).is_none() && self.is_stale() {

@@ -130,7 +130,9 @@ mod tests {
         let at = at.expect("a valid time");
         let read = read_time_cursor(&time_cursor(at, id)).expect("it was just written");
         assert_eq!(read, (at, id));
-        for bad in ["", "-", "1", "x-y", "9999999999999999999-0", "-5-00000000000000000000000000000000"] {
+        for bad in
+            ["", "-", "1", "x-y", "9999999999999999999-0", "-5-00000000000000000000000000000000"]
+        {
             assert!(read_time_cursor(bad).is_err(), "{bad}");
         }
     }

@@ -222,14 +222,15 @@ impl Users<'_> {
     pub async fn set_password(&self, id: Uuid, hash: &str, by: &By) -> Result<bool, StoreError> {
         attempt("change the password", || async {
             let mut transaction = self.0.begin().await?;
-            let changed =
-                sqlx::query("UPDATE users SET hashed_password = $2 WHERE id = $1 AND username <> $3")
-                    .bind(id)
-                    .bind(hash)
-                    .bind(LOCAL_ACCOUNT)
-                    .execute(&mut *transaction)
-                    .await?
-                    .rows_affected();
+            let changed = sqlx::query(
+                "UPDATE users SET hashed_password = $2 WHERE id = $1 AND username <> $3",
+            )
+            .bind(id)
+            .bind(hash)
+            .bind(LOCAL_ACCOUNT)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
             if changed > 0 {
                 sessions::end_all(&mut transaction, id).await?;
                 of_account(&mut transaction, Some(id), by, "password_changed", &json!({})).await?;
@@ -254,9 +255,7 @@ impl Users<'_> {
 }
 
 /// Whether somebody is left who may do everything.
-pub(super) async fn has_administrator(
-    connection: &mut PgConnection,
-) -> Result<bool, sqlx::Error> {
+pub(super) async fn has_administrator(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM users WHERE is_superuser AND is_active)")
         .fetch_one(connection)
         .await

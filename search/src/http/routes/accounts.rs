@@ -104,10 +104,7 @@ pub(crate) async fn create(
 /// One account.
 #[utoipa::path(get, path = "/users/{user}", tag = "users", params(("user" = Uuid, Path)),
     responses((status = OK, body = User)))]
-pub(crate) async fn show(
-    State(app): State<App>,
-    InPath(user): InPath<Uuid>,
-) -> Answer<Json<User>> {
+pub(crate) async fn show(State(app): State<App>, InPath(user): InPath<Uuid>) -> Answer<Json<User>> {
     found(app.accounts.user(user).await?)
 }
 
@@ -147,12 +144,7 @@ async fn set(app: &App, user: &User, password: &str, caller: &Caller) -> Answer<
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn changed(
-    app: &App,
-    user: Uuid,
-    change: UserChange,
-    caller: &Caller,
-) -> Answer<Json<User>> {
+async fn changed(app: &App, user: Uuid, change: UserChange, caller: &Caller) -> Answer<Json<User>> {
     change.email.as_deref().map_or(Ok(()), check_email)?;
     change.full_name.as_deref().map_or(Ok(()), |name| line("full_name", name, 200))?;
     let loses_rights = change.is_active == Some(false) || change.is_superuser == Some(false);

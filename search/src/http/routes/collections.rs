@@ -67,7 +67,8 @@ pub(crate) async fn change(
         Some(_) if target.level < Level::Owner => return Err(Problem::of(Code::Forbidden)),
         Some(name) => {
             let owner = app.accounts.user_named(name).await?.filter(|user| user.is_active);
-            let owner = owner.ok_or_else(|| Problem::new(Code::InvalidBody, "there is no such user"))?;
+            let owner =
+                owner.ok_or_else(|| Problem::new(Code::InvalidBody, "there is no such user"))?;
             Some(owner.id)
         }
     };
@@ -160,10 +161,7 @@ pub(crate) async fn audit(
 /// How large a collection may grow, and how much of that is used.
 #[utoipa::path(get, path = "/collections/{collection}/limits", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = LimitsAndUsage)))]
-pub(crate) async fn limits(
-    State(app): State<App>,
-    target: Target,
-) -> Answer<Json<LimitsAndUsage>> {
+pub(crate) async fn limits(State(app): State<App>, target: Target) -> Answer<Json<LimitsAndUsage>> {
     let limits = app.catalogue.limits(target.collection.id).await?;
     limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
 }

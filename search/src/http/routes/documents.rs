@@ -165,7 +165,9 @@ mod tests {
             end: start + text.len() as u64,
         };
         let mut text = String::new();
-        for chunk in [chunk(0, "größer"), chunk(5, "er als"), chunk(13, "nichts"), chunk(14, "ichts")] {
+        for chunk in
+            [chunk(0, "größer"), chunk(5, "er als"), chunk(13, "nichts"), chunk(14, "ichts")]
+        {
             append(&mut text, &chunk);
         }
         assert_eq!(text, "größ er als  nichts".replace("ß er", "ßer"));
