@@ -10,6 +10,7 @@ mod parquet;
 mod payload;
 mod postgres;
 mod qdrant;
+mod ranking;
 mod retry;
 mod upsert;
 mod vectors;
