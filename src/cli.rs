@@ -1,7 +1,11 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+mod serve;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+pub(crate) use self::serve::ServeArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -35,6 +39,8 @@ pub(crate) enum Verb {
     Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
+    /// Serves search, collections, documents and operations over HTTP, and carries out operations.
+    Serve(Box<ServeArgs>),
     /// Turns texts into vectors, without any pipeline or store.
     Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.
@@ -194,18 +200,54 @@ pub(crate) struct RollbackArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// The pipeline file that filled the collection.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The pipeline file that filled the collection; several are searched together.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Vec<PathBuf>,
     /// What is looked for.
     #[arg(required = true)]
     pub words: Vec<String>,
-    /// How many hits.
+    /// How many hits, or documents with --per-document.
     #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub k: u16,
+    /// By meaning, by words, or by both: hybrid where the collection has sparse vectors, or else dense.
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// What hits must be like, as JSON: '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
+    #[arg(long, value_name = "JSON")]
+    pub filter: Option<String>,
+    /// The least cosine similarity of a hit to the question, in every mode.
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// How many of the best are left out.
+    #[arg(long, default_value_t = 0)]
+    pub offset: usize,
+    /// Gathers hits by document, so many of each at most.
+    #[arg(long, value_name = "N")]
+    pub per_document: Option<usize>,
     /// Prints the hits as a JSON array.
     #[arg(long)]
     pub json: bool,
+}
+
+/// By what hits are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// By meaning.
+    Dense,
+    /// By words.
+    Sparse,
+    /// By both.
+    Hybrid,
+}
+
+impl From<Mode> for search::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Dense => Self::Dense,
+            Mode::Sparse => Self::Sparse,
+            Mode::Hybrid => Self::Hybrid,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

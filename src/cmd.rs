@@ -21,6 +21,7 @@ mod rollback;
 mod run;
 mod schema;
 mod search;
+mod serve;
 mod signals;
 mod sources;
 mod status;
@@ -98,6 +99,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Operations(verb) => operations::operations(verb).await,
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
+        Verb::Serve(args) => serve::serve(&args, telemetry).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,

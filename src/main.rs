@@ -9,6 +9,7 @@ mod cmd;
 mod logging;
 mod operate;
 mod render;
+mod serve;
 mod shards;
 mod telemetry;
 mod view;
@@ -23,8 +24,10 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
-    let goes_on =
-        matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Worker(_));
+    let goes_on = matches!(
+        cli.verb,
+        cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
+    );
     let telemetry = telemetry::Telemetry::new();
     logging::start(cli.log.as_deref(), goes_on, &telemetry);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

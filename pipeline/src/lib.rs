@@ -9,7 +9,9 @@ pub mod column;
 mod compile;
 mod editor;
 mod embedder;
+mod filter;
 mod finding;
+mod index;
 mod inlet;
 mod mask;
 mod memo;
@@ -27,6 +29,7 @@ mod spec;
 mod store;
 mod validate;
 mod when;
+mod words;
 mod yaml;
 
 pub use accounts::chunks_and_tokens;
@@ -35,7 +38,9 @@ pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, Reading, TextKind, Tokenizer,
     Tokens,
 };
+pub use filter::{Bounds, Filter, Keyword, Number, Text};
 pub use finding::{Finding, Findings, chain};
+pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
 pub use memo::{Memo, MemoKey};
 pub use metrics::{
     Exposed, Exposition, Metrics, NodeProgress, StoreMetrics, counters, gauges, histograms,
@@ -56,7 +61,7 @@ pub use spec::{
     ScheduleSpec, ScheduledOperation, StoresSpec, VectorsSpec,
 };
 pub use store::{
-    Effort, Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState,
-    MetadataStore, Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorIndex,
-    VectorStore, point_id,
+    Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
+    Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorStore, fact, point_id,
 };
+pub use words::{SparseVector, Words};

@@ -11,6 +11,7 @@ mod parquet;
 mod payload;
 mod postgres;
 mod qdrant;
+mod ranking;
 mod retry;
 mod upsert;
 mod vectors;
@@ -22,13 +23,16 @@ pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::OPERATIONS;
 pub use postgres::{
-    AppliedMigration, Change, Changes, Collection, CollectionStanding, CollectionStatus,
-    Collections, Comparison, Deed, DocumentStatus, DocumentStory, DocumentSummary, Documents,
-    Ending, ExecutorSummary, Executors, Forgotten, Generation, GenerationSettings,
-    GenerationStatus, Generations, HandedOver, Integrity, KnownPlace, LOCAL_ACCOUNT, Missing,
-    Moved, NewCollection, Operation, OperationStatus, OperationSummary, OperationType, Operations,
-    Place, PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side,
-    SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
+    ApiKey, AppliedMigration, Audit, AuditEntry, Before, By, Change, Changes, Collection,
+    CollectionChange, CollectionStanding, CollectionStatus, Collections, Comparison, Deed,
+    DocumentStatus, DocumentStory, DocumentSummary, Documents, Ending, ExecutorSummary, Executors,
+    Forgotten, Generation, GenerationSettings, GenerationStatus, Generations, Grant, Grantee,
+    Grants, HandedOver, Integrity, KeyUse, Keys, KnownPlace, LOCAL_ACCOUNT, Limits, Missing, Moved,
+    NewCollection, NewKey, NewToken, NewUser, Operation, OperationStatus, OperationSummary,
+    OperationType, Operations, PastOperation, Place, PoolState, Postgres, PostgresOptions,
+    Prospect, Rates, Reader, RemovedSource, ResourceLimits, Rotation, RunMetadata, Seen, Sessions,
+    Side, SigningKey, SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn, Usage,
+    User, UserChange, Users,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -55,9 +55,8 @@ fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (Running, String) {
     }
     config += "scrape_configs:\n  - job_name: semantik\n    static_configs:\n";
     for (role, port) in targets {
-        config += &format!(
-            "      - {{ targets: ['127.0.0.1:{port}'], labels: {{ role: {role} }} }}\n"
-        );
+        config +=
+            &format!("      - {{ targets: ['127.0.0.1:{port}'], labels: {{ role: {role} }} }}\n");
     }
     std::fs::write(folder.join("prometheus.yml"), config).unwrap();
     let port = free_port();
@@ -154,7 +153,8 @@ fn the_number_of_series_does_not_depend_on_the_corpus() {
 fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
     let place = Place::with_stand_in();
     for number in 0..60 {
-        let words = format!("document number {number} of the pipeline speaks of metrics\n").repeat(20);
+        let words =
+            format!("document number {number} of the pipeline speaks of metrics\n").repeat(20);
         place.write(&format!("{number}.txt"), words);
     }
     place.write("bad.pdf", b"%PDF-1.4 this is none");
@@ -164,17 +164,11 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
         + "schedule: { cron: \"0 2 * * *\", timezone: Europe/Berlin }\n";
     std::fs::write(place.path().join("nightly.yaml"), scheduled).unwrap();
 
-    let (worker, server) = (free_port(), free_port());
+    let (worker, server, api) = (free_port(), free_port(), free_port());
     let address = |port: u16| format!("127.0.0.1:{port}");
-    let _worker =
-        Running(place.start(&["worker", "nightly.yaml", "--metrics", &address(worker)]));
-    let _server = Running(place.start(&[
-        "serve",
-        "--config",
-        "pipeline.yaml",
-        "--listen",
-        &address(server),
-    ]));
+    let _worker = Running(place.start(&["worker", "nightly.yaml", "--metrics", &address(worker)]));
+    let _server =
+        Running(place.start(&["serve", "--config", "pipeline.yaml", "--listen", &address(server)]));
     let api = format!("http://{}", address(server));
     for (what, port) in [("worker", worker), ("server", server)] {
         let url = format!("http://{}/metrics", address(port));
@@ -218,14 +212,18 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
         silent.retain(|(_, query)| ask(&prometheus, query).is_empty());
         std::thread::sleep(Duration::from_millis(500));
     }
-    let report: Vec<String> = silent.iter().map(|(of, query)| format!("{of}\n    {query}")).collect();
+    let report: Vec<String> =
+        silent.iter().map(|(of, query)| format!("{of}\n    {query}")).collect();
     assert!(silent.is_empty(), "queries without an answer:\n{}", report.join("\n"));
     let documented = std::fs::read_to_string(Path::new(ROOT).join("docs/metrics.md")).unwrap();
     for port in [worker, server] {
         let text = get(&format!("http://{}/metrics", address(port))).unwrap();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         for name in names {
-            assert!(documented.contains(&format!("`{name}`")), "docs/metrics.md does not know {name}");
+            assert!(
+                documented.contains(&format!("`{name}`")),
+                "docs/metrics.md does not know {name}"
+            );
         }
     }
     let firing = ask(&prometheus, "ALERTS{alertstate=\"firing\", severity=\"critical\"}");
