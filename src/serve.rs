@@ -30,7 +30,7 @@ use self::served::Served;
 use self::work::ServedWork;
 use crate::cli::ServeArgs;
 use crate::render;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::wiring::Database;
 
 /// How long the token is good by which the first administrator is made; the next start gives another one.
@@ -59,11 +59,6 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         ..Config::default()
     };
     telemetry.watch(&postgres, &served.first().spec.data_folder());
-    if let Some(address) = args.metrics {
-        let mut closing = closing.clone();
-        let closed = async move { drop(closing.wait_for(|closed| *closed).await) };
-        tokio::spawn(telemetry::listen(telemetry.clone(), address, closed).await?);
-    }
     let work = ServedWork {
         postgres: postgres.clone(),
         served: Arc::clone(&served),
@@ -84,7 +79,8 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let serving = listen::serve(listener, router, tls, handle.clone());
     offer_setup(&postgres, args.setup_token_file.as_deref()).await?;
     render::say(format_args!("semantik: serving on {scheme}://{address}"));
-    until_told(serving, &handle, &close, Duration::from_secs(args.grace)).await
+    let serving = until_told(serving, &handle, &close, Duration::from_secs(args.grace));
+    telemetry.served_while(args.metrics, serving).await
 }
 
 /// Serves until SIGINT or SIGTERM; a second one stops at once.

@@ -6,6 +6,8 @@
 mod endpoint;
 mod listener;
 mod push;
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +17,10 @@ use pipeline::{Exposition, StoreMetrics, gauges, histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
 use sinks::{OperationStatus, Postgres, Standing};
 
-pub(crate) use self::endpoint::listen;
 pub(crate) use self::listener::Listener;
 pub(crate) use self::push::push;
+#[cfg(feature = "otel")]
+pub(crate) use self::traces::Traces;
 
 /// Seconds that an operation may take: from a run that finds nothing new to a night.
 const OPERATION_SECONDS: [f64; 10] =

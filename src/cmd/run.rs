@@ -42,13 +42,7 @@ async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<
         wait: args.wait,
         anew: which == Which::Anew,
     };
-    let stop = CancellationToken::new();
-    if let Some(address) = args.metrics {
-        let served = telemetry::listen(telemetry.clone(), address, stop.clone().cancelled_owned());
-        tokio::spawn(served.await?);
-    }
-    let _metrics_end = stop.drop_guard();
-    watched(spec, plan, wish, args, telemetry).await
+    telemetry.served_while(args.metrics, watched(spec, plan, wish, args, telemetry)).await
 }
 
 /// What a run cannot do without.

@@ -10,7 +10,7 @@ use super::signals::Signals;
 use crate::cli::WorkerArgs;
 use crate::operate::{Executor, Files, Manner, Workplace};
 use crate::render;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::Telemetry;
 
 pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
     match try_worker(args, telemetry).await {
@@ -32,32 +32,29 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
     let manner = Manner { at_once: args.operations, grace: Duration::from_secs(args.grace.into()) };
     let executor = Executor::new(workplace, files, manner);
     let stop = CancellationToken::new();
-    // Metrics are served up to the end of what is in flight.
-    let served = CancellationToken::new();
-    let _ends = served.clone().drop_guard();
-    if let Some(address) = args.metrics {
-        let served = telemetry::listen(telemetry.clone(), address, served.cancelled_owned());
-        tokio::spawn(served.await?);
-    }
     let working = executor.run(&stop);
     tokio::pin!(working);
-    loop {
-        tokio::select! {
-            ended = &mut working => {
-                ended?;
-                return Ok(match signals.stopped_by {
-                    Some(signal) => Exit::Stopped(signal),
-                    None => Exit::Fine,
-                });
-            }
-            signal = signals.next() => {
-                if stop.is_cancelled() {
-                    // The second one: leases run out, and others go on from what is stored.
-                    std::process::exit(i32::from(128 + signal));
+    let until_told = async {
+        loop {
+            tokio::select! {
+                ended = &mut working => {
+                    ended?;
+                    return Ok(match signals.stopped_by {
+                        Some(signal) => Exit::Stopped(signal),
+                        None => Exit::Fine,
+                    });
                 }
-                tracing::info!(grace = args.grace, "stopping: what is in flight is stored, the rest is handed back");
-                stop.cancel();
+                signal = signals.next() => {
+                    if stop.is_cancelled() {
+                        // The second one: leases run out, and others go on from what is stored.
+                        std::process::exit(i32::from(128 + signal));
+                    }
+                    tracing::info!(grace = args.grace, "stopping: what is in flight is stored, the rest is handed back");
+                    stop.cancel();
+                }
             }
         }
-    }
+    };
+    // Metrics are served up to the end of what is in flight.
+    telemetry.served_while(args.metrics, until_told).await
 }
