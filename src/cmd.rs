@@ -18,6 +18,7 @@ mod plan;
 mod report;
 mod rollback;
 mod run;
+mod schedule;
 mod schema;
 mod search;
 mod signals;
@@ -89,6 +90,7 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate).await,
         Verb::Worker(args) => return worker::worker(&args).await,
+        Verb::Schedule(verb) => schedule::schedule(verb).await,
         Verb::Plan(args) => plan::plan(&args).await,
         Verb::Reindex(args) => return run::run(&args, run::Which::Anew).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,

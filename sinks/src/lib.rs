@@ -20,12 +20,13 @@ pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
     AppliedMigration, Change, Changes, Collection, CollectionStatus, Collections, Comparison, Deed,
-    DocumentStatus, DocumentStory, DocumentSummary, Documents, Ending, ExecutorSummary, Executors,
-    Forgotten, Generation, GenerationSettings, GenerationStatus, Generations, HandedOver,
-    Integrity, KnownPlace, LOCAL_ACCOUNT, Missing, Moved, NewCollection, Operation,
-    OperationStatus, OperationSummary, OperationType, Operations, Place, PoolState, Postgres,
-    PostgresOptions, Prospect, Rates, RemovedSource, RunMetadata, Side, SourceSummary, Sources,
-    Stillness, Story, Swapped, Turn,
+    DocumentStatus, DocumentStory, DocumentSummary, Documents, DueRun, Ending, ExecutorSummary,
+    Executors, Forgotten, Generation, GenerationSettings, GenerationStatus, Generations,
+    HandedOver, Integrity, KnownPlace, LOCAL_ACCOUNT, Look, Meeting, Message, Messages, Missing,
+    Moved, NewCollection, Operation, OperationStatus, OperationSummary, OperationType, Operations,
+    Place, PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunFate,
+    RunMetadata, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules, Side, SourceSummary,
+    Sources, Stillness, Story, Swapped, Turn,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -17,6 +17,7 @@ mod hot;
 mod identify;
 mod integrity;
 mod locations;
+mod messages;
 mod migrations;
 mod missing;
 mod moved;
@@ -24,6 +25,7 @@ mod operations;
 mod queue;
 mod removal;
 mod run;
+mod schedules;
 mod sources;
 mod story;
 mod write;
@@ -47,6 +49,7 @@ pub use generations::{
 };
 pub use hot::{HOT_QUERIES, HotQuery};
 pub use integrity::Integrity;
+pub use messages::{Message, Messages};
 pub use migrations::AppliedMigration;
 pub use missing::{Forgotten, Missing};
 pub use moved::Moved;
@@ -54,6 +57,9 @@ pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, O
 pub use queue::{ExecutorSummary, Executors, HandedOver};
 pub use removal::RemovedSource;
 pub use run::{RunMetadata, Side};
+pub use schedules::{
+    DueRun, Look, Meeting, RunFate, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules,
+};
 pub use sources::{SourceSummary, Sources};
 pub use story::{Deed, DocumentStory, Place, Story};
 

@@ -77,6 +77,9 @@ async fn watched(
     {
         render::say(format_args!("semantik: the metrics were not written: {error}"));
     }
+    if let Err(error) = operator.tell_webhooks().await {
+        tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
+    }
     let Done { report, swap, model } = match (ended, signals.stopped_by) {
         (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
             return Ok(Exit::Stopped(signal));
