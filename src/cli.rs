@@ -31,6 +31,9 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Carries out what is due by the schedules of pipeline files, and what is handed over, until it is told to end.
     Worker(WorkerArgs),
+    /// Says when runs are due, and what became of those that were.
+    #[command(subcommand)]
+    Schedule(ScheduleVerb),
     /// Says what a run would do and why, and changes nothing.
     Plan(PlanArgs),
     /// Builds a new generation of a collection beside the live one, and puts it in its place.
@@ -141,6 +144,56 @@ pub(crate) struct WorkerArgs {
     /// Serves metrics at `/metrics` of this address.
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleVerb {
+    /// Lists the schedules of a store.
+    List {
+        /// A pipeline file, whose metadata store is meant.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Prints them as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says when the next runs of a file are due. No store is asked.
+    Next {
+        /// The pipeline file.
+        file: PathBuf,
+        /// How many.
+        #[arg(long, short = 'n', default_value = "5", value_parser = one_or_more)]
+        count: usize,
+        /// Prints them as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Has a worker run a file as its schedule says, now.
+    RunNow {
+        /// The pipeline file.
+        file: PathBuf,
+    },
+    /// Has nothing be due until it is resumed.
+    Pause {
+        /// The pipeline file.
+        file: PathBuf,
+    },
+    /// Has a schedule go on that was paused; what would have been due meanwhile is not made up for.
+    Resume {
+        /// The pipeline file.
+        file: PathBuf,
+    },
+    /// Lists the last runs of a file, newest first, with what became of each.
+    History {
+        /// The pipeline file.
+        file: PathBuf,
+        /// How many at most.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Prints them as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn one_or_more(text: &str) -> Result<usize, String> {

@@ -19,6 +19,7 @@ mod plan;
 mod report;
 mod rollback;
 mod run;
+mod schedule;
 mod schema;
 mod search;
 mod serve;
@@ -91,6 +92,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
         Verb::Worker(args) => return worker::worker(&args, telemetry).await,
+        Verb::Schedule(verb) => schedule::schedule(verb).await,
         Verb::Plan(args) => plan::plan(&args).await,
         Verb::Reindex(args) => return run::run(&args, run::Which::Anew, telemetry).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,

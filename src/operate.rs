@@ -6,6 +6,7 @@
 //! is ended. That somebody cancels an operation is noticed here, too.
 
 mod check;
+pub(crate) mod clock;
 mod elsewhere;
 mod errand;
 mod executor;
@@ -15,6 +16,7 @@ mod generations;
 mod pass;
 mod removal;
 mod verify;
+pub(crate) mod webhooks;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +32,7 @@ use tracing::Instrument as _;
 
 pub(crate) use self::errand::{Errand, ModelTime, Swap};
 pub(crate) use self::executor::{Executor, Manner};
-pub(crate) use self::files::Files;
+pub(crate) use self::files::{Files, Loaded};
 pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
 use self::generations::GiveUp;
 pub(crate) use self::verify::{Findings, Trouble};
@@ -102,7 +104,6 @@ enum Stopped {
     /// It goes on later, as another one.
     HandedBack,
     /// It has failed, for this reason.
-    #[expect(dead_code, reason = "deadlines of schedules come next")]
     Failed(String),
 }
 
@@ -113,6 +114,10 @@ struct OnStop(Arc<Mutex<Stopped>>);
 impl OnStop {
     fn hand_back(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::HandedBack;
+    }
+
+    fn fail(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::Failed(why);
     }
 
     fn get(&self) -> Stopped {
@@ -389,15 +394,23 @@ impl Operator {
 
     /// What `operations.config` says of an operation.
     fn config(&self, details: Value) -> Value {
-        let mut config = json!({
-            "pipeline": self.spec.file.name,
-            "fingerprint": self.settings.fingerprint.to_string(),
-            "model": self.settings.model_fingerprint,
-        });
-        if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
-            config.extend(details);
-        }
+        let mut config = config_of(&self.spec, details);
+        config["fingerprint"] = self.settings.fingerprint.to_string().into();
+        config["model"] = self.settings.model_fingerprint.clone().into();
         config
+    }
+
+    /// Tells webhooks how the last operations of the collection went, as far as nobody has.
+    pub(crate) async fn tell_webhooks(&self) -> Result<(), BoxError> {
+        if self.spec.file.notify.is_empty() {
+            return Ok(());
+        }
+        let (postgres, file) = (self.database.postgres(), &self.spec.file);
+        let found = postgres.collections().find(Some(&file.owner), &file.collection).await?;
+        match found {
+            Some(collection) => webhooks::deliver(postgres, collection.id, &self.spec).await,
+            None => Ok(()),
+        }
     }
 
     fn turn(&self) -> Turn {
@@ -525,6 +538,19 @@ impl Operator {
             }
         }
     }
+}
+
+/// What `operations.config` says of an operation by a file, whatever the file's options are when it begins.
+fn config_of(spec: &PipelineSpec, details: Value) -> Value {
+    let mut config = json!({ "pipeline": spec.file.name });
+    if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
+        config.extend(details);
+    }
+    if !spec.file.notify.is_empty() {
+        let notify = spec.file.notify.iter();
+        config["notify"] = notify.map(|it| json!({ "target": it.webhook, "on": it.on })).collect();
+    }
+    config
 }
 
 /// The model that makes the vectors of a file.

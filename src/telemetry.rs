@@ -50,6 +50,7 @@ struct StandingMetrics {
     pool: IntGaugeVec,
     operations: IntGaugeVec,
     last_success: IntGaugeVec,
+    next_run: IntGaugeVec,
     documents: IntGaugeVec,
     points: IntGaugeVec,
     bytes: IntGaugeVec,
@@ -82,6 +83,11 @@ impl Telemetry {
             last_success: gauge(
                 "semantik_operation_last_success_timestamp_seconds",
                 "When a pipeline has last brought its collection up to date",
+                &["pipeline"],
+            ),
+            next_run: gauge(
+                "semantik_schedule_next_run_timestamp_seconds",
+                "When a schedule is due next; in the past if nobody has fired it",
                 &["pipeline"],
             ),
             documents: gauge(
@@ -185,7 +191,11 @@ impl StandingMetrics {
         for (pipeline, at) in &standing.last_success {
             self.last_success.with_label_values(&[pipeline]).set(at.timestamp());
         }
-        // One that was deleted is no more.
+        // One that was deleted or paused is no more.
+        self.next_run.reset();
+        for (pipeline, at) in &standing.next_runs {
+            self.next_run.with_label_values(&[pipeline]).set(at.timestamp());
+        }
         for gauge in [&self.documents, &self.points, &self.bytes] {
             gauge.reset();
         }

@@ -23,6 +23,7 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod schedule;
 mod schema;
 mod secret;
 mod spec;
@@ -54,11 +55,14 @@ pub use plan::Plan;
 pub use progress::{Feed, NodeState, Progress, Watch};
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};
+pub use schedule::{Due, Fate, Schedule, ScheduleFault};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
-    GoldenSpec, LifecycleSpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
-    ScheduleSpec, ScheduledOperation, StoresSpec, VectorsSpec,
+    ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LifecycleSpec, Missed,
+    NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
+    RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
+    VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
     Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,

@@ -21,6 +21,7 @@ mod integrity;
 mod keys;
 mod limits;
 mod locations;
+mod messages;
 mod migrations;
 mod missing;
 mod moved;
@@ -28,6 +29,7 @@ mod operations;
 mod queue;
 mod removal;
 mod run;
+mod schedules;
 mod sessions;
 mod sources;
 mod standing;
@@ -59,6 +61,7 @@ pub use hot::{HOT_QUERIES, HotQuery};
 pub use integrity::Integrity;
 pub use keys::{ApiKey, KeyUse, Keys, NewKey};
 pub use limits::{Limits, ResourceLimits, Usage};
+pub use messages::{Message, Messages};
 pub use migrations::AppliedMigration;
 pub use missing::{Forgotten, Missing};
 pub use moved::Moved;
@@ -66,6 +69,9 @@ pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, O
 pub use queue::{ExecutorSummary, Executors, HandedOver};
 pub use removal::RemovedSource;
 pub use run::{RunMetadata, Side};
+pub use schedules::{
+    DueRun, Look, Meeting, RunFate, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules,
+};
 pub use sessions::{NewToken, Rotation, Sessions, SigningKey};
 pub use sources::{SourceSummary, Sources};
 pub use standing::{CollectionStanding, Standing};

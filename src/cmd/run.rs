@@ -79,6 +79,9 @@ async fn watched(
     };
     let ended = follow(&operator, &stop, &mut signals).await;
     hand_over(args, plan.name(), &telemetry.text().await);
+    if let Err(error) = operator.tell_webhooks().await {
+        tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
+    }
     let Done { report, swap, model } = match (ended, signals.stopped_by) {
         (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
             return Ok(Exit::Stopped(signal));

@@ -6,19 +6,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::BoxError;
-use sinks::{Change, Operation, OperationStatus, OperationSummary};
+use pipeline::{BoxError, RetrySpec};
+use sinks::{Change, Operation, OperationStatus, OperationSummary, Postgres};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::files::{Files, Loaded};
-use super::{Errand, OnStop, Operator, Workplace, finish};
+use super::{Errand, OnStop, Operator, Stopped, Workplace, clock, finish, webhooks};
 
 /// How often an executor says that it lives, looks for work that nobody told it of, and looks whether files have
 /// changed.
 const BEAT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a run is due.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How an executor works.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +30,13 @@ pub(crate) struct Manner {
     pub(crate) at_once: usize,
     /// How long what is in flight may take when it is to stop.
     pub(crate) grace: Duration,
+    /// Whether it has runs take place that are due by the schedules of its files.
+    pub(crate) keeps_time: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { at_once: 2, grace: Duration::from_secs(30) }
+        Self { at_once: 2, grace: Duration::from_secs(30), keeps_time: false }
     }
 }
 
@@ -67,20 +72,33 @@ impl Executor {
         let postgres = self.workplace.database.postgres();
         let mut changes = postgres.listen().await?;
         let mut beat = tokio::time::interval(BEAT);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut served: HashMap<Uuid, Arc<Loaded>> = HashMap::new();
         let mut tasks: JoinSet<Uuid> = JoinSet::new();
+        let mut telling: JoinSet<()> = JoinSet::new();
         let mut jobs: HashMap<Uuid, Job> = HashMap::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = beat.tick() => match self.beat().await {
-                    Ok(now) => served = now,
+                    Ok(now) => {
+                        served = now;
+                        if telling.is_empty() {
+                            self.tell(&served, &mut telling);
+                        }
+                    }
                     Err(error) => tracing::warn!(error = pipeline::chain(error.as_ref()), "no sign of life could be given"),
                 },
+                _ = tick.tick(), if self.manner.keeps_time => {
+                    self.tick().await;
+                    continue;
+                }
                 change = changes.next() => match change {
                     Change::Operation { status: OperationStatus::Processing, .. } | Change::Progress(_) => continue,
                     Change::Operation { .. } | Change::Missed => {}
                 },
+                Some(_) = telling.join_next(), if !telling.is_empty() => continue,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     if let Ok(collection) = ended {
                         jobs.remove(&collection);
@@ -130,6 +148,24 @@ impl Executor {
         Ok(())
     }
 
+    /// Has what is due take place.
+    async fn tick(&self) {
+        for loaded in self.files.loaded() {
+            let pipeline = &loaded.spec.file.name;
+            match clock::tick(self.workplace.database.postgres(), &loaded).await {
+                Ok(fired) => {
+                    for id in fired {
+                        tracing::info!(operation = %id, pipeline, "a run is due");
+                    }
+                }
+                Err(error) => {
+                    let error = pipeline::chain(error.as_ref());
+                    tracing::warn!(pipeline, error, "its schedule could not be looked at");
+                }
+            }
+        }
+    }
+
     /// Says that it lives, and finds out what it serves.
     async fn beat(&self) -> Result<HashMap<Uuid, Arc<Loaded>>, BoxError> {
         tokio::task::block_in_place(|| self.files.refresh());
@@ -145,6 +181,30 @@ impl Executor {
         let collections: Vec<Uuid> = served.keys().copied().collect();
         postgres.executors().beat(self.id, &collections, &self.files.status()).await?;
         Ok(served)
+    }
+
+    /// Tells webhooks what they are still to be told, beside everything else.
+    fn tell(&self, served: &HashMap<Uuid, Arc<Loaded>>, telling: &mut JoinSet<()>) {
+        let served: Vec<_> = served
+            .iter()
+            .filter(|(_, loaded)| !loaded.spec.file.notify.is_empty())
+            .map(|(collection, loaded)| (*collection, Arc::clone(loaded)))
+            .collect();
+        if served.is_empty() {
+            return;
+        }
+        let (database, runtime) = (self.workplace.database.clone(), Handle::current());
+        telling.spawn_blocking(move || {
+            runtime.block_on(async {
+                for (collection, loaded) in served {
+                    let postgres = database.postgres();
+                    if let Err(error) = webhooks::deliver(postgres, collection, &loaded.spec).await
+                    {
+                        tracing::debug!(%error, "webhooks could not be told");
+                    }
+                }
+            });
+        });
     }
 
     /// Has what goes on end: what is in flight is stored, and the operations go on later, elsewhere perhaps.
@@ -201,10 +261,16 @@ impl Task {
         let (id, attempt) = (self.summary.id, self.summary.attempt);
         let cut_off = self.job.cut_off.clone();
         tracing::info!(operation = %id, pipeline, attempt, "begun");
+        let (postgres, loaded) = (self.workplace.database.clone(), Arc::clone(&self.loaded));
+        let collection = self.summary.collection_id;
         let ended = tokio::select! {
             ended = self.its_end() => ended,
             () = cut_off.cancelled() => Err("it was cut off".into()),
         };
+        let told = webhooks::deliver(postgres.postgres(), collection, &loaded.spec).await;
+        if let Err(error) = told {
+            tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
+        }
         match ended {
             Ok(()) => tracing::info!(operation = %id, pipeline, "ended"),
             Err(error) => {
@@ -220,9 +286,38 @@ impl Task {
             Ok(prepared) => prepared,
             Err(error) => return finish(self.operation, Err(error), &[]).await,
         };
-        let operator = operator.taking_up(self.operation, self.job.on_stop);
-        let ended = operator.carry_out(&errand).await;
-        operator.give_up(ended).await
+        let (id, job) = (self.summary.id, self.job.clone());
+        let scheduled = self.loaded.spec.file.schedule.as_ref();
+        let scheduled = scheduled.filter(|_| self.summary.schedule_run_id.is_some());
+        let deadline = scheduled.and_then(|it| it.deadline.clone());
+        let overdue = async {
+            match &deadline {
+                Some(deadline) => tokio::time::sleep(Duration::from_secs(deadline.seconds())).await,
+                None => std::future::pending().await,
+            }
+        };
+        let operator = operator.taking_up(self.operation, job.on_stop.clone());
+        let ended = {
+            let carrying_out = operator.carry_out(&errand);
+            tokio::pin!(carrying_out, overdue);
+            tokio::select! {
+                ended = &mut carrying_out => ended,
+                () = &mut overdue => {
+                    let deadline = deadline.as_ref().map_or(0, pipeline::Span::seconds);
+                    job.on_stop.fail(format!("it exceeded its deadline of {deadline} s"));
+                    job.stop.cancel();
+                    carrying_out.await
+                }
+            }
+        };
+        let ended = operator.give_up(ended).await;
+        let is_overdue = matches!(job.on_stop.get(), Stopped::Failed(_));
+        if let (Err(_), Some(schedule), false) = (&ended, scheduled, is_overdue) {
+            let postgres = self.workplace.database.postgres();
+            let attempt = self.summary.attempt.unsigned_abs();
+            try_again(postgres, id, attempt, &schedule.retry).await?;
+        }
+        ended
     }
 
     /// Who carries it out, and what; the file must be what it was for who asked.
@@ -241,4 +336,28 @@ impl Task {
         }
         Ok((operator, errand))
     }
+}
+
+/// The longest time before a run that has failed is tried again.
+const LONGEST_BACKOFF: u64 = 24 * 60 * 60;
+
+/// Has a run that has failed tried again, if its schedule says so.
+async fn try_again(
+    postgres: &Postgres,
+    operation: Uuid,
+    attempt: u32,
+    retry: &RetrySpec,
+) -> Result<(), BoxError> {
+    let failed = postgres.operations().find(operation).await?;
+    let has_failed = failed.is_some_and(|it| it.status == OperationStatus::Failed);
+    if !has_failed || attempt > retry.attempts {
+        return Ok(());
+    }
+    let wait = retry.backoff.seconds().saturating_mul(1 << (attempt - 1).min(20));
+    let wait = Duration::from_secs(wait.min(LONGEST_BACKOFF));
+    let at = postgres.now().await? + chrono::Duration::from_std(wait)?;
+    if let Some(next) = postgres.operations().try_again(operation, at).await? {
+        tracing::info!(%operation, %next, at = %at, "it is tried again");
+    }
+    Ok(())
 }

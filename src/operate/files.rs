@@ -18,6 +18,14 @@ pub(crate) struct Loaded {
     pub(crate) plan: Plan,
 }
 
+impl Loaded {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, BoxError> {
+        let (spec, plan) = wiring::load(path, &embedding::Engine::new())?;
+        Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan })
+    }
+}
+
 /// Pipeline files, and folders of them. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Files(Arc<Inner>);
@@ -135,13 +143,12 @@ impl Files {
 
 impl Known {
     fn load(&mut self, path: &Path) {
-        match wiring::load(path, &embedding::Engine::new()) {
-            Ok((spec, plan)) => {
+        match Loaded::read(path) {
+            Ok(loaded) => {
                 if self.loaded.is_some() {
                     tracing::info!(file = %path.display(), "the file has changed, and is read anew");
                 }
-                let spec = Arc::new(spec);
-                self.loaded = Some(Arc::new(Loaded { path: path.to_owned(), spec, plan }));
+                self.loaded = Some(Arc::new(loaded));
                 self.tell(None);
             }
             Err(error) => self.tell(Some(in_words(&error))),

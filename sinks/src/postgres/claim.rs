@@ -196,7 +196,7 @@ impl Operation {
     }
 
     /// Notes what came of the operation, for whoever reads it later, and how far it was at last. Keys that were
-    /// noted before stay.
+    /// noted before stay. One that is not ours any more stays as it is.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -207,7 +207,8 @@ impl Operation {
     ) -> Result<(), StoreError> {
         attempt("note what came of the operation", || async {
             sqlx::query(
-                "UPDATE operations SET meta = meta || $2, progress = coalesce($3, progress) WHERE id = $1",
+                "UPDATE operations SET meta = meta || $2, progress = coalesce($3, progress)
+                 WHERE id = $1 AND status = 'processing'",
             )
             .bind(self.id)
             .bind(result)
@@ -219,13 +220,14 @@ impl Operation {
         .await
     }
 
-    /// Says that the operation is another one than it was asked for as, since what it finds has changed.
+    /// Says that the operation is another one than it was asked for as, since what it finds has changed. One that is not ours any more stays as it
+    /// is.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn becomes(&self, kind: OperationType) -> Result<(), StoreError> {
         attempt("say what the operation is", || async {
-            sqlx::query("UPDATE operations SET type = $2 WHERE id = $1")
+            sqlx::query("UPDATE operations SET type = $2 WHERE id = $1 AND status = 'processing'")
                 .bind(self.id)
                 .bind(kind)
                 .execute(&self.postgres.pool)
