@@ -6,6 +6,8 @@ use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
 
+pub(crate) use self::signals::Signals;
+
 mod change;
 mod check;
 mod collections;
@@ -26,7 +28,7 @@ mod sources;
 mod status;
 mod story;
 mod verify;
-mod why;
+pub(crate) mod why;
 mod worker;
 
 /// How a command ends.

@@ -27,8 +27,8 @@ use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, Opera
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::errand::{Errand, ModelTime, Swap};
-pub(crate) use self::executor::{Executor, Manner};
-pub(crate) use self::files::Files;
+pub(crate) use self::executor::{Executor, Manner, Running};
+pub(crate) use self::files::{Files, Loaded};
 pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
 use self::generations::GiveUp;
 pub(crate) use self::verify::{Findings, Trouble};

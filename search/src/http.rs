@@ -28,9 +28,10 @@ use std::time::Duration;
 
 use pipeline::StoreError;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub use self::client::Network;
-pub use self::layers::router;
+pub use self::layers::{metrics_router, router};
 pub use self::openapi::description;
 pub use self::password::Passwords;
 pub use self::rate::{CLASSES, Class, Rate};
@@ -41,6 +42,7 @@ use self::caches::Caches;
 use self::ports::{Accounts, Catalogue, Work};
 use self::rate::{Rates, Throttle};
 use self::token::Signer;
+use crate::Searcher;
 
 /// How the server is to behave.
 #[derive(Clone, Debug)]
@@ -93,6 +95,7 @@ pub struct Shared {
     pub(crate) rates: Rates,
     pub(crate) throttle: Throttle,
     pub(crate) caches: Caches,
+    pub(crate) searcher: Searcher,
     /// Becomes true when the server stops; streams end then.
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -106,6 +109,17 @@ impl Deref for App {
 }
 
 impl App {
+    /// Forgets what was found in a collection: documents were taken in or out of it.
+    pub fn forget(&self, collection: Uuid) {
+        self.searcher.caches().forget(collection);
+    }
+
+    /// Forgets what was found in any collection: something may have changed, and nobody was told what.
+    pub fn forget_all(&self) {
+        self.caches.forget_accounts();
+        self.searcher.caches().forget_all();
+    }
+
     /// A server over these ports. `closing` becomes true when streams are to end.
     ///
     /// # Errors
@@ -127,6 +141,7 @@ impl App {
             rates: Rates::new(&config.rates),
             throttle: Throttle::new(),
             caches: Caches::new(),
+            searcher: Searcher::default(),
             closing,
             config,
         })))

@@ -20,7 +20,7 @@ pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::{
-    ApiKey, AppliedMigration, Audit, AuditEntry, Before, By, Change, Changes, Collection,
+    ApiKey, AppliedMigration, Asked, Audit, AuditEntry, Before, By, Change, Changes, Collection,
     CollectionChange, CollectionStatus, Collections, Comparison, Deed, DocumentStatus,
     DocumentStory, DocumentSummary, Documents, Ending, ExecutorSummary, Executors, Forgotten,
     Generation, GenerationSettings, GenerationStatus, Generations, Grant, Grantee, Grants,

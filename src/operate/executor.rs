@@ -50,7 +50,6 @@ pub(crate) struct Running(Arc<std::sync::Mutex<HashMap<Uuid, Arc<Metrics>>>>);
 
 impl Running {
     /// Those that go on now, by operation.
-    #[expect(dead_code, reason = "whoever exposes metrics asks")]
     pub(crate) fn metrics(&self) -> Vec<(Uuid, Arc<Metrics>)> {
         self.lock().iter().map(|(id, metrics)| (*id, Arc::clone(metrics))).collect()
     }
@@ -77,7 +76,6 @@ impl Executor {
     }
 
     /// What goes on here.
-    #[expect(dead_code, reason = "whoever exposes metrics asks")]
     pub(crate) fn running(&self) -> Running {
         self.running.clone()
     }

@@ -23,6 +23,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 use super::guard::{Address, Caller};
+use super::ports::Work;
 use super::problem::{Code, Problem, written};
 use super::right::Identity;
 use super::{App, client, openapi, table};
@@ -53,6 +54,13 @@ pub fn router(app: &App, page: Router) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(move |request, next| through(outer.clone(), request, next)))
         .layer(CompressionLayer::new())
+}
+
+/// The metrics, given to whoever asks: for an address of its own, which only those reach who may.
+pub fn metrics_router(work: Arc<dyn Work>) -> Router {
+    let text = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
+    Router::new()
+        .route("/metrics", routing::get(move || std::future::ready((text, work.metrics()))))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
