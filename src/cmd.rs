@@ -7,6 +7,8 @@ use pipeline::{BoxError, Findings};
 use crate::cli::Verb;
 use crate::telemetry::Telemetry;
 
+pub(crate) use self::signals::Signals;
+
 mod change;
 mod check;
 mod collections;
@@ -28,7 +30,7 @@ mod sources;
 mod status;
 mod story;
 mod verify;
-mod why;
+pub(crate) mod why;
 mod worker;
 
 /// How a command ends.

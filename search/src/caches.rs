@@ -111,6 +111,13 @@ impl Caches {
         *self.counts().entry(collection).or_default() += 1;
     }
 
+    /// Forgets what is known of every collection.
+    pub fn forget_all(&self) {
+        self.hits.invalidate_all();
+        self.facets.invalidate_all();
+        self.counts().values_mut().for_each(|changes| *changes += 1);
+    }
+
     /// How a generation is now. What is remembered under it was read after the last change that is known of.
     pub(crate) fn version(&self, target: &Target) -> Version {
         let changes = self.counts().get(&target.collection).copied().unwrap_or(0);

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use pipeline::StoreError;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub use self::client::Network;
 pub use self::layers::router;
@@ -41,6 +42,7 @@ use self::caches::Caches;
 use self::ports::{Accounts, Catalogue, Work};
 use self::rate::{Rates, Throttle};
 use self::token::Signer;
+use crate::Searcher;
 use crate::metrics::SearchMetrics;
 
 /// How the server is to behave.
@@ -97,6 +99,7 @@ pub struct Shared {
     pub(crate) rates: Rates,
     pub(crate) throttle: Throttle,
     pub(crate) caches: Caches,
+    pub(crate) searcher: Searcher,
     /// Becomes true when the server stops; streams end then.
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -110,6 +113,17 @@ impl Deref for App {
 }
 
 impl App {
+    /// Forgets what was found in a collection: documents were taken in or out of it.
+    pub fn forget(&self, collection: Uuid) {
+        self.searcher.caches().forget(collection);
+    }
+
+    /// Forgets what was found in any collection: something may have changed, and nobody was told what.
+    pub fn forget_all(&self) {
+        self.caches.forget_accounts();
+        self.searcher.caches().forget_all();
+    }
+
     /// A server over these ports. `closing` becomes true when streams are to end.
     ///
     /// # Errors
@@ -131,6 +145,7 @@ impl App {
             rates: Rates::new(&config.rates),
             throttle: Throttle::new(),
             caches: Caches::new(),
+            searcher: Searcher::new(crate::Caches::default().counted(&config.metrics)),
             closing,
             config,
         })))

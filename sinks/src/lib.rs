@@ -23,7 +23,7 @@ pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
 pub use postgres::OPERATIONS;
 pub use postgres::{
-    ApiKey, AppliedMigration, Audit, AuditEntry, Before, By, Change, Changes, Collection,
+    ApiKey, AppliedMigration, Asked, Audit, AuditEntry, Before, By, Change, Changes, Collection,
     CollectionChange, CollectionStanding, CollectionStatus, Collections, Comparison, Deed,
     DocumentStatus, DocumentStory, DocumentSummary, Documents, DueRun, Ending, ExecutorSummary,
     Executors, Forgotten, Generation, GenerationSettings, GenerationStatus, Generations, Grant,

@@ -28,6 +28,7 @@ mod moved;
 mod operations;
 mod queue;
 mod removal;
+mod requests;
 mod run;
 mod schedules;
 mod sessions;
@@ -68,6 +69,7 @@ pub use moved::Moved;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
 pub use queue::{ExecutorSummary, Executors, HandedOver};
 pub use removal::RemovedSource;
+pub use requests::Asked;
 pub use run::{RunMetadata, Side};
 pub use schedules::{
     DueRun, Look, Meeting, RunFate, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules,

@@ -1,7 +1,5 @@
 //! The port `Catalogue`, over the metadata store.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use pipeline::StoreError;
 use search::http::ports::{self, Before, Catalogue};
@@ -10,17 +8,18 @@ use sinks::{CollectionChange, Grantee, Postgres, ResourceLimits};
 use uuid::Uuid;
 
 use super::rows;
-use super::served::Served;
+use crate::operate::Files;
 
 /// What a metadata store knows.
 pub(super) struct StoredCatalogue {
     pub(super) postgres: Postgres,
-    pub(super) served: Arc<Served>,
+    /// Those whose collections are searched and worked on.
+    pub(super) files: Files,
 }
 
 impl StoredCatalogue {
     fn seen(&self, seen: sinks::Seen) -> (wire::Collection, right::Given) {
-        let is_served = self.served.has(&seen.owner, &seen.collection.name);
+        let is_served = self.files.find(&seen.owner, &seen.collection.name, None).is_some();
         rows::seen(seen, is_served)
     }
 }

@@ -185,7 +185,7 @@ pub(super) fn operation(operation: PastOperation) -> wire::Operation {
         created_at: operation.created_at,
         started_at: operation.started_at,
         completed_at: operation.completed_at,
-        progress: None,
-        report: None,
+        progress: operation.progress,
+        report: operation.report,
     }
 }

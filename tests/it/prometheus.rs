@@ -167,9 +167,16 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
     let (worker, server, api) = (free_port(), free_port(), free_port());
     let address = |port: u16| format!("127.0.0.1:{port}");
     let _worker = Running(place.start(&["worker", "nightly.yaml", "--metrics", &address(worker)]));
-    let _server =
-        Running(place.start(&["serve", "--config", "pipeline.yaml", "--listen", &address(server)]));
-    let api = format!("http://{}", address(server));
+    let _server = Running(place.start(&[
+        "serve",
+        "--config",
+        "pipeline.yaml",
+        "--listen",
+        &address(api),
+        "--metrics",
+        &address(server),
+    ]));
+    let api = format!("http://{}", address(api));
     for (what, port) in [("worker", worker), ("server", server)] {
         let url = format!("http://{}/metrics", address(port));
         wait_for(&format!("metrics of the {what}"), || get(&url));
@@ -188,9 +195,13 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
             let ran = place.semantik(&["run", file, "--json"]);
             assert!(matches!(ran.code, 0 | 2), "{file}: exit code {}: {}", ran.code, ran.stderr);
         }
-        for mode in ["dense", "sparse", "hybrid"] {
-            let search = format!("{api}/api/v1/search?q=metrics&mode={mode}");
-            drop(get(&search));
+        place.execute("UPDATE collections SET is_public = TRUE");
+        for _ in 0..2 {
+            let found = get(&format!("{api}/api/v1/search?q=metrics&collections=test"));
+            assert!(
+                found.is_some_and(|found| found.contains("document number")),
+                "nothing was found"
+            );
         }
     }
 

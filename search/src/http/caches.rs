@@ -11,13 +11,16 @@ use pipeline::StoreError;
 use uuid::Uuid;
 
 use super::ports::{Accounts, Catalogue, KeyUse, Reader};
-use super::right::Given;
+use super::right::{Given, Identity, level};
 use super::wire;
 
 /// How long something is believed.
 const STALE: Duration = Duration::from_secs(5);
 /// How many of a kind are remembered.
 const MANY: u64 = 10_000;
+
+/// How many collections of one reader are looked through for a name.
+const MOST_READABLE: u32 = 1000;
 
 type Seen = Option<Arc<(wire::Collection, Given)>>;
 
@@ -26,6 +29,7 @@ pub(crate) struct Caches {
     sessions: Cache<Uuid, Option<Arc<wire::User>>>,
     keys: Cache<String, Option<Arc<KeyUse>>>,
     seen: Cache<(Reader, Uuid), Seen>,
+    readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
 }
 
 fn cache<K, V>() -> Cache<K, V>
@@ -38,7 +42,7 @@ where
 
 impl Caches {
     pub(super) fn new() -> Self {
-        Self { sessions: cache(), keys: cache(), seen: cache() }
+        Self { sessions: cache(), keys: cache(), seen: cache(), readable: cache() }
     }
 
     pub(super) async fn session(
@@ -81,15 +85,33 @@ impl Caches {
         Ok(found)
     }
 
+    /// The collections that somebody may read.
+    pub(super) async fn readable(
+        &self,
+        catalogue: &dyn Catalogue,
+        reader: Reader,
+        identity: &Identity,
+    ) -> Result<Arc<Vec<wire::Collection>>, StoreError> {
+        if let Some(known) = self.readable.get(&reader) {
+            return Ok(known);
+        }
+        let found = catalogue.readable(reader, None, MOST_READABLE).await?;
+        let readable = found.into_iter().filter(|(_, given)| level(identity, *given).is_some());
+        let readable = Arc::new(readable.map(|(collection, _)| collection).collect::<Vec<_>>());
+        self.readable.insert(reader, Arc::clone(&readable));
+        Ok(readable)
+    }
+
     /// An account, a session or a key has changed.
     pub(super) fn forget_accounts(&self) {
         self.sessions.invalidate_all();
         self.keys.invalidate_all();
-        self.seen.invalidate_all();
+        self.forget_collections();
     }
 
     /// A collection, or who may use it, has changed.
     pub(super) fn forget_collections(&self) {
         self.seen.invalidate_all();
+        self.readable.invalidate_all();
     }
 }

@@ -72,9 +72,10 @@ pub(super) fn of_all(app: &App, caller: &Caller) -> impl IntoResponse + use<> {
 
 async fn visible(app: &App, caller: &Caller, change: &Change) -> Option<Operation> {
     let catalogue = app.catalogue.as_ref();
-    let seen = app.caches.seen(catalogue, caller.reader(), change.collection).await.ok()??;
-    level(&caller.identity, seen.1)?;
-    catalogue.operation(change.operation).await.ok()?
+    let operation = catalogue.operation(change.operation).await.ok()??;
+    let reader = caller.reader();
+    let seen = app.caches.seen(catalogue, reader, operation.collection_id).await.ok()??;
+    level(&caller.identity, seen.1).map(|_| operation)
 }
 
 /// An event, if an operation is not as it was said last.

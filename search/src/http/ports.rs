@@ -5,18 +5,20 @@
 //! for anyway: a row becomes an answer in one step (docs/adr/0015-api.md says why the ports are here and not in
 //! `pipeline`). Nothing behind them checks a right; that is done before anything is asked of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use pipeline::StoreError;
+use pipeline::{BoxError, StoreError};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::problem::Answer;
 use super::right::Given;
 use super::wire;
+use crate::Target;
 
 /// Who does something, and from where; for the audit log.
 #[derive(Clone, Debug, Default)]
@@ -253,7 +255,8 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct Change {
     pub operation: Uuid,
-    pub collection: Uuid,
+    /// Its collection, where that was told.
+    pub collection: Option<Uuid>,
 }
 
 /// The work on collections that this server serves. Others are refused with [`super::problem::Code::NotServed`].
@@ -263,8 +266,10 @@ pub trait Work: Send + Sync {
     async fn start(&self, collection: Uuid, order: Order, by: &By) -> Answer<Uuid>;
     /// Stops an operation, whoever works on it.
     async fn cancel(&self, operation: Uuid, by: &By) -> Answer<()>;
-    /// Changes of operations from now on, of any collection of the database.
+    /// Changes of operations from now on, of any collection of the database. Some may be missed by who reads slowly.
     fn changes(&self) -> BoxStream<'static, Change>;
+    /// The live generation of a collection, to be searched.
+    async fn target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError>;
     /// The chunks of a document from this one on, at most so many, and how many there are.
     async fn chunks(
         &self,

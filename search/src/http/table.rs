@@ -63,6 +63,9 @@ fn table() -> Vec<Row> {
         Row(Session,   Change,   routes!(keys::revoke)),
 
 
+        Row(Search,    Searches, routes!(search::search)),
+        Row(Search,    Searches, routes!(search::search_simply)),
+
         Row(Search,    Look,     routes!(collections::list)),
         Row(Read,      Look,     routes!(collections::show)),
         Row(Admin,     Change,   routes!(collections::change)),

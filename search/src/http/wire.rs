@@ -5,11 +5,14 @@ mod account;
 mod collection;
 mod document;
 mod operation;
+mod search;
 
 pub use account::*;
 pub use collection::*;
 pub use document::*;
 pub use operation::*;
+pub(crate) use search::in_characters;
+pub use search::*;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

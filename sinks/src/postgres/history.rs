@@ -37,13 +37,18 @@ pub struct PastOperation {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub completed_at: Option<DateTime<Utc>>,
+    /// How far it is, or was at last: a [`pipeline::Progress`].
+    pub progress: Option<Value>,
+    /// What a run has done: a [`pipeline::RunReport`].
+    pub report: Option<Value>,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT p.id, p.collection_id, c.name AS collection, p.type, p.status, u.username AS by, p.config,
-                    p.error_message, p.created_at, p.started_at, p.completed_at
+                    p.error_message, p.created_at, p.started_at, p.completed_at, p.progress,
+                    p.meta -> 'report' AS report
              FROM operations p JOIN users u ON u.id = p.user_id JOIN collections c ON c.id = p.collection_id ",
             $rest
         )
