@@ -319,10 +319,10 @@ pub(crate) struct EmbedArgs {
     /// What the texts are to the model.
     #[arg(long, value_enum, default_value_t = Kind::Document)]
     pub kind: Kind,
-    /// Where the model runs: auto, cpu, cuda, cuda:N or mps.
+    /// Where the model runs: auto, cpu, mps, cuda (all), cuda:N or cuda:N,M.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Precision of the computation: auto, float32, bfloat16 or float16.
+    /// Precision of the computation: auto, float32, bfloat16, float16 or int8.
     #[arg(long, default_value = "auto")]
     pub dtype: String,
     /// Length of the vectors, shorter than the model's: their beginning, scaled to length one.
