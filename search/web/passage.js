@@ -1,0 +1,92 @@
+// The text of a passage on the page: words that matched are marked, long ones are cut around them, and neighbours
+// that overlap are shown without saying the same twice. The API counts in bytes of UTF-8, JavaScript in units of
+// UTF-16; the step between the two is here and nowhere else.
+
+import { h } from "./dom.js";
+
+/** Bytes of a text in UTF-8, by the first unit of each character. */
+function width(code) {
+  if (code < 0x80) return 1;
+  if (code < 0x800) return 2;
+  return code < 0x10000 ? 3 : 4;
+}
+
+/** Places in a text for offsets in its bytes, which ascend. One within a character means its beginning. */
+export function places(text, offsets) {
+  const found = [];
+  let byte = 0;
+  let place = 0;
+  for (const offset of offsets) {
+    while (place < text.length) {
+      const code = text.codePointAt(place);
+      if (byte + width(code) > offset) break;
+      byte += width(code);
+      place += code > 0xffff ? 2 : 1;
+    }
+    found.push(place);
+  }
+  return found;
+}
+
+/** Ranges of bytes as ranges of the text; empty and overlapping ones are left out. */
+export function ranges(text, byBytes) {
+  const flat = places(text, (byBytes ?? []).flat());
+  const all = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    if (flat[i + 1] > flat[i] && flat[i] >= (all.at(-1)?.[1] ?? 0)) all.push([flat[i], flat[i + 1]]);
+  }
+  return all;
+}
+
+/** A stretch of a text, with `<mark>` around what is in the ranges. */
+export function marked(text, marks, from = 0, to = text.length, tidy = (it) => it) {
+  const parts = [];
+  let at = from;
+  for (const [start, end] of marks) {
+    if (end <= from || start >= to) continue;
+    if (start > at) parts.push(tidy(text.slice(at, start)));
+    parts.push(h("mark", {}, tidy(text.slice(Math.max(start, from), Math.min(end, to)))));
+    at = Math.min(end, to);
+  }
+  if (at < to) parts.push(tidy(text.slice(at, to)));
+  return parts;
+}
+
+/** Where to cut a text so that as many marks as can be are within `length` characters, at the ends of words. */
+export function window(text, marks, length) {
+  if (text.length <= length) return [0, text.length];
+  let [best, most] = [0, -1];
+  for (const [start] of marks) {
+    const inside = marks.filter(([a, b]) => a >= start && b <= start + length - 60).length;
+    if (inside > most) [best, most] = [start, inside];
+  }
+  let from = Math.max(0, Math.min(best - 60, text.length - length));
+  let to = Math.min(text.length, from + length);
+  if (from > 0) from += Math.max(0, text.slice(from, from + 30).search(/\s\S/) + 1);
+  if (to < text.length) to -= Math.max(0, [...text.slice(to - 30, to)].reverse().findIndex((it) => /\s/.test(it)));
+  return [from, to];
+}
+
+/** A passage in a list: a few lines around what matched. */
+export function snippet(text, byBytes, length = 340) {
+  const marks = ranges(text, byBytes);
+  const [from, to] = window(text, marks, length);
+  const tidy = (it) => it.replace(/\s+/g, " ");
+  return [from > 0 && "… ", marked(text, marks, from, to, tidy), to < text.length && " …"];
+}
+
+/** What is new in each of some chunks that follow each other: `{ chunk, text, skipped }`, without what the chunk before it said. */
+export function unrolled(chunks) {
+  let end = -1;
+  return chunks.map((chunk) => {
+    const shared = Math.max(0, Math.min(end, chunk.end) - chunk.start);
+    const [skipped] = places(chunk.text, [shared]);
+    // Text that is not the document's own letter for letter cannot be cut by the document's offsets.
+    const fits = chunk.end - chunk.start === bytesOf(chunk.text);
+    end = Math.max(end, chunk.end);
+    return { chunk, skipped: fits ? skipped : 0 };
+  });
+}
+
+const encoder = new TextEncoder();
+const bytesOf = (text) => encoder.encode(text).length;
