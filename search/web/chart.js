@@ -5,21 +5,28 @@ import { h, put, svg } from "./dom.js";
 import { short } from "./format.js";
 
 const HEIGHT = 120;
-const LEFT = 44;
+const LEFT = 52;
 const BOTTOM = 18;
 const TOP = 8;
 
-/** A number at which an axis can end: 1, 2 or 5 times a power of ten. */
-export function niceCeiling(value) {
+/** A number at which an axis can end: 1, 2 or 5 times a power of ten, or of bytes a power of two. */
+export function niceCeiling(value, inBytes = false) {
   if (!(value > 0)) return 1;
+  if (inBytes) return 2 ** Math.max(1, Math.ceil(Math.log2(value)));
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((it) => it * power).find((it) => it >= value * 0.999);
 }
 
+/** Seconds that a drawing shows when there is a history of so many: it grows in steps, so that little is not lost in much. */
+export function spanOf(points, most) {
+  const seconds = points.length ? points.at(-1)[0] - points[0][0] : 0;
+  return [30, 60, 120, 180, 300].find((it) => it >= seconds && it <= most) ?? most;
+}
+
 /** A figure with a line over time. `draw(points, seconds)` shows points `[time, value]` of the last `seconds`. */
 export class LineChart {
-  constructor({ title, unit, format = short }) {
-    Object.assign(this, { title, unit, format });
+  constructor({ title, unit, format = short, inBytes = false }) {
+    Object.assign(this, { title, unit, format, inBytes });
     this.value = h("span", { class: "figure-value number" }, "–");
     this.canvas = svg("svg", { class: "chart", "aria-hidden": "true", height: HEIGHT, onpointermove: (event) => this.read(event), onpointerleave: () => this.readNothing() });
     this.reading = h("span", { class: "quiet number reading" });
@@ -40,7 +47,7 @@ export class LineChart {
     const { points, seconds } = this;
     const end = points.length ? points.at(-1)[0] : 0;
     const start = end - seconds;
-    const top = niceCeiling(Math.max(...points.map(([, value]) => value), 0));
+    const top = niceCeiling(Math.max(...points.map(([, value]) => value), 0), this.inBytes);
     this.x = (time) => LEFT + ((time - start) / seconds) * (width - LEFT - 6);
     this.y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
     this.canvas.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);

@@ -86,7 +86,7 @@ class CollectionView {
     const generations = await api.get(`${this.path}/generations`, {}, this.signal);
     return h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Generations" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Generation", "State", "Model", "Dimensions", "Stored as", "Chunks of", "Made", "Live since"].map((words, i) => h("th", { scope: "col", class: i === 3 || i === 5 ? "number" : "" }, words)))),
-      h("tbody", {}, generations.map((it) => h("tr", {}, h("th", { scope: "row", class: "number" }, it.number), h("td", {}, pill(it.status, it.status)), h("td", {}, modelOf(it.model)), h("td", { class: "number" }, count(it.dim)), h("td", {}, it.quantization), h("td", { class: "number" }, `${it.chunk_size} / ${it.chunk_overlap}`), h("td", { class: "quiet" }, day(it.created_at)), h("td", { class: "quiet" }, day(it.live_at)))))));
+      h("tbody", {}, generations.map((it) => h("tr", {}, h("th", { scope: "row" }, it.number), h("td", {}, pill(it.status, it.status)), h("td", {}, modelOf(it.model)), h("td", { class: "number" }, count(it.dim)), h("td", {}, it.quantization), h("td", { class: "number" }, `${it.chunk_size} / ${it.chunk_overlap}`), h("td", { class: "quiet" }, day(it.created_at)), h("td", { class: "quiet" }, day(it.live_at)))))));
   }
 
   settings() { return settings(this); }

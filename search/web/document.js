@@ -105,10 +105,10 @@ class DocumentView {
       const rest = part.total - (this.items.at(-1)?.index ?? -1) - 1;
       let headings = null;
       put(this.text, h("h2", {}, "Text"), h("p", { class: "quiet" }, "As it was read and cut into passages."),
-        h("div", { class: "text" }, unrolled(this.items).map(({ chunk, skipped }) => {
+        h("div", { class: "text" }, unrolled(this.items).map(({ chunk, from, to }) => {
           const above = chunk.headings && String(chunk.headings) !== headings && h("p", { class: "headings" }, headingPath(chunk.headings));
           headings = chunk.headings ? String(chunk.headings) : headings;
-          return [above, h("div", { class: "chunk", title: `Passage ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` }, chunk.text.slice(skipped))];
+          return [above, h("div", { class: "chunk", title: `Passage ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` }, chunk.text.slice(from, to))];
         })),
         rest > 0 && part.items.length > 0 && h("button", { class: "button", type: "button", onclick: (event) => { event.currentTarget.disabled = true; this.more(); } }, icon("down", 14), `${counted(rest, "more passage")}`));
     } catch (error) {

@@ -44,12 +44,11 @@ export class Flow {
     return this.looks[j];
   }
 
-  /** `[seconds, a second]` of something that grows, at each look. */
+  /** `[seconds, a second]` of something that grows, at each look but the first. */
   rate(of) {
-    return this.looks.map((look, i) => {
-      const before = this.before(i);
-      const seconds = look.elapsed_seconds - before.elapsed_seconds;
-      return [look.elapsed_seconds, seconds > 0 ? Math.max(0, of(look) - of(before)) / seconds : 0];
+    return this.looks.slice(1).map((look, i) => {
+      const before = this.before(i + 1);
+      return [look.elapsed_seconds, Math.max(0, of(look) - of(before)) / (look.elapsed_seconds - before.elapsed_seconds)];
     });
   }
 
@@ -77,6 +76,6 @@ export class Flow {
 
   /** The shares at each look, for a drawing. */
   sharesOverTime(id) {
-    return this.looks.map((look, i) => [look.elapsed_seconds, this.shares(id, i)]);
+    return this.looks.slice(1).map((look, i) => [look.elapsed_seconds, this.shares(id, i + 1)]);
   }
 }

@@ -69,10 +69,10 @@ export function pathOf(uri) {
 /** The last part of a path. */
 export const nameOf = (uri) => pathOf(uri).split("/").filter(Boolean).pop() ?? pathOf(uri);
 
-/** The folders of a path, without its last part; long ones lose their middle. */
-export function foldersOf(uri) {
-  const parts = pathOf(uri).split("/").filter(Boolean).slice(0, -1);
-  return parts.length > 4 ? [parts[0], "…", ...parts.slice(-3)].join("/") : parts.join("/");
+/** A path without what stands far from its end. */
+export function shortPath(uri) {
+  const parts = pathOf(uri).split("/").filter(Boolean);
+  return parts.length > 3 ? ["…", ...parts.slice(-3)].join("/") : parts.join("/");
 }
 
 const KINDS = {

@@ -1,7 +1,7 @@
 // The list of hits. Each is one link, which opens the passage in its document; all else about it is text.
 
 import { h, icon } from "./dom.js";
-import { day, foldersOf, kindOf, nameOf, pathOf } from "./format.js";
+import { day, kindOf, nameOf, pathOf, shortPath } from "./format.js";
 import { snippet } from "./passage.js";
 import { toUrl } from "./query.js";
 
@@ -14,7 +14,7 @@ export function drawHits(hits, { state, collections }) {
       h("a", { class: "hit-link", href: toUrl({ ...state, open }), "aria-expanded": "false" }, h("h3", {}, hit.title || nameOf(hit.path))),
       h("p", { class: "where", title: pathOf(hit.path) },
         several && hit.collectionName && h("span", { class: "tag" }, hit.collectionName),
-        h("span", { class: "path" }, [foldersOf(hit.path), nameOf(hit.path)].filter(Boolean).join("/"))),
+        h("span", { class: "path" }, shortPath(hit.path))),
       hit.headings && h("p", { class: "headings" }, headingPath(hit.headings)),
       h("p", { class: "passage" }, snippet(hit.text, hit.marks)),
       h("p", { class: "meta" },

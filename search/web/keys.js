@@ -70,7 +70,7 @@ function create() {
       } catch (error) { put(trouble, problemBox(error)); }
     });
     return form;
-  });
+  }, { wide: true });
 }
 
 /** The key itself, this once. */

@@ -15,7 +15,7 @@ export function within(to) {
 }
 
 function field(words, attributes, more) {
-  return h("label", { class: "field" }, h("span", {}, words), h("input", { required: true, ...attributes }), more && h("span", { class: "quiet small" }, more));
+  return h("label", { class: "field" }, h("span", {}, words), h("input", { type: "text", required: true, ...attributes }), more && h("span", { class: "quiet small" }, more));
 }
 
 function card(title, words, fields, action, submit, foot) {

@@ -4,7 +4,7 @@
 import { h, put } from "./dom.js";
 import { bytes, count, percent, short } from "./format.js";
 import { doneOf } from "./flow.js";
-import { shareLine } from "./chart.js";
+import { shareLine, spanOf } from "./chart.js";
 
 /** Seconds that the small drawings show. */
 const SHOWN = 120;
@@ -29,7 +29,7 @@ export class Nodes {
       return h("tr", { class: holds ? "holder" : "" },
         h("th", { scope: "row" }, node.id, holds && h("span", { class: "tag accent" }, "holds the flow up"), live && node.ended && h("span", { class: "tag" }, "done")),
         h("td", {}, bar(shares), h("span", { class: "share-words number" }, words(shares))),
-        h("td", { class: "wide" }, live && shareLine(flow.sharesOverTime(node.id), SHOWN)),
+        h("td", { class: "wide" }, live && shareLine(flow.sharesOverTime(node.id), spanOf(flow.sharesOverTime(node.id), SHOWN))),
         h("td", { class: "number" }, count(done(now)), node.rows_under_way > 0 && h("span", { class: "quiet" }, ` +${count(node.rows_under_way)}`)),
         h("td", { class: "number" }, live ? short(flow.rateNow(done)) : "–"),
         h("td", { class: "number" }, node.queue_bytes > 0 ? bytes(node.queue_bytes) : "–"));

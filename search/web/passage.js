@@ -75,16 +75,22 @@ export function snippet(text, byBytes, length = 340) {
   return [from > 0 && "… ", marked(text, marks, from, to, tidy), to < text.length && " …"];
 }
 
-/** What is new in each of some chunks that follow each other: `{ chunk, text, skipped }`, without what the chunk before it said. */
-export function unrolled(chunks) {
+/**
+ * Chunks that follow each other as one text that says nothing twice: `{ chunk, from, to }`, what to show of each. The
+ * chunk of index `whole` is shown whole; what it shares with its neighbours is left out there.
+ */
+export function unrolled(chunks, whole) {
+  const kept = chunks.find((chunk) => chunk.index === whole);
   let end = -1;
   return chunks.map((chunk) => {
-    const shared = Math.max(0, Math.min(end, chunk.end) - chunk.start);
-    const [skipped] = places(chunk.text, [shared]);
+    const isKept = chunk === kept;
+    const begins = isKept ? chunk.start : Math.max(chunk.start, Math.min(end, chunk.end));
+    const ends = kept && chunk.index < whole ? Math.max(begins, Math.min(chunk.end, kept.start)) : chunk.end;
+    end = Math.max(end, ends);
     // Text that is not the document's own letter for letter cannot be cut by the document's offsets.
-    const fits = chunk.end - chunk.start === bytesOf(chunk.text);
-    end = Math.max(end, chunk.end);
-    return { chunk, skipped: fits ? skipped : 0 };
+    if (chunk.end - chunk.start !== bytesOf(chunk.text)) return { chunk, from: 0, to: chunk.text.length };
+    const [from, to] = places(chunk.text, [begins - chunk.start, ends - chunk.start]);
+    return { chunk, from, to };
   });
 }
 

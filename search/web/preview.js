@@ -48,7 +48,7 @@ export class Preview {
       this.items = chunks.items;
       this.total = chunks.total;
       this.drawBody();
-      this.body.querySelector(".focal")?.scrollIntoView({ block: "center" });
+      this.toPassage();
     } catch (error) {
       if (mine === this.turn && !api.isAborted(error)) put(this.body, problemBox(error, () => { this.shown = null; this.open(open, answer); }));
     }
@@ -83,6 +83,12 @@ export class Preview {
       last + 1 < this.total && more(`${counted(this.total - last - 1, "passage")} behind`, last + 1, last + 1 + MORE, false));
   }
 
+  /** Scrolls the text, and only that, so that the passage stands in the upper part. */
+  toPassage() {
+    const focal = this.body.querySelector(".focal");
+    if (focal) this.body.scrollTop += focal.getBoundingClientRect().top - this.body.getBoundingClientRect().top - this.body.clientHeight / 5;
+  }
+
   async extend(button, from, to, before) {
     button.disabled = true;
     try {
@@ -102,7 +108,7 @@ export class Preview {
   drawText(items) {
     let headings = null;
     let page = null;
-    return h("div", { class: "text" }, unrolled(items).map(({ chunk, skipped }) => {
+    return h("div", { class: "text" }, unrolled(items, this.open_.chunk).map(({ chunk, from, to }) => {
       const isIt = chunk.index === this.open_.chunk;
       const marks = isIt && this.hit ? ranges(chunk.text, this.hit.marks) : [];
       const above = [];
@@ -110,9 +116,7 @@ export class Preview {
       if (chunk.headings && String(chunk.headings) !== headings) above.push(h("p", { class: "headings" }, headingPath(chunk.headings)));
       page = chunk.page ?? page;
       headings = chunk.headings ? String(chunk.headings) : headings;
-      // The passage itself is shown whole: it is what was found.
-      const words = marked(chunk.text, marks, isIt ? 0 : skipped);
-      return [above, h("div", { class: isIt ? "chunk focal" : "chunk", data: { index: chunk.index } }, words)];
+      return [above, h("div", { class: isIt ? "chunk focal" : "chunk", data: { index: chunk.index } }, marked(chunk.text, marks, from, to))];
     }));
   }
 }

@@ -63,24 +63,27 @@ export const filterCount = (state) => FACETS.reduce((sum, [key]) => sum + state.
 
 /** The filter in the language of the API; without the facet `except`, for counting that facet's values. */
 export function filterOf(state, now = new Date(), except) {
-  const all = [];
+  const filter = {};
   for (const [key, , field] of FACETS) {
     const values = state.facets[key];
-    if (values.length && key !== except) all.push({ [field]: values.length === 1 ? values[0] : { in: values } });
+    if (values.length && key !== except) filter[field] = values;
   }
   const modified = {};
   if (state.date === "range") {
-    if (state.from) modified.gte = `${state.from}T00:00:00Z`;
-    if (state.to) modified.lt = new Date(Date.parse(`${state.to}T00:00:00Z`) + 86_400_000).toISOString();
+    if (state.from) modified.gte = state.from;
+    // The day that is named belongs to it.
+    if (state.to) modified.lt = dayOf(new Date(Date.parse(`${state.to}T00:00:00Z`) + DAY));
   } else if (state.date) {
     // By the day, so that the same question has the same answer in the caches of the server for a while.
-    const since = new Date(now.getTime() - Number(state.date) * 86_400_000);
-    modified.gte = `${since.toISOString().slice(0, 10)}T00:00:00Z`;
+    modified.gte = dayOf(new Date(now.getTime() - Number(state.date) * DAY));
   }
-  if (Object.keys(modified).length) all.push({ modified_at: modified });
-  if (!all.length) return undefined;
-  return all.length === 1 ? all[0] : { and: all };
+  if (Object.keys(modified).length) filter.modified_at = modified;
+  return Object.keys(filter).length ? filter : undefined;
 }
+
+/** Milliseconds. */
+const DAY = 86_400_000;
+const dayOf = (instant) => instant.toISOString().slice(0, 10);
 
 /** The body of `POST /search`. */
 export function toRequest(state) {

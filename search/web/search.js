@@ -39,7 +39,7 @@ class Search {
     this.preview = new Preview({ signal, close: () => this.close(), find: (id) => this.answer?.hits.find((hit) => hit.id === id) });
     const form = h("form", { class: "ask", role: "search", onsubmit: (event) => { event.preventDefault(); this.settle(); this.ask({ q: this.field.value }, { now: true }); } },
       h("div", { class: "ask-field" }, icon("search", 20), this.field, h("kbd", { class: "hint", "aria-hidden": "true" }, "/"), this.bar), this.options);
-    this.element = h("div", { class: "search" }, form, h("div", { class: "columns" }, this.facets.element, h("div", { class: "found" }, this.hits), this.preview.element));
+    this.element = h("div", { class: "search" }, h("h1", { class: "visually-hidden" }, "Search"), form, h("div", { class: "columns" }, this.facets.element, h("div", { class: "found" }, this.hits), this.preview.element));
   }
 
   get title() { return this.state.q ? `${this.state.q} · Search` : ""; }

@@ -4,7 +4,7 @@
 import { h, put } from "./dom.js";
 import * as api from "./api.js";
 import { duration, percent } from "./format.js";
-import { LineChart } from "./chart.js";
+import { LineChart, spanOf } from "./chart.js";
 
 /** Milliseconds between two looks. */
 const LOOK = 3000;
@@ -84,10 +84,11 @@ export class ServerPanel {
 
   draw() {
     this.element.hidden = false;
+    const span = spanOf(this.looks.map((look) => [look.at]), SPAN);
     const rate = (name) => this.between((now, before, seconds) => Math.max(0, sum(now, name) - sum(before, name)) / seconds);
-    this.charts.searches.draw(rate("semantik_search_seconds_count"), SPAN);
-    this.charts.stores.draw(rate("semantik_store_call_seconds_count"), SPAN);
-    this.charts.latency.draw(this.between((now, before) => quantile(0.95, now, before, "semantik_search_seconds") ?? 0), SPAN);
+    this.charts.searches.draw(rate("semantik_search_seconds_count"), span);
+    this.charts.stores.draw(rate("semantik_store_call_seconds_count"), span);
+    this.charts.latency.draw(this.between((now, before) => quantile(0.95, now, before, "semantik_search_seconds") ?? 0), span);
     const now = this.looks.at(-1).samples;
     const [hits, misses] = [sum(now, "semantik_search_cache_total", { outcome: "hit" }), sum(now, "semantik_search_cache_total", { outcome: "miss" })];
     put(this.words, hits + misses > 0 ? `caches answer ${percent(hits / (hits + misses))}` : "");

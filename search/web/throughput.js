@@ -5,7 +5,7 @@ import { h, put, icon } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, duration, moment, short } from "./format.js";
 import { Flow, leftOf } from "./flow.js";
-import { LineChart } from "./chart.js";
+import { LineChart, spanOf } from "./chart.js";
 import { Nodes } from "./nodes.js";
 import { ServerPanel } from "./server.js";
 import { follow, isOver, lasted, pill, whatOf } from "./operations.js";
@@ -73,7 +73,7 @@ class Run {
     this.charts = {
       documents: new LineChart({ title: "Documents", unit: "a second" }),
       tokens: new LineChart({ title: "Tokens", unit: "a second" }),
-      queue: new LineChart({ title: "Waiting between nodes", unit: "", format: bytes }),
+      queue: new LineChart({ title: "Waiting between nodes", unit: "", format: bytes, inBytes: true }),
     };
     this.element = h("section", { class: "run" }, this.head, h("div", { class: "charts" }, Object.values(this.charts).map((it) => it.element)), this.nodes.element);
   }
@@ -83,9 +83,11 @@ class Run {
     const progress = this.flow.now;
     put(this.head, h("h2", {}, h("a", { href: `/operations/${operation.id}` }, `${whatOf(operation)} of ${operation.collection}`)), pill(operation.status),
       h("span", { class: "quiet number" }, progress && `${count(leftOf(progress))} of ${count(progress.seen)} documents`), h("span", { class: "space" }), h("span", { class: "quiet number" }, duration(lasted(operation))));
-    this.charts.documents.draw(this.flow.rate(leftOf), SPAN);
-    this.charts.tokens.draw(this.flow.rate((look) => look.tokens), SPAN);
-    this.charts.queue.draw(this.flow.level((look) => (look.nodes ?? []).reduce((sum, node) => sum + node.queue_bytes, 0)), SPAN);
+    const waiting = this.flow.level((look) => (look.nodes ?? []).reduce((sum, node) => sum + node.queue_bytes, 0));
+    const span = spanOf(waiting, SPAN);
+    this.charts.documents.draw(this.flow.rate(leftOf), span);
+    this.charts.tokens.draw(this.flow.rate((look) => look.tokens), span);
+    this.charts.queue.draw(waiting, span);
     this.nodes.draw(this.flow, operation.status === "processing");
   }
 }
@@ -100,7 +102,7 @@ function pastTable(operations) {
   });
   if (!rows.length) return h("p", { class: "quiet" }, "None has said what it did.");
   const most = Math.max(...rows.map((it) => it.rate), 1e-9);
-  return h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Earlier operations" }, h("table", {},
+  return h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "What they did" }, h("table", {},
     h("thead", {}, h("tr", {}, ["Operation", "State", "Documents a second", "Documents", "Tokens", "Took", "Ended"].map((words, i) => h("th", { scope: "col", class: i > 2 && i < 6 ? "number" : "" }, words)))),
     h("tbody", {}, rows.map(({ it, seconds, seen, tokens, rate }) => {
       const fill = h("span", {});
