@@ -35,8 +35,20 @@ export function onSession(watcher) {
 }
 
 const kept = {
-  get: () => { try { return sessionStorage.getItem(REFRESH); } catch { return null; } },
-  set: (token) => { try { token ? sessionStorage.setItem(REFRESH, token) : sessionStorage.removeItem(REFRESH); } catch { /* The session then ends with the page. */ } },
+  get: () => {
+    try {
+      return sessionStorage.getItem(REFRESH);
+    } catch {
+      return null;
+    }
+  },
+  set: (token) => {
+    try {
+      token ? sessionStorage.setItem(REFRESH, token) : sessionStorage.removeItem(REFRESH);
+    } catch {
+      /* The session then ends with the page. */
+    }
+  },
 };
 
 function begin(session) {
@@ -66,7 +78,9 @@ export function resume() {
       if (problem.status === 401) end();
       return null;
     })
-    .finally(() => { refreshing = null; });
+    .finally(() => {
+      refreshing = null;
+    });
   return refreshing;
 }
 
@@ -87,10 +101,22 @@ async function send(method, path, { query, body, signal, bare = false, accept = 
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(url, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin", cache: "no-store" });
+    response = await fetch(url, {
+      method,
+      headers,
+      signal,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+      cache: "no-store",
+    });
   } catch (error) {
     if (isAborted(error)) throw error;
-    throw new Problem({ title: "The server does not answer", detail: "It may have stopped, or the connection is gone.", code: "unreachable", status: 0 });
+    throw new Problem({
+      title: "The server does not answer",
+      detail: "It may have stopped, or the connection is gone.",
+      code: "unreachable",
+      status: 0,
+    });
   }
   if (response.status === 401 && token) {
     // The token may have ended on the way, or its session was ended elsewhere.
@@ -109,7 +135,9 @@ async function readJson(response) {
 }
 
 async function problemOf(response) {
-  const known = (response.headers.get("content-type") ?? "").includes("json") ? await response.json().catch(() => ({})) : {};
+  const known = (response.headers.get("content-type") ?? "").includes("json")
+    ? await response.json().catch(() => ({}))
+    : {};
   return new Problem({
     title: known.title ?? `The server answered ${response.status}`,
     detail: known.detail,
@@ -133,7 +161,8 @@ export async function text(path, signal) {
 }
 
 /** Logs in. */
-export const logIn = (username, password) => send("POST", "/sessions", { body: { username, password }, bare: true }).then(begin);
+export const logIn = (username, password) =>
+  send("POST", "/sessions", { body: { username, password }, bare: true }).then(begin);
 
 /** Makes the first administrator, with the token that the server printed, and logs in as them. */
 export async function setUp(wish) {
@@ -146,7 +175,9 @@ export async function logOut() {
   const token = kept.get();
   try {
     if (token) await send("POST", "/sessions/logout", { body: { refresh_token: token } });
-  } finally { end(); }
+  } finally {
+    end();
+  }
 }
 
 /**
@@ -166,7 +197,10 @@ export async function* events(path, signal) {
       if (error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429) throw error;
       yield { event: "lost", data: null };
     }
-    await new Promise((resolve) => { setTimeout(resolve, wait); signal.addEventListener("abort", resolve, { once: true }); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, wait);
+      signal.addEventListener("abort", resolve, { once: true });
+    });
   }
 }
 
@@ -189,9 +223,15 @@ async function* parseEvents(stream) {
         else if (line.startsWith("event:")) event.event = line.slice(6).trim();
       }
     }
-  } finally { reader.cancel().catch(() => {}); }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
 }
 
 function parsed(data) {
-  try { return JSON.parse(data); } catch { return data; }
+  try {
+    return JSON.parse(data);
+  } catch {
+    return data;
+  }
 }

@@ -28,9 +28,26 @@ export class LineChart {
   constructor({ title, unit, format = short, inBytes = false }) {
     Object.assign(this, { title, unit, format, inBytes });
     this.value = h("span", { class: "figure-value number" }, "–");
-    this.canvas = svg("svg", { class: "chart", "aria-hidden": "true", height: HEIGHT, onpointermove: (event) => this.read(event), onpointerleave: () => this.readNothing() });
+    this.canvas = svg("svg", {
+      class: "chart",
+      "aria-hidden": "true",
+      height: HEIGHT,
+      onpointermove: (event) => this.read(event),
+      onpointerleave: () => this.readNothing(),
+    });
     this.reading = h("span", { class: "quiet number reading" });
-    this.element = h("figure", { class: "figure" }, h("figcaption", {}, h("span", { class: "figure-title" }, title), this.reading, h("span", { class: "figure-now" }, this.value, h("span", { class: "quiet" }, ` ${unit}`))), this.canvas);
+    this.element = h(
+      "figure",
+      { class: "figure" },
+      h(
+        "figcaption",
+        {},
+        h("span", { class: "figure-title" }, title),
+        this.reading,
+        h("span", { class: "figure-now" }, this.value, h("span", { class: "quiet" }, ` ${unit}`)),
+      ),
+      this.canvas,
+    );
     new ResizeObserver(() => this.redraw()).observe(this.element);
   }
 
@@ -51,18 +68,28 @@ export class LineChart {
     this.x = (time) => LEFT + ((time - start) / seconds) * (width - LEFT - 6);
     this.y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
     this.canvas.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    const line = points.map(([time, value], i) => `${i ? "L" : "M"}${this.x(time).toFixed(1)} ${this.y(value).toFixed(1)}`).join("");
-    const area = points.length > 1 && `${line}L${this.x(end).toFixed(1)} ${this.y(0)}L${this.x(points[0][0]).toFixed(1)} ${this.y(0)}Z`;
-    put(this.canvas, axes(this.y, top, width, this.format, seconds),
-      area && svg("path", { class: "area", d: area }), points.length > 1 && svg("path", { class: "line", d: line }),
+    const line = points
+      .map(([time, value], i) => `${i ? "L" : "M"}${this.x(time).toFixed(1)} ${this.y(value).toFixed(1)}`)
+      .join("");
+    const area =
+      points.length > 1 &&
+      `${line}L${this.x(end).toFixed(1)} ${this.y(0)}L${this.x(points[0][0]).toFixed(1)} ${this.y(0)}Z`;
+    put(
+      this.canvas,
+      axes(this.y, top, width, this.format, seconds),
+      area && svg("path", { class: "area", d: area }),
+      points.length > 1 && svg("path", { class: "line", d: line }),
       points.length > 0 && svg("circle", { class: "dot", cx: this.x(end), cy: this.y(points.at(-1)[1]), r: 3 }),
-      this.cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, x1: -9, x2: -9 }));
+      (this.cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, x1: -9, x2: -9 })),
+    );
   }
 
   read(event) {
     if (!this.points?.length || !this.x) return;
     const at = event.clientX - this.canvas.getBoundingClientRect().left;
-    const nearest = this.points.reduce((best, it) => (Math.abs(this.x(it[0]) - at) < Math.abs(this.x(best[0]) - at) ? it : best));
+    const nearest = this.points.reduce((best, it) =>
+      Math.abs(this.x(it[0]) - at) < Math.abs(this.x(best[0]) - at) ? it : best,
+    );
     const x = this.x(nearest[0]);
     this.cursor.setAttribute("x1", x);
     this.cursor.setAttribute("x2", x);
@@ -78,10 +105,19 @@ export class LineChart {
 }
 
 function axes(y, top, width, format, seconds) {
-  const lines = [0, 0.5, 1].map((share) => [svg("line", { class: "grid", x1: LEFT, x2: width - 6, y1: y(top * share), y2: y(top * share) }), svg("text", { x: LEFT - 6, y: y(top * share) + 3.500, "text-anchor": "end" }, format(top * share))]);
+  const lines = [0, 0.5, 1].map((share) => [
+    svg("line", { class: "grid", x1: LEFT, x2: width - 6, y1: y(top * share), y2: y(top * share) }),
+    svg("text", { x: LEFT - 6, y: y(top * share) + 3.5, "text-anchor": "end" }, format(top * share)),
+  ]);
   const middle = (LEFT + width - 6) / 2;
-  const ago = (part) => (seconds * part >= 120 ? `−${Math.round((seconds * part) / 60)} min` : `−${Math.round(seconds * part)} s`);
-  return [lines, svg("text", { x: LEFT, y: HEIGHT - 4 }, ago(1)), svg("text", { x: middle, y: HEIGHT - 4, "text-anchor": "middle" }, ago(0.5)), svg("text", { x: width - 6, y: HEIGHT - 4, "text-anchor": "end" }, "now")];
+  const ago = (part) =>
+    seconds * part >= 120 ? `−${Math.round((seconds * part) / 60)} min` : `−${Math.round(seconds * part)} s`;
+  return [
+    lines,
+    svg("text", { x: LEFT, y: HEIGHT - 4 }, ago(1)),
+    svg("text", { x: middle, y: HEIGHT - 4, "text-anchor": "middle" }, ago(0.5)),
+    svg("text", { x: width - 6, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
+  ];
 }
 
 /** Stacked shares of time, small: busy from below, blocked on it, the rest is waiting. */
@@ -95,7 +131,22 @@ export function shareLine(points, seconds, width = 180, height = 28) {
     const down = inside.map(([time, it]) => `${x(time).toFixed(1)} ${y(from(it)).toFixed(1)}`).reverse();
     return inside.length > 1 ? `M${[...up, ...down].join("L")}Z` : "";
   };
-  return svg("svg", { class: "share-line", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("path", { class: "busy", d: band(() => 0, (it) => it.busy) }),
-    svg("path", { class: "blocked", d: band((it) => it.busy, (it) => it.busy + it.blocked) }));
+  return svg(
+    "svg",
+    { class: "share-line", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("path", {
+      class: "busy",
+      d: band(
+        () => 0,
+        (it) => it.busy,
+      ),
+    }),
+    svg("path", {
+      class: "blocked",
+      d: band(
+        (it) => it.busy,
+        (it) => it.busy + it.blocked,
+      ),
+    }),
+  );
 }

@@ -1,7 +1,7 @@
 // The story of one document, or of a path that never became one: whether it is in, why, what the next run makes of it
 // and what would change that; where it was seen; what was done to it; its text.
 
-import { h, put, icon, confirm, problemBox, skeleton, toast } from "./dom.js";
+import { h, put, icon, confirm, problemBox, skeleton, table, toast } from "./dom.js";
 import * as api from "./api.js";
 import { bytes, count, counted, kindOf, languageOf, moment, nameOf, pathOf } from "./format.js";
 import { headingPath } from "./hits.js";
@@ -9,7 +9,14 @@ import { unrolled } from "./passage.js";
 import { may } from "./collection.js";
 import { documentPill } from "./documents.js";
 
-const STATES = { stored: ["completed", "in the index"], set_aside: ["failed", "set aside"], withheld: ["deleted", "withheld"], deleted: ["deleted", "deleted"], waiting: ["pending", "waiting"], unknown: ["pending", "unknown"] };
+const STATES = {
+  stored: ["completed", "in the index"],
+  set_aside: ["failed", "set aside"],
+  withheld: ["deleted", "withheld"],
+  deleted: ["deleted", "deleted"],
+  waiting: ["pending", "waiting"],
+  unknown: ["pending", "unknown"],
+};
 const PART = 40;
 const isId = (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 
@@ -32,7 +39,9 @@ class DocumentView {
     this.element = h("div", { class: "page document" }, this.head, this.trouble, this.story, this.text);
   }
 
-  get title() { return this.name; }
+  get title() {
+    return this.name;
+  }
 
   async load() {
     let story = null;
@@ -60,36 +69,133 @@ class DocumentView {
     const isIn = document?.status === "completed" || document?.status === "failed";
     const isOut = document?.status === "deleted" || told?.state === "withheld";
     const [state, words] = STATES[told?.state] ?? [];
-    put(this.head,
-      h("p", { class: "crumbs" }, h("a", { href: "/collections" }, "Collections"), icon("right", 12), h("a", { href: `/collections/${collection.id}` }, collection.name)),
-      h("div", { class: "head-row" }, h("h1", {}, this.name), told ? h("span", { class: `pill ${state}` }, words) : documentPill(document.status), h("span", { class: "space" }),
-        document && h("a", { class: "button", href: `/?in=${collection.id}&q=${encodeURIComponent(this.name)}` }, icon("search", 15), "Find the like"),
-        changeable && isOut && h("button", { class: "button", type: "button", onclick: () => this.undelete() }, icon("undo", 15), "Take in again"),
-        changeable && isIn && h("button", { class: "button danger", type: "button", onclick: () => this.remove() }, icon("trash", 15), "Delete")),
-      h("p", { class: "path" }, pathOf(path)));
+    put(
+      this.head,
+      h(
+        "p",
+        { class: "crumbs" },
+        h("a", { href: "/collections" }, "Collections"),
+        icon("right", 12),
+        h("a", { href: `/collections/${collection.id}` }, collection.name),
+      ),
+      h(
+        "div",
+        { class: "head-row" },
+        h("h1", {}, this.name),
+        told ? h("span", { class: `pill ${state}` }, words) : documentPill(document.status),
+        h("span", { class: "space" }),
+        document &&
+          h(
+            "a",
+            { class: "button", href: `/?in=${collection.id}&q=${encodeURIComponent(this.name)}` },
+            icon("search", 15),
+            "Find the like",
+          ),
+        changeable &&
+          isOut &&
+          h(
+            "button",
+            { class: "button", type: "button", onclick: () => this.undelete() },
+            icon("undo", 15),
+            "Take in again",
+          ),
+        changeable &&
+          isIn &&
+          h(
+            "button",
+            { class: "button danger", type: "button", onclick: () => this.remove() },
+            icon("trash", 15),
+            "Delete",
+          ),
+      ),
+      h("p", { class: "path" }, pathOf(path)),
+    );
   }
 
   drawStory() {
     const { told, document } = this;
     const line = (words, text) => text && h("div", {}, h("dt", {}, words), h("dd", {}, text));
-    put(this.story,
-      told && h("section", { class: "story" }, h("h2", {}, "Why"),
-        h("dl", {}, line("Because", told.why), line("The next run", told.next_run), told.to_change?.length > 0 && h("div", {}, h("dt", {}, "To change that"), h("dd", {}, h("ul", {}, told.to_change.map((it) => h("li", {}, ticked(it)))))))),
+    put(
+      this.story,
+      told &&
+        h(
+          "section",
+          { class: "story" },
+          h("h2", {}, "Why"),
+          h(
+            "dl",
+            {},
+            line("Because", told.why),
+            line("The next run", told.next_run),
+            told.to_change?.length > 0 &&
+              h(
+                "div",
+                {},
+                h("dt", {}, "To change that"),
+                h(
+                  "dd",
+                  {},
+                  h(
+                    "ul",
+                    {},
+                    told.to_change.map((it) => h("li", {}, ticked(it))),
+                  ),
+                ),
+              ),
+          ),
+        ),
       document && this.drawFacts(document),
       told?.places?.length > 0 && placesTable(told.places),
-      told?.deeds?.length > 0 && h("section", {}, h("h2", {}, "What was done"), h("ul", { class: "deeds" }, told.deeds.map((it) => h("li", {}, `${it.action.replace("documents_", "")} by ${it.by ?? "somebody"} on ${moment(it.at)}`, it.operation_id && h("a", { href: `/operations/${it.operation_id}` }, "operation"))))));
+      told?.deeds?.length > 0 &&
+        h(
+          "section",
+          {},
+          h("h2", {}, "What was done"),
+          h(
+            "ul",
+            { class: "deeds" },
+            told.deeds.map((it) =>
+              h(
+                "li",
+                {},
+                `${it.action.replace("documents_", "")} by ${it.by ?? "somebody"} on ${moment(it.at)}`,
+                it.operation_id && h("a", { href: `/operations/${it.operation_id}` }, "operation"),
+              ),
+            ),
+          ),
+        ),
+    );
   }
 
   drawFacts(document) {
-    const metadata = Object.entries(document.metadata ?? {}).filter(([, value]) => value !== null && typeof value !== "object").slice(0, 12);
+    const metadata = Object.entries(document.metadata ?? {})
+      .filter(([, value]) => value !== null && typeof value !== "object")
+      .slice(0, 12);
     const facts = [
-      ["Kind", kindOf(document.mime_type)], ["Size", bytes(document.size)], ["Passages", count(document.chunks)], document.language && ["Language", languageOf(document.language)],
-      document.created_at && ["Taken in", moment(document.created_at)], ["Changed", moment(document.updated_at)], document.deleted_at && ["Deleted", moment(document.deleted_at)],
+      ["Kind", kindOf(document.mime_type)],
+      ["Size", bytes(document.size)],
+      ["Passages", count(document.chunks)],
+      document.language && ["Language", languageOf(document.language)],
+      document.created_at && ["Taken in", moment(document.created_at)],
+      ["Changed", moment(document.updated_at)],
+      document.deleted_at && ["Deleted", moment(document.deleted_at)],
       document.attempts > 0 && ["Attempts", count(document.attempts)],
-      document.operation && ["Written by", h("a", { href: `/operations/${document.operation.id}` }, document.operation.type)],
+      document.operation && [
+        "Written by",
+        h("a", { href: `/operations/${document.operation.id}` }, document.operation.type),
+      ],
       ...metadata.map(([key, value]) => [key, String(value)]),
     ].filter(Boolean);
-    return h("section", {}, h("h2", {}, "Document"), h("dl", { class: "facts" }, facts.map(([words, value]) => h("div", {}, h("dt", {}, words), h("dd", {}, value)))));
+    return h(
+      "section",
+      {},
+      h("h2", {}, "Document"),
+      h(
+        "dl",
+        { class: "facts" },
+        facts.map(([words, value]) => h("div", {}, h("dt", {}, words), h("dd", {}, value))),
+      ),
+    );
   }
 
   async loadText() {
@@ -100,30 +206,82 @@ class DocumentView {
 
   async more() {
     try {
-      const part = await api.get(`${this.base}/documents/${this.document.id}/chunks`, { from: (this.items.at(-1)?.index ?? -1) + 1, limit: PART }, this.signal);
+      const part = await api.get(
+        `${this.base}/documents/${this.document.id}/chunks`,
+        { from: (this.items.at(-1)?.index ?? -1) + 1, limit: PART },
+        this.signal,
+      );
       this.items.push(...part.items);
       const rest = part.total - (this.items.at(-1)?.index ?? -1) - 1;
       let headings = null;
-      put(this.text, h("h2", {}, "Text"), h("p", { class: "quiet" }, "As it was read and cut into passages."),
-        h("div", { class: "text" }, unrolled(this.items).map(({ chunk, from, to }) => {
-          const above = chunk.headings && String(chunk.headings) !== headings && h("p", { class: "headings" }, headingPath(chunk.headings));
-          headings = chunk.headings ? String(chunk.headings) : headings;
-          return [above, h("div", { class: "chunk", title: `Passage ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` }, chunk.text.slice(from, to))];
-        })),
-        rest > 0 && part.items.length > 0 && h("button", { class: "button", type: "button", onclick: (event) => { event.currentTarget.disabled = true; this.more(); } }, icon("down", 14), `${counted(rest, "more passage")}`));
+      put(
+        this.text,
+        h("h2", {}, "Text"),
+        h("p", { class: "quiet" }, "As it was read and cut into passages."),
+        h(
+          "div",
+          { class: "text" },
+          unrolled(this.items).map(({ chunk, from, to }) => {
+            const above =
+              chunk.headings &&
+              String(chunk.headings) !== headings &&
+              h("p", { class: "headings" }, headingPath(chunk.headings));
+            headings = chunk.headings ? String(chunk.headings) : headings;
+            return [
+              above,
+              h(
+                "div",
+                { class: "chunk", title: `Passage ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` },
+                chunk.text.slice(from, to),
+              ),
+            ];
+          }),
+        ),
+        rest > 0 &&
+          part.items.length > 0 &&
+          h(
+            "button",
+            {
+              class: "button",
+              type: "button",
+              onclick: (event) => {
+                event.currentTarget.disabled = true;
+                this.more();
+              },
+            },
+            icon("down", 14),
+            `${counted(rest, "more passage")}`,
+          ),
+      );
     } catch (error) {
-      if (!api.isAborted(error)) put(this.text, h("h2", {}, "Text"), problemBox(error, () => this.loadText()));
+      if (!api.isAborted(error))
+        put(
+          this.text,
+          h("h2", {}, "Text"),
+          problemBox(error, () => this.loadText()),
+        );
     }
   }
 
   async remove() {
     const name = this.collection.name;
-    const sure = await confirm({ title: `Delete “${this.name}”?`, words: "It is taken out of the index, and stays out while it holds what it holds now. It can be taken in again.", action: "Delete it" });
-    if (sure) await this.ask(() => api.del(`${this.base}/documents/${this.document.id}`, { confirm: name }), "Its deletion is asked for");
+    const sure = await confirm({
+      title: `Delete “${this.name}”?`,
+      words: "It is taken out of the index, and stays out while it holds what it holds now. It can be taken in again.",
+      action: "Delete it",
+    });
+    if (sure)
+      await this.ask(
+        () => api.del(`${this.base}/documents/${this.document.id}`, { confirm: name }),
+        "Its deletion is asked for",
+      );
   }
 
   undelete() {
-    return this.ask(() => api.post(`${this.base}/documents/${this.document.id}/undelete`), "It is to be taken in again");
+    return this.ask(
+      () => api.post(`${this.base}/documents/${this.document.id}/undelete`),
+      "It is to be taken in again",
+    );
   }
 
   async ask(send, words) {
@@ -131,9 +289,20 @@ class DocumentView {
     try {
       const { operation } = await send();
       toast(words);
-      put(this.trouble, h("p", { class: "note", role: "status" }, words, ": ", h("a", { href: `/operations/${operation}` }, "follow the operation")));
+      put(
+        this.trouble,
+        h(
+          "p",
+          { class: "note", role: "status" },
+          words,
+          ": ",
+          h("a", { href: `/operations/${operation}` }, "follow the operation"),
+        ),
+      );
       this.await(operation);
-    } catch (error) { put(this.trouble, problemBox(error)); }
+    } catch (error) {
+      put(this.trouble, problemBox(error));
+    }
   }
 
   /** When the operation has ended, the story is another one. */
@@ -146,7 +315,9 @@ class DocumentView {
         await this.load();
         return;
       }
-    } catch (error) { if (!api.isAborted(error)) put(this.trouble, problemBox(error)); }
+    } catch (error) {
+      if (!api.isAborted(error)) put(this.trouble, problemBox(error));
+    }
   }
 }
 
@@ -156,7 +327,28 @@ function ticked(text) {
 }
 
 function placesTable(places) {
-  return h("section", {}, h("h2", {}, "Places"), h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Places" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Where", "Size", "First seen", "Last seen"].map((words, i) => h("th", { scope: "col", class: i === 1 ? "number" : "" }, words)))),
-    h("tbody", {}, places.map((it) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: "path" }, pathOf(it.uri)), it.set_aside?.message && h("span", { class: "bad small" }, `set aside, since it ${it.set_aside.message}`)), h("td", { class: "number" }, bytes(it.size)), h("td", { class: "quiet" }, moment(it.first_seen_at)), h("td", { class: "quiet" }, moment(it.last_seen_at))))))));
+  return h(
+    "section",
+    {},
+    h("h2", {}, "Places"),
+    table(
+      "Places",
+      ["Where", ["Size", "number"], "First seen", "Last seen"],
+      places.map((it) =>
+        h(
+          "tr",
+          {},
+          h(
+            "th",
+            { scope: "row" },
+            h("span", { class: "path" }, pathOf(it.uri)),
+            it.set_aside?.message && h("span", { class: "bad small" }, `set aside, since it ${it.set_aside.message}`),
+          ),
+          h("td", { class: "number" }, bytes(it.size)),
+          h("td", { class: "quiet" }, moment(it.first_seen_at)),
+          h("td", { class: "quiet" }, moment(it.last_seen_at)),
+        ),
+      ),
+    ),
+  );
 }

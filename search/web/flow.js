@@ -10,7 +10,10 @@ const left = (progress) => Object.values(progress.outcomes ?? {}).reduce((sum, i
 const THERE = new Set(["stored", "unchanged", "duplicate"]);
 
 /** Documents set aside for any reason but being there already. */
-export const setAside = (progress) => Object.entries(progress.outcomes ?? {}).filter(([word]) => !THERE.has(word)).reduce((sum, [, many]) => sum + many, 0);
+export const setAside = (progress) =>
+  Object.entries(progress.outcomes ?? {})
+    .filter(([word]) => !THERE.has(word))
+    .reduce((sum, [, many]) => sum + many, 0);
 
 /** Documents that have left. */
 export const leftOf = left;
@@ -20,7 +23,9 @@ export const doneOf = (node) => Math.max(node.rows_in - node.rows_under_way, nod
 
 /** The looks at one operation, as they come. */
 export class Flow {
-  constructor() { this.looks = []; }
+  constructor() {
+    this.looks = [];
+  }
 
   /** Takes what an event says; says whether there is anything new in it. */
   push(progress) {
@@ -34,7 +39,9 @@ export class Flow {
     return true;
   }
 
-  get now() { return this.looks.at(-1); }
+  get now() {
+    return this.looks.at(-1);
+  }
 
   /** The look that rates at look `i` are taken from. */
   before(i) {
@@ -48,7 +55,10 @@ export class Flow {
   rate(of) {
     return this.looks.slice(1).map((look, i) => {
       const before = this.before(i + 1);
-      return [look.elapsed_seconds, Math.max(0, of(look) - of(before)) / (look.elapsed_seconds - before.elapsed_seconds)];
+      return [
+        look.elapsed_seconds,
+        Math.max(0, of(look) - of(before)) / (look.elapsed_seconds - before.elapsed_seconds),
+      ];
     });
   }
 
@@ -61,7 +71,9 @@ export class Flow {
   }
 
   /** `[seconds, value]` of something that goes up and down. */
-  level(of) { return this.looks.map((look) => [look.elapsed_seconds, of(look)]); }
+  level(of) {
+    return this.looks.map((look) => [look.elapsed_seconds, of(look)]);
+  }
 
   /** The shares of a node's time since shortly before look `i`: `{ busy, starved, blocked }`, which sum to 1 or are all 0. */
   shares(id, i = this.looks.length - 1) {
@@ -71,7 +83,9 @@ export class Flow {
     const since = (key) => Math.max(0, (now?.[key] ?? 0) - (before?.[key] ?? 0));
     const [busy, starved, blocked] = [since("busy"), since("starved"), since("blocked")];
     const all = busy + starved + blocked;
-    return all > 0 ? { busy: busy / all, starved: starved / all, blocked: blocked / all } : { busy: 0, starved: 0, blocked: 0 };
+    return all > 0
+      ? { busy: busy / all, starved: starved / all, blocked: blocked / all }
+      : { busy: 0, starved: 0, blocked: 0 };
   }
 
   /** The shares at each look, for a drawing. */

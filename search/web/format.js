@@ -11,7 +11,11 @@ export const counted = (number, one, many = `${one}s`) => `${count(number)} ${nu
 
 /** 1234567 as "1.23 M": for figures that move. */
 export function short(number) {
-  for (const [size, unit] of [[1e9, " G"], [1e6, " M"], [1e4, " k"]]) {
+  for (const [size, unit] of [
+    [1e9, " G"],
+    [1e6, " M"],
+    [1e4, " k"],
+  ]) {
     if (number >= size) return FEW.format(number / (size === 1e4 ? 1e3 : size)) + unit;
   }
   return number < 100 && number % 1 ? FEW.format(number) : WHOLE.format(number);
@@ -19,7 +23,12 @@ export function short(number) {
 
 /** Bytes in binary units. */
 export function bytes(number) {
-  for (const [size, unit] of [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
+  for (const [size, unit] of [
+    [2 ** 40, "TiB"],
+    [2 ** 30, "GiB"],
+    [2 ** 20, "MiB"],
+    [2 ** 10, "KiB"],
+  ]) {
     if (number >= size) return `${FEW.format(number / size)} ${unit}`;
   }
   return `${WHOLE.format(number ?? 0)} B`;
@@ -51,7 +60,13 @@ export function ago(instant, now = Date.now()) {
   const seconds = Math.round((now - new Date(instant).getTime()) / 1000);
   if (Math.abs(seconds) < 5) return "just now";
   const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-  for (const [size, unit] of [[31536000, "year"], [2592000, "month"], [86400, "day"], [3600, "hour"], [60, "minute"]]) {
+  for (const [size, unit] of [
+    [31536000, "year"],
+    [2592000, "month"],
+    [86400, "day"],
+    [3600, "hour"],
+    [60, "minute"],
+  ]) {
     if (Math.abs(seconds) >= size) return words.format(-Math.round(seconds / size), unit);
   }
   return words.format(-seconds, "second");
@@ -63,7 +78,11 @@ export const percent = (share) => `${Math.round((share ?? 0) * 100)} %`;
 /** The path in a URI, decoded where it can be. */
 export function pathOf(uri) {
   const path = (uri ?? "").replace(/^file:\/\//, "");
-  try { return decodeURIComponent(path); } catch { return path; }
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 /** The last part of a path. */
@@ -76,8 +95,17 @@ export function shortPath(uri) {
 }
 
 const KINDS = {
-  "text/html": "HTML", "text/markdown": "Markdown", "text/plain": "Text", "application/pdf": "PDF", "text/troff": "Manual page",
-  "text/csv": "CSV", "application/json": "JSON", "application/xml": "XML", "text/xml": "XML", "application/epub+zip": "EPUB", "application/rtf": "RTF",
+  "text/html": "HTML",
+  "text/markdown": "Markdown",
+  "text/plain": "Text",
+  "application/pdf": "PDF",
+  "text/troff": "Manual page",
+  "text/csv": "CSV",
+  "application/json": "JSON",
+  "application/xml": "XML",
+  "text/xml": "XML",
+  "application/epub+zip": "EPUB",
+  "application/rtf": "RTF",
   "message/rfc822": "Mail",
   "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "DOCX",
   "application/vnd.openxmlformats-officedocument.presentationml.presentation": "PPTX",
@@ -94,5 +122,7 @@ export function languageOf(code) {
   try {
     languages ??= new Intl.DisplayNames("en", { type: "language" });
     return languages.of(code) ?? code;
-  } catch { return code; }
+  } catch {
+    return code;
+  }
 }

@@ -1,6 +1,6 @@
 // The list of hits. Each is one link, which opens the passage in its document; all else about it is text.
 
-import { h, icon } from "./dom.js";
+import { h, icon, meter } from "./dom.js";
 import { day, kindOf, nameOf, pathOf, shortPath } from "./format.js";
 import { snippet } from "./passage.js";
 import { toUrl } from "./query.js";
@@ -8,19 +8,38 @@ import { toUrl } from "./query.js";
 /** The hits of one page. */
 export function drawHits(hits, { state, collections }) {
   const several = collections.length > 1;
-  return h("ol", { class: "hit-list", start: 1 }, hits.map((hit) => {
-    const open = { document: hit.document, chunk: hit.chunk };
-    return h("li", { class: "hit", data: { id: hit.id } },
-      h("a", { class: "hit-link", href: toUrl({ ...state, open }), "aria-expanded": "false" }, h("h3", {}, hit.title || nameOf(hit.path))),
-      h("p", { class: "where", title: pathOf(hit.path) },
-        several && hit.collectionName && h("span", { class: "tag" }, hit.collectionName),
-        h("span", { class: "path" }, shortPath(hit.path))),
-      hit.headings && h("p", { class: "headings" }, headingPath(hit.headings)),
-      h("p", { class: "passage" }, snippet(hit.text, hit.marks)),
-      h("p", { class: "meta" },
-        h("span", {}, kindOf(hit.mime)), hit.page && h("span", {}, `page ${hit.page}`), hit.modified && h("span", {}, day(hit.modified)),
-        similarity(hit)));
-  }));
+  return h(
+    "ol",
+    { class: "hit-list", start: 1 },
+    hits.map((hit) => {
+      const open = { document: hit.document, chunk: hit.chunk };
+      return h(
+        "li",
+        { class: "hit", data: { id: hit.id } },
+        h(
+          "a",
+          { class: "hit-link", href: toUrl({ ...state, open }), "aria-expanded": "false" },
+          h("h3", {}, hit.title || nameOf(hit.path)),
+        ),
+        h(
+          "p",
+          { class: "where", title: pathOf(hit.path) },
+          several && hit.collectionName && h("span", { class: "tag" }, hit.collectionName),
+          h("span", { class: "path" }, shortPath(hit.path)),
+        ),
+        hit.headings && h("p", { class: "headings" }, headingPath(hit.headings)),
+        h("p", { class: "passage" }, snippet(hit.text, hit.marks)),
+        h(
+          "p",
+          { class: "meta" },
+          h("span", {}, kindOf(hit.mime)),
+          hit.page && h("span", {}, `page ${hit.page}`),
+          hit.modified && h("span", {}, day(hit.modified)),
+          similarity(hit),
+        ),
+      );
+    }),
+  );
 }
 
 /** "Book > Chapter > Section" with arrows between. */
@@ -31,9 +50,13 @@ export function headingPath(headings) {
 
 function similarity(hit) {
   if (hit.similarity === undefined || hit.similarity === null) return null;
-  const fill = h("span", {});
-  fill.style.setProperty("inline-size", `${Math.max(0, Math.min(1, hit.similarity)) * 100}%`);
-  return h("span", { class: "similarity", title: `Similarity of meaning (cosine) ${hit.similarity.toFixed(3)}` }, h("span", { class: "meter", "aria-hidden": "true" }, fill), h("span", { class: "number" }, hit.similarity.toFixed(2)), h("span", { class: "visually-hidden" }, " similarity"));
+  return h(
+    "span",
+    { class: "similarity", title: `Similarity of meaning (cosine) ${hit.similarity.toFixed(3)}` },
+    meter(hit.similarity),
+    h("span", { class: "number" }, hit.similarity.toFixed(2)),
+    h("span", { class: "visually-hidden" }, " similarity"),
+  );
 }
 
 /** Puts the focus on a hit, if it is in the list. */

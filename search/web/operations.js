@@ -1,22 +1,35 @@
 // The list of operations, newest first, live: what changes is told by the server. Also the pieces that other views
 // show of an operation.
 
-import { h, put, icon, problemBox } from "./dom.js";
+import { h, put, icon, meter, problemBox, table } from "./dom.js";
 import * as api from "./api.js";
 import { ago, counted, duration, moment, percent, short } from "./format.js";
 import { leftOf } from "./flow.js";
 
-const TYPES = { index: "First indexing", append: "Update", reindex: "Rebuild", remove_source: "Removal of a source", delete: "Deletion" };
+const TYPES = {
+  index: "First indexing",
+  append: "Update",
+  reindex: "Rebuild",
+  remove_source: "Removal of a source",
+  delete: "Deletion",
+};
 
 /** What an operation does, in words. */
 export function whatOf(operation) {
-  if (operation.config?.documents || operation.config?.document_ids) return operation.type === "append" ? "Documents taken in again" : "Deletion of documents";
+  if (operation.config?.documents || operation.config?.document_ids)
+    return operation.type === "append" ? "Documents taken in again" : "Deletion of documents";
   return TYPES[operation.type] ?? operation.type;
 }
 
 export const isOver = (operation) => ["completed", "failed", "cancelled"].includes(operation.status);
 
-const STATES = { pending: "waiting", processing: "running", completed: "completed", failed: "failed", cancelled: "cancelled" };
+const STATES = {
+  pending: "waiting",
+  processing: "running",
+  completed: "completed",
+  failed: "failed",
+  cancelled: "cancelled",
+};
 
 /** A status as a word with a dot. */
 export const pill = (status, words = STATES[status] ?? status) => h("span", { class: `pill ${status}` }, words);
@@ -33,7 +46,13 @@ export function gist(operation) {
   if (operation.error) return operation.error;
   if (report?.documents) {
     const { stored, set_aside: aside, unchanged, duplicate } = report.documents;
-    const parts = [stored && `${counted(stored, "document")} stored`, unchanged && `${short(unchanged)} unchanged`, duplicate && `${short(duplicate)} duplicate`, aside && `${short(aside)} set aside`, report.deleted && `${short(report.deleted)} deleted`].filter(Boolean);
+    const parts = [
+      stored && `${counted(stored, "document")} stored`,
+      unchanged && `${short(unchanged)} unchanged`,
+      duplicate && `${short(duplicate)} duplicate`,
+      aside && `${short(aside)} set aside`,
+      report.deleted && `${short(report.deleted)} deleted`,
+    ].filter(Boolean);
     return parts.join(" · ") || "nothing to do";
   }
   const progress = operation.progress;
@@ -45,26 +64,34 @@ export function gist(operation) {
 export function row(operation, { collection = true } = {}) {
   const progress = operation.progress;
   const share = operation.status === "processing" && progress?.seen ? leftOf(progress) / progress.seen : undefined;
-  return h("tr", {},
+  return h(
+    "tr",
+    {},
     h("td", {}, pill(operation.status)),
-    h("th", { scope: "row" }, h("a", { href: `/operations/${operation.id}` }, whatOf(operation)), collection && h("span", { class: "quiet" }, ` · ${operation.collection}`)),
-    h("td", { class: operation.error ? "gist bad" : "gist" }, share !== undefined && meter(share), gist(operation)),
+    h(
+      "th",
+      { scope: "row" },
+      h("a", { href: `/operations/${operation.id}` }, whatOf(operation)),
+      collection && h("span", { class: "quiet" }, ` · ${operation.collection}`),
+    ),
+    h(
+      "td",
+      { class: operation.error ? "gist bad" : "gist" },
+      share !== undefined && meter(share, percent(share)),
+      gist(operation),
+    ),
     h("td", { class: "number" }, duration(lasted(operation))),
-    h("td", { class: "quiet", title: moment(operation.created_at) }, `${ago(operation.created_at)} by ${operation.by}`));
-}
-
-/** A bar that fills. */
-export function meter(share) {
-  const fill = h("span", {});
-  fill.style.setProperty("inline-size", `${Math.min(1, share) * 100}%`);
-  return h("span", { class: "meter", role: "img", "aria-label": percent(share) }, fill);
+    h("td", { class: "quiet", title: moment(operation.created_at) }, `${ago(operation.created_at)} by ${operation.by}`),
+  );
 }
 
 /** A table of operations. */
-export function table(operations, options) {
-  return h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Operations" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["State", "Operation", "What came of it", "Took", "Asked for"].map((words, i) => h("th", { scope: "col", class: i === 3 ? "number" : "" }, words)))),
-    h("tbody", {}, operations.map((it) => row(it, options)))));
+export function operationTable(operations, options) {
+  return table(
+    "Operations",
+    ["State", "Operation", "What came of it", ["Took", "number"], "Asked for"],
+    operations.map((it) => row(it, options)),
+  );
 }
 
 /** A list that grows by its own cursor and hears of changes. `path` is where the list is. */
@@ -91,8 +118,26 @@ export class OperationList {
 
   draw() {
     const focused = this.element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    put(this.element, this.items.length ? table(this.items, this.options) : h("p", { class: "empty" }, "Nothing has been done yet."),
-      this.next && h("button", { class: "button", type: "button", onclick: (event) => { event.currentTarget.disabled = true; this.load().catch((error) => this.element.append(problemBox(error))); } }, icon("down", 14), "Earlier ones"));
+    put(
+      this.element,
+      this.items.length
+        ? operationTable(this.items, this.options)
+        : h("p", { class: "empty" }, "Nothing has been done yet."),
+      this.next &&
+        h(
+          "button",
+          {
+            class: "button",
+            type: "button",
+            onclick: (event) => {
+              event.currentTarget.disabled = true;
+              this.load().catch((error) => this.element.append(problemBox(error)));
+            },
+          },
+          icon("down", 14),
+          "Earlier ones",
+        ),
+    );
     if (focused) this.element.querySelector(`a[href="${CSS.escape(focused)}"], a[href="${focused}"]`)?.focus();
   }
 }
@@ -115,6 +160,16 @@ export async function show({ signal }) {
   follow(signal, (operation) => list.take(operation));
   return {
     title: "Operations",
-    element: h("div", { class: "page" }, h("header", { class: "page-head" }, h("h1", {}, "Operations"), h("p", { class: "quiet" }, "What is and was done to the collections, newest first.")), list.element),
+    element: h(
+      "div",
+      { class: "page" },
+      h(
+        "header",
+        { class: "page-head" },
+        h("h1", {}, "Operations"),
+        h("p", { class: "quiet" }, "What is and was done to the collections, newest first."),
+      ),
+      list.element,
+    ),
   };
 }

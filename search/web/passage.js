@@ -1,26 +1,26 @@
 // The text of a passage on the page: words that matched are marked, long ones are cut around them, and neighbours
-// that overlap are shown without saying the same twice. The API counts in bytes of UTF-8, JavaScript in units of
-// UTF-16; the step between the two is here and nowhere else.
+// that overlap are shown without saying the same twice. The API counts characters in highlights and bytes of UTF-8
+// in documents, JavaScript units of UTF-16; the steps between them are here and nowhere else.
 
 import { h } from "./dom.js";
 
-/** Bytes of a text in UTF-8, by the first unit of each character. */
+/** Bytes of a character in UTF-8. */
 function width(code) {
   if (code < 0x80) return 1;
   if (code < 0x800) return 2;
   return code < 0x10000 ? 3 : 4;
 }
 
-/** Places in a text for offsets in its bytes, which ascend. One within a character means its beginning. */
-export function places(text, offsets) {
+/** Places in a text for offsets that ascend, in its bytes or whatever `size` says of a character. One within a character means its beginning. */
+export function places(text, offsets, size = width) {
   const found = [];
-  let byte = 0;
+  let counted = 0;
   let place = 0;
   for (const offset of offsets) {
     while (place < text.length) {
       const code = text.codePointAt(place);
-      if (byte + width(code) > offset) break;
-      byte += width(code);
+      if (counted + size(code) > offset) break;
+      counted += size(code);
       place += code > 0xffff ? 2 : 1;
     }
     found.push(place);
@@ -28,14 +28,13 @@ export function places(text, offsets) {
   return found;
 }
 
-/** Ranges of bytes as ranges of the text; empty and overlapping ones are left out. */
-export function ranges(text, byBytes) {
-  const flat = places(text, (byBytes ?? []).flat());
-  const all = [];
-  for (let i = 0; i + 1 < flat.length; i += 2) {
-    if (flat[i + 1] > flat[i] && flat[i] >= (all.at(-1)?.[1] ?? 0)) all.push([flat[i], flat[i + 1]]);
-  }
-  return all;
+/** Where the words of a question are: ranges that the API counts in characters, as ranges of the text. Empty and overlapping ones are left out. */
+export function marksOf(text, highlights) {
+  const sorted = [...(highlights ?? [])]
+    .sort(([a], [b]) => a - b)
+    .filter(([start, end], i, all) => end > start && (i === 0 || start >= all[i - 1][1]));
+  const flat = places(text, sorted.flat(), () => 1);
+  return sorted.map((_, i) => [flat[2 * i], flat[2 * i + 1]]);
 }
 
 /** A stretch of a text, with `<mark>` around what is in the ranges. */
@@ -63,13 +62,16 @@ export function window(text, marks, length) {
   let from = Math.max(0, Math.min(best - 60, text.length - length));
   let to = Math.min(text.length, from + length);
   if (from > 0) from += Math.max(0, text.slice(from, from + 30).search(/\s\S/) + 1);
-  if (to < text.length) to -= Math.max(0, [...text.slice(to - 30, to)].reverse().findIndex((it) => /\s/.test(it)));
+  if (to < text.length)
+    to -= Math.max(
+      0,
+      [...text.slice(to - 30, to)].reverse().findIndex((it) => /\s/.test(it)),
+    );
   return [from, to];
 }
 
 /** A passage in a list: a few lines around what matched. */
-export function snippet(text, byBytes, length = 340) {
-  const marks = ranges(text, byBytes);
+export function snippet(text, marks, length = 340) {
   const [from, to] = window(text, marks, length);
   const tidy = (it) => it.replace(/\s+/g, " ");
   return [from > 0 && "… ", marked(text, marks, from, to, tidy), to < text.length && " …"];

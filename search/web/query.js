@@ -1,6 +1,8 @@
 // A search as the address holds it, as the API is asked it, and what the API answers as the page shows it. Pure
 // functions: the one place that knows the JSON of `/search`.
 
+import { marksOf } from "./passage.js";
+
 /** Hits on a page. */
 export const PAGE = 20;
 
@@ -17,7 +19,16 @@ export const FACETS = [
   ["source", "Source", "source"],
 ];
 
-export const DATES = [["", "Any time"], ["7", "Past week"], ["31", "Past month"], ["366", "Past year"], ["range", "Between …"]];
+export const DATES = [
+  ["", "Any time"],
+  ["7", "Past week"],
+  ["31", "Past month"],
+  ["366", "Past year"],
+  ["range", "Between …"],
+];
+
+/** What clears every filter. */
+export const NO_FILTERS = { facets: Object.fromEntries(FACETS.map(([key]) => [key, []])), date: "", from: "", to: "" };
 
 /** What is asked, from an address. */
 export function fromUrl(url) {
@@ -59,7 +70,8 @@ export function toUrl(state) {
 export const asksTheSame = (a, b) => toUrl({ ...a, open: null }) === toUrl({ ...b, open: null });
 
 /** How many filters are set. */
-export const filterCount = (state) => FACETS.reduce((sum, [key]) => sum + state.facets[key].length, 0) + (state.date ? 1 : 0);
+export const filterCount = (state) =>
+  FACETS.reduce((sum, [key]) => sum + state.facets[key].length, 0) + (state.date ? 1 : 0);
 
 /** The filter in the language of the API; without the facet `except`, for counting that facet's values. */
 export function filterOf(state, now = new Date(), except) {
@@ -92,40 +104,51 @@ export function toRequest(state) {
     mode: state.mode,
     collections: state.collections.length ? state.collections : undefined,
     filter: filterOf(state),
-    limit: PAGE,
+    k: PAGE,
     offset: (state.page - 1) * PAGE,
     highlight: true,
   };
 }
 
+const REASONS = {
+  not_served: "This server does not search it.",
+  no_sparse_vectors: "It has no vectors of words; search it by meaning.",
+  failing: "Its vectors or its model cannot be reached at the moment.",
+};
+
 /** An answer as the page shows it. */
 export function fromAnswer(answer) {
   return {
     hits: (answer.hits ?? []).map(fromHit),
-    more: Boolean(answer.next ?? answer.cursor),
-    failed: answer.failed ?? [],
-    mode: answer.mode,
-    timings: answer.timings ?? {},
+    more: Boolean(answer.next),
+    failed: (answer.failed ?? []).map((it) => ({ name: it.name, why: REASONS[it.reason] ?? it.reason })),
+    searched: answer.searched ?? [],
+    timings: {
+      total: answer.timings.total_ms / 1000,
+      embed: answer.timings.embed_ms / 1000,
+      store: answer.timings.store_ms / 1000,
+    },
   };
 }
 
 function fromHit(hit) {
   return {
-    id: `${hit.document}:${hit.chunk}`,
-    collection: hit.collection_id,
-    collectionName: hit.collection,
+    id: `${hit.document}:${hit.chunk_index}`,
+    collection: hit.collection,
+    collectionName: hit.collection_name,
     document: hit.document,
-    chunk: hit.chunk,
+    chunk: hit.chunk_index,
     title: hit.title,
     path: hit.uri,
     headings: hit.headings,
     page: hit.page,
     mime: hit.mime_type,
     language: hit.language,
-    source: hit.source,
     modified: hit.modified_at,
+    start: hit.start,
+    end: hit.end,
     text: hit.text,
-    marks: hit.highlights ?? [],
+    marks: marksOf(hit.text, hit.highlights),
     score: hit.score,
     similarity: hit.similarity,
   };

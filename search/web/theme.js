@@ -6,7 +6,11 @@
   const KEY = "semantik-theme";
   const root = document.documentElement;
   const read = () => {
-    try { return localStorage.getItem(KEY); } catch { return null; }
+    try {
+      return localStorage.getItem(KEY);
+    } catch {
+      return null;
+    }
   };
   const apply = (choice) => {
     if (choice === "light" || choice === "dark") root.dataset.theme = choice;
@@ -16,7 +20,11 @@
   window.semantikTheme = {
     choice: () => root.dataset.theme ?? "system",
     choose(choice) {
-      try { choice === "system" ? localStorage.removeItem(KEY) : localStorage.setItem(KEY, choice); } catch { /* Private windows may refuse; the choice then holds until the page is left. */ }
+      try {
+        choice === "system" ? localStorage.removeItem(KEY) : localStorage.setItem(KEY, choice);
+      } catch {
+        /* Private windows may refuse; the choice then holds until the page is left. */
+      }
       apply(choice);
     },
   };

@@ -1,7 +1,7 @@
 // Throughput, live: for each operation that runs, documents and tokens a second and what its nodes do; of the
 // operations before, what they did; and for administrators what the server measures of searches and stores.
 
-import { h, put, icon } from "./dom.js";
+import { h, put, meter, table } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, duration, moment, short } from "./format.js";
 import { Flow, leftOf } from "./flow.js";
@@ -27,7 +27,25 @@ class Throughput {
     this.now = h("div", { class: "runs" });
     this.before = h("section", { "aria-label": "Earlier operations" });
     this.server = new ServerPanel(signal);
-    this.element = h("div", { class: "page throughput" }, h("header", { class: "page-head" }, h("h1", {}, "Throughput"), h("p", { class: "quiet" }, "Live, as the workers tell it. The same figures are Prometheus metrics under ", h("code", {}, "/api/v1/metrics"), ".")), this.now, this.before, this.server.element);
+    this.element = h(
+      "div",
+      { class: "page throughput" },
+      h(
+        "header",
+        { class: "page-head" },
+        h("h1", {}, "Throughput"),
+        h(
+          "p",
+          { class: "quiet" },
+          "Live, as the workers tell it. The same figures are Prometheus metrics under ",
+          h("code", {}, "/api/v1/metrics"),
+          ".",
+        ),
+      ),
+      this.now,
+      this.before,
+      this.server.element,
+    );
   }
 
   async load() {
@@ -39,18 +57,29 @@ class Throughput {
     this.server.begin();
   }
 
-  dispose() { this.server.end(); }
+  dispose() {
+    this.server.end();
+  }
 
   take(operation) {
     const known = this.running.get(operation.id);
     if (isOver(operation)) {
       if (!this.past.some((it) => it.id === operation.id)) this.past.unshift(operation);
-      if (known) { known.take(operation); setTimeout(() => { this.running.delete(operation.id); this.draw(); }, LINGER); }
+      if (known) {
+        known.take(operation);
+        setTimeout(() => {
+          this.running.delete(operation.id);
+          this.draw();
+        }, LINGER);
+      }
       this.draw();
       return;
     }
     if (operation.status !== "processing") return;
-    if (known) { known.take(operation); return; }
+    if (known) {
+      known.take(operation);
+      return;
+    }
     const run = new Run();
     run.take(operation);
     this.running.set(operation.id, run);
@@ -59,7 +88,17 @@ class Throughput {
 
   draw() {
     const runs = [...this.running.values()].map((it) => it.element);
-    put(this.now, runs.length ? runs : h("div", { class: "empty idle" }, h("p", {}, "Nothing runs at the moment."), h("a", { class: "button", href: "/collections" }, "To the collections")));
+    put(
+      this.now,
+      runs.length
+        ? runs
+        : h(
+            "div",
+            { class: "empty idle" },
+            h("p", {}, "Nothing runs at the moment."),
+            h("a", { class: "button", href: "/collections" }, "To the collections"),
+          ),
+    );
     put(this.before, this.past.length > 0 && [h("h2", {}, "Earlier operations"), pastTable(this.past)]);
   }
 }
@@ -75,18 +114,41 @@ class Run {
       tokens: new LineChart({ title: "Tokens", unit: "a second" }),
       queue: new LineChart({ title: "Waiting between nodes", unit: "", format: bytes, inBytes: true }),
     };
-    this.element = h("section", { class: "run" }, this.head, h("div", { class: "charts" }, Object.values(this.charts).map((it) => it.element)), this.nodes.element);
+    this.element = h(
+      "section",
+      { class: "run" },
+      this.head,
+      h(
+        "div",
+        { class: "charts" },
+        Object.values(this.charts).map((it) => it.element),
+      ),
+      this.nodes.element,
+    );
   }
 
   take(operation) {
     this.flow.push(operation.progress);
     const progress = this.flow.now;
-    put(this.head, h("h2", {}, h("a", { href: `/operations/${operation.id}` }, `${whatOf(operation)} of ${operation.collection}`)), pill(operation.status),
-      h("span", { class: "quiet number" }, progress && `${count(leftOf(progress))} of ${count(progress.seen)} documents`), h("span", { class: "space" }), h("span", { class: "quiet number" }, duration(lasted(operation))));
+    put(
+      this.head,
+      h("h2", {}, h("a", { href: `/operations/${operation.id}` }, `${whatOf(operation)} of ${operation.collection}`)),
+      pill(operation.status),
+      h(
+        "span",
+        { class: "quiet number" },
+        progress && `${count(leftOf(progress))} of ${count(progress.seen)} documents`,
+      ),
+      h("span", { class: "space" }),
+      h("span", { class: "quiet number" }, duration(lasted(operation))),
+    );
     const waiting = this.flow.level((look) => (look.nodes ?? []).reduce((sum, node) => sum + node.queue_bytes, 0));
     const span = spanOf(waiting, SPAN);
     this.charts.documents.draw(this.flow.rate(leftOf), span);
-    this.charts.tokens.draw(this.flow.rate((look) => look.tokens), span);
+    this.charts.tokens.draw(
+      this.flow.rate((look) => look.tokens),
+      span,
+    );
     this.charts.queue.draw(waiting, span);
     this.nodes.draw(this.flow, operation.status === "processing");
   }
@@ -94,24 +156,45 @@ class Run {
 
 /** What earlier operations did, with a bar for the rate, so that a slow night stands out. */
 function pastTable(operations) {
-  const rows = operations.filter((it) => it.report?.documents || it.progress).slice(0, 25).map((it) => {
-    const seconds = lasted(it);
-    const seen = it.report?.documents?.seen ?? it.progress?.seen ?? 0;
-    const tokens = it.report?.tokens ?? it.progress?.tokens ?? 0;
-    return { it, seconds, seen, tokens, rate: seconds > 0 ? seen / seconds : 0 };
-  });
+  const rows = operations
+    .filter((it) => it.report?.documents || it.progress)
+    .slice(0, 25)
+    .map((it) => {
+      const seconds = lasted(it);
+      const seen = it.report?.documents?.seen ?? it.progress?.seen ?? 0;
+      const tokens = it.report?.tokens ?? it.progress?.tokens ?? 0;
+      return { it, seconds, seen, tokens, rate: seconds > 0 ? seen / seconds : 0 };
+    });
   if (!rows.length) return h("p", { class: "quiet" }, "None has said what it did.");
   const most = Math.max(...rows.map((it) => it.rate), 1e-9);
-  return h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "What they did" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Operation", "State", "Documents a second", "Documents", "Tokens", "Took", "Ended"].map((words, i) => h("th", { scope: "col", class: i > 2 && i < 6 ? "number" : "" }, words)))),
-    h("tbody", {}, rows.map(({ it, seconds, seen, tokens, rate }) => {
-      const fill = h("span", {});
-      fill.style.setProperty("inline-size", `${(rate / most) * 100}%`);
-      return h("tr", {},
-        h("th", { scope: "row" }, h("a", { href: `/operations/${it.id}` }, whatOf(it)), h("span", { class: "quiet" }, ` · ${it.collection}`)),
+  return table(
+    "What they did",
+    [
+      "Operation",
+      "State",
+      "Documents a second",
+      ["Documents", "number"],
+      ["Tokens", "number"],
+      ["Took", "number"],
+      "Ended",
+    ],
+    rows.map(({ it, seconds, seen, tokens, rate }) =>
+      h(
+        "tr",
+        {},
+        h(
+          "th",
+          { scope: "row" },
+          h("a", { href: `/operations/${it.id}` }, whatOf(it)),
+          h("span", { class: "quiet" }, ` · ${it.collection}`),
+        ),
         h("td", {}, pill(it.status)),
-        h("td", { class: "rate" }, h("span", { class: "meter", "aria-hidden": "true" }, fill), h("span", { class: "number" }, short(rate))),
-        h("td", { class: "number" }, count(seen)), h("td", { class: "number" }, short(tokens)), h("td", { class: "number" }, duration(seconds)),
-        h("td", { class: "quiet", title: moment(it.completed_at) }, ago(it.completed_at)));
-    }))));
+        h("td", { class: "rate" }, meter(rate / most), h("span", { class: "number" }, short(rate))),
+        h("td", { class: "number" }, count(seen)),
+        h("td", { class: "number" }, short(tokens)),
+        h("td", { class: "number" }, duration(seconds)),
+        h("td", { class: "quiet", title: moment(it.completed_at) }, ago(it.completed_at)),
+      ),
+    ),
+  );
 }
