@@ -3,7 +3,7 @@
 // What a collection holds is asked once and kept for a while; values are counted in whole collections, since a search by
 // meaning ranks every passage and leaves none out.
 
-import { h, put, icon } from "./dom.js";
+import { h, put } from "./dom.js";
 import * as api from "./api.js";
 import { DATES, FACETS, NO_FILTERS, filterCount } from "./query.js";
 import { count, kindOf, languageOf, pathOf } from "./format.js";
