@@ -1,7 +1,11 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+mod serve;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+pub(crate) use self::serve::ServeArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -25,6 +29,11 @@ pub(crate) enum Verb {
     /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
     /// other vectors than there are, a new generation is built beside them and put in their place.
     Run(RunArgs),
+    /// Carries out what is due by the schedules of pipeline files, and what is handed over, until it is told to end.
+    Worker(WorkerArgs),
+    /// Says when runs are due, and what became of those that were.
+    #[command(subcommand)]
+    Schedule(ScheduleVerb),
     /// Says what a run would do and why, and changes nothing.
     Plan(PlanArgs),
     /// Builds a new generation of a collection beside the live one, and puts it in its place.
@@ -33,6 +42,8 @@ pub(crate) enum Verb {
     Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
+    /// Serves search, collections, documents and operations over HTTP, and carries out operations.
+    Serve(Box<ServeArgs>),
     /// Turns texts into vectors, without any pipeline or store.
     Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.
@@ -120,6 +131,80 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// Pipeline files, and folders of them. A file that changes is read anew.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// How many operations it carries out at once, each on a collection of its own.
+    #[arg(long, value_name = "NUMBER", default_value = "2", value_parser = one_or_more)]
+    pub operations: usize,
+    /// Seconds within which what is in flight is stored after a signal; the rest is handed back.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub grace: u32,
+    /// Serves metrics at `/metrics` of this address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleVerb {
+    /// Lists the schedules of a store.
+    List {
+        /// A pipeline file, whose metadata store is meant.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Prints them as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says when the next runs of a file are due. No store is asked.
+    Next {
+        /// The pipeline file.
+        file: PathBuf,
+        /// How many.
+        #[arg(long, short = 'n', default_value = "5", value_parser = one_or_more)]
+        count: usize,
+        /// Prints them as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Has a worker run a file as its schedule says, now.
+    RunNow {
+        /// The pipeline file.
+        file: PathBuf,
+    },
+    /// Has nothing be due until it is resumed.
+    Pause {
+        /// The pipeline file.
+        file: PathBuf,
+    },
+    /// Has a schedule go on that was paused; what would have been due meanwhile is not made up for.
+    Resume {
+        /// The pipeline file.
+        file: PathBuf,
+    },
+    /// Lists the last runs of a file, newest first, with what became of each.
+    History {
+        /// The pipeline file.
+        file: PathBuf,
+        /// How many at most.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Prints them as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn one_or_more(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// The pipeline file.
     pub file: PathBuf,
@@ -168,18 +253,54 @@ pub(crate) struct RollbackArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// The pipeline file that filled the collection.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The pipeline file that filled the collection; several are searched together.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Vec<PathBuf>,
     /// What is looked for.
     #[arg(required = true)]
     pub words: Vec<String>,
-    /// How many hits.
+    /// How many hits, or documents with --per-document.
     #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub k: u16,
+    /// By meaning, by words, or by both: hybrid where the collection has sparse vectors, or else dense.
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// What hits must be like, as JSON: '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
+    #[arg(long, value_name = "JSON")]
+    pub filter: Option<String>,
+    /// The least cosine similarity of a hit to the question, in every mode.
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// How many of the best are left out.
+    #[arg(long, default_value_t = 0)]
+    pub offset: usize,
+    /// Gathers hits by document, so many of each at most.
+    #[arg(long, value_name = "N")]
+    pub per_document: Option<usize>,
     /// Prints the hits as a JSON array.
     #[arg(long)]
     pub json: bool,
+}
+
+/// By what hits are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// By meaning.
+    Dense,
+    /// By words.
+    Sparse,
+    /// By both.
+    Hybrid,
+}
+
+impl From<Mode> for search::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Dense => Self::Dense,
+            Mode::Sparse => Self::Sparse,
+            Mode::Hybrid => Self::Hybrid,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

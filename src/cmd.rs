@@ -7,6 +7,8 @@ use pipeline::{BoxError, Findings};
 use crate::cli::Verb;
 use crate::telemetry::Telemetry;
 
+pub(crate) use self::signals::Signals;
+
 mod change;
 mod check;
 mod collections;
@@ -19,13 +21,17 @@ mod plan;
 mod report;
 mod rollback;
 mod run;
+mod schedule;
 mod schema;
 mod search;
+mod serve;
+mod signals;
 mod sources;
 mod status;
 mod story;
 mod verify;
-mod why;
+pub(crate) mod why;
+mod worker;
 
 /// How a command ends.
 pub(crate) enum Exit {
@@ -87,6 +93,8 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Check(args) => check::check(&args),
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
+        Verb::Worker(args) => return worker::worker(&args, telemetry).await,
+        Verb::Schedule(verb) => schedule::schedule(verb).await,
         Verb::Plan(args) => plan::plan(&args).await,
         Verb::Reindex(args) => return run::run(&args, run::Which::Anew, telemetry).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,
@@ -95,6 +103,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Operations(verb) => operations::operations(verb).await,
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
+        Verb::Serve(args) => serve::serve(&args, telemetry).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,

@@ -9,6 +9,8 @@ mod cmd;
 mod logging;
 mod operate;
 mod render;
+mod serve;
+mod shards;
 mod telemetry;
 mod view;
 mod wiring;
@@ -22,14 +24,24 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
-    let goes_on = matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_));
+    let goes_on = matches!(
+        cli.verb,
+        cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
+    );
     let telemetry = telemetry::Telemetry::new();
-    logging::start(cli.log.as_deref(), goes_on, telemetry.exposition());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };
+    // What sends spans somewhere does so in the runtime.
+    let entered = runtime.enter();
+    let logging = match logging::start(cli.log.as_deref(), goes_on, &telemetry) {
+        Ok(logging) => logging,
+        Err(error) => return cmd::Exit::Failed(error).report(),
+    };
+    drop(entered);
     let exit = runtime.block_on(cmd::dispatch(cli.verb, &telemetry));
+    drop(logging);
     // A thread that still reads a slow disk must not hold the command up.
     runtime.shutdown_background();
     exit.report()

@@ -6,24 +6,38 @@
 //! is ended. That somebody cancels an operation is noticed here, too.
 
 mod check;
+pub(crate) mod clock;
+mod elsewhere;
+mod errand;
+mod executor;
+mod files;
 mod forecast;
 mod generations;
 mod pass;
 mod removal;
 mod verify;
+pub(crate) mod webhooks;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use pipeline::{BoxError, Memo, Metrics, ModelInfo, PipelineSpec, Plan, RunReport};
-use serde_json::{Value, json};
-use sinks::{
-    Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Swapped, Turn,
+use pipeline::{
+    BoxError, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress, RunReport,
+    Watch,
 };
+use serde_json::{Value, json};
+use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
+pub(crate) use self::errand::{Errand, ModelTime, Swap};
+pub(crate) use self::executor::{Executor, Manner};
+pub(crate) use self::files::{Files, Loaded};
 pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
 use self::generations::GiveUp;
 pub(crate) use self::verify::{Findings, Trouble};
+use crate::shards::Shards;
+use crate::telemetry::Telemetry;
 use crate::wiring::{self, Absent, Database, Vectors};
 
 /// What the person who asks for an operation wishes.
@@ -41,16 +55,33 @@ pub(crate) struct Wish {
 
 /// Carries out operations on the collection of a pipeline file.
 pub(crate) struct Operator {
-    pub(crate) spec: PipelineSpec,
+    pub(crate) spec: Arc<PipelineSpec>,
     pub(crate) engine: Arc<embedding::Engine>,
     /// What was computed before; [`Operator::engine`] asks it, too.
     memo: Option<Arc<dyn Memo>>,
-    pub(crate) metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
+    /// For as long as the operator lives.
+    _exposed: Exposed,
+    feed: Feed,
+    /// As it looks at the beginning; every watcher clones it.
+    watch: Watch,
     /// Cancelling it ends an operation when what is in flight is stored.
     pub(crate) stop: CancellationToken,
     pub(crate) wish: Wish,
     /// Held for as long as operations go on: the embedded cluster runs meanwhile.
     pub(crate) database: Database,
+    /// The embedded shards of this process.
+    shards: Shards,
+    /// Whether this process carries out what others hand over, so that nothing is handed over from here.
+    is_executor: bool,
+    /// The operation that was taken up for this operator.
+    given: Mutex<Option<Operation>>,
+    /// What becomes of an operation that was asked to stop.
+    on_stop: OnStop,
+    /// How far an operation is that another process carries out.
+    followed: Mutex<Option<Progress>>,
+    /// Whether the model has been asked for, so that it may be asked what it has done.
+    embeds: AtomicBool,
     model: ModelInfo,
     settings: GenerationSettings,
 }
@@ -59,7 +90,58 @@ pub(crate) struct Operator {
 pub(crate) struct Done {
     pub(crate) report: RunReport,
     /// The generations concerned, if another one is live now.
-    pub(crate) swapped: Option<Swapped>,
+    pub(crate) swap: Option<Swap>,
+    /// What the model did for it.
+    pub(crate) model: ModelTime,
+}
+
+/// What becomes of an operation that ended because it was asked to stop.
+#[derive(Clone, Debug, Default)]
+enum Stopped {
+    /// It was cancelled.
+    #[default]
+    Cancelled,
+    /// It goes on later, as another one.
+    HandedBack,
+    /// It has failed, for this reason.
+    Failed(String),
+}
+
+/// Says what becomes of an operation that is asked to stop. Clones are the same.
+#[derive(Clone, Debug, Default)]
+struct OnStop(Arc<Mutex<Stopped>>);
+
+impl OnStop {
+    fn hand_back(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::HandedBack;
+    }
+
+    fn fail(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::Failed(why);
+    }
+
+    fn get(&self) -> Stopped {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Where operations take place: what those of one process share.
+#[derive(Clone)]
+pub(crate) struct Workplace {
+    /// Brought up to date.
+    pub(crate) database: Database,
+    pub(crate) shards: Shards,
+    pub(crate) telemetry: Telemetry,
+}
+
+impl Workplace {
+    /// Opens the metadata store of a file, and brings its schema up to date.
+    pub(crate) async fn open(spec: &PipelineSpec, telemetry: &Telemetry) -> Result<Self, BoxError> {
+        let database = Database::open(spec).await?;
+        database.postgres().migrate_up().await?;
+        telemetry.watch(database.postgres(), &spec.data_folder());
+        Ok(Self { database, shards: Shards::default(), telemetry: telemetry.clone() })
+    }
 }
 
 /// Why an operation did not come to its end.
@@ -81,20 +163,121 @@ impl Operator {
         stop: CancellationToken,
         wish: Wish,
     ) -> Result<Self, BoxError> {
-        let model = plan.models().next().cloned().ok_or(
-            "no node of the pipeline runs a model, so there are no vectors to keep; it needs an `embed` node",
-        )?;
-        let settings = wiring::generation_settings(&spec, plan, &model);
-        let database = Database::open(&spec).await?;
-        database.postgres().migrate_up().await?;
-        let metrics = Arc::new(Metrics::new(plan.name()));
+        // Before anything is made.
+        model_of(plan)?;
+        let workplace = Workplace::open(&spec, &Telemetry::new()).await?;
+        Self::at(workplace, Arc::new(spec), plan, stop, wish)
+    }
+
+    /// An operator in a place that is open already.
+    pub(crate) fn at(
+        workplace: Workplace,
+        spec: Arc<PipelineSpec>,
+        plan: &Plan,
+        stop: CancellationToken,
+        wish: Wish,
+    ) -> Result<Self, BoxError> {
         let memo = wiring::memo(&spec);
         let engine = match &memo {
             Some(memo) => embedding::Engine::with_memo(Arc::clone(memo)),
             None => embedding::Engine::new(),
         };
-        let engine = Arc::new(engine);
-        Ok(Self { spec, engine, memo, metrics, stop, wish, database, model, settings })
+        Ok(Self {
+            engine: Arc::new(engine),
+            memo,
+            ..Self::bare(workplace, spec, plan, stop, wish)?
+        })
+    }
+
+    /// An operator that remembers nothing.
+    fn bare(
+        workplace: Workplace,
+        spec: Arc<PipelineSpec>,
+        plan: &Plan,
+        stop: CancellationToken,
+        wish: Wish,
+    ) -> Result<Self, BoxError> {
+        let model = model_of(plan)?;
+        let settings = wiring::generation_settings(&spec, plan, &model);
+        let metrics = Arc::new(Metrics::new(plan.name()));
+        let feed = Feed::default();
+        let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
+        let watch = Watch::new(nodes, Arc::clone(&metrics), feed.clone());
+        let Workplace { database, shards, telemetry } = workplace;
+        let exposed = telemetry.exposition().expose(&metrics);
+        Ok(Self {
+            spec,
+            engine: Arc::new(embedding::Engine::new()),
+            memo: None,
+            metrics,
+            _exposed: exposed,
+            feed,
+            watch,
+            stop,
+            wish,
+            database,
+            shards,
+            is_executor: false,
+            given: Mutex::default(),
+            on_stop: OnStop::default(),
+            followed: Mutex::default(),
+            embeds: AtomicBool::new(false),
+            model,
+            settings,
+        })
+    }
+
+    /// Has it carry out an operation that was taken up.
+    fn taking_up(self, operation: Operation, on_stop: OnStop) -> Self {
+        Self { is_executor: true, given: Mutex::new(Some(operation)), on_stop, ..self }
+    }
+
+    /// Ends the operation that was taken up, if nothing was begun with it.
+    async fn give_up(&self, ended: Result<(), BoxError>) -> Result<(), BoxError> {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match given {
+            Some(operation) => finish(operation, ended, &[]).await,
+            None => ended,
+        }
+    }
+
+    /// What the file asks for, as a document notes it.
+    fn fingerprint(&self) -> String {
+        self.settings.fingerprint.to_string()
+    }
+
+    /// A watch for [`Operator::progress`]; each watcher has its own.
+    pub(crate) fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
+    /// How far the operation is, whoever carries it out.
+    pub(crate) fn progress(&self, watch: &mut Watch) -> Progress {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(progress) = &*followed {
+            return progress.clone();
+        }
+        drop(followed);
+        watch.look(self.model_time().tokens)
+    }
+
+    /// What the model has done so far. It is not loaded for the question.
+    fn model_time(&self) -> ModelTime {
+        if !self.embeds.load(Ordering::Relaxed) {
+            return ModelTime::default();
+        }
+        let usage = self.usage();
+        self.metrics.embedding(&self.model.short_name, usage);
+        ModelTime { tokens: usage.tokens, busy_seconds: usage.busy_seconds }
+    }
+
+    async fn open_vectors(
+        &self,
+        generation: &Generation,
+        model: &ModelInfo,
+        absent: Absent,
+    ) -> Result<Vectors, BoxError> {
+        Vectors::open(&self.spec, generation, model, absent, &self.shards).await
     }
 
     fn plan(&self) -> Result<Plan, BoxError> {
@@ -104,18 +287,23 @@ impl Operator {
     /// Takes in what is new or changed. A file that asks for other vectors than the live generation holds gets a
     /// new generation, and so does one that wishes it.
     pub(crate) async fn run(&self) -> Result<Done, BoxError> {
+        let errand = Errand::run(self.wish);
+        if let Some(result) = self.elsewhere(&errand).await? {
+            return Ok(result.done());
+        }
         loop {
             let collection = self.collection().await?;
-            let kind = self.kind_of_run(&collection).await?;
-            let operation = self.claim(&collection, kind, json!({})).await?;
+            let asked = self.kind_of_run(&collection).await?;
+            let operation = self.claim(&collection, asked, errand.details()).await?;
             // Somebody else may have been at work between the question and the claim.
-            let is_there = self.is_there(&collection).await?;
-            if !is_there || self.kind_of_run(&collection).await? != kind {
-                if is_there {
-                    operation.finish(&Ending::Cancelled, &[]).await?;
-                }
+            if !self.is_there(&collection).await? {
                 continue;
             }
+            let kind = match self.kind_of_run(&collection).await {
+                Ok(kind) => kind,
+                Err(error) => return finish(operation, Err(error), &[]).await,
+            };
+            operation.becomes(kind).await?;
             return match kind {
                 OperationType::Reindex => self.reindex(operation).await,
                 OperationType::Index
@@ -192,18 +380,36 @@ impl Operator {
         kind: OperationType,
         details: Value,
     ) -> Result<Operation, BoxError> {
-        let mut config = json!({
-            "pipeline": self.spec.file.name,
-            "fingerprint": self.settings.fingerprint.to_string(),
-            "model": self.settings.model_fingerprint,
-        });
-        if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
-            config.extend(details);
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(operation) = given {
+            return Ok(operation);
         }
+        let config = self.config(details);
         let postgres = self.database.postgres();
         tokio::select! {
             started = postgres.start_operation(collection, kind, &config, self.turn()) => Ok(started?),
             () = self.stop.cancelled() => Err(NotDone::Stopped.into()),
+        }
+    }
+
+    /// What `operations.config` says of an operation.
+    fn config(&self, details: Value) -> Value {
+        let mut config = config_of(&self.spec, details);
+        config["fingerprint"] = self.settings.fingerprint.to_string().into();
+        config["model"] = self.settings.model_fingerprint.clone().into();
+        config
+    }
+
+    /// Tells webhooks how the last operations of the collection went, as far as nobody has.
+    pub(crate) async fn tell_webhooks(&self) -> Result<(), BoxError> {
+        if self.spec.file.notify.is_empty() {
+            return Ok(());
+        }
+        let (postgres, file) = (self.database.postgres(), &self.spec.file);
+        let found = postgres.collections().find(Some(&file.owner), &file.collection).await?;
+        match found {
+            Some(collection) => webhooks::deliver(postgres, collection.id, &self.spec).await,
+            None => Ok(()),
         }
     }
 
@@ -219,7 +425,7 @@ impl Operator {
     ) -> Result<(Generation, Vectors), BoxError> {
         let live = self.database.postgres().generations().live(collection.id).await?;
         let model = wiring::model_of(&live, &self.plan()?, self.engine.as_ref())?;
-        let vectors = Vectors::open(&self.spec, &live, &model, absent).await?;
+        let vectors = self.open_vectors(&live, &model, absent).await?;
         Ok((live, vectors))
     }
 
@@ -235,7 +441,7 @@ impl Operator {
                 let live = self.database.postgres().generations().live(collection.id).await?;
                 // Once a run has come to its end, vectors that are not there are lost, and not about to be made.
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
-                let vectors = Vectors::open(&self.spec, &live, &self.model, absent).await?;
+                let vectors = self.open_vectors(&live, &self.model, absent).await?;
                 let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;
@@ -247,7 +453,7 @@ impl Operator {
             })
             .await;
         let report = self.end(operation, ended).await?;
-        Ok(Done { report, swapped: None })
+        Ok(Done { report, swap: None, model: self.model_time() })
     }
 
     /// Builds what makes search fast, unless somebody wants the operation to end: what is stored is stored, and
@@ -266,10 +472,14 @@ impl Operator {
         operation: &Operation,
         work: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
+        let pipeline = &self.spec.file.name;
+        let span = tracing::info_span!("operation", operation = %operation.id(), pipeline);
+        let work = work.instrument(span);
         tokio::pin!(work);
+        let mut watch = self.watch();
         tokio::select! {
             ended = &mut work => ended,
-            () = operation.lost() => {
+            () = operation.lost_while_telling(|| Some(self.progress(&mut watch))) => {
                 self.stop.cancel();
                 if let Err(error) = work.await {
                     tracing::debug!(%error, "what was in flight could not be stored any more");
@@ -279,15 +489,47 @@ impl Operator {
         }
     }
 
+    /// Notes what a run did, for whoever asks the operation.
+    async fn note(
+        &self,
+        operation: &Operation,
+        report: &RunReport,
+        swap: Option<Swap>,
+    ) -> Result<(), BoxError> {
+        let result = errand::Result {
+            report: Some(report.clone()),
+            model: Some(self.model_time()),
+            swap,
+            documents: None,
+        };
+        let progress = self.progress(&mut self.watch());
+        Ok(operation.note(&serde_json::to_value(result)?, Some(&progress)).await?)
+    }
+
     /// Ends an operation as its run ended.
     async fn end(
         &self,
         operation: Operation,
         ended: Result<RunReport, BoxError>,
     ) -> Result<RunReport, BoxError> {
+        if let Ok(report) = &ended {
+            self.note(&operation, report, None).await?;
+        }
         match ended {
             Ok(report) if report.stopped => {
-                operation.finish(&Ending::Cancelled, &metrics_of(&report)).await?;
+                match self.on_stop.get() {
+                    Stopped::Cancelled => {
+                        operation.finish(&Ending::Cancelled, &metrics_of(&report)).await?;
+                    }
+                    Stopped::HandedBack => {
+                        let operations = self.database.postgres().operations();
+                        operations.hand_back(operation.id(), None).await?;
+                        operation.let_go().await;
+                    }
+                    Stopped::Failed(message) => {
+                        operation.finish(&Ending::Failed(message), &metrics_of(&report)).await?;
+                    }
+                }
                 Ok(report)
             }
             ended => {
@@ -296,6 +538,26 @@ impl Operator {
             }
         }
     }
+}
+
+/// What `operations.config` says of an operation by a file, whatever the file's options are when it begins.
+fn config_of(spec: &PipelineSpec, details: Value) -> Value {
+    let mut config = json!({ "pipeline": spec.file.name });
+    if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
+        config.extend(details);
+    }
+    if !spec.file.notify.is_empty() {
+        let notify = spec.file.notify.iter();
+        config["notify"] = notify.map(|it| json!({ "target": it.webhook, "on": it.on })).collect();
+    }
+    config
+}
+
+/// The model that makes the vectors of a file.
+fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
+    Ok(plan.models().next().cloned().ok_or(
+        "no node of the pipeline runs a model, so there are no vectors to keep; it needs an `embed` node",
+    )?)
 }
 
 /// Ends an operation as its work ended; gives what that gave.

@@ -3,23 +3,24 @@
 //! Names of what belongs to a run are in `pipeline`; here are those of what outlives one. How things stand is
 //! asked when somebody wants to know, not all the time.
 
-mod calls;
 mod endpoint;
+mod listener;
 mod push;
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pipeline::{Exposition, gauges, histograms};
-use prometheus::process_collector::ProcessCollector;
+use pipeline::{Exposition, StoreMetrics, gauges, histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
-use sinks::{OperationStatus, OperationType, Postgres, Standing};
+use sinks::{OperationStatus, Postgres, Standing};
 
-pub(crate) use self::calls::StoreCalls;
-pub(crate) use self::endpoint::listen;
+pub(crate) use self::listener::Listener;
 pub(crate) use self::push::push;
-use crate::render::word;
+#[cfg(feature = "otel")]
+pub(crate) use self::traces::Traces;
 
 /// Seconds that an operation may take: from a run that finds nothing new to a night.
 const OPERATION_SECONDS: [f64; 10] =
@@ -49,9 +50,11 @@ struct StandingMetrics {
     pool: IntGaugeVec,
     operations: IntGaugeVec,
     last_success: IntGaugeVec,
+    next_run: IntGaugeVec,
     documents: IntGaugeVec,
     points: IntGaugeVec,
     bytes: IntGaugeVec,
+    memory: IntGaugeVec,
     data_free: IntGaugeVec,
     data_size: IntGaugeVec,
 }
@@ -60,7 +63,6 @@ impl Telemetry {
     pub(crate) fn new() -> Self {
         let exposition = Exposition::new();
         let registry = exposition.registry();
-        registry.register(Box::new(ProcessCollector::for_self())).expect("its names are its own");
         let version = &["version"];
         let build = gauges(registry, "semantik_build_info", "The version of this process", version);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -83,6 +85,11 @@ impl Telemetry {
                 "When a pipeline has last brought its collection up to date",
                 &["pipeline"],
             ),
+            next_run: gauge(
+                "semantik_schedule_next_run_timestamp_seconds",
+                "When a schedule is due next; in the past if nobody has fired it",
+                &["pipeline"],
+            ),
             documents: gauge(
                 "semantik_collection_documents",
                 "Documents of a collection when its last operation ended",
@@ -97,6 +104,11 @@ impl Telemetry {
                 "semantik_collection_bytes",
                 "Bytes of the documents of a collection when its last operation ended",
                 collection,
+            ),
+            memory: gauge(
+                "process_resident_memory_bytes",
+                "Memory of this process that is in RAM, mapped files included",
+                &[],
             ),
             data_free: gauge(
                 "semantik_data_free_bytes",
@@ -125,10 +137,10 @@ impl Telemetry {
         &self.exposition
     }
 
-    /// An operation has ended.
-    pub(crate) fn ended(&self, kind: OperationType, status: OperationStatus, took: Duration) {
-        let labels = &[word(kind), word(status)];
-        self.operation_seconds.with_label_values(labels).observe(took.as_secs_f64());
+    /// What counts by listening to what others tell.
+    pub(crate) fn listener(&self) -> Listener {
+        let stores = StoreMetrics::new(self.exposition.registry());
+        Listener::new(stores, self.operation_seconds.clone())
     }
 
     /// From now on it is told how things stand in this store, and in the data folder beside it.
@@ -155,8 +167,18 @@ impl Telemetry {
             }
             self.standing.space(data);
         }
+        if let Some(bytes) = resident_bytes() {
+            self.standing.memory.with_label_values::<&str>(&[]).set(bytes);
+        }
         self.exposition.text()
     }
+}
+
+/// As Linux tells it (proc(5), `statm`); `None` elsewhere.
+fn resident_bytes() -> Option<i64> {
+    let pages: i64 =
+        fs_err::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * i64::try_from(rustix::param::page_size()).ok()?)
 }
 
 impl StandingMetrics {
@@ -164,12 +186,16 @@ impl StandingMetrics {
         for status in [OperationStatus::Pending, OperationStatus::Processing] {
             let found = standing.operations.iter().find(|(of, _)| *of == status);
             let count = found.map_or(0, |(_, count)| *count);
-            self.operations.with_label_values(&[word(status)]).set(count);
+            self.operations.with_label_values(&[status.word()]).set(count);
         }
         for (pipeline, at) in &standing.last_success {
             self.last_success.with_label_values(&[pipeline]).set(at.timestamp());
         }
-        // One that was deleted is no more.
+        // One that was deleted or paused is no more.
+        self.next_run.reset();
+        for (pipeline, at) in &standing.next_runs {
+            self.next_run.with_label_values(&[pipeline]).set(at.timestamp());
+        }
         for gauge in [&self.documents, &self.points, &self.bytes] {
             gauge.reset();
         }

@@ -15,6 +15,11 @@ use sinks::{
 };
 
 use crate::cli;
+use crate::shards::Shards;
+
+mod target;
+
+pub(crate) use target::{Files, target};
 
 /// Every node that a pipeline file may use.
 pub(crate) fn registry() -> Registry {
@@ -36,11 +41,12 @@ pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Pl
     Ok(load()?)
 }
 
-/// The metadata store of a pipeline file.
+/// The metadata store of a pipeline file. Clones share it.
+#[derive(Clone)]
 pub(crate) struct Database {
     postgres: Postgres,
     /// The private cluster runs for as long as somebody holds it.
-    _embedded: Option<EmbeddedPostgres>,
+    _embedded: Option<Arc<EmbeddedPostgres>>,
 }
 
 impl Database {
@@ -52,7 +58,7 @@ impl Database {
                 let folder = spec.data_folder().join("postgres");
                 let embedded = tokio::task::block_in_place(|| EmbeddedPostgres::start(&folder))?;
                 let database = Self::at(embedded.url()).await?;
-                Ok(Self { _embedded: Some(embedded), ..database })
+                Ok(Self { _embedded: Some(Arc::new(embedded)), ..database })
             }
         }
     }
@@ -142,10 +148,17 @@ pub(crate) fn generation_settings(
         model_fingerprint: model.fingerprint.clone(),
         dim: model.dim,
         quantization: upsert_options(spec).quantization,
+        sparse: sparse_settings(plan),
         chunk_size: number("size"),
         chunk_overlap: number("overlap"),
         fingerprint: plan.fingerprint(),
     }
+}
+
+/// How the embed node of a file makes sparse vectors, if it does.
+fn sparse_settings(plan: &Plan) -> Option<serde_json::Value> {
+    let embed = plan.options_of("embed")?;
+    embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
 }
 
 /// The model that made the vectors of a generation: the file's, or the one that the file named then.
@@ -199,13 +212,14 @@ pub(crate) enum Absent {
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Vectors {
-    /// Opens the vectors of a generation where the file says. An embedded store that another process has open is
-    /// waited for: a search has it for a moment only.
+    /// Opens the vectors of a generation where the file says. An embedded store that is open among these shards is
+    /// shared; one that another process has open is waited for: a search has it for a moment only.
     pub(crate) async fn open(
         spec: &PipelineSpec,
         generation: &Generation,
         model: &ModelInfo,
         absent: Absent,
+        shards: &Shards,
     ) -> Result<Self, BoxError> {
         let name = &generation.vector_store_name;
         if absent == Absent::Refuse && !Self::are_there(spec, name).await? {
@@ -218,6 +232,7 @@ impl Vectors {
         let mut config =
             upsert_options(spec).vectors_config(&generation.vector_store_name, model.dim);
         config.quantization = quantization_of(generation);
+        config.sparse = generation.sparse.is_some();
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
                 let store =
@@ -227,7 +242,7 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
-                let store = Arc::new(patiently(|| EdgeStore::open(&folder, &config)).await?);
+                let store = patiently(|| shards.open(&folder, &config)).await?;
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }

@@ -12,6 +12,7 @@ use arrow::datatypes::UInt32Type;
 
 use crate::column::{CHUNKS, URI};
 use crate::metrics::Metrics;
+use crate::progress::Feed;
 use crate::report::SetAsideReport;
 use crate::run::RunError;
 use crate::{SchemaError, SetAside};
@@ -21,6 +22,7 @@ const NAMED: usize = 10_000;
 
 pub(crate) struct Accounts {
     metrics: Arc<Metrics>,
+    feed: Feed,
     state: Mutex<State>,
 }
 
@@ -54,8 +56,8 @@ struct Open {
 }
 
 impl Accounts {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, state: Mutex::default() }
+    pub(crate) fn new(metrics: Arc<Metrics>, feed: Feed) -> Self {
+        Self { metrics, feed, state: Mutex::default() }
     }
 
     /// Documents that a source gives. Says which of them are to go on: one that is in flight already, since
@@ -109,13 +111,17 @@ impl Accounts {
         let is_first =
             from_source || state.in_flight.get(uri).is_some_and(|open| open.reason.is_none());
         let is_named = is_first && !matches!(reason, "unchanged" | "duplicate");
-        if is_named && state.left.named.len() < NAMED {
+        if is_named {
             let named = SetAsideReport::new(node, document);
-            state.left.named.push(named);
+            if state.left.named.len() < NAMED {
+                state.left.named.push(named.clone());
+            }
+            self.feed.push(named);
         }
         if from_source {
             state.seen += 1;
             self.metrics.seen(1);
+            tracing::debug!(uri, reason, "document left");
             self.leave(&mut state, reason);
         } else {
             self.close(&mut state, uri, Some(reason), (0, 0));
@@ -155,8 +161,12 @@ impl Accounts {
         }
         let open = state.in_flight.remove(uri).expect("it was found above");
         match open.reason {
-            Some(reason) => self.leave(state, &reason),
+            Some(reason) => {
+                tracing::debug!(uri, reason, "document left");
+                self.leave(state, &reason);
+            }
             None => {
+                tracing::debug!(uri, chunks = open.chunks, tokens = open.tokens, "document stored");
                 self.metrics.stored(open.chunks, open.tokens);
                 state.left.stored += 1;
                 state.left.chunks += open.chunks;

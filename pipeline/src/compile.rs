@@ -31,6 +31,8 @@ impl Plan {
         graph::resolve(spec, &mut drafts, &mut findings);
         let order = graph::sort(spec, &drafts, &mut findings);
         models::bind(spec, &mut drafts, models, &mut findings);
+        crate::schedule::check(spec, &mut findings);
+        crate::spec::samples::check(spec, &mut findings);
         let nodes = schemas::derive(spec, drafts, &order, &mut findings);
         if !findings.is_empty() {
             return Err(spec.refuse(findings));

@@ -9,7 +9,9 @@ pub mod column;
 mod compile;
 mod editor;
 mod embedder;
+mod filter;
 mod finding;
+mod index;
 mod inlet;
 mod mask;
 mod memo;
@@ -18,14 +20,17 @@ mod node;
 mod outcome;
 mod outlet;
 mod plan;
+mod progress;
 mod report;
 mod run;
+mod schedule;
 mod schema;
 mod secret;
 mod spec;
 mod store;
 mod validate;
 mod when;
+mod words;
 mod yaml;
 
 pub use accounts::chunks_and_tokens;
@@ -34,7 +39,9 @@ pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, Reading, TextKind, Tokenizer,
     Tokens,
 };
+pub use filter::{Bounds, Filter, Keyword, Number, Text};
 pub use finding::{Finding, Findings, chain};
+pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
 pub use memo::{Memo, MemoKey};
 pub use metrics::{
     Exposed, Exposition, Metrics, NodeProgress, StoreMetrics, counters, gauges, histograms,
@@ -45,16 +52,20 @@ pub use node::{
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
 pub use plan::Plan;
+pub use progress::{Feed, NodeState, Progress, Watch};
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};
+pub use schedule::{Due, Fate, Schedule, ScheduleFault};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
-    GoldenSpec, LifecycleSpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
-    ScheduleSpec, ScheduledOperation, StoresSpec, VectorsSpec,
+    ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LifecycleSpec, Missed,
+    NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
+    RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
+    VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
-    Effort, Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState,
-    MetadataStore, Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorIndex,
-    VectorStore, point_id,
+    Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
+    Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorStore, fact, point_id,
 };
+pub use words::{SparseVector, Words};

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::metrics::NodeProgress;
 use crate::{FAILED, SetAside, Why};
 
 /// What happened in a run. Every document that a source gave is counted in exactly one of `stored`,
 /// `unchanged`, `duplicate` and `set_aside`.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// The pipeline's name.
     pub pipeline: String,
@@ -39,7 +39,7 @@ pub struct RunReport {
 }
 
 /// What became of the documents of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentCounts {
     /// Given by sources.
     pub seen: u64,
@@ -54,7 +54,7 @@ pub struct DocumentCounts {
 }
 
 /// What a node did in a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeReport {
     /// Its id.
     pub id: String,
@@ -77,7 +77,7 @@ pub struct NodeReport {
 }
 
 /// A document that was set aside.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SetAsideReport {
     /// Where it was seen.
     pub uri: String,

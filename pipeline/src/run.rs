@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::accounts::Accounts;
 use crate::channel::{Receiver, channel};
@@ -25,6 +26,7 @@ use crate::inlet::Inlet;
 use crate::metrics::Metrics;
 use crate::outlet::{Edge, Outlet, Recorded};
 use crate::plan::{Node, NodeIdx};
+use crate::progress::Feed;
 use crate::report::{DocumentCounts, NodeReport, RunReport};
 use crate::when::When;
 use crate::{
@@ -37,12 +39,18 @@ pub struct RunOptions {
     pub stop: CancellationToken,
     /// Where the run counts; whoever watches it reads here.
     pub metrics: Arc<Metrics>,
+    /// Where it shows the documents that it set aside last.
+    pub feed: Feed,
 }
 
 impl RunOptions {
     /// Runs to the end, counting in metrics of its own.
     pub fn new(plan: &Plan) -> Self {
-        Self { stop: CancellationToken::new(), metrics: Arc::new(Metrics::new(plan.name())) }
+        Self {
+            stop: CancellationToken::new(),
+            metrics: Arc::new(Metrics::new(plan.name())),
+            feed: Feed::default(),
+        }
     }
 }
 
@@ -110,7 +118,7 @@ const RECORD_AT_ONCE: usize = 1_000;
 /// Cancel `options.stop` instead of dropping the future, so that what is in flight is stored.
 pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<RunReport, RunError> {
     let started = Instant::now();
-    let accounts = Arc::new(Accounts::new(Arc::clone(&options.metrics)));
+    let accounts = Arc::new(Accounts::new(Arc::clone(&options.metrics), options.feed.clone()));
     let mut report = RunReport { pipeline: plan.name().to_owned(), ..RunReport::default() };
     let nodes: Vec<(Arc<str>, &'static str)> =
         plan.nodes.iter().map(|node| (Arc::clone(&node.id), node.uses)).collect();
@@ -248,11 +256,13 @@ fn start(
                 Box::pin(drive_sink(sink, Inlet::new(queue, gather, edge_bytes), outlet))
             }
         };
-        tasks.spawn(async move {
+        let span = tracing::info_span!("node", node = %id);
+        let drive = async move {
             let ended = named(id, drive).await;
             metrics.ended();
             ended
-        });
+        };
+        tasks.spawn(drive.instrument(span));
     }
     let record = Box::pin(drive_recorder(recorded, with.clone()));
     tasks.spawn(named("the record of what was set aside".into(), record));
@@ -281,9 +291,9 @@ async fn drive_source(
     stop: Stop,
 ) -> Result<(), RunError> {
     let node = Arc::clone(&outlet.node);
-    let runtime = Handle::current();
+    let (runtime, span) = (Handle::current(), Span::current());
     let pull = move || {
-        runtime.block_on(async {
+        let pull = async {
             loop {
                 if stop.asked.is_cancelled() {
                     stop.broke_off.cancel();
@@ -302,7 +312,8 @@ async fn drive_source(
                 }
             }
             Ok(())
-        })
+        };
+        runtime.block_on(pull.instrument(span))
     };
     spawn_blocking(pull).await.unwrap_or_else(|error| Err(panicked(node, error)))
 }
@@ -341,7 +352,9 @@ async fn drive_stage(
                     Some(rows) => {
                         let mut stage = idle.pop().expect("checked by the guard");
                         let working = outlet.metrics.work(rows.num_rows() as u64);
+                        let span = Span::current();
                         busy.push_back(spawn_blocking(move || {
+                            let _in_node = span.enter();
                             let outcome = stage.process(rows);
                             drop(working);
                             (stage, outcome)

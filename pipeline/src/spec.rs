@@ -2,6 +2,9 @@
 //!
 //! Environment variables are read here, in `stores` and nowhere else.
 
+pub(crate) mod samples;
+pub(crate) mod unattended;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,12 @@ use crate::finding::{Finding, Findings};
 use crate::mask::{masked, masked_blindly};
 use crate::validate::{Fault, validate};
 use crate::yaml::Document;
+
+pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
+pub use unattended::{
+    Event, Missed, NotifySpec, Overlap, RetrySpec, ScheduleSpec, ScheduledOperation, Span,
+    WebhookSpec, Webhooks,
+};
 
 /// A pipeline file.
 pub struct PipelineSpec {
@@ -66,9 +75,12 @@ pub struct PipelineFile {
     /// When a worker runs the pipeline.
     #[serde(default)]
     pub schedule: Option<ScheduleSpec>,
-    /// Sample input with what is expected to become of it.
+    /// Who is told how operations go.
     #[serde(default)]
-    pub tests: Vec<Map<String, Value>>,
+    pub notify: Vec<NotifySpec>,
+    /// Sample documents with what is expected to become of them.
+    #[serde(default)]
+    pub tests: Vec<SampleSpec>,
 }
 
 fn local() -> String {
@@ -92,6 +104,8 @@ pub struct StoresSpec {
     /// MiB of the data folder that may remember what was computed before, so that it is not computed again;
     /// 0 remembers nothing.
     pub memo_mib: u32,
+    /// Addresses that can be told of something by HTTP, by the name that `notify` uses.
+    pub webhooks: Webhooks,
 }
 
 impl Default for StoresSpec {
@@ -101,6 +115,7 @@ impl Default for StoresSpec {
             vectors: VectorsSpec::default(),
             data: None,
             memo_mib: 4096,
+            webhooks: Webhooks::new(),
         }
     }
 }
@@ -258,51 +273,6 @@ pub struct GoldenSpec {
 
 fn ten() -> usize {
     10
-}
-
-/// When a worker runs the pipeline.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ScheduleSpec {
-    /// Minute, hour, day of month, month, day of week.
-    pub cron: String,
-    /// IANA name of the time zone that `cron` is in.
-    #[serde(default = "utc")]
-    pub timezone: String,
-    /// What is run.
-    #[serde(default)]
-    pub operation: ScheduledOperation,
-    /// What happens when the run before has not ended.
-    #[serde(default)]
-    pub overlap: Overlap,
-}
-
-fn utc() -> String {
-    "UTC".to_owned()
-}
-
-/// What a schedule runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduledOperation {
-    /// Takes in what has changed.
-    #[default]
-    Append,
-    /// Builds a new generation beside the present one.
-    Reindex,
-}
-
-/// What happens when a run is due and the run before has not ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlap {
-    /// The new run does not take place.
-    #[default]
-    Skip,
-    /// The new run waits.
-    Queue,
-    /// The run before is cancelled.
-    CancelPrevious,
 }
 
 impl PipelineSpec {

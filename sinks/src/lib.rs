@@ -11,6 +11,7 @@ mod parquet;
 mod payload;
 mod postgres;
 mod qdrant;
+mod ranking;
 mod retry;
 mod upsert;
 mod vectors;
@@ -20,13 +21,19 @@ pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
+pub use postgres::OPERATIONS;
 pub use postgres::{
-    AppliedMigration, Collection, CollectionStanding, CollectionStatus, Collections, Comparison,
-    Deed, DocumentStatus, DocumentStory, DocumentSummary, Documents, Ending, Forgotten, Generation,
-    GenerationSettings, GenerationStatus, Generations, Integrity, KnownPlace, LOCAL_ACCOUNT,
-    Missing, Moved, NewCollection, Operation, OperationStatus, OperationSummary, OperationType,
-    Operations, Place, PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource,
-    RunMetadata, Side, SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
+    ApiKey, AppliedMigration, Asked, Audit, AuditEntry, Before, By, Change, Changes, Collection,
+    CollectionChange, CollectionStanding, CollectionStatus, Collections, Comparison, Deed,
+    DocumentStatus, DocumentStory, DocumentSummary, Documents, DueRun, Ending, ExecutorSummary,
+    Executors, Forgotten, Generation, GenerationSettings, GenerationStatus, Generations, Grant,
+    Grantee, Grants, HandedOver, Integrity, KeyUse, Keys, KnownPlace, LOCAL_ACCOUNT, Limits, Look,
+    Meeting, Message, Messages, Missing, Moved, NewCollection, NewKey, NewToken, NewUser,
+    Operation, OperationStatus, OperationSummary, OperationType, Operations, PastOperation, Place,
+    PoolState, Postgres, PostgresOptions, Prospect, Rates, Reader, RemovedSource, ResourceLimits,
+    Rotation, RunFate, RunMetadata, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules, Seen,
+    Sessions, Side, SigningKey, SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
+    Usage, User, UserChange, Users,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

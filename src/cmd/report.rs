@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use pipeline::{BoxError, RunReport};
 
+use crate::operate::ModelTime;
 use crate::render;
 
 pub(super) fn as_json(report: &RunReport) -> Result<String, BoxError> {
     Ok(format!("{}\n", serde_json::to_string_pretty(report)?))
 }
 
-pub(super) fn as_table(report: &RunReport, usage: pipeline::EmbedderUsage) -> String {
+pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
     let documents = report.documents;
     let mut rows = vec![
         vec!["documents".to_owned(), render::count(documents.seen)],
@@ -29,14 +30,14 @@ pub(super) fn as_table(report: &RunReport, usage: pipeline::EmbedderUsage) -> St
     if report.tokens_reused > 0 {
         rows.push(vec!["  not embedded again".to_owned(), render::count(report.tokens_reused)]);
     }
-    if usage.busy_seconds > 0.0 {
+    if model.busy_seconds > 0.0 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
             reason = "a rate for people"
         )]
-        let rate = (usage.tokens as f64 / usage.busy_seconds) as u64;
+        let rate = (model.tokens as f64 / model.busy_seconds) as u64;
         rows.push(vec!["tokens/s in the model".to_owned(), render::count(rate)]);
     }
     rows.push(vec!["time".to_owned(), render::seconds(report.seconds)]);

@@ -4,17 +4,16 @@ use pipeline::BoxError;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RollbackArgs;
-use crate::operate::{Operator, Wish};
+use crate::operate::{Operator, Swap, Wish};
 use crate::{render, wiring};
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<(), BoxError> {
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let wish = Wish { wait: args.wait, ..Wish::default() };
     let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
-    let swapped = operator.roll_back().await?;
-    let (live, retired) = (swapped.live, swapped.retired);
+    let Swap { live, retired } = operator.roll_back().await?;
     render::out(&format!(
         "generation {} ({}) is live again; generation {} ({}) is kept\n",
-        live.number, live.embedding_model, retired.number, retired.embedding_model
+        live.number, live.model, retired.number, retired.model
     ))
 }

@@ -1,14 +1,15 @@
 //! `semantik run` and `semantik reindex`: an operation on a collection, watched from the command line.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use pipeline::{BoxError, PipelineSpec, Plan};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{Done, NotDone, Operator, Wish};
+use crate::operate::{Done, NotDone, Operator, Swap, Wish, Workplace};
 use crate::render;
 use crate::telemetry::{self, Telemetry};
 use crate::view::View;
@@ -41,13 +42,7 @@ async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<
         wait: args.wait,
         anew: which == Which::Anew,
     };
-    let stop = CancellationToken::new();
-    if let Some(address) = args.metrics {
-        let served = telemetry::listen(telemetry.clone(), address, stop.clone().cancelled_owned());
-        tokio::spawn(served.await?);
-    }
-    let _metrics_end = stop.drop_guard();
-    watched(spec, plan, wish, args, telemetry).await
+    telemetry.served_while(args.metrics, watched(spec, plan, wish, args, telemetry)).await
 }
 
 /// What a run cannot do without.
@@ -74,34 +69,35 @@ async fn watched(
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     // Nothing is in flight before the operation begins, so a signal ends the command at once.
-    let opening = Operator::new(spec, &plan, stop.clone(), wish);
+    let opening = async {
+        let workplace = Workplace::open(&spec, telemetry).await?;
+        Operator::at(workplace, Arc::new(spec), &plan, stop.clone(), wish)
+    };
     let operator = tokio::select! {
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
-    telemetry.watch(operator.database.postgres(), &operator.spec.data_folder());
-    let exposed = telemetry.exposition().expose(&operator.metrics);
-    let ended = follow(&operator, &plan, &stop, &mut signals).await;
+    let ended = follow(&operator, &stop, &mut signals).await;
     hand_over(args, plan.name(), &telemetry.text().await);
-    drop(exposed);
-    let Done { report, swapped } = match (ended, signals.stopped_by) {
+    if let Err(error) = operator.tell_webhooks().await {
+        tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
+    }
+    let Done { report, swap, model } = match (ended, signals.stopped_by) {
         (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
             return Ok(Exit::Stopped(signal));
         }
         (ended, _) => ended?,
     };
-    if let Some(swapped) = swapped {
-        let (live, retired) = (swapped.live, swapped.retired);
+    if let Some(Swap { live, retired }) = swap {
         render::say(format_args!(
             "semantik: generation {} ({}) is live now, in the place of generation {} ({})",
-            live.number, live.embedding_model, retired.number, retired.embedding_model
+            live.number, live.model, retired.number, retired.model
         ));
     }
-    let usage = operator.usage();
     render::out(&if args.json {
         report::as_json(&report)?
     } else {
-        report::as_table(&report, usage)
+        report::as_table(&report, model)
     })?;
     Ok(match signals.stopped_by {
         Some(signal) if report.stopped => Exit::Stopped(signal),
@@ -113,11 +109,10 @@ async fn watched(
 /// Carries out the operation, draws how far it is, and hands signals on.
 async fn follow(
     operator: &Operator,
-    plan: &Plan,
     stop: &CancellationToken,
     signals: &mut Signals,
 ) -> Result<Done, BoxError> {
-    let mut view = View::new(plan);
+    let (mut view, mut watch) = (View::new(), operator.watch());
     let mut ticks = tokio::time::interval(view.period());
     let running = operator.run();
     tokio::pin!(running);
@@ -132,7 +127,7 @@ async fn follow(
                 view.stopping();
                 stop.cancel();
             }
-            _ = ticks.tick() => view.update(&operator.metrics, operator.usage().tokens),
+            _ = ticks.tick() => view.update(operator.progress(&mut watch)),
         }
     };
     view.end();
@@ -159,32 +154,4 @@ fn write_whole(file: &Path, text: &str) -> Result<(), BoxError> {
     let aside = file.with_extension("part");
     fs_err::write(&aside, text)?;
     Ok(fs_err::rename(&aside, file)?)
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// The first that came.
-    stopped_by: Option<u8>,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            stopped_by: None,
-        })
-    }
-
-    /// The number of the next one.
-    async fn next(&mut self) -> u8 {
-        let number = tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-        };
-        self.stopped_by.get_or_insert(number);
-        number
-    }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use pipeline::{BoxError, Metrics, PipelineSpec, Plan, Resources, RunOptions, StoreError};
+use pipeline::{BoxError, PipelineSpec, Plan, Resources, RunOptions, StoreError};
 use sinks::{
     Collection, Generation, GenerationSettings, GenerationStatus, MemoryVectors, Missing,
     OperationType, Rates, Side,
@@ -25,8 +25,10 @@ use uuid::Uuid;
 use self::ledger::Ledger;
 pub(crate) use self::ledger::{Cause, Tally};
 use self::look::{Counting, Look, Reader};
-use super::{Operator, Wish, pass};
-use crate::wiring::{self, Database};
+use super::{Operator, Wish, Workplace, model_of, pass};
+use crate::shards::Shards;
+use crate::telemetry::Telemetry;
+use crate::wiring::Database;
 
 /// What a run would do.
 #[derive(Debug, Default)]
@@ -89,28 +91,17 @@ pub(crate) async fn forecast(
     engine: Arc<embedding::Engine>,
     wish: Wish,
 ) -> Result<Forecast, BoxError> {
-    let model = plan.models().next().cloned().ok_or(
-        "no node of the pipeline runs a model, so there are no vectors to keep; it needs an `embed` node",
-    )?;
+    let model = model_of(&plan)?;
     let (ratio, dim) = (spec.file.lifecycle.max_delete_ratio, model.dim);
-    let settings = wiring::generation_settings(&spec, &plan, &model);
     let operator = match Database::peek(&spec).await? {
         // One whose deletion has begun is deleted and made anew by a run.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
-            let metrics = Arc::new(Metrics::new(plan.name()));
+            let workplace =
+                Workplace { database, shards: Shards::default(), telemetry: Telemetry::new() };
             let stop = CancellationToken::new();
-            let engine = Arc::clone(&engine);
-            let operator = Operator {
-                spec,
-                engine,
-                memo: None,
-                metrics,
-                stop,
-                wish,
-                database,
-                model,
-                settings,
-            };
+            // Opening what was computed before would write to it.
+            let bare = Operator::bare(workplace, Arc::new(spec), &plan, stop, wish)?;
+            let operator = Operator { engine: Arc::clone(&engine), ..bare };
             Some((operator, collection))
         }
         _ => None,

@@ -5,9 +5,9 @@
 //! again.
 
 use pipeline::BoxError;
-use serde_json::json;
 use sinks::{Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 
+use super::errand::{self, Errand, Swap};
 use super::{Done, Operator, finish, metrics_of};
 use crate::wiring::{self, Absent, Vectors};
 
@@ -26,12 +26,8 @@ impl Operator {
         let ended = self.while_ours(&operation, self.build(&operation)).await;
         let (report, swapped) = match ended {
             Ok((report, Some(swapped))) => (report, swapped),
-            Ok((report, None)) => {
-                return Ok(Done { report: self.end(operation, Ok(report)).await?, swapped: None });
-            }
-            Err(error) => {
-                return Ok(Done { report: self.end(operation, Err(error)).await?, swapped: None });
-            }
+            Ok((report, None)) => return self.not_swapped(operation, Ok(report)).await,
+            Err(error) => return self.not_swapped(operation, Err(error)).await,
         };
         // The operation has ended with the swap; that there is something left to tidy up is no reason to say
         // that it failed.
@@ -42,7 +38,17 @@ impl Operator {
             );
         }
         operation.let_go().await;
-        Ok(Done { report, swapped: Some(swapped) })
+        Ok(Done { report, swap: Some((&swapped).into()), model: self.model_time() })
+    }
+
+    /// Ends an operation after which the same generation is live.
+    async fn not_swapped(
+        &self,
+        operation: Operation,
+        ended: Result<pipeline::RunReport, BoxError>,
+    ) -> Result<Done, BoxError> {
+        let report = self.end(operation, ended).await?;
+        Ok(Done { report, swap: None, model: self.model_time() })
     }
 
     async fn build(
@@ -62,12 +68,21 @@ impl Operator {
         if report.stopped {
             return Ok((report, None));
         }
-        if let Err(error) = self.check(operation, &vectors).await {
+        if let Err(error) = self.check(operation, &generation, &vectors).await {
             operation.refuse(&generation).await?;
             return Err(error);
         }
+        // The operation ends with the swap, so what came of it is noted before.
+        let swap = self.swap_to(operation, &generation).await?;
+        self.note(operation, &report, Some(swap)).await?;
         let swapped = operation.swap(&generation, &metrics_of(&report)).await?;
         Ok((report, Some(swapped)))
+    }
+
+    /// What a swap will say.
+    async fn swap_to(&self, operation: &Operation, next: &Generation) -> Result<Swap, BoxError> {
+        let live = self.database.postgres().generations().live(operation.collection()).await?;
+        Ok(Swap { live: next.into(), retired: (&live).into() })
     }
 
     /// The generation to build, begun or continued. One whose vectors are not what the metadata says of them, since
@@ -75,7 +90,7 @@ impl Operator {
     async fn begin(&self, operation: &Operation) -> Result<(Generation, Vectors), BoxError> {
         loop {
             let generation = operation.building(&self.settings).await?;
-            let vectors = Vectors::open(&self.spec, &generation, &self.model, Absent::Make).await?;
+            let vectors = self.open_vectors(&generation, &self.model, Absent::Make).await?;
             let built = operation.compare().await?.chunks.unsigned_abs();
             if vectors.store.count().await? >= built {
                 let number = generation.number;
@@ -88,15 +103,20 @@ impl Operator {
     }
 
     /// Goes back to the generation that was live before.
-    pub(crate) async fn roll_back(&self) -> Result<Swapped, BoxError> {
+    pub(crate) async fn roll_back(&self) -> Result<Swap, BoxError> {
+        let errand = Errand::RollBack;
+        if let Some(result) = self.elsewhere(&errand).await? {
+            return Ok(result
+                .swap
+                .ok_or("the operation does not say which generation is live now")?);
+        }
         let collection = self.database.collection(&self.spec).await?;
-        let details = json!({ "rollback": true });
-        let operation = self.claim(&collection, OperationType::Reindex, details).await?;
+        let operation = self.claim(&collection, OperationType::Reindex, errand.details()).await?;
         let ended = self
             .while_ours(&operation, async {
                 let to = self.before(&collection).await?;
                 let model = wiring::model_of(&to, &self.plan()?, self.engine.as_ref())?;
-                let vectors = Vectors::open(&self.spec, &to, &model, Absent::Refuse).await?;
+                let vectors = self.open_vectors(&to, &model, Absent::Refuse).await?;
                 // What somebody has deleted since must not come back.
                 let deleted = operation.unpurged_of(&to).await?;
                 vectors.store.remove(&deleted).await?;
@@ -109,13 +129,16 @@ impl Operator {
                     )
                     .into());
                 }
+                let swap = Some(self.swap_to(&operation, &to).await?);
+                let result = errand::Result { swap, ..errand::Result::default() };
+                operation.note(&serde_json::to_value(result)?, None).await?;
                 Ok(operation.roll_back(&to).await?)
             })
             .await;
         match ended {
             Ok(swapped) => {
                 operation.let_go().await;
-                Ok(swapped)
+                Ok((&swapped).into())
             }
             Err(error) => finish(operation, Err(error), &[]).await,
         }

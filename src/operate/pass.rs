@@ -53,6 +53,7 @@ impl Operator {
         let metadata = Arc::new(metadata);
         metadata.recover().await?;
         purge(&metadata, vectors.store.as_ref()).await?;
+        self.embeds.store(true, std::sync::atomic::Ordering::Relaxed);
         let before = self.usage();
         let mut report = self.pass(operation, &metadata, vectors).await?;
         for _ in 1..MOST_PASSES {
@@ -88,14 +89,18 @@ impl Operator {
             extract_worker: std::env::current_exe().ok(),
             memo: self.memo.clone(),
         };
-        let options = RunOptions { stop: self.stop.clone(), metrics: Arc::clone(&self.metrics) };
+        let options = RunOptions {
+            stop: self.stop.clone(),
+            metrics: Arc::clone(&self.metrics),
+            feed: self.feed.clone(),
+        };
         let report = pipeline::run(self.plan()?, &with, options).await?;
         purge(metadata, vectors.store.as_ref()).await?;
         Ok(report)
     }
 
     /// What the model has done so far.
-    pub(crate) fn usage(&self) -> pipeline::EmbedderUsage {
+    pub(super) fn usage(&self) -> pipeline::EmbedderUsage {
         let embedder = self.engine.embedder(&self.model.path, &embed_options(&self.spec));
         embedder.map(|embedder| embedder.usage()).unwrap_or_default()
     }
@@ -163,8 +168,10 @@ pub(super) async fn relocate(metadata: &RunMetadata, vectors: &Vectors) -> Resul
         let ids: Vec<_> = moved.iter().map(|it| it.document).collect();
         metadata.relocating(&ids).await?;
         let places: Vec<_> = moved.iter().map(|it| (it.document, place_of(it))).collect();
-        let changes =
-            places.iter().map(|(document, place)| vectors.store.relocate(*document, place));
+        let changes: Vec<_> = places
+            .iter()
+            .map(|(document, place)| vectors.store.relocate(*document, place))
+            .collect();
         stream::iter(changes).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
         vectors.store.flush().await?;
         metadata.relocated(&places).await?;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use pipeline::BoxError;
-use serde_json::json;
 use sinks::{Collection, GenerationStatus, Operation, OperationType, Side};
 use uuid::Uuid;
 
+use super::errand::{self, Errand};
 use super::{Operator, finish, pass};
 use crate::wiring::{Absent, Vectors};
 
@@ -16,18 +16,29 @@ pub(crate) struct Removed {
     pub(crate) documents: u64,
 }
 
+/// Notes how many documents an operation was about.
+async fn note(operation: &Operation, documents: u64) -> Result<(), BoxError> {
+    let result = errand::Result { documents: Some(documents), ..errand::Result::default() };
+    Ok(operation.note(&serde_json::to_value(result)?, None).await?)
+}
+
 impl Operator {
     /// Deletes documents until somebody undeletes them.
     pub(crate) async fn delete_documents(&self, documents: &[Uuid]) -> Result<Removed, BoxError> {
+        let errand = Errand::DeleteDocuments { documents: documents.to_vec() };
+        if let Some(result) = self.elsewhere(&errand).await? {
+            return Ok(Removed { documents: result.documents.unwrap_or(0) });
+        }
         let collection = self.database.collection(&self.spec).await?;
-        let details = json!({ "documents": documents });
-        let operation = self.claim(&collection, OperationType::Delete, details).await?;
+        let operation = self.claim(&collection, OperationType::Delete, errand.details()).await?;
         let ended = self
             .while_ours(&operation, async {
                 let by = format!("`{}`", self.spec.file.owner);
                 let deleted = operation.withhold(documents, &by).await?;
                 self.purge_live(&operation, &collection).await?;
-                Ok(Removed { documents: deleted.len() as u64 })
+                let documents = deleted.len() as u64;
+                note(&operation, documents).await?;
+                Ok(Removed { documents })
             })
             .await;
         finish(operation, ended, &[]).await
@@ -35,17 +46,28 @@ impl Operator {
 
     /// Lets documents in again that somebody had deleted; the next run takes them in.
     pub(crate) async fn undelete_documents(&self, documents: &[Uuid]) -> Result<u64, BoxError> {
+        let errand = Errand::UndeleteDocuments { documents: documents.to_vec() };
+        if let Some(result) = self.elsewhere(&errand).await? {
+            return Ok(result.documents.unwrap_or(0));
+        }
         let collection = self.database.collection(&self.spec).await?;
-        let details = json!({ "undelete": documents });
-        let operation = self.claim(&collection, OperationType::Append, details).await?;
+        let operation = self.claim(&collection, OperationType::Append, errand.details()).await?;
         let ended = self
-            .while_ours(&operation, async { Ok(operation.readmit(documents).await?.len() as u64) })
+            .while_ours(&operation, async {
+                let readmitted = operation.readmit(documents).await?.len() as u64;
+                note(&operation, readmitted).await?;
+                Ok(readmitted)
+            })
             .await;
         finish(operation, ended, &[]).await
     }
 
     /// Takes out every document that only this source gives.
     pub(crate) async fn remove_source(&self, source: &str) -> Result<Removed, BoxError> {
+        let errand = Errand::RemoveSource { source: source.to_owned() };
+        if let Some(result) = self.elsewhere(&errand).await? {
+            return Ok(Removed { documents: result.documents.unwrap_or(0) });
+        }
         let collection = self.database.collection(&self.spec).await?;
         let sources = self.database.postgres().sources().list(collection.id).await?;
         if !sources.iter().any(|known| known.source_path == source) {
@@ -55,8 +77,8 @@ impl Operator {
                 format!("{source} is not a source of the collection; it has: {known}").into()
             );
         }
-        let details = json!({ "source": source });
-        let operation = self.claim(&collection, OperationType::RemoveSource, details).await?;
+        let operation =
+            self.claim(&collection, OperationType::RemoveSource, errand.details()).await?;
         let ended = self
             .while_ours(&operation, async {
                 let mut removed = Removed::default();
@@ -64,6 +86,7 @@ impl Operator {
                     removed.documents += some.documents;
                 }
                 self.purge_live(&operation, &collection).await?;
+                note(&operation, removed.documents).await?;
                 Ok(removed)
             })
             .await;
@@ -72,8 +95,11 @@ impl Operator {
 
     /// Deletes the collection from both stores.
     pub(crate) async fn delete(&self, collection: &Collection) -> Result<(), BoxError> {
-        let details = json!({ "collection": collection.name });
-        let operation = self.claim(collection, OperationType::Delete, details).await?;
+        let errand = Errand::DeleteCollection;
+        if self.elsewhere(&errand).await?.is_some() {
+            return Ok(());
+        }
+        let operation = self.claim(collection, OperationType::Delete, errand.details()).await?;
         let ended = self
             .while_ours(&operation, async {
                 self.delete_vectors(&operation).await?;

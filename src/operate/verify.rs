@@ -6,11 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use pipeline::BoxError;
-use serde_json::json;
 use sinks::{Collection, DocumentStatus, Generation, Integrity, OperationType, PointKey, Side};
 use uuid::Uuid;
 
-use super::{Operator, finish, pass};
+use super::{Errand, Operator, finish, pass};
 use crate::wiring::{Absent, Vectors};
 
 /// Points that are asked for at once.
@@ -86,7 +85,7 @@ impl Operator {
     /// Takes out what should not be there, and has what is not whole written again.
     pub(crate) async fn repair(&self) -> Result<(), BoxError> {
         let collection = self.database.collection(&self.spec).await?;
-        let details = json!({ "repair": true });
+        let details = Errand::Repair.details();
         let operation = self.claim(&collection, OperationType::Append, details).await?;
         let ended = self
             .while_ours(&operation, async {

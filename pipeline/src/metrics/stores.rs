@@ -53,6 +53,8 @@ impl StoreMetrics {
 
     /// A call begins.
     pub fn begins(&self, store: &str) {
+        // What has not happened yet is a zero, not a gap.
+        let _none_yet = self.retries.with_label_values(&[store]);
         self.under_way.with_label_values(&[store]).inc();
     }
 
@@ -65,8 +67,6 @@ impl StoreMetrics {
     pub fn ended(&self, store: &str, call: &str, took: Duration, failed: bool) {
         self.under_way.with_label_values(&[store]).dec();
         self.seconds.with_label_values(&[store, call]).observe(took.as_secs_f64());
-        if failed {
-            self.errors.with_label_values(&[store, call]).inc();
-        }
+        self.errors.with_label_values(&[store, call]).inc_by(failed.into());
     }
 }

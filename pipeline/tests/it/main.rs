@@ -4,4 +4,5 @@
 
 mod check;
 mod flow;
+mod schedule;
 mod support;

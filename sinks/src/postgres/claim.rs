@@ -9,16 +9,21 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use pipeline::{Fingerprint, StoreError};
+use pipeline::{Fingerprint, Progress, StoreError};
 use serde_json::Value;
+use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::collections::Collection;
 use super::failure::Failure;
 use super::operations::{Ending, OperationStatus, OperationType, end};
+use super::queue::survive;
 use super::run::{RunMetadata, Side};
 use super::{LOCAL_ACCOUNT, Postgres, attempt};
+
+/// The target of the events that say that an operation has ended.
+pub const OPERATIONS: &str = "semantik::operation";
 
 /// How long an operation is its worker's without a sign of life, as an interval of Postgres.
 const LEASE: &str = "60 seconds";
@@ -43,13 +48,13 @@ pub enum Turn {
 /// the operation as failed.
 #[derive(Debug)]
 pub struct Operation {
-    postgres: Postgres,
-    collection: Uuid,
-    id: Uuid,
-    started_at: DateTime<Utc>,
-    recovered: Vec<Uuid>,
+    pub(super) postgres: Postgres,
+    pub(super) collection: Uuid,
+    pub(super) id: Uuid,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) recovered: Vec<Uuid>,
     /// Holds the session's lock until it is closed.
-    lock: PgConnection,
+    pub(super) lock: PgConnection,
 }
 
 /// What is to be done to which collection.
@@ -103,32 +108,18 @@ impl Operation {
                 (Turn::Wait, None) => Ok(Claim::Waits(ask(&mut lock, wanted).await?)),
                 // Says that somebody still waits for it.
                 (Turn::Wait, Some(id)) => {
-                    let renewed = renew(&mut lock, id, OperationStatus::Pending).await?;
+                    let renewed = renew(&mut lock, id, OperationStatus::Pending, None).await?;
                     if renewed { Ok(Claim::Waits(id)) } else { Err(cancelled(id)) }
                 }
             };
         }
         let mut transaction = lock.begin().await?;
-        let recovered = bury_the_dead(&mut transaction, collection).await?;
+        let recovered = bury_the_dead(&mut transaction, collection.id).await?;
         let id = match waiting {
             Some(id) => pending(&mut transaction, id).await?.ok_or_else(|| cancelled(id))?,
             None => ask(&mut transaction, wanted).await?,
         };
-        let started_at: DateTime<Utc> = sqlx::query_scalar(
-            "UPDATE operations SET status = 'processing', worker = $2, lease_expires_at = now() + $3::interval
-             WHERE id = $1 RETURNING started_at",
-        )
-        .bind(id)
-        .bind(worker())
-        .bind(LEASE)
-        .fetch_one(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "UPDATE collections SET status = 'processing', status_message = NULL WHERE id = $1",
-        )
-        .bind(collection.id)
-        .execute(&mut *transaction)
-        .await?;
+        let started_at = begin(&mut transaction, collection.id, id).await?;
         transaction.commit().await?;
         let (postgres, collection) = (postgres.clone(), collection.id);
         Ok(Claim::Begun(Box::new(Self { postgres, collection, id, started_at, recovered, lock })))
@@ -171,11 +162,17 @@ impl Operation {
     /// Returns when the operation is ours no more, because somebody has cancelled it or taken it over;
     /// until then it renews its lease. That the store cannot be reached is for others to say.
     pub async fn lost(&self) {
+        self.lost_while_telling(|| None).await;
+    }
+
+    /// As [`Operation::lost`], and writes down each time how far the operation is, for those who watch it.
+    pub async fn lost_while_telling(&self, mut progress: impl FnMut() -> Option<Progress> + Send) {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
+            let progress = progress();
             let renewed = async {
                 let mut connection = self.postgres.pool.acquire().await?;
-                renew(&mut connection, self.id, OperationStatus::Processing).await
+                renew(&mut connection, self.id, OperationStatus::Processing, progress).await
             };
             match renewed.await {
                 Ok(false) if self.is_over().await => return,
@@ -198,6 +195,48 @@ impl Operation {
         hold(connection, self.id).await
     }
 
+    /// Notes what came of the operation, for whoever reads it later, and how far it was at last. Keys that were
+    /// noted before stay. One that is not ours any more stays as it is.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn note(
+        &self,
+        result: &Value,
+        progress: Option<&Progress>,
+    ) -> Result<(), StoreError> {
+        attempt("note what came of the operation", || async {
+            sqlx::query(
+                "UPDATE operations SET meta = meta || $2, progress = coalesce($3, progress)
+                 WHERE id = $1 AND status = 'processing'",
+            )
+            .bind(self.id)
+            .bind(result)
+            .bind(progress.map(Json))
+            .execute(&self.postgres.pool)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Says that the operation is another one than it was asked for as, since what it finds has changed. One that is not ours any more stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn becomes(&self, kind: OperationType) -> Result<(), StoreError> {
+        attempt("say what the operation is", || async {
+            sqlx::query("UPDATE operations SET type = $2 WHERE id = $1 AND status = 'processing'")
+                .bind(self.id)
+                .bind(kind)
+                .execute(&self.postgres.pool)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends it, as [`super::Operations::finish`] does, and lets go of the collection.
     ///
     /// # Errors
@@ -208,8 +247,23 @@ impl Operation {
         metrics: &[(String, f64)],
     ) -> Result<(), StoreError> {
         self.postgres.operations().finish(self.id, ending, metrics).await?;
+        self.tell(ending).await;
         self.let_go().await;
         Ok(())
+    }
+
+    /// Tells whoever listens to events that it has ended: with [`crate::OPERATIONS`] as target, `kind`, `status` and
+    /// `seconds` since it began.
+    async fn tell(&self, ending: &Ending) {
+        // It is gone with its collection once that is deleted.
+        let found = self.postgres.operations().find(self.id).await.ok().flatten();
+        let kind = found.map_or(OperationType::Delete, |it| it.kind);
+        let took = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
+        tracing::debug!(
+            target: OPERATIONS,
+            operation = %self.id, kind = kind.word(), status = ending.status().word(), seconds = took,
+            "an operation has ended"
+        );
     }
 
     /// Lets go of the collection after the operation has ended in another way.
@@ -217,6 +271,32 @@ impl Operation {
         if let Err(error) = self.lock.close().await {
             tracing::debug!(%error, "the connection with the lock was gone already");
         }
+    }
+}
+
+impl Postgres {
+    /// Says who works on a collection, if somebody does and lives.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if somebody does.
+    pub async fn nobody_works_on(&self, collection: &Collection) -> Result<(), StoreError> {
+        attempt("start the operation", || async {
+            let mut connection = self.pool.acquire().await?;
+            let at_work: bool = sqlx::query_scalar(
+                "SELECT EXISTS (
+                     SELECT FROM operations
+                     WHERE collection_id = $1 AND status = 'processing' AND lease_expires_at > now()
+                       AND EXISTS (SELECT FROM pg_locks l
+                                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+                                     AND (l.classid::bigint << 32) | l.objid::bigint
+                                         = hashtextextended($1::text, 0)))",
+            )
+            .bind(collection.id)
+            .fetch_one(&mut *connection)
+            .await?;
+            if at_work { Err(in_use(&mut connection, collection).await?) } else { Ok(()) }
+        })
+        .await
     }
 }
 
@@ -277,7 +357,7 @@ pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Resu
 
 /// Refuses an operation on a collection that has had as many within an hour as it may. The command's own
 /// collections may have any number.
-async fn within_limits(
+pub(super) async fn within_limits(
     connection: &mut PgConnection,
     collection: &Collection,
 ) -> Result<(), Failure> {
@@ -319,6 +399,30 @@ async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, 
     .await?)
 }
 
+/// Begins an operation that waits; the collection's lock is held.
+pub(super) async fn begin(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    operation: Uuid,
+) -> Result<DateTime<Utc>, sqlx::Error> {
+    let started_at = sqlx::query_scalar(
+        "UPDATE operations SET status = 'processing', worker = $2, lease_expires_at = now() + $3::interval
+         WHERE id = $1 RETURNING started_at",
+    )
+    .bind(operation)
+    .bind(worker())
+    .bind(LEASE)
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE collections SET status = 'processing', status_message = NULL WHERE id = $1",
+    )
+    .bind(collection)
+    .execute(connection)
+    .await?;
+    Ok(started_at)
+}
+
 /// An operation that waits, if nobody has cancelled it.
 async fn pending(connection: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
@@ -329,18 +433,21 @@ async fn pending(connection: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>
     .await
 }
 
-/// Says that an operation is still ours; `false` if it is not.
+/// Says that an operation is still ours, and how far it is; `false` if it is not.
 async fn renew(
     connection: &mut PgConnection,
     operation: Uuid,
     status: OperationStatus,
+    progress: Option<Progress>,
 ) -> Result<bool, sqlx::Error> {
     let renewed = sqlx::query(
-        "UPDATE operations SET lease_expires_at = now() + $3::interval WHERE id = $1 AND status = $2",
+        "UPDATE operations SET lease_expires_at = now() + $3::interval, progress = coalesce($4, progress)
+         WHERE id = $1 AND status = $2",
     )
     .bind(operation)
     .bind(status)
     .bind(LEASE)
+    .bind(progress.map(Json))
     .execute(connection)
     .await?;
     Ok(renewed.rows_affected() > 0)
@@ -348,7 +455,7 @@ async fn renew(
 
 /// Takes the lock of a collection for as long as the connection lives. The server may need a moment
 /// to see that a process was killed, so this asks for a while.
-async fn lock_collection(
+pub(super) async fn lock_collection(
     connection: &mut PgConnection,
     collection: Uuid,
     turn: Turn,
@@ -412,9 +519,9 @@ async fn in_use(
 
 /// Marks the operation of a process that has died as failed, and cancels those that nobody waits for any
 /// more.
-async fn bury_the_dead(
+pub(super) async fn bury_the_dead(
     connection: &mut PgConnection,
-    collection: &Collection,
+    collection: Uuid,
 ) -> Result<Vec<Uuid>, Failure> {
     let dead: Vec<(Uuid, Uuid, OperationStatus)> = sqlx::query_as(
         "SELECT id, user_id, status FROM operations
@@ -422,25 +529,26 @@ async fn bury_the_dead(
            AND (status = 'processing' OR (status = 'pending' AND lease_expires_at < now()))
          ORDER BY id FOR NO KEY UPDATE",
     )
-    .bind(collection.id)
+    .bind(collection)
     .fetch_all(&mut *connection)
     .await?;
     let mut recovered = Vec::new();
     for (id, user, status) in dead {
         let ending = if status == OperationStatus::Processing {
-            tracing::warn!(operation = %id, collection = collection.name, "the process of an operation has died");
+            tracing::warn!(operation = %id, %collection, "the process of an operation has died");
             recovered.push(id);
             Ending::Failed("the process that worked on it died".to_owned())
         } else {
             Ending::Cancelled
         };
-        end(connection, id, collection.id, user, status, &ending).await?;
+        end(connection, id, collection, user, status, &ending).await?;
+        survive(connection, id).await?;
     }
     Ok(recovered)
 }
 
 /// This process, for the person who has to find it.
-fn worker() -> String {
+pub(super) fn worker() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("process {} on {host}", std::process::id())
 }

@@ -27,6 +27,19 @@ pub enum OperationType {
     Delete,
 }
 
+impl OperationType {
+    /// As it stands in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Append => "append",
+            Self::Reindex => "reindex",
+            Self::RemoveSource => "remove_source",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
@@ -41,6 +54,19 @@ pub enum OperationStatus {
     Failed,
     /// Somebody stopped it.
     Cancelled,
+}
+
+impl OperationStatus {
+    /// As it stands in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// How an operation ends.
@@ -80,6 +106,14 @@ pub struct OperationSummary {
     pub completed_at: Option<DateTime<Utc>>,
     /// Until when it is its worker's without a sign of life.
     pub lease_expires_at: Option<DateTime<Utc>>,
+    /// Whether it is for whoever serves the collection, and nobody waits for it.
+    pub handed_over: bool,
+    /// Which try it is, from 1.
+    pub attempt: i32,
+    /// The operation that it goes on with, which ended before its time.
+    pub continues: Option<Uuid>,
+    /// The run of a schedule that it is.
+    pub schedule_run_id: Option<Uuid>,
 }
 
 /// How quickly the last runs of a collection went.
@@ -97,7 +131,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, collection_id, type, status, worker, config, error_message, created_at, started_at,
-                    completed_at, lease_expires_at
+                    completed_at, lease_expires_at, handed_over, attempt, continues, schedule_run_id
              FROM operations ",
             $rest
         )
@@ -184,7 +218,10 @@ impl Operations<'_> {
         attempt("find the operation", || self.try_find(operation)).await
     }
 
-    async fn try_find(&self, operation: Uuid) -> Result<Option<OperationSummary>, Failure> {
+    pub(super) async fn try_find(
+        &self,
+        operation: Uuid,
+    ) -> Result<Option<OperationSummary>, Failure> {
         Ok(sqlx::query_as(select!("WHERE id = $1")).bind(operation).fetch_optional(self.0).await?)
     }
 
@@ -238,6 +275,14 @@ impl Operations<'_> {
     }
 }
 
+/// One operation, as a transaction sees it.
+pub(super) async fn summary(
+    connection: &mut PgConnection,
+    operation: Uuid,
+) -> Result<Option<OperationSummary>, sqlx::Error> {
+    sqlx::query_as(select!("WHERE id = $1")).bind(operation).fetch_optional(connection).await
+}
+
 /// Ends an operation within a transaction; gives the user who had asked for it. Ending it the same way
 /// again does nothing.
 pub(super) async fn finish_within(
@@ -277,7 +322,7 @@ pub(super) async fn finish_within(
 }
 
 impl Ending {
-    fn status(&self) -> OperationStatus {
+    pub(super) fn status(&self) -> OperationStatus {
         match self {
             Self::Completed => OperationStatus::Completed,
             Self::Failed(_) => OperationStatus::Failed,

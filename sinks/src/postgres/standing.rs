@@ -14,6 +14,8 @@ pub struct Standing {
     pub operations: Vec<(OperationStatus, i64)>,
     /// When each pipeline has last brought its collection up to date.
     pub last_success: Vec<(String, DateTime<Utc>)>,
+    /// When each schedule that is not paused is due next; in the past if nobody has fired it.
+    pub next_runs: Vec<(String, DateTime<Utc>)>,
     /// Each collection.
     pub collections: Vec<CollectionStanding>,
 }
@@ -49,6 +51,11 @@ impl Postgres {
                    AND config->>'pipeline' IS NOT NULL
                  GROUP BY 1",
             );
+            let next_runs = sqlx::query_as(
+                "SELECT pipeline, next_due_at FROM schedules
+                 WHERE next_due_at IS NOT NULL AND paused_at IS NULL
+                   AND NOT coalesce((spec ->> 'paused')::boolean, FALSE)",
+            );
             let collections = sqlx::query_as(
                 "SELECT u.username AS owner, c.name, c.document_count AS documents, c.vector_count AS points,
                         c.total_size_bytes AS bytes
@@ -57,6 +64,7 @@ impl Postgres {
             Ok(Standing {
                 operations: operations.fetch_all(&self.pool).await?,
                 last_success: last_success.fetch_all(&self.pool).await?,
+                next_runs: next_runs.fetch_all(&self.pool).await?,
                 collections: collections.fetch_all(&self.pool).await?,
             })
         })

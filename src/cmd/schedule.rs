@@ -1,0 +1,185 @@
+//! `semantik schedule`: what is due when, and what became of it.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use pipeline::{BoxError, Schedule, ScheduleSpec};
+use serde_json::{Value, json};
+use sinks::{RunFate, ScheduleRun, ScheduleSummary};
+
+use crate::cli::ScheduleVerb;
+use crate::operate::{Loaded, Workplace, clock};
+use crate::render::{self, word};
+use crate::telemetry::Telemetry;
+
+pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
+    match verb {
+        ScheduleVerb::List { config, json } => list(&config, json).await,
+        ScheduleVerb::Next { file, count, json } => next(&file, count, json),
+        ScheduleVerb::RunNow { file } => run_now(&file).await,
+        ScheduleVerb::Pause { file } => pause(&file, true).await,
+        ScheduleVerb::Resume { file } => pause(&file, false).await,
+        ScheduleVerb::History { file, limit, json } => history(&file, limit, json).await,
+    }
+}
+
+async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
+    let loaded = Loaded::read(config)?;
+    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let found = workplace.database.postgres().schedules().list().await?;
+    let alive = workplace.database.postgres().executors().alive(None).await?;
+    let is_served = |schedule: &ScheduleSummary| {
+        let mut files = alive.iter().filter_map(|it| it.files.as_array()).flatten();
+        files.any(|file| file["pipeline"] == schedule.pipeline.as_str())
+    };
+    if json {
+        let found = found.iter().map(|it| {
+            json!({
+                "owner": it.owner,
+                "collection": it.collection,
+                "pipeline": it.pipeline,
+                "schedule": it.spec,
+                "next_due_at": next_of(it),
+                "looked_until": it.looked_until,
+                "paused_at": it.paused_at,
+                "served": is_served(it),
+            })
+        });
+        return render::json(&found.collect());
+    }
+    let rows = found.iter().map(|it| {
+        let says = |key: &str| it.spec[key].as_str().unwrap_or_default().to_owned();
+        let state = match (it.paused_at, is_served(it)) {
+            (Some(_), _) => "paused",
+            (None, _) if it.spec["paused"] == true => "paused by its file",
+            (None, true) => "served",
+            (None, false) => "no worker serves it",
+        };
+        vec![
+            it.pipeline.clone(),
+            it.collection.clone(),
+            says("cron"),
+            says("timezone"),
+            says("operation"),
+            next_of(it).map(render::time).unwrap_or_default(),
+            state.to_owned(),
+        ]
+    });
+    let head = ["pipeline", "collection", "cron", "time zone", "operation", "next", "state"];
+    render::out(&render::table(&head, rows))
+}
+
+/// When the next run of a schedule is due, which nobody may have looked at yet.
+fn next_of(it: &ScheduleSummary) -> Option<DateTime<Utc>> {
+    let spec: ScheduleSpec = serde_json::from_value(it.spec.clone()).ok()?;
+    if spec.paused || it.paused_at.is_some() {
+        return None;
+    }
+    it.next_due_at.or_else(|| Schedule::read(&spec).ok()?.next_after(it.looked_until))
+}
+
+/// The file alone says this; no store is asked.
+fn next(file: &Path, count: usize, json: bool) -> Result<(), BoxError> {
+    let loaded = Loaded::read(file)?;
+    let (_, schedule) = schedule_of(&loaded)?;
+    let times: Vec<_> = schedule.upcoming(Utc::now()).take(count).collect();
+    if json {
+        let times = times.iter().map(|at| {
+            let begins = *at + schedule.delay(&loaded.spec.file.name, *at);
+            json!({ "due_at": at, "local": local(*at, schedule.zone()), "begins_at": begins })
+        });
+        return render::json(&times.collect());
+    }
+    let rows = times.iter().map(|at| {
+        let delay = schedule.delay(&loaded.spec.file.name, *at);
+        #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+        let delay = render::seconds(delay.num_seconds() as f64);
+        vec![local(*at, schedule.zone()), render::time(at), delay]
+    });
+    render::out(&render::table(&["due", "in UTC", "begins later by"], rows))
+}
+
+fn local(at: DateTime<Utc>, zone: Tz) -> String {
+    at.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+fn schedule_of(loaded: &Loaded) -> Result<(&ScheduleSpec, Schedule), BoxError> {
+    let spec = loaded.spec.file.schedule.as_ref().ok_or("the file has no `schedule`")?;
+    let schedule = Schedule::read(spec).map_err(|_| "the schedule was checked")?;
+    Ok((spec, schedule))
+}
+
+/// The schedule of a file in its store.
+async fn stored(file: &Path) -> Result<(Loaded, Workplace, ScheduleSummary), BoxError> {
+    let loaded = Loaded::read(file)?;
+    let (spec, _) = schedule_of(&loaded)?;
+    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let known = clock::register(workplace.database.postgres(), &loaded, spec).await?;
+    Ok((loaded, workplace, known))
+}
+
+async fn run_now(file: &Path) -> Result<(), BoxError> {
+    let loaded = Loaded::read(file)?;
+    schedule_of(&loaded)?;
+    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let postgres = workplace.database.postgres();
+    let operation = clock::run_now(postgres, &loaded).await?;
+    let found = postgres.operations().find(operation).await?;
+    let collection = found.map(|it| it.collection_id);
+    let alive = postgres.executors().alive(collection).await?;
+    let note = if alive.is_empty() { "; no worker serves it yet" } else { "" };
+    render::out(&format!("operation {operation} is asked for{note}\n"))
+}
+
+async fn pause(file: &Path, paused: bool) -> Result<(), BoxError> {
+    let (loaded, workplace, known) = stored(file).await?;
+    workplace.database.postgres().schedules().pause(known.id, paused).await?;
+    let name = &loaded.spec.file.name;
+    let words = if paused { "is paused" } else { "goes on" };
+    render::out(&format!("the schedule of `{name}` {words}\n"))
+}
+
+async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
+    let (_, workplace, known) = stored(file).await?;
+    let runs = workplace.database.postgres().schedules().history(known.id, limit).await?;
+    if json {
+        return render::json(&runs.iter().map(as_json).collect());
+    }
+    let rows = runs.iter().map(|run| {
+        vec![
+            render::time(run.due_at),
+            state_of(run),
+            run.started_at.map(render::time).unwrap_or_default(),
+            run.completed_at.map(render::time).unwrap_or_default(),
+            run.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
+            run.operation_id.map(|id| id.to_string()).unwrap_or_default(),
+            run.error_message.clone().or_else(|| run.message.clone()).unwrap_or_default(),
+        ]
+    });
+    let head = ["due", "state", "begun", "ended", "try", "operation", "because"];
+    render::out(&render::table(&head, rows))
+}
+
+/// Where a run stands: as its operation does, if it has one.
+fn state_of(run: &ScheduleRun) -> String {
+    match (run.fate, run.status) {
+        (RunFate::Fired, Some(status)) => word(status),
+        (RunFate::Fired, None) => "gone with its collection".to_owned(),
+        (RunFate::Skipped | RunFate::Missed, _) => word(run.fate),
+    }
+}
+
+fn as_json(run: &ScheduleRun) -> Value {
+    json!({
+        "due_at": run.due_at,
+        "state": state_of(run),
+        "message": run.message,
+        "operation": run.operation_id,
+        "attempt": run.attempt,
+        "started_at": run.started_at,
+        "completed_at": run.completed_at,
+        "error": run.error_message,
+        "put_there_by": run.worker,
+    })
+}

@@ -1,0 +1,131 @@
+//! Tells webhooks how operations went. Messages are written by the transaction that ends an operation; this
+//! delivers them, signed, again and again until they are taken. No operation waits for it.
+//!
+//! Form and signature follow the Standard Webhooks convention (standardwebhooks.com): the headers `webhook-id`,
+//! `webhook-timestamp` and `webhook-signature`, which is `v1,` and the base64 of HMAC-SHA256 over
+//! `id.timestamp.body`.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, Mac as _};
+use pipeline::{BoxError, PipelineSpec, WebhookSpec};
+use sha2::Sha256;
+use sinks::{Message, Postgres};
+use uuid::Uuid;
+
+/// How long a receiver may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For so long a message is ours that we took; longer than it can take to deliver those taken with it.
+const HOLD: Duration = Duration::from_secs(120);
+
+/// How many are taken at once.
+const AT_ONCE: u32 = 8;
+
+/// Delivers what is due of one collection, by what its file says. Blocks while receivers think.
+pub(crate) async fn deliver(
+    postgres: &Postgres,
+    collection: Uuid,
+    spec: &PipelineSpec,
+) -> Result<(), BoxError> {
+    if spec.file.notify.is_empty() {
+        return Ok(());
+    }
+    let messages = postgres.messages();
+    for message in messages.take(&[collection], HOLD, AT_ONCE).await? {
+        let Some(webhook) = spec.file.stores.webhooks.get(&message.target) else {
+            let why = "the file does not say any more where this goes";
+            messages.failed(message.id, why, true).await?;
+            continue;
+        };
+        let at = chrono::Utc::now().timestamp();
+        match tokio::task::block_in_place(|| post(webhook, &message, at)) {
+            Ok(()) => messages.delivered(message.id).await?,
+            Err(Refusal { why, for_good }) => {
+                tracing::warn!(
+                    webhook = message.target,
+                    event = message.event,
+                    why,
+                    "a webhook was not told"
+                );
+                messages.failed(message.id, &why, for_good).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a message was not taken.
+struct Refusal {
+    why: String,
+    /// The receiver says that it never will be.
+    for_good: bool,
+}
+
+fn post(webhook: &WebhookSpec, message: &Message, at: i64) -> Result<(), Refusal> {
+    let body = message.body.to_string();
+    let id = format!("msg_{}", message.id.simple());
+    let signature = sign(webhook.secret.reveal(), &id, at, &body);
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .user_agent(concat!("semantik/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let sent = agent
+        .post(webhook.url.reveal())
+        .header("content-type", "application/json")
+        .header("webhook-id", &id)
+        .header("webhook-timestamp", at.to_string())
+        .header("webhook-signature", signature)
+        .send(&body);
+    match sent {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => {
+            let status = answer.status().as_u16();
+            Err(Refusal { why: format!("the receiver answered {status}"), for_good: status == 410 })
+        }
+        // Its words may hold the address, and that a key.
+        Err(error) => Err(Refusal { why: in_words(&error).to_owned(), for_good: false }),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "ureq adds variants as it likes")]
+fn in_words(error: &ureq::Error) -> &'static str {
+    match error {
+        ureq::Error::Timeout(_) => "the receiver took too long",
+        ureq::Error::HostNotFound => "the receiver's host is not known",
+        ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "the receiver could not be reached",
+        ureq::Error::BadUri(_) => "the address is no URL",
+        _ => "the connection to the receiver failed",
+    }
+}
+
+/// The signature of a message. A key that begins with `whsec_` is base64 behind it, any other is taken as it is.
+fn sign(secret: &str, id: &str, at: i64, body: &str) -> String {
+    let decoded = secret.strip_prefix("whsec_").and_then(|it| BASE64_STANDARD.decode(it).ok());
+    let key = decoded.as_deref().unwrap_or(secret.as_bytes());
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(format!("{id}.{at}.{body}").as_bytes());
+    format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the convention's own documentation of its libraries.
+    #[test]
+    fn a_signature_is_that_of_the_convention() {
+        let signature = sign(
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            r#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}
