@@ -96,6 +96,12 @@ impl Browser {
         self.ask("execute/sync", Some(&json!({ "script": script, "args": arguments })))
     }
 
+    /// What a script hands to `done`, which it is given.
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        let script = format!("const done = arguments[arguments.length - 1]; {script}");
+        self.ask("execute/async", Some(&json!({ "script": script, "args": [] })))
+    }
+
     /// Waits until an expression in JavaScript is true.
     pub(crate) fn wait(&self, expression: &str) {
         let began = Instant::now();
@@ -134,8 +140,14 @@ impl Browser {
 
     /// Clicks the first button or link that says this.
     pub(crate) fn click_text(&self, text: &str) {
+        self.click_text_in("button, a", text);
+    }
+
+    /// Clicks the first element of a selector whose text begins with this.
+    pub(crate) fn click_text_in(&self, selector: &str, text: &str) {
         let find = format!(
-            "[...document.querySelectorAll('button, a, summary')].find(it => it.innerText.trim() === {})",
+            "[...document.querySelectorAll({})].find(it => it.innerText.trim().split('\\n')[0] === {})",
+            json!(selector),
             json!(text)
         );
         self.wait(&find);
