@@ -34,7 +34,7 @@ macro_rules! files {
 static FILES: &[(&str, &str)] = files![
     "answer.js" "api.js" "app.js" "chart.js" "collection.js" "collections.js" "document.js" "documents.js" "dom.js" "facets.js"
     "flow.js" "format.js" "hits.js" "icon.svg" "keys.js" "login.js" "nodes.js" "operation.js" "operations.js"
-    "passage.js" "preview.js" "query.js" "search.js" "server.js" "settings.js" "style.css" "theme.js" "throughput.js"
+    "passage.js" "preview.js" "query.js" "search.js" "server.js" "settings.js" "story.js" "style.css" "theme.js" "throughput.js"
 ];
 
 /// The addresses of views; `web/app.js` says what each shows.

@@ -9,8 +9,8 @@ import { MODES, PAGE, filterCount, toUrl } from "./query.js";
 /** How many hits there are, in words. */
 export function told({ hits, more, asked }) {
   const first = (asked.page - 1) * PAGE;
-  if (!hits.length) return "No passage found";
-  return more || first ? `Passages ${count(first + 1)}–${count(first + hits.length)}` : counted(hits.length, "passage");
+  if (!hits.length) return "No hit";
+  return more || first ? `Hits ${count(first + 1)}–${count(first + hits.length)}` : counted(hits.length, "hit");
 }
 
 /** The line above the hits. */
@@ -145,7 +145,7 @@ export function drawHome(collections) {
     h(
       "p",
       { class: "home-sum quiet" },
-      `${counted(sum("document_count"), "document")} and ${counted(sum("chunk_count"), "passage")} in ${counted(collections.length, "collection")}`,
+      `${counted(sum("document_count"), "document")} and ${counted(sum("chunk_count"), "chunk")} in ${counted(collections.length, "collection")}`,
     ),
     h("ul", { class: "home-list" }, collections.slice(0, 12).map(card)),
   ];

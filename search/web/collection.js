@@ -196,7 +196,7 @@ class CollectionView {
         ),
       figures([
         ["Documents", count(it.document_count)],
-        ["Passages", count(it.chunk_count)],
+        ["Chunks", count(it.chunk_count)],
         ["Size", bytes(it.size_bytes)],
         ["Model", modelOf(it.model)],
         ["Chunks of", `${it.chunk_size} / ${it.chunk_overlap}`],

@@ -96,7 +96,7 @@ function card(collection, operation) {
     figures(
       [
         ["Documents", count(collection.document_count)],
-        ["Passages", count(collection.chunk_count)],
+        ["Chunks", count(collection.chunk_count)],
         ["Size", bytes(collection.size_bytes)],
       ],
       { small: true },

@@ -1,22 +1,15 @@
 // The story of one document, or of a path that never became one: whether it is in, why, what the next run makes of it
 // and what would change that; where it was seen; what was done to it; its text.
 
-import { h, put, icon, confirm, problemBox, skeleton, table, toast } from "./dom.js";
+import { h, put, icon, confirm, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
-import { bytes, count, counted, kindOf, languageOf, moment, nameOf, pathOf } from "./format.js";
+import { counted, nameOf, pathOf } from "./format.js";
 import { headingPath } from "./hits.js";
 import { unrolled } from "./passage.js";
 import { may } from "./collection.js";
 import { documentPill } from "./documents.js";
+import { drawStory, storyPill } from "./story.js";
 
-const STATES = {
-  stored: ["completed", "in the index"],
-  set_aside: ["failed", "set aside"],
-  withheld: ["deleted", "withheld"],
-  deleted: ["deleted", "deleted"],
-  waiting: ["pending", "waiting"],
-  unknown: ["pending", "unknown"],
-};
 const PART = 40;
 const isId = (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 
@@ -59,7 +52,7 @@ class DocumentView {
     const path = story?.uri ?? document?.path ?? this.asked;
     this.name = document?.title || nameOf(path);
     this.drawHead(path);
-    this.drawStory();
+    put(this.story, drawStory(story, document));
     if (document?.status === "completed" && this.collection.is_served) this.loadText();
   }
 
@@ -68,7 +61,6 @@ class DocumentView {
     const changeable = document && may(collection, "write") && collection.is_served;
     const isIn = document?.status === "completed" || document?.status === "failed";
     const isOut = document?.status === "deleted" || told?.state === "withheld";
-    const [state, words] = STATES[told?.state] ?? [];
     put(
       this.head,
       h(
@@ -82,7 +74,7 @@ class DocumentView {
         "div",
         { class: "head-row" },
         h("h1", {}, this.name),
-        told ? h("span", { class: `pill ${state}` }, words) : documentPill(document.status),
+        told ? storyPill(told.state) : documentPill(document.status),
         h("span", { class: "space" }),
         document &&
           h(
@@ -112,92 +104,6 @@ class DocumentView {
     );
   }
 
-  drawStory() {
-    const { told, document } = this;
-    const line = (words, text) => text && h("div", {}, h("dt", {}, words), h("dd", {}, text));
-    put(
-      this.story,
-      told &&
-        h(
-          "section",
-          { class: "story" },
-          h("h2", {}, "Why"),
-          h(
-            "dl",
-            {},
-            line("Because", told.why),
-            line("The next run", told.next_run),
-            told.to_change?.length > 0 &&
-              h(
-                "div",
-                {},
-                h("dt", {}, "To change that"),
-                h(
-                  "dd",
-                  {},
-                  h(
-                    "ul",
-                    {},
-                    told.to_change.map((it) => h("li", {}, ticked(it))),
-                  ),
-                ),
-              ),
-          ),
-        ),
-      document && this.drawFacts(document),
-      told?.places?.length > 0 && placesTable(told.places),
-      told?.deeds?.length > 0 &&
-        h(
-          "section",
-          {},
-          h("h2", {}, "What was done"),
-          h(
-            "ul",
-            { class: "deeds" },
-            told.deeds.map((it) =>
-              h(
-                "li",
-                {},
-                `${it.action.replace("documents_", "")} by ${it.by ?? "somebody"} on ${moment(it.at)}`,
-                it.operation_id && h("a", { href: `/operations/${it.operation_id}` }, "operation"),
-              ),
-            ),
-          ),
-        ),
-    );
-  }
-
-  drawFacts(document) {
-    const metadata = Object.entries(document.metadata ?? {})
-      .filter(([, value]) => value !== null && typeof value !== "object")
-      .slice(0, 12);
-    const facts = [
-      ["Kind", kindOf(document.mime_type)],
-      ["Size", bytes(document.size)],
-      ["Passages", count(document.chunks)],
-      document.language && ["Language", languageOf(document.language)],
-      document.created_at && ["Taken in", moment(document.created_at)],
-      ["Changed", moment(document.updated_at)],
-      document.deleted_at && ["Deleted", moment(document.deleted_at)],
-      document.attempts > 0 && ["Attempts", count(document.attempts)],
-      document.operation && [
-        "Written by",
-        h("a", { href: `/operations/${document.operation.id}` }, document.operation.type),
-      ],
-      ...metadata.map(([key, value]) => [key, String(value)]),
-    ].filter(Boolean);
-    return h(
-      "section",
-      {},
-      h("h2", {}, "Document"),
-      h(
-        "dl",
-        { class: "facts" },
-        facts.map(([words, value]) => h("div", {}, h("dt", {}, words), h("dd", {}, value))),
-      ),
-    );
-  }
-
   async loadText() {
     this.items = [];
     put(this.text, h("h2", {}, "Text"), skeleton(5));
@@ -217,7 +123,7 @@ class DocumentView {
       put(
         this.text,
         h("h2", {}, "Text"),
-        h("p", { class: "quiet" }, "As it was read and cut into passages."),
+        h("p", { class: "quiet" }, "As it was read and cut into chunks."),
         h(
           "div",
           { class: "text" },
@@ -231,7 +137,7 @@ class DocumentView {
               above,
               h(
                 "div",
-                { class: "chunk", title: `Passage ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` },
+                { class: "chunk", title: `Chunk ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` },
                 chunk.text.slice(from, to),
               ),
             ];
@@ -250,7 +156,7 @@ class DocumentView {
               },
             },
             icon("down", 14),
-            `${counted(rest, "more passage")}`,
+            `${counted(rest, "more chunk")}`,
           ),
       );
     } catch (error) {
@@ -319,36 +225,4 @@ class DocumentView {
       if (!api.isAborted(error)) put(this.trouble, problemBox(error));
     }
   }
-}
-
-/** Words with `code` between backticks. */
-function ticked(text) {
-  return text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
-}
-
-function placesTable(places) {
-  return h(
-    "section",
-    {},
-    h("h2", {}, "Places"),
-    table(
-      "Places",
-      ["Where", ["Size", "number"], "First seen", "Last seen"],
-      places.map((it) =>
-        h(
-          "tr",
-          {},
-          h(
-            "th",
-            { scope: "row" },
-            h("span", { class: "path" }, pathOf(it.uri)),
-            it.set_aside?.message && h("span", { class: "bad small" }, `set aside, since it ${it.set_aside.message}`),
-          ),
-          h("td", { class: "number" }, bytes(it.size)),
-          h("td", { class: "quiet" }, moment(it.first_seen_at)),
-          h("td", { class: "quiet" }, moment(it.last_seen_at)),
-        ),
-      ),
-    ),
-  );
 }

@@ -93,7 +93,7 @@ export class DocumentList {
       this.rows,
       table(
         "Documents",
-        ["Document", "State", "Kind", ["Passages", "number"], ["Size", "number"], "Changed"],
+        ["Document", "State", "Kind", ["Chunks", "number"], ["Size", "number"], "Changed"],
         this.items.map((it) =>
           h(
             "tr",

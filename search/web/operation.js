@@ -215,7 +215,7 @@ class OperationView {
           "Tokens a second",
           short(live ? flow.rateNow((look) => look.tokens) : tokens / Math.max(seconds ?? 0, 0.001)),
         ],
-        progress && ["Passages", short(report?.chunks ?? progress.chunks)],
+        progress && ["Chunks", short(report?.chunks ?? progress.chunks)],
         progress && setAside(progress) > 0 && ["Set aside", count(setAside(progress))],
       ]),
     );

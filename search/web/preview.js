@@ -17,7 +17,7 @@ export class Preview {
     this.find = find;
     this.close = close;
     this.turn = 0;
-    this.element = h("section", { class: "preview", "aria-label": "Passage in its document", hidden: true });
+    this.element = h("section", { class: "preview", "aria-label": "Chunk in its document", hidden: true });
   }
 
   hide() {
@@ -41,7 +41,7 @@ export class Preview {
       put(
         this.element,
         this.drawHead(null),
-        answer && h("p", { class: "empty" }, "This passage is not among the hits any more."),
+        answer && h("p", { class: "empty" }, "This chunk is not among the hits any more."),
       );
       return;
     }
@@ -89,13 +89,13 @@ export class Preview {
       {
         class: "ghost square",
         type: "button",
-        "aria-label": "Close the passage",
+        "aria-label": "Close the chunk",
         title: "Close (Esc)",
         onclick: () => this.close(),
       },
       icon("close"),
     );
-    if (!hit) return h("header", {}, h("h2", {}, "Passage"), close);
+    if (!hit) return h("header", {}, h("h2", {}, "Chunk"), close);
     const whole = `/collections/${hit.collection}/documents/${hit.document}`;
     const path = pathOf(hit.path);
     const isWeb = /^https?:/.test(hit.path);
@@ -167,10 +167,10 @@ export class Preview {
       );
     put(
       this.body,
-      first > 0 && more(`${counted(first, "passage")} before`, Math.max(0, first - MORE), first, true),
+      first > 0 && more(`${counted(first, "chunk")} before`, Math.max(0, first - MORE), first, true),
       this.drawText(this.items),
       last + 1 < this.total &&
-        more(`${counted(this.total - last - 1, "passage")} behind`, last + 1, last + 1 + MORE, false),
+        more(`${counted(this.total - last - 1, "chunk")} behind`, last + 1, last + 1 + MORE, false),
     );
   }
 
