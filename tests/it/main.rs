@@ -8,6 +8,7 @@
     reason = "a test that cannot go on panics, and says where"
 )]
 
+mod browser;
 mod check;
 mod cli;
 mod configs;
@@ -19,6 +20,7 @@ mod kills;
 mod lifecycle;
 mod model;
 mod nasty;
+mod page;
 mod prometheus;
 mod reindex;
 mod secrets;
