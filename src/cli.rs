@@ -19,6 +19,9 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Checks a pipeline file, and reports every fault of it.
     Check(CheckArgs),
+    /// Runs the samples of a pipeline file as far as its model, and compares what becomes of them with what the file
+    /// expects. No database is asked and no model is loaded.
+    Test(TestArgs),
     /// Prints the graph of a pipeline file.
     Graph(GraphArgs),
     /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
@@ -78,6 +81,21 @@ pub(crate) struct CheckArgs {
     /// Prints the checked graph with the columns on its edges.
     #[arg(long)]
     pub columns: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Only the samples whose name contains this.
+    #[arg(long, value_name = "WORDS")]
+    pub only: Option<String>,
+    /// Writes snapshots anew that are not what was found.
+    #[arg(long)]
+    pub update: bool,
+    /// Prints what came of each as a JSON array.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -25,6 +25,7 @@ mod signals;
 mod sources;
 mod status;
 mod story;
+mod test;
 mod verify;
 mod why;
 mod worker;
@@ -37,6 +38,8 @@ pub(crate) enum Exit {
     Failed(BoxError),
     /// It ran to its end, but documents failed on the way.
     DocumentsFailed,
+    /// Samples of the pipeline file did not become what it says.
+    TestsFailed,
     /// The pipeline file is wrong.
     BadConfig(Findings),
     /// The pipeline file cannot do what it was asked for.
@@ -59,6 +62,7 @@ impl Exit {
                 crate::render::error(error.as_ref());
                 ExitCode::FAILURE
             }
+            Self::TestsFailed => ExitCode::FAILURE,
             Self::DocumentsFailed => ExitCode::from(2),
             Self::BadConfig(findings) => {
                 crate::render::findings(&findings);
@@ -87,6 +91,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
 pub(crate) async fn dispatch(verb: Verb) -> Exit {
     let ended = match verb {
         Verb::Check(args) => check::check(&args),
+        Verb::Test(args) => return test::test(&args).await,
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate).await,
         Verb::Worker(args) => return worker::worker(&args).await,

@@ -9,6 +9,7 @@ mod cmd;
 mod logging;
 mod operate;
 mod render;
+mod sample;
 mod shards;
 mod view;
 mod wiring;

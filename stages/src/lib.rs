@@ -12,6 +12,7 @@ mod scan;
 pub mod uri;
 
 pub use extract::extract_worker;
+pub use mime::of as mime_of;
 use pipeline::NodeDef;
 
 /// Every node of this crate, in order of name.

@@ -20,6 +20,8 @@ mod lifecycle;
 mod model;
 mod nasty;
 mod reindex;
+mod samples;
+mod schedules;
 mod secrets;
 mod servers;
 mod support;

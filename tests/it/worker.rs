@@ -49,7 +49,7 @@ impl Drop for Worker {
     }
 }
 
-fn log_of(place: &Place) -> String {
+pub(crate) fn log_of(place: &Place) -> String {
     std::fs::read_to_string(place.path().join("worker.log")).unwrap_or_default()
 }
 

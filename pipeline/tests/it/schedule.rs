@@ -4,7 +4,9 @@ use chrono::{DateTime, Duration, NaiveDateTime, TimeZone as _, Timelike as _, Ut
 use chrono_tz::Tz;
 use croner::Cron;
 use insta::assert_snapshot;
-use pipeline::{Fate, Missed, Overlap, RetrySpec, Schedule, ScheduleSpec, ScheduledOperation, Span};
+use pipeline::{
+    Fate, Missed, Overlap, RetrySpec, Schedule, ScheduleSpec, ScheduledOperation, Span,
+};
 use proptest::prelude::*;
 
 use crate::support::compile_file;
@@ -36,7 +38,8 @@ fn at(text: &str) -> DateTime<Utc> {
 fn local(cron: &str, zone: &str, from: &str, count: usize) -> String {
     let schedule = schedule(cron, zone);
     let times = schedule.upcoming(at(from)).take(count);
-    let lines = times.map(|it| it.with_timezone(&schedule.zone()).format("%a %F %T %Z").to_string());
+    let lines =
+        times.map(|it| it.with_timezone(&schedule.zone()).format("%a %F %T %Z").to_string());
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -133,13 +136,15 @@ fn months_end_where_they_end() {
 fn oracle(cron: &str, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let pattern: Cron = cron.parse().unwrap();
     let hourly = (0..24).all(|hour| pattern.pattern.hour_match(hour).unwrap());
-    let matches = |wall: NaiveDateTime| pattern.is_time_matching(&Utc.from_utc_datetime(&wall)).unwrap();
+    let matches =
+        |wall: NaiveDateTime| pattern.is_time_matching(&Utc.from_utc_datetime(&wall)).unwrap();
     let wall_at = |moment: DateTime<Utc>| moment.with_timezone(&zone).naive_local();
     let mut due = Vec::new();
     let mut moment = from + Duration::minutes(1);
     while moment <= to {
         let (wall, before) = (wall_at(moment), wall_at(moment - Duration::minutes(1)));
-        let is_second = zone.from_local_datetime(&wall).latest() == Some(moment.with_timezone(&zone))
+        let is_second = zone.from_local_datetime(&wall).latest()
+            == Some(moment.with_timezone(&zone))
             && zone.from_local_datetime(&wall).earliest() != Some(moment.with_timezone(&zone));
         let mut left_out = before + Duration::minutes(1);
         let mut of_left_out = false;
@@ -164,8 +169,10 @@ fn crons() -> impl Strategy<Value = String> {
             (2_u32..=7).prop_map(|step| format!("*/{step}")),
         ]
     };
-    let days = prop_oneof![3 => Just("*".to_owned()), 1 => (0_u32..7).prop_map(|day| day.to_string())];
-    (field(0, 59), field(0, 5), days).prop_map(|(minute, hour, day)| format!("{minute} {hour} * * {day}"))
+    let days =
+        prop_oneof![3 => Just("*".to_owned()), 1 => (0_u32..7).prop_map(|day| day.to_string())];
+    (field(0, 59), field(0, 5), days)
+        .prop_map(|(minute, hour, day)| format!("{minute} {hour} * * {day}"))
 }
 
 /// Days on which the clocks of these zones change.
@@ -269,13 +276,15 @@ fn ten_years_away_cost_no_time() {
     let mut spec = spec("* * * * * *", "Europe/Berlin");
     spec.missed = Missed::All;
     spec.missed_limit = 3;
-    let due = Schedule::read(&spec).unwrap().due(at("2016-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"));
+    let due =
+        Schedule::read(&spec).unwrap().due(at("2016-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"));
     let count = |fate| due.iter().filter(|due| due.fate == fate).count();
     assert_eq!((count(Fate::Fired), count(Fate::MadeUp), count(Fate::Missed)), (60, 3, 97));
     assert_eq!(due.last().unwrap().at, at("2026-01-01T00:00:00Z"));
 }
 
-const NODES: &str = "nodes: [{ id: scan, uses: memory }, { id: keep, uses: keep, from: scan, with: { name: x } }]";
+const NODES: &str =
+    "nodes: [{ id: scan, uses: memory }, { id: keep, uses: keep, from: scan, with: { name: x } }]";
 
 fn check(more: &str) -> String {
     let yaml = format!("version: 1\nname: n\ncollection: c\n{more}\n{NODES}\n");
@@ -285,13 +294,29 @@ fn check(more: &str) -> String {
 #[test]
 fn a_file_is_told_what_is_wrong_with_its_schedule() {
     assert_snapshot!(check("schedule: { cron: \"0 2 * *\", timezone: Europe/Berlim }"));
-    assert_snapshot!("never", check("schedule: { cron: \"0 0 31 2 *\", jitter: 10, missed: some }"));
-    assert_snapshot!("out_of_range", check("schedule: { cron: \"0 25 * * *\", deadline: 2 hours, retry: { attempts: 3, backof: 1m } }"));
-    assert_eq!(check("schedule: { cron: \"@daily\", jitter: 10m, deadline: 2h, retry: { attempts: 3, backoff: 1m } }"), "fine");
+    assert_snapshot!(
+        "never",
+        check("schedule: { cron: \"0 0 31 2 *\", jitter: 10, missed: some }")
+    );
+    assert_snapshot!(
+        "out_of_range",
+        check(
+            "schedule: { cron: \"0 25 * * *\", deadline: 2 hours, retry: { attempts: 3, backof: 1m } }"
+        )
+    );
+    assert_eq!(
+        check(
+            "schedule: { cron: \"@daily\", jitter: 10m, deadline: 2h, retry: { attempts: 3, backoff: 1m } }"
+        ),
+        "fine"
+    );
 }
 
 #[test]
 fn who_is_told_has_an_address() {
     let stores = "stores: { webhooks: { ops: { url: \"${SET}\", secret: \"${SET}\" } } }";
-    assert_snapshot!("no_address", check(&format!("{stores}\nnotify: [{{ webhook: opps, on: [failure] }}]")));
+    assert_snapshot!(
+        "no_address",
+        check(&format!("{stores}\nnotify: [{{ webhook: opps, on: [failure] }}]"))
+    );
 }
