@@ -35,6 +35,8 @@ demo: setup ## Index a real corpus with embedded stores, and answer three questi
 
 .PHONY: test
 test: setup ## Run all tests
+	@.ci/setup prometheus
+	@.ci/setup chromium
 ifdef NEXTEST
 	@cargo nextest run --workspace
 	@cargo test --workspace --doc --quiet

@@ -1,6 +1,11 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+mod serve;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
+
+pub(crate) use self::serve::ServeArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -40,10 +45,14 @@ pub(crate) enum Verb {
     Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
+    /// Serves search, collections, documents and operations over HTTP, and carries out operations.
+    Serve(Box<ServeArgs>),
     /// Turns texts into vectors, without any pipeline or store.
     Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.
     Status(StatusArgs),
+    /// Shows a running operation as it goes on: how quickly, and what holds it up.
+    Top(TopArgs),
     /// Tells the story of one document: whether it is in, since when, and if not, why.
     Why(WhyArgs),
     /// Compares the metadata with the vectors, in both directions. Exit code 1 if they differ.
@@ -130,9 +139,15 @@ pub(crate) struct RunArgs {
     /// Waits for its turn if somebody else works on the collection.
     #[arg(long)]
     pub wait: bool,
+    /// Serves the metrics of the run at `/metrics` of this address while it goes on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
     /// Writes the metrics of the run here at its end, in Prometheus' text format.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+    /// Gives the metrics of the run to this Pushgateway at its end.
+    #[arg(long, value_name = "URL")]
+    pub push_metrics: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +161,9 @@ pub(crate) struct WorkerArgs {
     /// Seconds within which what is in flight is stored after a signal; the rest is handed back.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub grace: u32,
+    /// Serves metrics at `/metrics` of this address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -255,18 +273,54 @@ pub(crate) struct RollbackArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// The pipeline file that filled the collection.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The pipeline file that filled the collection; several are searched together.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Vec<PathBuf>,
     /// What is looked for.
     #[arg(required = true)]
     pub words: Vec<String>,
-    /// How many hits.
+    /// How many hits, or documents with --per-document.
     #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub k: u16,
+    /// By meaning, by words, or by both: hybrid where the collection has sparse vectors, or else dense.
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// What hits must be like, as JSON: '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
+    #[arg(long, value_name = "JSON")]
+    pub filter: Option<String>,
+    /// The least cosine similarity of a hit to the question, in every mode.
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// How many of the best are left out.
+    #[arg(long, default_value_t = 0)]
+    pub offset: usize,
+    /// Gathers hits by document, so many of each at most.
+    #[arg(long, value_name = "N")]
+    pub per_document: Option<usize>,
     /// Prints the hits as a JSON array.
     #[arg(long)]
     pub json: bool,
+}
+
+/// By what hits are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// By meaning.
+    Dense,
+    /// By words.
+    Sparse,
+    /// By both.
+    Hybrid,
+}
+
+impl From<Mode> for search::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Dense => Self::Dense,
+            Mode::Sparse => Self::Sparse,
+            Mode::Hybrid => Self::Hybrid,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -315,6 +369,29 @@ pub(crate) struct StatusArgs {
     /// Prints it as one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// The operation; the one that goes on, or the last one, unless it is named.
+    pub operation: Option<uuid::Uuid>,
+    /// The pipeline file that fills the collection.
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "server",
+        conflicts_with = "server"
+    )]
+    pub config: Option<PathBuf>,
+    /// The address of a server, instead of a file.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// An access token or API key for the server.
+    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Prints one picture, and ends; so it does where there is no terminal.
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
+use crate::telemetry::Telemetry;
+
+pub(crate) use self::signals::Signals;
 
 mod change;
 mod check;
@@ -21,13 +24,15 @@ mod run;
 mod schedule;
 mod schema;
 mod search;
+mod serve;
 mod signals;
 mod sources;
 mod status;
 mod story;
 mod test;
+mod top;
 mod verify;
-mod why;
+pub(crate) mod why;
 mod worker;
 
 /// How a command ends.
@@ -88,23 +93,25 @@ impl<E: Into<BoxError>> From<E> for Exit {
 }
 
 /// Does what was typed.
-pub(crate) async fn dispatch(verb: Verb) -> Exit {
+pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
     let ended = match verb {
         Verb::Check(args) => check::check(&args),
         Verb::Test(args) => return test::test(&args).await,
         Verb::Graph(args) => graph::graph(&args),
-        Verb::Run(args) => return run::run(&args, run::Which::UpToDate).await,
-        Verb::Worker(args) => return worker::worker(&args).await,
+        Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
+        Verb::Worker(args) => return worker::worker(&args, telemetry).await,
         Verb::Schedule(verb) => schedule::schedule(verb).await,
         Verb::Plan(args) => plan::plan(&args).await,
-        Verb::Reindex(args) => return run::run(&args, run::Which::Anew).await,
+        Verb::Reindex(args) => return run::run(&args, run::Which::Anew, telemetry).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,
         Verb::Collections(verb) => collections::collections(verb).await,
         Verb::Sources(verb) => sources::sources(verb).await,
         Verb::Operations(verb) => operations::operations(verb).await,
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
+        Verb::Serve(args) => serve::serve(&args, telemetry).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
+        Verb::Top(args) => top::top(&args).await,
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,
         Verb::Verify(args) => return verify::verify(&args).await,

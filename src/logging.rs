@@ -1,20 +1,56 @@
-//! Logs go to standard error: as JSON lines, or in words where a person looks at a terminal.
+//! Logs go to standard error: as JSON lines, or in words where a person looks at a terminal. Beside them calls
+//! to the stores and operations are counted ([`Listener`]), whatever is logged.
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing_subscriber::EnvFilter;
+use pipeline::BoxError;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, registry};
+
+#[cfg(feature = "otel")]
+use crate::telemetry::Traces;
+use crate::telemetry::{Listener, Telemetry};
+
+/// What has to be kept until the process ends.
+pub(crate) struct Started {
+    #[cfg(feature = "otel")]
+    _traces: Traces,
+}
 
 /// Starts logging by the given filter. Without one, a terminal gets warnings only, since progress is
 /// drawn there; elsewhere a command that goes on for long also says what an operator wants to know.
-pub(crate) fn start(filter: Option<&str>, goes_on: bool) {
+///
+/// # Errors
+/// If spans are to go somewhere, and cannot.
+pub(crate) fn start(
+    filter: Option<&str>,
+    goes_on: bool,
+    telemetry: &Telemetry,
+) -> Result<Started, BoxError> {
     let is_terminal = stderr().is_terminal();
     // Postgres notices that a table is there already whenever migrations are looked at.
     let default = if is_terminal || !goes_on { "warn" } else { "info,sqlx::postgres::notice=warn" };
     let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    if is_terminal {
-        logs.with_target(false).without_time().init();
+    let logs = fmt::layer().with_writer(stderr);
+    let logs = if is_terminal {
+        logs.with_target(false).without_time().boxed()
     } else {
-        logs.json().flatten_event(true).with_current_span(false).init();
+        logs.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+    };
+    let listening = registry()
+        .with(logs.with_filter(filter))
+        .with(telemetry.listener().with_filter(filter_fn(Listener::concerns)));
+    #[cfg(feature = "otel")]
+    {
+        let traces = Traces::new()?;
+        listening.with(traces.layer()).init();
+        Ok(Started { _traces: traces })
+    }
+    #[cfg(not(feature = "otel"))]
+    {
+        listening.init();
+        Ok(Started {})
     }
 }

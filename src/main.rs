@@ -10,7 +10,10 @@ mod logging;
 mod operate;
 mod render;
 mod sample;
+mod serve;
 mod shards;
+mod telemetry;
+mod top;
 mod view;
 mod wiring;
 
@@ -23,14 +26,24 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
-    let goes_on =
-        matches!(cli.verb, cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Worker(_));
-    logging::start(cli.log.as_deref(), goes_on);
+    let goes_on = matches!(
+        cli.verb,
+        cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
+    );
+    let telemetry = telemetry::Telemetry::new();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };
-    let exit = runtime.block_on(cmd::dispatch(cli.verb));
+    // What sends spans somewhere does so in the runtime.
+    let entered = runtime.enter();
+    let logging = match logging::start(cli.log.as_deref(), goes_on, &telemetry) {
+        Ok(logging) => logging,
+        Err(error) => return cmd::Exit::Failed(error).report(),
+    };
+    drop(entered);
+    let exit = runtime.block_on(cmd::dispatch(cli.verb, &telemetry));
+    drop(logging);
     // A thread that still reads a slow disk must not hold the command up.
     runtime.shutdown_background();
     exit.report()

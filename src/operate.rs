@@ -22,11 +22,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::{
-    BoxError, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress, RunReport, Watch,
+    BoxError, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress, RunReport,
+    Watch,
 };
 use serde_json::{Value, json};
 use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub(crate) use self::errand::{Errand, ModelTime, Swap};
 pub(crate) use self::executor::{Executor, Manner};
@@ -35,6 +37,7 @@ pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
 use self::generations::GiveUp;
 pub(crate) use self::verify::{Findings, Trouble};
 use crate::shards::Shards;
+use crate::telemetry::Telemetry;
 use crate::wiring::{self, Absent, Database, Vectors};
 
 /// What the person who asks for an operation wishes.
@@ -56,7 +59,9 @@ pub(crate) struct Operator {
     pub(crate) engine: Arc<embedding::Engine>,
     /// What was computed before; [`Operator::engine`] asks it, too.
     memo: Option<Arc<dyn Memo>>,
-    pub(crate) metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
+    /// For as long as the operator lives.
+    _exposed: Exposed,
     feed: Feed,
     /// As it looks at the beginning; every watcher clones it.
     watch: Watch,
@@ -126,14 +131,16 @@ pub(crate) struct Workplace {
     /// Brought up to date.
     pub(crate) database: Database,
     pub(crate) shards: Shards,
+    pub(crate) telemetry: Telemetry,
 }
 
 impl Workplace {
     /// Opens the metadata store of a file, and brings its schema up to date.
-    pub(crate) async fn open(spec: &PipelineSpec) -> Result<Self, BoxError> {
+    pub(crate) async fn open(spec: &PipelineSpec, telemetry: &Telemetry) -> Result<Self, BoxError> {
         let database = Database::open(spec).await?;
         database.postgres().migrate_up().await?;
-        Ok(Self { database, shards: Shards::default() })
+        telemetry.watch(database.postgres(), &spec.data_folder());
+        Ok(Self { database, shards: Shards::default(), telemetry: telemetry.clone() })
     }
 }
 
@@ -158,7 +165,7 @@ impl Operator {
     ) -> Result<Self, BoxError> {
         // Before anything is made.
         model_of(plan)?;
-        let workplace = Workplace::open(&spec).await?;
+        let workplace = Workplace::open(&spec, &Telemetry::new()).await?;
         Self::at(workplace, Arc::new(spec), plan, stop, wish)
     }
 
@@ -196,12 +203,14 @@ impl Operator {
         let feed = Feed::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
         let watch = Watch::new(nodes, Arc::clone(&metrics), feed.clone());
-        let Workplace { database, shards } = workplace;
+        let Workplace { database, shards, telemetry } = workplace;
+        let exposed = telemetry.exposition().expose(&metrics);
         Ok(Self {
             spec,
             engine: Arc::new(embedding::Engine::new()),
             memo: None,
             metrics,
+            _exposed: exposed,
             feed,
             watch,
             stop,
@@ -258,6 +267,7 @@ impl Operator {
             return ModelTime::default();
         }
         let usage = self.usage();
+        self.metrics.embedding(&self.model.short_name, usage);
         ModelTime { tokens: usage.tokens, busy_seconds: usage.busy_seconds }
     }
 
@@ -462,6 +472,9 @@ impl Operator {
         operation: &Operation,
         work: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
+        let pipeline = &self.spec.file.name;
+        let span = tracing::info_span!("operation", operation = %operation.id(), pipeline);
+        let work = work.instrument(span);
         tokio::pin!(work);
         let mut watch = self.watch();
         tokio::select! {

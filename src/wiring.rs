@@ -17,6 +17,10 @@ use sinks::{
 use crate::cli;
 use crate::shards::Shards;
 
+mod target;
+
+pub(crate) use target::{Files, target};
+
 /// Every node that a pipeline file may use.
 pub(crate) fn registry() -> Registry {
     Registry::new(&[stages::NODES, sinks::NODES])
@@ -146,10 +150,17 @@ pub(crate) fn generation_settings(
         model_fingerprint: model.fingerprint.clone(),
         dim: model.dim,
         quantization: upsert_options(spec).quantization,
+        sparse: sparse_settings(plan),
         chunk_size: number("size"),
         chunk_overlap: number("overlap"),
         fingerprint: plan.fingerprint(),
     }
+}
+
+/// How the embed node of a file makes sparse vectors, if it does.
+fn sparse_settings(plan: &Plan) -> Option<serde_json::Value> {
+    let embed = plan.options_of("embed")?;
+    embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
 }
 
 /// The model that made the vectors of a generation: the file's, or the one that the file named then.
@@ -223,6 +234,7 @@ impl Vectors {
         let mut config =
             upsert_options(spec).vectors_config(&generation.vector_store_name, model.dim);
         config.quantization = quantization_of(generation);
+        config.sparse = generation.sparse.is_some();
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
                 let store =

@@ -121,6 +121,7 @@ impl Accounts {
         if from_source {
             state.seen += 1;
             self.metrics.seen(1);
+            tracing::debug!(uri, reason, "document left");
             self.leave(&mut state, reason);
         } else {
             self.close(&mut state, uri, Some(reason), (0, 0));
@@ -160,8 +161,12 @@ impl Accounts {
         }
         let open = state.in_flight.remove(uri).expect("it was found above");
         match open.reason {
-            Some(reason) => self.leave(state, &reason),
+            Some(reason) => {
+                tracing::debug!(uri, reason, "document left");
+                self.leave(state, &reason);
+            }
             None => {
+                tracing::debug!(uri, chunks = open.chunks, tokens = open.tokens, "document stored");
                 self.metrics.stored(open.chunks, open.tokens);
                 state.left.stored += 1;
                 state.left.chunks += open.chunks;

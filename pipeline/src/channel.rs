@@ -33,6 +33,7 @@ pub(crate) struct Closed;
 
 /// A queue in front of the node whose metrics are given.
 pub(crate) fn channel(capacity: u32, reader: &Arc<NodeMetrics>) -> (Sender, Receiver) {
+    reader.queue_limit(capacity);
     let (sender, receiver) = mpsc::unbounded_channel();
     let budget = Arc::new(Semaphore::new(capacity as usize));
     let sender = Sender { budget, capacity, queue: sender, reader: Arc::clone(reader) };

@@ -74,6 +74,8 @@ columns! {
     /// (from 1), `headings` (the heading path, joined by ` > `) and `tokens` (the ids that the model
     /// reads, special tokens and document prefix included; empty where no model follows).
     CHUNKS: ListArray = "chunks", list(DataType::Struct(chunk_fields())), REQUIRED;
+    /// The words of the chunks, one sparse vector for each: struct of `indices` (ascending) and `values`.
+    SPARSE: ListArray = "sparse", list(DataType::Struct(sparse_fields())), REQUIRED;
 }
 
 /// The vectors of the chunks, one for each, as a model of this dimension makes them.
@@ -100,6 +102,14 @@ pub fn chunk_fields() -> Fields {
         Field::new("page", DataType::UInt32, OPTIONAL),
         Field::new("headings", DataType::Utf8, OPTIONAL),
         Field::new("tokens", list(DataType::UInt32), REQUIRED),
+    ])
+}
+
+/// Fields of an element of [`SPARSE`].
+pub fn sparse_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("indices", list(DataType::UInt32), REQUIRED),
+        Field::new("values", list(DataType::Float32), REQUIRED),
     ])
 }
 

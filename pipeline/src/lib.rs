@@ -9,7 +9,9 @@ pub mod column;
 mod compile;
 mod editor;
 mod embedder;
+mod filter;
 mod finding;
+mod index;
 mod inlet;
 mod mask;
 mod memo;
@@ -28,6 +30,7 @@ mod spec;
 mod store;
 mod validate;
 mod when;
+mod words;
 mod yaml;
 
 pub use accounts::chunks_and_tokens;
@@ -36,9 +39,13 @@ pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, Reading, TextKind, Tokenizer,
     Tokens,
 };
+pub use filter::{Bounds, Filter, Keyword, Number, Text};
 pub use finding::{Finding, Findings, chain};
+pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
 pub use memo::{Memo, MemoKey};
-pub use metrics::{Metrics, NodeProgress};
+pub use metrics::{
+    Exposed, Exposition, Metrics, NodeProgress, StoreMetrics, counters, gauges, histograms,
+};
 pub use node::{
     BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
     SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,
@@ -58,7 +65,7 @@ pub use spec::{
     VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
-    Effort, Fingerprint, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState,
-    MetadataStore, Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorIndex,
-    VectorStore, point_id,
+    Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
+    Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorStore, fact, point_id,
 };
+pub use words::{SparseVector, Words};

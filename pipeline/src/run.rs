@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::accounts::Accounts;
 use crate::channel::{Receiver, channel};
@@ -255,11 +256,13 @@ fn start(
                 Box::pin(drive_sink(sink, Inlet::new(queue, gather, edge_bytes), outlet))
             }
         };
-        tasks.spawn(async move {
+        let span = tracing::info_span!("node", node = %id);
+        let drive = async move {
             let ended = named(id, drive).await;
             metrics.ended();
             ended
-        });
+        };
+        tasks.spawn(drive.instrument(span));
     }
     let record = Box::pin(drive_recorder(recorded, with.clone()));
     tasks.spawn(named("the record of what was set aside".into(), record));
@@ -288,9 +291,9 @@ async fn drive_source(
     stop: Stop,
 ) -> Result<(), RunError> {
     let node = Arc::clone(&outlet.node);
-    let runtime = Handle::current();
+    let (runtime, span) = (Handle::current(), Span::current());
     let pull = move || {
-        runtime.block_on(async {
+        let pull = async {
             loop {
                 if stop.asked.is_cancelled() {
                     stop.broke_off.cancel();
@@ -309,7 +312,8 @@ async fn drive_source(
                 }
             }
             Ok(())
-        })
+        };
+        runtime.block_on(pull.instrument(span))
     };
     spawn_blocking(pull).await.unwrap_or_else(|error| Err(panicked(node, error)))
 }
@@ -348,7 +352,9 @@ async fn drive_stage(
                     Some(rows) => {
                         let mut stage = idle.pop().expect("checked by the guard");
                         let working = outlet.metrics.work(rows.num_rows() as u64);
+                        let span = Span::current();
                         busy.push_back(spawn_blocking(move || {
+                            let _in_node = span.enter();
                             let outcome = stage.process(rows);
                             drop(working);
                             (stage, outcome)

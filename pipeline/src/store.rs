@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{BoxError, ContentHash, Location, SetAside};
+use crate::{BoxError, ContentHash, Location, SetAside, SparseVector};
 
 /// A store that did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +189,8 @@ pub struct Point {
     pub id: Uuid,
     /// The vector; its length is the collection's dimension.
     pub vector: Vec<f32>,
+    /// Its words, in a collection that keeps them; a chunk without a word has none.
+    pub sparse: Option<SparseVector>,
     /// What a search gives back, and filters on.
     pub payload: Payload,
 }
@@ -226,6 +228,8 @@ pub struct Payload {
     /// Time of last modification of the file, microseconds since 1970-01-01 UTC
     /// (`metadata.modified_at`, RFC 3339).
     pub modified_at: Option<i64>,
+    /// What the document says of itself, as `key=value`, for filters (`metadata.facts`).
+    pub facts: Vec<String>,
 }
 
 /// What the points of a document say of the place where it is; see [`Payload`].
@@ -245,6 +249,11 @@ pub struct Place {
 /// namespace of its document, so that writing a chunk again replaces it.
 pub fn point_id(document: Uuid, chunk_index: u32) -> Uuid {
     Uuid::new_v5(&document, &chunk_index.to_be_bytes())
+}
+
+/// What a document says of itself, as it stands in [`Payload::facts`].
+pub fn fact(key: &str, value: &str) -> String {
+    format!("{key}={value}")
 }
 
 /// The writing half of the vectors of one collection and generation.
@@ -280,49 +289,4 @@ pub trait VectorStore: Send + Sync {
     /// # Errors
     /// If the store cannot be reached.
     async fn flush(&self) -> Result<(), StoreError>;
-}
-
-/// The reading half of the vectors of one collection and generation.
-#[async_trait]
-pub trait VectorIndex: Send + Sync {
-    /// The `k` points most similar to a vector, best first.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    async fn search(
-        &self,
-        vector: &[f32],
-        k: usize,
-        effort: Effort,
-    ) -> Result<Vec<Hit>, StoreError>;
-
-    /// How many points there are, exactly.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    async fn count(&self) -> Result<u64, StoreError>;
-
-    /// Points in order of id, `after` excluded, for checks and exports. Vectors come as they are stored.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError>;
-}
-
-/// How hard a search looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// By the index, which may miss some of the best.
-    Indexed,
-    /// By comparing with every vector, as they are stored.
-    Exact,
-}
-
-/// A chunk that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hit {
-    /// Cosine similarity.
-    pub score: f32,
-    /// The chunk.
-    pub payload: Payload,
 }

@@ -1,5 +1,27 @@
 //! Search over the ports: it reads vectors and metadata, and writes neither.
+//!
+//! A [`Request`] goes to a [`Searcher`], which asks the [`Target`]s that it names and makes one [`Answer`] of what
+//! they say. `docs/search.md` tells what requests mean; docs/adr/0013-search.md why it is so.
 
-mod query;
+mod answer;
+mod blocking;
+mod caches;
+mod cursor;
+pub mod evaluation;
+mod filter;
+mod glob;
+pub mod http;
+mod merge;
+mod metrics;
+mod questions;
+mod request;
+mod searcher;
+mod target;
 
-pub use query::{Query, SearchError, search};
+pub use answer::{Answer, Failure, SearchHit, Searched, Timings};
+pub use caches::Caches;
+pub use filter::{Condition, FilterError};
+pub use metrics::SearchMetrics;
+pub use request::{Invalid, Mode, Request};
+pub use searcher::{SearchError, Searcher};
+pub use target::{Model, Resolve, Target};

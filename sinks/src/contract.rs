@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use futures::future::{BoxFuture, join_all};
-use pipeline::{Effort, Hit, Payload, Place, Point, Remedy, VectorIndex, VectorStore, point_id};
+use pipeline::{
+    Effort, Hit, IndexQuery, Payload, Place, Point, Remedy, VectorIndex, VectorStore, fact,
+    point_id,
+};
 use uuid::Uuid;
 
 use crate::memory::cosine;
@@ -47,6 +50,7 @@ pub fn point(number: u32, chunk_index: u32, seed: u64) -> Point {
     Point {
         id: point_id(document, chunk_index),
         vector: vector(seed),
+        sparse: None,
         payload: Payload {
             collection: Uuid::from_u128(7),
             document,
@@ -62,6 +66,7 @@ pub fn point(number: u32, chunk_index: u32, seed: u64) -> Point {
             start: u64::from(chunk_index) * 100,
             end: u64::from(chunk_index) * 100 + 100,
             modified_at: Some(1_700_000_000_000_000 + i64::from(number)),
+            facts: vec![fact("author", &format!("author {}", number % 3)), fact("year", "2024")],
         },
     }
 }
@@ -167,7 +172,8 @@ async fn search_is_exact(store: &dyn Vectors) {
     upsert(&exact, tied).await;
     assert!(search(store, 1, 0).await.is_empty(), "nothing is what was asked for");
     same_as(store, &exact).await;
-    let every = store.search(&vector(1), 20, Effort::Exact).await.expect("searches");
+    let every =
+        store.query(&IndexQuery::nearest(&vector(1), 20, Effort::Exact)).await.expect("searches");
     let indexed = search(store, 1, 20).await;
     assert_eq!(every.len(), 20);
     for (one, other) in every.iter().zip(&indexed) {
@@ -283,8 +289,8 @@ async fn misfits_are_refused(store: &dyn Vectors) {
         points[1].vector.clone_from(&misfit);
         let refused = store.upsert(points).await.expect_err("a vector that does not fit");
         assert_eq!(refused.remedy, Remedy::GiveUp);
-        let refused =
-            store.search(&misfit, 3, Effort::Indexed).await.expect_err("a query that does not fit");
+        let refused = store.query(&IndexQuery::nearest(&misfit, 3, Effort::Indexed)).await;
+        let refused = refused.expect_err("a query that does not fit");
         assert_eq!(refused.remedy, Remedy::GiveUp);
     }
     assert_eq!(count(store).await, 2, "nothing of a refused write is there");
@@ -367,7 +373,7 @@ async fn upsert(store: &dyn VectorStore, points: Vec<Point>) {
 }
 
 async fn search(store: &dyn VectorIndex, seed: u64, k: usize) -> Vec<Hit> {
-    store.search(&vector(seed), k, Effort::Indexed).await.expect("searches")
+    store.query(&IndexQuery::nearest(&vector(seed), k, Effort::Indexed)).await.expect("searches")
 }
 
 async fn count(store: &dyn VectorIndex) -> u64 {

@@ -13,31 +13,36 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use pipeline::{BoxError, Effort, Hit, Place, Point, StoreError, VectorIndex, VectorStore};
+use pipeline::{
+    BoxError, Facet, Filter, Hit, IndexQuery, Keyword, Legs, Payload, Place, Point, SparseVector,
+    StoreError, VectorIndex, VectorStore, point_id,
+};
 use qdrant_edge::{
-    CountRequest, FacetRequest, FacetValue, NamedQuery, PayloadOps, PointId, PointInsertOperations,
-    PointOperations, PointStruct, PointStructPersisted, QuantizationSearchParams, QueryEnum,
-    Record, ScrollRequest, SearchParams, SearchRequest, SetPayloadOp, UpdateOperation,
-    VectorInternal, VectorStructInternal, Vectors, WithPayloadInterface, WithVector,
+    CountRequest, EdgeShard, FacetRequest, FacetValue, PayloadOps, PointId, PointInsertOperations,
+    PointOperations, PointStruct, PointStructPersisted, Record, ScrollRequest, SetPayloadOp,
+    UpdateOperation, Vector, VectorInternal, VectorStructInternal, Vectors, WithPayloadInterface,
+    WithVector,
 };
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::edge::owner::Owner;
-use crate::payload;
 use crate::vectors::{
-    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, PointKey, Quantization, VectorsConfig, check_points,
-    check_vector, gives_up,
+    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, PointKey, Quantization, SEARCHING, SPARSE, Shape,
+    VectorsConfig, gives_up,
 };
+use crate::{payload, ranking};
 
+mod filter;
 mod indexing;
 mod owner;
+mod search;
 mod shard;
 
 /// An open shard.
 pub struct EdgeStore {
     owner: Owner,
-    dim: usize,
+    shape: Shape,
     quantization: Quantization,
 }
 
@@ -51,7 +56,7 @@ impl EdgeStore {
     pub fn open(folder: &Path, config: &VectorsConfig) -> Result<Self, StoreError> {
         let shard = shard::open(folder, config)?;
         let owner = Owner::start(shard).map_err(|e| gives_up("start the threads of a shard", e))?;
-        Ok(Self { owner, dim: config.dim, quantization: config.quantization })
+        Ok(Self { owner, shape: Shape::of(config), quantization: config.quantization })
     }
 
     /// Whether there is a shard in this folder.
@@ -98,6 +103,31 @@ impl EdgeStore {
         Ok(self.owner.read(doing, move |shard| shard.scroll(request)).await?.0)
     }
 
+    /// How many points have each value of a field.
+    async fn facets(
+        &self,
+        doing: &'static str,
+        field: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        let request = FacetRequest {
+            key: field.parse().expect("a field name is a path"),
+            limit,
+            filter: filter.map(filter::filter),
+            exact: true,
+        };
+        let response = self.owner.read(doing, move |shard| shard.facet(request)).await?;
+        let facets = response.hits.into_iter().map(|hit| match hit.value {
+            FacetValue::Keyword(value) => Ok(Facet { value, count: hit.count as u64 }),
+            FacetValue::Int(_) | FacetValue::Uuid(_) | FacetValue::Bool(_) => {
+                Err(gives_up(doing, "the value of a field is not a text"))
+            }
+        });
+        // A value that no point has any more may still be counted, with zero.
+        Ok(ranking::most_frequent(facets.collect::<Result<_, _>>()?, limit))
+    }
+
     async fn update(&self, doing: &'static str, what: PointOperations) -> Result<(), StoreError> {
         let operation = UpdateOperation::PointOperation(what);
         self.owner.write(doing, move |shard| shard.update(operation)).await
@@ -107,7 +137,7 @@ impl EdgeStore {
 #[async_trait]
 impl VectorStore for EdgeStore {
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
-        check_points(&points, self.dim)?;
+        self.shape.check_points(&points)?;
         if points.is_empty() {
             return Ok(());
         }
@@ -159,35 +189,51 @@ impl VectorStore for EdgeStore {
 
 #[async_trait]
 impl VectorIndex for EdgeStore {
-    async fn search(
-        &self,
-        vector: &[f32],
-        k: usize,
-        effort: Effort,
-    ) -> Result<Vec<Hit>, StoreError> {
-        let doing = "search vectors";
-        check_vector(doing, vector, self.dim)?;
-        if k == 0 {
+    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        let doing = SEARCHING;
+        self.shape.check_query(query)?;
+        if matches!(&query.legs, Legs::Sparse { words, .. } if words.is_empty()) {
             return Ok(Vec::new());
         }
-        let query = VectorInternal::Dense(vector.to_vec());
-        let request = SearchRequest {
-            query: QueryEnum::Nearest(NamedQuery::new(query, DENSE)),
-            filter: None,
-            params: Some(search_params(self.quantization, effort)),
-            limit: k,
-            offset: 0,
-            with_payload: Some(WithPayloadInterface::Bool(true)),
-            with_vector: None,
-            score_threshold: None,
-        };
-        let found = self.owner.read(doing, move |shard| shard.search(request)).await?;
-        let hits = found.into_iter().map(|point| {
-            let payload = point.payload.map(|payload| payload.0).unwrap_or_default();
-            let payload = payload::from_json(payload).map_err(|e| gives_up(doing, e))?;
-            Ok(Hit { score: point.score, payload })
+        ranking::settled(query, |limit| async move {
+            let request = search::request(query, self.quantization, limit);
+            let found = self.owner.read(doing, move |shard| shard.query(request)).await?;
+            let hits = found.into_iter().map(|it| search::hit(it, &query.legs));
+            hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
+        })
+        .await
+    }
+
+    async fn facet(
+        &self,
+        field: Keyword,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        self.facets("count the values of a field", payload::keyword(field), filter, limit).await
+    }
+
+    async fn chunks(
+        &self,
+        document: Uuid,
+        from_chunk: u32,
+        limit: u32,
+    ) -> Result<Vec<Payload>, StoreError> {
+        let doing = "read the chunks of a document";
+        let indices = from_chunk..from_chunk.saturating_add(limit);
+        let ids: Vec<PointId> =
+            indices.map(|index| PointId::Uuid(point_id(document, index))).collect();
+        let payload = Some(WithPayloadInterface::Bool(true));
+        let read = move |shard: &EdgeShard| shard.retrieve(&ids, payload, None);
+        let records = self.owner.read(doing, read).await?.into_iter();
+        let payloads = records.map(|record| {
+            let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
+            payload::from_json(payload).map_err(|e| gives_up(doing, e))
         });
-        hits.collect()
+        payloads.collect()
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -199,7 +245,7 @@ impl VectorIndex for EdgeStore {
     async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
         let doing = "read points";
         let payload = WithPayloadInterface::Bool(true);
-        let vector = WithVector::Selector(vec![DENSE.to_owned()]);
+        let vector = WithVector::Bool(true);
         let records = self.records(doing, after, limit, payload, vector).await?;
         records.into_iter().map(|record| point(record).map_err(|e| gives_up(doing, e))).collect()
     }
@@ -209,24 +255,12 @@ impl VectorIndex for EdgeStore {
 impl Inventory for EdgeStore {
     async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
         let doing = "list the documents of the vector collection";
-        let request = FacetRequest {
-            key: DOCUMENT.parse().expect("a field name is a path"),
-            // No more documents than points; and zero is no limit.
-            limit: usize::try_from(self.count().await?.max(1)).unwrap_or(usize::MAX),
-            filter: None,
-            exact: true,
-        };
-        let response = self.owner.read(doing, move |shard| shard.facet(request)).await?;
-        // A value that no point has any more may still be counted, with zero.
-        let held = response.hits.into_iter().filter(|hit| hit.count > 0);
-        let documents = held.map(|hit| match hit.value {
-            FacetValue::Keyword(id) => {
-                let id = id.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
-                Ok((id, hit.count as u64))
-            }
-            FacetValue::Int(_) | FacetValue::Uuid(_) | FacetValue::Bool(_) => {
-                Err(gives_up(doing, "a document's id is not a text"))
-            }
+        // No more documents than points; and zero is no limit.
+        let limit = usize::try_from(self.count().await?.max(1)).unwrap_or(usize::MAX);
+        let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
+        let documents = documents.map(|Facet { value, count }| {
+            let id = value.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+            Ok((id, count))
         });
         documents.collect()
     }
@@ -243,8 +277,11 @@ impl Inventory for EdgeStore {
 /// A point as Edge takes it.
 fn persisted(point: Point) -> PointStructPersisted {
     let payload = serde_json::Value::Object(payload::to_json(point.payload));
-    let vectors = Vectors::new_named([(DENSE, point.vector)]);
-    PointStruct::new(PointId::Uuid(point.id), vectors, payload).into()
+    let mut vectors = vec![(DENSE, Vector::from(point.vector))];
+    if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
+        vectors.push((SPARSE, Vector::from(qdrant_edge::SparseVector { indices, values })));
+    }
+    PointStruct::new(PointId::Uuid(point.id), Vectors::new_named(vectors), payload).into()
 }
 
 /// A point as Edge gives it.
@@ -258,8 +295,14 @@ fn point(record: Record) -> Result<Point, BoxError> {
     let Some(VectorInternal::Dense(vector)) = vectors.remove(DENSE) else {
         return Err(format!("point {id} has no dense vector").into());
     };
+    let sparse = match vectors.remove(SPARSE) {
+        Some(VectorInternal::Sparse(it)) if !it.indices.is_empty() => {
+            Some(SparseVector { indices: it.indices, values: it.values })
+        }
+        Some(_) | None => None,
+    };
     let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
-    Ok(Point { id, vector, payload: payload::from_json(payload)? })
+    Ok(Point { id, vector, sparse, payload: payload::from_json(payload)? })
 }
 
 /// A point as Edge gives it without what it holds.
@@ -268,16 +311,4 @@ fn key(record: Record) -> Result<PointKey, BoxError> {
         return Err(format!("point {} was not written by semantik", record.id).into());
     };
     PointKey::of(id, &record.payload.map(|payload| payload.0).unwrap_or_default())
-}
-
-/// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none
-/// of them and no index.
-fn search_params(quantization: Quantization, effort: Effort) -> SearchParams {
-    let exact = effort == Effort::Exact;
-    let quantization = (quantization == Quantization::Int8).then_some(QuantizationSearchParams {
-        ignore: exact,
-        rescore: Some(true),
-        oversampling: Some(2.0),
-    });
-    SearchParams { quantization, exact, ..SearchParams::default() }
 }

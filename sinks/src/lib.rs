@@ -1,6 +1,7 @@
 //! The outside world: Postgres for metadata, Qdrant (server or in process) for vectors, Parquet,
 //! and a memo on disk.
 
+mod call;
 pub mod contract;
 mod edge;
 mod embedded;
@@ -10,23 +11,29 @@ mod parquet;
 mod payload;
 mod postgres;
 mod qdrant;
+mod ranking;
 mod retry;
 mod upsert;
 mod vectors;
 
+pub use call::TARGET as CALLS;
 pub use edge::EdgeStore;
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
+pub use postgres::OPERATIONS;
 pub use postgres::{
-    AppliedMigration, Change, Changes, Collection, CollectionStatus, Collections, Comparison, Deed,
+    ApiKey, AppliedMigration, Asked, Audit, AuditEntry, Before, By, Change, Changes, Collection,
+    CollectionChange, CollectionStanding, CollectionStatus, Collections, Comparison, Deed,
     DocumentStatus, DocumentStory, DocumentSummary, Documents, DueRun, Ending, ExecutorSummary,
-    Executors, Forgotten, Generation, GenerationSettings, GenerationStatus, Generations,
-    HandedOver, Integrity, KnownPlace, LOCAL_ACCOUNT, Look, Meeting, Message, Messages, Missing,
-    Moved, NewCollection, Operation, OperationStatus, OperationSummary, OperationType, Operations,
-    Place, PoolState, Postgres, PostgresOptions, Prospect, Rates, RemovedSource, RunFate,
-    RunMetadata, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules, Side, SourceSummary,
-    Sources, Stillness, Story, Swapped, Turn,
+    Executors, Forgotten, Generation, GenerationSettings, GenerationStatus, Generations, Grant,
+    Grantee, Grants, HandedOver, Integrity, KeyUse, Keys, KnownPlace, LOCAL_ACCOUNT, Limits, Look,
+    Meeting, Message, Messages, Missing, Moved, NewCollection, NewKey, NewToken, NewUser,
+    Operation, OperationStatus, OperationSummary, OperationType, Operations, PastOperation, Place,
+    PoolState, Postgres, PostgresOptions, Prospect, Rates, Reader, RemovedSource, ResourceLimits,
+    Rotation, RunFate, RunMetadata, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules, Seen,
+    Sessions, Side, SigningKey, SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
+    Usage, User, UserChange, Users,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -6,31 +6,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pipeline::{
-    ContentHash, Effort, Hit, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
-    MetadataStore, Payload, Place, Point, SetAside, StoreError, StoredDocument, VectorIndex,
-    VectorStore,
+    ContentHash, Facet, Filter, Hit, Identity, Incoming, IndexQuery, Keyword, KnownHashes,
+    KnownLocation, KnownState, Legs, Location, MetadataStore, Payload, Place, Point, SetAside,
+    SparseVector, StoreError, StoredDocument, VectorIndex, VectorStore, point_id,
 };
 use uuid::Uuid;
 
-use crate::vectors::{Inventory, PointKey, check_points, check_vector};
+use crate::ranking;
+use crate::vectors::{Inventory, PointKey, Shape};
 
 /// Vectors in memory.
 pub struct MemoryVectors {
-    dim: usize,
+    shape: Shape,
     points: Mutex<BTreeMap<Uuid, Point>>,
 }
 
 impl MemoryVectors {
     /// An empty collection of vectors of this length.
     pub fn new(dim: usize) -> Self {
-        Self { dim, points: Mutex::default() }
+        Self { shape: Shape { dim, sparse: false }, points: Mutex::default() }
+    }
+
+    /// An empty collection of vectors of this length, with sparse ones beside them.
+    pub fn with_words(dim: usize) -> Self {
+        Self { shape: Shape { dim, sparse: true }, points: Mutex::default() }
     }
 }
 
 #[async_trait]
 impl VectorStore for MemoryVectors {
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
-        check_points(&points, self.dim)?;
+        self.shape.check_points(&points)?;
         locked(&self.points).extend(points.into_iter().map(|point| (point.id, point)));
         Ok(())
     }
@@ -68,19 +74,63 @@ impl VectorStore for MemoryVectors {
 
 #[async_trait]
 impl VectorIndex for MemoryVectors {
-    async fn search(&self, vector: &[f32], k: usize, _: Effort) -> Result<Vec<Hit>, StoreError> {
-        check_vector("search", vector, self.dim)?;
+    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        self.shape.check_query(query)?;
         let points = locked(&self.points);
-        let mut hits: Vec<Hit> = points
-            .values()
-            .map(|point| Hit {
-                score: cosine(&point.vector, vector),
-                payload: point.payload.clone(),
-            })
-            .collect();
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-        hits.truncate(k);
+        let mut hits = match &query.legs {
+            Legs::Dense(vector) => by_similarity(&points, vector, query.filter.as_ref()),
+            Legs::Sparse { words, dense } => {
+                by_words(&points, words, dense.as_deref(), query.filter.as_ref())
+            }
+            Legs::Hybrid { dense, words, fusion } => {
+                let filter = query.filter.as_ref();
+                let mut fused: BTreeMap<Uuid, Hit> = BTreeMap::new();
+                let rankings = [
+                    (by_similarity(&points, dense, filter), fusion.dense),
+                    (by_words(&points, words, Some(dense), filter), fusion.sparse),
+                ];
+                for (ranking, weight) in rankings {
+                    for (rank, hit) in ranking.into_iter().take(fusion.candidates).enumerate() {
+                        let fused = fused.entry(hit.id()).or_insert(Hit { score: 0.0, ..hit });
+                        fused.score += fusion.worth(rank, weight);
+                    }
+                }
+                let mut hits: Vec<Hit> = fused.into_values().collect();
+                ranking::sort(&mut hits);
+                hits
+            }
+        };
+        hits.retain(|hit| ranking::passes(hit, query.threshold));
+        hits.truncate(query.limit);
         Ok(hits)
+    }
+
+    async fn facet(
+        &self,
+        field: Keyword,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for point in chosen(&locked(&self.points), filter) {
+            for value in field.values(&point.payload) {
+                *counts.entry(value).or_default() += 1;
+            }
+        }
+        let facets = counts.into_iter().map(|(value, count)| Facet { value, count });
+        Ok(ranking::most_frequent(facets.collect(), limit))
+    }
+
+    async fn chunks(
+        &self,
+        document: Uuid,
+        from_chunk: u32,
+        limit: u32,
+    ) -> Result<Vec<Payload>, StoreError> {
+        let points = locked(&self.points);
+        let indices = from_chunk..from_chunk.saturating_add(limit);
+        let chunks = indices.filter_map(|index| points.get(&point_id(document, index)));
+        Ok(chunks.map(|point| point.payload.clone()).collect())
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -113,6 +163,62 @@ impl Inventory for MemoryVectors {
         };
         Ok(behind.take(limit).map(key).collect())
     }
+}
+
+/// The points for which a filter holds.
+fn chosen<'a>(
+    points: &'a BTreeMap<Uuid, Point>,
+    filter: Option<&'a Filter>,
+) -> impl Iterator<Item = &'a Point> {
+    points.values().filter(move |point| filter.is_none_or(|it| it.holds(&point.payload)))
+}
+
+/// Every chosen point, the most similar first.
+fn by_similarity(
+    points: &BTreeMap<Uuid, Point>,
+    vector: &[f32],
+    filter: Option<&Filter>,
+) -> Vec<Hit> {
+    let hits = chosen(points, filter).map(|point| {
+        let score = cosine(&point.vector, vector);
+        Hit { score, similarity: Some(score), payload: point.payload.clone() }
+    });
+    let mut hits: Vec<Hit> = hits.collect();
+    ranking::sort(&mut hits);
+    hits
+}
+
+/// Every chosen point that has one of the words, by BM25: each stored number times the inverse document frequency
+/// of its word, as Qdrant computes it, in the whole collection.
+fn by_words(
+    points: &BTreeMap<Uuid, Point>,
+    words: &SparseVector,
+    dense: Option<&[f32]>,
+    filter: Option<&Filter>,
+) -> Vec<Hit> {
+    let sparse = || points.values().filter_map(|point| point.sparse.as_ref());
+    #[expect(clippy::cast_precision_loss, reason = "points in memory are few")]
+    let idf = |index: &u32| {
+        let (all, with) = (
+            sparse().count() as f32,
+            sparse().filter(|it| it.indices.binary_search(index).is_ok()).count() as f32,
+        );
+        ((all - with + 0.5) / (with + 0.5) + 1.0).ln()
+    };
+    let values = words.indices.iter().zip(&words.values).map(|(index, value)| value * idf(index));
+    let weighed = SparseVector { indices: words.indices.clone(), values: values.collect() };
+    let hits = chosen(points, filter).filter_map(|point| {
+        let stored = point.sparse.as_ref()?;
+        let has_one = words.indices.iter().any(|it| stored.indices.binary_search(it).is_ok());
+        has_one.then(|| Hit {
+            score: stored.dot(&weighed),
+            similarity: dense.map(|dense| cosine(&point.vector, dense)),
+            payload: point.payload.clone(),
+        })
+    });
+    let mut hits: Vec<Hit> = hits.collect();
+    ranking::sort(&mut hits);
+    hits
 }
 
 /// Cosine of the angle between two vectors; 0 where one of them has no direction.

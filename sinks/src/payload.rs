@@ -2,10 +2,12 @@
 //! directions are here and nowhere else, for the server, the embedded store and the one in memory.
 
 use chrono::{DateTime, SecondsFormat};
-use pipeline::{Payload, Place};
+use pipeline::{Keyword, Number, Payload, Place, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
+
+use crate::vectors::{CHUNK_INDEX, DOCUMENT};
 
 /// The object that stands beside a vector.
 #[derive(Serialize, Deserialize)]
@@ -35,6 +37,8 @@ struct Metadata {
     end: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     modified_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    facts: Vec<String>,
 }
 
 /// What is to be stored.
@@ -55,6 +59,7 @@ pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
             start: payload.start,
             end: payload.end,
             modified_at: payload.modified_at.and_then(instant),
+            facts: payload.facts,
         },
     };
     let json = serde_json::to_value(stored).expect("has string keys and plain values only");
@@ -84,7 +89,37 @@ pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::
         start: metadata.start,
         end: metadata.end,
         modified_at: metadata.modified_at.as_deref().and_then(micros),
+        facts: metadata.facts,
     })
+}
+
+/// Where a field that is compared as a whole is.
+pub(crate) fn keyword(field: Keyword) -> &'static str {
+    match field {
+        Keyword::Document => DOCUMENT,
+        Keyword::Uri => "metadata.source_path",
+        Keyword::Source => "metadata.source",
+        Keyword::MimeType => "metadata.mime_type",
+        Keyword::Language => "metadata.language",
+        Keyword::Fact => "metadata.facts",
+    }
+}
+
+/// Where a field that is a number is.
+pub(crate) fn number(field: Number) -> &'static str {
+    match field {
+        Number::Page => "metadata.page",
+        Number::Chunk => CHUNK_INDEX,
+        Number::Modified => "metadata.modified_at",
+    }
+}
+
+/// Where a field that is found by its words is.
+pub(crate) fn text(field: Text) -> &'static str {
+    match field {
+        Text::Title => "metadata.title",
+        Text::Headings => "metadata.headings",
+    }
 }
 
 /// The object below whose key [`place_to_json`] belongs.
@@ -102,7 +137,7 @@ pub(crate) fn place_to_json(place: &Place) -> Map<String, Value> {
 }
 
 /// RFC 3339 of a time of modification; `None` for one beyond the calendar.
-fn instant(micros: i64) -> Option<String> {
+pub(crate) fn instant(micros: i64) -> Option<String> {
     let instant = DateTime::from_timestamp_micros(micros)?;
     Some(instant.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
@@ -132,6 +167,7 @@ mod tests {
             start: 10,
             end: 15,
             modified_at: Some(1_700_000_000_123_456),
+            facts: vec!["author=Jane Doe".into()],
         };
         let json = to_json(payload.clone());
         insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap(), @r#"
@@ -147,7 +183,10 @@ mod tests {
             "language": "en",
             "start": 10,
             "end": 15,
-            "modified_at": "2023-11-14T22:13:20.123456Z"
+            "modified_at": "2023-11-14T22:13:20.123456Z",
+            "facts": [
+              "author=Jane Doe"
+            ]
           }
         }
         "#);

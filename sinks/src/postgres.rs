@@ -13,9 +13,13 @@ mod documents;
 mod failure;
 mod foresee;
 mod generations;
+mod grants;
+mod history;
 mod hot;
 mod identify;
 mod integrity;
+mod keys;
+mod limits;
 mod locations;
 mod messages;
 mod migrations;
@@ -24,10 +28,14 @@ mod moved;
 mod operations;
 mod queue;
 mod removal;
+mod requests;
 mod run;
 mod schedules;
+mod sessions;
 mod sources;
+mod standing;
 mod story;
+mod users;
 mod write;
 
 use std::fmt;
@@ -39,16 +47,21 @@ use pipeline::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
+pub use audit::{Audit, AuditEntry, Before, By};
 pub use changes::{Change, Changes};
-pub use claim::{Operation, Stillness, Turn};
-pub use collections::{Collection, CollectionStatus, Collections, NewCollection};
+pub use claim::{OPERATIONS, Operation, Stillness, Turn};
+pub use collections::{Collection, CollectionChange, CollectionStatus, Collections, NewCollection};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
 pub use foresee::{KnownPlace, Prospect};
 pub use generations::{
     Comparison, Generation, GenerationSettings, GenerationStatus, Generations, Swapped,
 };
+pub use grants::{Grant, Grantee, Grants, Reader, Seen};
+pub use history::PastOperation;
 pub use hot::{HOT_QUERIES, HotQuery};
 pub use integrity::Integrity;
+pub use keys::{ApiKey, KeyUse, Keys, NewKey};
+pub use limits::{Limits, ResourceLimits, Usage};
 pub use messages::{Message, Messages};
 pub use migrations::AppliedMigration;
 pub use missing::{Forgotten, Missing};
@@ -56,13 +69,18 @@ pub use moved::Moved;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
 pub use queue::{ExecutorSummary, Executors, HandedOver};
 pub use removal::RemovedSource;
+pub use requests::Asked;
 pub use run::{RunMetadata, Side};
 pub use schedules::{
     DueRun, Look, Meeting, RunFate, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules,
 };
+pub use sessions::{NewToken, Rotation, Sessions, SigningKey};
 pub use sources::{SourceSummary, Sources};
+pub use standing::{CollectionStanding, Standing};
 pub use story::{Deed, DocumentStory, Place, Story};
+pub use users::{NewUser, User, UserChange, Users};
 
+use crate::call::call;
 use crate::retry::retrying;
 use failure::Failure;
 
@@ -194,6 +212,36 @@ impl Postgres {
         Operations(&self.pool)
     }
 
+    /// The accounts.
+    pub fn users(&self) -> Users<'_> {
+        Users(&self.pool)
+    }
+
+    /// Sessions of accounts, and what their tokens are signed with.
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions(&self.pool)
+    }
+
+    /// The keys of accounts.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys(&self.pool)
+    }
+
+    /// Who may use which collection.
+    pub fn grants(&self) -> Grants<'_> {
+        Grants(&self.pool)
+    }
+
+    /// How large collections may grow.
+    pub fn limits(&self) -> Limits<'_> {
+        Limits(&self.pool)
+    }
+
+    /// Who has done what.
+    pub fn audit(&self) -> Audit<'_> {
+        Audit(&self.pool)
+    }
+
     /// Gives the collection of this owner and name, and makes it if there is none: row, first
     /// generation, limits and audit entry together.
     ///
@@ -237,14 +285,14 @@ impl Postgres {
 }
 
 /// Calls an idempotent function until it succeeds or there is no use in it.
-async fn attempt<T, F, Fut>(doing: &'static str, mut call: F) -> Result<T, StoreError>
+async fn attempt<T, F, Fut>(doing: &'static str, mut ask: F) -> Result<T, StoreError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, Failure>>,
 {
-    retrying(|| {
-        let result = call();
-        async move { result.await.map_err(|failure| failure.doing(doing)) }
-    })
-    .await
+    let answer = retrying(|| {
+        let answer = ask();
+        async move { answer.await.map_err(|failure| failure.doing(doing)) }
+    });
+    call("postgres", doing, answer).await
 }

@@ -11,31 +11,35 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use pipeline::{Effort, Hit, Place, Point, Secret, StoreError, VectorIndex, VectorStore};
+use pipeline::{
+    Facet, Filter, Hit, IndexQuery, Keyword, Legs, Place, Point, Secret, StoreError, VectorIndex,
+    VectorStore, point_id,
+};
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::{
-    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter,
-    PayloadIncludeSelector, PointStruct, QuantizationSearchParamsBuilder, Query,
-    QueryPointsBuilder, Range, RetrievedPoint, ScrollPointsBuilder, SearchParamsBuilder,
-    SetPayloadPointsBuilder, UpsertPointsBuilder, VectorsSelector,
+    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter as QdrantFilter,
+    GetPointsBuilder, PayloadIncludeSelector, PointId, PointStruct, Range, RetrievedPoint,
+    ScrollPointsBuilder, SetPayloadPointsBuilder, UpsertPointsBuilder,
 };
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use uuid::Uuid;
 
-use crate::payload;
 use crate::qdrant::error::{congestion, failed};
 use crate::qdrant::limiter::Limiter;
 use crate::qdrant::request::{key, point, point_struct, split, stored};
 use crate::retry::retrying;
 use crate::vectors::{
-    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, PointKey, Quantization, VectorsConfig, check_points,
-    check_vector, gives_up,
+    CHUNK_INDEX, DOCUMENT, Inventory, PointKey, Quantization, SEARCHING, Shape, VectorsConfig,
+    gives_up,
 };
+use crate::{payload, ranking};
 
 mod collection;
 mod error;
+mod filter;
 mod limiter;
 mod request;
+mod search;
 
 /// Time for one call. A write waits for the server, which may be busy building an index.
 const CALL: Duration = Duration::from_secs(60);
@@ -56,7 +60,7 @@ const CLIENT: (u64, u64) = (1, 18);
 pub struct QdrantStore {
     client: Qdrant,
     name: String,
-    dim: usize,
+    shape: Shape,
     quantization: Quantization,
     limiter: Limiter,
 }
@@ -77,7 +81,7 @@ impl QdrantStore {
         let store = Self {
             client,
             name: config.name.clone(),
-            dim: config.dim,
+            shape: Shape::of(config),
             quantization: config.quantization,
             limiter: Limiter::new(MOST_WRITES),
         };
@@ -150,12 +154,40 @@ impl QdrantStore {
         Ok(retrying(ask).await?.result)
     }
 
+    /// How many points have each value of a field.
+    async fn facets(
+        &self,
+        doing: &'static str,
+        field: &str,
+        conditions: Option<&Filter>,
+        limit: u64,
+    ) -> Result<Vec<Facet>, StoreError> {
+        let mut request = FacetCountsBuilder::new(&self.name, field).limit(limit).exact(true);
+        if let Some(conditions) = conditions {
+            request = request.filter(filter::filter(conditions));
+        }
+        let request = request.build();
+        let ask =
+            || async { self.client.facet(request.clone()).await.map_err(|e| failed(doing, e)) };
+        let reply = retrying(ask).await?;
+        let facets =
+            reply.hits.into_iter().map(|hit| match hit.value.and_then(|value| value.variant) {
+                Some(Variant::StringValue(value)) => Ok(Facet { value, count: hit.count }),
+                Some(Variant::IntegerValue(_) | Variant::BoolValue(_)) | None => {
+                    Err(gives_up(doing, "the value of a field is not a text"))
+                }
+            });
+        // A value that no point has any more is still counted, with zero.
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(ranking::most_frequent(facets.collect::<Result<_, _>>()?, limit))
+    }
+
     async fn upsert_request(&self, points: Vec<PointStruct>) -> Result<(), StoreError> {
         let request = UpsertPointsBuilder::new(&self.name, points).wait(true).build();
         self.write("upsert points", || self.client.upsert_points(request.clone())).await
     }
 
-    async fn delete_points(&self, filter: Filter) -> Result<(), StoreError> {
+    async fn delete_points(&self, filter: QdrantFilter) -> Result<(), StoreError> {
         let request = DeletePointsBuilder::new(&self.name).points(filter).wait(true).build();
         self.write("delete points", || self.client.delete_points(request.clone())).await
     }
@@ -186,7 +218,7 @@ impl QdrantStore {
 #[async_trait]
 impl VectorStore for QdrantStore {
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
-        check_points(&points, self.dim)?;
+        self.shape.check_points(&points)?;
         let requests = split(points, REQUEST).into_iter();
         let requests = requests
             .map(|points| self.upsert_request(points.into_iter().map(point_struct).collect()));
@@ -195,7 +227,7 @@ impl VectorStore for QdrantStore {
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
         let from = Range { gte: Some(from_chunk.into()), ..Range::default() };
-        self.delete_points(Filter::must([
+        self.delete_points(QdrantFilter::must([
             Condition::matches(DOCUMENT, document.to_string()),
             Condition::range(CHUNK_INDEX, from),
         ]))
@@ -204,7 +236,7 @@ impl VectorStore for QdrantStore {
 
     async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
         let place = Payload::from(payload::place_to_json(place));
-        let of_document = Filter::must([Condition::matches(DOCUMENT, document.to_string())]);
+        let of_document = QdrantFilter::must([Condition::matches(DOCUMENT, document.to_string())]);
         let request = SetPayloadPointsBuilder::new(&self.name, place)
             .points_selector(of_document)
             .key(payload::METADATA)
@@ -218,7 +250,7 @@ impl VectorStore for QdrantStore {
             return Ok(());
         }
         let documents: Vec<String> = documents.iter().map(Uuid::to_string).collect();
-        self.delete_points(Filter::must([Condition::matches(DOCUMENT, documents)])).await
+        self.delete_points(QdrantFilter::must([Condition::matches(DOCUMENT, documents)])).await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -228,42 +260,55 @@ impl VectorStore for QdrantStore {
 
 #[async_trait]
 impl VectorIndex for QdrantStore {
-    async fn search(
-        &self,
-        vector: &[f32],
-        k: usize,
-        effort: Effort,
-    ) -> Result<Vec<Hit>, StoreError> {
-        let doing = "search vectors";
-        check_vector(doing, vector, self.dim)?;
-        if k == 0 {
+    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        let doing = SEARCHING;
+        self.shape.check_query(query)?;
+        if matches!(&query.legs, Legs::Sparse { words, .. } if words.is_empty()) {
             return Ok(Vec::new());
         }
-        let mut request = QueryPointsBuilder::new(&self.name)
-            .query(Query::from(vector.to_vec()))
-            .using(DENSE)
-            .limit(k as u64)
-            .with_payload(true);
-        let exact = effort == Effort::Exact;
-        let mut params = SearchParamsBuilder::default().exact(exact);
-        if self.quantization == Quantization::Int8 {
-            params = params.quantization(
-                QuantizationSearchParamsBuilder::default()
-                    .ignore(exact)
-                    .rescore(true)
-                    .oversampling(2.0),
-            );
+        ranking::settled(query, |limit| async move {
+            let request = search::request(&self.name, query, self.quantization, limit);
+            let ask =
+                || async { self.client.query(request.clone()).await.map_err(|e| failed(doing, e)) };
+            let reply = retrying(ask).await?;
+            let hits = reply.result.into_iter().map(|it| search::hit(it, &query.legs));
+            hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
+        })
+        .await
+    }
+
+    async fn facet(
+        &self,
+        field: Keyword,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
         }
-        request = request.params(params);
-        let request = request.build();
-        let ask =
-            || async { self.client.query(request.clone()).await.map_err(|e| failed(doing, e)) };
-        let reply = retrying(ask).await?;
-        let hits = reply.result.into_iter().map(|point| {
-            let payload = stored(point.payload).map_err(|e| gives_up(doing, e))?;
-            Ok(Hit { score: point.score, payload })
-        });
-        hits.collect()
+        let doing = "count the values of a field";
+        self.facets(doing, payload::keyword(field), filter, limit as u64).await
+    }
+
+    async fn chunks(
+        &self,
+        document: Uuid,
+        from_chunk: u32,
+        limit: u32,
+    ) -> Result<Vec<pipeline::Payload>, StoreError> {
+        let doing = "read the chunks of a document";
+        let indices = from_chunk..from_chunk.saturating_add(limit);
+        let ids: Vec<PointId> =
+            indices.map(|index| point_id(document, index).to_string().into()).collect();
+        let request = GetPointsBuilder::new(&self.name, ids).with_payload(true).build();
+        let ask = || async {
+            self.client.get_points(request.clone()).await.map_err(|e| failed(doing, e))
+        };
+        let points = retrying(ask).await?.result.into_iter();
+        let payloads = points.map(|it| stored(it.payload).map_err(|e| gives_up(doing, e)));
+        let mut payloads = payloads.collect::<Result<Vec<_>, _>>()?;
+        payloads.sort_by_key(|payload| payload.chunk_index);
+        Ok(payloads)
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -277,9 +322,7 @@ impl VectorIndex for QdrantStore {
 
     async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
         let doing = "read points";
-        let request = ScrollPointsBuilder::new(&self.name)
-            .with_payload(true)
-            .with_vectors(VectorsSelector { names: vec![DENSE.to_owned()] });
+        let request = ScrollPointsBuilder::new(&self.name).with_payload(true).with_vectors(true);
         let points = self.retrieve(doing, after, limit, request).await?.into_iter();
         points.map(|it| point(it).map_err(|e| gives_up(doing, e))).collect()
     }
@@ -291,21 +334,10 @@ impl Inventory for QdrantStore {
         let doing = "list the documents of the vector collection";
         // No more documents than points; and zero is no limit.
         let limit = self.count().await?.max(1);
-        let request =
-            FacetCountsBuilder::new(&self.name, DOCUMENT).limit(limit).exact(true).build();
-        let ask =
-            || async { self.client.facet(request.clone()).await.map_err(|e| failed(doing, e)) };
-        let reply = retrying(ask).await?;
-        // A value that no point has any more is still counted, with zero.
-        let held = reply.hits.into_iter().filter(|hit| hit.count > 0);
-        let documents = held.map(|hit| match hit.value.and_then(|it| it.variant) {
-            Some(Variant::StringValue(id)) => {
-                let id = id.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
-                Ok((id, hit.count))
-            }
-            Some(Variant::IntegerValue(_) | Variant::BoolValue(_)) | None => {
-                Err(gives_up(doing, "a document's id is not a text"))
-            }
+        let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
+        let documents = documents.map(|Facet { value, count }| {
+            let id = value.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+            Ok((id, count))
         });
         documents.collect()
     }

@@ -40,7 +40,9 @@ where
     call.retry(policy)
         .when(|error: &StoreError| error.remedy == Remedy::Retry)
         .notify(|error, wait| {
-            tracing::warn!(%error, cause = %error.source, ?wait, "the store is asked again");
+            tracing::warn!(
+                target: crate::call::TARGET, %error, cause = %error.source, ?wait, "the store is asked again"
+            );
         })
         .await
 }

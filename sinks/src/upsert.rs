@@ -115,12 +115,13 @@ impl Default for UpsertOptions {
 }
 
 impl UpsertOptions {
-    /// Settings for a collection of this name that holds vectors of this length.
+    /// Settings for a collection of this name that holds vectors of this length, and no sparse ones.
     pub fn vectors_config(&self, name: impl Into<String>, dim: usize) -> VectorsConfig {
         VectorsConfig {
             name: name.into(),
             dim,
             quantization: self.quantization,
+            sparse: false,
             hnsw_m: self.hnsw_m,
             hnsw_ef_construct: self.hnsw_ef_construct,
             indexing_threshold: self.indexing_threshold,

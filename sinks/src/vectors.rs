@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use pipeline::{BoxError, Point, Remedy, StoreError, VectorIndex, VectorStore};
+use pipeline::{
+    BoxError, IndexQuery, Legs, Point, Remedy, SparseVector, StoreError, VectorIndex, VectorStore,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +15,9 @@ use uuid::Uuid;
 
 /// Name of the dense vector of a point. It is named so that sparse vectors can stand beside it.
 pub(crate) const DENSE: &str = "dense";
+
+/// Name of the sparse vector of a point, in a collection that has them.
+pub(crate) const SPARSE: &str = "sparse";
 
 /// Says what a store holds, for comparing it with the metadata.
 #[async_trait]
@@ -73,6 +78,8 @@ pub struct VectorsConfig {
     pub dim: usize,
     /// How the numbers of a vector are stored.
     pub quantization: Quantization,
+    /// Whether points have sparse vectors beside the dense ones, weighed by how rare a dimension is.
+    pub sparse: bool,
     /// Edges per node of the HNSW graph.
     pub hnsw_m: usize,
     /// Neighbours looked at while the graph is built.
@@ -91,6 +98,7 @@ impl VectorsConfig {
             name: name.into(),
             dim,
             quantization,
+            sparse: false,
             hnsw_m: 16,
             hnsw_ef_construct: 512,
             indexing_threshold: 20_000,
@@ -178,6 +186,7 @@ pub(crate) static FILTERABLE: &[(&str, FieldKind)] = &[
     ("metadata.modified_at", FieldKind::Datetime),
     ("metadata.title", FieldKind::Text),
     ("metadata.headings", FieldKind::Text),
+    ("metadata.facts", FieldKind::Keyword),
 ];
 
 /// A point or a query that does not fit the collection.
@@ -191,12 +200,70 @@ enum Unfit {
         "the collection `{name}` holds vectors of {found} dimensions, and the model makes {wanted}"
     )]
     Collection { name: String, found: usize, wanted: usize },
+    #[error("the collection has no sparse vectors")]
+    NoWords,
+    #[error("a sparse vector has its dimensions twice, unordered, or without a number each")]
+    Unsound,
+    #[error("a threshold needs the question as a dense vector")]
+    NoMeasure,
+    #[error("the collection `{0}` was made without sparse vectors")]
+    MadeWithout(String),
+    #[error("the collection `{0}` was made with sparse vectors")]
+    MadeWith(String),
 }
 
-/// Refuses points that would not fit, before any of them is written.
-pub(crate) fn check_points(points: &[Point], dim: usize) -> Result<(), StoreError> {
-    points.iter().try_for_each(|point| check_vector("upsert points", &point.vector, dim))
+/// What the vectors of a collection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Length of the dense ones.
+    pub(crate) dim: usize,
+    /// Whether there are sparse ones.
+    pub(crate) sparse: bool,
 }
+
+impl Shape {
+    pub(crate) fn of(config: &VectorsConfig) -> Self {
+        Self { dim: config.dim, sparse: config.sparse }
+    }
+
+    /// Refuses points that would not fit, before any of them is written.
+    pub(crate) fn check_points(self, points: &[Point]) -> Result<(), StoreError> {
+        let doing = "upsert points";
+        points.iter().try_for_each(|point| {
+            check_vector(doing, &point.vector, self.dim)?;
+            point.sparse.as_ref().map_or(Ok(()), |words| self.check_words(doing, words))
+        })
+    }
+
+    /// Refuses a question that the collection cannot answer.
+    pub(crate) fn check_query(self, query: &IndexQuery) -> Result<(), StoreError> {
+        let doing = SEARCHING;
+        match &query.legs {
+            Legs::Dense(vector) => check_vector(doing, vector, self.dim),
+            Legs::Sparse { words, dense } => {
+                if dense.is_none() && query.threshold.is_some() {
+                    return Err(gives_up(doing, Unfit::NoMeasure));
+                }
+                dense.as_ref().map_or(Ok(()), |vector| check_vector(doing, vector, self.dim))?;
+                self.check_words(doing, words)
+            }
+            Legs::Hybrid { dense, words, fusion: _ } => {
+                check_vector(doing, dense, self.dim)?;
+                self.check_words(doing, words)
+            }
+        }
+    }
+
+    fn check_words(self, doing: &'static str, words: &SparseVector) -> Result<(), StoreError> {
+        if !self.sparse {
+            return Err(gives_up(doing, Unfit::NoWords));
+        }
+        if words.is_sound() { Ok(()) } else { Err(gives_up(doing, Unfit::Unsound)) }
+    }
+}
+
+/// What a store was doing that could not answer a question.
+pub(crate) const SEARCHING: &str = "search vectors";
 
 /// Refuses a vector that the collection cannot compare with its own.
 pub(crate) fn check_vector(
@@ -213,12 +280,19 @@ pub(crate) fn check_vector(
     Ok(())
 }
 
-/// Refuses to open a collection that was made for vectors of another length.
-pub(crate) fn check_collection(config: &VectorsConfig, found: usize) -> Result<(), StoreError> {
-    if found == config.dim {
+/// Refuses to open a collection that was made for other vectors.
+pub(crate) fn check_collection(config: &VectorsConfig, found: Shape) -> Result<(), StoreError> {
+    let wanted = Shape::of(config);
+    let name = || config.name.clone();
+    let unfit = if found.dim != wanted.dim {
+        Unfit::Collection { name: name(), found: found.dim, wanted: wanted.dim }
+    } else if wanted.sparse && !found.sparse {
+        Unfit::MadeWithout(name())
+    } else if found.sparse && !wanted.sparse {
+        Unfit::MadeWith(name())
+    } else {
         return Ok(());
-    }
-    let unfit = Unfit::Collection { name: config.name.clone(), found, wanted: config.dim };
+    };
     Err(gives_up("open the vector collection", unfit))
 }
 

@@ -96,7 +96,7 @@ async fn list(
 
 async fn show(of: &OfFile, named: &str) -> Result<(), BoxError> {
     let (database, collection) = wiring::opened(&of.config).await?;
-    let told = Named::read(named)?.story(&database, &collection).await?;
+    let told = Named::read(named)?.story(database.postgres(), &collection).await?;
     let document = told.document.ok_or_else(|| no_document(&collection.name, named))?;
     if of.json {
         let mut json = story::document_json(&document);

@@ -1,6 +1,7 @@
 //! `semantik run` and `semantik reindex`: an operation on a collection, watched from the command line.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use pipeline::{BoxError, PipelineSpec, Plan};
 use tokio_util::sync::CancellationToken;
@@ -8,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{Done, NotDone, Operator, Swap, Wish};
+use crate::operate::{Done, NotDone, Operator, Swap, Wish, Workplace};
 use crate::render;
+use crate::telemetry::{self, Telemetry};
 use crate::view::View;
 use crate::wiring;
 
@@ -22,14 +24,14 @@ pub(super) enum Which {
     Anew,
 }
 
-pub(super) async fn run(args: &RunArgs, which: Which) -> Exit {
-    match try_run(args, which).await {
+pub(super) async fn run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Exit {
+    match try_run(args, which, telemetry).await {
         Ok(exit) => exit,
         Err(error) => Exit::from(error),
     }
 }
 
-async fn try_run(args: &RunArgs, which: Which) -> Result<Exit, BoxError> {
+async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     if let Some(exit) = misfit(&args.file, &plan) {
         return Ok(exit);
@@ -40,7 +42,7 @@ async fn try_run(args: &RunArgs, which: Which) -> Result<Exit, BoxError> {
         wait: args.wait,
         anew: which == Which::Anew,
     };
-    watched(spec, plan, wish, args).await
+    telemetry.served_while(args.metrics, watched(spec, plan, wish, args, telemetry)).await
 }
 
 /// What a run cannot do without.
@@ -62,21 +64,21 @@ async fn watched(
     plan: Plan,
     wish: Wish,
     args: &RunArgs,
+    telemetry: &Telemetry,
 ) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     // Nothing is in flight before the operation begins, so a signal ends the command at once.
-    let opening = Operator::new(spec, &plan, stop.clone(), wish);
+    let opening = async {
+        let workplace = Workplace::open(&spec, telemetry).await?;
+        Operator::at(workplace, Arc::new(spec), &plan, stop.clone(), wish)
+    };
     let operator = tokio::select! {
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
     let ended = follow(&operator, &stop, &mut signals).await;
-    if let Some(file) = &args.metrics_file
-        && let Err(error) = write_whole(file, &operator.metrics.text())
-    {
-        render::say(format_args!("semantik: the metrics were not written: {error}"));
-    }
+    hand_over(args, plan.name(), &telemetry.text().await);
     if let Err(error) = operator.tell_webhooks().await {
         tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
     }
@@ -130,6 +132,21 @@ async fn follow(
     };
     view.end();
     ended
+}
+
+/// Leaves the metrics where they were wished. That this fails does not make the run a failure.
+fn hand_over(args: &RunArgs, pipeline: &str, metrics: &str) {
+    if let Some(file) = &args.metrics_file
+        && let Err(error) = write_whole(file, metrics)
+    {
+        render::say(format_args!("semantik: the metrics were not written: {error}"));
+    }
+    if let Some(gateway) = &args.push_metrics {
+        let pushed = tokio::task::block_in_place(|| telemetry::push(gateway, pipeline, metrics));
+        if let Err(error) = pushed {
+            render::say(format_args!("semantik: the metrics were not pushed: {error}"));
+        }
+    }
 }
 
 /// Written aside and renamed, as a collector of text files demands.

@@ -11,6 +11,7 @@ use sinks::{RunFate, ScheduleRun, ScheduleSummary};
 use crate::cli::ScheduleVerb;
 use crate::operate::{Loaded, Workplace, clock};
 use crate::render::{self, word};
+use crate::telemetry::Telemetry;
 
 pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
     match verb {
@@ -25,7 +26,7 @@ pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
 
 async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
     let loaded = Loaded::read(config)?;
-    let workplace = Workplace::open(&loaded.spec).await?;
+    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
     let found = workplace.database.postgres().schedules().list().await?;
     let alive = workplace.database.postgres().executors().alive(None).await?;
     let is_served = |schedule: &ScheduleSummary| {
@@ -113,7 +114,7 @@ fn schedule_of(loaded: &Loaded) -> Result<(&ScheduleSpec, Schedule), BoxError> {
 async fn stored(file: &Path) -> Result<(Loaded, Workplace, ScheduleSummary), BoxError> {
     let loaded = Loaded::read(file)?;
     let (spec, _) = schedule_of(&loaded)?;
-    let workplace = Workplace::open(&loaded.spec).await?;
+    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
     let known = clock::register(workplace.database.postgres(), &loaded, spec).await?;
     Ok((loaded, workplace, known))
 }
@@ -121,7 +122,7 @@ async fn stored(file: &Path) -> Result<(Loaded, Workplace, ScheduleSummary), Box
 async fn run_now(file: &Path) -> Result<(), BoxError> {
     let loaded = Loaded::read(file)?;
     schedule_of(&loaded)?;
-    let workplace = Workplace::open(&loaded.spec).await?;
+    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
     let postgres = workplace.database.postgres();
     let operation = clock::run_now(postgres, &loaded).await?;
     let found = postgres.operations().find(operation).await?;

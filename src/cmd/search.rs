@@ -1,68 +1,86 @@
-//! `semantik search`: the passages of a collection that answer a question.
+//! `semantik search`: the passages of collections that answer a question.
 
-use pipeline::{BoxError, EmbedderOptions, Hit, Models as _, PipelineSpec, Plan};
-use serde_json::json;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stdout};
+use std::ops::Range;
+use std::sync::Arc;
+
+use pipeline::BoxError;
+use search::{Answer, Condition, Request, SearchHit, Searched, Searcher};
+use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
 use crate::render;
-use crate::shards::Shards;
-use crate::wiring::{self, Absent, Database, Vectors, embed_options};
+use crate::wiring::Files;
+
+/// Lines of a passage that are shown.
+const LINES: usize = 6;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
-    let engine = embedding::Engine::new();
-    let (spec, plan) = wiring::load(&args.config, &engine)?;
-    let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec).await?;
-    if collection.deleting_since.is_some() {
-        return Err(format!("the collection `{}` is being deleted", collection.name).into());
+    let request = request(args)?;
+    let files = Files::open(&args.config, Arc::new(embedding::Engine::new())).await?;
+    let request = Request { collections: files.names(), ..request };
+    let answer = Searcher::default().answer(&request, &files).await?;
+    let failures = answer.failed.iter().map(|failure| {
+        format!(
+            "the collection `{}` did not answer: {}",
+            files.name_of(&failure.asked),
+            failure.error
+        )
+    });
+    let failures: Vec<String> = failures.collect();
+    if !answer.searched.is_empty() {
+        let bold = stdout().is_terminal();
+        render::out(&if args.json { as_json(&answer)? } else { as_text(&answer, bold) })?;
     }
-    let query = search::Query { words: &args.words.join(" "), k: usize::from(args.k) };
-    let mut generation = database.postgres().generations().live(collection.id).await?;
-    let hits = loop {
-        let answered = ask(&spec, &plan, &engine, &generation, &query).await;
-        // A generation may be dropped between the question which one is live and its answer.
-        let live = database.postgres().generations().live(collection.id).await?;
-        if answered.is_ok() || live.id == generation.id {
-            break answered?;
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
+}
+
+fn request(args: &SearchArgs) -> Result<Request, BoxError> {
+    let filter = match &args.filter {
+        Some(text) => {
+            let json: Value = serde_json::from_str(text)
+                .map_err(|error| format!("the filter is not JSON: {error}"))?;
+            Some(Condition::parse(&json)?)
         }
-        generation = live;
+        None => None,
     };
-    render::out(&if args.json { as_json(&hits)? } else { as_text(&hits) })
+    Ok(Request {
+        mode: args.mode.map(search::Mode::from),
+        k: usize::from(args.k),
+        offset: args.offset,
+        filter,
+        threshold: args.threshold,
+        per_document: args.per_document,
+        ..Request::new(args.words.join(" "), Vec::new())
+    })
 }
 
-/// Asks one generation, in the words of the model that made it.
-async fn ask(
-    spec: &PipelineSpec,
-    plan: &Plan,
-    engine: &embedding::Engine,
-    generation: &sinks::Generation,
-    query: &search::Query<'_>,
-) -> Result<Vec<Hit>, BoxError> {
-    let model = wiring::model_of(generation, plan, engine)?;
-    let vectors =
-        Vectors::open(spec, generation, &model, Absent::Refuse, &Shards::default()).await?;
-    let tokenizer = engine.tokenizer(&model.path)?;
-    // As long as this generation's are; the file may ask for others by now.
-    let options = EmbedderOptions { dim: Some(model.dim), ..embed_options(spec) };
-    let embedder = engine.embedder(&model.path, &options)?;
-    let index = vectors.store.as_ref();
-    Ok(search::search(query, tokenizer.as_ref(), embedder.as_ref(), index).await?)
-}
-
-fn as_json(hits: &[Hit]) -> Result<String, BoxError> {
-    let hits: Vec<_> = hits
+fn as_json(answer: &Answer) -> Result<String, BoxError> {
+    let hits: Vec<_> = answer
+        .hits
         .iter()
-        .map(|Hit { score, payload }| {
+        .map(|SearchHit { from, score, similarity, highlights, payload }| {
+            let Searched { name, generation, mode, .. } = &answer.searched[*from];
+            let highlights: Vec<[usize; 2]> =
+                highlights.iter().map(|range| [range.start, range.end]).collect();
             json!({
                 "score": score,
+                "similarity": similarity,
+                "mode": mode.name(),
+                "collection": name,
+                "generation": generation,
                 "uri": payload.uri,
                 "title": payload.title,
                 "chunk_index": payload.chunk_index,
                 "text": payload.content,
+                "highlights": highlights,
                 "headings": payload.headings,
                 "page": payload.page,
                 "document_id": payload.document,
                 "mime_type": payload.mime_type,
+                "language": payload.language,
+                "facts": payload.facts,
                 "start": payload.start,
                 "end": payload.end,
             })
@@ -71,12 +89,14 @@ fn as_json(hits: &[Hit]) -> Result<String, BoxError> {
     Ok(format!("{}\n", serde_json::to_string_pretty(&hits)?))
 }
 
-fn as_text(hits: &[Hit]) -> String {
-    if hits.is_empty() {
+/// Words of the question stand out where a person reads.
+fn as_text(answer: &Answer, bold: bool) -> String {
+    if answer.hits.is_empty() {
         return "nothing was found\n".to_owned();
     }
     let mut out = String::new();
-    for (place, Hit { score, payload }) in hits.iter().enumerate() {
+    for (place, hit) in answer.hits.iter().enumerate() {
+        let payload = &hit.payload;
         let title = payload.title.as_deref().unwrap_or("(no title)");
         let within = match (&payload.headings, payload.page) {
             (Some(headings), Some(page)) => format!(" · {headings} · page {page}"),
@@ -84,12 +104,54 @@ fn as_text(hits: &[Hit]) -> String {
             (None, Some(page)) => format!(" · page {page}"),
             (None, None) => String::new(),
         };
-        out.push_str(&format!("{}. {score:.3}  {title}{within}\n", place + 1));
-        out.push_str(&format!("   {} (chunk {})\n", payload.uri, payload.chunk_index));
-        for line in payload.content.lines().filter(|line| !line.trim().is_empty()).take(6) {
-            out.push_str(&format!("   │ {}\n", line.trim()));
+        // A sum of reciprocal ranks says nothing to a person; how similar the hit is does.
+        let score = hit.similarity.unwrap_or(hit.score);
+        let within_what = match answer.searched.len() {
+            1 => String::new(),
+            _ => format!("{}, ", answer.searched[hit.from].name),
+        };
+        let written = writeln!(
+            out,
+            "{}. {score:.3}  {title}{within}\n   {} ({within_what}chunk {})",
+            place + 1,
+            payload.uri,
+            payload.chunk_index,
+        );
+        written.expect("a String takes all");
+        for line in passage(&payload.content, &hit.highlights, bold) {
+            writeln!(out, "   │ {line}").expect("a String takes all");
         }
         out.push('\n');
     }
+    out
+}
+
+/// The first lines of a passage that have something in them.
+fn passage(text: &str, highlights: &[Range<usize>], bold: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let end = start + line.len();
+        if !line.trim().is_empty() && lines.len() < LINES {
+            let within = highlights.iter().filter(|it| bold && it.start >= start && it.end <= end);
+            let within: Vec<_> = within.map(|it| it.start - start..it.end - start).collect();
+            lines.push(emphasised(line, &within).trim().to_owned());
+        }
+        start = end;
+    }
+    lines
+}
+
+fn emphasised(line: &str, words: &[Range<usize>]) -> String {
+    let mut out = String::with_capacity(line.len() + words.len() * 8);
+    let mut done = 0;
+    for word in words {
+        out.push_str(&line[done..word.start]);
+        out.push_str("\u{1b}[1m");
+        out.push_str(&line[word.clone()]);
+        out.push_str("\u{1b}[0m");
+        done = word.end;
+    }
+    out.push_str(&line[done..]);
     out
 }

@@ -2,11 +2,11 @@
 
 use pipeline::BoxError;
 use serde_json::{Value, json};
-use sinks::{Collection, DocumentStory, Place, Story};
+use sinks::{Collection, DocumentStory, Place, Postgres, Story};
 use uuid::Uuid;
 
 use crate::render::{self, word};
-use crate::wiring::{self, Database};
+use crate::wiring;
 
 /// What a person names a document by.
 pub(super) enum Named {
@@ -26,10 +26,10 @@ impl Named {
     /// What is known of it.
     pub(super) async fn story(
         &self,
-        database: &Database,
+        postgres: &Postgres,
         collection: &Collection,
     ) -> Result<Story, BoxError> {
-        let documents = database.postgres().documents();
+        let documents = postgres.documents();
         Ok(match self {
             Self::Id(id) => documents.story_of(collection.id, *id).await?,
             Self::At(uri) => documents.story_at(collection.id, uri).await?,

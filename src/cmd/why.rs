@@ -1,9 +1,9 @@
 //! `semantik why`: the story of one document, or of a path that never became one.
 
 use chrono::{DateTime, Utc};
-use pipeline::{BoxError, Fingerprint, Location, Verdict};
+use pipeline::{BoxError, Fingerprint, Location, Plan, Verdict};
 use serde_json::{Value, json};
-use sinks::{Deed, DocumentStatus, DocumentStory, Generation, Place, Story};
+use sinks::{Collection, Deed, DocumentStatus, DocumentStory, Generation, Place, Postgres, Story};
 
 use super::story::{self, Named};
 use crate::cli::WhyArgs;
@@ -27,17 +27,50 @@ struct Account {
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
     let (spec, plan) = wiring::load(&args.of.config, &embedding::Engine::new())?;
     let named = Named::read(&args.document)?;
+    let found = Database::peek(&spec).await?;
+    let place = found
+        .as_ref()
+        .and_then(|(database, collection)| Some((database.postgres(), collection.as_ref()?)));
+    let account = account(named, &plan, place, args.of.config.display().to_string()).await?;
+    let told = account.told();
+    if args.of.json {
+        render::json(&account.as_json(&told))
+    } else {
+        render::out(&account.as_text(&told))
+    }
+}
+
+/// The same of a collection that is open, as JSON; `file` is what the answer calls the pipeline file.
+///
+/// # Errors
+/// If the store cannot be reached, or an id is no document's.
+pub(crate) async fn told_as_json(
+    named: &str,
+    plan: &Plan,
+    place: (&Postgres, &Collection),
+    file: String,
+) -> Result<Value, BoxError> {
+    let account = account(Named::read(named)?, plan, Some(place), file).await?;
+    Ok(account.as_json(&account.told()))
+}
+
+async fn account(
+    named: Named,
+    plan: &Plan,
+    place: Option<(&Postgres, &Collection)>,
+    file: String,
+) -> Result<Account, BoxError> {
     let mut account = Account {
         uri: None,
         story: Story { document: None, places: Vec::new(), deeds: Vec::new() },
         live: None,
         verdicts: Vec::new(),
         fingerprint: plan.fingerprint(),
-        file: args.of.config.display().to_string(),
+        file,
     };
-    if let Some((database, Some(collection))) = Database::peek(&spec).await? {
-        account.story = named.story(&database, &collection).await?;
-        account.live = Some(database.postgres().generations().live(collection.id).await?);
+    if let Some((postgres, collection)) = place {
+        account.story = named.story(postgres, collection).await?;
+        account.live = Some(postgres.generations().live(collection.id).await?);
     }
     account.uri = match named {
         Named::At(uri) => Some(uri),
@@ -50,12 +83,7 @@ pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
         let verdicts = plan.verdicts(uri).into_iter();
         account.verdicts = verdicts.map(|(id, verdict)| (id.to_owned(), verdict)).collect();
     }
-    let told = account.told();
-    if args.of.json {
-        render::json(&account.as_json(&told))
-    } else {
-        render::out(&account.as_text(&told))
-    }
+    Ok(account)
 }
 
 /// What is said in the end.

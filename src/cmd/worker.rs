@@ -10,15 +10,16 @@ use super::signals::Signals;
 use crate::cli::WorkerArgs;
 use crate::operate::{Executor, Files, Manner, Workplace};
 use crate::render;
+use crate::telemetry::Telemetry;
 
-pub(super) async fn worker(args: &WorkerArgs) -> Exit {
-    match try_worker(args).await {
+pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
+    match try_worker(args, telemetry).await {
         Ok(exit) => exit,
         Err(error) => Exit::from(error),
     }
 }
 
-async fn try_worker(args: &WorkerArgs) -> Result<Exit, BoxError> {
+async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let files = Files::new(args.files.clone());
     let Some(first) = files.loaded().into_iter().next() else {
@@ -27,7 +28,7 @@ async fn try_worker(args: &WorkerArgs) -> Result<Exit, BoxError> {
         }
         return Ok(Exit::Misconfigured("there is no pipeline file to serve".to_owned()));
     };
-    let workplace = Workplace::open(&first.spec).await?;
+    let workplace = Workplace::open(&first.spec, telemetry).await?;
     let manner = Manner {
         at_once: args.operations,
         grace: Duration::from_secs(args.grace.into()),
@@ -37,23 +38,27 @@ async fn try_worker(args: &WorkerArgs) -> Result<Exit, BoxError> {
     let stop = CancellationToken::new();
     let working = executor.run(&stop);
     tokio::pin!(working);
-    loop {
-        tokio::select! {
-            ended = &mut working => {
-                ended?;
-                return Ok(match signals.stopped_by {
-                    Some(signal) => Exit::Stopped(signal),
-                    None => Exit::Fine,
-                });
-            }
-            signal = signals.next() => {
-                if stop.is_cancelled() {
-                    // The second one: leases run out, and others go on from what is stored.
-                    std::process::exit(i32::from(128 + signal));
+    let until_told = async {
+        loop {
+            tokio::select! {
+                ended = &mut working => {
+                    ended?;
+                    return Ok(match signals.stopped_by {
+                        Some(signal) => Exit::Stopped(signal),
+                        None => Exit::Fine,
+                    });
                 }
-                tracing::info!(grace = args.grace, "stopping: what is in flight is stored, the rest is handed back");
-                stop.cancel();
+                signal = signals.next() => {
+                    if stop.is_cancelled() {
+                        // The second one: leases run out, and others go on from what is stored.
+                        std::process::exit(i32::from(128 + signal));
+                    }
+                    tracing::info!(grace = args.grace, "stopping: what is in flight is stored, the rest is handed back");
+                    stop.cancel();
+                }
             }
         }
-    }
+    };
+    // Metrics are served up to the end of what is in flight.
+    telemetry.served_while(args.metrics, until_told).await
 }

@@ -1,10 +1,13 @@
 //! Whether a generation that was built may take the place of the live one.
 
-use pipeline::{BoxError, Effort, GoldenSpec, Models as _, Point};
-use sinks::{Comparison, Operation};
+use std::sync::Arc;
+
+use pipeline::{BoxError, Effort, GoldenSpec, Hit, IndexQuery, Point, StoreError};
+use search::{Request, Searcher};
+use sinks::{Comparison, Generation, Operation};
 
 use super::{Operator, exceeds};
-use crate::wiring::{Vectors, embed_options};
+use crate::wiring::{self, Vectors};
 
 /// Chunks that have to find themselves.
 const SAMPLE: usize = 100;
@@ -26,6 +29,7 @@ impl Operator {
     pub(super) async fn check(
         &self,
         operation: &Operation,
+        generation: &Generation,
         vectors: &Vectors,
     ) -> Result<(), BoxError> {
         let comparison = operation.compare().await?;
@@ -37,24 +41,33 @@ impl Operator {
         let sample = sample(vectors, held).await?;
         find_themselves(vectors, &sample).await?;
         recall(vectors, &sample).await?;
-        for golden in &self.spec.file.lifecycle.golden {
-            self.answers(vectors, golden).await?;
-        }
-        Ok(())
+        self.ask(generation, vectors).await
     }
 
-    async fn answers(&self, vectors: &Vectors, golden: &GoldenSpec) -> Result<(), BoxError> {
-        let tokenizer = self.engine.tokenizer(&self.model.path)?;
-        let embedder = self.engine.embedder(&self.model.path, &embed_options(&self.spec))?;
-        let query = search::Query { words: &golden.query, k: golden.k };
-        let hits =
-            search::search(&query, tokenizer.as_ref(), embedder.as_ref(), vectors.store.as_ref())
-                .await?;
-        if hits.iter().any(|hit| hit.payload.uri.ends_with(&golden.expect)) {
+    /// Asks the golden questions.
+    async fn ask(&self, generation: &Generation, vectors: &Vectors) -> Result<(), BoxError> {
+        let golden = &self.spec.file.lifecycle.golden;
+        if golden.is_empty() {
             return Ok(());
         }
-        let GoldenSpec { query, expect, k } = golden;
-        Err(Refused(format!("`{query}` does not find {expect} among its first {k} hits")).into())
+        let plan = self.plan()?;
+        let collection = self.database.collection(&self.spec).await?;
+        let target =
+            wiring::target(&self.spec, &plan, &self.engine, &collection, generation, vectors)?;
+        let target = Arc::new(target);
+        let searcher = Searcher::default();
+        for GoldenSpec { query, expect, k } in golden {
+            let request = Request { k: *k, ..Request::new(query, vec![String::new()]) };
+            let answer = searcher.answer(&request, &target).await?;
+            if let Some(failure) = answer.failed.first() {
+                return Err(failure.error.clone().into());
+            }
+            if !answer.hits.iter().any(|hit| hit.payload.uri.ends_with(expect)) {
+                let refused = format!("`{query}` does not find {expect} among its first {k} hits");
+                return Err(Refused(refused).into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -102,10 +115,14 @@ async fn sample(vectors: &Vectors, held: u64) -> Result<Vec<Point>, BoxError> {
     Ok(points)
 }
 
+async fn nearest(vectors: &Vectors, to: &Point, effort: Effort) -> Result<Vec<Hit>, StoreError> {
+    vectors.store.query(&IndexQuery::nearest(&to.vector, NEIGHBOURS, effort)).await
+}
+
 /// The best hit for a chunk's own vector is the chunk, or one of the same words.
 async fn find_themselves(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxError> {
     for point in sample {
-        let hits = vectors.store.search(&point.vector, NEIGHBOURS, Effort::Indexed).await?;
+        let hits = nearest(vectors, point, Effort::Indexed).await?;
         let is_found = hits.iter().any(|hit| {
             let (found, own) = (&hit.payload, &point.payload);
             (found.document, found.chunk_index) == (own.document, own.chunk_index)
@@ -124,8 +141,8 @@ async fn find_themselves(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxE
 async fn recall(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxError> {
     let (mut found, mut wanted) = (0_u32, 0_u32);
     for point in sample {
-        let exact = vectors.store.search(&point.vector, NEIGHBOURS, Effort::Exact).await?;
-        let indexed = vectors.store.search(&point.vector, NEIGHBOURS, Effort::Indexed).await?;
+        let exact = nearest(vectors, point, Effort::Exact).await?;
+        let indexed = nearest(vectors, point, Effort::Indexed).await?;
         // What scores as high as the last of the exact ones is as good: of equals any may be left out.
         let least = exact.last().map_or(0.0, |hit| hit.score - 1e-4);
         wanted += u32::try_from(exact.len())?;

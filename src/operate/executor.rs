@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{BoxError, Metrics, RetrySpec};
+use pipeline::{BoxError, RetrySpec};
 use sinks::{Change, Operation, OperationStatus, OperationSummary, Postgres};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -46,23 +46,6 @@ pub(crate) struct Executor {
     workplace: Workplace,
     files: Files,
     manner: Manner,
-    running: Running,
-}
-
-/// The metrics of the operations that go on in a process, for whoever exposes them. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Running(Arc<std::sync::Mutex<HashMap<Uuid, Arc<Metrics>>>>);
-
-impl Running {
-    /// Those that go on now, by operation.
-    #[expect(dead_code, reason = "whoever exposes metrics asks")]
-    pub(crate) fn metrics(&self) -> Vec<(Uuid, Arc<Metrics>)> {
-        self.lock().iter().map(|(id, metrics)| (*id, Arc::clone(metrics))).collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Metrics>>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 /// An operation that is being carried out.
@@ -77,14 +60,7 @@ struct Job {
 
 impl Executor {
     pub(crate) fn new(workplace: Workplace, files: Files, manner: Manner) -> Self {
-        let (id, running) = (Uuid::new_v4(), Running::default());
-        Self { id, workplace, files, manner, running }
-    }
-
-    /// What goes on here.
-    #[expect(dead_code, reason = "whoever exposes metrics asks")]
-    pub(crate) fn running(&self) -> Running {
-        self.running.clone()
+        Self { id: Uuid::new_v4(), workplace, files, manner }
     }
 
     /// Carries out operations until it is to stop; then what is in flight is stored within the grace period, and
@@ -155,7 +131,6 @@ impl Executor {
                 let task = Task {
                     workplace: self.workplace.clone(),
                     files: self.files.clone(),
-                    running: self.running.clone(),
                     loaded,
                     operation,
                     summary,
@@ -267,7 +242,6 @@ impl Executor {
 struct Task {
     workplace: Workplace,
     files: Files,
-    running: Running,
     loaded: Arc<Loaded>,
     operation: Operation,
     summary: OperationSummary,
@@ -285,7 +259,7 @@ impl Task {
         let found = self.files.find(&file.owner, &file.collection, pipeline.as_deref());
         self.loaded = found.unwrap_or(self.loaded);
         let (id, attempt) = (self.summary.id, self.summary.attempt);
-        let (cut_off, running) = (self.job.cut_off.clone(), self.running.clone());
+        let cut_off = self.job.cut_off.clone();
         tracing::info!(operation = %id, pipeline, attempt, "begun");
         let (postgres, loaded) = (self.workplace.database.clone(), Arc::clone(&self.loaded));
         let collection = self.summary.collection_id;
@@ -293,7 +267,6 @@ impl Task {
             ended = self.its_end() => ended,
             () = cut_off.cancelled() => Err("it was cut off".into()),
         };
-        running.lock().remove(&id);
         let told = webhooks::deliver(postgres.postgres(), collection, &loaded.spec).await;
         if let Err(error) = told {
             tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
@@ -313,7 +286,6 @@ impl Task {
             Ok(prepared) => prepared,
             Err(error) => return finish(self.operation, Err(error), &[]).await,
         };
-        self.running.lock().insert(self.summary.id, Arc::clone(&operator.metrics));
         let (id, job) = (self.summary.id, self.job.clone());
         let scheduled = self.loaded.spec.file.schedule.as_ref();
         let scheduled = scheduled.filter(|_| self.summary.schedule_run_id.is_some());

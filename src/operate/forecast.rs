@@ -27,6 +27,7 @@ pub(crate) use self::ledger::{Cause, Tally};
 use self::look::{Counting, Look, Reader};
 use super::{Operator, Wish, Workplace, model_of, pass};
 use crate::shards::Shards;
+use crate::telemetry::Telemetry;
 use crate::wiring::Database;
 
 /// What a run would do.
@@ -95,7 +96,8 @@ pub(crate) async fn forecast(
     let operator = match Database::peek(&spec).await? {
         // One whose deletion has begun is deleted and made anew by a run.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
-            let workplace = Workplace { database, shards: Shards::default() };
+            let workplace =
+                Workplace { database, shards: Shards::default(), telemetry: Telemetry::new() };
             let stop = CancellationToken::new();
             // Opening what was computed before would write to it.
             let bare = Operator::bare(workplace, Arc::new(spec), &plan, stop, wish)?;

@@ -68,7 +68,7 @@ impl Operator {
         if report.stopped {
             return Ok((report, None));
         }
-        if let Err(error) = self.check(operation, &vectors).await {
+        if let Err(error) = self.check(operation, &generation, &vectors).await {
             operation.refuse(&generation).await?;
             return Err(error);
         }

@@ -95,8 +95,6 @@ impl Operator {
             feed: self.feed.clone(),
         };
         let report = pipeline::run(self.plan()?, &with, options).await?;
-        let pool = self.database.postgres().pool_state();
-        self.metrics.pool(pool.open, pool.idle, pool.limit);
         purge(metadata, vectors.store.as_ref()).await?;
         Ok(report)
     }

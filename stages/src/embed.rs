@@ -1,4 +1,4 @@
-//! `embed`: gives each chunk its vector.
+//! `embed`: gives each chunk its vector, and its words as a sparse vector.
 //!
 //! The chunks come as the ids that the model reads, and lie in one flat array over the whole batch, so
 //! nothing is tokenised and nothing is copied here. The stage asks the runtime for a window of many
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use arrow::array::{
     Array as _, AsArray as _, FixedSizeListArray, Float32Array, ListArray, RecordBatch, StructArray,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
-use pipeline::column::{CHUNKS, vectors};
+use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, vectors};
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, Gather, Misfit, ModelInfo, ModelUse, NodeDef, NodeKind,
     Outcome, Parallel, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage, StageConfig,
@@ -21,10 +22,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::bm25::{Bm25, Bm25Options};
+
+mod sparse;
+
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "embed",
-    summary: "Gives each chunk its vector, by an embedding model",
-    version: 1,
+    summary: "Gives each chunk its vector, by an embedding model, and a sparse one of its words",
+    version: 2,
     parallel: Parallel::Single,
     schema: options_schema::<Embed>,
     parse: |with, folder| {
@@ -59,8 +64,48 @@ struct Embed {
     #[serde(default = "window")]
     #[schemars(range(min = 1))]
     window: usize,
+    /// Sparse vectors beside the dense ones, by which chunks are found by their words: `bm25`, `none`, or the
+    /// options of BM25.
+    #[serde(default)]
+    sparse: Sparse,
     #[serde(skip)]
     bound: Option<ModelInfo>,
+}
+
+/// Which sparse vectors there are.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Sparse {
+    /// By a word.
+    Named(SparseName),
+    /// With options.
+    Bm25(Bm25Options),
+}
+
+/// Sparse vectors that need no options.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum SparseName {
+    /// BM25, as it is by default.
+    Bm25,
+    /// None.
+    None,
+}
+
+impl Default for Sparse {
+    fn default() -> Self {
+        Self::Named(SparseName::Bm25)
+    }
+}
+
+impl Sparse {
+    fn options(&self) -> Option<Bm25Options> {
+        match self {
+            Self::Named(SparseName::Bm25) => Some(Bm25Options::default()),
+            Self::Named(SparseName::None) => None,
+            Self::Bm25(options) => Some(options.clone()),
+        }
+    }
 }
 
 /// Precision of the computation.
@@ -113,7 +158,13 @@ impl StageConfig for Embed {
         // A model that could not be read has been reported as that; the dimension that was asked for, or
         // any, keeps the nodes behind from being blamed.
         let dim = self.bound.as_ref().map(|model| model.dim).or(self.dim).unwrap_or(1);
-        input.adding(vectors(dim).field())
+        let output = input.adding(vectors(dim).field())?;
+        if self.sparse.options().is_none() {
+            return Ok(output);
+        }
+        input.require(TEXT.field())?;
+        input.require(LANGUAGE.field())?;
+        output.adding(SPARSE.field())
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
@@ -124,12 +175,19 @@ impl StageConfig for Embed {
             dim: self.dim,
         };
         let embedder = with.models.embedder(&self.model, &options)?;
-        Ok(Box::new(move |rows: RecordBatch| embed(&*embedder, &rows).map(Outcome::from)))
+        let words = self.sparse.options().map(Bm25::new);
+        Ok(Box::new(move |rows: RecordBatch| {
+            embed(&*embedder, words.as_ref(), &rows).map(Outcome::from)
+        }))
     }
 
     fn identity(&self) -> Value {
         let fingerprint = self.bound.as_ref().map(|model| &model.fingerprint);
-        json!({ "model": fingerprint, "dim": self.bound.as_ref().map(|model| model.dim) })
+        json!({
+            "model": fingerprint,
+            "dim": self.bound.as_ref().map(|model| model.dim),
+            "sparse": self.sparse.options().map(|options| options.settings()),
+        })
     }
 
     fn gather(&self) -> Option<Gather> {
@@ -161,14 +219,25 @@ fn chunk_count(rows: &RecordBatch) -> usize {
     })
 }
 
-fn embed(embedder: &dyn Embedder, rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
+fn embed(
+    embedder: &dyn Embedder,
+    words: Option<&Bm25>,
+    rows: &RecordBatch,
+) -> Result<RecordBatch, BoxError> {
     let chunks = CHUNKS.of(rows)?;
     let dim = embedder.info().dim;
     let ids = TokenIds::of(chunks);
     let sequences: Vec<&[u32]> = ids.sequences().collect();
-    let floats = if sequences.is_empty() { Vec::new() } else { embedder.embed(&sequences)? };
-    let lists = vector_lists(chunks, floats, sequences.len(), dim)?;
-    Ok(rows.adding(&vectors(dim), Arc::new(lists))?)
+    // The model has threads of its own; this one finds the words meanwhile.
+    let dense = || if sequences.is_empty() { Ok(Vec::new()) } else { embedder.embed(&sequences) };
+    let sparse = || words.map(|words| sparse::lists(words, rows)).transpose();
+    let (floats, sparse) = rayon::join(dense, sparse);
+    let lists = vector_lists(chunks, floats?, sequences.len(), dim)?;
+    let rows = rows.adding(&vectors(dim), Arc::new(lists))?;
+    match sparse? {
+        Some(lists) => Ok(rows.adding(&SPARSE, Arc::new(lists))?),
+        None => Ok(rows),
+    }
 }
 
 /// The token ids of the chunks of a batch, where they lie.
@@ -211,13 +280,17 @@ fn vector_lists(
     let floats = Arc::new(Float32Array::from(floats));
     let vectors = FixedSizeListArray::try_new(item, width, floats, None)?;
     let item = Arc::new(Field::new_list_field(vectors.data_type().clone(), false));
+    Ok(ListArray::try_new(item, ends_of(chunks), Arc::new(vectors), None)?)
+}
+
+/// Where the lists of a column end that has one item for each chunk, from 0.
+fn ends_of(chunks: &ListArray) -> OffsetBuffer<i32> {
     let (first, _) = bounds(chunks);
-    let ends = if first == 0 {
+    if first == 0 {
         chunks.offsets().clone()
     } else {
-        arrow::buffer::OffsetBuffer::from_lengths(chunks.offsets().lengths())
-    };
-    Ok(ListArray::try_new(item, ends, Arc::new(vectors), None)?)
+        OffsetBuffer::from_lengths(chunks.offsets().lengths())
+    }
 }
 
 fn bounds(lists: &ListArray) -> (usize, usize) {

@@ -1,6 +1,7 @@
 //! The sources and stages. Pure steps: what they need from outside comes as data, or through the
 //! ports of `pipeline`. To add one, write `src/<name>.rs` and add its two lines here.
 
+mod bm25;
 mod byte_size;
 mod chunk;
 mod dedup;
@@ -11,6 +12,7 @@ mod mime;
 mod scan;
 pub mod uri;
 
+pub use bm25::{plain_words, words};
 pub use extract::extract_worker;
 pub use mime::of as mime_of;
 use pipeline::NodeDef;

@@ -19,6 +19,7 @@ mod kills;
 mod lifecycle;
 mod model;
 mod nasty;
+mod prometheus;
 mod reindex;
 mod samples;
 mod schedules;

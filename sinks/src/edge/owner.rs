@@ -12,6 +12,7 @@ use pipeline::StoreError;
 use qdrant_edge::{EdgeShard, OperationResult};
 use tokio::sync::oneshot;
 
+use crate::call::call;
 use crate::vectors::gives_up;
 
 /// Searches that run at once; each is bound by memory bandwidth, so more would not be faster.
@@ -99,10 +100,13 @@ async fn ask<T: Send + 'static>(
     };
     let sent = jobs.is_some_and(|jobs| jobs.send(Box::new(job)).is_ok());
     assert!(sent, "the threads live as long as their owner");
-    match answered.await.expect("a job answers, whatever happens in it") {
-        Ok(result) => result.map_err(|e| gives_up(doing, e)),
-        Err(panic) => Err(gives_up(doing, format!("panicked: {}", said(panic.as_ref())))),
-    }
+    let answer = async {
+        match answered.await.expect("a job answers, whatever happens in it") {
+            Ok(result) => result.map_err(|e| gives_up(doing, e)),
+            Err(panic) => Err(gives_up(doing, format!("panicked: {}", said(panic.as_ref())))),
+        }
+    };
+    call("edge", doing, answer).await
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 
 use pipeline::{Remedy, StoreError};
 use qdrant_edge::{
-    CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeVectorParams,
-    FieldIndexOperations, HnswIndexConfig, OperationError, PayloadFieldSchema, QuantizationConfig,
-    ScalarQuantizationConfig, ScalarType, UpdateOperation, VectorStorageDatatype, WalOptions,
+    CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
+    EdgeVectorParams, FieldIndexOperations, HnswIndexConfig, Modifier, OperationError,
+    PayloadFieldSchema, QuantizationConfig, ScalarQuantizationConfig, ScalarType, UpdateOperation,
+    VectorStorageDatatype, WalOptions,
 };
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 use crate::edge::indexing;
 use crate::vectors::{
-    DENSE, FILTERABLE, FieldKind, Quantization, VectorsConfig, check_collection, gives_up,
+    DENSE, FILTERABLE, FieldKind, Quantization, SPARSE, Shape, VectorsConfig, check_collection,
+    gives_up,
 };
 
 /// Written when a shard is made, before anything else; where it is, there is a shard.
@@ -32,7 +34,10 @@ pub(super) fn open(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, S
     let doing = "open the vector collection";
     let shard = if exists(folder) {
         let there = EdgeConfig::load(folder).transpose().map_err(|e| gives_up(doing, e))?;
-        let found = there.and_then(|there| there.vectors.get(DENSE).map(|dense| dense.size));
+        let found = there.and_then(|there| {
+            let dense = there.vectors.get(DENSE)?;
+            Some(Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) })
+        });
         found.map_or(Ok(()), |found| check_collection(config, found))?;
         EdgeShard::load(folder, Some(edge_config(config)))
     } else {
@@ -89,12 +94,16 @@ fn edge_config(config: &VectorsConfig) -> EdgeConfig {
         ..EdgeOptimizersConfig::default()
     };
     let log = WalOptions { segment_capacity: LOG_PART, ..WalOptions::default() };
-    let edge = EdgeConfig::builder()
+    let mut edge = EdgeConfig::builder()
         .vector(DENSE, vector)
         .on_disk_payload(true)
         .hnsw_config(hnsw)
         .optimizers(optimizers)
         .wal_options(log);
+    if config.sparse {
+        let words = EdgeSparseVectorParams::builder().modifier(Modifier::Idf).on_disk(true).build();
+        edge = edge.sparse_vector(SPARSE, words);
+    }
     if !int8 {
         return edge.build();
     }

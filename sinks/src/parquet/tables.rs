@@ -8,7 +8,7 @@ use arrow::array::{
     StringBuilder, UInt32Builder,
 };
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
-use pipeline::column::{self, BYTES, CHUNKS, CONTENT_HASH, KNOWN_HASH, TEXT, URI};
+use pipeline::column::{self, BYTES, CHUNKS, CONTENT_HASH, KNOWN_HASH, SPARSE, TEXT, URI};
 use pipeline::{BoxError, RowsExt as _};
 
 use crate::upsert::documents::span;
@@ -17,7 +17,7 @@ use crate::upsert::documents::span;
 /// and its raw content is where it came from.
 pub(super) fn documents(rows: &RecordBatch) -> RecordBatch {
     let vectors = column::vectors(0);
-    [CHUNKS.name(), vectors.name(), BYTES.name(), KNOWN_HASH.name()]
+    [CHUNKS.name(), vectors.name(), SPARSE.name(), BYTES.name(), KNOWN_HASH.name()]
         .into_iter()
         .fold(rows.clone(), |rows, name| rows.dropping(name))
 }
@@ -82,6 +82,13 @@ pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
         let vectors = lists.values().slice(all.start, all.len());
         fields.push(required("vector", vectors.data_type()));
         columns.push(vectors);
+    }
+    if rows.column_by_name(SPARSE.name()).is_some() {
+        let lists = SPARSE.of(rows)?;
+        let all = span(lists, 0..rows.num_rows());
+        let words = lists.values().slice(all.start, all.len());
+        fields.push(required("sparse", words.data_type()));
+        columns.push(words);
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }

@@ -1,10 +1,27 @@
-//! The audit log of collections: who did what, when. Rows are written in the transaction of the deed.
+//! The audit logs: who did what, when, from where. Rows are written in the transaction of the deed.
+//!
+//! What is done to a collection stands in `collection_audit_log`, what is done to accounts in `account_audit_log`.
 
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-/// One entry. The address and the browser of a request come with the HTTP front end.
+use super::attempt;
+
+/// Who does something, and from where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct By {
+    /// The account; `None` where nobody is logged in.
+    pub user: Option<Uuid>,
+    /// The address of the client.
+    pub ip: Option<String>,
+    /// What the client calls itself.
+    pub agent: Option<String>,
+}
+
+/// One entry about a collection.
 pub(super) struct Entry<'a> {
     pub(super) collection: Uuid,
     pub(super) operation: Option<Uuid>,
@@ -16,17 +33,152 @@ pub(super) struct Entry<'a> {
 
 impl Entry<'_> {
     pub(super) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "INSERT INTO collection_audit_log (collection_id, operation_id, user_id, action, details)
-             VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(self.collection)
-        .bind(self.operation)
-        .bind(self.user)
-        .bind(self.action)
-        .bind(&self.details)
-        .execute(connection)
-        .await
-        .map(drop)
+        let Self { collection, operation, user, action, details } = self;
+        let by = By { user: Some(*user), ..By::default() };
+        of_collection(connection, *collection, *operation, &by, action, details).await
     }
+}
+
+/// Notes what somebody has done to a collection.
+pub(super) async fn of_collection(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    operation: Option<Uuid>,
+    by: &By,
+    action: &str,
+    details: &Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO collection_audit_log (collection_id, operation_id, user_id, action, details, ip_address,
+                                           user_agent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(collection)
+    .bind(operation)
+    .bind(by.user)
+    .bind(action)
+    .bind(details)
+    .bind(&by.ip)
+    .bind(&by.agent)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Notes what somebody has done to an account.
+pub(super) async fn of_account(
+    connection: &mut PgConnection,
+    subject: Option<Uuid>,
+    by: &By,
+    action: &str,
+    details: &Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO account_audit_log (user_id, subject_id, action, details, ip_address, user_agent)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(by.user)
+    .bind(subject)
+    .bind(action)
+    .bind(details)
+    .bind(&by.ip)
+    .bind(&by.agent)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// An entry in a list.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct AuditEntry {
+    /// Its id.
+    pub id: Uuid,
+    /// What was done.
+    pub action: String,
+    /// The user name of who did it.
+    pub by: Option<String>,
+    /// The user name of whom it was done to, where it was an account.
+    pub subject: Option<String>,
+    /// The operation that did it.
+    pub operation_id: Option<Uuid>,
+    /// More of it.
+    pub details: Value,
+    /// From where.
+    pub ip_address: Option<String>,
+    /// By what program.
+    pub user_agent: Option<String>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A place in a list that goes from new to old: time and id of the last row that was seen.
+pub type Before = (DateTime<Utc>, Uuid);
+
+pub(super) const OF_COLLECTION: &str = "
+    SELECT a.id, a.action, u.username AS by, NULL AS subject, a.operation_id, a.details, a.ip_address, a.user_agent,
+           a.created_at
+    FROM collection_audit_log a LEFT JOIN users u ON u.id = a.user_id
+    WHERE a.collection_id = $1 AND (a.created_at, a.id) < ($2, $3)
+    ORDER BY a.created_at DESC, a.id DESC LIMIT $4";
+
+pub(super) const OF_ACCOUNTS: &str = "
+    SELECT a.id, a.action, u.username AS by, s.username AS subject, NULL::uuid AS operation_id, a.details,
+           a.ip_address, a.user_agent, a.created_at
+    FROM account_audit_log a LEFT JOIN users u ON u.id = a.user_id LEFT JOIN users s ON s.id = a.subject_id
+    WHERE (a.created_at, a.id) < ($1, $2)
+    ORDER BY a.created_at DESC, a.id DESC LIMIT $3";
+
+/// The audit logs of a store.
+pub struct Audit<'a>(pub(super) &'a PgPool);
+
+impl Audit<'_> {
+    /// What was done to a collection, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn of_collection(
+        &self,
+        collection: Uuid,
+        before: Option<Before>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let (at, id) = before.unwrap_or_else(end_of_time);
+        attempt("read the audit log", || async {
+            Ok(sqlx::query_as(OF_COLLECTION)
+                .bind(collection)
+                .bind(at)
+                .bind(id)
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// What was done to accounts, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn of_accounts(
+        &self,
+        before: Option<Before>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let (at, id) = before.unwrap_or_else(end_of_time);
+        attempt("read the audit log", || async {
+            Ok(sqlx::query_as(OF_ACCOUNTS)
+                .bind(at)
+                .bind(id)
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+}
+
+/// Behind every row.
+pub(super) fn end_of_time() -> Before {
+    let year_9999 = DateTime::from_timestamp(253_402_300_799, 0).expect("a valid time");
+    (year_9999, Uuid::max())
 }

@@ -22,6 +22,9 @@ use super::queue::survive;
 use super::run::{RunMetadata, Side};
 use super::{LOCAL_ACCOUNT, Postgres, attempt};
 
+/// The target of the events that say that an operation has ended.
+pub const OPERATIONS: &str = "semantik::operation";
+
 /// How long an operation is its worker's without a sign of life, as an interval of Postgres.
 const LEASE: &str = "60 seconds";
 
@@ -244,8 +247,23 @@ impl Operation {
         metrics: &[(String, f64)],
     ) -> Result<(), StoreError> {
         self.postgres.operations().finish(self.id, ending, metrics).await?;
+        self.tell(ending).await;
         self.let_go().await;
         Ok(())
+    }
+
+    /// Tells whoever listens to events that it has ended: with [`crate::OPERATIONS`] as target, `kind`, `status` and
+    /// `seconds` since it began.
+    async fn tell(&self, ending: &Ending) {
+        // It is gone with its collection once that is deleted.
+        let found = self.postgres.operations().find(self.id).await.ok().flatten();
+        let kind = found.map_or(OperationType::Delete, |it| it.kind);
+        let took = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
+        tracing::debug!(
+            target: OPERATIONS,
+            operation = %self.id, kind = kind.word(), status = ending.status().word(), seconds = took,
+            "an operation has ended"
+        );
     }
 
     /// Lets go of the collection after the operation has ended in another way.

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::Entry;
+use super::audit::{By, Entry, of_collection};
 use super::failure::Failure;
 use super::generations::{self, GenerationSettings};
 use super::{LOCAL_ACCOUNT, attempt};
@@ -38,6 +38,17 @@ pub struct NewCollection {
     /// What the file says of its vectors. They are those of the first generation, if the collection is made;
     /// whether one that is there can take such vectors is its live generation's to say.
     pub settings: GenerationSettings,
+}
+
+/// What is to change of a collection; `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct CollectionChange {
+    /// What it is about.
+    pub description: Option<String>,
+    /// May everybody read it?
+    pub is_public: Option<bool>,
+    /// The account that it is to belong to.
+    pub owner: Option<Uuid>,
 }
 
 /// A collection as it is stored.
@@ -79,19 +90,25 @@ pub struct Collection {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The columns of [`Collection`].
+/// The columns of [`Collection`], and others if they are named.
 macro_rules! select {
     ($rest:literal) => {
+        select!("", "", $rest)
+    };
+    ($columns:literal, $joins:literal, $rest:literal) => {
         concat!(
             "SELECT c.id, c.name, c.owner_id, c.vector_store_name, c.embedding_model, c.quantization,
                     c.chunk_size, c.chunk_overlap, c.is_public, c.status, c.status_message,
                     c.document_count, c.vector_count, c.total_size_bytes, c.deleting_since, c.created_at,
-                    c.updated_at
-             FROM collections c ",
+                    c.updated_at",
+            $columns,
+            " FROM collections c ",
+            $joins,
             $rest
         )
     };
 }
+pub(super) use select as select_collection;
 
 /// The collections of a store.
 pub struct Collections<'a>(pub(super) &'a PgPool);
@@ -133,6 +150,46 @@ impl Collections<'_> {
                 .bind(i64::from(limit))
                 .fetch_all(self.0)
                 .await?)
+        })
+        .await
+    }
+
+    /// Changes what is said of a collection, or whose it is; says whether there is one.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if the new owner has a collection of this name.
+    pub async fn change(
+        &self,
+        id: Uuid,
+        change: &CollectionChange,
+        by: &By,
+    ) -> Result<bool, StoreError> {
+        attempt("change the collection", || async {
+            let mut transaction = self.0.begin().await?;
+            let changed = sqlx::query(
+                "UPDATE collections SET description = coalesce($2, description),
+                        is_public = coalesce($3, is_public), owner_id = coalesce($4, owner_id)
+                 WHERE id = $1",
+            )
+            .bind(id)
+            .bind(&change.description)
+            .bind(change.is_public)
+            .bind(change.owner)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+            if changed > 0 {
+                let mut details = json!({
+                    "description": change.description, "is_public": change.is_public, "owner": change.owner,
+                });
+                if let Value::Object(details) = &mut details {
+                    details.retain(|_, value| !value.is_null());
+                }
+                let what = "collection_changed";
+                of_collection(&mut transaction, id, None, by, what, &details).await?;
+            }
+            transaction.commit().await?;
+            Ok(changed > 0)
         })
         .await
     }

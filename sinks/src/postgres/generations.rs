@@ -9,6 +9,7 @@ mod swap;
 
 use chrono::{DateTime, Utc};
 use pipeline::{Fingerprint, StoreError};
+use serde_json::Value;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ pub struct GenerationSettings {
     pub dim: usize,
     /// How vectors are stored.
     pub quantization: Quantization,
+    /// How sparse vectors are made of words; `None` if there are none.
+    pub sparse: Option<Value>,
     /// The longest chunk, in the unit that the file uses; 0 if it does not cut by size.
     pub chunk_size: u32,
     /// How much neighbouring chunks share.
@@ -75,6 +78,8 @@ pub struct Generation {
     pub dim: i32,
     /// `float32`, `float16` or `int8`.
     pub quantization: String,
+    /// See [`GenerationSettings::sparse`].
+    pub sparse: Option<Value>,
     /// The longest chunk.
     pub chunk_size: i32,
     /// How much neighbouring chunks share.
@@ -94,14 +99,17 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Whether documents can be written to it as these settings make them: same model, same precision.
+    /// Whether documents can be written to it as these settings make them: same model, same precision, same sparse
+    /// vectors.
     pub fn takes(&self, settings: &GenerationSettings) -> bool {
         let same_model = if self.model_fingerprint.is_empty() {
             self.embedding_model == settings.model
         } else {
             self.model_fingerprint == settings.model_fingerprint
         };
-        same_model && self.quantization == word(settings.quantization)
+        same_model
+            && self.quantization == word(settings.quantization)
+            && self.sparse == settings.sparse
     }
 
     /// Whether the last whole run on it had just these settings.
@@ -114,7 +122,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, number, status, vector_store_name, embedding_model, model_path, model_fingerprint, dim,
-                    quantization, chunk_size, chunk_overlap, fingerprint, created_at, live_at, retired_at,
+                    quantization, sparse, chunk_size, chunk_overlap, fingerprint, created_at, live_at, retired_at,
                     rolled_back_at, refused_at
              FROM generations ",
             $rest
@@ -181,8 +189,8 @@ async fn insert(
     sqlx::query_scalar(
         "INSERT INTO generations (collection_id, number, status, vector_store_name, embedding_model, model_path,
                                   model_fingerprint, dim, quantization, chunk_size, chunk_overlap, fingerprint,
-                                  live_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                                  sparse, live_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
                  CASE WHEN $3 = 'live'::generation_status THEN now() END)
          RETURNING id",
     )
@@ -199,6 +207,7 @@ async fn insert(
     .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
     // A first generation has no whole run behind it yet; one that is being built is for these settings.
     .bind((status == GenerationStatus::Building).then_some(&settings.fingerprint.0[..]))
+    .bind(&settings.sparse)
     .fetch_one(connection)
     .await
 }

@@ -1,7 +1,9 @@
 //! The queries on the path of one document or one page, with the indexes that they must use: their cost
 //! must not grow with the collection. A test asks the planner.
 
-use super::{documents, foresee, identify, locations, run, story};
+use super::{
+    audit, documents, foresee, grants, history, identify, keys, locations, run, sessions, story,
+};
 
 /// A query and the indexes that its plan has.
 pub struct HotQuery {
@@ -103,6 +105,42 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         doing: "touch locations",
         sql: locations::TOUCH,
         indexes: &["pk_document_locations"],
+    },
+    HotQuery {
+        doing: "find the account of a session",
+        sql: sessions::ALIVE,
+        indexes: &["idx_refresh_tokens_family_id", "pk_users"],
+    },
+    HotQuery {
+        doing: "find a key",
+        sql: keys::USE,
+        indexes: &["uq_api_keys_key_hash", "pk_users"],
+    },
+    HotQuery { doing: "list keys", sql: keys::LIST, indexes: &["idx_api_keys_user_id"] },
+    HotQuery {
+        doing: "see a collection",
+        sql: grants::SEEN,
+        indexes: &["pk_collections", "uq_collection_permissions_collection_id_user_id"],
+    },
+    HotQuery {
+        doing: "list the operations of a collection",
+        sql: history::OF_COLLECTION,
+        indexes: &["idx_operations_collection_created_at"],
+    },
+    HotQuery {
+        doing: "list operations",
+        sql: history::READABLE,
+        indexes: &["idx_operations_created_at"],
+    },
+    HotQuery {
+        doing: "read the audit log of a collection",
+        sql: audit::OF_COLLECTION,
+        indexes: &["idx_collection_audit_log_collection_id"],
+    },
+    HotQuery {
+        doing: "read the audit log of accounts",
+        sql: audit::OF_ACCOUNTS,
+        indexes: &["idx_account_audit_log_created_at"],
     },
     HotQuery { doing: "see locations", sql: locations::SEE, indexes: &["pk_document_locations"] },
 ];

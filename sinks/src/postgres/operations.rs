@@ -27,6 +27,19 @@ pub enum OperationType {
     Delete,
 }
 
+impl OperationType {
+    /// As it stands in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Append => "append",
+            Self::Reindex => "reindex",
+            Self::RemoveSource => "remove_source",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
@@ -41,6 +54,19 @@ pub enum OperationStatus {
     Failed,
     /// Somebody stopped it.
     Cancelled,
+}
+
+impl OperationStatus {
+    /// As it stands in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// How an operation ends.
@@ -296,7 +322,7 @@ pub(super) async fn finish_within(
 }
 
 impl Ending {
-    fn status(&self) -> OperationStatus {
+    pub(super) fn status(&self) -> OperationStatus {
         match self {
             Self::Completed => OperationStatus::Completed,
             Self::Failed(_) => OperationStatus::Failed,

@@ -7,14 +7,16 @@ use qdrant_client::Qdrant;
 use qdrant_client::qdrant::vectors_config::Config;
 use qdrant_client::qdrant::{
     CollectionInfo, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Datatype, Distance,
-    FieldType, HnswConfigDiffBuilder, OptimizersConfigDiffBuilder, QuantizationType,
-    ScalarQuantizationBuilder, VectorParamsBuilder, VectorParamsMap,
+    FieldType, HnswConfigDiffBuilder, Modifier, OptimizersConfigDiffBuilder, QuantizationType,
+    ScalarQuantizationBuilder, SparseIndexConfigBuilder, SparseVectorConfig,
+    SparseVectorParamsBuilder, VectorParamsBuilder, VectorParamsMap,
 };
 
 use crate::qdrant::error::failed;
 use crate::retry::retrying;
 use crate::vectors::{
-    DENSE, FILTERABLE, FieldKind, Quantization, VectorsConfig, check_collection, gives_up,
+    DENSE, FILTERABLE, FieldKind, Quantization, SPARSE, Shape, VectorsConfig, check_collection,
+    gives_up,
 };
 
 const OPENING: &str = "open the vector collection";
@@ -35,7 +37,7 @@ pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<()
     let info =
         retrying(|| async { client.collection_info(name).await.map_err(|e| failed(OPENING, e)) });
     let info = info.await?.result.unwrap_or_default();
-    let Some(found) = dim(&info) else {
+    let Some(found) = shape(&info) else {
         let error = format!("the collection `{name}` was not made by semantik");
         return Err(gives_up(OPENING, error));
     };
@@ -48,13 +50,18 @@ pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<()
     Ok(())
 }
 
-/// Length of the vectors in a collection.
-fn dim(info: &CollectionInfo) -> Option<usize> {
+/// What the vectors of a collection are.
+fn shape(info: &CollectionInfo) -> Option<Shape> {
     let params = info.config.as_ref()?.params.as_ref()?;
-    match params.vectors_config.as_ref()?.config.as_ref()? {
-        Config::ParamsMap(VectorParamsMap { map }) => usize::try_from(map.get(DENSE)?.size).ok(),
-        Config::Params(_) => None,
-    }
+    let dense = match params.vectors_config.as_ref()?.config.as_ref()? {
+        Config::ParamsMap(VectorParamsMap { map }) => map.get(DENSE)?,
+        Config::Params(_) => return None,
+    };
+    let sparse = params.sparse_vectors_config.as_ref();
+    Some(Shape {
+        dim: usize::try_from(dense.size).ok()?,
+        sparse: sparse.is_some_and(|sparse| sparse.map.contains_key(SPARSE)),
+    })
 }
 
 fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
@@ -73,11 +80,17 @@ fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
     let optimizers = OptimizersConfigDiffBuilder::default()
         .indexing_threshold(config.indexing_threshold as u64)
         .memmap_threshold(config.memmap_threshold as u64);
-    let collection = CreateCollectionBuilder::new(config.name.as_str())
+    let mut collection = CreateCollectionBuilder::new(config.name.as_str())
         .vectors_config(Config::ParamsMap(vectors))
         .hnsw_config(hnsw)
         .optimizers_config(optimizers)
         .on_disk_payload(true);
+    if config.sparse {
+        let index = SparseIndexConfigBuilder::default().on_disk(int8).build();
+        let words = SparseVectorParamsBuilder::default().modifier(Modifier::Idf).index(index);
+        let map = HashMap::from([(SPARSE.to_owned(), words.build())]);
+        collection = collection.sparse_vectors_config(SparseVectorConfig { map });
+    }
     if !int8 {
         return collection;
     }

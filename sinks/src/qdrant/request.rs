@@ -2,18 +2,22 @@
 
 use std::collections::HashMap;
 
-use pipeline::{BoxError, Point};
+use pipeline::{BoxError, Point, SparseVector};
 use qdrant_client::Payload;
 use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::{NamedVectors, PointId, PointStruct, RetrievedPoint, vector_output};
 use uuid::Uuid;
 
 use crate::payload;
-use crate::vectors::{DENSE, PointKey};
+use crate::vectors::{DENSE, PointKey, SPARSE};
 
 /// A point as the server takes it.
 pub(super) fn point_struct(point: Point) -> PointStruct {
-    let vectors = NamedVectors::default().add_vector(DENSE, point.vector);
+    let mut vectors = NamedVectors::default().add_vector(DENSE, point.vector);
+    if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
+        let pairs: Vec<(u32, f32)> = indices.into_iter().zip(values).collect();
+        vectors = vectors.add_vector(SPARSE, pairs);
+    }
     PointStruct::new(point.id.to_string(), vectors, Payload::from(payload::to_json(point.payload)))
 }
 
@@ -34,11 +38,19 @@ pub(super) fn key(retrieved: RetrievedPoint) -> Result<PointKey, BoxError> {
 /// A point as the server gives it.
 pub(super) fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
     let id = id_of(retrieved.id)?;
-    let vector = retrieved.vectors.and_then(|vectors| vectors.get_vector_by_name(DENSE));
+    let vectors = retrieved.vectors;
+    let named = |name| vectors.as_ref().and_then(|vectors| vectors.get_vector_by_name(name));
+    let vector = named(DENSE);
+    let sparse = match named(SPARSE) {
+        Some(vector_output::Vector::Sparse(it)) if !it.indices.is_empty() => {
+            Some(SparseVector { indices: it.indices, values: it.values })
+        }
+        Some(_) | None => None,
+    };
     let Some(vector_output::Vector::Dense(vector)) = vector else {
         return Err(format!("point {id} has no dense vector").into());
     };
-    Ok(Point { id, vector: vector.data, payload: stored(retrieved.payload)? })
+    Ok(Point { id, vector: vector.data, sparse, payload: stored(retrieved.payload)? })
 }
 
 /// A payload as the server gives it.
@@ -84,7 +96,9 @@ fn weight(point: &Point) -> usize {
         + payload.source.len()
         + optional(&payload.title)
         + optional(&payload.headings);
-    point.vector.len() * size_of::<f32>() + texts + 512
+    let words = point.sparse.as_ref().map_or(0, |words| words.indices.len() * 10);
+    let facts: usize = payload.facts.iter().map(|fact| fact.len() + 8).sum();
+    point.vector.len() * size_of::<f32>() + words + facts + texts + 512
 }
 
 #[cfg(test)]

@@ -8,9 +8,13 @@ use arrow::array::{
 };
 use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
 use pipeline::column::{
-    self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, MTIME, SOURCE, TEXT, TITLE, URI,
+    self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, MTIME, SOURCE, SPARSE, TEXT, TITLE,
+    URI,
 };
-use pipeline::{BoxError, ContentHash, Identity, Incoming, Location, Payload, Point, point_id};
+use pipeline::{
+    BoxError, ContentHash, Identity, Incoming, Location, Payload, Point, SparseVector, point_id,
+};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -72,6 +76,10 @@ pub(super) struct Documents<'a> {
     metadata: &'a StringArray,
     chunks: &'a ListArray,
     vectors: &'a ListArray,
+    /// The words of the chunks, where the pipeline finds them.
+    sparse: Option<&'a ListArray>,
+    /// What each document says of itself.
+    facts: Vec<Vec<String>>,
 }
 
 impl<'a> Documents<'a> {
@@ -79,6 +87,9 @@ impl<'a> Documents<'a> {
     /// If a column is missing, or a document does not have a vector for each chunk.
     pub(super) fn of(rows: &'a RecordBatch, collection: Uuid) -> Result<Self, BoxError> {
         let dim = dim_of(rows.schema_ref()).unwrap_or(0);
+        let metadata = METADATA.of(rows)?;
+        let sparse = rows.column_by_name(SPARSE.name()).is_some();
+        let facts = metadata.iter().map(|it| facts(it.unwrap_or_default()));
         let documents = Self {
             rows,
             collection,
@@ -90,9 +101,11 @@ impl<'a> Documents<'a> {
             text: TEXT.of(rows)?,
             title: TITLE.of(rows)?,
             language: LANGUAGE.of(rows)?,
-            metadata: METADATA.of(rows)?,
+            metadata,
             chunks: CHUNKS.of(rows)?,
             vectors: column::vectors(dim).of(rows)?,
+            sparse: if sparse { Some(SPARSE.of(rows)?) } else { None },
+            facts: facts.collect::<Result<_, _>>()?,
         };
         for row in 0..rows.num_rows() {
             let chunks = documents.chunks.value_length(row);
@@ -100,6 +113,10 @@ impl<'a> Documents<'a> {
             if chunks != vectors {
                 let uri = documents.uri.value(row);
                 return Err(format!("{uri} has {chunks} chunks and {vectors} vectors").into());
+            }
+            if documents.sparse.is_some_and(|sparse| sparse.value_length(row) != chunks) {
+                let uri = documents.uri.value(row);
+                return Err(format!("{uri} has not one sparse vector for each chunk").into());
             }
         }
         Ok(documents)
@@ -167,6 +184,16 @@ impl<'a> Documents<'a> {
         let from = floats.offset() * width;
         let floats = &floats.values().as_primitive::<Float32Type>().values()[from..];
         floats[..vectors.len() * width].iter().for_each(|number| hash.update(number.to_le_bytes()));
+        let mut count = |number: usize| hash.update((number as u64).to_le_bytes());
+        count(self.facts[row].len());
+        self.facts[row].iter().for_each(|fact| count(fact.len()));
+        self.facts[row].iter().for_each(|fact| hash.update(fact.as_bytes()));
+        for at in self.sparse.map_or(0..0, |sparse| span(sparse, row..row + 1)) {
+            let SparseVector { indices, values } = self.words(at).unwrap_or_default();
+            hash.update((indices.len() as u64).to_le_bytes());
+            indices.iter().for_each(|index| hash.update(index.to_le_bytes()));
+            values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
         hash.finalize().into()
     }
 
@@ -185,12 +212,14 @@ impl<'a> Documents<'a> {
         for Piece { row, chunks: indices } in pieces {
             let first_chunk = span(self.chunks, *row..row + 1).start;
             let first_vector = span(self.vectors, *row..row + 1).start;
+            let first_words = self.sparse.map(|sparse| span(sparse, *row..row + 1).start);
             for index in indices.clone() {
                 let document = places[*row].document;
                 let chunk_index = u32::try_from(index)?;
                 points.push(Point {
                     id: point_id(document, chunk_index),
                     vector: vector(vectors, first_vector + index),
+                    sparse: first_words.and_then(|first| self.words(first + index)),
                     payload: self.payload(
                         *row,
                         document,
@@ -202,6 +231,19 @@ impl<'a> Documents<'a> {
             }
         }
         Ok(points)
+    }
+
+    /// The words of the chunk that is at `at` in the flat array of sparse vectors.
+    fn words(&self, at: usize) -> Option<SparseVector> {
+        let structs = self.sparse?.values().as_struct();
+        let field = |name| {
+            let list = structs.column_by_name(name).expect("the type of the column names it");
+            list.as_list::<i32>().value(at)
+        };
+        Some(SparseVector {
+            indices: field("indices").as_primitive::<UInt32Type>().values().to_vec(),
+            values: field("values").as_primitive::<Float32Type>().values().to_vec(),
+        })
     }
 
     /// What stands beside the vector of the chunk that is at `at` in the flat array of chunks.
@@ -238,8 +280,37 @@ impl<'a> Documents<'a> {
             start,
             end,
             modified_at: self.mtime.is_valid(row).then(|| self.mtime.value(row)),
+            facts: self.facts[row].clone(),
         })
     }
+}
+
+/// Values longer than this are nothing to filter by.
+const LONGEST_FACT: usize = 200;
+
+/// What a document says of itself in its metadata, a JSON object: one fact for each value that is not an object,
+/// several for a list.
+fn facts(metadata: &str) -> Result<Vec<String>, serde_json::Error> {
+    let object: serde_json::Map<String, Value> = serde_json::from_str(metadata)?;
+    let mut facts = Vec::new();
+    for (key, value) in object {
+        let values = match value {
+            Value::Array(values) => values,
+            one => vec![one],
+        };
+        for value in values {
+            let value = match value {
+                Value::String(text) => text,
+                Value::Number(number) => number.to_string(),
+                Value::Bool(truth) => truth.to_string(),
+                Value::Null | Value::Array(_) | Value::Object(_) => continue,
+            };
+            if value.len() <= LONGEST_FACT {
+                facts.push(pipeline::fact(&key, &value));
+            }
+        }
+    }
+    Ok(facts)
 }
 
 /// Where the items of some rows are in the flat array below a list.

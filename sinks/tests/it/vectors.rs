@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use pipeline::{Effort, Point, Remedy, Secret, VectorIndex as _, VectorStore as _};
+use pipeline::{Effort, IndexQuery, Point, Remedy, Secret, VectorIndex as _, VectorStore as _};
 use proptest::prelude::*;
 use sinks::{
     EdgeStore, Inventory as _, MemoryVectors, QdrantStore, Quantization, Vectors, VectorsConfig,
@@ -131,8 +131,8 @@ async fn recall(store: &EdgeStore, exact: &MemoryVectors) {
     let mut found = 0;
     for seed in 0..50 {
         let query = contract::vector(seed * 31 + 5);
-        let wanted = exact.search(&query, 10, Effort::Exact).await.unwrap();
-        let hits = store.search(&query, 10, Effort::Indexed).await.unwrap();
+        let wanted = exact.query(&IndexQuery::nearest(&query, 10, Effort::Exact)).await.unwrap();
+        let hits = store.query(&IndexQuery::nearest(&query, 10, Effort::Indexed)).await.unwrap();
         assert_eq!(hits.len(), 10);
         found +=
             hits.iter().filter(|hit| wanted.iter().any(|it| it.payload == hit.payload)).count();
@@ -154,7 +154,10 @@ async fn edge_searches_while_it_builds_an_index() {
     let searches = async {
         for seed in 0..200 {
             assert_eq!(
-                store.search(&contract::vector(seed), 5, Effort::Indexed).await.unwrap().len(),
+                {
+                    let query = IndexQuery::nearest(&contract::vector(seed), 5, Effort::Indexed);
+                    store.query(&query).await.unwrap().len()
+                },
                 5
             );
         }

@@ -99,6 +99,7 @@ pub(crate) fn generation(number: u8) -> GenerationSettings {
         model_fingerprint: format!("model {number}"),
         dim: 384,
         quantization: Quantization::Float16,
+        sparse: None,
         chunk_size: 256,
         chunk_overlap: 32,
         fingerprint: settings(number),

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, ListArray, RecordBatch, StringArray, StructArray,
-    UInt32Array, UInt64Array,
+    Array as _, ArrayRef, AsArray as _, LargeStringArray, ListArray, RecordBatch, StringArray,
+    StructArray, UInt32Array, UInt64Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{Field, Float32Type};
-use pipeline::column::{CHUNKS, URI, chunk_fields, vectors};
-use pipeline::{ModelUse, StageConfig};
+use arrow::datatypes::{Field, Float32Type, UInt32Type};
+use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, URI, chunk_fields, vectors};
+use pipeline::{ModelUse, SparseVector, StageConfig};
 use serde_json::{Value, json};
 
-use crate::support::{batch, model, nothing, stage};
+use crate::support::{batch, model, nothing, run, stage};
 
 /// One row for each document, one list of ids for each of its chunks.
 fn documents(documents: &[&[&[u32]]]) -> RecordBatch {
@@ -56,7 +56,7 @@ fn bound(options: Value) -> Result<Box<dyn StageConfig>, String> {
 
 /// The vectors of each document.
 fn vectors_of(rows: RecordBatch) -> Vec<Vec<Vec<f32>>> {
-    let config = bound(json!({ "model": "pieces" })).unwrap();
+    let config = bound(json!({ "model": "pieces", "sparse": "none" })).unwrap();
     let expected = config.output_schema(rows.schema_ref()).unwrap();
     let out = config.build(&nothing()).unwrap().process(rows).unwrap();
     assert_eq!(out.rows.schema(), expected);
@@ -117,4 +117,79 @@ fn a_path_is_relative_to_the_file_and_the_stand_in_is_no_path() {
     assert_eq!(path("models/m"), Path::new("/nowhere/models/m"));
     assert_eq!(path("/models/m"), Path::new("/models/m"));
     assert_eq!(path("stand-in:8"), Path::new("stand-in:8"));
+}
+
+/// Documents of these texts and languages, each one chunk whole, and one without a chunk at the end.
+fn texts(texts: &[(&str, Option<&str>)]) -> RecordBatch {
+    let chunks: Vec<&[&[u32]]> = vec![&[&[1]]; texts.len()];
+    let rows = documents(&chunks);
+    let lists = CHUNKS.of(&rows).unwrap();
+    let fields = lists.values().as_struct();
+    let mut columns = fields.columns().to_vec();
+    let ends = texts.iter().map(|(text, _)| text.len() as u64);
+    columns[1] = Arc::new(UInt64Array::from_iter_values(ends));
+    let fields = StructArray::new(chunk_fields(), columns, None);
+    let item = Arc::new(Field::new_list_field(fields.data_type().clone(), false));
+    let lists = ListArray::new(item, lists.offsets().clone(), Arc::new(fields), None);
+    batch(vec![
+        (URI.field(), Arc::clone(rows.column(0))),
+        (CHUNKS.field(), Arc::new(lists)),
+        (TEXT.field(), Arc::new(LargeStringArray::from_iter_values(texts.iter().map(|it| it.0)))),
+        (LANGUAGE.field(), Arc::new(texts.iter().map(|it| it.1).collect::<StringArray>())),
+    ])
+}
+
+/// The sparse vector of each document's one chunk.
+fn sparse_of(rows: &RecordBatch) -> Vec<SparseVector> {
+    let lists = SPARSE.of(rows).unwrap();
+    let vector = |list: ArrayRef| {
+        let field = |name| list.as_struct().column_by_name(name).unwrap().as_list::<i32>().value(0);
+        SparseVector {
+            indices: field("indices").as_primitive::<UInt32Type>().values().to_vec(),
+            values: field("values").as_primitive::<Float32Type>().values().to_vec(),
+        }
+    };
+    lists.iter().map(|list| vector(list.unwrap())).collect()
+}
+
+#[test]
+fn each_chunk_gets_its_words_in_the_language_of_its_document() {
+    let rows = texts(&[
+        ("The connections of pthread_mutex_lock", Some("en")),
+        ("Die Verbindungen", Some("de")),
+        ("", None),
+        ("connecting", None),
+    ]);
+    let config = bound(json!({ "model": "pieces" })).unwrap();
+    let words = stages::words(&config.identity()["sparse"]).unwrap();
+    for start in 0..4 {
+        let rows = rows.slice(start, 4 - start);
+        let out = run(config.as_ref(), &nothing(), rows.clone()).rows;
+        let languages = LANGUAGE.of(&rows).unwrap();
+        let expected = TEXT.of(&rows).unwrap().iter().zip(languages);
+        let expected: Vec<_> =
+            expected.map(|(text, language)| words.passage(text.unwrap(), language)).collect();
+        assert_eq!(sparse_of(&out), expected);
+        assert!(expected.iter().all(SparseVector::is_sound));
+    }
+}
+
+#[test]
+fn sparse_vectors_are_of_the_identity() {
+    let sparse = |options: Value| {
+        let mut with = json!({ "model": "pieces" });
+        with["sparse"] = options;
+        bound(with).unwrap().identity()["sparse"].clone()
+    };
+    assert_eq!(sparse(json!("none")), Value::Null);
+    assert_eq!(
+        sparse(json!("bm25")),
+        bound(json!({ "model": "pieces" })).unwrap().identity()["sparse"]
+    );
+    assert_eq!(sparse(json!("bm25")), sparse(json!({ "kind": "bm25", "k1": 1.2 })));
+    assert_ne!(sparse(json!("bm25")), sparse(json!({ "k1": 2 })));
+    insta::assert_snapshot!(
+        sparse(json!("bm25")),
+        @r#"{"average_length":180.0,"b":0.75,"k1":1.2,"kind":"bm25","language":"auto","version":1}"#
+    );
 }

@@ -10,3 +10,4 @@ mod hash;
 mod remembered;
 mod scan;
 mod support;
+mod words;

@@ -1,0 +1,10 @@
+DROP INDEX idx_api_keys_user_id;
+CREATE INDEX idx_api_keys_user_id ON api_keys (user_id);
+DROP INDEX idx_operations_created_at;
+CREATE INDEX idx_operations_created_at ON operations (created_at);
+DROP INDEX idx_operations_collection_created_at;
+DROP INDEX idx_collection_audit_log_collection_id;
+CREATE INDEX idx_collection_audit_log_collection_id ON collection_audit_log (collection_id, created_at);
+DROP TABLE account_audit_log;
+DROP TABLE setup_tokens;
+DROP TABLE signing_keys;

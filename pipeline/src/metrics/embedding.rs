@@ -1,0 +1,70 @@
+//! The metrics of the model that a run embeds with.
+
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::{CounterVec, IntCounterVec, Registry};
+
+use super::{counters, seconds};
+use crate::EmbedderUsage;
+
+const LABELS: &[&str] = &["pipeline", "model"];
+
+pub(super) struct Embedding {
+    sequences: IntCounterVec,
+    tokens: IntCounterVec,
+    reused: IntCounterVec,
+    padding: IntCounterVec,
+    batches: IntCounterVec,
+    busy: CounterVec,
+    /// What was counted up to now.
+    counted: Mutex<EmbedderUsage>,
+}
+
+impl Embedding {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let ints = |name, help| counters(registry, name, help, LABELS);
+        Self {
+            sequences: ints(
+                "semantik_embedding_sequences_total",
+                "Chunks that went through the model",
+            ),
+            tokens: ints(
+                "semantik_embedding_tokens_total",
+                "Tokens that went through the model, without padding",
+            ),
+            reused: ints(
+                "semantik_embedding_reused_tokens_total",
+                "Tokens of chunks whose vectors were known, so that the model need not read them",
+            ),
+            padding: ints(
+                "semantik_embedding_padding_tokens_total",
+                "Padding that went through the model",
+            ),
+            batches: ints("semantik_embedding_batches_total", "Forward passes of the model"),
+            busy: seconds(
+                registry,
+                "semantik_embedding_busy_seconds_total",
+                "Time that the model's device was computing; with several threads, the mean of them",
+                LABELS,
+            ),
+            counted: Mutex::default(),
+        }
+    }
+
+    /// Takes over what the embedder has counted since it was asked last.
+    pub(super) fn update(&self, pipeline: &str, model: &str, usage: EmbedderUsage) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = &[pipeline, model];
+        let add = |counter: &IntCounterVec, now: u64, before: u64| {
+            counter.with_label_values(labels).inc_by(now.saturating_sub(before));
+        };
+        add(&self.sequences, usage.sequences, counted.sequences);
+        add(&self.tokens, usage.tokens, counted.tokens);
+        add(&self.reused, usage.reused_tokens, counted.reused_tokens);
+        add(&self.padding, usage.padding, counted.padding);
+        add(&self.batches, usage.batches, counted.batches);
+        let busy = (usage.busy_seconds - counted.busy_seconds).max(0.0);
+        self.busy.with_label_values(labels).inc_by(busy);
+        *counted = usage;
+    }
+}

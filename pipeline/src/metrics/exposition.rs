@@ -1,0 +1,207 @@
+//! What a process that outlives its runs exposes: its own metrics, and those of every run in it.
+//!
+//! A run counts from zero, so that its report and its live view are just its counters. A server or a worker
+//! has one run after the other, and a counter that falls is a restart to Prometheus; so counters and
+//! histograms of runs that have ended are kept as a sum, and those of the runs under way are added to it.
+//! Gauges say how it is now: those of an ended run are gone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use super::Metrics;
+
+/// The metrics of a process. Clones are the same one.
+#[derive(Clone, Default)]
+pub struct Exposition(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    registry: Registry,
+    runs: Mutex<Runs>,
+}
+
+#[derive(Default)]
+struct Runs {
+    under_way: Vec<Arc<Metrics>>,
+    ended: Families,
+}
+
+/// Metric families by name, and in each the metrics by label.
+#[derive(Clone, Default)]
+struct Families(BTreeMap<String, (MetricFamily, BTreeMap<Labels, Metric>)>);
+
+/// Labels with their values, in order.
+type Labels = Vec<(String, String)>;
+
+/// A run whose metrics are exposed for as long as this lives, and are counted among the past ones after that.
+pub struct Exposed {
+    exposition: Exposition,
+    metrics: Arc<Metrics>,
+}
+
+impl Exposition {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where the process registers what does not belong to one run.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// Exposes the metrics of a run that begins.
+    pub fn expose(&self, metrics: &Arc<Metrics>) -> Exposed {
+        self.runs().under_way.push(Arc::clone(metrics));
+        Exposed { exposition: self.clone(), metrics: Arc::clone(metrics) }
+    }
+
+    /// All of it in Prometheus' text format.
+    pub fn text(&self) -> String {
+        let mut families = {
+            let runs = self.runs();
+            let mut families = runs.ended.clone();
+            runs.under_way.iter().for_each(|run| families.add(run.registry().gather()));
+            families
+        };
+        families.add(self.0.registry.gather());
+        let mut out = Vec::new();
+        TextEncoder::new()
+            .encode(&families.into_families(), &mut out)
+            .expect("a vector takes all that is written, and no family is empty");
+        String::from_utf8(out).expect("the text format is UTF-8")
+    }
+
+    fn runs(&self) -> std::sync::MutexGuard<'_, Runs> {
+        self.0.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Exposed {
+    fn drop(&mut self) {
+        let mut runs = self.exposition.runs();
+        runs.under_way.retain(|run| !Arc::ptr_eq(run, &self.metrics));
+        let families = self.metrics.registry().gather();
+        let lasting = families.into_iter().filter(|it| it.get_field_type() != MetricType::GAUGE);
+        runs.ended.add(lasting.collect());
+    }
+}
+
+impl Families {
+    fn add(&mut self, families: Vec<MetricFamily>) {
+        for mut family in families {
+            let kind = family.get_field_type();
+            let metrics = family.take_metric();
+            let name = family.name().to_owned();
+            let (_, by_labels) = self.0.entry(name).or_insert_with(|| (family, BTreeMap::new()));
+            for metric in metrics {
+                let labels = metric.get_label().iter().map(pair).collect();
+                let sum = match by_labels.remove(&labels) {
+                    Some(before) => sum(kind, &before, metric),
+                    None => metric,
+                };
+                by_labels.insert(labels, sum);
+            }
+        }
+    }
+
+    fn into_families(self) -> Vec<MetricFamily> {
+        let filled = self.0.into_values().filter(|(_, metrics)| !metrics.is_empty());
+        let whole = filled.map(|(mut family, metrics)| {
+            family.set_metric(metrics.into_values().collect());
+            family
+        });
+        whole.collect()
+    }
+}
+
+fn pair(label: &LabelPair) -> (String, String) {
+    (label.name().to_owned(), label.value().to_owned())
+}
+
+/// Two metrics of the same name and labels as one. Two runs of one pipeline never go on at the same time, so of
+/// two gauges the later one says how it is.
+fn sum(kind: MetricType, before: &Metric, mut metric: Metric) -> Metric {
+    match kind {
+        MetricType::COUNTER => {
+            let mut counter = Counter::default();
+            counter.set_value(before.get_counter().get_value() + metric.get_counter().get_value());
+            metric.set_counter(counter);
+        }
+        MetricType::HISTOGRAM => {
+            let (one, other) = (before.get_histogram(), metric.get_histogram());
+            let mut histogram = Histogram::default();
+            histogram.set_sample_count(one.get_sample_count() + other.get_sample_count());
+            histogram.set_sample_sum(one.get_sample_sum() + other.get_sample_sum());
+            let buckets = one.get_bucket().iter().zip(other.get_bucket()).map(|(one, other)| {
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(one.upper_bound());
+                bucket.set_cumulative_count(one.cumulative_count() + other.cumulative_count());
+                bucket
+            });
+            histogram.set_bucket(buckets.collect());
+            metric.set_histogram(histogram);
+        }
+        MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => {}
+    }
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn value(text: &str, line: &str) -> f64 {
+        let found = text.lines().find_map(|it| it.strip_prefix(line));
+        found.unwrap_or_else(|| panic!("no `{line}` in:\n{text}")).trim().parse().unwrap()
+    }
+
+    #[test]
+    fn counters_never_fall_and_gauges_end_with_their_run() {
+        let exposition = Exposition::new();
+        let (rows, batches) = (
+            r#"semantik_node_rows_in_total{node="hash",pipeline="p"}"#,
+            r#"semantik_node_batch_seconds_count{node="hash",pipeline="p"}"#,
+        );
+        let queue = r#"semantik_node_queue_bytes{node="hash",pipeline="p"}"#;
+        for run in 1..=3 {
+            let metrics = Arc::new(Metrics::new("p"));
+            let exposed = exposition.expose(&metrics);
+            let node = metrics.of("hash");
+            node.queued(7);
+            drop(node.work(10));
+            let text = exposition.text();
+            assert_eq!(value(&text, rows), f64::from(run * 10));
+            assert_eq!(value(&text, batches), f64::from(run));
+            assert_eq!(value(&text, queue), 7.0);
+            drop(exposed);
+            let text = exposition.text();
+            assert_eq!(value(&text, rows), f64::from(run * 10), "a run has ended, nothing is lost");
+            assert_eq!(value(&text, batches), f64::from(run));
+            assert!(!text.contains(queue), "what waited waits no more");
+        }
+    }
+
+    #[test]
+    fn runs_of_two_pipelines_stand_beside_each_other() {
+        let exposition = Exposition::new();
+        let (one, other) = (Arc::new(Metrics::new("one")), Arc::new(Metrics::new("other")));
+        let _both = (exposition.expose(&one), exposition.expose(&other));
+        one.of("hash").busy(Duration::from_secs(1));
+        other.of("hash").busy(Duration::from_secs(2));
+        let text = exposition.text();
+        let busy = |name| {
+            value(
+                &text,
+                &format!("semantik_node_busy_seconds_total{{node=\"hash\",pipeline=\"{name}\"}}"),
+            )
+        };
+        assert_eq!((busy("one"), busy("other")), (1.0, 2.0));
+        assert_eq!(text.matches("# TYPE semantik_node_busy_seconds_total").count(), 1);
+    }
+}

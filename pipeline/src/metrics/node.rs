@@ -1,0 +1,248 @@
+//! The metrics of the nodes of a run.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prometheus::core::{AtomicF64, GenericCounter};
+use prometheus::{
+    CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
+
+use super::{counters, gauges, histograms, locked, seconds};
+
+/// Seconds that a batch may take: from a look at a database to a window of thousands of chunks on one core.
+const BATCH_SECONDS: [f64; 9] = [0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0];
+
+const LABELS: &[&str] = &["pipeline", "node"];
+
+/// The metrics of all nodes.
+pub(super) struct NodeVecs {
+    rows_in: IntCounterVec,
+    rows_out: IntCounterVec,
+    bytes_in: IntCounterVec,
+    batches: IntCounterVec,
+    batch_seconds: HistogramVec,
+    set_aside: IntCounterVec,
+    queue_bytes: IntGaugeVec,
+    queue_batches: IntGaugeVec,
+    queue_limit: IntGaugeVec,
+    busy: CounterVec,
+    starved: CounterVec,
+    blocked: CounterVec,
+    ended: IntGaugeVec,
+    /// By node.
+    under_way: Mutex<HashMap<String, Arc<Mutex<UnderWay>>>>,
+}
+
+/// The counters of one node. A node is busy while it works on a batch, starved while it waits for input,
+/// and blocked while it waits for the nodes behind it to take what it has.
+pub(crate) struct NodeMetrics {
+    pub rows_in: IntCounter,
+    pub rows_out: IntCounter,
+    pub batches: IntCounter,
+    batch_seconds: Histogram,
+    bytes_in: IntCounter,
+    set_aside: IntCounterVec,
+    queue_bytes: IntGauge,
+    queue_batches: IntGauge,
+    queue_limit: IntGauge,
+    busy: GenericCounter<AtomicF64>,
+    starved: GenericCounter<AtomicF64>,
+    blocked: GenericCounter<AtomicF64>,
+    ended: IntGauge,
+    labels: [String; 2],
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+/// What a node is working on at the moment; a batch may take a minute, and whoever watches wants to see it.
+#[derive(Default)]
+struct UnderWay {
+    batches: HashMap<u64, (Instant, u64)>,
+    next: u64,
+}
+
+impl UnderWay {
+    fn seconds(&self) -> f64 {
+        self.batches.values().map(|(since, _)| since.elapsed().as_secs_f64()).sum()
+    }
+
+    fn rows(&self) -> u64 {
+        self.batches.values().map(|(_, rows)| rows).sum()
+    }
+}
+
+/// A batch that a node works on; the time until it is dropped is the node's time of work.
+pub(crate) struct Working {
+    metrics: Arc<NodeMetrics>,
+    batch: u64,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let mut under_way = locked(&self.metrics.under_way);
+        if let Some((since, _)) = under_way.batches.remove(&self.batch) {
+            self.metrics.busy(since.elapsed());
+            self.metrics.batch_seconds.observe(since.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// What a node has done so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeProgress {
+    /// Documents that it was given.
+    pub rows_in: u64,
+    /// Documents that it works on at the moment, those among them.
+    pub rows_under_way: u64,
+    /// Documents that it gave on.
+    pub rows_out: u64,
+    /// Batches that it worked on.
+    pub batches: u64,
+    /// Bytes that it was given.
+    pub bytes_in: u64,
+    /// Bytes that wait in front of it.
+    pub queue_bytes: u64,
+    /// Seconds of work, summed over its workers, up to this moment.
+    pub busy: f64,
+    /// Seconds of waiting for input.
+    pub starved: f64,
+    /// Seconds of waiting for the nodes behind it.
+    pub blocked: f64,
+    /// Whether it has done all that it will do.
+    pub ended: bool,
+}
+
+impl NodeVecs {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let ints = |name, help| counters(registry, name, help, LABELS);
+        let gauges = |name, help| gauges(registry, name, help, LABELS);
+        let seconds = |name, help| seconds(registry, name, help, LABELS);
+        Self {
+            rows_in: ints("semantik_node_rows_in_total", "Documents given to a node"),
+            rows_out: ints("semantik_node_rows_out_total", "Documents given on by a node"),
+            bytes_in: ints("semantik_node_bytes_in_total", "Bytes given to a node"),
+            batches: ints("semantik_node_batches_total", "Batches worked on by a node"),
+            batch_seconds: histograms(
+                registry,
+                "semantik_node_batch_seconds",
+                "Time a node worked on a batch",
+                LABELS,
+                &BATCH_SECONDS,
+            ),
+            set_aside: counters(
+                registry,
+                "semantik_node_set_aside_total",
+                "Documents that left at a node, by reason",
+                &["pipeline", "node", "reason"],
+            ),
+            queue_bytes: gauges("semantik_node_queue_bytes", "Bytes that wait in front of a node"),
+            queue_batches: gauges(
+                "semantik_node_queue_batches",
+                "Batches that wait in front of a node",
+            ),
+            queue_limit: gauges(
+                "semantik_node_queue_limit_bytes",
+                "Bytes that may wait in front of a node",
+            ),
+            busy: seconds("semantik_node_busy_seconds_total", "Time a node spent working"),
+            starved: seconds(
+                "semantik_node_starved_seconds_total",
+                "Time a node spent waiting for input",
+            ),
+            blocked: seconds(
+                "semantik_node_blocked_seconds_total",
+                "Time a node spent waiting for its readers",
+            ),
+            ended: gauges("semantik_node_ended", "1 once a node has done all that it will do"),
+            under_way: Mutex::default(),
+        }
+    }
+
+    pub(super) fn of(&self, pipeline: &str, node: &str) -> NodeMetrics {
+        let labels = &[pipeline, node];
+        NodeMetrics {
+            rows_in: self.rows_in.with_label_values(labels),
+            rows_out: self.rows_out.with_label_values(labels),
+            batches: self.batches.with_label_values(labels),
+            batch_seconds: self.batch_seconds.with_label_values(labels),
+            bytes_in: self.bytes_in.with_label_values(labels),
+            set_aside: self.set_aside.clone(),
+            queue_bytes: self.queue_bytes.with_label_values(labels),
+            queue_batches: self.queue_batches.with_label_values(labels),
+            queue_limit: self.queue_limit.with_label_values(labels),
+            busy: self.busy.with_label_values(labels),
+            starved: self.starved.with_label_values(labels),
+            blocked: self.blocked.with_label_values(labels),
+            ended: self.ended.with_label_values(labels),
+            labels: [pipeline.to_owned(), node.to_owned()],
+            under_way: Arc::clone(locked(&self.under_way).entry(node.to_owned()).or_default()),
+        }
+    }
+}
+
+impl NodeMetrics {
+    /// How many bytes may wait in front of it.
+    pub(crate) fn queue_limit(&self, bytes: u32) {
+        self.queue_limit.set(bytes.into());
+    }
+
+    pub(crate) fn queued(&self, bytes: usize) {
+        self.queue_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.queue_batches.inc();
+    }
+
+    pub(crate) fn dequeued(&self, bytes: usize) {
+        self.queue_bytes.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.queue_batches.dec();
+        self.bytes_in.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn set_aside(&self, reason: &str) {
+        let [pipeline, node] = &self.labels;
+        self.set_aside.with_label_values(&[pipeline, node, reason]).inc();
+    }
+
+    /// A batch of this many documents is being worked on until what this gives is dropped.
+    pub(crate) fn work(self: &Arc<Self>, rows: u64) -> Working {
+        self.rows_in.inc_by(rows);
+        self.batches.inc();
+        let mut under_way = locked(&self.under_way);
+        under_way.next += 1;
+        let batch = under_way.next;
+        under_way.batches.insert(batch, (Instant::now(), rows));
+        Working { metrics: Arc::clone(self), batch }
+    }
+
+    pub(crate) fn busy(&self, time: Duration) {
+        self.busy.inc_by(time.as_secs_f64());
+    }
+
+    pub(crate) fn starved(&self, time: Duration) {
+        self.starved.inc_by(time.as_secs_f64());
+    }
+
+    pub(crate) fn blocked(&self, time: Duration) {
+        self.blocked.inc_by(time.as_secs_f64());
+    }
+
+    pub(crate) fn ended(&self) {
+        self.ended.set(1);
+    }
+
+    pub(crate) fn progress(&self) -> NodeProgress {
+        let under_way = locked(&self.under_way);
+        NodeProgress {
+            rows_in: self.rows_in.get(),
+            rows_under_way: under_way.rows(),
+            rows_out: self.rows_out.get(),
+            batches: self.batches.get(),
+            bytes_in: self.bytes_in.get(),
+            queue_bytes: u64::try_from(self.queue_bytes.get()).unwrap_or(0),
+            busy: self.busy.get() + under_way.seconds(),
+            starved: self.starved.get(),
+            blocked: self.blocked.get(),
+            ended: self.ended.get() > 0,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What was looked up a moment ago: sessions, keys, and what somebody may do to a collection.
+//!
+//! A change that this server makes is seen at once, since it empties the cache concerned; one that another process
+//! makes is seen when what was remembered is [`STALE`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use pipeline::StoreError;
+use uuid::Uuid;
+
+use super::ports::{Accounts, Catalogue, KeyUse, Reader};
+use super::right::{Given, Identity, level};
+use super::wire;
+
+/// How long something is believed.
+const STALE: Duration = Duration::from_secs(5);
+/// How many of a kind are remembered.
+const MANY: u64 = 10_000;
+
+/// How many collections of one reader are looked through for a name.
+const MOST_READABLE: u32 = 1000;
+
+type Seen = Option<Arc<(wire::Collection, Given)>>;
+
+/// See above.
+pub(crate) struct Caches {
+    sessions: Cache<Uuid, Option<Arc<wire::User>>>,
+    keys: Cache<String, Option<Arc<KeyUse>>>,
+    seen: Cache<(Reader, Uuid), Seen>,
+    readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
+}
+
+fn cache<K, V>() -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(MANY).time_to_live(STALE).build()
+}
+
+impl Caches {
+    pub(super) fn new() -> Self {
+        Self { sessions: cache(), keys: cache(), seen: cache(), readable: cache() }
+    }
+
+    pub(super) async fn session(
+        &self,
+        accounts: &dyn Accounts,
+        session: Uuid,
+    ) -> Result<Option<Arc<wire::User>>, StoreError> {
+        if let Some(known) = self.sessions.get(&session) {
+            return Ok(known);
+        }
+        let found = accounts.session(session).await?.map(Arc::new);
+        self.sessions.insert(session, found.clone());
+        Ok(found)
+    }
+
+    pub(super) async fn key(
+        &self,
+        accounts: &dyn Accounts,
+        hash: String,
+    ) -> Result<Option<Arc<KeyUse>>, StoreError> {
+        if let Some(known) = self.keys.get(&hash) {
+            return Ok(known);
+        }
+        let found = accounts.key(&hash).await?.map(Arc::new);
+        self.keys.insert(hash, found.clone());
+        Ok(found)
+    }
+
+    pub(super) async fn seen(
+        &self,
+        catalogue: &dyn Catalogue,
+        reader: Reader,
+        collection: Uuid,
+    ) -> Result<Seen, StoreError> {
+        if let Some(known) = self.seen.get(&(reader, collection)) {
+            return Ok(known);
+        }
+        let found = catalogue.seen(reader, collection).await?.map(Arc::new);
+        self.seen.insert((reader, collection), found.clone());
+        Ok(found)
+    }
+
+    /// The collections that somebody may read.
+    pub(super) async fn readable(
+        &self,
+        catalogue: &dyn Catalogue,
+        reader: Reader,
+        identity: &Identity,
+    ) -> Result<Arc<Vec<wire::Collection>>, StoreError> {
+        if let Some(known) = self.readable.get(&reader) {
+            return Ok(known);
+        }
+        let found = catalogue.readable(reader, None, MOST_READABLE).await?;
+        let readable = found.into_iter().filter(|(_, given)| level(identity, *given).is_some());
+        let readable = Arc::new(readable.map(|(collection, _)| collection).collect::<Vec<_>>());
+        self.readable.insert(reader, Arc::clone(&readable));
+        Ok(readable)
+    }
+
+    /// An account, a session or a key has changed.
+    pub(super) fn forget_accounts(&self) {
+        self.sessions.invalidate_all();
+        self.keys.invalidate_all();
+        self.forget_collections();
+    }
+
+    /// A collection, or who may use it, has changed.
+    pub(super) fn forget_collections(&self) {
+        self.seen.invalidate_all();
+        self.readable.invalidate_all();
+    }
+}

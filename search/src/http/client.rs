@@ -1,0 +1,99 @@
+//! Where a request comes from. Behind a proxy the peer is the proxy, and its word is taken only if it is trusted.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use axum::http::HeaderMap;
+
+/// Addresses that begin alike: `10.0.0.0/8`, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: u128,
+    /// Bits that have to be equal; of an IPv4 address as IPv6 writes it.
+    bits: u32,
+}
+
+impl Network {
+    fn holds(self, address: IpAddr) -> bool {
+        let differing = wide(address) ^ self.address;
+        self.bits == 0 || differing.leading_zeros() >= self.bits
+    }
+}
+
+/// An address as IPv6 writes it (RFC 4291, 2.5.5.2), so that there is one kind.
+fn wide(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+        let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is no address"))?;
+        let (before, most) = if address.is_ipv4() { (96, 32) } else { (0, 128) };
+        let bits = match bits {
+            None => most,
+            Some(bits) => bits
+                .parse()
+                .ok()
+                .filter(|bits| *bits <= most)
+                .ok_or_else(|| format!("`{bits}` is not a number of bits up to {most}"))?,
+        };
+        Ok(Self { address: wide(address), bits: before + bits })
+    }
+}
+
+/// The address of the client: the peer's, or where that is a trusted proxy, the last in `X-Forwarded-For` that is none.
+pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
+    let mut client = peer;
+    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
+    let hops: Vec<&str> = forwarded.flat_map(|line| line.split(',')).map(str::trim).collect();
+    for hop in hops.into_iter().rev() {
+        if !is_trusted(client) {
+            break;
+        }
+        let Ok(address) = hop.parse() else { break };
+        client = address;
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", line.parse().expect("a header"));
+        }
+        let trusted: Vec<Network> = trusted.iter().map(|it| it.parse().expect("one")).collect();
+        address(peer.parse().expect("an address"), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed_and_only_about_its_own_peer() {
+        assert_eq!(seen("1.2.3.4", &["9.9.9.9"], &[]), "1.2.3.4");
+        assert_eq!(seen("10.0.0.1", &["9.9.9.9"], &["10.0.0.0/8"]), "9.9.9.9");
+        // Whatever a client writes itself stands in front of what the proxy adds.
+        assert_eq!(seen("10.0.0.1", &["6.6.6.6, 9.9.9.9"], &["10.0.0.0/8"]), "9.9.9.9");
+        assert_eq!(seen("10.0.0.1", &["9.9.9.9, 10.0.0.2"], &["10.0.0.0/8"]), "9.9.9.9");
+        assert_eq!(seen("10.0.0.1", &["9.9.9.9", "10.0.0.2"], &["10.0.0.0/8"]), "9.9.9.9");
+        assert_eq!(seen("10.0.0.1", &["nonsense"], &["10.0.0.0/8"]), "10.0.0.1");
+        assert_eq!(seen("::1", &["2001:db8::1"], &["::1"]), "2001:db8::1");
+        assert_eq!(seen("11.0.0.1", &["9.9.9.9"], &["10.0.0.0/8"]), "11.0.0.1");
+        assert_eq!(seen("11.0.0.1", &["9.9.9.9"], &["0.0.0.0/0"]), "9.9.9.9");
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for bad in ["", "10.0.0.0/33", "10.0.0", "::/129", "10.0.0.0/x"] {
+            assert!(bad.parse::<Network>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a handler is given of a request: its path, its query, its body, each with its faults as a [`Problem`].
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::problem::{Code, Problem};
+
+/// The ids in a path. What is no id names nothing.
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(ids) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::new(Code::NotFound, "the path holds something that is no id"))?;
+        Ok(Self(ids))
+    }
+}
+
+/// The parameters behind the question mark.
+pub(super) struct InQuery<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::new(Code::InvalidQuery, NO_NUL));
+        }
+        let Query(query) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::new(Code::InvalidQuery, rejection.body_text()))?;
+        Ok(Self(query))
+    }
+}
+
+/// A body of JSON.
+pub(super) struct InBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for InBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(&request) {
+            return Err(Problem::of(Code::UnsupportedMediaType));
+        }
+        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(unreadable)?;
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))?;
+        if holds_nul(&value) {
+            return Err(Problem::new(Code::InvalidBody, NO_NUL));
+        }
+        // An error here may quote the body, which goes back to nobody but its sender.
+        let body = serde_json::from_value(value)
+            .map_err(|error| Problem::new(Code::InvalidBody, error.to_string()))?;
+        Ok(Self(body))
+    }
+}
+
+/// Postgres has no text with it, and nobody means it.
+const NO_NUL: &str = "text may not hold the character NUL";
+
+fn is_json(request: &Request) -> bool {
+    let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = media.and_then(|media| media.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn unreadable(rejection: BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::of(Code::TooLarge);
+    }
+    Problem::new(Code::BadRequest, "the body could not be read to its end")
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => {
+            fields.iter().any(|(key, value)| key.contains('\0') || holds_nul(value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}

@@ -1,0 +1,220 @@
+//! What stands in front of every handler: who is it, do they come too often, may they?
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use uuid::Uuid;
+
+use super::App;
+use super::ports::{By, Reader};
+use super::problem::{Answer, Code, Problem};
+use super::rate::{Class, Client};
+use super::right::{Identity, Level, Right, Scope, decide, level};
+use super::{secret, wire};
+
+/// The address of the client, as the layers have found it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address(pub(super) IpAddr);
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) identity: Identity,
+    pub(super) address: IpAddr,
+    agent: Option<String>,
+}
+
+impl Caller {
+    /// For the audit log.
+    pub(super) fn by(&self) -> By {
+        By {
+            user: self.identity.user(),
+            ip: Some(self.address.to_string()),
+            agent: self.agent.clone(),
+        }
+    }
+
+    /// For the catalogue.
+    pub(super) fn reader(&self) -> Reader {
+        Reader {
+            user: self.identity.user(),
+            key: self.identity.key(),
+            is_superuser: self.identity.is_superuser(),
+        }
+    }
+
+    /// The account, where the right of the endpoint has seen to it that there is one.
+    pub(super) fn user(&self) -> Answer<Uuid> {
+        self.identity.user().ok_or_else(|| Problem::of(Code::Unauthenticated))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        parts.extensions.get().cloned().ok_or_else(|| Problem::internal("no guard stood here"))
+    }
+}
+
+/// The collection of the path, which the caller has the right to.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) collection: Arc<wire::Collection>,
+    pub(super) level: Level,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Target {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| Problem::internal("no collection in the path"))
+    }
+}
+
+/// Lets a request through to its handler, or answers it.
+pub(super) async fn guard(
+    app: App,
+    right: Right,
+    class: Class,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let admitted = admit(&app, right, class, &mut parts).await;
+    let caller = parts.extensions.get::<Caller>().cloned();
+    let mut response = match admitted {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    };
+    // For the access log.
+    response.extensions_mut().extend(caller.map(with).unwrap_or_default());
+    response
+}
+
+fn with(caller: Caller) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(caller);
+    extensions
+}
+
+async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answer<()> {
+    let Some(Address(address)) = parts.extensions.get().copied() else {
+        return Err(Problem::internal("nobody has found out the address of the client"));
+    };
+    let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = agent.map(|agent| agent.chars().take(256).collect());
+    let identity = match right {
+        Right::Open => Identity::Anonymous,
+        _ => identify(app, &parts.headers, address).await?,
+    };
+    let client = match identity.key().or(identity.user()) {
+        Some(id) => Client::Known(id),
+        None => Client::at(address),
+    };
+    let caller = Caller { identity, address, agent };
+    parts.extensions.insert(caller.clone());
+    app.rates.count(class, client)?;
+    let target = match collection_of(app, right, parts).await? {
+        Some(id) => app.catalogue.seen(caller.reader(), id).await?,
+        None => None,
+    };
+    let level = target.as_ref().and_then(|(_, given)| level(&caller.identity, *given));
+    decide(right, &caller.identity, level)?;
+    if let (Some((mut collection, _)), Some(level)) = (target, level) {
+        collection.right = shown(level, &caller.identity).name();
+        parts.extensions.insert(Target { collection: Arc::new(collection), level });
+    }
+    Ok(())
+}
+
+/// What somebody may do to a collection as they are told: a key no more than its scopes allow.
+pub(super) fn shown(level: Level, identity: &Identity) -> Level {
+    match identity {
+        Identity::Key { scope, .. } => match scope {
+            None | Some(Scope::Search | Scope::Read) => Level::Read,
+            Some(Scope::Write) => level.min(Level::Write),
+            Some(Scope::Admin) => level,
+        },
+        Identity::Anonymous | Identity::User { .. } => level,
+    }
+}
+
+/// Who it is by the header `Authorization`. Credentials that are not good are never taken for none.
+async fn identify(app: &App, headers: &HeaderMap, address: IpAddr) -> Answer<Identity> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Identity::Anonymous) };
+    let bearer = header.to_str().ok().and_then(|header| {
+        let (scheme, bearer) = header.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(bearer.trim())
+    });
+    let identity = match bearer {
+        Some(bearer) if secret::is_key(bearer) => by_key(app, bearer).await?,
+        Some(bearer) => by_token(app, bearer).await?,
+        None => None,
+    };
+    match identity {
+        Some(identity) => Ok(identity),
+        None => {
+            // Who tries keys is as slow as who tries passwords.
+            app.rates.count(Class::Login, Client::at(address))?;
+            Err(Problem::of(Code::InvalidCredentials))
+        }
+    }
+}
+
+async fn by_key(app: &App, key: &str) -> Answer<Option<Identity>> {
+    let found = app.caches.key(app.accounts.as_ref(), secret::digest(key)).await?;
+    Ok(found.map(|found| Identity::Key {
+        key: found.key,
+        id: found.user,
+        username: found.username.clone(),
+        is_superuser: found.is_superuser,
+        scope: Scope::furthest(&found.scopes),
+    }))
+}
+
+async fn by_token(app: &App, token: &str) -> Answer<Option<Identity>> {
+    let accounts = app.accounts.as_ref();
+    let Some(session) = app.signer.session(token, accounts).await? else { return Ok(None) };
+    let user = app.caches.session(accounts, session).await?;
+    Ok(user.map(|user| Identity::User {
+        id: user.id,
+        username: user.username.clone(),
+        is_superuser: user.is_superuser,
+    }))
+}
+
+/// The collection that the path is about: named in it, or that of the operation named in it.
+async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> Answer<Option<Uuid>> {
+    match right {
+        Right::Read | Right::Write | Right::Admin | Right::Owner => {}
+        Right::Open
+        | Right::Search
+        | Right::Browse
+        | Right::Known
+        | Right::Session
+        | Right::Superuser => return Ok(None),
+    }
+    let params = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| Problem::of(Code::NotFound))?;
+    let named = |name: &str| {
+        let found = params.iter().find(|(it, _)| *it == name);
+        found.and_then(|(_, value)| value.parse::<Uuid>().ok())
+    };
+    if let Some(collection) = named("collection") {
+        return Ok(Some(collection));
+    }
+    let Some(operation) = named("operation") else { return Ok(None) };
+    Ok(app.catalogue.operation(operation).await?.map(|operation| operation.collection_id))
+}

@@ -1,0 +1,261 @@
+//! Searching: who asks is given what they may read, and each collection answers from one whole generation.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Json;
+use axum::extract::State;
+use chrono::DateTime;
+use pipeline::{BoxError, Effort, Fusion};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::http::App;
+use crate::http::extract::{InBody, InQuery};
+use crate::http::guard::Caller;
+use crate::http::ports::Work;
+use crate::http::problem::{Answer, Code, Problem};
+use crate::http::wire::{
+    Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
+    SearchedCollection, SimpleSearch, in_characters,
+};
+use crate::{Condition, Request, SearchError, Searched, Target};
+
+/// The longest question, in characters.
+const LONGEST_QUERY: usize = 10_000;
+/// The most collections that are asked at once.
+const MOST_COLLECTIONS: usize = 100;
+
+/// Finds passages. Hits are from collections that who asks may read, all of a collection from one generation.
+#[utoipa::path(post, path = "/search", tag = "search", request_body = SearchRequest,
+    responses((status = OK, body = SearchAnswer)))]
+pub(crate) async fn search(
+    State(app): State<App>,
+    caller: Caller,
+    InBody(wanted): InBody<SearchRequest>,
+) -> Answer<Json<SearchAnswer>> {
+    answer(&app, &caller, wanted, Code::InvalidBody).await
+}
+
+/// Finds passages, by a question in the address.
+#[utoipa::path(get, path = "/search", tag = "search", params(SimpleSearch),
+    responses((status = OK, body = SearchAnswer),
+        (status = CONFLICT, description = "None of the collections is served here",
+        body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn search_simply(
+    State(app): State<App>,
+    caller: Caller,
+    InQuery(wanted): InQuery<SimpleSearch>,
+) -> Answer<Json<SearchAnswer>> {
+    let names = wanted.collections.as_deref().unwrap_or_default().split(',');
+    let names = names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    let wanted = SearchRequest {
+        query: wanted.q,
+        collections: names.collect(),
+        mode: wanted.mode,
+        k: wanted.k,
+        offset: 0,
+        cursor: wanted.cursor,
+        filter: None,
+        threshold: None,
+        per_document: None,
+        fusion: None,
+        candidates: None,
+        highlight: true,
+        exact: false,
+    };
+    answer(&app, &caller, wanted, Code::InvalidQuery).await
+}
+
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    wanted: SearchRequest,
+    wrong: Code,
+) -> Answer<Json<SearchAnswer>> {
+    if wanted.query.chars().count() > LONGEST_QUERY {
+        let detail = format!("`query` has {LONGEST_QUERY} characters at most");
+        return Err(Problem::new(wrong, detail));
+    }
+    let asked = asked(app, caller, &wanted.collections).await?;
+    let (served, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.is_served);
+    if served.is_empty() {
+        return match others.is_empty() {
+            // There is nothing that they may read, so there is nothing to be found.
+            true => Ok(Json(nothing())),
+            false => Err(Problem::of(Code::NotServed)),
+        };
+    }
+    let request = request(wanted, &served, wrong)?;
+    let by_words = request.mode == Some(crate::Mode::Sparse);
+    let targets = Targets { work: app.work.as_ref(), wordless: Mutex::default() };
+    let found = app.searcher.answer(&request, &targets).await;
+    let found =
+        found.map_err(|SearchError::Invalid(invalid)| Problem::new(wrong, invalid.to_string()))?;
+    let mut failed: Vec<FailedCollection> =
+        others.iter().map(|it| failure(it, "not_served")).collect();
+    for trouble in &found.failed {
+        let collection = served.iter().find(|it| it.id.to_string() == trouble.asked);
+        tracing::warn!(collection = trouble.asked, error = trouble.error, "it was not searched");
+        // The one thing that a client can do something about; the rest is for the log.
+        let is_wordless = by_words && targets.wordless().contains(&trouble.asked);
+        let reason = if is_wordless { "no_sparse_vectors" } else { "failing" };
+        failed.extend(collection.map(|it| failure(it, reason)));
+    }
+    if found.searched.is_empty() {
+        return Err(match failed.iter().all(|it| it.reason == "no_sparse_vectors") {
+            true => Problem::new(wrong, "`mode`: there are no sparse vectors to search by words"),
+            false => Problem::later(Code::Unavailable, 5),
+        });
+    }
+    Ok(Json(written(&found, failed)))
+}
+
+/// The collections that are meant, each once. One that is not there is not passed over: who names it expects hits of it.
+async fn asked(app: &App, caller: &Caller, names: &[String]) -> Answer<Vec<Collection>> {
+    if names.len() > MOST_COLLECTIONS {
+        let detail = format!("`collections` names {MOST_COLLECTIONS} at most");
+        return Err(Problem::new(Code::InvalidBody, detail));
+    }
+    let readable =
+        app.caches.readable(app.catalogue.as_ref(), caller.reader(), &caller.identity).await?;
+    if names.is_empty() {
+        let served = readable.iter().filter(|it| it.is_served && !it.is_being_deleted);
+        return Ok(served.take(MOST_COLLECTIONS).cloned().collect());
+    }
+    let mut found: Vec<Collection> = Vec::with_capacity(names.len());
+    let mut ids = HashSet::new();
+    for name in names {
+        let id = name.parse::<Uuid>().ok();
+        let meant: Vec<&Collection> =
+            readable.iter().filter(|it| Some(it.id) == id || it.name == *name).collect();
+        match meant[..] {
+            [] => return Err(Problem::not_found("collection")),
+            [one] => found.extend(ids.insert(one.id).then(|| one.clone())),
+            [..] => {
+                let detail = format!("several collections are called `{name}`; name one by its id");
+                return Err(Problem::new(Code::Conflict, detail));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn request(wanted: SearchRequest, collections: &[Collection], wrong: Code) -> Answer<Request> {
+    let filter = match wanted.filter {
+        Some(filter) => Some(
+            Condition::parse(&Value::Object(filter))
+                .map_err(|error| Problem::new(wrong, error.to_string()))?,
+        ),
+        None => None,
+    };
+    let fusion = wanted.fusion.unwrap_or_default();
+    Ok(Request {
+        mode: wanted.mode.map(mode),
+        k: wanted.k,
+        offset: wanted.offset,
+        cursor: wanted.cursor,
+        filter,
+        threshold: wanted.threshold,
+        per_document: wanted.per_document,
+        fusion: Fusion {
+            k: fusion.k,
+            dense: fusion.dense,
+            sparse: fusion.sparse,
+            ..Fusion::default()
+        },
+        candidates: wanted.candidates,
+        highlight: wanted.highlight,
+        effort: if wanted.exact { Effort::Exact } else { Effort::Indexed },
+        ..Request::new(wanted.query, collections.iter().map(|it| it.id.to_string()).collect())
+    })
+}
+
+fn mode(mode: Mode) -> crate::Mode {
+    match mode {
+        Mode::Dense => crate::Mode::Dense,
+        Mode::Sparse => crate::Mode::Sparse,
+        Mode::Hybrid => crate::Mode::Hybrid,
+    }
+}
+
+/// Collections by their ids; who may ask them is decided already.
+struct Targets<'a> {
+    work: &'a dyn Work,
+    /// Those that cannot be searched by words.
+    wordless: Mutex<HashSet<String>>,
+}
+
+impl Targets<'_> {
+    fn wordless(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.wordless.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl crate::Resolve for Targets<'_> {
+    async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError> {
+        let target = self.work.target(collection.parse()?).await?;
+        if !target.sparse {
+            self.wordless().insert(collection.to_owned());
+        }
+        Ok(target)
+    }
+}
+
+fn failure(collection: &Collection, reason: &'static str) -> FailedCollection {
+    FailedCollection { collection: collection.id, name: collection.name.clone(), reason }
+}
+
+fn nothing() -> SearchAnswer {
+    let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
+    let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
+    SearchAnswer { hits, next: None, searched, failed, timings }
+}
+
+fn written(found: &crate::Answer, failed: Vec<FailedCollection>) -> SearchAnswer {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let hits = found.hits.iter().map(|hit| {
+        let Searched { name, collection, .. } = &found.searched[hit.from];
+        let payload = &hit.payload;
+        SearchHit {
+            collection: *collection,
+            collection_name: name.clone(),
+            score: hit.score,
+            similarity: hit.similarity,
+            highlights: in_characters(&payload.content, &hit.highlights),
+            text: payload.content.clone(),
+            document: payload.document,
+            chunk_index: payload.chunk_index,
+            uri: payload.uri.clone(),
+            title: payload.title.clone(),
+            headings: payload.headings.clone(),
+            page: payload.page,
+            start: payload.start,
+            end: payload.end,
+            mime_type: payload.mime_type.clone(),
+            language: payload.language.clone(),
+            modified_at: payload.modified_at.and_then(DateTime::from_timestamp_micros),
+        }
+    });
+    let searched = found.searched.iter().map(|it| SearchedCollection {
+        collection: it.collection,
+        name: it.name.clone(),
+        generation: it.generation,
+        mode: it.mode.name(),
+    });
+    SearchAnswer {
+        hits: hits.collect(),
+        next: found.cursor.clone(),
+        searched: searched.collect(),
+        failed,
+        timings: SearchTimings {
+            total_ms: ms(found.timings.total),
+            embed_ms: ms(found.timings.embed),
+            store_ms: ms(found.timings.store),
+            own_ms: ms(found.timings.own()),
+        },
+    }
+}

@@ -1,0 +1,132 @@
+//! Every endpoint, on one screen: the right that it asks for, the class of its rate, and its handler, whose method and
+//! path stand beside the function. A handler that is not in here is not served, and none can be in here without a right.
+
+use axum::Router;
+use axum::middleware::{Next, from_fn};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+use super::App;
+use super::guard::guard;
+use super::openapi;
+use super::rate::Class;
+use super::rate::Class::{Change, Light, Login, Look, Search as Searches};
+use super::right::Right::{
+    self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, Write,
+};
+use super::routes::{
+    accounts, collections, documents, grants, keys, operations, search, sessions, system,
+};
+
+/// Where the API begins.
+pub(super) const BASE: &str = "/api/v1";
+
+/// An endpoint as the table has it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What it asks for.
+    pub right: Right,
+    /// How often it may be asked.
+    pub class: Class,
+    /// `get`, `post`, …
+    pub method: String,
+    /// With the names of its parameters: `/api/v1/collections/{collection}`.
+    pub path: String,
+}
+
+struct Row(Right, Class, UtoipaMethodRouter<App>);
+
+#[rustfmt::skip]
+fn table() -> Vec<Row> {
+    vec![
+        Row(Open,      Light,    routes!(system::live)),
+        Row(Open,      Light,    routes!(system::ready)),
+        Row(Superuser, Look,     routes!(system::metrics)),
+        Row(Superuser, Look,     routes!(system::audit)),
+
+        Row(Open,      Login,    routes!(sessions::set_up)),
+        Row(Open,      Login,    routes!(sessions::login)),
+        Row(Open,      Look,     routes!(sessions::refresh)),
+        Row(Open,      Look,     routes!(sessions::logout)),
+
+        Row(Known,     Look,     routes!(accounts::me)),
+        Row(Session,   Change,   routes!(accounts::change_me)),
+        Row(Session,   Login,    routes!(accounts::change_password)),
+        Row(Superuser, Look,     routes!(accounts::list)),
+        Row(Superuser, Change,   routes!(accounts::create)),
+        Row(Superuser, Look,     routes!(accounts::show)),
+        Row(Superuser, Change,   routes!(accounts::change)),
+        Row(Superuser, Change,   routes!(accounts::set_password)),
+        Row(Session,   Look,     routes!(keys::list)),
+        Row(Session,   Change,   routes!(keys::create)),
+        Row(Session,   Change,   routes!(keys::revoke)),
+
+
+        Row(Search,    Searches, routes!(search::search)),
+        Row(Search,    Searches, routes!(search::search_simply)),
+
+        Row(Search,    Look,     routes!(collections::list)),
+        Row(Read,      Look,     routes!(collections::show)),
+        Row(Admin,     Change,   routes!(collections::change)),
+        Row(Owner,     Change,   routes!(collections::delete)),
+        Row(Read,      Look,     routes!(collections::generations)),
+        Row(Read,      Look,     routes!(collections::sources)),
+        Row(Write,     Change,   routes!(collections::remove_source)),
+        Row(Admin,     Look,     routes!(collections::audit)),
+        Row(Read,      Look,     routes!(collections::limits)),
+        Row(Superuser, Change,   routes!(collections::set_limits)),
+        Row(Admin,     Look,     routes!(grants::list)),
+        Row(Admin,     Change,   routes!(grants::give)),
+        Row(Admin,     Change,   routes!(grants::take)),
+
+        Row(Read,      Look,     routes!(documents::list)),
+        Row(Read,      Look,     routes!(documents::show)),
+        Row(Read,      Look,     routes!(documents::chunks)),
+        Row(Read,      Look,     routes!(documents::text)),
+        Row(Read,      Look,     routes!(documents::why)),
+        Row(Write,     Change,   routes!(documents::delete)),
+        Row(Write,     Change,   routes!(documents::undelete)),
+
+        Row(Browse,    Look,     routes!(operations::list)),
+        Row(Browse,    Look,     routes!(operations::events)),
+        Row(Read,      Look,     routes!(operations::of_collection)),
+        Row(Write,     Change,   routes!(operations::start)),
+        Row(Read,      Look,     routes!(operations::show)),
+        Row(Read,      Look,     routes!(operations::events_of_one)),
+        Row(Write,     Change,   routes!(operations::cancel)),
+    ]
+}
+
+/// Every endpoint, for who wants to look at all of them: a test does.
+pub fn endpoints() -> Vec<Endpoint> {
+    table().into_iter().flat_map(|row| described(&row)).collect()
+}
+
+fn described(Row(right, class, (_, paths, _)): &Row) -> Vec<Endpoint> {
+    let of_path = |(path, item): (&String, &utoipa::openapi::PathItem)| {
+        let path = format!("{BASE}{path}");
+        openapi::methods(item)
+            .into_iter()
+            .map(|method| Endpoint { right: *right, class: *class, method, path: path.clone() })
+            .collect::<Vec<_>>()
+    };
+    paths.paths.iter().flat_map(of_path).collect()
+}
+
+/// The endpoints behind their guards, and what the description says of them.
+pub(super) fn routed(app: &App) -> (Router, OpenApi) {
+    let mut router = OpenApiRouter::with_openapi(openapi::head());
+    for Row(right, class, (schemas, mut paths, methods)) in table() {
+        openapi::note_right(&mut paths, right);
+        let app = app.clone();
+        let methods = methods.route_layer(from_fn(move |request, next: Next| {
+            guard(app.clone(), right, class, request, next)
+        }));
+        router = router.routes((schemas, paths, methods));
+    }
+    OpenApiRouter::with_openapi(openapi::head())
+        .nest(BASE, router)
+        .with_state(app.clone())
+        .split_for_parts()
+}

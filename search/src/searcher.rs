@@ -1,0 +1,366 @@
+//! Asks collections, and makes one answer of what they say.
+//!
+//! Every collection is asked at the same time, by one question to its store. A collection that fails is named while
+//! the others are answered for. One whose generation was replaced while it was asked is asked again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::{join, join_all};
+use pipeline::{
+    BoxError, Facet, Filter, Fusion, Hit, IndexQuery, Keyword, Legs, SparseVector, StoreError,
+};
+
+use crate::answer::{Answer, Failure, SearchHit, Searched, Timings};
+use crate::caches::{Asked, Caches, Version};
+use crate::cursor::Cursor;
+use crate::filter::Condition;
+use crate::glob::Patterns;
+use crate::merge::{self, Ranking};
+use crate::questions::Questions;
+use crate::request::{Invalid, Mode, Request};
+use crate::target::{Resolve, Target};
+
+/// Languages of a collection in which a question is looked for.
+const LANGUAGES: usize = 8;
+
+/// Hits that are looked through for documents, at most.
+const DEEPEST: usize = 20_000;
+
+/// Why there is no answer at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The request cannot be answered by anybody.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Why a collection does not answer.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("the question could not be embedded: {0}")]
+    Embed(String),
+    #[error("the collection has no sparse vectors, so it cannot be searched by words alone")]
+    NoWords,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Resolve(BoxError),
+}
+
+/// Answers requests. One serves a whole process: it remembers what was computed before.
+#[derive(Default)]
+pub struct Searcher {
+    caches: Caches,
+    questions: Questions,
+}
+
+/// What one collection has answered.
+struct Found {
+    target: Arc<Target>,
+    mode: Mode,
+    hits: Arc<Vec<Hit>>,
+    /// The words of the question, for finding them in hits.
+    words: Option<SparseVector>,
+    /// Whether there may be more hits than these.
+    has_more: bool,
+    embed: Duration,
+    store: Duration,
+}
+
+impl Searcher {
+    /// A searcher with these caches.
+    pub fn new(caches: Caches) -> Self {
+        Self { caches, questions: Questions::default() }
+    }
+
+    /// What was computed before; whoever changes a collection says so there.
+    pub fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// If the request is not right. A collection that cannot be asked is named in the answer.
+    pub async fn answer(
+        &self,
+        request: &Request,
+        resolver: &dyn Resolve,
+    ) -> Result<Answer, SearchError> {
+        let started = Instant::now();
+        request.check()?;
+        let cursor = Cursor::of(request)?;
+        // One more, which tells whether there is another page.
+        let wanted = cursor.offset + request.k + 1;
+        let per_document = request.per_document;
+        let mut window = per_document.map_or(wanted, |most| wanted * (1 + most.min(4)));
+        loop {
+            let window_request = Window { request, candidates: cursor.candidates, limit: window };
+            let asked =
+                request.collections.iter().map(|name| self.ask(&window_request, name, resolver));
+            let (mut found, mut failed) = (Vec::new(), Vec::new());
+            for (asked, answer) in request.collections.iter().zip(join_all(asked).await) {
+                match answer {
+                    Ok(it) => found.push((asked, it)),
+                    Err(error) => {
+                        let error = pipeline::chain(&error);
+                        failed.push(Failure { asked: asked.clone(), error });
+                    }
+                }
+            }
+            let scales: Vec<String> = found.iter().map(|(_, it)| scale(it)).collect();
+            let rankings = found.iter().zip(&scales);
+            let rankings: Vec<Ranking<'_>> =
+                rankings.map(|((_, it), scale)| Ranking { scale, hits: &it.hits }).collect();
+            let merged = merge::merge(&rankings);
+            let groups = match per_document {
+                Some(most) => merge::by_document(&merged, most),
+                None => merged.into_iter().map(|hit| vec![hit]).collect(),
+            };
+            // Many chunks of few documents: the other documents are further down.
+            let has_more = found.iter().any(|(_, it)| it.has_more);
+            if per_document.is_some() && groups.len() < wanted && has_more && window < DEEPEST {
+                window = (window * 4).min(DEEPEST);
+                continue;
+            }
+            let page = groups.iter().skip(cursor.offset).take(request.k);
+            let hits = page.flatten().map(|&(from, hit)| shown(request, &found[from].1, from, hit));
+            let hits: Vec<SearchHit> = hits.collect();
+            let is_last = groups.len() < wanted;
+            let slowest = found.iter().map(|(_, it)| (it.embed, it.store));
+            let (embed, store) =
+                slowest.max_by_key(|(embed, store)| *embed + *store).unwrap_or_default();
+            let answer = Answer {
+                cursor: (!is_last && !hits.is_empty()).then(|| cursor.behind(request.k)),
+                hits,
+                searched: found.iter().map(|(asked, it)| searched(asked, it)).collect(),
+                failed,
+                timings: Timings { total: started.elapsed(), embed, store },
+            };
+            self.caches.metrics().answered(request.mode, &answer);
+            return Ok(answer);
+        }
+    }
+
+    /// Asks a collection; once more where it is another generation by now.
+    async fn ask(
+        &self,
+        window: &Window<'_>,
+        name: &str,
+        resolver: &dyn Resolve,
+    ) -> Result<Found, Trouble> {
+        let target = resolver.resolve(name).await.map_err(Trouble::Resolve)?;
+        let answer = self.ask_generation(window, &target).await;
+        let Err(error) = answer else {
+            return answer;
+        };
+        match resolver.resolve(name).await {
+            Ok(now) if now.store != target.store => self.ask_generation(window, &now).await,
+            Ok(_) | Err(_) => Err(error),
+        }
+    }
+
+    async fn ask_generation(
+        &self,
+        window: &Window<'_>,
+        target: &Arc<Target>,
+    ) -> Result<Found, Trouble> {
+        let request = window.request;
+        let mode = mode_of(request, target)?;
+        // What is read from here on is remembered under this, so that a change meanwhile is not missed.
+        let version = self.caches.version(target);
+        let started = Instant::now();
+        let by_words = mode != Mode::Dense;
+        let by_meaning = mode != Mode::Sparse || request.threshold.is_some();
+        let embedding = async {
+            let started = Instant::now();
+            if !by_meaning {
+                return Ok((None, Duration::ZERO));
+            }
+            let vector = self.questions.vector(&target.model, &request.query, &self.caches).await;
+            Ok::<_, Trouble>((Some(vector.map_err(Trouble::Embed)?), started.elapsed()))
+        };
+        let reading = async {
+            let started = Instant::now();
+            let languages =
+                if by_words { self.languages(target, &version).await? } else { Vec::new() };
+            let filter = match &request.filter {
+                Some(condition) => Some(self.filter(condition, target, &version).await?),
+                None => None,
+            };
+            Ok::<_, Trouble>((languages, filter, started.elapsed()))
+        };
+        let (embedded, read) = join(embedding, reading).await;
+        let ((dense, embed), (languages, filter, store)) = (embedded?, read?);
+        let words = by_words.then(|| target.words.question(&request.query, &languages));
+        let asking = Instant::now();
+        let asked = window.asked(mode, filter.clone());
+        let hits = match self.caches.hits(&version, &asked) {
+            Some(hits) => hits,
+            None => {
+                let dense = dense.map(|vector| vector.to_vec());
+                let query = IndexQuery {
+                    legs: legs(mode, dense, words.clone(), window),
+                    filter,
+                    threshold: request.threshold,
+                    limit: window.limit,
+                    effort: request.effort,
+                };
+                let hits = Arc::new(target.index.query(&query).await?);
+                self.caches.keep_hits(version, asked, &hits);
+                hits
+            }
+        };
+        let store = (store + asking.elapsed()).min(started.elapsed().saturating_sub(embed));
+        let has_more = hits.len() >= window.limit;
+        Ok(Found { target: Arc::clone(target), mode, hits, words, has_more, embed, store })
+    }
+
+    /// The languages of a collection's documents, the most frequent first.
+    async fn languages(
+        &self,
+        target: &Target,
+        version: &Version,
+    ) -> Result<Vec<String>, StoreError> {
+        let facets = self.facets(target, version, Keyword::Language, LANGUAGES).await?;
+        Ok(facets.iter().map(|facet| facet.value.clone()).collect())
+    }
+
+    async fn facets(
+        &self,
+        target: &Target,
+        version: &Version,
+        field: Keyword,
+        limit: usize,
+    ) -> Result<Arc<Vec<Facet>>, StoreError> {
+        if let Some(known) = self.caches.facets(version, field) {
+            return Ok(known);
+        }
+        let facets = Arc::new(target.index.facet(field, None, limit).await?);
+        self.caches.keep_facets(version.clone(), field, &facets);
+        Ok(facets)
+    }
+
+    /// A filter without wildcards: each becomes the values of the collection that match it.
+    async fn filter(
+        &self,
+        condition: &Condition,
+        target: &Target,
+        version: &Version,
+    ) -> Result<Filter, StoreError> {
+        let all = |conditions: Vec<Condition>| async move {
+            let filters = conditions.iter().map(|it| Box::pin(self.filter(it, target, version)));
+            join_all(filters).await.into_iter().collect::<Result<Vec<_>, _>>()
+        };
+        Ok(match condition.clone() {
+            Condition::All(conditions) => Filter::All(all(conditions).await?),
+            Condition::Any(conditions) => Filter::Any(all(conditions).await?),
+            Condition::Not(condition) => {
+                Filter::Not(Box::new(Box::pin(self.filter(&condition, target, version)).await?))
+            }
+            Condition::Is(field, values) => Filter::Is(field, values),
+            Condition::Within(field, bounds) => Filter::Within(field, bounds),
+            Condition::Says(field, words) => Filter::Says(field, words),
+            Condition::Matches(field, patterns) => {
+                let patterns =
+                    Patterns::new(field, &patterns).expect("a condition is made of patterns");
+                let limit = match field {
+                    Keyword::Language => LANGUAGES,
+                    _ => usize::try_from(target.index.count().await?).unwrap_or(usize::MAX).max(1),
+                };
+                let facets = self.facets(target, version, field, limit).await?;
+                let values = facets.iter().map(|facet| &facet.value);
+                Filter::Is(field, values.filter(|it| patterns.match_one(it)).cloned().collect())
+            }
+        })
+    }
+}
+
+/// A request with how much of its ranking is asked for.
+struct Window<'a> {
+    request: &'a Request,
+    candidates: usize,
+    limit: usize,
+}
+
+impl Window<'_> {
+    fn fusion(&self) -> Fusion {
+        Fusion { candidates: self.candidates, ..self.request.fusion }
+    }
+
+    fn asked(&self, mode: Mode, filter: Option<Filter>) -> Asked {
+        let Request { query, threshold, effort, .. } = self.request;
+        let Fusion { k, dense, sparse, candidates } = self.fusion();
+        Asked {
+            query: query.clone(),
+            mode,
+            filter,
+            threshold: threshold.map(f32::to_bits),
+            fusion: [k, dense.to_bits(), sparse.to_bits()],
+            candidates,
+            limit: self.limit,
+            effort: *effort,
+        }
+    }
+}
+
+/// By what a collection is asked.
+fn mode_of(request: &Request, target: &Target) -> Result<Mode, Trouble> {
+    match request.mode {
+        Some(Mode::Sparse) if !target.sparse => Err(Trouble::NoWords),
+        None | Some(Mode::Hybrid) if !target.sparse => Ok(Mode::Dense),
+        None => Ok(Mode::Hybrid),
+        Some(mode) => Ok(mode),
+    }
+}
+
+fn legs(
+    mode: Mode,
+    dense: Option<Vec<f32>>,
+    words: Option<SparseVector>,
+    window: &Window<'_>,
+) -> Legs {
+    let words = words.unwrap_or_default();
+    match (mode, dense) {
+        (Mode::Sparse, dense) => Legs::Sparse { words, dense },
+        (Mode::Dense, Some(dense)) => Legs::Dense(dense),
+        (Mode::Hybrid, Some(dense)) => Legs::Hybrid { dense, words, fusion: window.fusion() },
+        (Mode::Dense | Mode::Hybrid, None) => unreachable!("these modes embed the question"),
+    }
+}
+
+/// What has to be equal for scores of two collections to be compared: words are weighed alike whatever the model.
+fn scale(found: &Found) -> String {
+    match found.mode {
+        Mode::Sparse => "sparse".to_owned(),
+        mode => format!("{mode} {}", found.target.model.info.fingerprint),
+    }
+}
+
+fn searched(asked: &str, found: &Found) -> Searched {
+    let Target { collection, name, generation, .. } = &*found.target;
+    Searched {
+        asked: asked.to_owned(),
+        name: name.clone(),
+        collection: *collection,
+        generation: *generation,
+        mode: found.mode,
+    }
+}
+
+fn shown(request: &Request, found: &Found, from: usize, hit: &Hit) -> SearchHit {
+    let Hit { score, similarity, payload } = hit.clone();
+    let language = payload.language.as_deref();
+    let words = &found.target.words;
+    let highlights = match &found.words {
+        _ if !request.highlight => Vec::new(),
+        Some(question) => words.found(&payload.content, language, question),
+        None => {
+            let languages: Vec<String> = payload.language.iter().cloned().collect();
+            let question = words.question(&request.query, &languages);
+            words.found(&payload.content, language, &question)
+        }
+    };
+    SearchHit { from, score, similarity, highlights, payload }
+}

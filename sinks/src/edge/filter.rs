@@ -1,0 +1,43 @@
+//! Filters as Edge takes them, which reads the JSON of the server's REST interface.
+
+use pipeline::{Bounds, Filter, Number};
+use serde_json::{Map, Value, json};
+
+use crate::payload;
+
+/// A filter for Edge.
+pub(super) fn filter(filter: &Filter) -> qdrant_edge::Filter {
+    let condition = json!({ "must": [condition(filter)] });
+    serde_json::from_value(condition).expect("has the form of a filter")
+}
+
+fn condition(filter: &Filter) -> Value {
+    let all = |filters: &[Filter]| filters.iter().map(condition).collect::<Vec<_>>();
+    match filter {
+        Filter::All(filters) => json!({ "must": all(filters) }),
+        // An empty list would hold for everything.
+        Filter::Any(filters) if filters.is_empty() => json!({ "has_id": [] }),
+        Filter::Any(filters) => json!({ "should": all(filters) }),
+        Filter::Not(filter) => json!({ "must_not": [condition(filter)] }),
+        Filter::Is(_, values) if values.is_empty() => json!({ "has_id": [] }),
+        Filter::Is(field, values) => {
+            json!({ "key": payload::keyword(*field), "match": { "any": values } })
+        }
+        Filter::Within(field, bounds) => {
+            json!({ "key": payload::number(*field), "range": range(*field, bounds) })
+        }
+        Filter::Says(field, words) => {
+            json!({ "key": payload::text(*field), "match": { "text": words } })
+        }
+    }
+}
+
+fn range(field: Number, bounds: &Bounds) -> Value {
+    let bound = |number: i64| match field {
+        Number::Modified => payload::instant(number).map(Value::from),
+        Number::Page | Number::Chunk => Some(number.into()),
+    };
+    let named = [("gt", bounds.gt), ("gte", bounds.gte), ("lt", bounds.lt), ("lte", bounds.lte)];
+    let given = named.into_iter().filter_map(|(name, it)| Some((name.to_owned(), bound(it?)?)));
+    Value::Object(given.collect::<Map<_, _>>())
+}

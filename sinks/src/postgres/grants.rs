@@ -1,0 +1,230 @@
+//! Grants: who else than its owner may use a collection, and what follows from them for one caller.
+
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::{FromRow, PgPool};
+use uuid::Uuid;
+
+use super::attempt;
+use super::audit::{By, of_collection};
+use super::collections::{Collection, select_collection};
+
+/// A grant in a list.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Grant {
+    /// Its id.
+    pub id: Uuid,
+    /// The account that has it.
+    pub user_id: Option<Uuid>,
+    /// The name of that.
+    pub username: Option<String>,
+    /// The key that has it.
+    pub api_key_id: Option<Uuid>,
+    /// By which a person recognises that.
+    pub key_prefix: Option<String>,
+    /// `read`, `write` or `admin`.
+    pub permission: String,
+    /// When it was given.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Who is given something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grantee {
+    /// An account.
+    User(Uuid),
+    /// A key.
+    Key(Uuid),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reader {
+    /// The account; `None` is somebody who is not logged in.
+    pub user: Option<Uuid>,
+    /// The key that acts for it.
+    pub key: Option<Uuid>,
+    /// May it do everything?
+    pub is_superuser: bool,
+}
+
+/// A collection, and what somebody was given of it.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct Seen {
+    /// The collection.
+    #[sqlx(flatten)]
+    pub collection: Collection,
+    /// What it is about.
+    pub description: Option<String>,
+    /// The user name of its owner.
+    pub owner: String,
+    /// Whether that is who asks.
+    pub is_owner: bool,
+    /// What the account was given: `read`, `write` or `admin`.
+    pub user_grant: Option<String>,
+    /// What the key was given.
+    pub key_grant: Option<String>,
+}
+
+/// A collection as somebody sees it; `$1` is the account, `$2` the key.
+macro_rules! seen {
+    ($rest:literal) => {
+        select_collection!(
+            ", c.description, o.username AS owner, coalesce(c.owner_id = $1, FALSE) AS is_owner,
+               ug.permission AS user_grant, kg.permission AS key_grant ",
+            "JOIN users o ON o.id = c.owner_id
+             LEFT JOIN collection_permissions ug ON ug.collection_id = c.id AND ug.user_id = $1
+             LEFT JOIN collection_permissions kg ON kg.collection_id = c.id AND kg.api_key_id = $2 ",
+            $rest
+        )
+    };
+}
+
+pub(super) const SEEN: &str = seen!("WHERE c.id = $3");
+
+pub(super) const READABLE: &str = seen!(
+    "WHERE c.id > $3 AND ($4 OR c.is_public OR c.owner_id = $1 OR ug.id IS NOT NULL OR kg.id IS NOT NULL)
+     ORDER BY c.id LIMIT $5"
+);
+
+/// The grants of a store.
+pub struct Grants<'a>(pub(super) &'a PgPool);
+
+impl Grants<'_> {
+    /// A collection as somebody sees it, whether or not they may.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn seen(&self, reader: Reader, collection: Uuid) -> Result<Option<Seen>, StoreError> {
+        attempt("find the collection", || async {
+            Ok(sqlx::query_as(SEEN)
+                .bind(reader.user)
+                .bind(reader.key)
+                .bind(collection)
+                .fetch_optional(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// The collections that somebody may read, in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn readable(
+        &self,
+        reader: Reader,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Seen>, StoreError> {
+        attempt("list the collections", || async {
+            Ok(sqlx::query_as(READABLE)
+                .bind(reader.user)
+                .bind(reader.key)
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(reader.is_superuser)
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// The grants on a collection, oldest first. There are as many as people gave.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list(&self, collection: Uuid) -> Result<Vec<Grant>, StoreError> {
+        attempt("list the grants", || async {
+            Ok(sqlx::query_as(
+                "SELECT g.id, g.user_id, u.username, g.api_key_id, k.prefix AS key_prefix, g.permission, g.created_at
+                 FROM collection_permissions g LEFT JOIN users u ON u.id = g.user_id
+                 LEFT JOIN api_keys k ON k.id = g.api_key_id
+                 WHERE g.collection_id = $1 ORDER BY g.created_at, g.id LIMIT 10000",
+            )
+            .bind(collection)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// Gives somebody a permission, in the place of what they had; `None` if there is no such account or key.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn give(
+        &self,
+        collection: Uuid,
+        grantee: Grantee,
+        permission: &str,
+        by: &By,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let (user, key) = match grantee {
+            Grantee::User(id) => (Some(id), None),
+            Grantee::Key(id) => (None, Some(id)),
+        };
+        attempt("give the permission", || async {
+            let mut transaction = self.0.begin().await?;
+            let there: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM api_keys WHERE id = $2)",
+            )
+            .bind(user)
+            .bind(key)
+            .fetch_one(&mut *transaction)
+            .await?;
+            if !there {
+                return Ok(None);
+            }
+            // One grant for one grantee, by one of two partial indexes; so the old one goes first.
+            sqlx::query(
+                "DELETE FROM collection_permissions WHERE collection_id = $1 AND (user_id = $2 OR api_key_id = $3)",
+            )
+            .bind(collection)
+            .bind(user)
+            .bind(key)
+            .execute(&mut *transaction)
+            .await?;
+            let id = sqlx::query_scalar(
+                "INSERT INTO collection_permissions (collection_id, user_id, api_key_id, permission)
+                 VALUES ($1, $2, $3, $4) RETURNING id",
+            )
+            .bind(collection)
+            .bind(user)
+            .bind(key)
+            .bind(permission)
+            .fetch_one(&mut *transaction)
+            .await?;
+            let details = json!({ "user": user, "key": key, "permission": permission });
+            of_collection(&mut transaction, collection, None, by, "grant_given", &details).await?;
+            transaction.commit().await?;
+            Ok(Some(id))
+        })
+        .await
+    }
+
+    /// Takes a grant back; says whether there was one.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn take(&self, collection: Uuid, grant: Uuid, by: &By) -> Result<bool, StoreError> {
+        attempt("take the permission back", || async {
+            let mut transaction = self.0.begin().await?;
+            let taken: Option<(Option<Uuid>, Option<Uuid>)> = sqlx::query_as(
+                "DELETE FROM collection_permissions WHERE collection_id = $1 AND id = $2
+                 RETURNING user_id, api_key_id",
+            )
+            .bind(collection)
+            .bind(grant)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let Some((user, key)) = taken else { return Ok(false) };
+            let details = json!({ "user": user, "key": key });
+            of_collection(&mut transaction, collection, None, by, "grant_taken", &details).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+}

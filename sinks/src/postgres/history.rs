@@ -1,0 +1,132 @@
+//! Operations as people look at them: of one collection or of all that somebody may read, newest first.
+
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
+use serde_json::Value;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::attempt;
+use super::audit::{Before, end_of_time};
+use super::grants::Reader;
+use super::operations::{OperationStatus, OperationType, Operations};
+
+/// An operation with who asked for it and what it was done to.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct PastOperation {
+    /// Its id.
+    pub id: Uuid,
+    /// The collection it is done to.
+    pub collection_id: Uuid,
+    /// The name of that.
+    pub collection: String,
+    /// What it does.
+    #[sqlx(rename = "type")]
+    pub kind: OperationType,
+    /// Where it stands.
+    pub status: OperationStatus,
+    /// The user name of who asked for it.
+    pub by: String,
+    /// What it was asked to do, in detail.
+    pub config: Value,
+    /// Why it failed.
+    pub error_message: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When a worker began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// How far it is, or was at last: a [`pipeline::Progress`].
+    pub progress: Option<Value>,
+    /// What a run has done: a [`pipeline::RunReport`].
+    pub report: Option<Value>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.id, p.collection_id, c.name AS collection, p.type, p.status, u.username AS by, p.config,
+                    p.error_message, p.created_at, p.started_at, p.completed_at, p.progress,
+                    p.meta -> 'report' AS report
+             FROM operations p JOIN users u ON u.id = p.user_id JOIN collections c ON c.id = p.collection_id ",
+            $rest
+        )
+    };
+}
+
+pub(super) const ONE: &str = select!("WHERE p.id = $1");
+
+pub(super) const OF_COLLECTION: &str = select!(
+    "WHERE p.collection_id = $1 AND (p.created_at, p.id) < ($2, $3)
+     ORDER BY p.created_at DESC, p.id DESC LIMIT $4"
+);
+
+pub(super) const READABLE: &str = select!(
+    "WHERE (p.created_at, p.id) < ($4, $5)
+       AND ($3 OR c.is_public OR c.owner_id = $1
+            OR EXISTS (SELECT FROM collection_permissions g
+                       WHERE g.collection_id = c.id AND (g.user_id = $1 OR g.api_key_id = $2)))
+     ORDER BY p.created_at DESC, p.id DESC LIMIT $6"
+);
+
+impl Operations<'_> {
+    /// One operation.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn past(&self, operation: Uuid) -> Result<Option<PastOperation>, StoreError> {
+        attempt("find the operation", || async {
+            Ok(sqlx::query_as(ONE).bind(operation).fetch_optional(self.0).await?)
+        })
+        .await
+    }
+
+    /// The operations on a collection, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn of_collection(
+        &self,
+        collection: Uuid,
+        before: Option<Before>,
+        limit: u32,
+    ) -> Result<Vec<PastOperation>, StoreError> {
+        let (at, id) = before.unwrap_or_else(end_of_time);
+        attempt("list operations", || async {
+            Ok(sqlx::query_as(OF_COLLECTION)
+                .bind(collection)
+                .bind(at)
+                .bind(id)
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// The operations on all collections that somebody may read, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn readable(
+        &self,
+        reader: Reader,
+        before: Option<Before>,
+        limit: u32,
+    ) -> Result<Vec<PastOperation>, StoreError> {
+        let (at, id) = before.unwrap_or_else(end_of_time);
+        attempt("list operations", || async {
+            Ok(sqlx::query_as(READABLE)
+                .bind(reader.user)
+                .bind(reader.key)
+                .bind(reader.is_superuser)
+                .bind(at)
+                .bind(id)
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+}

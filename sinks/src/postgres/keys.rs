@@ -1,0 +1,174 @@
+//! API keys: what programs come in with. Only the digest of a key is kept.
+
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::{FromRow, PgPool};
+use uuid::Uuid;
+
+use super::attempt;
+use super::audit::{By, of_account};
+
+/// A key as it is stored.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: Uuid,
+    /// The account that it acts for.
+    pub user_id: Uuid,
+    /// What it is for, in its owner's words.
+    pub name: String,
+    /// By which a person recognises it.
+    pub prefix: String,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// Whether it was not revoked.
+    pub is_active: bool,
+    /// When it was used last, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Until when it can be used.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A key that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What it is for.
+    pub name: String,
+    /// By which a person recognises it.
+    pub prefix: String,
+    /// SHA-256 of the key, in hexadecimal digits.
+    pub hash: String,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// Until when it can be used.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A key that was used.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct KeyUse {
+    /// Its id.
+    pub key_id: Uuid,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// The account that it acts for.
+    pub user_id: Uuid,
+    /// The name of that.
+    pub username: String,
+    /// May that do everything?
+    pub is_superuser: bool,
+}
+
+pub(super) const USE: &str = "
+    SELECT k.id AS key_id, k.scopes, u.id AS user_id, u.username, u.is_superuser
+    FROM api_keys k JOIN users u ON u.id = k.user_id
+    WHERE k.key_hash = $1 AND k.is_active AND u.is_active AND coalesce(k.expires_at > now(), TRUE)";
+
+pub(super) const LIST: &str = "
+    SELECT id, user_id, name, prefix, scopes, is_active, last_used_at, created_at, expires_at
+    FROM api_keys WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+
+/// The keys of a store.
+pub struct Keys<'a>(pub(super) &'a PgPool);
+
+impl Keys<'_> {
+    /// The keys of an account in order of id, from behind `after` on, revoked ones too.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list(
+        &self,
+        user: Uuid,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<ApiKey>, StoreError> {
+        attempt("list the keys", || async {
+            Ok(sqlx::query_as(LIST)
+                .bind(user)
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// Makes a key for an account.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn create(&self, user: Uuid, new: &NewKey, by: &By) -> Result<ApiKey, StoreError> {
+        let id = Uuid::new_v4();
+        attempt("make the key", || async {
+            let mut transaction = self.0.begin().await?;
+            let key = sqlx::query_as(
+                "INSERT INTO api_keys (id, user_id, name, prefix, key_hash, scopes, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                 RETURNING id, user_id, name, prefix, scopes, is_active, last_used_at, created_at, expires_at",
+            )
+            .bind(id)
+            .bind(user)
+            .bind(&new.name)
+            .bind(&new.prefix)
+            .bind(&new.hash)
+            .bind(&new.scopes)
+            .bind(new.expires_at)
+            .fetch_one(&mut *transaction)
+            .await?;
+            let details = json!({ "key": id, "name": new.name, "scopes": new.scopes });
+            of_account(&mut transaction, Some(user), by, "key_created", &details).await?;
+            transaction.commit().await?;
+            Ok(key)
+        })
+        .await
+    }
+
+    /// Revokes a key of an account; says whether there is one.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn revoke(&self, user: Uuid, key: Uuid, by: &By) -> Result<bool, StoreError> {
+        attempt("revoke the key", || async {
+            let mut transaction = self.0.begin().await?;
+            let revoked =
+                sqlx::query("UPDATE api_keys SET is_active = FALSE WHERE id = $1 AND user_id = $2")
+                    .bind(key)
+                    .bind(user)
+                    .execute(&mut *transaction)
+                    .await?
+                    .rows_affected();
+            if revoked > 0 {
+                let details = json!({ "key": key });
+                of_account(&mut transaction, Some(user), by, "key_revoked", &details).await?;
+            }
+            transaction.commit().await?;
+            Ok(revoked > 0)
+        })
+        .await
+    }
+
+    /// The key of this digest, if it is good; notes that it was used, not more than once a minute.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn used(&self, hash: &str) -> Result<Option<KeyUse>, StoreError> {
+        attempt("find the key", || async {
+            let found: Option<KeyUse> =
+                sqlx::query_as(USE).bind(hash).fetch_optional(self.0).await?;
+            if let Some(found) = &found {
+                sqlx::query(
+                    "UPDATE api_keys SET last_used_at = now()
+                     WHERE id = $1 AND coalesce(last_used_at < now() - interval '1 minute', TRUE)",
+                )
+                .bind(found.key_id)
+                .execute(self.0)
+                .await?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+}

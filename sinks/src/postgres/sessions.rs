@@ -1,0 +1,316 @@
+//! Sessions: families of refresh tokens, of which one is good at a time, and the keys that sign access tokens.
+//!
+//! Nothing here knows a token itself, only its digest. A refresh token is spent by using it; when a spent one comes
+//! again, somebody has copied it, and its whole family ends.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::attempt;
+use super::audit::{By, of_account};
+use super::failure::Failure;
+use super::users::{NewUser, User, has_administrator, insert, select_user};
+
+/// A session that begins or goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct NewToken<'a> {
+    /// SHA-256 of the refresh token, in hexadecimal digits.
+    pub hash: &'a str,
+    /// How long it may be used.
+    pub lifetime: Duration,
+}
+
+/// What became of a refresh token that was to be used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rotation {
+    /// It is spent, and the new one is good: for this account, in this family.
+    Rotated(Box<User>, Uuid),
+    /// It is none, has expired or was revoked, or its account may not do anything.
+    Unknown,
+    /// It was spent before. The family is revoked now.
+    Reused,
+}
+
+/// A key that signs access tokens.
+#[derive(Clone, PartialEq, Eq, FromRow)]
+pub struct SigningKey {
+    /// Its name, in the header of a token.
+    pub kid: String,
+    /// 32 random bytes.
+    pub secret: Vec<u8>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What is known of a refresh token.
+#[derive(FromRow)]
+struct Known {
+    id: Uuid,
+    user_id: Uuid,
+    family_id: Uuid,
+    is_spent: bool,
+    is_good: bool,
+}
+
+pub(super) const ALIVE: &str = select_user!(
+    "WHERE u.is_active AND u.id = (
+         SELECT t.user_id FROM refresh_tokens t
+         WHERE t.family_id = $1 AND NOT t.is_revoked AND t.expires_at > now() LIMIT 1)"
+);
+
+/// The sessions of a store.
+pub struct Sessions<'a>(pub(super) &'a PgPool);
+
+impl Sessions<'_> {
+    /// Begins a session; gives its family.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn begin(
+        &self,
+        user: Uuid,
+        token: NewToken<'_>,
+        by: &By,
+    ) -> Result<Uuid, StoreError> {
+        let family = Uuid::new_v4();
+        attempt("begin the session", || async {
+            let mut transaction = self.0.begin().await?;
+            sqlx::query("DELETE FROM refresh_tokens WHERE user_id = $1 AND expires_at < now()")
+                .bind(user)
+                .execute(&mut *transaction)
+                .await?;
+            insert_token(&mut transaction, user, family, token).await?;
+            sqlx::query("UPDATE users SET last_login = now() WHERE id = $1")
+                .bind(user)
+                .execute(&mut *transaction)
+                .await?;
+            of_account(&mut transaction, Some(user), by, "login", &json!({})).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await?;
+        Ok(family)
+    }
+
+    /// Spends a refresh token for a new one. Not tried again: a second try would be a second use.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn rotate(
+        &self,
+        hash: &str,
+        token: NewToken<'_>,
+        by: &By,
+    ) -> Result<Rotation, StoreError> {
+        self.try_rotate(hash, token, by).await.map_err(|failure| failure.doing("renew the session"))
+    }
+
+    async fn try_rotate(
+        &self,
+        hash: &str,
+        token: NewToken<'_>,
+        by: &By,
+    ) -> Result<Rotation, Failure> {
+        let mut transaction = self.0.begin().await?;
+        let Some(known) = find(&mut transaction, hash).await? else {
+            return Ok(Rotation::Unknown);
+        };
+        let Known { id, user_id: user, family_id: family, is_spent, is_good } = known;
+        if !is_good {
+            return Ok(Rotation::Unknown);
+        }
+        if is_spent {
+            revoke(&mut transaction, family).await?;
+            let what = "refresh_token_reused";
+            of_account(&mut transaction, Some(user), by, what, &json!({})).await?;
+            transaction.commit().await?;
+            return Ok(Rotation::Reused);
+        }
+        sqlx::query("UPDATE refresh_tokens SET used_at = now() WHERE id = $1")
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+        insert_token(&mut transaction, user, family, token).await?;
+        let user = sqlx::query_as(select_user!("WHERE u.id = $1"))
+            .bind(user)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Rotation::Rotated(Box::new(user), family))
+    }
+
+    /// Ends the session of a refresh token, if it is one; gives its family.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn end(&self, hash: &str, by: &By) -> Result<Option<Uuid>, StoreError> {
+        attempt("end the session", || async {
+            let mut transaction = self.0.begin().await?;
+            let Some(known) = find(&mut transaction, hash).await? else { return Ok(None) };
+            revoke(&mut transaction, known.family_id).await?;
+            of_account(&mut transaction, Some(known.user_id), by, "logout", &json!({})).await?;
+            transaction.commit().await?;
+            Ok(Some(known.family_id))
+        })
+        .await
+    }
+
+    /// The account of a session that goes on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn alive(&self, family: Uuid) -> Result<Option<User>, StoreError> {
+        attempt("find the session", || async {
+            Ok(sqlx::query_as(ALIVE).bind(family).fetch_optional(self.0).await?)
+        })
+        .await
+    }
+
+    /// The keys that sign access tokens, newest first. `fresh` is taken in as the newest if there is none that is
+    /// younger than `age`; one that nothing can be signed by any more is dropped.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn signing_keys(
+        &self,
+        fresh: (&str, &[u8]),
+        age: Duration,
+    ) -> Result<Vec<SigningKey>, StoreError> {
+        let seconds = age.as_secs_f64();
+        attempt("read the signing keys", || async {
+            let mut transaction = self.0.begin().await?;
+            // Servers that start together must not each bring a key.
+            sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query(
+                "INSERT INTO signing_keys (kid, secret) SELECT $1, $2 WHERE NOT EXISTS (
+                     SELECT FROM signing_keys WHERE created_at > now() - make_interval(secs => $3))",
+            )
+            .bind(fresh.0)
+            .bind(fresh.1)
+            .bind(seconds)
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query(
+                "DELETE FROM signing_keys WHERE created_at < now() - make_interval(secs => 2 * $1)",
+            )
+            .bind(seconds)
+            .execute(&mut *transaction)
+            .await?;
+            let keys = sqlx::query_as(
+                "SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid",
+            )
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(keys)
+        })
+        .await
+    }
+
+    /// Offers a token that makes the first administrator, unless there is one; says whether it is good.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn offer_setup(&self, hash: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        attempt("offer the setup token", || async {
+            let offered = sqlx::query(
+                "INSERT INTO setup_tokens (token_hash, expires_at)
+                 SELECT $1, now() + make_interval(secs => $2)
+                 WHERE NOT EXISTS (SELECT FROM users WHERE is_superuser)
+                 ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, expires_at = excluded.expires_at
+                 WHERE setup_tokens.used_at IS NULL",
+            )
+            .bind(hash)
+            .bind(lifetime.as_secs_f64())
+            .execute(self.0)
+            .await?;
+            Ok(offered.rows_affected() > 0)
+        })
+        .await
+    }
+
+    /// Spends the setup token and makes the first administrator; nothing if the token is not good (any more).
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if the name or the address is taken; the token is still good then.
+    pub async fn set_up(
+        &self,
+        hash: &str,
+        new: &NewUser,
+        by: &By,
+    ) -> Result<Option<User>, StoreError> {
+        let id = Uuid::new_v4();
+        attempt("make the first administrator", || async {
+            let mut transaction = self.0.begin().await?;
+            // Whoever comes second waits here, and finds it spent.
+            let spent = sqlx::query(
+                "UPDATE setup_tokens SET used_at = now()
+                 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > now()",
+            )
+            .bind(hash)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+            if spent == 0 || has_administrator(&mut transaction).await? {
+                return Ok(None);
+            }
+            let user = insert(&mut transaction, id, new, by).await?;
+            transaction.commit().await?;
+            Ok(Some(user))
+        })
+        .await
+    }
+}
+
+/// Ends every session of an account.
+pub(super) async fn end_all(connection: &mut PgConnection, user: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE user_id = $1")
+        .bind(user)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn revoke(connection: &mut PgConnection, family: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE family_id = $1")
+        .bind(family)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn find(connection: &mut PgConnection, hash: &str) -> Result<Option<Known>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT t.id, t.user_id, t.family_id, t.used_at IS NOT NULL AS is_spent,
+                NOT t.is_revoked AND t.expires_at > now() AND u.is_active AS is_good
+         FROM refresh_tokens t JOIN users u ON u.id = t.user_id WHERE t.token_hash = $1 FOR UPDATE OF t",
+    )
+    .bind(hash)
+    .fetch_optional(connection)
+    .await
+}
+
+async fn insert_token(
+    connection: &mut PgConnection,
+    user: Uuid,
+    family: Uuid,
+    token: NewToken<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO refresh_tokens (user_id, family_id, token_hash, expires_at)
+         VALUES ($1, $2, $3, now() + make_interval(secs => $4))",
+    )
+    .bind(user)
+    .bind(family)
+    .bind(token.hash)
+    .bind(token.lifetime.as_secs_f64())
+    .execute(connection)
+    .await
+    .map(drop)
+}

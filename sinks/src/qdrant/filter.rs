@@ -1,0 +1,61 @@
+//! Filters as the server takes them.
+
+use chrono::{DateTime, Timelike as _};
+use pipeline::{Bounds, Filter, Number};
+use qdrant_client::qdrant::{
+    Condition, DatetimeRange, Filter as QdrantFilter, PointId, Range, Timestamp,
+};
+
+use crate::payload;
+
+/// A filter for the server.
+pub(super) fn filter(filter: &Filter) -> QdrantFilter {
+    QdrantFilter::must([condition(filter)])
+}
+
+fn condition(filter: &Filter) -> Condition {
+    let all = |filters: &[Filter]| filters.iter().map(condition).collect::<Vec<_>>();
+    match filter {
+        Filter::All(filters) => QdrantFilter::must(all(filters)).into(),
+        // An empty list would hold for everything.
+        Filter::Any(filters) if filters.is_empty() => nothing(),
+        Filter::Any(filters) => QdrantFilter::should(all(filters)).into(),
+        Filter::Not(filter) => QdrantFilter::must_not([condition(filter)]).into(),
+        Filter::Is(_, values) if values.is_empty() => nothing(),
+        Filter::Is(field, values) => Condition::matches(payload::keyword(*field), values.clone()),
+        Filter::Within(Number::Modified, bounds) => {
+            Condition::datetime_range(payload::number(Number::Modified), instants(bounds))
+        }
+        Filter::Within(field, bounds) => Condition::range(payload::number(*field), range(bounds)),
+        Filter::Says(field, words) => Condition::matches_text(payload::text(*field), words),
+    }
+}
+
+fn nothing() -> Condition {
+    Condition::has_id(std::iter::empty::<PointId>())
+}
+
+fn range(bounds: &Bounds) -> Range {
+    #[expect(clippy::cast_precision_loss, reason = "pages and chunks are small numbers")]
+    let bound = |number: Option<i64>| number.map(|number| number as f64);
+    Range {
+        gt: bound(bounds.gt),
+        gte: bound(bounds.gte),
+        lt: bound(bounds.lt),
+        lte: bound(bounds.lte),
+    }
+}
+
+fn instants(bounds: &Bounds) -> DatetimeRange {
+    let bound = |micros: Option<i64>| {
+        let instant = DateTime::from_timestamp_micros(micros?)?;
+        let nanos = i32::try_from(instant.nanosecond()).ok()?;
+        Some(Timestamp { seconds: instant.timestamp(), nanos })
+    };
+    DatetimeRange {
+        gt: bound(bounds.gt),
+        gte: bound(bounds.gte),
+        lt: bound(bounds.lt),
+        lte: bound(bounds.lte),
+    }
+}

@@ -1,0 +1,10 @@
+//! `semantik serve`: the HTTP front end.
+
+use pipeline::BoxError;
+
+use crate::cli::ServeArgs;
+use crate::telemetry::Telemetry;
+
+pub(super) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
+    crate::serve::serve(args, telemetry).await
+}

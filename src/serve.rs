@@ -1,0 +1,167 @@
+//! The server: the HTTP front end of `search` over the stores of the pipeline files that it is given, and an executor of
+//! operations beside it, so that one process is a whole system.
+//!
+//! Here the ports of the front end meet the metadata store (`serve/accounts.rs`, `serve/catalogue.rs`) and the vectors
+//! (`serve/targets.rs`, `serve/work.rs`). Sockets are in `serve/listen.rs`; what is served, and to whom, is the front
+//! end's to say. Everything here goes on side by side in one task, and ends together.
+
+mod accounts;
+mod catalogue;
+mod listen;
+mod rows;
+mod setup;
+mod targets;
+mod work;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use futures::future::try_join3;
+use pipeline::BoxError;
+use search::SearchMetrics;
+use search::http::ports;
+use search::http::{App, Config};
+use sinks::{Change, OperationStatus};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::accounts::StoredAccounts;
+use self::catalogue::StoredCatalogue;
+use self::targets::Targets;
+use self::work::ServedWork;
+use crate::cli::ServeArgs;
+use crate::cmd::Signals;
+use crate::operate::{Executor, Files, Manner, Workplace};
+use crate::render;
+use crate::telemetry::Telemetry;
+
+/// Changes that wait for a slow reader; it misses those before.
+const CHANGES: usize = 256;
+/// How often vectors that are not needed any more are let go of.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Serves until a signal comes, and what is under way has ended.
+pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
+    let mut signals = Signals::new()?;
+    let files = Files::new(args.config.clone());
+    if let Some((_, fault)) = files.faults().into_iter().next() {
+        return Err(fault.trim_end().to_owned().into());
+    }
+    let first = files.loaded().into_iter().next().ok_or("there is no pipeline file to serve")?;
+    let listener = listen::bind(args.listen)?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificates), Some(key)) => Some(listen::tls(certificates, key)?),
+        _ => None,
+    };
+    let workplace = Workplace::open(&first.spec, telemetry).await?;
+    let postgres = workplace.database.postgres().clone();
+    setup::open_collections(&postgres, &files).await?;
+    let grace = Duration::from_secs(args.grace);
+    let manner = Manner { grace, ..Manner::default() };
+    let executor = Executor::new(workplace.clone(), files.clone(), manner);
+    let engine = Arc::new(embedding::Engine::new());
+    let targets = Arc::new(Targets::new(workplace, files.clone(), engine));
+    tokio::task::block_in_place(|| targets.load_models());
+
+    let (close, closing) = watch::channel(false);
+    let (told, _) = broadcast::channel(CHANGES);
+    let work = Arc::new(ServedWork {
+        targets: Arc::clone(&targets),
+        changes: told.clone(),
+        telemetry: telemetry.clone(),
+    });
+    let catalogue = StoredCatalogue { postgres: postgres.clone(), files };
+    let accounts = StoredAccounts(postgres.clone());
+    let config = Config {
+        rates: args.rate.clone(),
+        trusted_proxies: args.trusted_proxy.clone(),
+        origins: args.cors_origin.clone(),
+        is_tls: tls.is_some(),
+        metrics: SearchMetrics::new(telemetry.exposition().registry()),
+        ..Config::default()
+    };
+    let app = App::new(Arc::new(accounts), Arc::new(catalogue), work, config, closing).await?;
+    let router = search::http::router(&app, Router::new());
+
+    let address = listener.local_addr()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    if tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "passwords and keys travel in clear text: put TLS in front, or name --tls-cert");
+    }
+    let (handle, stop) = (Handle::new(), CancellationToken::new());
+    let serving = async {
+        let ended = listen::serve(listener, router, tls, handle.clone()).await;
+        // Nobody asks any more, whatever the reason.
+        stop.cancel();
+        ended
+    };
+    let working = executor.run(&stop);
+    let changes = postgres.listen().await?;
+    let telling = tell(changes, &app, &told, &targets, &stop);
+    let all = try_join3(serving, working, telling);
+    setup::offer(&postgres, args.setup_token_file.as_deref()).await?;
+    render::say(format_args!("semantik: serving on {scheme}://{address}"));
+    tokio::pin!(all);
+    let until_told = async {
+        loop {
+            tokio::select! {
+                ended = &mut all => return ended.map(drop),
+                signal = signals.next() => {
+                    if *close.borrow() {
+                        // The second one: leases run out, and others go on from what is stored.
+                        std::process::exit(i32::from(128 + signal));
+                    }
+                    stopping(&close, &handle, grace);
+                    stop.cancel();
+                }
+            }
+        }
+    };
+    telemetry.served_while(args.metrics, until_told).await
+}
+
+/// No new requests, and those under way are answered; streams end.
+fn stopping(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Duration) {
+    tracing::info!(?grace, "stopping: what is under way is given this long");
+    close.send_replace(true);
+    handle.graceful_shutdown(Some(grace));
+}
+
+/// Tells streams of changes, and forgets what was found in collections that have changed.
+async fn tell(
+    mut changes: sinks::Changes,
+    app: &App,
+    told: &broadcast::Sender<ports::Change>,
+    targets: &Targets,
+    stop: &CancellationToken,
+) -> Result<(), BoxError> {
+    let mut sweeps = tokio::time::interval(SWEEP);
+    sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let change = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = sweeps.tick() => {
+                if let Err(error) = targets.sweep().await {
+                    tracing::debug!(error, "nothing was let go of");
+                }
+                continue;
+            }
+            change = changes.next() => change,
+        };
+        match change {
+            Change::Operation { id, collection, status } => {
+                if !matches!(status, OperationStatus::Pending | OperationStatus::Processing) {
+                    app.forget(collection);
+                }
+                drop(told.send(ports::Change { operation: id, collection: Some(collection) }));
+            }
+            Change::Progress(id) => {
+                drop(told.send(ports::Change { operation: id, collection: None }));
+            }
+            Change::Missed => app.forget_all(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Sockets: plain ones and TLS, clients that are too slow, and stopping without cutting anybody off.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
+use pipeline::BoxError;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// How long a client may take to send the head of a request; then the connection is closed. It holds between requests,
+/// too.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// A socket that clients may connect to.
+///
+/// # Errors
+/// If the address is not free or not ours.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
+    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// How the server proves who it is.
+///
+/// # Errors
+/// If one of the files cannot be read, or they do not belong together.
+pub(super) fn tls(certificates: &Path, key: &Path) -> Result<RustlsConfig, BoxError> {
+    let said = |path: &Path, error: rustls::pki_types::pem::Error| {
+        format!("{} holds no PEM that serves: {error}", path.display())
+    };
+    let chain = CertificateDer::pem_file_iter(certificates)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| said(certificates, error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| said(key, error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(config)))
+}
+
+/// Serves until the handle says stop, and what is under way has ended or its time is over.
+///
+/// # Errors
+/// If the socket fails.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<RustlsConfig>,
+    handle: Handle<SocketAddr>,
+) -> Result<(), BoxError> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    match tls {
+        None => {
+            let mut server = axum_server::from_tcp(listener)?.handle(handle).http1_only();
+            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+            Ok(server.serve(service).await?)
+        }
+        Some(tls) => {
+            let server = axum_server::tls_rustls::from_tcp_rustls(listener, tls)?;
+            let mut server = server.handle(handle).http1_only();
+            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+            Ok(server.serve(service).await?)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What there has to be before anybody can use a server: the collections of its files, and a way to make the first
+//! administrator.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pipeline::BoxError;
+use search::http::secret;
+use sinks::{NewCollection, Postgres};
+
+use crate::operate::Files;
+use crate::{render, wiring};
+
+/// How long the token is good by which the first administrator is made; the next start gives another one.
+const SETUP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Makes the collections of files that are not there yet, so that an operation can be asked for that fills them.
+pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Result<(), BoxError> {
+    for loaded in files.loaded() {
+        let Some(model) = loaded.plan.models().next() else { continue };
+        let file = &loaded.spec.file;
+        if postgres.users().named(&file.owner).await?.is_none() {
+            tracing::warn!(
+                owner = file.owner,
+                collection = file.collection,
+                "there is no such account, so the collection is not made; a server that is started when there is makes it"
+            );
+            continue;
+        }
+        let new = NewCollection {
+            owner: Some(file.owner.clone()),
+            name: file.collection.clone(),
+            settings: wiring::generation_settings(&loaded.spec, &loaded.plan, model),
+        };
+        postgres.open_collection(&new).await?;
+    }
+    Ok(())
+}
+
+/// Says by what token the first administrator is made, where there is none yet.
+pub(super) async fn offer(postgres: &Postgres, file: Option<&Path>) -> Result<(), BoxError> {
+    let token = secret::random();
+    if !postgres.sessions().offer_setup(&secret::digest(&token), SETUP).await? {
+        return Ok(());
+    }
+    match file {
+        Some(file) => write_private(file, &token),
+        None => {
+            render::say(format_args!(
+                "semantik: nobody administers this server yet. `POST /api/v1/setup` makes the first administrator with \
+                 this token, once, within a day: {token}"
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// Writes a file that nobody else can read. One that is there is replaced, whoever could read that.
+fn write_private(file: &Path, text: &str) -> Result<(), BoxError> {
+    use std::io::Write as _;
+    let aside = file.with_extension("part");
+    drop(fs_err::remove_file(&aside));
+    let mut options = fs_err::OpenOptions::new();
+    fs_err::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600)
+        .open(&aside)?
+        .write_all(format!("{text}\n").as_bytes())?;
+    Ok(fs_err::rename(&aside, file)?)
+}

@@ -1,0 +1,171 @@
+//! Counts by listening: to the spans of calls to the stores, and to the events that say that an operation has ended.
+
+use std::time::Instant;
+
+use pipeline::StoreMetrics;
+use prometheus::HistogramVec;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// What listens.
+pub(crate) struct Listener {
+    stores: StoreMetrics,
+    /// By kind and status.
+    operation_seconds: HistogramVec,
+}
+
+impl Listener {
+    pub(super) fn new(stores: StoreMetrics, operation_seconds: HistogramVec) -> Self {
+        Self { stores, operation_seconds }
+    }
+
+    /// What it listens to.
+    pub(crate) fn concerns(metadata: &Metadata<'_>) -> bool {
+        [sinks::CALLS, sinks::OPERATIONS].contains(&metadata.target())
+    }
+}
+
+/// A call that is under way.
+struct Call {
+    began: Instant,
+    store: String,
+    call: String,
+    failed: bool,
+}
+
+impl Visit for Call {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "store" => value.clone_into(&mut self.store),
+            // Names of series have no spaces, and their labels better have none either.
+            "call" => self.call = value.replace(' ', "_"),
+            _ => {}
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        if field.name() == "failed" {
+            self.failed = value;
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+/// How an operation ended.
+#[derive(Default)]
+struct Ended {
+    kind: String,
+    status: String,
+    seconds: f64,
+}
+
+impl Visit for Ended {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "kind" => value.clone_into(&mut self.kind),
+            "status" => value.clone_into(&mut self.status),
+            _ => {}
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if field.name() == "seconds" {
+            self.seconds = value;
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let (store, call) = (String::new(), String::new());
+        let mut call = Call { began: Instant::now(), store, call, failed: false };
+        attributes.record(&mut call);
+        self.stores.begins(&call.store);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(call);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(call) = span.extensions_mut().get_mut::<Call>()
+        {
+            values.record(call);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if event.metadata().target() == sinks::OPERATIONS {
+            let mut ended = Ended::default();
+            event.record(&mut ended);
+            let labels = &[ended.kind.as_str(), ended.status.as_str()];
+            self.operation_seconds.with_label_values(labels).observe(ended.seconds);
+        } else if let Some(span) = context.event_span(event)
+            // The only event in a call: that it is made again.
+            && let Some(call) = span.extensions().get::<Call>()
+        {
+            self.stores.retries(&call.store);
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(&id)
+            && let Some(call) = span.extensions().get::<Call>()
+        {
+            self.stores.ended(&call.store, &call.call, call.began.elapsed(), call.failed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Instrument as _;
+    use tracing_subscriber::filter::filter_fn;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn calls_and_operations_are_counted_by_what_is_told() {
+        let telemetry = Telemetry::new();
+        let listener = telemetry.listener().with_filter(filter_fn(Listener::concerns));
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("a runtime without drivers");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(listener), || {
+            for failed in [false, true] {
+                let span = tracing::debug_span!(
+                    target: sinks::CALLS, "store_call", store = "edge", call = "upsert points",
+                    failed = tracing::field::Empty
+                );
+                let work = async {
+                    tracing::warn!(target: sinks::CALLS, "the store is asked again");
+                    tracing::warn!("something else");
+                };
+                runtime.block_on(work.instrument(span.clone()));
+                if failed {
+                    span.record("failed", true);
+                }
+            }
+            tracing::debug!(target: sinks::OPERATIONS, kind = "append", status = "failed", seconds = 5.0);
+        });
+        let text = telemetry.exposition().text();
+        for line in [
+            r#"semantik_store_call_seconds_count{call="upsert_points",store="edge"} 2"#,
+            r#"semantik_store_errors_total{call="upsert_points",store="edge"} 1"#,
+            r#"semantik_store_retries_total{store="edge"} 2"#,
+            r#"semantik_store_calls_under_way{store="edge"} 0"#,
+            r#"semantik_operation_seconds_bucket{status="failed",type="append",le="4"} 0"#,
+            r#"semantik_operation_seconds_bucket{status="failed",type="append",le="15"} 1"#,
+        ] {
+            assert!(text.contains(line), "no `{line}` in:\n{text}");
+        }
+    }
+}

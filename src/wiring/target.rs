@@ -1,0 +1,155 @@
+//! A collection as a search asks it: its live generation with the model, the words and the vectors that belong to
+//! it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline::{BoxError, EmbedderOptions, PipelineSpec, Plan};
+use search::{Model, Resolve, Target};
+use sinks::{Collection, Generation};
+use tokio::sync::Mutex;
+
+use super::{Absent, Database, Vectors, embed_options, load, model_of};
+use crate::shards::Shards;
+
+/// One generation, ready to be asked.
+pub(crate) fn target(
+    spec: &PipelineSpec,
+    plan: &Plan,
+    engine: &Arc<embedding::Engine>,
+    collection: &Collection,
+    generation: &Generation,
+    vectors: &Vectors,
+) -> Result<Target, BoxError> {
+    let info = model_of(generation, plan, engine.as_ref())?;
+    // As long as this generation's are; the file may ask for others by now.
+    let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
+    let words = generation.sparse.as_ref().map(stages::words);
+    let (words, sparse) = match words {
+        Some(Ok(words)) => (words, true),
+        Some(Err(error)) => {
+            let number = generation.number;
+            tracing::warn!(
+                error = pipeline::chain(error.as_ref()),
+                "generation {number} of `{}` is searched by meaning alone",
+                collection.name
+            );
+            (stages::plain_words(), false)
+        }
+        None => (stages::plain_words(), false),
+    };
+    Ok(Target {
+        collection: collection.id,
+        name: collection.name.clone(),
+        generation: generation.number,
+        store: generation.vector_store_name.clone(),
+        model: Model { info, options, models: Arc::clone(engine) as _ },
+        words,
+        sparse,
+        index: Arc::clone(&vectors.store) as _,
+    })
+}
+
+/// The collections of pipeline files, which a request names by the places of the files: `0`, `1` ….
+pub(crate) struct Files {
+    engine: Arc<embedding::Engine>,
+    files: Vec<File>,
+    shards: Shards,
+    /// By their vectors: an embedded store cannot be opened twice.
+    opened: Mutex<HashMap<String, Arc<Target>>>,
+}
+
+struct File {
+    spec: PipelineSpec,
+    plan: Plan,
+    database: Database,
+    collection: Collection,
+}
+
+impl Files {
+    /// Opens the metadata stores of these files.
+    ///
+    /// # Errors
+    /// If a file is faulty, its store cannot be reached, or its collection is not there.
+    pub(crate) async fn open(
+        files: &[PathBuf],
+        engine: Arc<embedding::Engine>,
+    ) -> Result<Self, BoxError> {
+        let mut opened = Vec::with_capacity(files.len());
+        for file in files {
+            opened.push(open(file, &engine).await?);
+        }
+        Ok(Self { engine, files: opened, shards: Shards::default(), opened: Mutex::default() })
+    }
+
+    /// What a request calls them all.
+    pub(crate) fn names(&self) -> Vec<String> {
+        (0..self.files.len()).map(|index| index.to_string()).collect()
+    }
+
+    /// The name of the collection that a request calls so.
+    pub(crate) fn name_of<'a>(&'a self, asked: &'a str) -> &'a str {
+        let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
+        file.map_or(asked, |file| &file.collection.name)
+    }
+
+    async fn open_target(
+        &self,
+        file: &File,
+        generation: &Generation,
+    ) -> Result<Arc<Target>, BoxError> {
+        let mut opened = self.opened.lock().await;
+        if let Some(target) = opened.get(&generation.vector_store_name) {
+            return Ok(Arc::clone(target));
+        }
+        let File { spec, plan, collection, .. } = file;
+        let model = model_of(generation, plan, self.engine.as_ref())?;
+        let vectors = Vectors::open(spec, generation, &model, Absent::Refuse, &self.shards).await?;
+        let target = target(spec, plan, &self.engine, collection, generation, &vectors)?;
+        let target = Arc::new(target);
+        opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
+        Ok(target)
+    }
+
+    /// A generation of the first file, live or not.
+    pub(crate) async fn generation(&self, number: i32) -> Result<Arc<Target>, BoxError> {
+        let file = self.files.first().ok_or("no file is given")?;
+        let generations = file.database.postgres().generations().list(file.collection.id).await?;
+        let found = generations.into_iter().find(|it| it.number == number);
+        let name = &file.collection.name;
+        let generation =
+            found.ok_or_else(|| format!("`{name}` has no generation {number} any more"))?;
+        self.open_target(file, &generation).await
+    }
+}
+
+async fn open(file: &Path, engine: &embedding::Engine) -> Result<File, BoxError> {
+    let (spec, plan) = load(file, engine)?;
+    let database = Database::open(&spec).await?;
+    let collection = database.collection(&spec).await?;
+    if collection.deleting_since.is_some() {
+        return Err(format!("the collection `{}` is being deleted", collection.name).into());
+    }
+    Ok(File { spec, plan, database, collection })
+}
+
+#[async_trait]
+impl Resolve for Files {
+    async fn resolve(&self, asked: &str) -> Result<Arc<Target>, BoxError> {
+        let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
+        let file = file.ok_or_else(|| format!("there is no file {asked}"))?;
+        let generations = file.database.postgres().generations();
+        let mut live = generations.live(file.collection.id).await?;
+        loop {
+            let target = self.open_target(file, &live).await;
+            // It may have been replaced and dropped between the question which one is live and its answer.
+            let now = generations.live(file.collection.id).await?;
+            if target.is_ok() || now.id == live.id {
+                return target;
+            }
+            live = now;
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! BM25: what a passage weighs in each of its words, as a sparse vector (docs/adr/0014-sparse-vectors.md).
+//!
+//! The number of a word is its saturated frequency; how rare the word is, the store finds out when it is asked.
+//! The length of a passage is compared with a fixed one, so that a number depends on the passage alone, and not on
+//! what was taken in before. Numbers and indices are those that Qdrant's own BM25 makes of the same words.
+//!
+//! A passage is stemmed in the language of its document, a question in every language of the collection: short as
+//! they are, the language of questions can only be guessed. Stop words stay in passages and are left out of
+//! questions, unless a question has nothing else.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use pipeline::{BoxError, SparseVector, Words};
+use rust_stemmers::Stemmer;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+mod lexer;
+mod murmur;
+mod spelling;
+
+use lexer::{Kind, lex};
+
+/// Changes whenever other indices or numbers are made of the same text.
+const VERSION: u32 = 1;
+
+/// The language of a document whose language is not known. What cannot be told is mostly short, or code and
+/// tables, whose words are English more often than anything else.
+const UNKNOWN: &str = "en";
+
+/// The words for these options, as they were noted when a collection was made ([`Bm25Options::settings`]).
+///
+/// # Errors
+/// If they were noted by a version that made other numbers of the same words.
+pub fn words(settings: &Value) -> Result<Arc<dyn Words>, BoxError> {
+    let noted: Noted = serde_json::from_value(settings.clone())?;
+    if noted.version != VERSION {
+        let found = noted.version;
+        return Err(format!(
+            "its sparse vectors are of version {found}, and this semantik makes version {VERSION}; `semantik reindex` \
+             builds them anew"
+        )
+        .into());
+    }
+    Ok(Arc::new(Bm25::new(noted.options)))
+}
+
+/// The words for a collection that has no sparse vectors: for finding them in its passages.
+pub fn plain_words() -> Arc<dyn Words> {
+    Arc::new(Bm25::new(Bm25Options::default()))
+}
+
+/// Options of the BM25 vectors.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Bm25Options {
+    /// The form of the vectors; there is one.
+    kind: Form,
+    /// How soon another occurrence of a word adds nothing.
+    #[schemars(range(min = 0.0, max = 10.0))]
+    k1: f64,
+    /// How much a long passage has to have its words more often: 0 not at all, 1 in proportion.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    b: f64,
+    /// Words of a passage that is neither long nor short.
+    #[schemars(range(min = 1.0, max = 100_000.0))]
+    average_length: f64,
+    /// The language whose forms of words are taken for one: `auto` is that of each document, `none` is none at
+    /// all, and a code such as `en` holds for every document.
+    #[schemars(regex(
+        pattern = r"^(auto|none|ar|da|de|el|en|es|fi|fr|hu|it|nb|nl|no|pt|ro|ru|sv|ta|tr)$"
+    ))]
+    language: String,
+}
+
+/// The form of sparse vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    /// BM25.
+    #[default]
+    Bm25,
+}
+
+impl Default for Bm25Options {
+    fn default() -> Self {
+        Self {
+            kind: Form::Bm25,
+            k1: 1.2,
+            b: 0.75,
+            average_length: 180.0,
+            language: "auto".to_owned(),
+        }
+    }
+}
+
+/// Options as they are noted.
+#[derive(Deserialize, Serialize)]
+struct Noted {
+    version: u32,
+    #[serde(flatten)]
+    options: Bm25Options,
+}
+
+impl Bm25Options {
+    /// Everything that the vectors depend on.
+    pub(crate) fn settings(&self) -> Value {
+        let noted = Noted { version: VERSION, options: self.clone() };
+        serde_json::to_value(noted).expect("has string keys and plain values only")
+    }
+}
+
+/// Makes sparse vectors by BM25.
+pub(crate) struct Bm25 {
+    options: Bm25Options,
+    stemmers: BTreeMap<&'static str, Stemmer>,
+}
+
+/// The stop words of each language that has a stemmer and a list.
+static STOP_WORDS: LazyLock<BTreeMap<&str, HashSet<&str>>> = LazyLock::new(|| {
+    let languages = spelling::LANGUAGES.iter().map(|(code, _)| *code);
+    languages.filter_map(|code| Some((code, stop_words_of(code)?))).collect()
+});
+
+impl Bm25 {
+    pub(crate) fn new(options: Bm25Options) -> Self {
+        let languages = spelling::LANGUAGES.iter().map(|(code, _)| *code);
+        let stemmers = languages.filter_map(|code| Some((code, spelling::stemmer(code)?)));
+        Self { stemmers: stemmers.collect(), options }
+    }
+
+    /// The rules by which a passage is stemmed.
+    fn stemmer(&self, language: Option<&str>) -> Option<&Stemmer> {
+        let language = match self.options.language.as_str() {
+            "auto" => language.unwrap_or(UNKNOWN),
+            fixed => fixed,
+        };
+        self.stemmers.get(language)
+    }
+
+    /// The languages whose rules a question is stemmed by. `None` leaves words as they are.
+    fn rules(&self, languages: &[String]) -> Vec<Option<&Stemmer>> {
+        if self.options.language != "auto" {
+            return vec![self.stemmer(None)];
+        }
+        let codes: BTreeSet<&str> = languages.iter().map(String::as_str).chain([UNKNOWN]).collect();
+        codes.into_iter().map(|code| self.stemmers.get(code)).collect()
+    }
+
+    /// The stop words of the language in which a question seems to be: of those of the collection, the one that
+    /// has most of its words.
+    fn stop_words(
+        &self,
+        words: &[Cow<'_, str>],
+        languages: &[String],
+    ) -> Option<&'static HashSet<&'static str>> {
+        let fixed = [self.options.language.clone()];
+        let languages = if self.options.language == "auto" { languages } else { &fixed };
+        let codes = languages.iter().map(String::as_str).chain([UNKNOWN]);
+        let lists: Vec<_> = codes.filter_map(|code| STOP_WORDS.get(code)).collect();
+        let known = |list: &HashSet<&str>| words.iter().filter(|it| list.contains(&***it)).count();
+        // Of equals the first, which is the language that most documents are in; `max_by_key` gives the last.
+        lists.into_iter().rev().max_by_key(|list| known(list))
+    }
+
+    /// A passage, with indices that were found before.
+    fn weigh(
+        &self,
+        text: &str,
+        stemmer: Option<&Stemmer>,
+        mut index_of: impl FnMut(Kind, &str, Option<&Stemmer>) -> u32,
+    ) -> SparseVector {
+        let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut length = 0_u32;
+        lex(text, &mut |kind, word, _| {
+            *counts.entry(index_of(kind, word, stemmer)).or_default() += 1;
+            length += 1;
+        });
+        let Bm25Options { k1, b, average_length, .. } = self.options;
+        let normal = k1 * (1.0 - b + b * f64::from(length) / average_length);
+        let weight = |count: u32| {
+            let count = f64::from(count);
+            #[expect(clippy::cast_possible_truncation, reason = "a weight is a small number")]
+            let weight = (count * (k1 + 1.0) / (count + normal)) as f32;
+            weight
+        };
+        SparseVector {
+            indices: counts.keys().copied().collect(),
+            values: counts.values().map(|count| weight(*count)).collect(),
+        }
+    }
+
+    /// The passages of one batch: most of their words are the same few, and those are stemmed once.
+    pub(crate) fn passages<'a>(
+        &self,
+        passages: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Vec<SparseVector> {
+        let mut known: HashMap<(Option<&str>, Kind), HashMap<String, u32>> = HashMap::new();
+        let vectors = passages.map(|(text, language)| {
+            self.weigh(text, self.stemmer(language), |kind, word, stemmer| {
+                let known = known.entry((language, kind)).or_default();
+                if let Some(index) = known.get(word) {
+                    return *index;
+                }
+                let index = index(kind, word, stemmer);
+                known.insert(word.to_owned(), index);
+                index
+            })
+        });
+        vectors.collect()
+    }
+}
+
+/// The number of a word.
+fn index(kind: Kind, word: &str, stemmer: Option<&Stemmer>) -> u32 {
+    let lower = spelling::lower(word);
+    let stem = match kind {
+        Kind::Word => spelling::stem(&lower, stemmer),
+        Kind::Name => Cow::Borrowed(&*lower),
+    };
+    murmur::index(&spelling::plain(&stem))
+}
+
+fn stop_words_of(code: &str) -> Option<HashSet<&'static str>> {
+    let code = match code {
+        "nb" => "no",
+        // There is no list for Tamil.
+        "ta" => return None,
+        code => code,
+    };
+    Some(stop_words::get(code).iter().copied().collect())
+}
+
+impl Words for Bm25 {
+    fn passage(&self, text: &str, language: Option<&str>) -> SparseVector {
+        self.weigh(text, self.stemmer(language), index)
+    }
+
+    fn question(&self, text: &str, languages: &[String]) -> SparseVector {
+        let mut words: Vec<(Kind, Cow<'_, str>)> = Vec::new();
+        lex(text, &mut |kind, word, _| words.push((kind, Cow::Owned(word.to_owned()))));
+        let lower: Vec<Cow<'_, str>> =
+            words.iter().map(|(_, word)| spelling::lower(word)).collect();
+        let stop_words = self.stop_words(&lower, languages);
+        let counts = |word: &&str| !stop_words.is_some_and(|list| list.contains(word));
+        let has_others = lower.iter().any(|word| counts(&&**word));
+        let mut indices = BTreeSet::new();
+        for ((kind, word), lower) in words.iter().zip(&lower) {
+            if has_others && *kind == Kind::Word && !counts(&&**lower) {
+                continue;
+            }
+            let rules = self.rules(languages).into_iter();
+            indices.extend(rules.map(|stemmer| index(*kind, word, stemmer)));
+        }
+        SparseVector { values: vec![1.0; indices.len()], indices: indices.into_iter().collect() }
+    }
+
+    fn found(
+        &self,
+        text: &str,
+        language: Option<&str>,
+        question: &SparseVector,
+    ) -> Vec<Range<usize>> {
+        let stemmer = self.stemmer(language);
+        let mut found: Vec<Range<usize>> = Vec::new();
+        lex(text, &mut |kind, word, range| {
+            if question.indices.binary_search(&index(kind, word, stemmer)).is_ok() {
+                found.push(range);
+            }
+        });
+        found.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
+        // The parts of a name that was found whole are within it, and pairs of characters overlap.
+        let mut apart: Vec<Range<usize>> = Vec::new();
+        for range in found {
+            match apart.last_mut() {
+                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+                Some(_) | None => apart.push(range),
+            }
+        }
+        apart
+    }
+}

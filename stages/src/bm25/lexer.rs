@@ -1,0 +1,299 @@
+//! Cuts a text into the words by which it can be found, each with its place.
+//!
+//! People look for words, and for names with something inside: `pthread_mutex_lock`, `v1.2.3`, `--no-verify`,
+//! `getUserName`, `libfoo.so`. A name is given whole and in its parts, so that it is found by either, and best by
+//! the whole. Scripts without spaces between words are given in pairs of neighbouring characters.
+//!
+//! It knows neither languages nor weights; spelling is made even in `spelling.rs`.
+
+use std::ops::Range;
+
+use unicode_normalization::char::is_combining_mark;
+
+/// A name longer than this is given in its parts only: nobody types it.
+const LONGEST_NAME: usize = 64;
+
+/// A name of more parts than this is no name.
+const MOST_PARTS: usize = 8;
+
+/// Letters of a word that is not cut off at an apostrophe: `don't`, `we'll`, but `l'homme`.
+const ENDING: usize = 2;
+
+/// What was found in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// A word of a language.
+    Word,
+    /// A name, or a number: it has no other forms.
+    Name,
+}
+
+/// Calls `each` with everything by which the text can be found, and where it is.
+pub(super) fn lex(text: &str, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    let mut letters = text.char_indices().peekable();
+    while let Some((start, letter)) = letters.next() {
+        if !is_letter(letter) {
+            continue;
+        }
+        let mut end = start + letter.len_utf8();
+        while let Some(&(at, letter)) = letters.peek() {
+            if !is_letter(letter) && !joins(text, at, letter) {
+                break;
+            }
+            end = at + letter.len_utf8();
+            letters.next();
+        }
+        hyphenated(text, start..end, each);
+        if let Some(end) = suffixed(text, start..end) {
+            each(Kind::Name, &text[start..end], start..end);
+        }
+    }
+}
+
+fn is_letter(letter: char) -> bool {
+    if letter.is_ascii() {
+        return letter.is_ascii_alphanumeric();
+    }
+    // Soft hyphens and joiners stand within words, and are not seen.
+    letter.is_alphanumeric()
+        || is_combining_mark(letter)
+        || matches!(letter, '\u{ad}' | '\u{200c}' | '\u{200d}')
+}
+
+fn is_apostrophe(letter: char) -> bool {
+    matches!(letter, '\'' | '\u{2019}')
+}
+
+/// Whether a sign within a word or a name goes on to a letter.
+fn joins(text: &str, at: usize, sign: char) -> bool {
+    let mut behind = text[at..].chars();
+    if sign == '_' {
+        return behind.find(|&letter| letter != '_').is_some_and(is_letter);
+    }
+    (matches!(sign, '-' | '.') || is_apostrophe(sign)) && behind.nth(1).is_some_and(is_letter)
+}
+
+/// Where a name ends that has a sign behind it: `c++`, `c#`.
+fn suffixed(text: &str, name: Range<usize>) -> Option<usize> {
+    let behind = &text[name.end..];
+    let sign = ["++", "#"].into_iter().find(|sign| behind.starts_with(sign))?;
+    let end = name.end + sign.len();
+    let goes_on = text[end..].chars().next().is_some_and(is_letter);
+    (name.len() <= 3 && !goes_on).then_some(end)
+}
+
+/// The parts of a range between signs.
+fn parts(text: &str, whole: Range<usize>, sign: impl Fn(char) -> bool) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut start = whole.start;
+    for (at, found) in text[whole.clone()].match_indices(sign) {
+        parts.push(start..whole.start + at);
+        start = whole.start + at + found.len();
+    }
+    parts.push(start..whole.end);
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+fn name(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    if whole.len() <= LONGEST_NAME {
+        each(Kind::Name, &text[whole.clone()], whole);
+    }
+}
+
+fn hyphenated(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    let parts = parts(text, whole.clone(), |sign| sign == '-');
+    if (2..=MOST_PARTS).contains(&parts.len()) {
+        name(text, whole, each);
+    }
+    parts.into_iter().for_each(|part| dotted(text, part, each));
+}
+
+fn dotted(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    let parts = parts(text, whole.clone(), |sign| sign == '.');
+    if parts.len() < 2 {
+        return underscored(text, whole, each);
+    }
+    let is_number = |part: &Range<usize>| text[part.clone()].bytes().all(|it| it.is_ascii_digit());
+    let letters = |part: &Range<usize>| text[part.clone()].chars().count();
+    if parts.len() <= MOST_PARTS {
+        // `U.S.A` is one word, and its letters are none.
+        if parts.iter().all(|part| letters(part) == 1 && !is_number(part)) {
+            let joined: String = parts.iter().map(|part| &text[part.clone()]).collect();
+            return each(Kind::Name, &joined, whole);
+        }
+        name(text, whole.clone(), each);
+        if let Some(number) = version(&text[whole.clone()]) {
+            name(text, whole.end - number.len()..whole.end, each);
+        }
+    }
+    let is_version = |part: &Range<usize>| version(&text[part.clone()]).is_some();
+    let words = parts.into_iter().filter(|part| !is_number(part) && !is_version(part));
+    words.for_each(|part| underscored(text, part, each));
+}
+
+/// The number of a version: `1.2` of `v1.2`.
+fn version(text: &str) -> Option<&str> {
+    let number = text.strip_prefix(['v', 'V'])?;
+    number.starts_with(|first: char| first.is_ascii_digit()).then_some(number)
+}
+
+fn underscored(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    let parts = parts(text, whole.clone(), |sign| sign == '_');
+    if (2..=MOST_PARTS).contains(&parts.len()) {
+        name(text, whole, each);
+    }
+    parts.into_iter().for_each(|part| elided(text, part, each));
+}
+
+/// Cuts at an apostrophe, unless a short ending is behind it.
+fn elided(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    let mut word: Option<Range<usize>> = None;
+    for part in parts(text, whole, is_apostrophe) {
+        let is_ending = text[part.clone()].chars().count() <= ENDING;
+        word = match word {
+            Some(before) if is_ending => Some(before.start..part.end),
+            Some(before) => {
+                camel(text, before, each);
+                Some(part)
+            }
+            None => Some(part),
+        };
+    }
+    if let Some(last) = word {
+        camel(text, last, each);
+    }
+}
+
+/// Cuts `getUserName` where a small letter is followed by a capital, and in front of the last of several capitals.
+fn camel(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    let word = &text[whole.clone()];
+    if !word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase()) {
+        return scripts(text, whole, each);
+    }
+    scripts(text, whole.clone(), each);
+    let letters: Vec<(usize, char)> = word.char_indices().collect();
+    let mut cuts = vec![whole.start];
+    for (before, two) in letters.windows(2).enumerate() {
+        let [(_, last), (at, here)] = [two[0], two[1]];
+        let next = letters.get(before + 2).map(|(_, letter)| *letter);
+        let ends_capitals = last.is_uppercase() && next.is_some_and(char::is_lowercase);
+        if here.is_uppercase() && (last.is_lowercase() || ends_capitals) {
+            cuts.push(whole.start + at);
+        }
+    }
+    cuts.push(whole.end);
+    if (3..=MOST_PARTS + 1).contains(&cuts.len()) {
+        for cut in cuts.windows(2).filter(|cut| cut[1] - cut[0] > 1) {
+            each(Kind::Word, &text[cut[0]..cut[1]], cut[0]..cut[1]);
+        }
+    }
+}
+
+/// Cuts where a script without spaces begins or ends.
+fn scripts(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    if text[whole.clone()].is_ascii() {
+        return word(text, whole, each);
+    }
+    let mut start = whole.start;
+    let mut unspaced = None;
+    let letters = text[whole.clone()].char_indices().map(|(at, letter)| (whole.start + at, letter));
+    for (at, letter) in letters {
+        if is_combining_mark(letter) {
+            continue;
+        }
+        let is_unspaced = is_unspaced(letter);
+        if unspaced.is_some_and(|before| before != is_unspaced) {
+            segment(text, start..at, unspaced == Some(true), each);
+            start = at;
+        }
+        unspaced = Some(is_unspaced);
+    }
+    segment(text, start..whole.end, unspaced == Some(true), each);
+}
+
+fn segment(
+    text: &str,
+    whole: Range<usize>,
+    is_unspaced: bool,
+    each: &mut impl FnMut(Kind, &str, Range<usize>),
+) {
+    if !is_unspaced {
+        return word(text, whole, each);
+    }
+    let starts: Vec<usize> =
+        text[whole.clone()].char_indices().map(|(at, _)| whole.start + at).collect();
+    if starts.len() < 3 {
+        return each(Kind::Name, &text[whole.clone()], whole);
+    }
+    let ends = starts.iter().skip(2).copied().chain([whole.end]);
+    for (start, end) in starts.iter().copied().zip(ends) {
+        each(Kind::Name, &text[start..end], start..end);
+    }
+}
+
+fn word(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+    if whole.len() > LONGEST_NAME {
+        return;
+    }
+    let kind = if text[whole.clone()].bytes().any(|byte| byte.is_ascii_digit()) {
+        Kind::Name
+    } else {
+        Kind::Word
+    };
+    each(kind, &text[whole.clone()], whole);
+}
+
+/// Chinese, Japanese, Thai, Lao, Khmer and Burmese.
+fn is_unspaced(letter: char) -> bool {
+    matches!(letter,
+        '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{3005}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}'
+        | '\u{20000}'..='\u{3ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> String {
+        let mut found = Vec::new();
+        lex(text, &mut |kind, word, range| {
+            let is_there = &text[range.clone()] == word;
+            found.push(match (kind, is_there) {
+                (Kind::Word, _) => word.to_owned(),
+                (Kind::Name, true) => format!("={word}"),
+                (Kind::Name, false) => format!("={word}({})", &text[range]),
+            });
+        });
+        found.join(" ")
+    }
+
+    #[test]
+    fn names_are_found_whole_and_in_parts() {
+        for (text, expected) in [
+            ("Opens a file.", "Opens a file"),
+            ("pthread_mutex_lock(3)", "=pthread_mutex_lock pthread mutex lock =3"),
+            ("git commit --no-verify", "git commit =no-verify no verify"),
+            ("since v1.2.3", "since =v1.2.3 =1.2.3"),
+            ("3.14", "=3.14"),
+            ("libfoo.so.1", "=libfoo.so.1 libfoo so"),
+            ("gcc-12.3", "=gcc-12.3 gcc =12.3"),
+            ("getUserName", "getUserName get User Name"),
+            ("PostgreSQL HTMLParser", "PostgreSQL Postgre SQL HTMLParser HTML Parser"),
+            ("C++ and C#", "C =C++ and C =C#"),
+            ("the U.S.A.", "the =USA(U.S.A)"),
+            ("don't, l'homme, O'Reilly's", "don't l homme O Reilly's"),
+            ("__init__ -x a_", "init x a"),
+            ("sha256sum utf-8", "=sha256sum =utf-8 utf =8"),
+            ("std::vector a/b", "std vector a b"),
+            ("日本語", "=日本 =本語"),
+            ("東京tower", "=東京 tower"),
+            ("Ärger straße", "Ärger straße"),
+            ("", ""),
+        ] {
+            assert_eq!(found(text), expected, "{text}");
+        }
+    }
+}

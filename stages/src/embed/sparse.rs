@@ -1,0 +1,56 @@
+//! The column of sparse vectors: the words of each chunk of a batch.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, Float32Array, ListArray, RecordBatch, StructArray,
+    UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{Field, UInt64Type};
+use pipeline::column::{CHUNKS, LANGUAGE, TEXT, sparse_fields};
+use pipeline::{BoxError, SparseVector};
+
+use crate::bm25::Bm25;
+
+/// One list of sparse vectors for each list of chunks.
+///
+/// # Errors
+/// If a column is missing, or a chunk is not a part of its document's text.
+pub(super) fn lists(words: &Bm25, rows: &RecordBatch) -> Result<ListArray, BoxError> {
+    let (chunks, texts, languages) = (CHUNKS.of(rows)?, TEXT.of(rows)?, LANGUAGE.of(rows)?);
+    let fields = chunks.values().as_struct();
+    let field = |name| fields.column_by_name(name).expect("a field of the column's type");
+    let starts = field("start").as_primitive::<UInt64Type>();
+    let ends = field("end").as_primitive::<UInt64Type>();
+
+    let mut passages = Vec::with_capacity(chunks.values().len());
+    for row in 0..rows.num_rows() {
+        let language = languages.is_valid(row).then(|| languages.value(row));
+        let text = texts.value(row);
+        let offsets = chunks.value_offsets();
+        for at in super::index(offsets[row])..super::index(offsets[row + 1]) {
+            let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
+            let passage = text
+                .get(range.clone())
+                .ok_or_else(|| format!("a chunk ({range:?}) is not a part of its text"))?;
+            passages.push((passage, language));
+        }
+    }
+    column(&words.passages(passages.into_iter()), chunks)
+}
+
+fn column(vectors: &[SparseVector], chunks: &ListArray) -> Result<ListArray, BoxError> {
+    let lengths = || vectors.iter().map(|vector| vector.indices.len());
+    let indices = UInt32Array::from_iter_values(vectors.iter().flat_map(|it| it.indices.clone()));
+    let values = Float32Array::from_iter_values(vectors.iter().flat_map(|it| it.values.clone()));
+    let list = |items: ArrayRef| {
+        let item = Arc::new(Field::new_list_field(items.data_type().clone(), false));
+        ListArray::try_new(item, OffsetBuffer::from_lengths(lengths()), items, None)
+    };
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(list(Arc::new(indices))?), Arc::new(list(Arc::new(values))?)];
+    let structs = StructArray::try_new(sparse_fields(), columns, None)?;
+    let item = Arc::new(Field::new_list_field(structs.data_type().clone(), false));
+    Ok(ListArray::try_new(item, super::ends_of(chunks), Arc::new(structs), None)?)
+}

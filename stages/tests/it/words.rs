@@ -1,0 +1,158 @@
+//! Words as sparse vectors: what finds what, and what a passage weighs in its words.
+
+use std::sync::Arc;
+
+use pipeline::{SparseVector, Words};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn words() -> Arc<dyn Words> {
+    stages::plain_words()
+}
+
+fn languages(codes: &[&str]) -> Vec<String> {
+    codes.iter().map(|code| (*code).to_owned()).collect()
+}
+
+/// Whether a question finds a passage by any word.
+fn finds(question: &str, text: &str, language: Option<&str>, collection: &[&str]) -> bool {
+    let question = words().question(question, &languages(collection));
+    question.dot(&words().passage(text, language)) > 0.0
+}
+
+#[test]
+fn forms_of_a_word_and_names_are_found() {
+    for (question, text) in [
+        ("connection", "The server closes idle connections."),
+        ("CONNECTED", "it was connecting"),
+        ("mutex", "pthread_mutex_lock() locks it"),
+        ("pthread_mutex_lock", "see pthread_mutex_lock(3)"),
+        ("--no-verify", "git commit --no-verify skips hooks"),
+        ("v1.2.3", "fixed in v1.2.3."),
+        ("1.2.3", "fixed in v1.2.3."),
+        ("get user name", "call getUserName() first"),
+        ("getusername", "call getUserName() first"),
+        ("C++", "written in C++, not C"),
+        ("utf 8", "encoded as UTF-8"),
+        ("libfoo", "links libfoo.so.1"),
+        ("e-mail", "send an e-mail"),
+        ("USA", "in the U.S.A. only"),
+    ] {
+        assert!(finds(question, text, Some("en"), &["en"]), "{question} in {text}");
+    }
+    assert!(!finds("mutexes of dogs", "a barrier", Some("en"), &["en"]));
+}
+
+#[test]
+fn a_collection_of_several_languages_is_searched_in_all_of_them() {
+    for (question, text, language) in [
+        ("Verbindung", "Die Verbindungen wurden getrennt", Some("de")),
+        ("maison", "Les maisons sont fermées", Some("fr")),
+        ("resume", "Les résumés", Some("fr")),
+        ("Vogel", "Die Vögel", Some("de")),
+        ("connections", "a connection", Some("en")),
+        ("łódź", "Łódź jest miastem", Some("pl")),
+        ("lodz", "Łódź jest miastem", Some("pl")),
+        ("日本", "日本語の文書", Some("ja")),
+        ("connections", "a connection of unknown language", None),
+    ] {
+        assert!(finds(question, text, language, &["en", "de", "fr", "pl", "ja"]), "{question}");
+    }
+}
+
+#[test]
+fn stop_words_do_not_count_unless_there_is_nothing_else() {
+    let english = languages(&["en"]);
+    let count = |question: &str| words().question(question, &english).indices.len();
+    assert_eq!(count("how to open the file"), count("open file"));
+    assert!(count("to be or not to be") > 0);
+    assert!(finds("to be or not to be", "To be, or not to be.", Some("en"), &["en"]));
+    // An article in one language is a word in the other.
+    let both = languages(&["en", "de"]);
+    let german = words().question("die Vögel", &both);
+    assert_eq!(german, words().question("Vögel", &both));
+    let die = words().question("die", &english);
+    assert!(
+        die.indices
+            .iter()
+            .all(|it| words().question("how do birds die", &both).indices.contains(it))
+    );
+}
+
+#[test]
+fn a_language_may_be_fixed_or_none() {
+    let with = |language: &str| {
+        let settings = json!({ "version": 1, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": language });
+        stages::words(&settings).unwrap()
+    };
+    let none = with("none");
+    assert_eq!(none.question("connections", &[]).dot(&none.passage("connection", Some("en"))), 0.0);
+    let german = with("de");
+    assert!(german.question("Häuser", &[]).dot(&german.passage("Haus", Some("fr"))) > 0.0);
+    let later = json!({ "version": 2, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": "auto" });
+    insta::assert_snapshot!(
+        stages::words(&later).err().unwrap(),
+        @"its sparse vectors are of version 2, and this semantik makes version 1; `semantik reindex` builds them anew"
+    );
+}
+
+#[test]
+fn weights_are_those_of_the_formula() {
+    // Five words, two of them the same.
+    let passage = words().passage("red red green blue yellow", Some("en"));
+    let weight = |count: f64| {
+        let normal = 1.2 * (1.0 - 0.75 + 0.75 * 5.0 / 180.0);
+        count * 2.2 / (count + normal)
+    };
+    let of = |word: &str| {
+        let question = words().question(word, &languages(&["en"]));
+        f64::from(question.dot(&passage))
+    };
+    assert!((of("red") - weight(2.0)).abs() < 1e-5);
+    assert!((of("green") - weight(1.0)).abs() < 1e-5);
+}
+
+#[test]
+fn what_was_found_is_marked() {
+    let marked = |question: &str, text: &str| {
+        let question = words().question(question, &languages(&["en"]));
+        let found = words().found(text, Some("en"), &question);
+        found.into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        marked("mutex locks", "Lock it: pthread_mutex_lock locks a Mutex."),
+        ["Lock", "mutex", "lock", "locks", "Mutex"]
+    );
+    assert_eq!(marked("pthread_mutex_lock", "a pthread_mutex_lock!"), ["pthread_mutex_lock"]);
+    assert_eq!(marked("日本語", "これは日本語です"), ["日本語"]);
+    assert!(marked("nothing", "of the kind").is_empty());
+}
+
+proptest! {
+    /// Whatever a text is, its vector is sound, a question of it finds it, and what is marked is in it.
+    #[test]
+    fn any_text_is_taken(text in any::<String>(), language in prop::option::of("en|de|ja|xx")) {
+        let passage = words().passage(&text, language.as_deref());
+        prop_assert!(passage.is_sound());
+        let collection: Vec<String> = language.iter().cloned().collect();
+        let question = words().question(&text, &collection);
+        prop_assert!(question.is_sound());
+        prop_assert_eq!(question.is_empty(), passage.is_empty());
+        let common = |a: &SparseVector| a.indices.iter().any(|it| passage.indices.contains(it));
+        prop_assert!(question.is_empty() || common(&question));
+        let mut end = 0;
+        for range in words().found(&text, language.as_deref(), &question) {
+            prop_assert!(range.start >= end && !range.is_empty());
+            prop_assert!(text.get(range.clone()).is_some());
+            end = range.end;
+        }
+    }
+
+    /// The order of what is around a passage changes nothing: it depends on itself alone.
+    #[test]
+    fn a_word_is_found_by_itself(word in "\\p{L}{1,12}") {
+        prop_assume!(!words().question(&word, &[]).is_empty());
+        let passage = ["x", &word, "y"].join(" ");
+        prop_assert!(finds(&word, &passage, None, &[]));
+    }
+}
