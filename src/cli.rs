@@ -24,6 +24,9 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Checks a pipeline file, and reports every fault of it.
     Check(CheckArgs),
+    /// Runs the samples of a pipeline file as far as its model, and compares what becomes of them with what the file
+    /// expects. No database is asked and no model is loaded.
+    Test(TestArgs),
     /// Prints the graph of a pipeline file.
     Graph(GraphArgs),
     /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
@@ -48,6 +51,8 @@ pub(crate) enum Verb {
     Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.
     Status(StatusArgs),
+    /// Shows a running operation as it goes on: how quickly, and what holds it up.
+    Top(TopArgs),
     /// Tells the story of one document: whether it is in, since when, and if not, why.
     Why(WhyArgs),
     /// Compares the metadata with the vectors, in both directions. Exit code 1 if they differ.
@@ -85,6 +90,21 @@ pub(crate) struct CheckArgs {
     /// Prints the checked graph with the columns on its edges.
     #[arg(long)]
     pub columns: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Only the samples whose name contains this.
+    #[arg(long, value_name = "WORDS")]
+    pub only: Option<String>,
+    /// Writes snapshots anew that are not what was found.
+    #[arg(long)]
+    pub update: bool,
+    /// Prints what came of each as a JSON array.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -349,6 +369,29 @@ pub(crate) struct StatusArgs {
     /// Prints it as one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// The operation; the one that goes on, or the last one, unless it is named.
+    pub operation: Option<uuid::Uuid>,
+    /// The pipeline file that fills the collection.
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "server",
+        conflicts_with = "server"
+    )]
+    pub config: Option<PathBuf>,
+    /// The address of a server, instead of a file.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// An access token or API key for the server.
+    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Prints one picture, and ends; so it does where there is no terminal.
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

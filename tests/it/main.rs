@@ -23,6 +23,8 @@ mod nasty;
 mod page;
 mod prometheus;
 mod reindex;
+mod samples;
+mod schedules;
 mod secrets;
 mod servers;
 mod support;
