@@ -11,6 +11,7 @@ mod check;
 mod collections;
 mod documents;
 mod embed;
+mod eval;
 mod graph;
 mod migrate;
 mod operations;
@@ -25,6 +26,8 @@ mod status;
 mod story;
 mod verify;
 mod why;
+
+pub(crate) use eval::judgements;
 
 /// How a command ends.
 pub(crate) enum Exit {
@@ -94,6 +97,7 @@ pub(crate) async fn dispatch(verb: Verb) -> Exit {
         Verb::Operations(verb) => operations::operations(verb).await,
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
+        Verb::Eval(args) => eval::eval(&args).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,

@@ -53,8 +53,8 @@ pub use run::{RunError, RunOptions, run};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
-    GoldenSpec, LifecycleSpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
-    ScheduleSpec, ScheduledOperation, StoresSpec, VectorsSpec,
+    GoldenSpec, LeastSpec, LifecycleSpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec,
+    QdrantSpec, ScheduleSpec, ScheduledOperation, StoresSpec, VectorsSpec,
 };
 pub use store::{
     Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
