@@ -14,6 +14,7 @@ mod cli;
 mod configs;
 mod crash;
 mod embed;
+mod find;
 mod held;
 mod index;
 mod kills;

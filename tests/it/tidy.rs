@@ -54,6 +54,7 @@ fn concurrency_has_an_address() {
         "pipeline/src/run.rs",
         "pipeline/src/channel.rs",
         "embedding/src/worker.rs",
+        "search/src/questions.rs",
         "sinks/src/edge/owner.rs",
     ];
     for krate in CRATES {
