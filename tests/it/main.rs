@@ -22,6 +22,7 @@ mod nasty;
 mod prometheus;
 mod reindex;
 mod secrets;
+mod serve;
 mod servers;
 mod support;
 mod telling;
