@@ -27,6 +27,7 @@ mod reindex;
 mod samples;
 mod schedules;
 mod secrets;
+mod serve;
 mod servers;
 mod support;
 mod telling;
