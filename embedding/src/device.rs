@@ -20,7 +20,7 @@ const GPU_SLACK: usize = 16;
 
 /// In few bits a CPU's kernel is compiled for each number of rows, which takes as long as some thousand tokens; so batches
 /// come in few sizes.
-const CPU_FILL: usize = 64;
+const CPU_FILL: usize = 32;
 
 /// Threads that feed one GPU: while one waits for its vectors, the other one has the next batch waiting in the device's
 /// queue.
