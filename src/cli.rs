@@ -45,6 +45,9 @@ pub(crate) enum Verb {
     Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
+    /// Measures how well a collection answers questions whose right answers are known. Exit code 1 where it is worse
+    /// than asked for.
+    Eval(EvalArgs),
     /// Serves search, collections, documents and operations over HTTP, and carries out operations.
     Serve(Box<ServeArgs>),
     /// Turns texts into vectors, without any pipeline or store.
@@ -324,6 +327,34 @@ impl From<Mode> for search::Mode {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// The pipeline file that filled the collection.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The questions with their right answers: JSON Lines, or qrels of TREC with --topics.
+    #[arg(long, value_name = "FILE")]
+    pub judgements: PathBuf,
+    /// The questions that belong to qrels: a name, a tab and the words in a line.
+    #[arg(long, value_name = "FILE")]
+    pub topics: Option<PathBuf>,
+    /// By what hits are found; several are compared with the first. All that the collection has, if none is given.
+    #[arg(long, value_enum)]
+    pub mode: Vec<Mode>,
+    /// The generation that is asked, by its number; the live one if none is given.
+    #[arg(long, value_name = "N")]
+    pub generation: Option<i32>,
+    /// Another generation, with which that one is compared.
+    #[arg(long, value_name = "N")]
+    pub against: Option<i32>,
+    /// The least that is good enough: 'ndcg@10=0.4'; of ndcg@10, recall@10, recall@100 and mrr@10.
+    #[arg(long, value_name = "MEASURE=SCORE")]
+    pub min: Vec<String>,
+    /// Prints everything as JSON, with the scores of each question.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
     /// Folder of the model, in the Hugging Face layout.
     #[arg(long, value_name = "DIR")]
@@ -339,10 +370,10 @@ pub(crate) struct EmbedArgs {
     /// What the texts are to the model.
     #[arg(long, value_enum, default_value_t = Kind::Document)]
     pub kind: Kind,
-    /// Where the model runs: auto, cpu, cuda, cuda:N or mps.
+    /// Where the model runs: auto, cpu, mps, cuda (all), cuda:N or cuda:N,M.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Precision of the computation: auto, float32, bfloat16 or float16.
+    /// Precision of the computation: auto, float32, bfloat16, float16 or int8.
     #[arg(long, default_value = "auto")]
     pub dtype: String,
     /// Length of the vectors, shorter than the model's: their beginning, scaled to length one.

@@ -14,6 +14,7 @@ mod check;
 mod collections;
 mod documents;
 mod embed;
+mod eval;
 mod graph;
 mod migrate;
 mod operations;
@@ -34,6 +35,8 @@ mod top;
 mod verify;
 pub(crate) mod why;
 mod worker;
+
+pub(crate) use eval::judgements;
 
 /// How a command ends.
 pub(crate) enum Exit {
@@ -110,6 +113,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
         Verb::Serve(args) => serve::serve(&args, telemetry).await,
+        Verb::Eval(args) => eval::eval(&args).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
         Verb::Top(args) => top::top(&args).await,
         Verb::Status(args) => status::status(&args).await,

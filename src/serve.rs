@@ -17,7 +17,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum_server::Handle;
 use futures::future::try_join3;
 use pipeline::BoxError;
@@ -84,7 +83,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         ..Config::default()
     };
     let app = App::new(Arc::new(accounts), Arc::new(catalogue), work, config, closing).await?;
-    let router = search::http::router(&app, Router::new());
+    let router = search::http::router(&app, search::web::router());
 
     let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };

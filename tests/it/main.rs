@@ -8,22 +8,26 @@
     reason = "a test that cannot go on panics, and says where"
 )]
 
+mod browser;
 mod check;
 mod cli;
 mod configs;
 mod crash;
 mod embed;
+mod find;
 mod held;
 mod index;
 mod kills;
 mod lifecycle;
 mod model;
 mod nasty;
+mod page;
 mod prometheus;
 mod reindex;
 mod samples;
 mod schedules;
 mod secrets;
+mod serve;
 mod servers;
 mod support;
 mod telling;

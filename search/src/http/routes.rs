@@ -3,6 +3,7 @@
 pub(super) mod accounts;
 pub(super) mod collections;
 pub(super) mod documents;
+pub(super) mod facets;
 pub(super) mod grants;
 pub(super) mod keys;
 pub(super) mod operations;

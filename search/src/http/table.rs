@@ -16,7 +16,7 @@ use super::right::Right::{
     self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, Write,
 };
 use super::routes::{
-    accounts, collections, documents, grants, keys, operations, search, sessions, system,
+    accounts, collections, documents, facets, grants, keys, operations, search, sessions, system,
 };
 
 /// Where the API begins.
@@ -72,6 +72,7 @@ fn table() -> Vec<Row> {
         Row(Owner,     Change,   routes!(collections::delete)),
         Row(Read,      Look,     routes!(collections::generations)),
         Row(Read,      Look,     routes!(collections::sources)),
+        Row(Read,      Look,     routes!(facets::facets)),
         Row(Write,     Change,   routes!(collections::remove_source)),
         Row(Admin,     Look,     routes!(collections::audit)),
         Row(Read,      Look,     routes!(collections::limits)),

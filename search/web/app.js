@@ -1,0 +1,302 @@
+// The frame: which view is shown for which address, the bar above it, the keys that work everywhere.
+//
+// A view is a module with `show(context)`, which gives `{ element, title }` and, if it wants, `update(url)` (the same
+// view at another address, so that typing does not lose its place), `dispose()` and `onKey(event)`. The address holds
+// the state of a view; nothing else does, so back, forward, reload and a shared link show the same.
+
+import { h, put, icon, dialog, problemBox, skeleton, toast, announce } from "./dom.js";
+import * as api from "./api.js";
+
+const ROUTES = [
+  [/^\/$/, () => import("./search.js"), "search"],
+  [/^\/collections\/?$/, () => import("./collections.js"), "collections"],
+  [/^\/collections\/(?<collection>[^/]+)$/, () => import("./collection.js"), "collections"],
+  [
+    /^\/collections\/(?<collection>[^/]+)\/documents\/(?<document>[^/]+)$/,
+    () => import("./document.js"),
+    "collections",
+  ],
+  [/^\/operations\/?$/, () => import("./operations.js"), "operations"],
+  [/^\/operations\/(?<operation>[^/]+)$/, () => import("./operation.js"), "operations"],
+  [/^\/throughput\/?$/, () => import("./throughput.js"), "throughput"],
+  [/^\/keys\/?$/, () => import("./keys.js"), "keys"],
+  [/^\/login\/?$/, () => import("./login.js"), "login"],
+  [/^\/setup\/?$/, () => import("./login.js"), "login"],
+];
+
+const VIEWS = [
+  ["/", "Search", "search"],
+  ["/collections", "Collections", "collections"],
+  ["/operations", "Operations", "operations"],
+  ["/throughput", "Throughput", "throughput"],
+];
+
+const KEYS = [
+  ["/", "to the search field"],
+  ["↑ ↓", "through the hits"],
+  ["Enter", "open the hit in its document"],
+  ["Esc", "close what is open, back to the field"],
+  ["← →", "the page before, the page after"],
+  ["g s", "search"],
+  ["g c", "collections"],
+  ["g o", "operations"],
+  ["g t", "throughput"],
+  ["?", "these keys"],
+];
+
+const main = document.getElementById("main");
+let shown = null; // { route, view, abort }
+let turn = 0;
+
+/** Goes to an address. `replace` changes it without a step for the button "back". */
+export function go(to, { replace = false } = {}) {
+  const url = new URL(to, location.href);
+  history[replace ? "replaceState" : "pushState"](null, "", url);
+  return render();
+}
+
+async function render() {
+  const mine = ++turn;
+  const url = new URL(location.href);
+  const found = ROUTES.map(([pattern, load, name]) => ({
+    match: pattern.exec(url.pathname),
+    load,
+    name,
+    pattern,
+  })).find((it) => it.match);
+  drawNav(found?.name);
+  if (!found) return showNothing();
+  const same = shown && shown.pattern === found.pattern && shown.path === url.pathname;
+  if (same && shown.view.update) return shown.view.update(url);
+  shown?.abort.abort();
+  shown?.view.dispose?.();
+  shown = null;
+  const abort = new AbortController();
+  const late = setTimeout(() => {
+    if (mine === turn) put(main, h("div", { class: "page" }, skeleton(4)));
+  }, 150);
+  try {
+    const module = await found.load();
+    const view = await module.show({ url, parameters: found.match.groups ?? {}, go, signal: abort.signal });
+    if (mine !== turn) {
+      abort.abort();
+      view.dispose?.();
+      return undefined;
+    }
+    shown = { pattern: found.pattern, path: url.pathname, view, abort };
+    put(main, view.element);
+    titled(view.title);
+    view.ready?.();
+  } catch (error) {
+    if (mine !== turn || api.isAborted(error)) return undefined;
+    put(main, h("div", { class: "page" }, failure(error)));
+  } finally {
+    clearTimeout(late);
+  }
+  return undefined;
+}
+
+function failure(error) {
+  if (!(error instanceof api.Problem)) {
+    console.error(error);
+    return problemBox({ title: "The page failed", detail: String(error.message ?? error) }, render);
+  }
+  const box = problemBox(error, render);
+  if (error.status === 401 || (error.status === 404 && !api.who())) box.append(loginLink());
+  return box;
+}
+
+const here = () => encodeURIComponent(location.pathname + location.search);
+const loginLink = () => h("a", { class: "button", href: `/login?to=${here()}` }, "Log in");
+
+/** The title of the window, said aloud as well since the page does not load anew. */
+export function titled(title) {
+  document.title = title ? `${title} · semantik` : "semantik";
+  announce(title ?? "");
+}
+
+function showNothing() {
+  put(
+    main,
+    h(
+      "div",
+      { class: "page" },
+      h(
+        "div",
+        { class: "empty" },
+        h("h1", {}, "There is nothing here"),
+        h("p", {}, "No view has this address. ", h("a", { href: "/" }, "To the search")),
+      ),
+    ),
+  );
+  titled("Nothing here");
+}
+
+function drawNav(current) {
+  put(
+    document.getElementById("nav"),
+    VIEWS.map(([href, words, name]) => h("a", { href, "aria-current": name === current ? "page" : undefined }, words)),
+  );
+}
+
+function drawEnd() {
+  const user = api.who();
+  const theme = h("button", { class: "ghost square", type: "button", onclick: () => nextTheme(theme) });
+  labelTheme(theme);
+  const keys = h(
+    "button",
+    { class: "ghost square keys-button", type: "button", "aria-label": "Keys", title: "Keys (?)", onclick: showKeys },
+    icon("keyboard"),
+  );
+  const menu =
+    user &&
+    h(
+      "div",
+      { id: "account-menu", popover: "auto", class: "menu" },
+      h(
+        "p",
+        { class: "menu-head" },
+        h("strong", {}, user.full_name || user.username),
+        user.is_superuser && h("span", { class: "quiet" }, "Administrator"),
+      ),
+      h("a", { href: "/keys" }, icon("key"), "API keys"),
+      h("a", { href: "/api/v1/docs", "data-leave": "" }, icon("open"), "API reference"),
+      h("button", { type: "button", onclick: leave }, icon("undo"), "Log out"),
+    );
+  const account = user
+    ? h(
+        "button",
+        {
+          class: "ghost account",
+          type: "button",
+          popovertarget: "account-menu",
+          "aria-label": `Account ${user.username}`,
+        },
+        icon("person"),
+        h("span", {}, user.username),
+      )
+    : h(
+        "a",
+        {
+          class: "button small",
+          href: "/login",
+          onclick: (event) => {
+            event.currentTarget.href = `/login?to=${here()}`;
+          },
+        },
+        "Log in",
+      );
+  put(document.getElementById("bar-end"), keys, theme, account, menu);
+}
+
+async function leave() {
+  document.getElementById("account-menu")?.hidePopover?.();
+  try {
+    await api.logOut();
+    toast("You are logged out");
+  } catch (problem) {
+    toast(`${problem.message} This tab has forgotten you.`, "problem");
+  }
+  go("/");
+}
+
+const THEMES = ["system", "light", "dark"];
+function labelTheme(button) {
+  const choice = window.semantikTheme.choice();
+  const next = THEMES[(THEMES.indexOf(choice) + 1) % 3];
+  put(button, icon(choice));
+  button.setAttribute("aria-label", `Colours: ${choice}. Change to ${next}`);
+  button.title = `Colours: ${choice}`;
+  button.dataset.theme = choice;
+}
+function nextTheme(button) {
+  window.semantikTheme.choose(THEMES[(THEMES.indexOf(window.semantikTheme.choice()) + 1) % 3]);
+  labelTheme(button);
+}
+
+function showKeys() {
+  if (document.querySelector("dialog[open]")) return;
+  dialog("Keys", () =>
+    h(
+      "dl",
+      { class: "keys" },
+      KEYS.map(([keys, words]) =>
+        h(
+          "div",
+          {},
+          h(
+            "dt",
+            {},
+            keys.split(" ").map((key) => h("kbd", {}, key)),
+          ),
+          h("dd", {}, words),
+        ),
+      ),
+    ),
+  );
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (
+    !link ||
+    event.defaultPrevented ||
+    event.button ||
+    event.metaKey ||
+    event.ctrlKey ||
+    event.shiftKey ||
+    event.altKey
+  )
+    return;
+  const url = new URL(link.href);
+  if (url.origin !== location.origin || link.target || "leave" in link.dataset || url.pathname.startsWith("/api/"))
+    return;
+  if (url.hash && url.pathname === location.pathname && url.search === location.search) return;
+  event.preventDefault();
+  document.getElementById("account-menu")?.hidePopover?.();
+  const elsewhere = url.pathname !== location.pathname;
+  go(url).then(() => {
+    if (elsewhere && !main.contains(document.activeElement)) {
+      main.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    }
+  });
+});
+
+const isTyping = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
+let before = 0; // When "g" was pressed.
+
+document.addEventListener("keydown", (event) => {
+  if (
+    event.defaultPrevented ||
+    event.metaKey ||
+    event.ctrlKey ||
+    event.altKey ||
+    document.querySelector("dialog[open]")
+  )
+    return;
+  if (shown?.view.onKey?.(event)) {
+    event.preventDefault();
+    return;
+  }
+  if (isTyping(event.target)) return;
+  const after = Date.now() - before < 1200;
+  before = event.key === "g" ? Date.now() : 0;
+  const there = after && { s: "/", c: "/collections", o: "/operations", t: "/throughput" }[event.key];
+  if (there) go(there);
+  else if (event.key === "/") go("/").then(() => document.getElementById("q")?.focus());
+  else if (event.key === "?") showKeys();
+  else return;
+  event.preventDefault();
+});
+
+addEventListener("popstate", render);
+api.onSession(() => {
+  drawEnd();
+});
+
+drawNav();
+drawEnd();
+await api.resume();
+drawEnd();
+await render();

@@ -1,0 +1,295 @@
+// One collection: how it is, what runs on it, its documents, sources, operations and generations, and for those who
+// may, what is to be done with it.
+
+import { h, put, icon, confirm, figures, meter, problemBox, skeleton, table, toast } from "./dom.js";
+import * as api from "./api.js";
+import { ago, bytes, count, day, moment, pathOf } from "./format.js";
+import { modelOf, statePill } from "./collections.js";
+import { DocumentList } from "./documents.js";
+import { OperationList, follow, gist, isOver, pill, whatOf } from "./operations.js";
+import { leftOf } from "./flow.js";
+import { settings } from "./settings.js";
+
+const LEVELS = ["read", "write", "admin", "owner"];
+
+/** Whether somebody may do this to a collection. */
+export const may = (collection, level) => LEVELS.indexOf(collection.right) >= LEVELS.indexOf(level);
+
+const TABS = [
+  ["documents", "Documents", "read"],
+  ["sources", "Sources", "read"],
+  ["operations", "Operations", "read"],
+  ["generations", "Generations", "read"],
+  ["settings", "Settings", "admin"],
+];
+
+export async function show({ url, parameters, signal, go }) {
+  const view = new CollectionView(
+    await api.get(`/collections/${encodeURIComponent(parameters.collection)}`, {}, signal),
+    { signal, go },
+  );
+  view.update(url);
+  view.follow();
+  return view;
+}
+
+class CollectionView {
+  constructor(collection, { signal, go }) {
+    Object.assign(this, { collection, signal, go });
+    this.path = `/collections/${collection.id}`;
+    this.head = h("header", { class: "page-head" });
+    this.running = h("div");
+    this.trouble = h("div");
+    this.tabs = h("nav", { class: "tabs", "aria-label": "About the collection" });
+    this.body = h("section", { class: "tab" });
+    this.element = h("div", { class: "page" }, this.head, this.trouble, this.running, this.tabs, this.body);
+    this.drawHead();
+  }
+
+  get title() {
+    return this.collection.name;
+  }
+
+  update(url) {
+    const wanted = url.searchParams.get("tab");
+    const tab = TABS.find(([name, , level]) => name === wanted && may(this.collection, level))?.[0] ?? "documents";
+    const status = url.searchParams.get("status") ?? "";
+    put(
+      this.tabs,
+      TABS.filter(([, , level]) => may(this.collection, level)).map(([name, words]) =>
+        h("a", { href: `${this.path}?tab=${name}`, "aria-current": name === tab ? "page" : undefined }, words),
+      ),
+    );
+    if (tab === this.tab && tab !== "documents") return;
+    this.tab = tab;
+    this.drawTab(tab, status);
+  }
+
+  async drawTab(tab, status) {
+    put(this.body, skeleton(4));
+    this.list = null;
+    try {
+      const element = await this[tab](status);
+      if (this.tab === tab) put(this.body, element);
+    } catch (error) {
+      if (!api.isAborted(error) && this.tab === tab)
+        put(
+          this.body,
+          problemBox(error, () => this.drawTab(tab, status)),
+        );
+    }
+  }
+
+  async documents(status) {
+    const list = new DocumentList(this.collection, { status, signal: this.signal, go: this.go });
+    await list.load();
+    return list.element;
+  }
+
+  async operations() {
+    this.list = new OperationList(`${this.path}/operations`, this.signal, { collection: false });
+    await this.list.load();
+    return this.list.element;
+  }
+
+  async sources() {
+    const sources = await api.get(`${this.path}/sources`, {}, this.signal);
+    if (!sources.length) return h("p", { class: "empty" }, "No source has been read yet.");
+    const removable = may(this.collection, "write") && this.collection.is_served;
+    return table(
+      "Sources",
+      ["Source", "Kind", ["Documents", "number"], ["Size", "number"], "Read last", ["Actions", "unseen"]],
+      sources.map((it) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, h("span", { class: "path" }, pathOf(it.source))),
+          h("td", {}, it.type),
+          h("td", { class: "number" }, count(it.document_count)),
+          h("td", { class: "number" }, bytes(it.size_bytes)),
+          h("td", { class: "quiet", title: moment(it.last_indexed_at) }, ago(it.last_indexed_at)),
+          h(
+            "td",
+            { class: "end" },
+            removable &&
+              h(
+                "button",
+                {
+                  class: "ghost square",
+                  type: "button",
+                  "aria-label": `Remove ${it.source}`,
+                  title: "Remove",
+                  onclick: () => this.removeSource(it),
+                },
+                icon("trash", 16),
+              ),
+          ),
+        ),
+      ),
+    );
+  }
+
+  async generations() {
+    const generations = await api.get(`${this.path}/generations`, {}, this.signal);
+    return table(
+      "Generations",
+      [
+        "Generation",
+        "State",
+        "Model",
+        ["Dimensions", "number"],
+        "Stored as",
+        ["Chunks of", "number"],
+        "Made",
+        "Live since",
+      ],
+      generations.map((it) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, it.number),
+          h("td", {}, pill(it.status, it.status)),
+          h("td", {}, modelOf(it.model)),
+          h("td", { class: "number" }, count(it.dim)),
+          h("td", {}, it.quantization),
+          h("td", { class: "number" }, `${it.chunk_size} / ${it.chunk_overlap}`),
+          h("td", { class: "quiet" }, day(it.created_at)),
+          h("td", { class: "quiet" }, day(it.live_at)),
+        ),
+      ),
+    );
+  }
+
+  settings() {
+    return settings(this);
+  }
+
+  drawHead() {
+    const it = this.collection;
+    const works = may(it, "write") && it.is_served && !it.is_being_deleted;
+    put(
+      this.head,
+      h("p", { class: "crumbs" }, h("a", { href: "/collections" }, "Collections")),
+      h(
+        "div",
+        { class: "head-row" },
+        h("h1", {}, it.name),
+        statePill(it),
+        h("span", { class: "space" }),
+        h("a", { class: "button", href: `/?in=${it.id}` }, icon("search", 15), "Search in it"),
+        works && h("button", { class: "button", type: "button", onclick: () => this.start("reindex") }, "Rebuild …"),
+        works &&
+          h(
+            "button",
+            { class: "button primary", type: "button", onclick: () => this.start("append") },
+            icon("play", 15),
+            "Update",
+          ),
+      ),
+      it.description && h("p", {}, it.description),
+      it.status_message && it.status !== "ready" && h("p", { class: "bad" }, it.status_message),
+      !it.is_served &&
+        h(
+          "p",
+          { class: "note" },
+          "This server knows what is in this collection. To search it or work on it, name its pipeline file when the server is started.",
+        ),
+      figures([
+        ["Documents", count(it.document_count)],
+        ["Chunks", count(it.chunk_count)],
+        ["Size", bytes(it.size_bytes)],
+        ["Model", modelOf(it.model)],
+        ["Chunks of", `${it.chunk_size} / ${it.chunk_overlap}`],
+        ["Owner", it.owner],
+        ["Open to", it.is_public ? "everybody" : "those who were let in"],
+      ]),
+    );
+  }
+
+  async reload() {
+    try {
+      this.collection = await api.get(this.path, {}, this.signal);
+      this.drawHead();
+    } catch (error) {
+      if (error.status === 404) {
+        put(this.body, h("p", { class: "empty" }, "The collection is gone."));
+        put(this.tabs);
+      } else if (!api.isAborted(error)) put(this.trouble, problemBox(error));
+    }
+  }
+
+  async follow() {
+    try {
+      const page = await api.get(`${this.path}/operations`, { limit: 1 }, this.signal);
+      if (page.items[0] && !isOver(page.items[0])) this.drawRunning(page.items[0]);
+    } catch (error) {
+      if (!(error instanceof api.Problem) && !api.isAborted(error)) throw error;
+    }
+    follow(this.signal, (operation) => {
+      if (operation.collection_id !== this.collection.id) return;
+      const began = operation.status !== this.last;
+      this.last = operation.status;
+      this.drawRunning(operation);
+      this.list?.take(operation);
+      if (!began) return;
+      this.reload();
+      if (isOver(operation) && ["documents", "sources", "generations"].includes(this.tab))
+        this.drawTab(this.tab, new URL(location.href).searchParams.get("status") ?? "");
+    });
+  }
+
+  drawRunning(operation) {
+    const progress = operation.progress;
+    put(
+      this.running,
+      h(
+        "a",
+        { class: `running ${operation.status}`, href: `/operations/${operation.id}` },
+        pill(operation.status),
+        h("strong", {}, whatOf(operation)),
+        progress && !isOver(operation) && meter(progress.seen ? leftOf(progress) / progress.seen : 0),
+        h("span", { class: "quiet" }, gist(operation)),
+        h("span", { class: "space" }),
+        icon("right", 14),
+      ),
+    );
+  }
+
+  async start(type) {
+    let wish = { type };
+    if (type === "reindex") {
+      const sure = await confirm({
+        title: `Rebuild ${this.collection.name}?`,
+        words:
+          "A new generation is built beside the live one, checked, and put in its place in one step. Searches go on meanwhile. Texts that were embedded before by the same model are not embedded again.",
+        action: "Rebuild",
+        danger: false,
+      });
+      if (!sure) return;
+    }
+    await this.ask(() => api.post(`${this.path}/operations`, wish), true);
+  }
+
+  async removeSource(source) {
+    const name = this.collection.name;
+    const sure = await confirm({
+      title: "Remove this source?",
+      words: `The documents that only ${pathOf(source.source)} gives are taken out. As long as the pipeline file names it, the next update takes it in again.`,
+      action: "Remove it",
+      word: name,
+    });
+    if (sure) await this.ask(() => api.del(`${this.path}/sources/${source.id}`, { confirm: name }));
+  }
+
+  /** Asks for an operation; goes to it where that is what the reader wants to see. */
+  async ask(send, watch = false) {
+    put(this.trouble);
+    try {
+      const { operation } = await send();
+      if (watch) this.go(`/operations/${operation}`);
+      else toast("It is asked for");
+    } catch (error) {
+      if (!api.isAborted(error)) put(this.trouble, problemBox(error));
+    }
+  }
+}

@@ -1,0 +1,228 @@
+// The story of one document, or of a path that never became one: whether it is in, why, what the next run makes of it
+// and what would change that; where it was seen; what was done to it; its text.
+
+import { h, put, icon, confirm, problemBox, skeleton, toast } from "./dom.js";
+import * as api from "./api.js";
+import { counted, nameOf, pathOf } from "./format.js";
+import { headingPath } from "./hits.js";
+import { unrolled } from "./passage.js";
+import { may } from "./collection.js";
+import { documentPill } from "./documents.js";
+import { drawStory, storyPill } from "./story.js";
+
+const PART = 40;
+const isId = (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+
+export async function show({ parameters, signal }) {
+  const base = `/collections/${encodeURIComponent(parameters.collection)}`;
+  const asked = decodeURIComponent(parameters.document);
+  const collection = await api.get(base, {}, signal);
+  const view = new DocumentView({ base, asked, collection, signal });
+  await view.load();
+  return view;
+}
+
+class DocumentView {
+  constructor(parts) {
+    Object.assign(this, parts);
+    this.head = h("header", { class: "page-head" });
+    this.trouble = h("div");
+    this.story = h("div");
+    this.text = h("section", { class: "document-text", "aria-label": "Text" });
+    this.element = h("div", { class: "page document" }, this.head, this.trouble, this.story, this.text);
+  }
+
+  get title() {
+    return this.name;
+  }
+
+  async load() {
+    let story = null;
+    let document = null;
+    try {
+      story = await api.get(`${this.base}/why`, { document: this.asked }, this.signal);
+      document = story.document;
+    } catch (error) {
+      // What is told of a collection that is not served comes from the metadata alone.
+      if (error.code !== "not_served" || !isId(this.asked)) throw error;
+      const known = await api.get(`${this.base}/documents/${this.asked}`, {}, this.signal);
+      document = { ...known, chunks: known.chunk_count, size: known.size_bytes };
+    }
+    Object.assign(this, { told: story, document });
+    const path = story?.uri ?? document?.path ?? this.asked;
+    this.name = document?.title || nameOf(path);
+    this.drawHead(path);
+    put(this.story, drawStory(story, document));
+    if (document?.status === "completed" && this.collection.is_served) this.loadText();
+  }
+
+  drawHead(path) {
+    const { document, collection, told } = this;
+    const changeable = document && may(collection, "write") && collection.is_served;
+    const isIn = document?.status === "completed" || document?.status === "failed";
+    const isOut = document?.status === "deleted" || told?.state === "withheld";
+    put(
+      this.head,
+      h(
+        "p",
+        { class: "crumbs" },
+        h("a", { href: "/collections" }, "Collections"),
+        icon("right", 12),
+        h("a", { href: `/collections/${collection.id}` }, collection.name),
+      ),
+      h(
+        "div",
+        { class: "head-row" },
+        h("h1", {}, this.name),
+        told ? storyPill(told.state) : documentPill(document.status),
+        h("span", { class: "space" }),
+        document &&
+          h(
+            "a",
+            { class: "button", href: `/?in=${collection.id}&q=${encodeURIComponent(this.name)}` },
+            icon("search", 15),
+            "Find the like",
+          ),
+        changeable &&
+          isOut &&
+          h(
+            "button",
+            { class: "button", type: "button", onclick: () => this.undelete() },
+            icon("undo", 15),
+            "Take in again",
+          ),
+        changeable &&
+          isIn &&
+          h(
+            "button",
+            { class: "button danger", type: "button", onclick: () => this.remove() },
+            icon("trash", 15),
+            "Delete",
+          ),
+      ),
+      h("p", { class: "path" }, pathOf(path)),
+    );
+  }
+
+  async loadText() {
+    this.items = [];
+    put(this.text, h("h2", {}, "Text"), skeleton(5));
+    await this.more();
+  }
+
+  async more() {
+    try {
+      const part = await api.get(
+        `${this.base}/documents/${this.document.id}/chunks`,
+        { from: (this.items.at(-1)?.index ?? -1) + 1, limit: PART },
+        this.signal,
+      );
+      this.items.push(...part.items);
+      const rest = part.total - (this.items.at(-1)?.index ?? -1) - 1;
+      let headings = null;
+      put(
+        this.text,
+        h("h2", {}, "Text"),
+        h("p", { class: "quiet" }, "As it was read and cut into chunks."),
+        h(
+          "div",
+          { class: "text" },
+          unrolled(this.items).map(({ chunk, from, to }) => {
+            const above =
+              chunk.headings &&
+              String(chunk.headings) !== headings &&
+              h("p", { class: "headings" }, headingPath(chunk.headings));
+            headings = chunk.headings ? String(chunk.headings) : headings;
+            return [
+              above,
+              h(
+                "div",
+                { class: "chunk", title: `Chunk ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` },
+                chunk.text.slice(from, to),
+              ),
+            ];
+          }),
+        ),
+        rest > 0 &&
+          part.items.length > 0 &&
+          h(
+            "button",
+            {
+              class: "button",
+              type: "button",
+              onclick: (event) => {
+                event.currentTarget.disabled = true;
+                this.more();
+              },
+            },
+            icon("down", 14),
+            `${counted(rest, "more chunk")}`,
+          ),
+      );
+    } catch (error) {
+      if (!api.isAborted(error))
+        put(
+          this.text,
+          h("h2", {}, "Text"),
+          problemBox(error, () => this.loadText()),
+        );
+    }
+  }
+
+  async remove() {
+    const name = this.collection.name;
+    const sure = await confirm({
+      title: `Delete “${this.name}”?`,
+      words: "It is taken out of the index, and stays out while it holds what it holds now. It can be taken in again.",
+      action: "Delete it",
+    });
+    if (sure)
+      await this.ask(
+        () => api.del(`${this.base}/documents/${this.document.id}`, { confirm: name }),
+        "Its deletion is asked for",
+      );
+  }
+
+  undelete() {
+    return this.ask(
+      () => api.post(`${this.base}/documents/${this.document.id}/undelete`),
+      "It is to be taken in again",
+    );
+  }
+
+  async ask(send, words) {
+    put(this.trouble);
+    try {
+      const { operation } = await send();
+      toast(words);
+      put(
+        this.trouble,
+        h(
+          "p",
+          { class: "note", role: "status" },
+          words,
+          ": ",
+          h("a", { href: `/operations/${operation}` }, "follow the operation"),
+        ),
+      );
+      this.await(operation);
+    } catch (error) {
+      put(this.trouble, problemBox(error));
+    }
+  }
+
+  /** When the operation has ended, the story is another one. */
+  async await(operation) {
+    try {
+      for await (const { event, data } of api.events(`/operations/${operation}/events`, this.signal)) {
+        if (event !== "operation" || !["completed", "failed", "cancelled"].includes(data.status)) continue;
+        put(this.trouble, data.error && problemBox({ title: `The operation ${data.status}`, detail: data.error }));
+        put(this.text);
+        await this.load();
+        return;
+      }
+    } catch (error) {
+      if (!api.isAborted(error)) put(this.trouble, problemBox(error));
+    }
+  }
+}

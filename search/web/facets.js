@@ -1,0 +1,159 @@
+// The filters beside the hits: values of a field with how many passages have them, and times of modification.
+//
+// What a collection holds is asked once and kept for a while; values are counted in whole collections, since a search by
+// meaning ranks every passage and leaves none out.
+
+import { h, put } from "./dom.js";
+import * as api from "./api.js";
+import { DATES, FACETS, NO_FILTERS, filterCount } from "./query.js";
+import { count, kindOf, languageOf, pathOf } from "./format.js";
+
+/** Values of a facet before "more". */
+const SHOWN = 6;
+
+/** Milliseconds for which what is known of a collection is good. */
+const FRESH = 60_000;
+
+/** Collections whose values are asked for, at most. */
+const MOST = 12;
+
+export class Facets {
+  constructor(ask) {
+    this.ask = ask;
+    this.known = new Map(); // Collection: { at, values: promise }
+    this.values = {};
+    this.opened = new Set();
+    this.element = h("aside", { class: "facets", "aria-label": "Filters" });
+  }
+
+  /** Shows the filters of a question to these collections. */
+  async load(state, collections) {
+    this.state = state;
+    this.draw();
+    const all = await Promise.all(collections.slice(0, MOST).map((id) => this.of(id)));
+    if (this.state !== state) return;
+    for (const [key, , field] of FACETS) {
+      const sums = new Map();
+      for (const values of all)
+        for (const { value, count: many } of values[field] ?? []) sums.set(value, (sums.get(value) ?? 0) + many);
+      this.values[key] = [...sums]
+        .map(([value, many]) => ({ value, count: many }))
+        .sort((a, b) => b.count - a.count || a.value.localeCompare(b.value));
+    }
+    this.draw();
+  }
+
+  /** The values of a collection; none if it cannot be asked, for the search itself says so. */
+  of(id) {
+    const known = this.known.get(id);
+    if (known && Date.now() - known.at < FRESH) return known.values;
+    const values = api.get(`/collections/${id}/facets`).catch(() => ({}));
+    this.known.set(id, { at: Date.now(), values });
+    return values;
+  }
+
+  draw() {
+    const state = this.state;
+    const set = filterCount(state);
+    put(
+      this.element,
+      h(
+        "div",
+        { class: "facets-head" },
+        h("h2", {}, "Filters"),
+        set > 0 && h("button", { class: "link", type: "button", onclick: () => this.ask(NO_FILTERS) }, "Clear all"),
+      ),
+      FACETS.map(([key, title]) => this.drawFacet(key, title)),
+      this.drawDates(),
+    );
+  }
+
+  drawFacet(key, title) {
+    const chosen = this.state.facets[key];
+    const known = this.values[key] ?? [];
+    const values = [
+      ...chosen.filter((it) => !known.some(({ value }) => value === it)).map((value) => ({ value })),
+      ...known,
+    ];
+    if (!values.length || (values.length === 1 && !chosen.length && key !== "type")) return null;
+    const opened = this.opened.has(key);
+    const some = opened ? values : values.slice(0, SHOWN);
+    const toggle = (value) =>
+      this.ask({
+        facets: {
+          ...this.state.facets,
+          [key]: chosen.includes(value) ? chosen.filter((it) => it !== value) : [...chosen, value],
+        },
+      });
+    return h(
+      "fieldset",
+      { class: "facet" },
+      h("legend", {}, title),
+      some.map(({ value, count: many }) =>
+        h(
+          "label",
+          { title: value },
+          h("input", { type: "checkbox", checked: chosen.includes(value), onchange: () => toggle(value) }),
+          h("span", { class: "name" }, label(key, value)),
+          many !== undefined && h("span", { class: "quiet number" }, count(many)),
+        ),
+      ),
+      values.length > SHOWN &&
+        h(
+          "button",
+          {
+            class: "link",
+            type: "button",
+            "aria-expanded": String(opened),
+            onclick: () => {
+              opened ? this.opened.delete(key) : this.opened.add(key);
+              this.draw();
+            },
+          },
+          opened ? "Fewer" : `${values.length - SHOWN} more`,
+        ),
+    );
+  }
+
+  drawDates() {
+    const { date, from, to } = this.state;
+    const day = (name, value, words) =>
+      h(
+        "label",
+        { class: "day" },
+        h("span", {}, words),
+        h("input", {
+          type: "date",
+          value,
+          onchange: (event) => this.ask({ date: "range", from, to, [name]: event.target.value }),
+        }),
+      );
+    return h(
+      "fieldset",
+      { class: "facet" },
+      h("legend", {}, "Modified"),
+      DATES.map(([value, words]) =>
+        h(
+          "label",
+          {},
+          h("input", {
+            type: "radio",
+            name: "date",
+            checked: date === value,
+            onchange: () =>
+              this.ask({ date: value, from: value === "range" ? from : "", to: value === "range" ? to : "" }),
+          }),
+          h("span", { class: "name" }, words),
+        ),
+      ),
+      date === "range" && h("div", { class: "days" }, day("from", from, "From"), day("to", to, "To")),
+    );
+  }
+}
+
+function label(key, value) {
+  if (key === "type") return kindOf(value);
+  if (key === "lang") return languageOf(value);
+  const path = pathOf(value).split("/").filter(Boolean);
+  return path.length > 2 ? `…/${path.slice(-2).join("/")}` : path.join("/") || value;
+}

@@ -1,0 +1,66 @@
+// The list of hits. Each is one link, which opens the passage in its document; all else about it is text.
+
+import { h, icon, meter } from "./dom.js";
+import { day, kindOf, nameOf, pathOf, shortPath } from "./format.js";
+import { snippet } from "./passage.js";
+import { toUrl } from "./query.js";
+
+/** The hits of one page. */
+export function drawHits(hits, { state, collections }) {
+  const several = collections.length > 1;
+  return h(
+    "ol",
+    { class: "hit-list", start: 1 },
+    hits.map((hit) => {
+      const open = { document: hit.document, chunk: hit.chunk };
+      return h(
+        "li",
+        { class: "hit", data: { id: hit.id } },
+        h(
+          "a",
+          { class: "hit-link", href: toUrl({ ...state, open }), "aria-expanded": "false" },
+          h("h3", {}, hit.title || nameOf(hit.path)),
+        ),
+        h(
+          "p",
+          { class: "where", title: pathOf(hit.path) },
+          several && hit.collectionName && h("span", { class: "tag" }, hit.collectionName),
+          h("span", { class: "path" }, shortPath(hit.path)),
+        ),
+        hit.headings && h("p", { class: "headings" }, headingPath(hit.headings)),
+        h("p", { class: "passage" }, snippet(hit.text, hit.marks)),
+        h(
+          "p",
+          { class: "meta" },
+          h("span", {}, kindOf(hit.mime)),
+          hit.page && h("span", {}, `page ${hit.page}`),
+          hit.modified && h("span", {}, day(hit.modified)),
+          similarity(hit),
+        ),
+      );
+    }),
+  );
+}
+
+/** "Book > Chapter > Section" with arrows between. */
+export function headingPath(headings) {
+  const parts = Array.isArray(headings) ? headings : headings.split(" > ");
+  return parts.flatMap((part, i) => [i > 0 && icon("right", 11), h("span", {}, part)]);
+}
+
+function similarity(hit) {
+  if (hit.similarity === undefined || hit.similarity === null) return null;
+  return h(
+    "span",
+    { class: "similarity", title: `Similarity of meaning (cosine) ${hit.similarity.toFixed(3)}` },
+    meter(hit.similarity),
+    h("span", { class: "number" }, hit.similarity.toFixed(2)),
+    h("span", { class: "visually-hidden" }, " similarity"),
+  );
+}
+
+/** Puts the focus on a hit, if it is in the list. */
+export function focusHit(list, id) {
+  const hit = [...list.querySelectorAll(".hit")].find((it) => it.dataset.id === id);
+  hit?.querySelector("a").focus();
+}

@@ -1,0 +1,95 @@
+// The nodes of an operation: what each does with its time, how much has passed it, what waits in front of it, and
+// which one holds the flow up.
+
+import { h, put, table } from "./dom.js";
+import { bytes, count, percent, short } from "./format.js";
+import { doneOf } from "./flow.js";
+import { shareLine, spanOf } from "./chart.js";
+
+/** Seconds that the small drawings show. */
+const SHOWN = 120;
+
+export class Nodes {
+  constructor() {
+    const drawing = table(
+      "Nodes",
+      ["Node", "Time", ["", "wide"], ["Documents", "number"], ["A second", "number"], ["Queue", "number"]],
+      [],
+    );
+    this.rows = drawing.querySelector("tbody");
+    this.element = h(
+      "div",
+      { class: "nodes" },
+      drawing,
+      h(
+        "p",
+        { class: "legend" },
+        h("span", { class: "key busy" }, "busy"),
+        h("span", { class: "key blocked" }, "blocked by the nodes behind"),
+        h("span", { class: "key starved" }, "waiting for input"),
+      ),
+    );
+  }
+
+  /** Draws how things stand; `live` says whether anything still moves. */
+  draw(flow, live) {
+    const now = flow.now;
+    put(
+      this.rows,
+      (now?.nodes ?? []).map((node) => {
+        const shares = live ? flow.shares(node.id) : total(node);
+        const holds = live && now.holder === node.id;
+        const done = (look) =>
+          doneOf(look.nodes?.find((it) => it.id === node.id) ?? { rows_in: 0, rows_under_way: 0, rows_out: 0 });
+        return h(
+          "tr",
+          { class: holds ? "holder" : "" },
+          h(
+            "th",
+            { scope: "row" },
+            node.id,
+            holds && h("span", { class: "tag accent" }, "holds the flow up"),
+            live && node.ended && h("span", { class: "tag" }, "done"),
+          ),
+          h("td", {}, bar(shares), h("span", { class: "share-words number" }, words(shares))),
+          h(
+            "td",
+            { class: "wide" },
+            live && shareLine(flow.sharesOverTime(node.id), spanOf(flow.sharesOverTime(node.id), SHOWN)),
+          ),
+          h(
+            "td",
+            { class: "number" },
+            count(done(now)),
+            node.rows_under_way > 0 && h("span", { class: "quiet" }, ` +${count(node.rows_under_way)}`),
+          ),
+          h("td", { class: "number" }, live ? short(flow.rateNow(done)) : "–"),
+          h("td", { class: "number" }, node.queue_bytes > 0 ? bytes(node.queue_bytes) : "–"),
+        );
+      }),
+    );
+  }
+}
+
+function total({ busy, starved, blocked }) {
+  const all = busy + starved + blocked;
+  return all > 0
+    ? { busy: busy / all, starved: starved / all, blocked: blocked / all }
+    : { busy: 0, starved: 0, blocked: 0 };
+}
+
+/** The largest share, in words. */
+function words(shares) {
+  const [name, share] = Object.entries(shares).reduce((a, b) => (b[1] > a[1] ? b : a));
+  if (!share) return "–";
+  return `${percent(share)} ${name === "starved" ? "waiting" : name}`;
+}
+
+function bar(shares) {
+  const part = (name) => {
+    const it = h("span", { class: name });
+    it.style.setProperty("inline-size", `${shares[name] * 100}%`);
+    return it;
+  };
+  return h("span", { class: "share-bar", "aria-hidden": "true" }, part("busy"), part("blocked"));
+}

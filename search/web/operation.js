@@ -1,0 +1,273 @@
+// One operation, live: how far it is, what each node does, who holds the flow up, what was set aside, and the way to
+// stop it. After its end the same page says what it has done.
+
+import { h, put, icon, announce, confirm, figures, problemBox, toast } from "./dom.js";
+import * as api from "./api.js";
+import { count, counted, duration, moment, nameOf, pathOf, short } from "./format.js";
+import { Flow, leftOf, setAside } from "./flow.js";
+import { Nodes } from "./nodes.js";
+import { isOver, lasted, pill, whatOf } from "./operations.js";
+
+const OUTCOMES = [
+  ["stored", "stored"],
+  ["unchanged", "unchanged"],
+  ["duplicate", "duplicate"],
+];
+
+/** Documents of a run by what became of them, as one bar with its numbers. `outcomes` by word; `seen` may be more. */
+export function outcomeBar(outcomes, seen) {
+  const aside = Object.entries(outcomes).filter(([word]) => !OUTCOMES.some(([known]) => known === word));
+  const parts = [
+    ...OUTCOMES.map(([word, words]) => [word, words, outcomes[word] ?? 0]),
+    ["aside", "set aside", aside.reduce((sum, [, many]) => sum + many, 0)],
+  ];
+  const left = parts.reduce((sum, [, , many]) => sum + many, 0);
+  const all = Math.max(seen, left, 1);
+  const bar = h(
+    "div",
+    { class: "outcome-bar", "aria-hidden": "true" },
+    parts.map(([word, , many]) => {
+      const part = h("span", { class: word });
+      part.style.setProperty("inline-size", `${(many / all) * 100}%`);
+      return part;
+    }),
+  );
+  const reasons = aside.map(([word, many]) => `${count(many)} ${word.replaceAll("_", " ")}`).join(", ");
+  return h(
+    "div",
+    { class: "outcomes" },
+    bar,
+    h(
+      "ul",
+      {},
+      parts
+        .filter(([word, , many]) => many > 0 || word === "stored")
+        .map(([word, words, many]) =>
+          h(
+            "li",
+            { class: word, title: word === "aside" ? reasons : undefined },
+            h("strong", { class: "number" }, count(many)),
+            ` ${words}`,
+          ),
+        ),
+      seen > left &&
+        h("li", { class: "under-way" }, h("strong", { class: "number" }, count(seen - left)), " under way"),
+    ),
+  );
+}
+
+export async function show({ parameters, signal }) {
+  const view = new OperationView(parameters.operation, signal);
+  view.take(await api.get(`/operations/${encodeURIComponent(parameters.operation)}`, {}, signal));
+  view.follow();
+  return view;
+}
+
+class OperationView {
+  constructor(id, signal) {
+    Object.assign(this, { id, signal, flow: new Flow(), nodes: new Nodes() });
+    this.head = h("header", { class: "page-head" });
+    this.figures = h("div");
+    this.outcomes = h("div");
+    this.feed = h("section", { class: "feed", "aria-label": "Set aside" });
+    this.note = h("div");
+    this.flowSection = h("section", { "aria-label": "Flow" }, h("h2", {}, "Nodes"), this.nodes.element);
+    this.element = h(
+      "div",
+      { class: "page operation" },
+      this.head,
+      this.note,
+      this.figures,
+      this.outcomes,
+      this.flowSection,
+      this.feed,
+    );
+  }
+
+  get title() {
+    return `${whatOf(this.operation)} of ${this.operation.collection}`;
+  }
+
+  dispose() {
+    clearInterval(this.clock);
+  }
+
+  take(operation) {
+    const before = this.operation;
+    this.operation = operation;
+    this.flow.push(operation.progress);
+    if (before && before.status !== operation.status) announce(`The operation is ${operation.status}`);
+    if (!before || before.status !== operation.status) this.drawHead();
+    this.draw();
+  }
+
+  async follow() {
+    if (isOver(this.operation)) return;
+    this.clock = setInterval(() => this.drawFigures(), 1000);
+    const abort = new AbortController();
+    this.signal.addEventListener("abort", () => abort.abort(), { once: true });
+    try {
+      for await (const { event, data } of api.events(`/operations/${this.id}/events`, abort.signal)) {
+        if (event === "lost") {
+          put(this.note, h("p", { class: "quiet" }, "The connection is lost; trying again."));
+          continue;
+        }
+        put(this.note);
+        if (event === "gone") {
+          put(this.note, h("p", { class: "quiet" }, "The operation went with its collection."));
+          break;
+        }
+        if (event !== "operation") continue;
+        this.take(data);
+        if (isOver(data)) break;
+      }
+    } catch (error) {
+      if (!api.isAborted(error)) put(this.note, problemBox(error));
+    } finally {
+      abort.abort();
+      clearInterval(this.clock);
+      this.drawFigures();
+    }
+  }
+
+  drawHead() {
+    const it = this.operation;
+    const stop =
+      !isOver(it) &&
+      h("button", { class: "button", type: "button", onclick: () => this.cancel() }, icon("stop", 15), "Stop");
+    const asked = Object.entries(it.config ?? {})
+      .filter(([, value]) => value === true)
+      .map(([key]) => key.replaceAll("_", " "));
+    put(
+      this.head,
+      h(
+        "p",
+        { class: "crumbs" },
+        h("a", { href: "/operations" }, "Operations"),
+        icon("right", 12),
+        h("a", { href: `/collections/${it.collection_id}` }, it.collection),
+      ),
+      h(
+        "div",
+        { class: "head-row" },
+        h("h1", {}, whatOf(it), h("span", { class: "quiet" }, ` of ${it.collection}`)),
+        pill(it.status),
+        h("span", { class: "space" }),
+        stop,
+      ),
+      h(
+        "p",
+        { class: "quiet" },
+        `Asked for by ${it.by} on ${moment(it.created_at)}`,
+        asked.length > 0 && ` · ${asked.join(", ")}`,
+      ),
+      it.error && problemBox({ title: it.status === "cancelled" ? "It was stopped" : "It failed", detail: it.error }),
+    );
+  }
+
+  draw() {
+    const { operation } = this;
+    const live = operation.status === "processing";
+    const progress = this.flow.now;
+    this.drawFigures();
+    const report = operation.report?.documents;
+    const outcomes = report
+      ? {
+          stored: report.stored,
+          unchanged: report.unchanged,
+          duplicate: report.duplicate,
+          ...reasonsOf(operation.report),
+        }
+      : progress?.outcomes;
+    put(
+      this.outcomes,
+      outcomes && outcomeBar(outcomes, report?.seen ?? progress?.seen ?? 0),
+      operation.status === "pending" &&
+        h("p", { class: "empty" }, "It begins when the collection is free and a worker takes it."),
+    );
+    this.flowSection.hidden = !progress?.nodes?.length;
+    if (progress) this.nodes.draw(this.flow, live);
+    this.drawFeed(operation.report?.set_aside ?? progress?.set_aside ?? [], live);
+  }
+
+  drawFigures() {
+    const { operation, flow } = this;
+    const progress = flow.now;
+    const live = operation.status === "processing";
+    const report = operation.report;
+    const seconds = lasted(operation);
+    const documents = report?.documents?.seen ?? (progress ? leftOf(progress) : undefined);
+    const tokens = report?.tokens ?? progress?.tokens;
+    put(
+      this.figures,
+      figures([
+        [live ? "Running for" : "Took", duration(seconds)],
+        live && [
+          "To go",
+          progress?.eta_seconds !== undefined && progress?.eta_seconds !== null ? duration(progress.eta_seconds) : "–",
+          progress?.eta_seconds === null ? "until the sources end" : undefined,
+        ],
+        documents !== undefined && [
+          "Documents a second",
+          short(live ? flow.rateNow(leftOf) : documents / Math.max(seconds ?? 0, 0.001)),
+        ],
+        tokens !== undefined && [
+          "Tokens a second",
+          short(live ? flow.rateNow((look) => look.tokens) : tokens / Math.max(seconds ?? 0, 0.001)),
+        ],
+        progress && ["Chunks", short(report?.chunks ?? progress.chunks)],
+        progress && setAside(progress) > 0 && ["Set aside", count(setAside(progress))],
+      ]),
+    );
+  }
+
+  drawFeed(documents, live) {
+    const last = [...documents].reverse().slice(0, 50);
+    this.feed.hidden = !last.length;
+    put(
+      this.feed,
+      h("h2", {}, live ? "Set aside, latest first" : "Set aside"),
+      h(
+        "ul",
+        {},
+        last.map((it) =>
+          h(
+            "li",
+            {},
+            h(
+              "a",
+              {
+                href: `/collections/${this.operation.collection_id}/documents/${encodeURIComponent(it.uri)}`,
+                title: pathOf(it.uri),
+              },
+              nameOf(it.uri),
+            ),
+            h("span", { class: "tag" }, it.node),
+            h("span", {}, `it ${it.message}`),
+          ),
+        ),
+      ),
+      documents.length > 50 && h("p", { class: "quiet" }, `and ${counted(documents.length - 50, "more", "more")}`),
+    );
+  }
+
+  async cancel() {
+    const sure = await confirm({
+      title: "Stop this operation?",
+      words: "What is in flight is finished, and what is stored stays stored. The next update goes on from there.",
+      action: "Stop it",
+    });
+    if (!sure) return;
+    try {
+      await api.post(`/operations/${this.id}/cancel`);
+      toast("The operation is asked to stop");
+    } catch (error) {
+      put(this.note, problemBox(error));
+    }
+  }
+}
+
+function reasonsOf(report) {
+  const aside = Object.entries(report.reasons ?? {}).filter(([word]) => word !== "unchanged" && word !== "duplicate");
+  return aside.length ? Object.fromEntries(aside) : { set_aside: report.documents.set_aside };
+}

@@ -1,0 +1,175 @@
+// The list of operations, newest first, live: what changes is told by the server. Also the pieces that other views
+// show of an operation.
+
+import { h, put, icon, meter, problemBox, table } from "./dom.js";
+import * as api from "./api.js";
+import { ago, counted, duration, moment, percent, short } from "./format.js";
+import { leftOf } from "./flow.js";
+
+const TYPES = {
+  index: "First indexing",
+  append: "Update",
+  reindex: "Rebuild",
+  remove_source: "Removal of a source",
+  delete: "Deletion",
+};
+
+/** What an operation does, in words. */
+export function whatOf(operation) {
+  if (operation.config?.documents || operation.config?.document_ids)
+    return operation.type === "append" ? "Documents taken in again" : "Deletion of documents";
+  return TYPES[operation.type] ?? operation.type;
+}
+
+export const isOver = (operation) => ["completed", "failed", "cancelled"].includes(operation.status);
+
+const STATES = {
+  pending: "waiting",
+  processing: "running",
+  completed: "completed",
+  failed: "failed",
+  cancelled: "cancelled",
+};
+
+/** A status as a word with a dot. */
+export const pill = (status, words = STATES[status] ?? status) => h("span", { class: `pill ${status}` }, words);
+
+/** How long an operation has taken so far, in seconds. */
+export function lasted(operation) {
+  if (!operation.started_at) return undefined;
+  return (new Date(operation.completed_at ?? Date.now()) - new Date(operation.started_at)) / 1000;
+}
+
+/** What an operation has done, in a line. */
+export function gist(operation) {
+  const report = operation.report;
+  if (operation.error) return operation.error;
+  if (report?.documents) {
+    const { stored, set_aside: aside, unchanged, duplicate } = report.documents;
+    const parts = [
+      stored && `${counted(stored, "document")} stored`,
+      unchanged && `${short(unchanged)} unchanged`,
+      duplicate && `${short(duplicate)} duplicate`,
+      aside && `${short(aside)} set aside`,
+      report.deleted && `${short(report.deleted)} deleted`,
+    ].filter(Boolean);
+    return parts.join(" · ") || "nothing to do";
+  }
+  const progress = operation.progress;
+  if (progress && !isOver(operation)) return `${short(leftOf(progress))} of ${short(progress.seen)} documents`;
+  return "";
+}
+
+/** A row for a list of operations. */
+export function row(operation, { collection = true } = {}) {
+  const progress = operation.progress;
+  const share = operation.status === "processing" && progress?.seen ? leftOf(progress) / progress.seen : undefined;
+  return h(
+    "tr",
+    {},
+    h("td", {}, pill(operation.status)),
+    h(
+      "th",
+      { scope: "row" },
+      h("a", { href: `/operations/${operation.id}` }, whatOf(operation)),
+      collection && h("span", { class: "quiet" }, ` · ${operation.collection}`),
+    ),
+    h(
+      "td",
+      { class: operation.error ? "gist bad" : "gist" },
+      share !== undefined && meter(share, percent(share)),
+      gist(operation),
+    ),
+    h("td", { class: "number" }, duration(lasted(operation))),
+    h("td", { class: "quiet", title: moment(operation.created_at) }, `${ago(operation.created_at)} by ${operation.by}`),
+  );
+}
+
+/** A table of operations. */
+export function operationTable(operations, options) {
+  return table(
+    "Operations",
+    ["State", "Operation", "What came of it", ["Took", "number"], "Asked for"],
+    operations.map((it) => row(it, options)),
+  );
+}
+
+/** A list that grows by its own cursor and hears of changes. `path` is where the list is. */
+export class OperationList {
+  constructor(path, signal, options) {
+    Object.assign(this, { path, signal, options, items: [], next: undefined });
+    this.element = h("div", { class: "list" });
+  }
+
+  async load() {
+    const page = await api.get(this.path, { limit: 25, cursor: this.next }, this.signal);
+    this.items.push(...page.items);
+    this.next = page.next;
+    this.draw();
+  }
+
+  /** An operation that changed, or is new. */
+  take(operation) {
+    const at = this.items.findIndex((it) => it.id === operation.id);
+    if (at >= 0) this.items[at] = operation;
+    else this.items.unshift(operation);
+    this.draw();
+  }
+
+  draw() {
+    const focused = this.element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    put(
+      this.element,
+      this.items.length
+        ? operationTable(this.items, this.options)
+        : h("p", { class: "empty" }, "Nothing has been done yet."),
+      this.next &&
+        h(
+          "button",
+          {
+            class: "button",
+            type: "button",
+            onclick: (event) => {
+              event.currentTarget.disabled = true;
+              this.load().catch((error) => this.element.append(problemBox(error)));
+            },
+          },
+          icon("down", 14),
+          "Earlier ones",
+        ),
+    );
+    if (focused) this.element.querySelector(`a[href="${CSS.escape(focused)}"], a[href="${focused}"]`)?.focus();
+  }
+}
+
+/** Hands each operation that changes to `take`, until the view is left. */
+export async function follow(signal, take) {
+  try {
+    for await (const { event, data } of api.events("/operations/events", signal)) {
+      if (event === "operation") take(data);
+    }
+  } catch (error) {
+    // Who may not hear of changes still has the list.
+    if (!api.isAborted(error) && !(error instanceof api.Problem)) throw error;
+  }
+}
+
+export async function show({ signal }) {
+  const list = new OperationList("/operations", signal);
+  await list.load();
+  follow(signal, (operation) => list.take(operation));
+  return {
+    title: "Operations",
+    element: h(
+      "div",
+      { class: "page" },
+      h(
+        "header",
+        { class: "page-head" },
+        h("h1", {}, "Operations"),
+        h("p", { class: "quiet" }, "What is and was done to the collections, newest first."),
+      ),
+      list.element,
+    ),
+  };
+}

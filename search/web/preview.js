@@ -1,0 +1,227 @@
+// A passage in the context of its document: what stands before and behind it, the headings above, and the way to
+// the whole. Text that neighbouring chunks share is shown once.
+
+import { h, put, icon, problemBox, skeleton, toast } from "./dom.js";
+import * as api from "./api.js";
+import { counted, day, kindOf, languageOf, nameOf, pathOf } from "./format.js";
+import { marked, unrolled } from "./passage.js";
+import { headingPath } from "./hits.js";
+
+/** Chunks before and behind the passage at first, and more of them at each wish. */
+const AROUND = 2;
+const MORE = 5;
+
+export class Preview {
+  constructor({ signal, close, find }) {
+    this.signal = signal;
+    this.find = find;
+    this.close = close;
+    this.turn = 0;
+    this.element = h("section", { class: "preview", "aria-label": "Chunk in its document", hidden: true });
+  }
+
+  hide() {
+    this.turn++;
+    this.shown = null;
+    this.element.hidden = true;
+    put(this.element);
+  }
+
+  /** Opens a passage; `answer` is where it was found, if it was found in this page. */
+  async open(open, answer) {
+    const id = `${open.document}:${open.chunk}`;
+    if (this.shown === id) return;
+    this.shown = id;
+    const mine = ++this.turn;
+    const hit = this.find(id);
+    this.element.hidden = false;
+    this.hit = hit;
+    this.open_ = open;
+    if (!hit) {
+      put(
+        this.element,
+        this.drawHead(null),
+        answer && h("p", { class: "empty" }, "This chunk is not among the hits any more."),
+      );
+      return;
+    }
+    this.from = Math.max(0, open.chunk - AROUND);
+    this.to = open.chunk + AROUND + 1;
+    this.body = h(
+      "div",
+      { class: "preview-body", tabindex: "0", role: "group", "aria-label": "Text" },
+      this.drawText([
+        { index: hit.chunk, text: hit.text, headings: hit.headings, page: hit.page, start: hit.start, end: hit.end },
+      ]),
+      skeleton(2),
+    );
+    put(this.element, this.drawHead(hit), this.body);
+    try {
+      const chunks = await this.chunks(this.from, this.to);
+      if (mine !== this.turn) return;
+      this.items = chunks.items;
+      this.total = chunks.total;
+      this.drawBody();
+      this.toPassage();
+    } catch (error) {
+      if (mine === this.turn && !api.isAborted(error))
+        put(
+          this.body,
+          problemBox(error, () => {
+            this.shown = null;
+            this.open(open, answer);
+          }),
+        );
+    }
+  }
+
+  chunks(from, to) {
+    return api.get(
+      `/collections/${this.hit.collection}/documents/${this.hit.document}/chunks`,
+      { from, limit: to - from },
+      this.signal,
+    );
+  }
+
+  drawHead(hit) {
+    const close = h(
+      "button",
+      {
+        class: "ghost square",
+        type: "button",
+        "aria-label": "Close the chunk",
+        title: "Close (Esc)",
+        onclick: () => this.close(),
+      },
+      icon("close"),
+    );
+    if (!hit) return h("header", {}, h("h2", {}, "Chunk"), close);
+    const whole = `/collections/${hit.collection}/documents/${hit.document}`;
+    const path = pathOf(hit.path);
+    const isWeb = /^https?:/.test(hit.path);
+    const copy = async () => {
+      try {
+        await navigator.clipboard.writeText(path);
+        toast("The path is copied");
+      } catch {
+        toast("The browser did not let the path be copied", "problem");
+      }
+    };
+    return h(
+      "header",
+      {},
+      h("div", { class: "preview-title" }, h("h2", {}, h("a", { href: whole }, hit.title || nameOf(hit.path))), close),
+      h(
+        "p",
+        { class: "where" },
+        h("span", { class: "path" }, path),
+        isWeb
+          ? h(
+              "a",
+              {
+                class: "ghost square",
+                href: hit.path,
+                target: "_blank",
+                rel: "noreferrer noopener",
+                "aria-label": "Open the original",
+              },
+              icon("open", 15),
+            )
+          : h(
+              "button",
+              {
+                class: "ghost square",
+                type: "button",
+                "aria-label": "Copy the path",
+                title: "Copy the path",
+                onclick: copy,
+              },
+              icon("copy", 15),
+            ),
+      ),
+      h(
+        "p",
+        { class: "meta" },
+        h("span", {}, kindOf(hit.mime)),
+        hit.language && h("span", {}, languageOf(hit.language)),
+        hit.page && h("span", {}, `page ${hit.page}`),
+        hit.modified && h("span", {}, day(hit.modified)),
+        h("a", { href: whole }, "Whole document"),
+      ),
+    );
+  }
+
+  drawBody() {
+    const first = this.items[0]?.index ?? 0;
+    const last = this.items.at(-1)?.index ?? 0;
+    const more = (words, from, to, before) =>
+      h(
+        "button",
+        {
+          class: "button small more",
+          type: "button",
+          onclick: (event) => this.extend(event.currentTarget, from, to, before),
+        },
+        icon(before ? "up" : "down", 14),
+        words,
+      );
+    put(
+      this.body,
+      first > 0 && more(`${counted(first, "chunk")} before`, Math.max(0, first - MORE), first, true),
+      this.drawText(this.items),
+      last + 1 < this.total &&
+        more(`${counted(this.total - last - 1, "chunk")} behind`, last + 1, last + 1 + MORE, false),
+    );
+  }
+
+  /** Scrolls the text, and only that, so that the passage stands in the upper part. */
+  toPassage() {
+    const focal = this.body.querySelector(".focal");
+    if (focal)
+      this.body.scrollTop +=
+        focal.getBoundingClientRect().top - this.body.getBoundingClientRect().top - this.body.clientHeight / 5;
+  }
+
+  async extend(button, from, to, before) {
+    button.disabled = true;
+    try {
+      const { items } = await this.chunks(from, to);
+      const tall = this.body.scrollHeight;
+      this.items = before ? [...items, ...this.items] : [...this.items, ...items];
+      this.drawBody();
+      // What the reader looked at stays where it was.
+      if (before) this.body.scrollTop += this.body.scrollHeight - tall;
+      this.body.focus({ preventScroll: true });
+    } catch (error) {
+      if (api.isAborted(error)) return;
+      button.replaceWith(problemBox(error));
+    }
+  }
+
+  drawText(items) {
+    let headings = null;
+    let page = null;
+    return h(
+      "div",
+      { class: "text" },
+      unrolled(items, this.open_.chunk).map(({ chunk, from, to }) => {
+        const isIt = chunk.index === this.open_.chunk;
+        const marks = isIt && this.hit ? this.hit.marks : [];
+        const above = [];
+        if (chunk.page && chunk.page !== page) above.push(h("p", { class: "page-mark" }, `Page ${chunk.page}`));
+        if (chunk.headings && String(chunk.headings) !== headings)
+          above.push(h("p", { class: "headings" }, headingPath(chunk.headings)));
+        page = chunk.page ?? page;
+        headings = chunk.headings ? String(chunk.headings) : headings;
+        return [
+          above,
+          h(
+            "div",
+            { class: isIt ? "chunk focal" : "chunk", data: { index: chunk.index } },
+            marked(chunk.text, marks, from, to),
+          ),
+        ];
+      }),
+    );
+  }
+}

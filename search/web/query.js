@@ -1,0 +1,155 @@
+// A search as the address holds it, as the API is asked it, and what the API answers as the page shows it. Pure
+// functions: the one place that knows the JSON of `/search`.
+
+import { marksOf } from "./passage.js";
+
+/** Hits on a page. */
+export const PAGE = 20;
+
+export const MODES = [
+  ["hybrid", "Hybrid", "By meaning and by words, both rankings fused"],
+  ["dense", "Meaning", "By similarity of meaning (dense vectors)"],
+  ["sparse", "Words", "By the words themselves (BM25)"],
+];
+
+/** Facets: the key in the address, what it is called, and the field of the API. */
+export const FACETS = [
+  ["type", "Type", "mime_type"],
+  ["lang", "Language", "language"],
+  ["source", "Source", "source"],
+];
+
+export const DATES = [
+  ["", "Any time"],
+  ["7", "Past week"],
+  ["31", "Past month"],
+  ["366", "Past year"],
+  ["range", "Between …"],
+];
+
+/** What clears every filter. */
+export const NO_FILTERS = { facets: Object.fromEntries(FACETS.map(([key]) => [key, []])), date: "", from: "", to: "" };
+
+/** What is asked, from an address. */
+export function fromUrl(url) {
+  const all = url.searchParams;
+  const mode = all.get("mode");
+  const [document, chunk] = (all.get("open") ?? "").split(":");
+  return {
+    q: all.get("q") ?? "",
+    mode: MODES.some(([name]) => name === mode) ? mode : "hybrid",
+    collections: all.getAll("in"),
+    facets: Object.fromEntries(FACETS.map(([key]) => [key, all.getAll(key)])),
+    date: DATES.some(([value]) => value === all.get("date")) ? all.get("date") : "",
+    from: all.get("from") ?? "",
+    to: all.get("to") ?? "",
+    page: Math.max(1, Math.min(50, Number(all.get("page")) || 1)),
+    open: document ? { document, chunk: Number(chunk) || 0 } : null,
+  };
+}
+
+/** The address of what is asked. */
+export function toUrl(state) {
+  const all = new URLSearchParams();
+  if (state.q) all.set("q", state.q);
+  if (state.mode !== "hybrid") all.set("mode", state.mode);
+  state.collections.forEach((id) => all.append("in", id));
+  FACETS.forEach(([key]) => state.facets[key].forEach((value) => all.append(key, value)));
+  if (state.date) all.set("date", state.date);
+  if (state.date === "range") {
+    if (state.from) all.set("from", state.from);
+    if (state.to) all.set("to", state.to);
+  }
+  if (state.page > 1) all.set("page", state.page);
+  if (state.open) all.set("open", `${state.open.document}:${state.open.chunk}`);
+  const search = all.toString();
+  return search ? `/?${search}` : "/";
+}
+
+/** Whether two states are answered by the same hits. */
+export const asksTheSame = (a, b) => toUrl({ ...a, open: null }) === toUrl({ ...b, open: null });
+
+/** How many filters are set. */
+export const filterCount = (state) =>
+  FACETS.reduce((sum, [key]) => sum + state.facets[key].length, 0) + (state.date ? 1 : 0);
+
+/** The filter in the language of the API; without the facet `except`, for counting that facet's values. */
+export function filterOf(state, now = new Date(), except) {
+  const filter = {};
+  for (const [key, , field] of FACETS) {
+    const values = state.facets[key];
+    if (values.length && key !== except) filter[field] = values;
+  }
+  const modified = {};
+  if (state.date === "range") {
+    if (state.from) modified.gte = state.from;
+    // The day that is named belongs to it.
+    if (state.to) modified.lt = dayOf(new Date(Date.parse(`${state.to}T00:00:00Z`) + DAY));
+  } else if (state.date) {
+    // By the day, so that the same question has the same answer in the caches of the server for a while.
+    modified.gte = dayOf(new Date(now.getTime() - Number(state.date) * DAY));
+  }
+  if (Object.keys(modified).length) filter.modified_at = modified;
+  return Object.keys(filter).length ? filter : undefined;
+}
+
+/** Milliseconds. */
+const DAY = 86_400_000;
+const dayOf = (instant) => instant.toISOString().slice(0, 10);
+
+/** The body of `POST /search`. */
+export function toRequest(state) {
+  return {
+    query: state.q.trim(),
+    mode: state.mode,
+    collections: state.collections.length ? state.collections : undefined,
+    filter: filterOf(state),
+    k: PAGE,
+    offset: (state.page - 1) * PAGE,
+    highlight: true,
+  };
+}
+
+const REASONS = {
+  not_served: "This server does not search it.",
+  no_sparse_vectors: "It has no vectors of words; search it by meaning.",
+  failing: "Its vectors or its model cannot be reached at the moment.",
+};
+
+/** An answer as the page shows it. */
+export function fromAnswer(answer) {
+  return {
+    hits: (answer.hits ?? []).map(fromHit),
+    more: Boolean(answer.next),
+    failed: (answer.failed ?? []).map((it) => ({ name: it.name, why: REASONS[it.reason] ?? it.reason })),
+    searched: answer.searched ?? [],
+    timings: {
+      total: answer.timings.total_ms / 1000,
+      embed: answer.timings.embed_ms / 1000,
+      store: answer.timings.store_ms / 1000,
+    },
+  };
+}
+
+function fromHit(hit) {
+  return {
+    id: `${hit.document}:${hit.chunk_index}`,
+    collection: hit.collection,
+    collectionName: hit.collection_name,
+    document: hit.document,
+    chunk: hit.chunk_index,
+    title: hit.title,
+    path: hit.uri,
+    headings: hit.headings,
+    page: hit.page,
+    mime: hit.mime_type,
+    language: hit.language,
+    modified: hit.modified_at,
+    start: hit.start,
+    end: hit.end,
+    text: hit.text,
+    marks: marksOf(hit.text, hit.highlights),
+    score: hit.score,
+    similarity: hit.similarity,
+  };
+}

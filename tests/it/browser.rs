@@ -1,0 +1,253 @@
+//! A real browser, driven as WebDriver (w3.org/TR/webdriver2) has it: Chromium without a window, through chromedriver.
+//!
+//! Only what the tests of the page need, since a client library would bring more than it saves. What the browser says
+//! of itself, its console and every address that it asks for, is kept, so that a test can end by looking at it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+/// How long something may take to appear. Nothing is measured: it is there, or the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Keys by their code points in WebDriver.
+pub(crate) const ENTER: &str = "\u{e007}";
+pub(crate) const ESCAPE: &str = "\u{e00c}";
+pub(crate) const DOWN: &str = "\u{e015}";
+
+/// A browser with one window. Ends with the value.
+pub(crate) struct Browser {
+    driver: Child,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts one, with a new profile.
+    pub(crate) fn start() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is missing; run `.ci/setup chromium`");
+        let mut said = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = said.next().expect("it says at which port it listens").unwrap();
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        // What it says from now on is read by nobody, and must not block it.
+        std::thread::spawn(move || said.for_each(drop));
+        let profile = tempfile::tempdir().unwrap();
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1360,850",
+        ];
+        let user_data = format!("--user-data-dir={}", profile.path().display());
+        let flags: Vec<&str> = flags.into_iter().chain([user_data.as_str()]).collect();
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": flags },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+        } } });
+        let base = format!("http://127.0.0.1:{port}/session");
+        let made = call(&base, Some(&wanted)).unwrap_or_else(|error| panic!("no session: {error}"));
+        let session = format!("{base}/{}", made["sessionId"].as_str().unwrap());
+        Self { driver, session, _profile: profile }
+    }
+
+    fn ask(&self, what: &str, body: Option<&Value>) -> Value {
+        call(&format!("{}/{what}", self.session), body)
+            .unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+
+    pub(crate) fn goto(&self, url: &str) {
+        self.ask("url", Some(&json!({ "url": url })));
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.ask("url", None).as_str().unwrap().to_owned()
+    }
+
+    /// One step back or forward, or the page anew.
+    pub(crate) fn step(&self, which: &str) {
+        self.ask(which, Some(&json!({})));
+    }
+
+    /// What a function body in JavaScript returns, in the page.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.run_with(script, &[])
+    }
+
+    pub(crate) fn run_with(&self, script: &str, arguments: &[Value]) -> Value {
+        self.ask("execute/sync", Some(&json!({ "script": script, "args": arguments })))
+    }
+
+    /// What a script hands to `done`, which it is given.
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        let script = format!("const done = arguments[arguments.length - 1]; {script}");
+        self.ask("execute/async", Some(&json!({ "script": script, "args": [] })))
+    }
+
+    /// Waits until an expression in JavaScript is true.
+    pub(crate) fn wait(&self, expression: &str) {
+        let began = Instant::now();
+        // An expression may fail while what it looks at is being drawn.
+        let script = format!("try {{ return Boolean({expression}) }} catch {{ return false }}");
+        while self.run(&script) != true {
+            if began.elapsed() > PATIENCE {
+                let text = self.run("return document.body.innerText");
+                panic!(
+                    "this never came at {}: {expression}\n{text}\n{:?}",
+                    self.url(),
+                    self.console()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+    }
+
+    /// Waits until the page says something.
+    pub(crate) fn wait_for_text(&self, text: &str) {
+        self.wait(&format!("document.body.innerText.includes({})", json!(text)));
+    }
+
+    /// The text of the first element of a selector; empty if there is none.
+    pub(crate) fn text(&self, selector: &str) -> String {
+        let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
+        self.run_with(script, &[json!(selector)]).as_str().unwrap().to_owned()
+    }
+
+    fn element(&self, selector: &str) -> String {
+        self.wait(&format!("document.querySelector({})", json!(selector)));
+        let found =
+            self.ask("element", Some(&json!({ "using": "css selector", "value": selector })));
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// Clicks as a person does: on what is there and visible.
+    pub(crate) fn click(&self, selector: &str) {
+        self.ask(&format!("element/{}/click", self.element(selector)), Some(&json!({})));
+    }
+
+    /// Clicks the first button or link that says this.
+    pub(crate) fn click_text(&self, text: &str) {
+        self.click_text_in("button, a", text);
+    }
+
+    /// Clicks the first element of a selector whose text begins with this.
+    pub(crate) fn click_text_in(&self, selector: &str, text: &str) {
+        let find = format!(
+            "[...document.querySelectorAll({})].find(it => it.innerText.trim().split('\\n')[0] === {})",
+            json!(selector),
+            json!(text)
+        );
+        self.wait(&find);
+        let found = self.run(&format!("return {find}"));
+        let element =
+            found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        self.ask(&format!("element/{element}/click"), Some(&json!({})));
+    }
+
+    /// Types into an element.
+    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+        let element = self.element(selector);
+        self.ask(&format!("element/{element}/value"), Some(&json!({ "text": text })));
+    }
+
+    /// Presses keys, wherever the focus is.
+    pub(crate) fn press(&self, keys: &str) {
+        let strokes: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| {
+                ["keyDown", "keyUp"].map(|what| json!({ "type": what, "value": key.to_string() }))
+            })
+            .collect();
+        let actions =
+            json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": strokes }] });
+        self.ask("actions", Some(&actions));
+    }
+
+    /// A command of Chromium's own protocol.
+    pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.ask("goog/cdp/execute", Some(&json!({ "cmd": command, "params": parameters })))
+    }
+
+    /// Has the page believe that the system prefers these colours.
+    pub(crate) fn prefer(&self, colours: &str) {
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": colours },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// Writes a picture of the window.
+    pub(crate) fn picture(&self, path: &Path) {
+        let picture = self.ask("screenshot", None);
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// What the console has said since the last time, but for what is only informative.
+    pub(crate) fn console(&self) -> Vec<String> {
+        let entries = self.ask("se/log", Some(&json!({ "type": "browser" })));
+        let of_note = |it: &&Value| it["level"] != "INFO" && it["level"] != "DEBUG";
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(of_note)
+            .map(|it| it["message"].to_string())
+            .collect()
+    }
+
+    /// Every address that was asked for since the last time.
+    pub(crate) fn requested(&self) -> Vec<String> {
+        let entries = self.ask("se/log", Some(&json!({ "type": "performance" })));
+        let events = entries.as_array().unwrap().iter().filter_map(|it| {
+            let event: Value = serde_json::from_str(it["message"].as_str()?).ok()?;
+            let message = &event["message"];
+            (message["method"] == "Network.requestWillBeSent")
+                .then(|| message["params"]["request"]["url"].as_str().map(str::to_owned))?
+        });
+        events.collect()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        drop(ureq::delete(&self.session).call());
+        drop(self.driver.kill());
+        drop(self.driver.wait());
+    }
+}
+
+/// Posts if there is a body; gives the value of the answer.
+fn call(url: &str, body: Option<&Value>) -> Result<Value, String> {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let answer = match body {
+        Some(body) => agent.post(url).send_json(body),
+        None => agent.get(url).call(),
+    };
+    let mut answer = answer.map_err(|error| error.to_string())?;
+    let is_ok = answer.status().is_success();
+    let said: Value = answer.body_mut().read_json().map_err(|error| error.to_string())?;
+    if is_ok { Ok(said["value"].clone()) } else { Err(said["value"].to_string()) }
+}

@@ -1,0 +1,447 @@
+//! The page in a real browser, over a real server with embedded stores: what a person does there, and what they must
+//! never meet: a word in the console, a request to anywhere else, a colour that cannot be read.
+//!
+//! The documents are those of this repository.
+
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::browser::{Browser, DOWN, ENTER, ESCAPE};
+use crate::support::{Place, ROOT, command, model};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// A server on a place, and a browser that looks at it.
+struct Visit {
+    place: Place,
+    server: Child,
+    url: String,
+    browser: Browser,
+}
+
+impl Visit {
+    /// Serves a place, and opens the page.
+    fn begin(place: Place) -> Self {
+        let token = place.path().join("setup-token");
+        let args =
+            ["serve", "--config", "pipeline.yaml", "--listen", "127.0.0.1:0", "--grace", "1"];
+        let rates =
+            ["--rate", "search=0", "--rate", "look=0", "--rate", "change=0", "--rate", "login=0"];
+        let said = place.path().join("said");
+        let mut command = command(&args);
+        command.args(rates).arg("--setup-token-file").arg(&token).current_dir(place.path());
+        let server = command.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+        let mut visit = Self { place, server, url: String::new(), browser: Browser::start() };
+        let began = Instant::now();
+        while visit.url.is_empty() {
+            let text = std::fs::read_to_string(&said).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(120), "it does not serve: {text}");
+            let url = text.lines().find_map(|line| line.split_once("serving on "));
+            visit.url = url.map(|(_, url)| url.trim().to_owned()).unwrap_or_default();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        visit
+    }
+
+    fn stop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+
+    fn goto(&self, path: &str) {
+        self.browser.goto(&format!("{}{path}", self.url));
+    }
+
+    /// Makes the first administrator on the page, who is logged in then.
+    fn set_up(&self) {
+        let token = std::fs::read_to_string(self.place.path().join("setup-token")).unwrap();
+        self.goto("/setup");
+        for (name, text) in [
+            ("token", token.trim()),
+            ("username", "ada"),
+            ("email", "ada@example.org"),
+            ("password", PASSWORD),
+        ] {
+            self.browser.type_into(&format!("input[name={name}]"), text);
+        }
+        self.browser.press(ENTER);
+        self.browser.wait("document.querySelector('.account')?.innerText === 'ada'");
+    }
+
+    fn log_in(&self) {
+        self.browser.type_into("input[name=username]", "ada");
+        self.browser.type_into("input[name=password]", PASSWORD);
+        self.browser.press(ENTER);
+        self.browser.wait("document.querySelector('.account')");
+    }
+
+    /// That nothing was said in the console, and nobody else was asked for anything.
+    fn assert_quiet(&self) {
+        let said = self.browser.console();
+        assert!(said.is_empty(), "{said:#?}");
+        self.assert_asked_nobody_else();
+    }
+
+    fn assert_asked_nobody_else(&self) {
+        for address in self.browser.requested() {
+            let is_ours = address.starts_with(&self.url);
+            assert!(
+                is_ours || ["data:", "about:", "chrome:"].iter().any(|it| address.starts_with(it)),
+                "{address}"
+            );
+        }
+    }
+
+    /// That what is shown can be used by everybody, as far as a program can tell: WCAG 2.1 AA, in both themes.
+    fn assert_accessible(&self, what: &str) {
+        let axe = std::fs::read_to_string(Path::new(ROOT).join(".cache/axe/axe.min.js"));
+        let axe = axe.expect("the rules are missing; run `.ci/setup chromium`");
+        self.browser.run(&format!("if (!window.axe) {{ {axe} }}"));
+        for colours in ["light", "dark"] {
+            self.browser.prefer(colours);
+            let found = self.browser.run_async(
+                "axe.run(document, { resultTypes: ['violations'] }).then(it => done(it.violations.map(v =>
+                    [v.id, v.help, ...v.nodes.map(n => n.target.join(' ') + ': ' + n.failureSummary)])))",
+            );
+            assert_eq!(found, json!([]), "{what}, {colours}: {found:#}");
+        }
+        self.browser.prefer("light");
+    }
+
+    /// A picture for the documentation, if they are to be made anew.
+    fn picture(&self, name: &str) {
+        if std::env::var_os("SEMANTIK_PICTURES").is_some() {
+            self.browser.picture(&Path::new(ROOT).join("docs/images").join(name));
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A place with documents of this repository. Shorter chunks than usual, so that there are neighbours.
+fn repository(embed: &str) -> Place {
+    let place = Place::with(embed, "");
+    place.cluster();
+    place.write_pipeline(embed, "", "strategy: markdown, size: 96, overlap: 16");
+    let docs = Path::new(ROOT).join("docs");
+    for name in [
+        "lifecycle.md",
+        "telling.md",
+        "adr/0005-document-and-location.md",
+        "adr/0006-embedded-postgres.md",
+    ] {
+        place.write(name, std::fs::read(docs.join(name)).unwrap());
+    }
+    place.write("notes/broken.docx", "this is no zip archive");
+    place
+}
+
+#[test]
+fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
+    let visit = Visit::begin(repository(&format!("model: {}", model().display())));
+    let browser = &visit.browser;
+    visit.set_up();
+    visit.goto("/collections");
+    visit.assert_accessible("collections");
+    browser.click(".card h2 a");
+    browser.wait_for_text("Nothing is stored yet");
+
+    // Held in the middle, so that there is something to watch.
+    let gate = visit.place.gate("documents", "TRUE");
+    browser.click_text("Update");
+    browser.wait("location.pathname.startsWith('/operations/')");
+    visit.place.wait_at_gate();
+    browser.wait("document.querySelectorAll('.nodes tbody tr').length === 7");
+    browser.wait("document.querySelector('.pill').innerText === 'running'");
+    visit.assert_accessible("operation");
+    drop(gate);
+    browser.wait("document.querySelector('.pill').innerText === 'completed'");
+    browser.wait("document.querySelector('.outcomes .stored strong').innerText === '4'");
+    browser.wait("document.querySelector('.outcomes .aside strong').innerText === '1'");
+    assert!(browser.text(".feed").contains("broken.docx"), "{}", browser.text(".feed"));
+    visit.assert_quiet();
+
+    finds_a_passage(&visit);
+    goes_by_keys(&visit);
+    goes_back_and_forward(&visit);
+    narrows_the_search(&visit);
+    visit.assert_quiet();
+}
+
+/// Searches as one types, and opens a passage in its document.
+fn finds_a_passage(visit: &Visit) {
+    let browser = &visit.browser;
+    visit.goto("/");
+    visit.assert_accessible("home");
+    browser.press("/");
+    for part in ["what happens to a file", " that was rena", "med"] {
+        browser.press(part);
+    }
+    browser.wait(
+        "document.querySelectorAll('.hit').length > 2 && location.search.endsWith('renamed')",
+    );
+    browser.wait("[...document.querySelectorAll('.hit mark')].some(it => it.innerText.toLowerCase().includes('renam'))");
+    visit.assert_accessible("hits");
+    visit.picture("search.png");
+    browser.click(".hit a");
+    browser.wait("document.querySelector('.chunk.focal')");
+    browser.wait("document.querySelectorAll('.preview .chunk').length > 1");
+    // The passage stands whole in its document, and its neighbours do not say again what it says.
+    let text = browser.run("return [...document.querySelectorAll('.preview .chunk')].map(it => it.textContent).join('')");
+    let path = browser.text(".preview .path");
+    let document = std::fs::read_to_string(path.trim()).unwrap();
+    let letters = |text: &str| text.split_whitespace().collect::<String>();
+    let (shown, whole) = (letters(text.as_str().unwrap()), letters(&document));
+    assert!(!shown.is_empty() && whole.contains(&shown), "{text}\nis not in\n{document}");
+    visit.assert_accessible("passage");
+    visit.picture("passage.png");
+    browser.prefer("dark");
+    visit.picture("passage-dark.png");
+    let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
+    browser.prefer("light");
+    assert_ne!(dark, browser.run("return getComputedStyle(document.body).backgroundColor"));
+}
+
+/// Through the hits and back without a mouse.
+fn goes_by_keys(visit: &Visit) {
+    let browser = &visit.browser;
+    let focused = "[...document.querySelectorAll('.hit-link')].indexOf(document.activeElement)";
+    browser.press(ESCAPE);
+    browser.wait("document.querySelector('.preview').hidden");
+    browser.press("/");
+    browser.wait("document.activeElement.id === 'q'");
+    browser.press(&[DOWN, DOWN].concat());
+    browser.wait(&format!("{focused} === 1"));
+    browser.press(ENTER);
+    browser.wait("document.querySelector('.chunk.focal') && location.search.includes('open=')");
+    browser.press(DOWN);
+    browser.wait("[...document.querySelectorAll('.hit')][2].matches('.current')");
+    browser.press(ESCAPE);
+    browser.wait(&format!("document.querySelector('.preview').hidden && {focused} === 2"));
+    browser.press("?");
+    browser
+        .wait("document.querySelector('dialog[open]').innerText.includes('to the search field')");
+    browser.press(ESCAPE);
+    browser.wait("!document.querySelector('dialog')");
+}
+
+fn goes_back_and_forward(visit: &Visit) {
+    let browser = &visit.browser;
+    browser.step("back");
+    browser.wait("!document.querySelector('.preview').hidden");
+    browser.step("back");
+    browser.wait("document.querySelector('.preview').hidden");
+    browser.step("forward");
+    browser.wait("!document.querySelector('.preview').hidden");
+    let before = browser.url();
+    browser.step("refresh");
+    browser.wait("document.querySelector('.chunk.focal')");
+    assert_eq!(browser.url(), before, "the address holds the state");
+}
+
+/// By mode, by type, and by a filter for which nothing is left.
+fn narrows_the_search(visit: &Visit) {
+    let browser = &visit.browser;
+    visit.goto("/?q=advisory+lock");
+    browser.wait("document.querySelector('.hit')");
+    browser.click_text_in("label", "Words");
+    browser.wait("location.search.includes('mode=sparse') && document.querySelector('.hit mark')");
+    browser.click_text_in("label", "Markdown");
+    browser
+        .wait("location.search.includes('type=text%2Fmarkdown') && document.querySelector('.hit')");
+    visit.goto("/?q=advisory+lock&type=application%2Fpdf");
+    browser.wait_for_text("Nothing fits all that is asked");
+    browser.click_text("Search without filters");
+    browser.wait("document.querySelector('.hit')");
+}
+
+#[test]
+fn a_person_makes_a_key_takes_a_document_out_and_logs_out() {
+    let place = repository("model: 'stand-in:16'");
+    place.run();
+    let visit = Visit::begin(place);
+    let browser = &visit.browser;
+    visit.set_up();
+    is_asked_to_log_in(&visit);
+    makes_a_key(&visit);
+    takes_a_document_out(&visit);
+    looks_at_the_rest(&visit);
+    visit.assert_quiet();
+    browser.click(".account");
+    browser.click_text("Log out");
+    browser.wait("!document.querySelector('.account')");
+    visit.goto("/collections");
+    browser.wait_for_text("No collection is open to everybody");
+    assert_eq!(browser.run("return [localStorage.length, sessionStorage.length]"), json!([0, 0]));
+    // Nothing of the session is good any more, whoever has kept it.
+    visit.assert_quiet();
+}
+
+/// A wrong password is refused in words; a reload keeps the session; an address elsewhere is not gone to.
+fn is_asked_to_log_in(visit: &Visit) {
+    let browser = &visit.browser;
+    browser.click(".account");
+    browser.click_text("Log out");
+    browser.wait("!document.querySelector('.account')");
+    visit.goto("/keys");
+    browser.wait_for_text("Log in first");
+    visit.goto("/login?to=%2F%2Fexample.org%2F");
+    visit.assert_accessible("login");
+    browser.type_into("input[name=username]", "ada");
+    browser.type_into("input[name=password]", "not the password");
+    browser.press(ENTER);
+    browser.wait_for_text("These credentials are not valid");
+    // The browser itself notes each answer that is an error.
+    assert!(browser.console().iter().all(|it| it.contains("401")));
+    browser.step("refresh");
+    visit.log_in();
+    browser.wait("location.pathname === '/'");
+    browser.step("refresh");
+    browser.wait("document.querySelector('.account')");
+}
+
+fn makes_a_key(visit: &Visit) {
+    let browser = &visit.browser;
+    visit.goto("/keys");
+    browser.click_text("New key");
+    visit.assert_accessible("new key");
+    browser.type_into("dialog input[name=name]", "nightly report");
+    browser.click("dialog input[value=read]");
+    browser.press(ENTER);
+    browser.wait("document.querySelector('#key-secret')");
+    let key = browser.run("return document.querySelector('#key-secret').value");
+    let key = key.as_str().unwrap().to_owned();
+    browser.click_text("I have kept it");
+    browser.wait_for_text("nightly report");
+    visit.assert_accessible("keys");
+    assert!(!browser.text("main").contains(&key), "it is shown once");
+    assert_eq!(collections(visit, &key), (200, 1));
+    browser.click("[aria-label='Revoke nightly report']");
+    browser.click_text("Revoke it");
+    browser.wait("document.querySelector('.pill').innerText === 'revoked'");
+    assert_eq!(collections(visit, &key).0, 401);
+}
+
+/// What the API answers to who comes with a key: the status, and how many collections there are.
+fn collections(visit: &Visit, key: &str) -> (u16, usize) {
+    let request = ureq::get(format!("{}/api/v1/collections", visit.url));
+    let request = request.header("Authorization", format!("Bearer {key}"));
+    let mut answer = request.config().http_status_as_error(false).build().call().unwrap();
+    let said: Value = answer.body_mut().read_json().unwrap();
+    (answer.status().as_u16(), said["items"].as_array().map_or(0, Vec::len))
+}
+
+fn takes_a_document_out(visit: &Visit) {
+    let browser = &visit.browser;
+    visit.goto("/collections");
+    browser.click(".card h2 a");
+    browser.click_text("Set aside");
+    browser.wait("document.querySelectorAll('.tab tbody tr').length === 1");
+    browser.wait_for_text("broken.docx");
+    visit.assert_accessible("documents");
+    browser.type_into(".why-form input", "corpus/telling.md");
+    browser.press(ENTER);
+    browser.wait_for_text("it is in the index, in generation 1");
+    browser.wait("document.querySelectorAll('.document-text .chunk').length > 3");
+    visit.assert_accessible("story");
+    visit.picture("story.png");
+    browser.click_text("Delete");
+    browser.click_text("Delete it");
+    browser.wait("document.querySelector('.story').innerText.includes('deleted')");
+    browser.click_text("Take in again");
+    browser.wait("document.querySelector('.story').innerText.includes('it is in the index')");
+}
+
+/// Every other view shows what there is.
+fn looks_at_the_rest(visit: &Visit) {
+    let browser = &visit.browser;
+    visit.goto("/operations");
+    browser.wait("document.querySelectorAll('tbody tr').length >= 3");
+    visit.assert_accessible("operations");
+    browser.press("gt");
+    browser.wait("location.pathname === '/throughput'");
+    browser.wait_for_text("Nothing runs at the moment");
+    browser.wait("document.querySelector('section[aria-label=Server] .figure-value')");
+    visit.assert_accessible("throughput");
+    browser.press("gc");
+    browser.click(".card h2 a");
+    for (tab, text) in [
+        ("Sources", "directory"),
+        ("Operations", "First indexing"),
+        ("Generations", "live"),
+        ("Settings", "Delete the collection"),
+    ] {
+        browser.click_text_in(".tabs a", tab);
+        browser
+            .wait(&format!("document.querySelector('.tab').innerText.includes({})", json!(text)));
+        visit.assert_accessible(tab);
+    }
+}
+
+#[test]
+fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
+    let place = Place::with_stand_in();
+    let evil = "<img src=x onerror=\"document.title='taken over'\"><script>alert(1)</script> harmless words";
+    place.write("<b>bold.txt", evil);
+    place.write("other.txt", "quite other words of another document");
+    place.run();
+    let visit = Visit::begin(place);
+    let browser = &visit.browser;
+    visit.set_up();
+    visit.goto("/");
+    // Every answer to the first question is held back until the second one is answered.
+    browser.run(
+        "const real = window.fetch; window.held = [];
+         window.fetch = async (url, options) => {
+             const answer = await real(url, { ...options, signal: undefined });
+             if (options?.body?.includes('harmless')) await new Promise(go => window.held.push(go));
+             return answer;
+         };",
+    );
+    browser.type_into("#q", "harmless");
+    browser.wait("window.held.length === 1");
+    browser.run("document.querySelector('#q').value = ''");
+    browser.type_into("#q", "quite other");
+    browser.wait("document.querySelector('.hit mark')?.innerText === 'quite'");
+    browser.run("window.held.forEach(go => go())");
+    browser.run_async("setTimeout(done, 300)");
+    assert_eq!(browser.text(".hit mark"), "quite");
+    visit.assert_quiet();
+
+    visit.goto("/?q=harmless");
+    browser.wait("document.querySelector('.hit mark')");
+    browser.click(".hit a");
+    browser.wait("document.querySelector('.chunk.focal')");
+    let made =
+        browser.run("return document.querySelectorAll('main img, main script, main b').length");
+    assert_eq!(made, 0);
+    assert!(browser.text(".chunk.focal").contains("onerror="), "it is shown as it is");
+    assert_eq!(browser.text(".preview h2"), "<b>bold", "so is its name");
+    visit.assert_quiet();
+}
+
+#[test]
+fn what_fails_is_said_where_it_failed() {
+    let place = repository("model: 'stand-in:16'");
+    place.run();
+    let mut visit = Visit::begin(place);
+    visit.set_up();
+    let browser = &visit.browser;
+    visit.goto("/collections/8d0b5c1e-0000-4000-8000-000000000000");
+    browser.wait_for_text("it is not yours to see");
+    visit.goto("/?q=lock");
+    browser.wait("document.querySelector('.hit')");
+    browser.console();
+    visit.stop();
+    let browser = &visit.browser;
+    browser.click_text_in("label", "Meaning");
+    browser.wait("document.querySelector('#hits .problem')?.innerText.includes('The server does not answer')");
+    visit.assert_asked_nobody_else();
+}
