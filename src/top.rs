@@ -143,13 +143,13 @@ impl Seen {
             Row::new(cells(node, before, past, holds_up)).style(style)
         });
         let widths = [
-            Constraint::Length(14),
-            Constraint::Length(10),
+            Constraint::Length(12),
             Constraint::Length(9),
-            Constraint::Length(11),
-            Constraint::Length(17),
-            Constraint::Length(7),
-            Constraint::Min(8),
+            Constraint::Length(8),
+            Constraint::Length(10),
+            Constraint::Length(16),
+            Constraint::Length(5),
+            Constraint::Min(19),
         ];
         let head = ["node", "done", "a second", "waits", "busy", "idle", ""];
         Table::new(rows, widths).header(Row::new(head).dim()).block(Block::bordered())

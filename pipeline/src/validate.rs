@@ -100,7 +100,10 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
         Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
             return alternatives(error, context, schema);
         }
-        Kind::Pattern { .. } | Kind::Format { .. } => of_value(format!("{name} cannot be {found}")),
+        Kind::Pattern { .. } | Kind::Format { .. } => Fault {
+            help: one_of(&examples(error, schema)),
+            ..of_value(format!("{name} cannot be {found}"))
+        },
         _ => of_value(format!("{name}: {error}")),
     };
     vec![fault]
@@ -163,15 +166,24 @@ fn one_of(options: &[String]) -> Option<String> {
     (!options.is_empty()).then(|| format!("it can be: {}", options.join(", ")))
 }
 
-/// The keys that the part of the schema which refused a key does know.
-fn known_keys(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
+/// The part of the schema that refused a value.
+fn refusing<'a>(error: &ValidationError<'_>, schema: &'a Value) -> Option<&'a Value> {
     let path = error
         .absolute_keyword_location()
         .and_then(|uri| uri.as_str().split_once('#'))
         .map_or_else(|| error.schema_path().as_str().to_owned(), |(_, path)| path.to_owned());
-    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    schema
-        .pointer(parent)
+    schema.pointer(path.rsplit_once('/').map_or("", |(parent, _)| parent))
+}
+
+/// Values that the part of the schema which refused one would take.
+fn examples(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
+    let examples = refusing(error, schema).and_then(|part| part.get("examples"));
+    examples.and_then(Value::as_array).into_iter().flatten().map(plain).collect()
+}
+
+/// The keys that the part of the schema which refused a key does know.
+fn known_keys(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
+    refusing(error, schema)
         .and_then(|part| part.get("properties"))
         .and_then(Value::as_object)
         .map(|properties| properties.keys().cloned().collect())

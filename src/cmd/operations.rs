@@ -64,6 +64,8 @@ async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
     if of.json {
         let metrics = metrics.into_iter().map(|(name, value)| (name, Value::from(value)));
         let mut json = as_json(&found);
+        json["progress"] = serde_json::to_value(operations.progress(id).await?)?;
+        json["result"] = operations.result(id).await?;
         json["metrics"] = Value::Object(metrics.collect::<Map<_, _>>());
         return render::json(&json);
     }
@@ -77,6 +79,10 @@ async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
     rows.extend(found.started_at.map(|at| row("begun", render::time(at))));
     rows.extend(found.completed_at.map(|at| row("ended", render::time(at))));
     rows.extend(found.worker.iter().map(|worker| row("worker", worker.clone())));
+    if found.attempt > 1 {
+        rows.push(row("try", found.attempt.to_string()));
+    }
+    rows.extend(found.continues.map(|id| row("goes on with", id.to_string())));
     rows.extend(found.error_message.iter().map(|error| row("error", error.clone())));
     let config = found.config.as_object().into_iter().flatten();
     rows.extend(config.map(|(key, value)| {
@@ -104,5 +110,9 @@ fn as_json(operation: &OperationSummary) -> Value {
         "started_at": operation.started_at,
         "completed_at": operation.completed_at,
         "lease_expires_at": operation.lease_expires_at,
+        "handed_over": operation.handed_over,
+        "attempt": operation.attempt,
+        "continues": operation.continues,
+        "schedule_run": operation.schedule_run_id,
     })
 }

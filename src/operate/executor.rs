@@ -56,6 +56,7 @@ struct Job {
     on_stop: OnStop,
     /// Ends the work wherever it is, once the operation is somebody else's.
     cut_off: CancellationToken,
+    task: Option<tokio::task::Id>,
 }
 
 impl Executor {
@@ -100,8 +101,10 @@ impl Executor {
                 },
                 Some(_) = telling.join_next(), if !telling.is_empty() => continue,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
-                    if let Ok(collection) = ended {
-                        jobs.remove(&collection);
+                    match ended {
+                        Ok(collection) => drop(jobs.remove(&collection)),
+                        // It panicked. Its operation is found dead, and goes on.
+                        Err(error) => jobs.retain(|_, job| job.task != Some(error.id())),
                     }
                 }
             }
@@ -126,22 +129,23 @@ impl Executor {
                     stop: CancellationToken::new(),
                     on_stop: OnStop::default(),
                     cut_off: CancellationToken::new(),
+                    task: None,
                 };
-                jobs.insert(collection, job.clone());
                 let task = Task {
                     workplace: self.workplace.clone(),
                     files: self.files.clone(),
                     loaded,
                     operation,
                     summary,
-                    job,
+                    job: job.clone(),
                 };
                 let runtime = Handle::current();
                 // On a thread of its own: reading files and opening shards holds nobody else up.
-                tasks.spawn_blocking(move || {
+                let task = tasks.spawn_blocking(move || {
                     runtime.block_on(task.carry_out());
                     collection
                 });
+                jobs.insert(collection, Job { task: Some(task.id()), ..job });
             }
         }
         self.wind_up(jobs, tasks).await;

@@ -14,6 +14,10 @@ fn every_pipeline_compiles() {
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let ran = ran(command(&["check", path.to_str().unwrap()]).output().unwrap());
             assert_eq!(ran.code, 0, "{}", ran.stderr);
+            // And its samples become what it says.
+            let tested =
+                crate::support::ran(command(&["test", path.to_str().unwrap()]).output().unwrap());
+            assert_eq!(tested.code, 0, "{}{}", tested.stdout, tested.stderr);
             checked += 1;
         }
     }

@@ -126,7 +126,11 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]{1,6}[smhd]$" })
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]{1,6}[smhd]$",
+            "examples": ["90s", "10m", "2h", "1d"],
+        })
     }
 }
 

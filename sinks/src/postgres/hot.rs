@@ -2,7 +2,8 @@
 //! must not grow with the collection. A test asks the planner.
 
 use super::{
-    audit, documents, foresee, grants, history, identify, keys, locations, run, sessions, story,
+    audit, documents, foresee, grants, history, identify, keys, locations, queue, run, sessions,
+    story,
 };
 
 /// A query and the indexes that its plan has.
@@ -57,6 +58,11 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         doing: "foresee what contents lead to",
         sql: foresee::PROSPECTS,
         indexes: &["idx_documents_collection_content_hash", "idx_documents_deleted_content_hash"],
+    },
+    HotQuery {
+        doing: "find operations that are handed over",
+        sql: queue::WAITING,
+        indexes: &["idx_operations_handed_over"],
     },
     HotQuery { doing: "list locations", sql: foresee::PLACES, indexes: &["pk_document_locations"] },
     HotQuery { doing: "find a location", sql: story::PLACE, indexes: &["pk_document_locations"] },

@@ -40,7 +40,7 @@ pub struct HandedOver<'a> {
 /// it, or has lost its lease. Oldest first.
 pub(super) const WAITING: &str = "
     SELECT o.collection_id FROM operations o
-    WHERE o.collection_id = ANY($1) AND o.handed_over
+    WHERE o.collection_id = ANY($1) AND o.handed_over AND o.status IN ('pending', 'processing')
       AND (o.status = 'processing'
            OR (o.status = 'pending' AND o.lease_expires_at IS NULL AND coalesce(o.not_before, '-infinity') <= now()))
       AND NOT EXISTS (

@@ -12,5 +12,6 @@ mod migrations;
 mod model;
 mod operations;
 mod plans;
+mod queue;
 mod removal;
 mod support;
