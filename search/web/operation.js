@@ -202,11 +202,8 @@ class OperationView {
       this.figures,
       figures([
         [live ? "Running for" : "Took", duration(seconds)],
-        live && [
-          "To go",
-          progress?.eta_seconds !== undefined && progress?.eta_seconds !== null ? duration(progress.eta_seconds) : "–",
-          progress?.eta_seconds === null ? "until the sources end" : undefined,
-        ],
+        // It is known once the sources have ended.
+        live && Number.isFinite(progress?.eta_seconds) && ["To go", duration(progress.eta_seconds)],
         documents !== undefined && [
           "Documents a second",
           short(live ? flow.rateNow(leftOf) : documents / Math.max(seconds ?? 0, 0.001)),

@@ -136,6 +136,7 @@ fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/collections");
+    browser.wait("document.querySelector('.card')");
     visit.assert_accessible("collections");
     browser.click(".card h2 a");
     browser.wait_for_text("Nothing is stored yet");
@@ -276,6 +277,7 @@ fn is_asked_to_log_in(visit: &Visit) {
     visit.goto("/keys");
     browser.wait_for_text("Log in first");
     visit.goto("/login?to=%2F%2Fexample.org%2F");
+    browser.wait("document.querySelector('.gate')");
     visit.assert_accessible("login");
     browser.type_into("input[name=username]", "ada");
     browser.type_into("input[name=password]", "not the password");
@@ -329,7 +331,7 @@ fn takes_a_document_out(visit: &Visit) {
     browser.wait("document.querySelectorAll('.tab tbody tr').length === 1");
     browser.wait_for_text("broken.docx");
     visit.assert_accessible("documents");
-    browser.type_into(".why-form input", "corpus/telling.md");
+    browser.type_into(".why-form input", "telling.md");
     browser.press(ENTER);
     browser.wait_for_text("it is in the index, in generation 1");
     browser.wait("document.querySelectorAll('.document-text .chunk').length > 3");
