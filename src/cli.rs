@@ -24,6 +24,9 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Checks a pipeline file, and reports every fault of it.
     Check(CheckArgs),
+    /// Runs the samples of a pipeline file as far as its model, and compares what becomes of them with what the file
+    /// expects. No database is asked and no model is loaded.
+    Test(TestArgs),
     /// Prints the graph of a pipeline file.
     Graph(GraphArgs),
     /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
@@ -42,12 +45,17 @@ pub(crate) enum Verb {
     Rollback(RollbackArgs),
     /// Finds the passages of a collection that answer a question.
     Search(SearchArgs),
+    /// Measures how well a collection answers questions whose right answers are known. Exit code 1 where it is worse
+    /// than asked for.
+    Eval(EvalArgs),
     /// Serves search, collections, documents and operations over HTTP, and carries out operations.
     Serve(Box<ServeArgs>),
     /// Turns texts into vectors, without any pipeline or store.
     Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.
     Status(StatusArgs),
+    /// Shows a running operation as it goes on: how quickly, and what holds it up.
+    Top(TopArgs),
     /// Tells the story of one document: whether it is in, since when, and if not, why.
     Why(WhyArgs),
     /// Compares the metadata with the vectors, in both directions. Exit code 1 if they differ.
@@ -85,6 +93,21 @@ pub(crate) struct CheckArgs {
     /// Prints the checked graph with the columns on its edges.
     #[arg(long)]
     pub columns: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Only the samples whose name contains this.
+    #[arg(long, value_name = "WORDS")]
+    pub only: Option<String>,
+    /// Writes snapshots anew that are not what was found.
+    #[arg(long)]
+    pub update: bool,
+    /// Prints what came of each as a JSON array.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -304,6 +327,34 @@ impl From<Mode> for search::Mode {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// The pipeline file that filled the collection.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The questions with their right answers: JSON Lines, or qrels of TREC with --topics.
+    #[arg(long, value_name = "FILE")]
+    pub judgements: PathBuf,
+    /// The questions that belong to qrels: a name, a tab and the words in a line.
+    #[arg(long, value_name = "FILE")]
+    pub topics: Option<PathBuf>,
+    /// By what hits are found; several are compared with the first. All that the collection has, if none is given.
+    #[arg(long, value_enum)]
+    pub mode: Vec<Mode>,
+    /// The generation that is asked, by its number; the live one if none is given.
+    #[arg(long, value_name = "N")]
+    pub generation: Option<i32>,
+    /// Another generation, with which that one is compared.
+    #[arg(long, value_name = "N")]
+    pub against: Option<i32>,
+    /// The least that is good enough: 'ndcg@10=0.4'; of ndcg@10, recall@10, recall@100 and mrr@10.
+    #[arg(long, value_name = "MEASURE=SCORE")]
+    pub min: Vec<String>,
+    /// Prints everything as JSON, with the scores of each question.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
     /// Folder of the model, in the Hugging Face layout.
     #[arg(long, value_name = "DIR")]
@@ -319,10 +370,10 @@ pub(crate) struct EmbedArgs {
     /// What the texts are to the model.
     #[arg(long, value_enum, default_value_t = Kind::Document)]
     pub kind: Kind,
-    /// Where the model runs: auto, cpu, cuda, cuda:N or mps.
+    /// Where the model runs: auto, cpu, mps, cuda (all), cuda:N or cuda:N,M.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Precision of the computation: auto, float32, bfloat16 or float16.
+    /// Precision of the computation: auto, float32, bfloat16, float16 or int8.
     #[arg(long, default_value = "auto")]
     pub dtype: String,
     /// Length of the vectors, shorter than the model's: their beginning, scaled to length one.
@@ -349,6 +400,29 @@ pub(crate) struct StatusArgs {
     /// Prints it as one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// The operation; the one that goes on, or the last one, unless it is named.
+    pub operation: Option<uuid::Uuid>,
+    /// The pipeline file that fills the collection.
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "server",
+        conflicts_with = "server"
+    )]
+    pub config: Option<PathBuf>,
+    /// The address of a server, instead of a file.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// An access token or API key for the server.
+    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Prints one picture, and ends; so it does where there is no terminal.
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod check;
 mod collections;
 mod documents;
 mod embed;
+mod eval;
 mod graph;
 mod migrate;
 mod operations;
@@ -29,9 +30,13 @@ mod signals;
 mod sources;
 mod status;
 mod story;
+mod test;
+mod top;
 mod verify;
 pub(crate) mod why;
 mod worker;
+
+pub(crate) use eval::judgements;
 
 /// How a command ends.
 pub(crate) enum Exit {
@@ -41,6 +46,8 @@ pub(crate) enum Exit {
     Failed(BoxError),
     /// It ran to its end, but documents failed on the way.
     DocumentsFailed,
+    /// Samples of the pipeline file did not become what it says.
+    TestsFailed,
     /// The pipeline file is wrong.
     BadConfig(Findings),
     /// The pipeline file cannot do what it was asked for.
@@ -63,6 +70,7 @@ impl Exit {
                 crate::render::error(error.as_ref());
                 ExitCode::FAILURE
             }
+            Self::TestsFailed => ExitCode::FAILURE,
             Self::DocumentsFailed => ExitCode::from(2),
             Self::BadConfig(findings) => {
                 crate::render::findings(&findings);
@@ -91,6 +99,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
 pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
     let ended = match verb {
         Verb::Check(args) => check::check(&args),
+        Verb::Test(args) => return test::test(&args).await,
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
         Verb::Worker(args) => return worker::worker(&args, telemetry).await,
@@ -104,7 +113,9 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Documents(verb) => return documents::documents(verb).await,
         Verb::Search(args) => search::search(&args).await,
         Verb::Serve(args) => serve::serve(&args, telemetry).await,
+        Verb::Eval(args) => eval::eval(&args).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
+        Verb::Top(args) => top::top(&args).await,
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,
         Verb::Verify(args) => return verify::verify(&args).await,

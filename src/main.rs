@@ -9,9 +9,11 @@ mod cmd;
 mod logging;
 mod operate;
 mod render;
+mod sample;
 mod serve;
 mod shards;
 mod telemetry;
+mod top;
 mod view;
 mod wiring;
 

@@ -26,19 +26,21 @@ pub(crate) fn registry() -> Registry {
     Registry::new(&[stages::NODES, sinks::NODES])
 }
 
-/// Reads and checks a pipeline file.
-pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Plan), BoxError> {
+/// Reads a pipeline file; what is wrong with its form is said when it is compiled.
+pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
     let bytes = fs_err::read(file)?;
     let text = String::from_utf8_lossy(&bytes);
     if let Some(at) = text.find('\u{fffd}') {
         return Err(Findings::one(file, &text, at..at + 3, "this is not UTF-8").into());
     }
-    let load = || -> Result<_, Findings> {
-        let spec = PipelineSpec::from_yaml(file, &text, &cli::variable)?;
-        let plan = Plan::compile(&spec, &registry(), models)?;
-        Ok((spec, plan))
-    };
-    Ok(load()?)
+    Ok(PipelineSpec::from_yaml(file, &text, &cli::variable)?)
+}
+
+/// Reads and checks a pipeline file.
+pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Plan), BoxError> {
+    let spec = read(file)?;
+    let plan = Plan::compile(&spec, &registry(), models)?;
+    Ok((spec, plan))
 }
 
 /// The metadata store of a pipeline file. Clones share it.

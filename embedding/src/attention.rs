@@ -8,6 +8,10 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::batcher::Group;
 use crate::layers::{joined, signed};
 
+/// From this length on, keys and values are copied together before they are used: a row of each is in a page of memory of
+/// its own otherwise. Measured with 12 heads of 64: 13 ms instead of 17 at 512 tokens, but no gain at 256.
+const APART: i64 = 512;
+
 type Result<T = Tensor> = std::result::Result<T, TchError>;
 
 /// A group of a batch, with where it stands.
@@ -41,6 +45,11 @@ impl Span {
             start += count * length;
         }
         Ok(spans)
+    }
+
+    /// What fills a batch, as if it were a sequence.
+    pub(crate) fn filling(start: i64, length: i64) -> Self {
+        Self { start, count: 1, length, mask: None, last: None }
     }
 
     pub(crate) fn rows(&self) -> i64 {
@@ -157,10 +166,13 @@ impl Heads {
                         .f_view([span.count, span.length, heads, self.width])?
                         .f_transpose(1, 2)
                 };
+                let together = |all: Tensor| {
+                    if span.length < APART { Ok(all) } else { all.f_contiguous() }
+                };
                 Tensor::f_scaled_dot_product_attention(
                     &part(query, self.count)?,
-                    &part(key, self.keys)?,
-                    &part(value, self.keys)?,
+                    &together(part(key, self.keys)?)?,
+                    &together(part(value, self.keys)?)?,
                     mask.as_ref(),
                     0.0,
                     sight.back,

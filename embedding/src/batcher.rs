@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) tokens: usize,
     /// Most tokens by which a sequence may be padded.
     pub(crate) slack: usize,
+    /// Batches are filled up to a multiple of so many tokens. 1 is no filling.
+    pub(crate) fill: usize,
 }
 
 /// Sequences that go through the model together, group after group.
@@ -25,6 +27,8 @@ pub(crate) struct Batch {
     /// Positions of the sequences in the caller's list, in the order of the groups.
     pub(crate) members: Vec<usize>,
     pub(crate) groups: Vec<Group>,
+    /// Tokens behind the groups that belong to no sequence.
+    pub(crate) filling: usize,
 }
 
 /// Sequences that are read as if all were of one length.
@@ -39,13 +43,36 @@ pub(crate) struct Group {
 }
 
 impl Batch {
-    /// Tokens in the batch, padding included.
+    /// Tokens in the batch, padding and filling included.
     pub(crate) fn tokens(&self) -> usize {
-        self.groups.iter().map(|group| group.count * group.length).sum()
+        self.groups.iter().map(|group| group.count * group.length).sum::<usize>() + self.filling
     }
 
+    /// Tokens that are no sequence's.
     pub(crate) fn padding(&self) -> usize {
-        self.groups.iter().map(|group| group.padding).sum()
+        self.groups.iter().map(|group| group.padding).sum::<usize>() + self.filling
+    }
+
+    /// The same members in smaller batches, none of more than half of them. `lengths` are those of the caller's list.
+    pub(crate) fn halves(&self, lengths: &[usize], limits: Limits) -> Vec<Self> {
+        let half = self.members.len().div_ceil(2);
+        let members = self.members.chunks(half.max(1));
+        members
+            .flat_map(|members| {
+                let own: Vec<usize> = members.iter().map(|&member| lengths[member]).collect();
+                let mut batches = plan(&own, limits);
+                for member in batches.iter_mut().flat_map(|batch| &mut batch.members) {
+                    *member = members[*member];
+                }
+                batches
+            })
+            .collect()
+    }
+
+    /// The batch as it is computed, if its sequences have so many tokens.
+    fn filled(mut self, tokens: usize, limits: Limits) -> Self {
+        self.filling = tokens.next_multiple_of(limits.fill) - tokens;
+        self
     }
 }
 
@@ -62,8 +89,8 @@ pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
         let mut group =
             batch.groups.last_mut().filter(|group| group.length - length <= limits.slack);
         let takes = group.as_ref().map_or(length, |group| group.length);
-        if tokens + takes > limits.tokens && tokens > 0 {
-            batches.push(std::mem::take(&mut batch));
+        if (tokens + takes).next_multiple_of(limits.fill) > limits.tokens && tokens > 0 {
+            batches.push(std::mem::take(&mut batch).filled(tokens, limits));
             (tokens, group) = (0, None);
         }
         if let Some(group) = group {
@@ -77,7 +104,7 @@ pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
         batch.members.push(member);
     }
     if !batch.members.is_empty() {
-        batches.push(batch);
+        batches.push(batch.filled(tokens, limits));
     }
     batches
 }
@@ -106,13 +133,17 @@ mod tests {
 
     #[test]
     fn equal_lengths_stand_together() {
-        let batches = plan(&[3, 5, 3, 5, 9], Limits { tokens: 16, slack: 0 });
+        let batches = plan(&[3, 5, 3, 5, 9], Limits { tokens: 16, slack: 0, fill: 4 });
         let group = |count, length| Group { count, length, padding: 0 };
         assert_eq!(
             batches,
             [
-                Batch { members: vec![4, 1], groups: vec![group(1, 9), group(1, 5)] },
-                Batch { members: vec![3, 0, 2], groups: vec![group(1, 5), group(2, 3)] },
+                Batch { members: vec![4, 1], groups: vec![group(1, 9), group(1, 5)], filling: 2 },
+                Batch {
+                    members: vec![3, 0, 2],
+                    groups: vec![group(1, 5), group(2, 3)],
+                    filling: 1
+                },
             ]
         );
     }
@@ -123,8 +154,9 @@ mod tests {
             lengths in prop::collection::vec(1_usize..600, 0..300),
             tokens in 1_usize..5000,
             slack in 0_usize..40,
+            fill in 1_usize..70,
         ) {
-            let batches = plan(&lengths, Limits { tokens, slack });
+            let batches = plan(&lengths, Limits { tokens, slack, fill });
             let mut members: Vec<usize> = batches.iter().flat_map(|batch| batch.members.clone()).collect();
             members.sort_unstable();
             prop_assert_eq!(members, (0..lengths.len()).collect::<Vec<_>>());
@@ -138,12 +170,13 @@ mod tests {
                     prop_assert!(lengths[member] <= padded && padded - lengths[member] <= slack);
                     padding += padded - lengths[member];
                 }
-                prop_assert_eq!(batch.padding(), padding);
+                prop_assert_eq!(batch.padding(), padding + batch.filling);
+                prop_assert!(batch.tokens().is_multiple_of(fill) && batch.filling < fill);
             }
             // No two neighbours would have fitted into one batch.
             for pair in batches.windows(2) {
                 let next = lengths[pair[1].members[0]];
-                prop_assert!(pair[0].tokens() + next + slack >= tokens);
+                prop_assert!(pair[0].tokens() + next + slack + fill >= tokens);
             }
         }
 

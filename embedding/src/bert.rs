@@ -11,6 +11,7 @@ use crate::architecture::{
     Architecture, Config, ConfigError, Encoder, Input, Places, Shape, parsed,
 };
 use crate::attention::{Heads, Sight, Span};
+use crate::dense::Dense;
 use crate::layers::{Activation, LayerNorm, Linear, Numbers};
 use crate::weights::Weights;
 
@@ -152,12 +153,11 @@ const NAMES: Names = Names {
 /// A layer: attention, then two dense layers, each added to what came in and then normalised.
 #[derive(Clone)]
 pub(crate) struct Block {
-    qkv: Linear,
-    attended: Linear,
+    qkv: Dense,
+    attended: Dense,
     attended_norm: LayerNorm,
-    wide: Linear,
-    activation: Activation,
-    narrow: Linear,
+    wide: Dense,
+    narrow: Dense,
     norm: LayerNorm,
     heads: Heads,
 }
@@ -176,14 +176,14 @@ impl Block {
         let named = |part: &str| format!("{name}.{part}");
         let linear =
             |part: &str, inputs, outputs| Linear::read(weights, &named(part), inputs, outputs);
+        let dense = |linear, activation| Dense::new(linear, activation, weights.products());
         let [query, key, value] = names.qkv.map(|part| linear(part, width, width));
         Ok(Self {
-            qkv: Linear::fused(&[query?, key?, value?])?,
-            attended: linear(names.attended, width, width)?,
+            qkv: dense(Linear::fused(&[query?, key?, value?])?, None)?,
+            attended: dense(linear(names.attended, width, width)?, None)?,
             attended_norm: LayerNorm::read(weights, &named(names.attended_norm), width, eps)?,
-            wide: linear("intermediate.dense", width, wide)?,
-            activation,
-            narrow: linear("output.dense", wide, width)?,
+            wide: dense(linear("intermediate.dense", width, wide)?, Some(activation))?,
+            narrow: dense(linear("output.dense", wide, width)?, None)?,
             norm: LayerNorm::read(weights, &named("output.LayerNorm"), width, eps)?,
             heads,
         })
@@ -198,7 +198,7 @@ impl Block {
         let qkv = self.heads.split(&self.qkv.apply(rows)?)?;
         let heads = self.heads.attend(&qkv, spans, sight)?;
         let rows = self.attended_norm.apply(&self.attended.apply(&heads)?.f_add_(rows)?)?;
-        let wide = self.activation.apply(self.wide.apply(&rows)?)?;
+        let wide = self.wide.apply(&rows)?;
         self.norm.apply(&self.narrow.apply(&wide)?.f_add_(&rows)?)
     }
 }

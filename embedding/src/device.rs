@@ -1,4 +1,4 @@
-//! Which device a model runs on, and in which precision.
+//! Which devices a model runs on, and in which precision.
 
 use std::path::Path;
 
@@ -7,26 +7,68 @@ use tch::{Cuda, Device, Kind};
 
 use crate::batcher::Limits;
 
-/// Tokens in a forward pass on one core, measured with all-MiniLM-L6-v2 (see
-/// `docs/adr/0004-embedding-engine.md`). Larger batches leave the caches, smaller ones read the weights too often.
+/// Tokens in a forward pass on one core. Every budget from 512 to 4,096 is as fast, with all-MiniLM-L6-v2 and with a model
+/// of BERT's size, in every precision (see `docs/adr/0012-numbers-and-budgets.md`), and a question waits no longer than one
+/// pass. So nothing is probed here.
 const CPU_TOKENS: usize = 1024;
 
-/// Tokens in a forward pass on a GPU, which wants thousands of rows to be busy.
+/// Tokens in a forward pass on a GPU before it was probed. It wants thousands of rows to be busy.
 const GPU_TOKENS: usize = 32 << 10;
 
 /// On a GPU a group of sequences is padded to a common length rather than have its own kernels.
 const GPU_SLACK: usize = 16;
 
+/// In few bits a CPU's kernel is compiled for each number of rows, which takes as long as some thousand tokens; so batches
+/// come in few sizes.
+const CPU_FILL: usize = 64;
+
+/// Threads that feed one GPU: while one waits for its vectors, the other one has the next batch waiting in the device's
+/// queue.
+const THREADS_OF_A_GPU: usize = 2;
+
 /// How a model is run, decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
-    pub(crate) device: Device,
-    pub(crate) kind: Kind,
+    /// All of the same kind; each has the whole model.
+    pub(crate) devices: Vec<Device>,
+    pub(crate) precision: Precision,
     pub(crate) limits: Limits,
-    /// How many threads run the model, each with batches of its own. libtorch could put many threads to
+    /// Whether the budget of tokens is to be found out by trying.
+    pub(crate) probes: bool,
+    /// How many threads run the model on each device, each with batches of its own. libtorch could put many threads to
     /// one batch instead, but then all wait for the slowest after every layer, and on a machine that does
     /// other things too that is most of the time.
     pub(crate) threads: usize,
+}
+
+/// The numbers that a model computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    Float32,
+    BFloat16,
+    Float16,
+    /// Dense layers in whole numbers of 8 bits, the rest in single precision.
+    Int8,
+}
+
+impl Precision {
+    /// What stands between the layers.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Float32 | Self::Int8 => Kind::Float,
+            Self::BFloat16 => Kind::BFloat16,
+            Self::Float16 => Kind::Half,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "Float",
+            Self::BFloat16 => "BFloat16",
+            Self::Float16 => "Half",
+            Self::Int8 => "Int8",
+        }
+    }
 }
 
 /// Why a model cannot be run as it was asked for.
@@ -34,10 +76,12 @@ pub(crate) struct Setting {
 pub(crate) enum DeviceError {
     #[error("device `{asked}` is not there; there is {there}")]
     Absent { asked: String, there: String },
-    #[error("`{0}` is no device; devices are auto, cpu, cuda, cuda:N, mps")]
+    #[error("`{0}` is no device; devices are auto, cpu, cuda, cuda:N, cuda:N,M, mps")]
     Unknown(String),
-    #[error("`{0}` is no type of numbers; types are auto, float32, bfloat16, float16")]
+    #[error("`{0}` is no type of numbers; types are auto, float32, bfloat16, float16, int8")]
     Dtype(String),
+    #[error("`int8` is computed on a CPU only; on `{0}` bfloat16 is the fast one")]
+    Int8(&'static str),
 }
 
 impl Setting {
@@ -46,60 +90,82 @@ impl Setting {
     /// # Errors
     /// If a device is not there, or a word is not known.
     pub(crate) fn of(options: &EmbedderOptions) -> Result<Self, DeviceError> {
-        let device = device(&options.device)?;
+        let devices = devices(&options.device)?;
+        let device = devices[0];
         let gpu = device != Device::Cpu;
-        let kind = match options.dtype.as_str() {
-            "auto" if device.is_cuda() => Kind::BFloat16,
-            "auto" | "float32" => Kind::Float,
-            "bfloat16" => Kind::BFloat16,
-            "float16" => Kind::Half,
+        let precision = match options.dtype.as_str() {
+            "auto" if device.is_cuda() => Precision::BFloat16,
+            "auto" | "float32" => Precision::Float32,
+            "bfloat16" => Precision::BFloat16,
+            "float16" => Precision::Float16,
+            "int8" if gpu => return Err(DeviceError::Int8(kind_of(device))),
+            "int8" => Precision::Int8,
             other => return Err(DeviceError::Dtype(other.to_owned())),
         };
         let usual = if gpu { GPU_TOKENS } else { CPU_TOKENS };
-        let tokens = options.tokens_per_batch.unwrap_or(usual).max(1);
-        let limits = Limits { tokens, slack: if gpu { GPU_SLACK } else { 0 } };
-        Ok(Self { device, kind, limits, threads: if gpu { 1 } else { cores() } })
+        let whole = gpu || precision == Precision::Float32;
+        let limits = Limits {
+            tokens: options.tokens_per_batch.unwrap_or(usual).max(1),
+            slack: if gpu { GPU_SLACK } else { 0 },
+            fill: if whole { 1 } else { CPU_FILL },
+        };
+        Ok(Self {
+            devices,
+            precision,
+            limits,
+            probes: gpu && options.tokens_per_batch.is_none(),
+            threads: if gpu { THREADS_OF_A_GPU } else { cores() },
+        })
     }
 
     /// The part of it on which the last bits of a vector depend: the kind of device, whichever of them it
     /// is, and the kind of numbers.
-    pub(crate) fn identity(self) -> String {
-        let device = match self.device {
-            Device::Cpu => "cpu",
-            Device::Cuda(_) => "cuda",
-            Device::Mps => "mps",
-            Device::Vulkan => "vulkan",
-        };
-        format!("{device} {:?}", self.kind)
+    pub(crate) fn identity(&self) -> String {
+        format!("{} {}", kind_of(self.devices[0]), self.precision.name())
     }
 }
 
-fn device(asked: &str) -> Result<Device, DeviceError> {
-    let cards = usize::try_from(Cuda::device_count()).unwrap_or(0);
-    let mps = tch::utils::has_mps();
+fn kind_of(device: Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Mps => "mps",
+        Device::Vulkan => "vulkan",
+    }
+}
+
+/// The devices that are meant, at least one.
+fn devices(asked: &str) -> Result<Vec<Device>, DeviceError> {
+    chosen(asked, usize::try_from(Cuda::device_count()).unwrap_or(0), tch::utils::has_mps())
+}
+
+/// The devices that are meant, where there are so many cards.
+fn chosen(asked: &str, cards: usize, mps: bool) -> Result<Vec<Device>, DeviceError> {
     let absent = || {
         let mut there = vec!["cpu".to_owned()];
         there.extend((0..cards).map(|card| format!("cuda:{card}")));
         there.extend(mps.then(|| "mps".to_owned()));
         DeviceError::Absent { asked: asked.to_owned(), there: there.join(", ") }
     };
+    let unknown = || DeviceError::Unknown(asked.to_owned());
     match asked {
-        "auto" if cards > 0 => Ok(Device::Cuda(0)),
-        "auto" if mps => Ok(Device::Mps),
-        "auto" | "cpu" => Ok(Device::Cpu),
-        "mps" if mps => Ok(Device::Mps),
-        "mps" => Err(absent()),
+        "auto" | "cuda" if cards > 0 => Ok((0..cards).map(Device::Cuda).collect()),
+        "auto" | "mps" if mps => Ok(vec![Device::Mps]),
+        "auto" | "cpu" => Ok(vec![Device::Cpu]),
+        "cuda" | "mps" => Err(absent()),
         asked => {
-            let card = match asked.strip_prefix("cuda") {
-                Some("") => Some(0),
-                Some(rest) => rest.strip_prefix(':').and_then(|card| card.parse().ok()),
-                None => None,
-            };
-            match card {
-                Some(card) if card < cards => Ok(Device::Cuda(card)),
-                Some(_) => Err(absent()),
-                None => Err(DeviceError::Unknown(asked.to_owned())),
+            let list = asked.strip_prefix("cuda:").ok_or_else(unknown)?;
+            let mut chosen = Vec::new();
+            for card in list.split(',') {
+                let card: usize = card.parse().map_err(|_| unknown())?;
+                if card >= cards {
+                    return Err(absent());
+                }
+                if !chosen.contains(&Device::Cuda(card)) {
+                    chosen.push(Device::Cuda(card));
+                }
             }
+            Ok(chosen)
         }
     }
 }
@@ -111,4 +177,28 @@ fn cores() -> usize {
     let shared = fs_err::read_to_string(Path::new("/sys/devices/system/cpu/smt/active"))
         .is_ok_and(|active| active.trim() == "1");
     if shared { (threads / 2).max(1) } else { threads }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_are_meant() {
+        let cards =
+            |list: &[usize]| list.iter().map(|&card| Device::Cuda(card)).collect::<Vec<_>>();
+        assert_eq!(chosen("auto", 2, false).unwrap(), cards(&[0, 1]));
+        assert_eq!(chosen("cuda", 2, false).unwrap(), cards(&[0, 1]));
+        assert_eq!(chosen("cuda:1", 2, false).unwrap(), cards(&[1]));
+        assert_eq!(chosen("cuda:0,2,0", 3, false).unwrap(), cards(&[0, 2]));
+        assert_eq!(chosen("auto", 0, true).unwrap(), [Device::Mps]);
+        assert_eq!(chosen("auto", 0, false).unwrap(), [Device::Cpu]);
+        assert_eq!(chosen("cpu", 2, false).unwrap(), [Device::Cpu]);
+        for (asked, absent) in
+            [("cuda", true), ("cuda:0,1", true), ("mps", true), ("cuda:", false), ("gpu", false)]
+        {
+            let error = chosen(asked, 1 - usize::from(asked == "cuda"), false).unwrap_err();
+            assert_eq!(matches!(error, DeviceError::Absent { .. }), absent, "{asked}");
+        }
+    }
 }

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use pipeline::{BoxError, Embedder, EmbedderOptions, Memo, ModelInfo, Models, Tokenizer};
+use pipeline::{BoxError, Embedder, EmbedderOptions, Memo, MemoKey, ModelInfo, Models, Tokenizer};
+use tch::{Device, TchError};
 
-use crate::batcher::Batch;
+use crate::batcher::{Batch, Limits, plan};
+use crate::budget::{Budget, Find};
 use crate::device::Setting;
 use crate::folder::Folder;
 use crate::model::Model;
+use crate::probe;
 use crate::remembering::{Load, Remembering};
 use crate::shortened::shortened;
 use crate::stand_in::StandIn;
@@ -95,32 +99,92 @@ impl Engine {
         let setting = Setting::of(options)?;
         self.embedders.get((named(model), format!("{setting:?}")), || {
             let info = Folder::read(model)?.info;
-            let described = info.clone();
-            let load = move || load(&described, setting);
-            self.remembering(info, setting.identity(), Box::new(load))
+            let (described, identity) = (info.clone(), setting.identity());
+            let memo = self.memo.clone();
+            let load = move || load(&described, &setting, memo.clone());
+            self.remembering(info, identity, Box::new(load))
         })
     }
 }
 
 /// Loads the model that was described.
-fn load(described: &ModelInfo, setting: Setting) -> Result<Arc<dyn Embedder>, BoxError> {
+fn load(
+    described: &ModelInfo,
+    setting: &Setting,
+    memo: Option<Arc<dyn Memo>>,
+) -> Result<Arc<dyn Embedder>, BoxError> {
     let folder = Folder::read(&described.path)?;
     if folder.info != *described {
         let path = described.path.display();
         return Err(format!("the model in `{path}` was replaced by another one meanwhile").into());
     }
     let (info, vocabulary) = (folder.info.clone(), folder.config.shape().vocabulary);
-    let model = Model::load(&folder, setting)?;
+    let load = |&device: &Device| Model::load(&folder, device, setting.precision);
+    let models = setting.devices.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     tracing::info!(model = %info.short_name, ?setting, "model loaded");
-    let models = (0..setting.threads).map(|_| {
+    let budget = if setting.probes {
+        Budget::to_find(setting.limits, find(models[0].share(), &info, setting, memo))
+    } else {
+        Budget::of(setting.limits)
+    };
+    // Thread by thread and not device by device, so that the first batches go to different devices.
+    let models = (0..setting.threads).flat_map(|_| &models).map(|model| {
         let model = model.share();
-        move |batch: &Batch, sequences: &[&[u32]]| {
-            // Set on the thread itself: libtorch keeps it for each thread that starts work.
-            tch::set_num_threads(1);
-            Ok(model.forward(batch, sequences)?)
-        }
+        move |batch: &Batch, sequences: &[&[u32]]| Ok(pass(&model, batch, sequences)?)
     });
-    Ok(Arc::new(Worker::start(info, vocabulary, setting.limits, models)?))
+    Ok(Arc::new(Worker::start(info, vocabulary, budget, models)?))
+}
+
+/// A forward pass by the thread that calls it alone.
+fn pass(model: &Model, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, TchError> {
+    // Set on the thread itself: libtorch keeps both for each thread that starts work. What is called through
+    // TorchScript are single functions; there is nothing in them to be optimised at run time.
+    tch::set_num_threads(1);
+    tch::jit::f_set_graph_executor_optimize(false)?;
+    model.forward(batch, sequences)
+}
+
+/// Goes into every key of a budget.
+const BUDGET: &str = "tokens in a batch 1";
+
+/// Longest sequence of a probe: most chunks are no longer.
+const PROBED: usize = 256;
+
+/// How many tokens a batch should have on this device; found out once for a machine, device, model and precision, where
+/// there is a memo.
+fn find(model: Model, info: &ModelInfo, setting: &Setting, memo: Option<Arc<dyn Memo>>) -> Find {
+    // The machine is known by its name; where there is none, the memo is the machine's.
+    let machine = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (device, identity) = (format!("{:?}", setting.devices), setting.identity());
+    let parts =
+        [info.fingerprint.as_bytes(), machine.as_bytes(), device.as_bytes(), identity.as_bytes()];
+    let key = MemoKey::of(BUDGET, &parts);
+    let (length, limits) = (info.max_tokens.min(PROBED), setting.limits);
+    let model = Mutex::new(model);
+    Box::new(move || {
+        let before = memo.as_ref().and_then(|memo| memo.get(&[key]).pop().flatten());
+        if let Some(tokens) =
+            before.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
+        {
+            return usize::try_from(tokens).ok();
+        }
+        let model = model.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = probe::find(|tokens| {
+            let sequence = vec![0; length];
+            let sequences = vec![&sequence[..]; (tokens / length).max(1)];
+            let lengths = vec![length; sequences.len()];
+            let started = Instant::now();
+            for batch in plan(&lengths, Limits { tokens: usize::MAX, ..limits }) {
+                pass(&model, &batch, &sequences)?;
+            }
+            Ok::<_, TchError>(started.elapsed())
+        });
+        tracing::info!(?found, "tokens in a batch, found by trying");
+        if let (Some(memo), Some(found)) = (&memo, found) {
+            memo.put(&[(key, (found as u64).to_le_bytes().to_vec())]);
+        }
+        found
+    })
 }
 
 /// One name for a folder, however it was written.

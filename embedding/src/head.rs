@@ -8,6 +8,7 @@ use pipeline::BoxError;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::attention::Span;
+use crate::dense::Products;
 use crate::layers::{Linear, joined};
 use crate::modules::{Modules, Pooling, Step};
 use crate::weights::Weights;
@@ -33,7 +34,12 @@ impl Head {
     pub(crate) fn load(folder: &Path, modules: &Modules, device: Device) -> Result<Self, BoxError> {
         let load = |step: &Step| -> Result<_, BoxError> {
             let Step::Dense(dense) = step else { return Ok(Loaded::Normalize) };
-            let weights = Weights::open(&folder.join(&dense.folder), device, Kind::Float)?;
+            let weights = Weights::open(
+                &folder.join(&dense.folder),
+                device,
+                Kind::Float,
+                Products::Ordinary,
+            )?;
             let linear = Linear::with(&weights, "linear", dense.inputs, dense.outputs, dense.bias)?;
             Ok(Loaded::Dense(linear, dense.tanh))
         };

@@ -7,6 +7,7 @@
 use pipeline::BoxError;
 use tch::{TchError, Tensor};
 
+use crate::dense::Dense;
 use crate::weights::Weights;
 
 type Result<T = Tensor> = std::result::Result<T, TchError>;
@@ -30,6 +31,11 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
+    #[cfg(test)]
+    pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self { weight: Numbers(weight), bias: bias.map(Numbers) }
+    }
+
     /// Reads a layer from `inputs` to `outputs` columns.
     pub(crate) fn read(weights: &Weights, name: &str, inputs: usize, outputs: usize) -> Read<Self> {
         Self::with(weights, name, inputs, outputs, true)
@@ -56,6 +62,19 @@ impl Linear {
             layers.iter().filter_map(|layer| layer.bias.as_ref()).map(|bias| &bias.0).collect();
         let bias = if biases.is_empty() { None } else { Some(Numbers(Tensor::f_cat(&biases, 0)?)) };
         Ok(Self { weight: Numbers(Tensor::f_cat(&weights, 0)?), bias })
+    }
+
+    /// `outputs × inputs`
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight.0
+    }
+
+    /// One number for each output.
+    pub(crate) fn bias_or_zeros(&self) -> Result {
+        match &self.bias {
+            Some(bias) => Ok(bias.0.shallow_clone()),
+            None => self.weight.0.f_select(1, 0)?.f_zeros_like(),
+        }
     }
 
     pub(crate) fn apply(&self, rows: &Tensor) -> Result {
@@ -158,15 +177,15 @@ impl Activation {
 #[derive(Clone)]
 pub(crate) struct Gated {
     /// The half that is activated, and the other one.
-    halves: Linear,
+    halves: Dense,
     activation: Activation,
-    narrow: Linear,
+    narrow: Dense,
     wide: i64,
 }
 
 impl Gated {
     /// `halves` gives `wide` columns that are activated, and as many that are not.
-    pub(crate) fn new(halves: Linear, activation: Activation, narrow: Linear, wide: usize) -> Self {
+    pub(crate) fn new(halves: Dense, activation: Activation, narrow: Dense, wide: usize) -> Self {
         Self { halves, activation, narrow, wide: signed(wide) }
     }
 

@@ -4,12 +4,13 @@
 //! `worker.rs` has a model of its own; the numbers behind them are the same ones.
 
 use pipeline::BoxError;
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::architecture::{Encoder, Input};
 use crate::attention::Span;
 use crate::batcher::Batch;
-use crate::device::Setting;
+use crate::dense::{Kernels, Products};
+use crate::device::Precision;
 use crate::folder::Folder;
 use crate::head::Head;
 use crate::layers::signed;
@@ -27,15 +28,20 @@ impl Model {
     /// Reads the weights onto the device.
     ///
     /// # Errors
-    /// If they cannot be read, do not fit the configuration, or do not fit into the device.
-    pub(crate) fn load(folder: &Folder, setting: Setting) -> Result<Self, BoxError> {
+    /// If they cannot be read, do not fit the configuration, or do not fit into the device; if this libtorch cannot
+    /// compute in this precision.
+    pub(crate) fn load(
+        folder: &Folder,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, BoxError> {
         let _guard = tch::no_grad_guard();
         let path = &folder.info.path;
-        let weights = Weights::open(path, setting.device, setting.kind)?;
+        let weights = Weights::open(path, device, precision.kind(), products(device, precision)?)?;
         Ok(Self {
             encoder: folder.config.load(&weights)?,
-            head: Head::load(path, &folder.modules, setting.device)?,
-            device: setting.device,
+            head: Head::load(path, &folder.modules, device)?,
+            device,
             dim: folder.info.dim,
         })
     }
@@ -56,6 +62,8 @@ impl Model {
         let input = self.input(batch, sequences)?;
         let rows = self.encoder.forward(&input)?;
         let vectors = self.head.apply(&rows, &input.spans)?;
+        // What fills the batch has a row behind the members'.
+        let vectors = vectors.f_narrow(0, 0, signed(batch.members.len()))?;
         let vectors = vectors.f_to_device(Device::Cpu)?.f_contiguous()?;
         let mut numbers = vec![0.0; batch.members.len() * self.dim];
         let count = numbers.len();
@@ -80,19 +88,49 @@ impl Model {
                 lengths.push(signed(sequence.len()));
             }
         }
+        let mut spans = Span::of(&batch.groups, &lengths, self.device)?;
+        if batch.filling > 0 {
+            spans.push(Span::filling(signed(ids.len()), signed(batch.filling)));
+            ids.resize(ids.len() + batch.filling, 0);
+            positions.resize(ids.len(), 0);
+        }
         Ok(Input {
-            ids: Tensor::f_from_slice(&ids)?.f_to_device(self.device)?,
-            places: Tensor::f_from_slice(&positions)?.f_to_device(self.device)?,
-            spans: Span::of(&batch.groups, &lengths, self.device)?,
+            ids: uploaded(&ids, self.device)?,
+            places: uploaded(&positions, self.device)?,
+            spans,
         })
+    }
+}
+
+/// The numbers on the device. They go there from memory that the system does not move, so that nobody waits for it: what
+/// is asked of the device next stands behind them in its queue.
+fn uploaded(numbers: &[i64], device: Device) -> Result<Tensor, TchError> {
+    let here = Tensor::f_from_slice(numbers)?;
+    if !device.is_cuda() {
+        return here.f_to_device(device);
+    }
+    here.f_pin_memory(device)?.f_to_dtype_layout((Kind::Int64, device), true, false)
+}
+
+/// How dense layers are computed on this device.
+fn products(device: Device, precision: Precision) -> Result<Products, BoxError> {
+    if device != Device::Cpu {
+        return Ok(Products::Ordinary);
+    }
+    match (precision, Kernels::load()) {
+        (Precision::Int8, Ok(kernels)) => Ok(Products::Int8(kernels)),
+        (Precision::Int8, Err(error)) => {
+            tracing::debug!(%error, "no products in 8 bits");
+            Err("`int8` cannot be had: this libtorch was built without oneDNN".into())
+        }
+        (Precision::Float32 | Precision::BFloat16, Ok(kernels)) => Ok(Products::Packed(kernels)),
+        _ => Ok(Products::Ordinary),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-
-    use tch::Kind;
 
     use super::*;
     use crate::batcher::{Limits, plan};
@@ -111,19 +149,18 @@ mod tests {
         ] {
             let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name);
             let folder = Folder::read(&path).unwrap();
-            let limits = Limits { tokens: 200, slack: 0 };
-            let setting = Setting { device: Device::Cpu, kind: Kind::Float, limits, threads: 1 };
+            let limits = Limits { tokens: 200, slack: 0, fill: 1 };
             let dim = folder.info.dim;
-            let model = Model::load(&folder, setting).unwrap();
+            let model = Model::load(&folder, Device::Cpu, Precision::Float32).unwrap();
             let sequences: Vec<Vec<u32>> = (0..40)
                 .map(|nth| (0..1 + nth * 7 % 30).map(|id| 5 + (id * 31 + nth) % 400).collect())
                 .collect();
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
             let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
-            let embed = |slack| {
+            let embed = |slack, fill| {
                 let mut vectors = vec![Vec::new(); sequences.len()];
                 let mut padding = 0;
-                for batch in plan(&lengths, Limits { slack, ..limits }) {
+                for batch in plan(&lengths, Limits { slack, fill, ..limits }) {
                     let numbers = model.forward(&batch, &sequences).unwrap();
                     padding += batch.padding();
                     for (&member, vector) in batch.members.iter().zip(numbers.chunks_exact(dim)) {
@@ -132,7 +169,7 @@ mod tests {
                 }
                 (vectors.concat(), padding)
             };
-            let ((alone, none), (padded, some)) = (embed(0), embed(12));
+            let ((alone, none), (padded, some)) = (embed(0, 1), embed(12, 64));
             assert!(none == 0 && some > 0);
             assert_eq!(alone.len(), sequences.len() * dim);
             for (alone, padded) in alone.iter().zip(&padded) {

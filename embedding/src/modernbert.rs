@@ -13,6 +13,7 @@ use crate::architecture::{
     Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed,
 };
 use crate::attention::{Angles, Heads, Rotary, Sight, Span};
+use crate::dense::Dense;
 use crate::layers::{Activation, Gated, LayerNorm, Linear, Numbers, signed};
 use crate::weights::Weights;
 
@@ -128,17 +129,18 @@ impl ModernBert {
         let linear = |part: &str, inputs, outputs, bias| {
             Linear::with(weights, &named(part), inputs, outputs, bias)
         };
+        let dense = |linear| Dense::new(linear, None, weights.products());
         Ok(Layer {
             sees_all,
             // What comes to the first layer has just been normalised.
             attention_norm: if layer == 0 { None } else { Some(norm("attn_norm")?) },
-            qkv: linear("attn.Wqkv", width, 3 * width, self.attention_bias)?,
-            attended: linear("attn.Wo", width, width, self.attention_bias)?,
+            qkv: dense(linear("attn.Wqkv", width, 3 * width, self.attention_bias)?)?,
+            attended: dense(linear("attn.Wo", width, width, self.attention_bias)?)?,
             norm: norm("mlp_norm")?,
             gated: Gated::new(
-                linear("mlp.Wi", width, 2 * wide, self.mlp_bias)?,
+                dense(linear("mlp.Wi", width, 2 * wide, self.mlp_bias)?)?,
                 Activation::named(&self.hidden_activation)?,
-                linear("mlp.Wo", wide, width, self.mlp_bias)?,
+                dense(linear("mlp.Wo", wide, width, self.mlp_bias)?)?,
                 wide,
             ),
             heads: Heads::sharing(width, self.num_attention_heads)?,
@@ -162,8 +164,8 @@ struct ModernBertEncoder {
 struct Layer {
     sees_all: bool,
     attention_norm: Option<LayerNorm>,
-    qkv: Linear,
-    attended: Linear,
+    qkv: Dense,
+    attended: Dense,
     norm: LayerNorm,
     gated: Gated,
     heads: Heads,

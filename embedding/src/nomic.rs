@@ -13,6 +13,7 @@ use crate::architecture::{
     Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed,
 };
 use crate::attention::{Angles, Heads, Rotary, Sight, Span};
+use crate::dense::Dense;
 use crate::layers::{Activation, Gated, LayerNorm, Linear, Numbers, signed};
 use crate::weights::Weights;
 
@@ -106,16 +107,22 @@ impl Config for Nomic {
             let linear = |part: &str, inputs, outputs| {
                 Linear::with(weights, &named(part), inputs, outputs, false)
             };
+            let dense = |linear| Dense::new(linear, None, weights.products());
             let wide = self.n_inner;
             let halves = Linear::fused(&[
                 linear("mlp.fc12", width, wide)?,
                 linear("mlp.fc11", width, wide)?,
             ])?;
             Ok(Layer {
-                qkv: linear("attn.Wqkv", width, 3 * width)?,
-                attended: linear("attn.out_proj", width, width)?,
+                qkv: dense(linear("attn.Wqkv", width, 3 * width)?)?,
+                attended: dense(linear("attn.out_proj", width, width)?)?,
                 attended_norm: norm(&named("norm1"))?,
-                gated: Gated::new(halves, Activation::Silu, linear("mlp.fc2", wide, width)?, wide),
+                gated: Gated::new(
+                    dense(halves)?,
+                    Activation::Silu,
+                    dense(linear("mlp.fc2", wide, width)?)?,
+                    wide,
+                ),
                 norm: norm(&named("norm2"))?,
                 heads,
             })
@@ -142,8 +149,8 @@ struct NomicEncoder {
 
 #[derive(Clone)]
 struct Layer {
-    qkv: Linear,
-    attended: Linear,
+    qkv: Dense,
+    attended: Dense,
     attended_norm: LayerNorm,
     gated: Gated,
     norm: LayerNorm,

@@ -13,6 +13,7 @@ use crate::architecture::{
     Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed,
 };
 use crate::attention::{Angles, Heads, Rotary, Sight, Span};
+use crate::dense::Dense;
 use crate::layers::{Activation, Gated, Linear, Numbers, RmsNorm, signed};
 use crate::weights::Weights;
 
@@ -92,6 +93,7 @@ impl Qwen3 {
         let linear = |part: &str, inputs, outputs, bias| {
             Linear::with(weights, &format!("{name}.{part}"), inputs, outputs, bias)
         };
+        let dense = |linear| Dense::new(linear, None, weights.products());
         let bias = self.attention_bias;
         let qkv = [
             linear("self_attn.q_proj", width, queries, bias)?,
@@ -104,15 +106,15 @@ impl Qwen3 {
         ];
         Ok(Layer {
             attention_norm: norm("input_layernorm", width)?,
-            qkv: Linear::fused(&qkv)?,
+            qkv: dense(Linear::fused(&qkv)?)?,
             query_norm: norm("self_attn.q_norm", head)?,
             key_norm: norm("self_attn.k_norm", head)?,
-            attended: linear("self_attn.o_proj", queries, width, bias)?,
+            attended: dense(linear("self_attn.o_proj", queries, width, bias)?)?,
             norm: norm("post_attention_layernorm", width)?,
             gated: Gated::new(
-                Linear::fused(&halves)?,
+                dense(Linear::fused(&halves)?)?,
                 Activation::named(&self.hidden_act)?,
-                linear("mlp.down_proj", wide, width, false)?,
+                dense(linear("mlp.down_proj", wide, width, false)?)?,
                 wide,
             ),
             heads: Heads {
@@ -135,10 +137,10 @@ struct Qwen3Encoder {
 #[derive(Clone)]
 struct Layer {
     attention_norm: RmsNorm,
-    qkv: Linear,
+    qkv: Dense,
     query_norm: RmsNorm,
     key_norm: RmsNorm,
-    attended: Linear,
+    attended: Dense,
     norm: RmsNorm,
     gated: Gated,
     heads: Heads,

@@ -14,6 +14,8 @@ use pipeline::BoxError;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::dense::Products;
+
 /// Longest header that is believed; real ones are a few hundred kilobytes.
 const LONGEST_HEADER: u64 = 100 << 20;
 
@@ -22,6 +24,7 @@ pub(crate) struct Weights {
     tensors: HashMap<String, Place>,
     device: Device,
     kind: Kind,
+    products: Products,
 }
 
 struct Place {
@@ -53,8 +56,14 @@ enum WeightsError {
 }
 
 impl Weights {
-    /// Reads the headers. Tensors will be given on this device and as this kind.
-    pub(crate) fn open(folder: &Path, device: Device, kind: Kind) -> Result<Self, BoxError> {
+    /// Reads the headers. Tensors will be given on this device and as this kind, for layers that are computed in this
+    /// way.
+    pub(crate) fn open(
+        folder: &Path,
+        device: Device,
+        kind: Kind,
+        products: Products,
+    ) -> Result<Self, BoxError> {
         let mut tensors = HashMap::new();
         for file in files(folder)? {
             let path = folder.join(file);
@@ -71,7 +80,12 @@ impl Weights {
                 tensors.insert(name, Place { file: path.clone(), start, entry });
             }
         }
-        Ok(Self { tensors, device, kind })
+        Ok(Self { tensors, device, kind, products })
+    }
+
+    /// How dense layers are computed.
+    pub(crate) fn products(&self) -> &Products {
+        &self.products
     }
 
     /// The prefix of the encoder's tensors: models with a head have `bert.` before each name.

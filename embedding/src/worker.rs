@@ -6,7 +6,8 @@
 //! does not wait until a window of thousands of chunks is done. Such calls that wait together are computed together.
 //!
 //! A failure of the model, even a panic, is the answer to the call that it struck; the thread goes on
-//! with the next. What the model is does not matter here: it is a function of a batch.
+//! with the next. A batch for which there is no memory is halved and tried again, down to one sequence, and later batches
+//! stay that small. What the model is does not matter here: it is a function of a batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
 
 use crate::batcher::{Batch, Limits, distinct, plan};
+use crate::budget::Budget;
 
 /// Calls of one batch that may wait; each belongs to a caller that waits for it.
 const SMALL_WAITING: usize = 64;
@@ -28,7 +30,7 @@ const WORTH_A_THREAD: usize = 256;
 pub(crate) struct Worker {
     info: ModelInfo,
     vocabulary: usize,
-    limits: Limits,
+    budget: Arc<Budget>,
     usage: Arc<Mutex<EmbedderUsage>>,
     /// `None` only while it is dropped.
     queues: Option<Queues>,
@@ -55,6 +57,10 @@ struct Task {
 pub(crate) enum ModelError {
     #[error("the model `{model}` failed: {cause}")]
     Failed { model: String, cause: String },
+    #[error(
+        "there is no memory for one sequence of {tokens} tokens in the model `{model}`: {cause}"
+    )]
+    Memory { model: String, tokens: usize, cause: String },
     #[error("the threads of the model `{0}` have ended")]
     Gone(String),
     #[error(
@@ -73,7 +79,7 @@ impl Worker {
     pub(crate) fn start<M>(
         info: ModelInfo,
         vocabulary: usize,
-        limits: Limits,
+        budget: Budget,
         models: impl Iterator<Item = M>,
     ) -> Result<Self, BoxError>
     where
@@ -82,14 +88,14 @@ impl Worker {
         let (small, smalls) = bounded(SMALL_WAITING);
         // A window's batches are handed over one by one: what waits here is ready when a thread is.
         let (large, larges) = bounded(1);
-        let usage = Arc::default();
+        let (usage, budget) = (Arc::default(), Arc::new(budget));
         let threads = models
             .map(|model| {
                 let owner = Owner {
                     model,
                     name: info.short_name.clone(),
                     dim: info.dim,
-                    limits,
+                    budget: Arc::clone(&budget),
                     usage: Arc::clone(&usage),
                     small: smalls.clone(),
                     large: larges.clone(),
@@ -99,7 +105,7 @@ impl Worker {
                     .spawn(move || owner.serve())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { info, vocabulary, limits, usage, queues: Some(Queues { small, large }), threads })
+        Ok(Self { info, vocabulary, budget, usage, queues: Some(Queues { small, large }), threads })
     }
 
     fn check(&self, sequences: &[&[u32]]) -> Result<(), ModelError> {
@@ -125,9 +131,10 @@ impl Worker {
     /// Batches for these sequences: as large as they may be, but one for every thread if there is enough.
     fn batches(&self, sequences: &[&[u32]]) -> Vec<Batch> {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
-        let share = lengths.iter().sum::<usize>() / self.threads.len().max(1);
-        let tokens = self.limits.tokens.min(share.max(WORTH_A_THREAD));
-        plan(&lengths, Limits { tokens, ..self.limits })
+        let all = lengths.iter().sum::<usize>();
+        let share = all / self.threads.len().max(1);
+        let limits = self.budget.for_call(all);
+        plan(&lengths, Limits { tokens: limits.tokens.min(share.max(WORTH_A_THREAD)), ..limits })
     }
 }
 
@@ -195,7 +202,7 @@ struct Owner<M> {
     model: M,
     name: String,
     dim: usize,
-    limits: Limits,
+    budget: Arc<Budget>,
     usage: Arc<Mutex<EmbedderUsage>>,
     small: Receiver<Task>,
     large: Receiver<Task>,
@@ -222,7 +229,7 @@ where
     fn and_those_that_wait(&self, task: Task) -> Vec<Task> {
         let mut tokens = task.ids.len();
         let mut together = vec![task];
-        while tokens < self.limits.tokens
+        while tokens < self.budget.limits().tokens
             && let Ok(task) = self.small.try_recv()
         {
             tokens += task.ids.len();
@@ -252,12 +259,28 @@ where
         }
     }
 
-    /// Embeds sequences that are one batch, in their order.
+    /// Embeds sequences that are one batch, in their order; several, where the budget is smaller by now.
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut found = vec![0.0; sequences.len() * self.dim];
-        for batch in plan(&lengths, Limits { tokens: usize::MAX, ..self.limits }) {
-            let vectors = self.forward(&batch, sequences)?;
+        let mut waiting = plan(&lengths, self.budget.limits());
+        while let Some(batch) = waiting.pop() {
+            let vectors = match self.forward(&batch, sequences) {
+                Ok(vectors) => vectors,
+                Err(cause) if !is_lack_of_memory(&cause) => {
+                    return Err(ModelError::Failed { model: self.name.clone(), cause });
+                }
+                Err(cause) if batch.members.len() == 1 => {
+                    let (model, tokens) = (self.name.clone(), batch.tokens());
+                    return Err(ModelError::Memory { model, tokens, cause });
+                }
+                Err(cause) => {
+                    let tokens = self.budget.lower(batch.tokens() / 2);
+                    tracing::warn!(model = %self.name, tokens, cause, "no memory for a batch; batches are smaller now");
+                    waiting.extend(batch.halves(&lengths, self.budget.limits()));
+                    continue;
+                }
+            };
             for (&member, vector) in batch.members.iter().zip(vectors.chunks_exact(self.dim)) {
                 found[member * self.dim..][..self.dim].copy_from_slice(vector);
             }
@@ -265,10 +288,11 @@ where
         Ok(found)
     }
 
-    fn forward(&self, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
+    /// One pass of the model, or why there was none.
+    fn forward(&self, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, String> {
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| (self.model)(batch, sequences)));
-        let cause = match result {
+        match result {
             Ok(Ok(vectors)) => {
                 let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
                 usage.sequences += batch.members.len() as u64;
@@ -276,12 +300,11 @@ where
                 usage.padding += batch.padding() as u64;
                 usage.batches += 1;
                 usage.busy_seconds += started.elapsed().as_secs_f64();
-                return Ok(vectors);
+                Ok(vectors)
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => words(&*panic),
-        };
-        Err(ModelError::Failed { model: self.name.clone(), cause })
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(panic) => Err(words(&*panic)),
+        }
     }
 }
 
@@ -310,6 +333,13 @@ impl Task {
     }
 }
 
+/// Whether libtorch failed because there was no memory: that of a GPU, of the BLAS library on it, or the machine's own.
+fn is_lack_of_memory(cause: &str) -> bool {
+    ["out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory"]
+        .iter()
+        .any(|words| cause.contains(words))
+}
+
 /// What a panic said.
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -324,7 +354,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { tokens: 32, slack: 0 };
+    const LIMITS: Limits = Limits { tokens: 32, slack: 0, fill: 1 };
 
     fn info() -> ModelInfo {
         ModelInfo {
@@ -352,7 +382,7 @@ mod tests {
     }
 
     fn start(threads: usize) -> Worker {
-        Worker::start(info(), 1000, LIMITS, (0..threads).map(|_| fake)).unwrap()
+        Worker::start(info(), 1000, Budget::of(LIMITS), (0..threads).map(|_| fake)).unwrap()
     }
 
     proptest! {
@@ -394,6 +424,73 @@ mod tests {
         insta::assert_snapshot!(worker.embed(&[&[1, 1000]]).unwrap_err(), @"a token 1000 was given to the model `fake`, which knows 1000");
     }
 
+    /// A device with memory for so many tokens, which says what libtorch says; and the largest batch that it computed
+    /// and how often it could not.
+    fn narrow(
+        memory: usize,
+        said: &'static str,
+        limits: Limits,
+        threads: usize,
+    ) -> (Worker, Arc<Mutex<(usize, usize)>>) {
+        let seen = Arc::new(Mutex::new((0, 0)));
+        let model = |_| {
+            let seen = Arc::clone(&seen);
+            move |batch: &Batch, sequences: &[&[u32]]| {
+                let mut seen = seen.lock().unwrap();
+                if batch.tokens() > memory {
+                    seen.1 += 1;
+                    return Err(said.into());
+                }
+                seen.0 = seen.0.max(batch.tokens());
+                fake(batch, sequences)
+            }
+        };
+        let models = (0..threads).map(model).collect::<Vec<_>>();
+        (Worker::start(info(), 1000, Budget::of(limits), models.into_iter()).unwrap(), seen)
+    }
+
+    /// What libtorch 2.11 says on a GPU, of cuBLAS, and on a CPU.
+    const NO_MEMORY: [&str; 3] = [
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.19 GiB of which 1.2 GiB is free.",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate \
+         1649267441664 bytes. Error code 12 (Cannot allocate memory)",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn a_batch_without_memory_is_halved(
+            sequences in prop::collection::vec(prop::collection::vec(100_u32..900, 1..20), 1..60),
+            memory in 20_usize..300,
+            fill in 1_usize..8,
+            threads in 1_usize..3,
+            said in prop::sample::select(&NO_MEMORY[..]),
+        ) {
+            let limits = Limits { tokens: 256, slack: 3, fill };
+            let (worker, seen) = narrow(memory.max(19 + fill), said, limits, threads);
+            let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+            let wanted: Vec<f32> = sequences.iter().flat_map(|sequence| expected(sequence)).collect();
+            for _ in 0..5 {
+                prop_assert_eq!(&worker.embed(&sequences).unwrap(), &wanted);
+            }
+            // Once it is known, nothing is too large any more.
+            let failed = seen.lock().unwrap().1;
+            prop_assert_eq!(&worker.embed(&sequences).unwrap(), &wanted);
+            prop_assert_eq!(seen.lock().unwrap().1, failed);
+        }
+    }
+
+    #[test]
+    fn one_sequence_without_memory_is_an_answer() {
+        let (worker, _) = narrow(10, NO_MEMORY[0], LIMITS, 2);
+        let error = worker.embed(&[&[1; 8], &[2; 30], &[3; 7]]).unwrap_err().to_string();
+        assert!(error.starts_with(
+            "there is no memory for one sequence of 30 tokens in the model `fake`: CUDA out of"
+        ));
+        assert_eq!(worker.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
+    }
+
     #[test]
     fn many_callers_get_their_own_and_nobody_fails_for_another() {
         let worker = start(2);
@@ -431,7 +528,8 @@ mod tests {
             }
             fake(batch, sequences)
         };
-        let worker = Worker::start(info(), 1000, LIMITS, std::iter::once(model)).unwrap();
+        let worker =
+            Worker::start(info(), 1000, Budget::of(LIMITS), std::iter::once(model)).unwrap();
         let large: Vec<Vec<u32>> = (100..150).map(|id| vec![id; 30]).collect();
         let large: Vec<&[u32]> = large.iter().map(Vec::as_slice).collect();
         std::thread::scope(|scope| {

@@ -39,9 +39,9 @@ impl ModelInfo {
 /// How a model is to be run. But for the length of vectors, none of it changes what they mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbedderOptions {
-    /// `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
+    /// `auto`, `cpu`, `mps`, `cuda` (all cards), `cuda:N`, `cuda:N,M`.
     pub device: String,
-    /// `auto`, `float32`, `bfloat16`, `float16`.
+    /// `auto`, `float32`, `bfloat16`, `float16`, `int8`.
     pub dtype: String,
     /// Most tokens in one forward pass, padding included; `None` lets the engine choose.
     pub tokens_per_batch: Option<usize>,

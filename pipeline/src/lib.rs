@@ -59,8 +59,8 @@ pub use schedule::{Due, Fate, Schedule, ScheduleFault};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
-    ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LifecycleSpec, Missed,
-    NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
+    ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LeastSpec, LifecycleSpec,
+    Missed, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
     RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
     VectorsSpec, WebhookSpec, Webhooks,
 };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::when::When;
-use crate::{Fingerprint, ModelInfo, NodeKind, SinkConfig, Verdict};
+use crate::{Fingerprint, ModelInfo, NodeKind, SinkConfig, SourceConfig, Verdict};
 
 /// An index into [`Plan::nodes`]; a node's inputs always have smaller indices than it has.
 pub(crate) type NodeIdx = usize;
@@ -95,6 +95,17 @@ impl Plan {
             });
         }
         Self { nodes: kept, edge_bytes, name }
+    }
+
+    /// The plan with other sources in the places of its own, by their ids; they must give the same columns.
+    #[must_use]
+    pub fn fed_by(mut self, source: &dyn Fn(&str, &SchemaRef) -> Box<dyn SourceConfig>) -> Self {
+        for node in &mut self.nodes {
+            if let (NodeKind::Source(_), Some(schema)) = (&node.kind, &node.output) {
+                node.kind = NodeKind::Source(source(&node.id, schema));
+            }
+        }
+        self
     }
 
     /// What each source says of a place, with the source's id; nothing of a source that cannot say.

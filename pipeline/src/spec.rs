@@ -242,6 +242,10 @@ pub struct LifecycleSpec {
     pub retention_days: u32,
     /// Questions that a new generation has to answer before it is put in place.
     pub golden: Vec<GoldenSpec>,
+    /// A file of judged questions, in JSON Lines, that a new generation is measured by before it is put in place.
+    pub judgements: Option<PathBuf>,
+    /// The least that is good enough, of the means over those questions.
+    pub min: LeastSpec,
 }
 
 impl Default for LifecycleSpec {
@@ -251,7 +255,44 @@ impl Default for LifecycleSpec {
             retain_generations: 1,
             retention_days: 30,
             golden: Vec::new(),
+            judgements: None,
+            min: LeastSpec::default(),
         }
+    }
+}
+
+/// The least of each measure that is good enough, from 0 to 1.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeastSpec {
+    /// How near the first ten are to the best order.
+    #[serde(rename = "ndcg@10")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub ndcg_10: Option<f64>,
+    /// The share of what is relevant that is among the first ten.
+    #[serde(rename = "recall@10")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub recall_10: Option<f64>,
+    /// The share of what is relevant that is among the first hundred.
+    #[serde(rename = "recall@100")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub recall_100: Option<f64>,
+    /// One by the rank of the first right answer.
+    #[serde(rename = "mrr@10")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub mrr_10: Option<f64>,
+}
+
+impl LeastSpec {
+    /// What is given, by the names of the measures.
+    pub fn given(&self) -> Vec<(&'static str, f64)> {
+        let all = [
+            ("ndcg@10", self.ndcg_10),
+            ("recall@10", self.recall_10),
+            ("recall@100", self.recall_100),
+            ("mrr@10", self.mrr_10),
+        ];
+        all.into_iter().filter_map(|(name, least)| Some((name, least?))).collect()
     }
 }
 
@@ -319,6 +360,11 @@ impl PipelineSpec {
         }
         if matches!(says.stores.vectors, VectorsSpec::Word(Embedded::Embedded)) {
             says.stores.vectors = VectorsSpec::Embedded;
+        }
+        if says.lifecycle.judgements.is_none() && !says.lifecycle.min.given().is_empty() {
+            let at = document.at("/lifecycle/min");
+            let message = "there is nothing to measure: `judgements` names no file".to_owned();
+            findings.push(Finding::new(at, message));
         }
         let base = match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),

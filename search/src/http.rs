@@ -118,6 +118,14 @@ impl App {
         self.searcher.caches().forget(collection);
     }
 
+    /// Somebody is told that an operation has ended: what they search from now on is as it left things, whether or not
+    /// the database has told this server yet.
+    pub(crate) fn tell_end(&self, operation: &wire::Operation) {
+        if operation.completed_at.is_some() && self.caches.is_news(operation.id) {
+            self.forget(operation.collection_id);
+        }
+    }
+
     /// Forgets what was found in any collection: something may have changed, and nobody was told what.
     pub fn forget_all(&self) {
         self.caches.forget_accounts();

@@ -50,25 +50,30 @@ impl Questions {
             // Whoever had taken it is gone, and has taken it with them.
             all.push((question.to_owned(), oneshot::channel().0));
         }
-        let embedded =
-            embed(model.clone(), all.iter().map(|(text, _)| text.clone()).collect()).await;
-        drop(turn);
-        let mut mine = Err("the model did not answer".to_owned());
-        for (at, (text, answer)) in all.into_iter().enumerate() {
-            let embedded = match &embedded {
-                Ok(vectors) => Ok(Arc::clone(&vectors[at])),
-                Err(error) => Err(error.clone()),
-            };
+        let texts: Vec<String> = all.iter().map(|(text, _)| text.clone()).collect();
+        let embedded = embed(model.clone(), texts.clone()).await;
+        let of = |text: &str| {
+            let at = texts.iter().position(|it| it == text).expect("it is one of these questions");
+            embedded.as_ref().map(|vectors| Arc::clone(&vectors[at])).map_err(Clone::clone)
+        };
+        // Who has come meanwhile with one of these questions need not wait for another turn.
+        let mut waiting = locked(&line.waiting);
+        let (answered, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *waiting)
+            .into_iter()
+            .chain(all)
+            .partition(|(text, _)| texts.contains(text));
+        *waiting = others;
+        drop(waiting);
+        for (text, answer) in answered {
+            let embedded = of(&text);
             if let Ok(vector) = &embedded {
                 caches.keep_question(name, &text, vector);
-            }
-            if text == question {
-                mine.clone_from(&embedded);
             }
             // Somebody who is gone does not want to know.
             drop(answer.send(embedded));
         }
-        mine
+        drop(turn);
+        of(question)
     }
 }
 

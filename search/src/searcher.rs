@@ -94,7 +94,8 @@ impl Searcher {
         // One more, which tells whether there is another page.
         let wanted = cursor.offset + request.k + 1;
         let per_document = request.per_document;
-        let mut window = per_document.map_or(wanted, |most| wanted * (1 + most.min(4)));
+        // Documents are gathered from all candidates, so that a page does not depend on where it begins.
+        let mut window = if per_document.is_some() { cursor.candidates * 2 } else { wanted };
         loop {
             let window_request = Window { request, candidates: cursor.candidates, limit: window };
             let asked =

@@ -78,7 +78,8 @@ impl Page {
     fn new() -> Self {
         let mut digest = Sha256::new_with_prefix(DOCUMENT);
         FILES.iter().for_each(|(name, text)| digest.update(format!("\0{name}\0{text}")));
-        let version: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let version: String =
+            digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let document = DOCUMENT.replace("\"/assets/", &format!("\"/assets/{version}/"));
         let tag = format!("\"{version}\"").parse().expect("hexadecimal digits");
         Self { document: document.into(), tag, version }
@@ -86,9 +87,12 @@ impl Page {
 
     /// Whether the client has this version.
     fn is_known(&self, headers: &HeaderMap) -> bool {
-        let known = headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
+        let known =
+            headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
         // A server in front may have marked it as weak when it compressed the answer.
-        known.split(',').any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.tag.as_bytes())
+        known
+            .split(',')
+            .any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.tag.as_bytes())
     }
 }
 
@@ -153,9 +157,14 @@ mod tests {
     #[tokio::test]
     async fn every_view_is_the_document_and_files_may_be_kept() {
         let id = "8d0b5c1e-0000-0000-0000-000000000000";
-        for view in ["/", "/collections", "/throughput", &format!("/collections/{id}/documents/a%2Fb.html")] {
+        for view in
+            ["/", "/collections", "/throughput", &format!("/collections/{id}/documents/a%2Fb.html")]
+        {
             let (status, headers, body) = asked(view, None).await;
-            assert_eq!((status, &headers[CACHE_CONTROL]), (StatusCode::OK, &HeaderValue::from_static("no-cache")));
+            assert_eq!(
+                (status, &headers[CACHE_CONTROL]),
+                (StatusCode::OK, &HeaderValue::from_static("no-cache"))
+            );
             assert!(!headers[CONTENT_SECURITY_POLICY].to_str().unwrap().contains("unsafe"));
             assert!(body.starts_with("<!doctype html>"), "{view}: {body}");
         }
@@ -165,10 +174,16 @@ mod tests {
         let from = document.find("/assets/").unwrap();
         let style = document[from..].split('"').find(|it| it.ends_with("style.css")).unwrap();
         let (status, headers, _) = asked(style, None).await;
-        assert_eq!((status, &headers[CONTENT_TYPE]), (StatusCode::OK, &"text/css; charset=utf-8".parse().unwrap()));
+        assert_eq!(
+            (status, &headers[CONTENT_TYPE]),
+            (StatusCode::OK, &"text/css; charset=utf-8".parse().unwrap())
+        );
         assert!(headers[CACHE_CONTROL].to_str().unwrap().contains("immutable"));
         let (status, headers, _) = asked("/assets/of-yesterday/app.js", None).await;
-        assert_eq!((status, &headers[CACHE_CONTROL]), (StatusCode::OK, &HeaderValue::from_static("no-cache")));
+        assert_eq!(
+            (status, &headers[CACHE_CONTROL]),
+            (StatusCode::OK, &HeaderValue::from_static("no-cache"))
+        );
         for none in ["/assets/x/nothing.js", "/assets/x/..%2f..%2fCargo.toml", "/nowhere"] {
             assert_eq!(asked(none, None).await.0, StatusCode::NOT_FOUND, "{none}");
         }
@@ -178,7 +193,9 @@ mod tests {
     #[test]
     fn no_file_is_missing_and_none_is_left_over() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
-        let names = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+        let names = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap());
         let there: BTreeSet<String> = names.filter(|name| name != "index.html").collect();
         let table: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(table, there);
@@ -195,12 +212,24 @@ mod tests {
     /// What the policy forbids, and what would make elements of a text.
     #[test]
     fn no_script_stands_in_the_document_and_no_markup_is_made_of_text() {
-        assert!(DOCUMENT.split("<script").skip(1).all(|it| it.contains("src=\"") && it.contains("></script>")));
+        assert!(
+            DOCUMENT
+                .split("<script")
+                .skip(1)
+                .all(|it| it.contains("src=\"") && it.contains("></script>"))
+        );
         for forbidden in ["style=\"", "onclick=\"", "onload=\"", "<style", "http://", "https://"] {
             assert!(!DOCUMENT.contains(forbidden), "the document has {forbidden}");
         }
         for (name, text) in FILES {
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+            ] {
                 assert!(!text.contains(forbidden), "{name} uses {forbidden}");
             }
         }

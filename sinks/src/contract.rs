@@ -10,8 +10,11 @@ use pipeline::{
 };
 use uuid::Uuid;
 
+pub use self::finding::{NO_WORDS, WORDS};
 use crate::memory::cosine;
 use crate::{Inventory, MemoryVectors, PointKey, Vectors};
+
+mod finding;
 
 /// Length of the vectors that the functions write.
 pub const DIM: usize = 8;
@@ -34,6 +37,7 @@ pub static VECTORS: &[(&str, Check)] = &[
     ("removing documents leaves the others", |s| Box::pin(remove_leaves_the_others(s))),
     ("scrolling gives every point once, by id", |s| Box::pin(scroll_is_complete(s))),
     ("a payload comes back as it was given", |s| Box::pin(payloads_come_back(s))),
+    ("filters find what they say", finding::filters),
     ("a vector that does not fit is refused", |s| Box::pin(misfits_are_refused(s))),
     ("a document of thousands of chunks is taken", |s| Box::pin(large_documents_are_taken(s))),
     ("writing and searching at once is safe", |s| Box::pin(writing_while_searching(s))),
@@ -101,6 +105,8 @@ pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
     assert_eq!(keys(store, 1000).await, keys(exact, 1000).await, "keys");
     for (found, wanted) in found.iter().zip(&wanted) {
         assert_eq!(found.payload, wanted.payload, "payload of {}", found.id);
+        let words = |point: &Point| point.sparse.clone().filter(|words| !words.is_empty());
+        assert_eq!(words(found), words(wanted), "words of {}", found.id);
         let alike = cosine(&found.vector, &wanted.vector);
         assert!(alike > 0.9999, "the vector of {} has turned: {alike}", found.id);
     }

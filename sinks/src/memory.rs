@@ -37,7 +37,11 @@ impl MemoryVectors {
 impl VectorStore for MemoryVectors {
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
         self.shape.check_points(&points)?;
-        locked(&self.points).extend(points.into_iter().map(|point| (point.id, point)));
+        let points = points.into_iter().map(|point| {
+            let sparse = point.sparse.filter(|words| !words.is_empty());
+            (point.id, Point { sparse, ..point })
+        });
+        locked(&self.points).extend(points);
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use pipeline::{BoxError, Effort, GoldenSpec, Hit, IndexQuery, Point, StoreError};
+use pipeline::{BoxError, Effort, GoldenSpec, Hit, IndexQuery, LifecycleSpec, Point, StoreError};
+use search::evaluation::{Measure, evaluate};
 use search::{Request, Searcher};
 use sinks::{Comparison, Generation, Operation};
 
@@ -44,10 +45,10 @@ impl Operator {
         self.ask(generation, vectors).await
     }
 
-    /// Asks the golden questions.
+    /// Asks the golden questions and the judged ones.
     async fn ask(&self, generation: &Generation, vectors: &Vectors) -> Result<(), BoxError> {
-        let golden = &self.spec.file.lifecycle.golden;
-        if golden.is_empty() {
+        let LifecycleSpec { golden, judgements, min, .. } = &self.spec.file.lifecycle;
+        if golden.is_empty() && judgements.is_none() {
             return Ok(());
         }
         let plan = self.plan()?;
@@ -64,6 +65,21 @@ impl Operator {
             }
             if !answer.hits.iter().any(|hit| hit.payload.uri.ends_with(expect)) {
                 let refused = format!("`{query}` does not find {expect} among its first {k} hits");
+                return Err(Refused(refused).into());
+            }
+        }
+        let Some(file) = judgements else {
+            return Ok(());
+        };
+        let judgements = crate::cmd::judgements(&self.spec.base.join(file), None)?;
+        let found = evaluate(&searcher, &target, &judgements, None).await?;
+        for (name, least) in min.given() {
+            let measure = Measure::named(name).expect("both know the same measures");
+            let mean = found.mean(measure);
+            tracing::info!(measure = name, mean, least, "the new generation is measured");
+            if mean < least {
+                let title = measure.title;
+                let refused = format!("its {title} is {mean:.3}, and {least} is good enough");
                 return Err(Refused(refused).into());
             }
         }

@@ -38,6 +38,25 @@ impl ServedWork {
         self.targets.workplace.database.postgres()
     }
 
+    /// Hands an errand over, if the limits of the collection allow it.
+    async fn ask(&self, seen: &Seen, loaded: &Loaded, errand: &Errand, by: &By) -> Answer<Uuid> {
+        let mut config = errand.details();
+        config["pipeline"] = json!(loaded.spec.file.name);
+        let kind = errand.kind();
+        let what = HandedOver { collection: &seen.collection, kind, config: &config };
+        let operations = self.postgres().operations();
+        match operations.ask(&what, takes_in(errand), &rows::by(by)).await? {
+            Asked::For(operation) => Ok(operation),
+            Asked::Limit { of, most, retry_after } => {
+                let detail = format!("the collection may have {most} {of}, and has as many");
+                let code =
+                    if retry_after.is_some() { Code::RateLimited } else { Code::LimitReached };
+                let retry_after = retry_after.and_then(|seconds| u64::try_from(seconds).ok());
+                Err(Problem { retry_after, ..Problem::new(code, detail) })
+            }
+        }
+    }
+
     async fn served(&self, collection: Uuid) -> Answer<(Seen, Arc<Loaded>)> {
         let served = self.targets.served(collection).await.map_err(failed)?;
         served.ok_or_else(|| Problem::of(Code::NotServed))
@@ -71,22 +90,15 @@ fn takes_in(errand: &Errand) -> bool {
 impl Work for ServedWork {
     async fn start(&self, collection: Uuid, order: Order, by: &By) -> Answer<Uuid> {
         let (seen, loaded) = self.served(collection).await?;
-        let errand = errand(order);
-        let mut config = errand.details();
-        config["pipeline"] = json!(loaded.spec.file.name);
-        let kind = errand.kind();
-        let what = HandedOver { collection: &seen.collection, kind, config: &config };
-        let operations = self.postgres().operations();
-        match operations.ask(&what, takes_in(&errand), &rows::by(by)).await? {
-            Asked::For(operation) => Ok(operation),
-            Asked::Limit { of, most, retry_after } => {
-                let detail = format!("the collection may have {most} {of}, and has as many");
-                let code =
-                    if retry_after.is_some() { Code::RateLimited } else { Code::LimitReached };
-                let retry_after = retry_after.and_then(|seconds| u64::try_from(seconds).ok());
-                Err(Problem { retry_after, ..Problem::new(code, detail) })
-            }
+        let readmits = matches!(order, Order::UndeleteDocuments(_));
+        let asked = self.ask(&seen, &loaded, &errand(order), by).await?;
+        if !readmits {
+            return Ok(asked);
         }
+        // They may come in again; a run takes them in, and ends when they are there.
+        let (kind, allow_deletes, retry_failed) = (wire::Wanted::Append, false, false);
+        let run = errand(Order::Run { kind, allow_deletes, retry_failed });
+        self.ask(&seen, &loaded, &run, by).await
     }
 
     async fn cancel(&self, operation: Uuid, by: &By) -> Answer<()> {

@@ -45,11 +45,12 @@ pub(crate) const NODE: NodeDef = NodeDef {
 struct Embed {
     /// Folder of the model, in the Hugging Face layout.
     model: PathBuf,
-    /// Where the model runs: `auto` takes a GPU if there is one. `cpu`, `cuda`, `cuda:N` or `mps`.
+    /// Where the model runs: `auto` takes the GPUs if there are any. `cpu`, `mps`, `cuda` (all of them, each with the
+    /// whole model), `cuda:0`, or several as `cuda:0,2`.
     #[serde(default = "auto")]
-    #[schemars(regex(pattern = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"))]
+    #[schemars(regex(pattern = r"^(auto|cpu|mps|cuda(:[0-9]+(,[0-9]+)*)?)$"))]
     device: String,
-    /// Precision of the computation: `auto`, `float32`, `bfloat16` or `float16`.
+    /// Precision of the computation: `auto`, `float32`, `bfloat16`, `float16` or `int8`.
     #[serde(default)]
     dtype: Dtype,
     /// Length of the vectors, if they are to be shorter than the model has them: the beginning of each, scaled to
@@ -121,6 +122,8 @@ enum Dtype {
     Bfloat16,
     /// 16 bits.
     Float16,
+    /// 8 bits in the dense layers, on a CPU. A little less like the model's own vectors.
+    Int8,
 }
 
 impl Dtype {
@@ -130,6 +133,7 @@ impl Dtype {
             Self::Float32 => "float32",
             Self::Bfloat16 => "bfloat16",
             Self::Float16 => "float16",
+            Self::Int8 => "int8",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod uri;
 
 pub use bm25::{plain_words, words};
 pub use extract::extract_worker;
+pub use mime::of as mime_of;
 use pipeline::NodeDef;
 
 /// Every node of this crate, in order of name.

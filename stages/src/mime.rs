@@ -58,7 +58,7 @@ const BY_EXTENSION: &[(&str, &str)] = &[
 const LOOK_AT: usize = 8192;
 
 /// The media type of a file.
-pub(crate) fn of(path: &Path, bytes: &[u8]) -> &'static str {
+pub fn of(path: &Path, bytes: &[u8]) -> &'static str {
     let extension = path.extension().unwrap_or_default().as_bytes().to_ascii_lowercase();
     let named = BY_EXTENSION
         .binary_search_by(|(known, _)| known.as_bytes().cmp(&extension))

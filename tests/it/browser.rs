@@ -71,7 +71,8 @@ impl Browser {
     }
 
     fn ask(&self, what: &str, body: Option<&Value>) -> Value {
-        call(&format!("{}/{what}", self.session), body).unwrap_or_else(|error| panic!("{what}: {error}"))
+        call(&format!("{}/{what}", self.session), body)
+            .unwrap_or_else(|error| panic!("{what}: {error}"))
     }
 
     pub(crate) fn goto(&self, url: &str) {
@@ -110,7 +111,11 @@ impl Browser {
         while self.run(&script) != true {
             if began.elapsed() > PATIENCE {
                 let text = self.run("return document.body.innerText");
-                panic!("this never came at {}: {expression}\n{text}\n{:?}", self.url(), self.console());
+                panic!(
+                    "this never came at {}: {expression}\n{text}\n{:?}",
+                    self.url(),
+                    self.console()
+                );
             }
             std::thread::sleep(Duration::from_millis(25));
         }
@@ -129,7 +134,8 @@ impl Browser {
 
     fn element(&self, selector: &str) -> String {
         self.wait(&format!("document.querySelector({})", json!(selector)));
-        let found = self.ask("element", Some(&json!({ "using": "css selector", "value": selector })));
+        let found =
+            self.ask("element", Some(&json!({ "using": "css selector", "value": selector })));
         found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
     }
 
@@ -152,7 +158,8 @@ impl Browser {
         );
         self.wait(&find);
         let found = self.run(&format!("return {find}"));
-        let element = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        let element =
+            found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
         self.ask(&format!("element/{element}/click"), Some(&json!({})));
     }
 
@@ -166,9 +173,12 @@ impl Browser {
     pub(crate) fn press(&self, keys: &str) {
         let strokes: Vec<Value> = keys
             .chars()
-            .flat_map(|key| ["keyDown", "keyUp"].map(|what| json!({ "type": what, "value": key.to_string() })))
+            .flat_map(|key| {
+                ["keyDown", "keyUp"].map(|what| json!({ "type": what, "value": key.to_string() }))
+            })
             .collect();
-        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": strokes }] });
+        let actions =
+            json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": strokes }] });
         self.ask("actions", Some(&actions));
     }
 
@@ -189,7 +199,8 @@ impl Browser {
     /// Writes a picture of the window.
     pub(crate) fn picture(&self, path: &Path) {
         let picture = self.ask("screenshot", None);
-        let bytes = base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
 
@@ -197,7 +208,13 @@ impl Browser {
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.ask("se/log", Some(&json!({ "type": "browser" })));
         let of_note = |it: &&Value| it["level"] != "INFO" && it["level"] != "DEBUG";
-        entries.as_array().unwrap().iter().filter(of_note).map(|it| it["message"].to_string()).collect()
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(of_note)
+            .map(|it| it["message"].to_string())
+            .collect()
     }
 
     /// Every address that was asked for since the last time.
@@ -206,7 +223,8 @@ impl Browser {
         let events = entries.as_array().unwrap().iter().filter_map(|it| {
             let event: Value = serde_json::from_str(it["message"].as_str()?).ok()?;
             let message = &event["message"];
-            (message["method"] == "Network.requestWillBeSent").then(|| message["params"]["request"]["url"].as_str().map(str::to_owned))?
+            (message["method"] == "Network.requestWillBeSent")
+                .then(|| message["params"]["request"]["url"].as_str().map(str::to_owned))?
         });
         events.collect()
     }
@@ -222,7 +240,8 @@ impl Drop for Browser {
 
 /// Posts if there is a body; gives the value of the answer.
 fn call(url: &str, body: Option<&Value>) -> Result<Value, String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let answer = match body {
         Some(body) => agent.post(url).send_json(body),
         None => agent.get(url).call(),

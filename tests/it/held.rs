@@ -34,7 +34,8 @@ pub(crate) struct Chunk {
 /// The rows that a collection has in both stores, by one question; `$1` is its id.
 const EVERYTHING: &str = "
     SELECT
-      (SELECT json_build_object('name', vector_store_name, 'dim', dim, 'quantization', quantization)
+      (SELECT json_build_object('name', vector_store_name, 'dim', dim, 'quantization', quantization,
+                                'sparse', sparse IS NOT NULL)
        FROM generations WHERE collection_id = $1 AND status = 'live') AS live,
       (SELECT coalesce(json_agg(vector_store_name), '[]') FROM generations) AS vectors,
       (SELECT coalesce(json_agg(json_build_object('content', encode(content_hash, 'hex'), 'id', id,
@@ -149,7 +150,9 @@ impl Place {
         let folder = self.path().join(".semantik/vectors").join(&name);
         let quantization = serde_json::from_value(live["quantization"].clone()).unwrap();
         let dim = usize::try_from(live["dim"].as_u64().unwrap()).unwrap();
-        let edge = EdgeStore::open(&folder, &VectorsConfig::new(name, dim, quantization)).unwrap();
+        let sparse = live["sparse"].as_bool().unwrap();
+        let config = VectorsConfig { sparse, ..VectorsConfig::new(name, dim, quantization) };
+        let edge = EdgeStore::open(&folder, &config).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let mut points: Vec<Point> = Vec::new();

@@ -26,8 +26,10 @@ impl Visit {
     /// Serves a place, and opens the page.
     fn begin(place: Place) -> Self {
         let token = place.path().join("setup-token");
-        let args = ["serve", "--config", "pipeline.yaml", "--listen", "127.0.0.1:0", "--grace", "1"];
-        let rates = ["--rate", "search=0", "--rate", "look=0", "--rate", "change=0", "--rate", "login=0"];
+        let args =
+            ["serve", "--config", "pipeline.yaml", "--listen", "127.0.0.1:0", "--grace", "1"];
+        let rates =
+            ["--rate", "search=0", "--rate", "look=0", "--rate", "change=0", "--rate", "login=0"];
         let said = place.path().join("said");
         let mut command = command(&args);
         command.args(rates).arg("--setup-token-file").arg(&token).current_dir(place.path());
@@ -57,9 +59,12 @@ impl Visit {
     fn set_up(&self) {
         let token = std::fs::read_to_string(self.place.path().join("setup-token")).unwrap();
         self.goto("/setup");
-        for (name, text) in
-            [("token", token.trim()), ("username", "ada"), ("email", "ada@example.org"), ("password", PASSWORD)]
-        {
+        for (name, text) in [
+            ("token", token.trim()),
+            ("username", "ada"),
+            ("email", "ada@example.org"),
+            ("password", PASSWORD),
+        ] {
             self.browser.type_into(&format!("input[name={name}]"), text);
         }
         self.browser.press(ENTER);
@@ -83,7 +88,10 @@ impl Visit {
     fn assert_asked_nobody_else(&self) {
         for address in self.browser.requested() {
             let is_ours = address.starts_with(&self.url);
-            assert!(is_ours || ["data:", "about:", "chrome:"].iter().any(|it| address.starts_with(it)), "{address}");
+            assert!(
+                is_ours || ["data:", "about:", "chrome:"].iter().any(|it| address.starts_with(it)),
+                "{address}"
+            );
         }
     }
 
@@ -123,7 +131,12 @@ fn repository(embed: &str) -> Place {
     place.cluster();
     place.write_pipeline(embed, "", "strategy: markdown, size: 96, overlap: 16");
     let docs = Path::new(ROOT).join("docs");
-    for name in ["lifecycle.md", "telling.md", "adr/0005-document-and-location.md", "adr/0006-embedded-postgres.md"] {
+    for name in [
+        "lifecycle.md",
+        "telling.md",
+        "adr/0005-document-and-location.md",
+        "adr/0006-embedded-postgres.md",
+    ] {
         place.write(name, std::fs::read(docs.join(name)).unwrap());
     }
     place.write("notes/broken.docx", "this is no zip archive");
@@ -172,7 +185,9 @@ fn finds_a_passage(visit: &Visit) {
     for part in ["what happens to a file", " that was rena", "med"] {
         browser.press(part);
     }
-    browser.wait("document.querySelectorAll('.hit').length > 2 && location.search.endsWith('renamed')");
+    browser.wait(
+        "document.querySelectorAll('.hit').length > 2 && location.search.endsWith('renamed')",
+    );
     browser.wait("[...document.querySelectorAll('.hit mark')].some(it => it.innerText.toLowerCase().includes('renam'))");
     visit.assert_accessible("hits");
     visit.picture("search.png");
@@ -212,7 +227,8 @@ fn goes_by_keys(visit: &Visit) {
     browser.press(ESCAPE);
     browser.wait(&format!("document.querySelector('.preview').hidden && {focused} === 2"));
     browser.press("?");
-    browser.wait("document.querySelector('dialog[open]').innerText.includes('to the search field')");
+    browser
+        .wait("document.querySelector('dialog[open]').innerText.includes('to the search field')");
     browser.press(ESCAPE);
     browser.wait("!document.querySelector('dialog')");
 }
@@ -239,7 +255,8 @@ fn narrows_the_search(visit: &Visit) {
     browser.click_text_in("label", "Words");
     browser.wait("location.search.includes('mode=sparse') && document.querySelector('.hit mark')");
     browser.click_text_in("label", "Markdown");
-    browser.wait("location.search.includes('type=text%2Fmarkdown') && document.querySelector('.hit')");
+    browser
+        .wait("location.search.includes('type=text%2Fmarkdown') && document.querySelector('.hit')");
     visit.goto("/?q=advisory+lock&type=application%2Fpdf");
     browser.wait_for_text("Nothing fits all that is asked");
     browser.click_text("Search without filters");
@@ -364,7 +381,8 @@ fn looks_at_the_rest(visit: &Visit) {
         ("Settings", "Delete the collection"),
     ] {
         browser.click_text_in(".tabs a", tab);
-        browser.wait(&format!("document.querySelector('.tab').innerText.includes({})", json!(text)));
+        browser
+            .wait(&format!("document.querySelector('.tab').innerText.includes({})", json!(text)));
         visit.assert_accessible(tab);
     }
 }
@@ -403,7 +421,8 @@ fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
     browser.wait("document.querySelector('.hit mark')");
     browser.click(".hit a");
     browser.wait("document.querySelector('.chunk.focal')");
-    let made = browser.run("return document.querySelectorAll('main img, main script, main b').length");
+    let made =
+        browser.run("return document.querySelectorAll('main img, main script, main b').length");
     assert_eq!(made, 0);
     assert!(browser.text(".chunk.focal").contains("onerror="), "it is shown as it is");
     assert_eq!(browser.text(".preview h2"), "<b>bold", "so is its name");

@@ -54,7 +54,10 @@ fn concurrency_has_an_address() {
         "pipeline/src/run.rs",
         "pipeline/src/channel.rs",
         "embedding/src/worker.rs",
+        "search/src/questions.rs",
         "sinks/src/edge/owner.rs",
+        "search/src/blocking.rs",
+        "search/src/questions.rs",
     ];
     for krate in CRATES {
         for (name, text) in sources(&format!("{krate}/src")) {

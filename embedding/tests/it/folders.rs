@@ -211,8 +211,8 @@ fn devices_that_are_not_there_are_refused() {
             .err()
             .map(|error| error.to_string())
     };
-    insta::assert_snapshot!(asked("tpu", "auto").unwrap(), @"`tpu` is no device; devices are auto, cpu, cuda, cuda:N, mps");
-    insta::assert_snapshot!(asked("cpu", "int3").unwrap(), @"`int3` is no type of numbers; types are auto, float32, bfloat16, float16");
+    insta::assert_snapshot!(asked("tpu", "auto").unwrap(), @"`tpu` is no device; devices are auto, cpu, cuda, cuda:N, cuda:N,M, mps");
+    insta::assert_snapshot!(asked("cpu", "int3").unwrap(), @"`int3` is no type of numbers; types are auto, float32, bfloat16, float16, int8");
     assert_eq!(asked("auto", "auto"), None);
     let absent = asked("cuda:99", "auto").unwrap();
     assert!(absent.starts_with("device `cuda:99` is not there; there is cpu"), "{absent}");

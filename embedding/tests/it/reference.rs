@@ -108,6 +108,27 @@ fn bfloat16_is_close() {
     }
 }
 
+/// Vectors in 8 bits, and how much of the direction is left: of all texts, and of the one that suffers most.
+#[test]
+fn int8_is_near_and_does_not_depend_on_the_batch() {
+    let (folder, texts) = (minilm(), texts());
+    let wanted = stored(&reference().join("all-MiniLM-L6-v2.safetensors"), "document");
+    let options = EmbedderOptions { dtype: "int8".into(), ..options() };
+    let found = embed(&folder, &options, &wanted.ids);
+    let cosines: Vec<f64> =
+        found.iter().zip(&wanted.vectors).map(|(found, wanted)| cosine(found, wanted)).collect();
+    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+    let least = cosines.iter().copied().fold(1.0, f64::min);
+    println!("int8: mean cosine {mean:.4}, least {least:.4}");
+    assert!(mean >= 0.99 && least >= 0.95, "mean {mean}, least {least}");
+    let alone = EmbedderOptions { tokens_per_batch: Some(1), ..options };
+    let some: Vec<Vec<u32>> = wanted.ids.iter().step_by(9).cloned().collect();
+    for (at, alone) in embed(&folder, &alone, &some).iter().enumerate() {
+        let cosine = cosine(alone, &found[at * 9]);
+        assert!(cosine >= 0.9999, "{cosine} between batches for {:?}", texts[at * 9]);
+    }
+}
+
 /// A model of each architecture, with the kinds of texts that there are vectors for, and every how many-th of them.
 const SMALL: &[(&str, &[TextKind], usize)] = &[
     ("tiny-bert-cls", &[TextKind::Document], 3),
@@ -153,6 +174,13 @@ fn every_architecture_equals_transformers() {
                 let cosine = cosine(found, wanted);
                 least = if cosine >= least { least } else { cosine };
             }
+            let small = EmbedderOptions { dtype: "int8".into(), ..options() };
+            let mut rough = 1.0_f64;
+            for (found, wanted) in embed(&folder, &small, &ids).iter().zip(&wanted.vectors) {
+                rough = rough.min(cosine(found, wanted));
+            }
+            assert!(rough >= 0.9, "{name} {kind:?}: {rough} in int8");
+            println!("{name} {kind:?}: in int8 a cosine of {rough:.5}");
             println!("{name} {kind:?}: off by {largest:.1e}, in bfloat16 a cosine of {least:.5}");
             assert!(largest <= 1e-4, "{name} {kind:?}: off by {largest}");
             assert!(least >= 0.999, "{name} {kind:?}: {least} in bfloat16");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::Secret;
@@ -112,10 +112,23 @@ impl Default for RetrySpec {
 }
 
 /// A time to wait, as text: a number and `s`, `m`, `h` or `d`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(inline)]
-pub struct Span(#[schemars(regex(pattern = r"^[0-9]{1,6}[smhd]$"))] String);
+pub struct Span(String);
+
+impl JsonSchema for Span {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]{1,6}[smhd]$" })
+    }
+}
 
 impl Span {
     /// So many seconds.

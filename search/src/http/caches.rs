@@ -30,6 +30,8 @@ pub(crate) struct Caches {
     keys: Cache<String, Option<Arc<KeyUse>>>,
     seen: Cache<(Reader, Uuid), Seen>,
     readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
+    /// Operations of which it was said already that they have ended.
+    ended: Cache<Uuid, ()>,
 }
 
 fn cache<K, V>() -> Cache<K, V>
@@ -42,7 +44,13 @@ where
 
 impl Caches {
     pub(super) fn new() -> Self {
-        Self { sessions: cache(), keys: cache(), seen: cache(), readable: cache() }
+        Self {
+            sessions: cache(),
+            keys: cache(),
+            seen: cache(),
+            readable: cache(),
+            ended: Cache::new(MANY),
+        }
     }
 
     pub(super) async fn session(
@@ -100,6 +108,11 @@ impl Caches {
         let readable = Arc::new(readable.map(|(collection, _)| collection).collect::<Vec<_>>());
         self.readable.insert(reader, Arc::clone(&readable));
         Ok(readable)
+    }
+
+    /// Whether it is said for the first time that an operation has ended.
+    pub(super) fn is_news(&self, operation: Uuid) -> bool {
+        self.ended.entry(operation).or_insert(()).is_fresh()
     }
 
     /// An account, a session or a key has changed.

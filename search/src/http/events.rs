@@ -35,7 +35,7 @@ pub(super) fn of_one(app: &App, operation: Uuid) -> impl IntoResponse + use<> {
         let app = reader.clone();
         async move { app.catalogue.operation(operation).await }
     });
-    let mut last = None;
+    let (mut last, teller) = (None, app.clone());
     // A state that cannot be read is read again at the next look.
     let news = states.filter_map(|state| std::future::ready(state.ok())).scan(
         false,
@@ -48,6 +48,7 @@ pub(super) fn of_one(app: &App, operation: Uuid) -> impl IntoResponse + use<> {
                 }
                 (false, Some(operation)) => {
                     *is_over = operation.completed_at.is_some();
+                    teller.tell_end(&operation);
                     Some(news_of(&operation, &mut last))
                 }
             };

@@ -1,5 +1,6 @@
 //! What a handler is given of a request: its path, its query, its body, each with its faults as a [`Problem`].
 
+use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
@@ -8,6 +9,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::App;
 use super::problem::{Code, Problem};
 
 /// The ids in a path. What is no id names nothing.
@@ -44,14 +46,18 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InQuery
 /// A body of JSON.
 pub(super) struct InBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for InBody<T> {
+impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         if !is_json(&request) {
             return Err(Problem::of(Code::UnsupportedMediaType));
         }
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(unreadable)?;
+        let arriving = Bytes::from_request(request, app);
+        let bytes = tokio::time::timeout(app.config.patience, arriving)
+            .await
+            .map_err(|_| Problem::of(Code::Timeout))?
+            .map_err(unreadable)?;
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))?;
         if holds_nul(&value) {

@@ -136,21 +136,18 @@ impl Asked {
         began: Instant,
     ) {
         let (method, path, status) = (self.method.as_str(), &*self.path, status.as_u16());
-        let by = caller.map(|caller| match &caller.identity {
-            Identity::Anonymous => String::new(),
-            Identity::User { username, .. } => username.clone(),
-            Identity::Key { key, username, .. } => format!("{username} by key {key}"),
+        let by = caller.and_then(|caller| match &caller.identity {
+            Identity::Anonymous => None,
+            Identity::User { username, .. } => Some(username.clone()),
+            Identity::Key { key, username, .. } => Some(format!("{username} by key {key}")),
         });
-        let (by, code) = (by.unwrap_or_default(), problem.map_or("", |it| it.code.name()));
+        let code = problem.map(|it| it.code.name());
+        let cause = problem.and_then(|problem| problem.cause.as_deref());
         let ms = began.elapsed().as_secs_f64() * 1000.0;
-        match problem.and_then(|problem| problem.cause.as_deref()) {
-            Some(cause) if status >= 500 => {
-                tracing::error!(request_id = id, %address, by, method, path, status, code, ms, cause, "failed");
-            }
-            cause => {
-                let cause = cause.unwrap_or_default();
-                tracing::info!(request_id = id, %address, by, method, path, status, code, ms, cause, "answered");
-            }
+        if status >= 500 {
+            tracing::error!(request_id = id, %address, by, method, path, status, code, ms, cause, "failed");
+        } else {
+            tracing::info!(request_id = id, %address, by, method, path, status, code, ms, cause, "answered");
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use pipeline::{Effort, IndexQuery, Point, Remedy, Secret, VectorIndex as _, VectorStore as _};
+use pipeline::{
+    Effort, Hit, IndexQuery, Legs, Point, Remedy, Secret, SparseVector, VectorIndex as _,
+    VectorStore as _,
+};
 use proptest::prelude::*;
 use sinks::{
     EdgeStore, Inventory as _, MemoryVectors, QdrantStore, Quantization, Vectors, VectorsConfig,
@@ -23,11 +26,20 @@ fn edge(folder: &Path) -> EdgeStore {
     EdgeStore::open(folder, &config(Quantization::Float16)).unwrap()
 }
 
+/// Settings of a collection with sparse vectors.
+fn with_words(quantization: Quantization) -> VectorsConfig {
+    VectorsConfig { sparse: true, ..config(quantization) }
+}
+
 #[tokio::test]
 async fn memory_keeps_the_contract() {
-    for (what, check) in contract::VECTORS {
+    for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
         println!("{what}");
         check(&MemoryVectors::new(contract::DIM)).await;
+    }
+    for (what, check) in contract::VECTORS.iter().chain(contract::WORDS) {
+        println!("with words: {what}");
+        check(&MemoryVectors::with_words(contract::DIM)).await;
     }
 }
 
@@ -42,12 +54,80 @@ async fn edge_keeps_the_contract() {
     for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
         let folder = tempfile::tempdir().unwrap();
         let store = EdgeStore::open(folder.path(), &config(quantization)).unwrap();
-        for (what, check) in contract::VECTORS {
+        for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
             println!("{quantization}: {what}");
             check(&store).await;
             clear(&store).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_with_words_keeps_the_contract() {
+    for quantization in [Quantization::Float16, Quantization::Int8] {
+        for (what, check) in contract::WORDS {
+            println!("{quantization}, with words: {what}");
+            let folder = tempfile::tempdir().unwrap();
+            check(&EdgeStore::open(folder.path(), &with_words(quantization)).unwrap()).await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let store = EdgeStore::open(folder.path(), &with_words(quantization)).unwrap();
+        for (what, check) in contract::VECTORS {
+            println!("{quantization}, with words: {what}");
+            check(&store).await;
+            clear(&store).await;
+        }
+    }
+}
+
+/// Building the index of the dense vectors rewrites segments; the words go along, and answer as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_survive_indexing_and_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut small = with_words(Quantization::Float16);
+    small.indexing_threshold = 16;
+    let exact = MemoryVectors::with_words(contract::DIM);
+    let worded = |number: u32| {
+        let mut points = contract::chunks(number, 100, u64::from(number) * 1000);
+        for point in &mut points {
+            let index = point.payload.chunk_index;
+            let indices = vec![number, 1000 + index % 7, 5000 + index];
+            point.sparse = Some(SparseVector { indices, values: vec![1.0, 0.5, 1.5] });
+        }
+        points
+    };
+    let words = SparseVector { indices: vec![3, 1002, 5007], values: vec![1.0; 3] };
+    let query = IndexQuery {
+        legs: Legs::Sparse { words, dense: None },
+        ..IndexQuery::nearest(&[], 50, Effort::Indexed)
+    };
+    let alike = async |store: &EdgeStore| {
+        let (found, wanted) =
+            (store.query(&query).await.unwrap(), exact.query(&query).await.unwrap());
+        let ids = |hits: &[Hit]| hits.iter().map(Hit::id).collect::<Vec<_>>();
+        assert_eq!(ids(&found), ids(&wanted));
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!((found.score - wanted.score).abs() < 1e-3);
+        }
+    };
+    {
+        let store = EdgeStore::open(folder.path(), &small).unwrap();
+        for number in 0..20 {
+            store.upsert(worded(number)).await.unwrap();
+            exact.upsert(worded(number)).await.unwrap();
+        }
+        alike(&store).await;
+        assert!(store.optimize().await.unwrap(), "two thousand vectors are above 16 KB");
+        alike(&store).await;
+        store.flush().await.unwrap();
+    }
+    alike(&EdgeStore::open(folder.path(), &small).unwrap()).await;
+    let without = VectorsConfig { sparse: false, ..small };
+    let refused = EdgeStore::open(folder.path(), &without).err().unwrap();
+    insta::assert_snapshot!(
+        format!("{refused}: {}", refused.source),
+        @"could not open the vector collection: the collection `test` was made with sparse vectors"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,12 +260,19 @@ async fn a_server_keeps_the_contract() {
     };
     for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
         let (store, config) = server(&url, quantization).await;
-        for (what, check) in contract::VECTORS {
+        for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
             println!("{quantization}: {what}");
             check(&store).await;
             clear(&store).await;
         }
         QdrantStore::delete(&url, None, &config.name).await.unwrap();
+        for (what, check) in contract::WORDS {
+            println!("{quantization}, with words: {what}");
+            let name = format!("test_{}", Uuid::new_v4());
+            let config = VectorsConfig { name, ..with_words(quantization) };
+            check(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
+            QdrantStore::delete(&url, None, &config.name).await.unwrap();
+        }
     }
 }
 

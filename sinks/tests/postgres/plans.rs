@@ -21,8 +21,34 @@ const ROWS: &str = "
     INSERT INTO operations (collection_id, user_id, type, config)
     SELECT c.id, c.owner_id, 'append', '{}' FROM collections c, generate_series(1, 1000);
     UPDATE operations SET status = 'cancelled' WHERE id IN (SELECT id FROM operations OFFSET 20);
+    INSERT INTO users (username, email, hashed_password) SELECT n::text, n::text, '!' FROM generate_series(1, 3000) n;
+    INSERT INTO refresh_tokens (user_id, family_id, token_hash, expires_at)
+    SELECT id, gen_random_uuid(), id::text, now() + interval '1 day' FROM users;
+    INSERT INTO api_keys (user_id, name, prefix, key_hash) SELECT id, 'k', 'p', id::text FROM users;
+    INSERT INTO collections (name, owner_id, vector_store_name, embedding_model)
+    SELECT 'x', id, id::text, 'm' FROM users WHERE username <> 'local';
+    INSERT INTO collection_permissions (collection_id, user_id, permission)
+    SELECT c.id, u.id, 'read' FROM collections c, (SELECT id FROM users LIMIT 2) u WHERE c.name = 'x';
+    INSERT INTO collection_permissions (collection_id, api_key_id, permission)
+    SELECT c.id, k.id, 'read' FROM collections c, (SELECT id FROM api_keys LIMIT 2) k WHERE c.name = 'x';
+    INSERT INTO collection_audit_log (collection_id, user_id, action)
+    SELECT c.id, c.owner_id, 'a' FROM collections c, generate_series(1, 10) n;
+    INSERT INTO account_audit_log (user_id, action) SELECT id, 'login' FROM users;
     INSERT INTO document_writes (document_id, operation_id, collection_id)
     SELECT gen_random_uuid(), o.id, o.collection_id FROM operations o;";
+
+/// Those that grow.
+const TABLES: [&str; 9] = [
+    "documents",
+    "document_locations",
+    "operations",
+    "document_writes",
+    "users",
+    "refresh_tokens",
+    "api_keys",
+    "collection_permissions",
+    "collection_audit_log",
+];
 
 /// The plan for parameters of which nothing is known, as a prepared statement gets it.
 async fn plan(connection: &mut PgConnection, sql: &str) -> String {
@@ -57,7 +83,7 @@ async fn hot_queries_use_their_indexes() {
         for index in indexes.iter().filter(|index| !plan.contains(**index)) {
             faults.push(format!("to {doing}, `{index}` is not used:\n{plan}"));
         }
-        for table in ["documents", "document_locations", "operations", "document_writes"] {
+        for table in TABLES {
             if plan.contains(&format!("Seq Scan on {table} ")) {
                 faults.push(format!("to {doing}, all of {table} is read:\n{plan}"));
             }

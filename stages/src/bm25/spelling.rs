@@ -1,7 +1,8 @@
 //! Makes the spelling of a word even: capitals, accents, compatible forms, and the forms that a language gives it.
 //!
 //! First small letters, then the stem by the rules of the language, which read accents, then accents go: who types
-//! without them finds what is written with them. Languages without a stemmer keep their words as they are.
+//! without them finds what is written with them, but for endings that are told by an accent. Languages without a
+//! stemmer keep their words as they are.
 
 use std::borrow::Cow;
 
@@ -48,7 +49,9 @@ pub(super) fn lower(word: &str) -> Cow<'_, str> {
     }
     let visible = word.chars().filter(|it| !matches!(it, '\u{ad}' | '\u{200c}' | '\u{200d}'));
     let apostrophe = |letter| if letter == '\u{2019}' { '\'' } else { letter };
-    Cow::Owned(visible.map(apostrophe).flat_map(char::to_lowercase).nfkc().collect())
+    // The Russian stemmer knows no ё, and most who type leave its dots away.
+    let plain = |letter| if letter == 'ё' { 'е' } else { letter };
+    Cow::Owned(visible.map(apostrophe).flat_map(char::to_lowercase).nfkc().map(plain).collect())
 }
 
 /// The stem of a word in small letters.

@@ -190,6 +190,6 @@ fn sparse_vectors_are_of_the_identity() {
     assert_ne!(sparse(json!("bm25")), sparse(json!({ "k1": 2 })));
     insta::assert_snapshot!(
         sparse(json!("bm25")),
-        @r#"{"average_length":180.0,"b":0.75,"k1":1.2,"kind":"bm25","language":"auto","version":1}"#
+        @r#"{"version":1,"kind":"bm25","k1":1.2,"b":0.75,"average_length":180.0,"language":"auto"}"#
     );
 }

@@ -79,7 +79,9 @@ pub(crate) async fn show(
     InPath(operation): InPath<Uuid>,
 ) -> Answer<Json<Operation>> {
     let found = app.catalogue.operation(operation).await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("operation"))
+    let found = found.ok_or_else(|| Problem::not_found("operation"))?;
+    app.tell_end(&found);
+    Ok(Json(found))
 }
 
 /// How an operation gets on, as server-sent events, until it ends.

@@ -1,0 +1,201 @@
+//! Dense layers as a device computes them fastest.
+//!
+//! On a CPU the weights are packed once, as oneDNN's kernels want them, and bias and activation are part of the product;
+//! or weights and rows become whole numbers of 8 bits. Both are operators of libtorch that `tch` has no functions for, so
+//! they are called through a small TorchScript module (`dense/make.py` makes it). Elsewhere a layer is `layers.rs`'s.
+//!
+//! In 8 bits, weights have a scale for each output and rows have one each, found when the row is there. So a text's
+//! vector does not depend on what else is in its batch, and a token with large numbers takes no digits from the others:
+//! with one scale for the whole batch, as libtorch's own `linear_dynamic` has it, all-MiniLM-L6-v2 loses three times as
+//! much (see `docs/adr/0012-numbers-and-budgets.md`).
+
+use std::sync::Arc;
+
+use pipeline::BoxError;
+use tch::{CModule, Kind, TchError, Tensor};
+
+use crate::layers::{Activation, Linear, Numbers};
+
+/// The largest weight in 8 bits. Processors without VNNI add two products in 16 bits and cut what is larger; a few bits
+/// less for the weights cost less than that.
+fn largest_weight() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni") {
+        return 95.0;
+    }
+    127.0
+}
+
+/// How the dense layers of a model are computed.
+#[derive(Clone)]
+pub(crate) enum Products {
+    /// By libtorch's ordinary product.
+    Ordinary,
+    /// By oneDNN, with weights that were packed.
+    Packed(Kernels),
+    /// By oneDNN in 8 bits; what is between the layers is in single precision.
+    Int8(Kernels),
+}
+
+/// oneDNN's products. A clone is the same for another thread.
+#[derive(Clone)]
+pub(crate) struct Kernels(Arc<CModule>);
+
+impl Kernels {
+    /// Finds them in libtorch.
+    ///
+    /// # Errors
+    /// If this libtorch was built without oneDNN.
+    pub(crate) fn load() -> Result<Self, TchError> {
+        CModule::load_data(&mut &include_bytes!("dense/products.pt")[..])
+            .map(|module| Self(Arc::new(module)))
+    }
+
+    fn call<const N: usize>(&self, method: &str, of: [&Tensor; N]) -> Result<Tensor, TchError> {
+        self.0.method_ts(method, &of)
+    }
+}
+
+/// A dense layer, with the activation behind it if there is one.
+#[derive(Clone)]
+pub(crate) struct Dense {
+    product: Product,
+    activation: Option<Activation>,
+}
+
+#[derive(Clone)]
+enum Product {
+    Ordinary(Linear),
+    Packed { kernels: Kernels, weight: Numbers, bias: Numbers },
+    Int8 { kernels: Kernels, weight: Numbers, scale: Numbers, zero: Numbers, bias: Numbers },
+}
+
+impl Dense {
+    /// Makes a layer ready.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub(crate) fn new(
+        linear: Linear,
+        activation: Option<Activation>,
+        products: &Products,
+    ) -> Result<Self, BoxError> {
+        let product = match products {
+            Products::Ordinary => Product::Ordinary(linear),
+            Products::Packed(kernels) => Product::packed(&linear, kernels)?,
+            Products::Int8(kernels) => Product::int8(&linear, kernels)?,
+        };
+        Ok(Self { product, activation })
+    }
+
+    pub(crate) fn apply(&self, rows: &Tensor) -> Result<Tensor, TchError> {
+        let result = match &self.product {
+            Product::Ordinary(linear) => linear.apply(rows)?,
+            Product::Packed { kernels, weight, bias } => {
+                let method = self.activation.map_or("plain", fused);
+                return kernels.call(method, [rows, &weight.0, &bias.0]);
+            }
+            Product::Int8 { kernels, weight, scale, zero, bias } => {
+                kernels.call("int8", [rows, &weight.0, &scale.0, &zero.0, &bias.0])?
+            }
+        };
+        self.activation.map_or(Ok(result.shallow_clone()), |activation| activation.apply(result))
+    }
+}
+
+impl Product {
+    fn packed(linear: &Linear, kernels: &Kernels) -> Result<Self, TchError> {
+        Ok(Self::Packed {
+            kernels: kernels.clone(),
+            weight: Numbers(kernels.call("pack", [linear.weight()])?),
+            bias: Numbers(linear.bias_or_zeros()?),
+        })
+    }
+
+    /// Weights on a scale of their own for each output, symmetric around zero (Krishnamoorthi 2018,
+    /// <https://arxiv.org/abs/1806.08342>).
+    fn int8(linear: &Linear, kernels: &Kernels) -> Result<Self, TchError> {
+        let (weight, largest) = (linear.weight(), largest_weight());
+        let scale = weight.f_abs()?.f_amax([1_i64].as_slice(), true)?.f_div_scalar(largest)?;
+        let scale = scale.f_clamp_min(1e-12)?;
+        let small = weight.f_div(&scale)?.f_round()?.f_to_kind(Kind::Int8)?;
+        let scale = scale.f_view([-1])?;
+        Ok(Self::Int8 {
+            kernels: kernels.clone(),
+            weight: Numbers(kernels.call("pack_int8", [&small])?),
+            // Rows are in steps of a 127th of their largest number.
+            scale: Numbers(scale.f_div_scalar(127)?),
+            zero: Numbers(scale.f_zeros_like()?.f_to_kind(Kind::Int)?),
+            bias: Numbers(linear.bias_or_zeros()?),
+        })
+    }
+}
+
+/// The method with this activation in it.
+fn fused(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_tanh",
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn numbers(rows: i64, columns: i64, seed: f64) -> Tensor {
+        let count = Tensor::arange(rows * columns, (Kind::Float, Device::Cpu));
+        ((count * seed).sin() * 1.5).view([rows, columns])
+    }
+
+    fn layer(bias: bool) -> Linear {
+        Linear::new(numbers(48, 32, 0.37), bias.then(|| numbers(1, 48, 0.9).view([-1])))
+    }
+
+    fn largest_difference(one: &Tensor, other: &Tensor) -> f64 {
+        (one - other).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn packed_products_are_the_ordinary_ones() {
+        let kernels = Kernels::load().unwrap();
+        let activations =
+            [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu];
+        let activations = activations.into_iter().map(Some).chain([None]);
+        for (activation, bias) in activations.flat_map(|one| [(one, true), (one, false)]) {
+            let ordinary = Dense::new(layer(bias), activation, &Products::Ordinary).unwrap();
+            let packed =
+                Dense::new(layer(bias), activation, &Products::Packed(kernels.clone())).unwrap();
+            for count in [1, 7, 64] {
+                let rows = numbers(count, 32, 0.11);
+                let (one, other) = (ordinary.apply(&rows).unwrap(), packed.apply(&rows).unwrap());
+                let difference = largest_difference(&one, &other);
+                assert!(difference < 1e-4, "{activation:?}: off by {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn in_8_bits_a_row_does_not_depend_on_its_neighbours() {
+        let dense = |products| Dense::new(layer(true), Some(Activation::Gelu), &products).unwrap();
+        let small = dense(Products::Int8(Kernels::load().unwrap()));
+        let rows = numbers(9, 32, 0.11);
+        // A row of zeros, and one with much larger numbers than the others.
+        drop(rows.get(4).fill_(0.0));
+        drop(rows.get(5).f_mul_scalar_(1000.0).unwrap());
+        let all = small.apply(&rows).unwrap();
+        for row in 0..9 {
+            let alone = small.apply(&rows.narrow(0, row, 1)).unwrap();
+            assert_eq!(largest_difference(&alone, &all.narrow(0, row, 1)), 0.0);
+        }
+        let exact = dense(Products::Ordinary).apply(&rows).unwrap();
+        for row in (0..9).filter(|&row| row != 5) {
+            let difference = largest_difference(&exact.get(row), &all.get(row));
+            assert!(difference < 0.2, "row {row} is off by {difference}");
+        }
+    }
+}

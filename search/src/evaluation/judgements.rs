@@ -1,0 +1,180 @@
+//! Questions with their right answers, from a file: JSON Lines, or qrels and topics of TREC.
+//!
+//! Answers are documents, named by patterns of paths as in filters: `man3/open.3.gz`, `docs/guide/**`, a whole URI.
+
+use std::collections::BTreeMap;
+
+use pipeline::Keyword;
+use serde::Deserialize;
+
+use crate::glob::Patterns;
+
+/// Questions with their right answers.
+pub struct Judgements {
+    /// In the order of the file.
+    pub judged: Vec<Judged>,
+}
+
+/// A question with its right answers.
+pub struct Judged {
+    /// Its name.
+    pub id: String,
+    /// In words.
+    pub question: String,
+    /// What is relevant, and how much: patterns of paths with grades above 0.
+    pub(crate) relevant: Vec<(Patterns, u32)>,
+}
+
+/// What is wrong with a file of judgements.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct BadJudgements {
+    /// From 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// A line of JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(default)]
+    id: Option<String>,
+    query: String,
+    relevant: BTreeMap<String, u32>,
+}
+
+impl Judgements {
+    /// Reads `{"query": "…", "relevant": {"path or pattern": grade}}`, a question a line; `id` may be given.
+    ///
+    /// # Errors
+    /// The first line that is not right.
+    pub fn from_jsonl(text: &str) -> Result<Self, BadJudgements> {
+        let mut judged = Vec::new();
+        for (line, text) in lines(text) {
+            let bad = |message: String| BadJudgements { line, message };
+            let Line { id, query, relevant } =
+                serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+            let id = id.unwrap_or_else(|| line.to_string());
+            judged.push(Judged::new(id, query, relevant).map_err(bad)?);
+        }
+        Self::of(judged)
+    }
+
+    /// Reads qrels (`question 0 document grade`) and topics (`question<TAB>words`). Questions without a relevant
+    /// document are left out, as `trec_eval` does.
+    ///
+    /// # Errors
+    /// The first line that is not right.
+    pub fn from_trec(qrels: &str, topics: &str) -> Result<Self, BadJudgements> {
+        let mut relevant: BTreeMap<&str, BTreeMap<String, u32>> = BTreeMap::new();
+        for (line, text) in lines(qrels) {
+            let bad = |message: &str| BadJudgements { line, message: message.to_owned() };
+            let mut parts = text.split_whitespace();
+            let (Some(question), Some(_), Some(document), Some(grade), None) =
+                (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+            else {
+                return Err(bad("four words are wanted: question, iteration, document, grade"));
+            };
+            let grade: i64 = grade.parse().map_err(|_| bad("the grade is no number"))?;
+            // A grade below 0 is one of spam.
+            let grade = u32::try_from(grade.max(0)).unwrap_or(u32::MAX);
+            relevant.entry(question).or_default().insert(document.to_owned(), grade);
+        }
+        let mut judged = Vec::new();
+        for (line, text) in lines(topics) {
+            let bad = |message: String| BadJudgements { line, message };
+            let (id, question) = text.split_once('\t').ok_or_else(|| {
+                bad("a question's name and its words are wanted, with a tab between".to_owned())
+            })?;
+            let relevant = relevant.remove(id.trim()).unwrap_or_default();
+            if relevant.values().any(|&grade| grade > 0) {
+                let made = Judged::new(id.trim().to_owned(), question.trim().to_owned(), relevant);
+                judged.push(made.map_err(bad)?);
+            }
+        }
+        Self::of(judged)
+    }
+
+    fn of(judged: Vec<Judged>) -> Result<Self, BadJudgements> {
+        if judged.is_empty() {
+            let message = "there is no question with a relevant document".to_owned();
+            return Err(BadJudgements { line: 1, message });
+        }
+        Ok(Self { judged })
+    }
+}
+
+impl Judged {
+    fn new(id: String, question: String, relevant: BTreeMap<String, u32>) -> Result<Self, String> {
+        if question.trim().is_empty() {
+            return Err("the question is empty".to_owned());
+        }
+        let mut patterns = Vec::new();
+        for (pattern, grade) in relevant.into_iter().filter(|(_, grade)| *grade > 0) {
+            let made = Patterns::new(Keyword::Uri, std::slice::from_ref(&pattern));
+            patterns.push((
+                made.map_err(|error| format!("`{pattern}` is no pattern: {error}"))?,
+                grade,
+            ));
+        }
+        if patterns.is_empty() {
+            return Err("no document is relevant".to_owned());
+        }
+        Ok(Self { id, question, relevant: patterns })
+    }
+}
+
+/// Lines that are not empty, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_say_where_they_are() {
+        let jsonl = |text: &str| Judgements::from_jsonl(text).err().unwrap().to_string();
+        insta::assert_snapshot!(
+            jsonl("{\"query\": \"q\", \"relevant\": {\"a\": 1}}\n\n{\"query\": \"q\"}"),
+            @"line 3: missing field `relevant` at line 1 column 14"
+        );
+        insta::assert_snapshot!(
+            jsonl(r#"{"query": "q", "relevant": {"a[": 1}}"#),
+            @"line 1: `a[` is no pattern: unclosed character class; missing ']'"
+        );
+        insta::assert_snapshot!(
+            jsonl(r#"{"query": "q", "relevant": {"a": 0}}"#),
+            @"line 1: no document is relevant"
+        );
+        insta::assert_snapshot!(jsonl(""), @"line 1: there is no question with a relevant document");
+        let trec = Judgements::from_trec("1 0 a 1\n1 0 b", "1\tq").err().unwrap().to_string();
+        insta::assert_snapshot!(trec, @"line 2: four words are wanted: question, iteration, document, grade");
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let jsonl = r#"{"id": "7", "query": "who?", "relevant": {"a.txt": 2, "b.txt": 1}}"#;
+        let jsonl = Judgements::from_jsonl(jsonl).unwrap();
+        let qrels = "7 0 a.txt 2\n7\t0\tb.txt 1\n7 0 c.txt 0\n8 0 a.txt -1\n";
+        let trec = Judgements::from_trec(qrels, "7\twho?\n8\tnobody\n9\tnothing\n").unwrap();
+        let said = |judgements: &Judgements| {
+            let one = |it: &Judged| {
+                let grades: Vec<u32> = it.relevant.iter().map(|(_, grade)| *grade).collect();
+                let matches =
+                    |(patterns, _): &(Patterns, u32)| patterns.match_one("file:///x/a.txt");
+                (
+                    it.id.clone(),
+                    it.question.clone(),
+                    grades,
+                    it.relevant.iter().map(matches).collect::<Vec<_>>(),
+                )
+            };
+            judgements.judged.iter().map(one).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&jsonl), said(&trec));
+    }
+}

@@ -1,0 +1,138 @@
+//! The measures, as `trec_eval` defines them: nDCG with linear gains, recall, reciprocal rank.
+
+/// What is measured of a ranking, from 0 to 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    /// As it is written: `ndcg@10`.
+    pub name: &'static str,
+    /// Its column in a table.
+    pub title: &'static str,
+    of: fn(&Scores) -> f64,
+}
+
+/// Every measure.
+pub static MEASURES: &[Measure] = &[
+    Measure { name: "ndcg@10", title: "nDCG@10", of: |it| it.ndcg_10 },
+    Measure { name: "recall@10", title: "Recall@10", of: |it| it.recall_10 },
+    Measure { name: "recall@100", title: "Recall@100", of: |it| it.recall_100 },
+    Measure { name: "mrr@10", title: "MRR@10", of: |it| it.mrr_10 },
+];
+
+impl Measure {
+    /// The measure of this name, in whatever case.
+    pub fn named(name: &str) -> Option<Self> {
+        MEASURES.iter().find(|measure| measure.name.eq_ignore_ascii_case(name)).copied()
+    }
+
+    /// What one question scores.
+    pub fn of(self, scores: &Scores) -> f64 {
+        (self.of)(scores)
+    }
+}
+
+/// What one question scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// Discounted gain of the first ten, as a share of the greatest that there could be.
+    pub ndcg_10: f64,
+    /// Share of what is relevant that is among the first ten.
+    pub recall_10: f64,
+    /// Share of what is relevant that is among the first hundred.
+    pub recall_100: f64,
+    /// One by the rank of the first that is relevant, if it is among the first ten.
+    pub mrr_10: f64,
+}
+
+/// The scores of a ranking with these grades, where the grades of everything relevant are `ideal`, best first.
+pub(super) fn scores(grades: &[u32], ideal: &[u32]) -> Scores {
+    let best = gain(ideal, 10);
+    let first = grades.iter().take(10).position(|&grade| grade > 0);
+    Scores {
+        ndcg_10: if best > 0.0 { gain(grades, 10) / best } else { 0.0 },
+        recall_10: recall(grades, ideal, 10),
+        recall_100: recall(grades, ideal, 100),
+        #[expect(clippy::cast_precision_loss, reason = "a rank up to ten")]
+        mrr_10: first.map_or(0.0, |at| 1.0 / (at + 1) as f64),
+    }
+}
+
+fn gain(grades: &[u32], depth: usize) -> f64 {
+    let ranked = (2_u32..).zip(grades.iter().take(depth));
+    ranked.map(|(rank, grade)| f64::from(*grade) / f64::from(rank).log2()).sum()
+}
+
+fn recall(grades: &[u32], ideal: &[u32], depth: usize) -> f64 {
+    let count = |grades: &[u32]| grades.iter().filter(|&&grade| grade > 0).count();
+    let (found, all) = (count(&grades[..grades.len().min(depth)]), count(ideal));
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let share = if all == 0 { 0.0 } else { found as f64 / all as f64 };
+    share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ranking: how long it is, the places and grades of what is relevant in it, and all grades there are; with
+    /// what `ir_measures` 0.4.3 (by `pytrec_eval`) makes of it: nDCG@10, R@10, R@100, RR@10.
+    type Reference = (usize, &'static [(usize, u32)], &'static [u32], [f64; 4]);
+
+    static REFERENCE: &[Reference] = &[
+        (
+            14,
+            &[(7, 1), (9, 1), (10, 1), (13, 3)],
+            &[3, 1, 1, 1],
+            [0.202435, 0.750000, 1.000000, 0.142857],
+        ),
+        (
+            14,
+            &[(7, 2), (8, 1), (9, 3), (12, 1), (13, 3)],
+            &[3, 3, 2, 1, 1],
+            [0.280944, 0.600000, 1.000000, 0.142857],
+        ),
+        (
+            14,
+            &[(1, 2), (4, 1), (5, 1), (7, 1), (10, 3), (13, 3)],
+            &[3, 3, 2, 1, 1, 1],
+            [0.568604, 0.833333, 1.000000, 1.000000],
+        ),
+        (
+            14,
+            &[(1, 1), (5, 1), (6, 1), (7, 3), (12, 1), (14, 1)],
+            &[3, 1, 1, 1, 1, 1],
+            [0.517103, 0.666667, 1.000000, 1.000000],
+        ),
+        (14, &[(1, 3)], &[3], [1.000000, 1.000000, 1.000000, 1.000000]),
+        (3, &[], &[2, 1], [0.000000, 0.000000, 0.000000, 0.000000]),
+        (120, &[(16, 3), (29, 1), (82, 3)], &[3, 3, 1], [0.000000, 0.000000, 1.000000, 0.000000]),
+        (
+            120,
+            &[(11, 3), (17, 3), (77, 1), (95, 3)],
+            &[3, 3, 3, 1],
+            [0.000000, 0.000000, 1.000000, 0.000000],
+        ),
+    ];
+
+    #[test]
+    fn measures_are_those_of_trec_eval() {
+        for (length, relevant, ideal, expected) in REFERENCE {
+            let mut grades = vec![0; *length];
+            for (rank, grade) in *relevant {
+                grades[rank - 1] = *grade;
+            }
+            let scores = scores(&grades, ideal);
+            for (measure, expected) in MEASURES.iter().zip(expected) {
+                let found = measure.of(&scores);
+                let name = measure.name;
+                assert!((found - expected).abs() < 1e-5, "{name} of {relevant:?}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_found_and_nothing_to_find_are_nothing() {
+        let nothing = Scores { ndcg_10: 0.0, recall_10: 0.0, recall_100: 0.0, mrr_10: 0.0 };
+        assert_eq!(scores(&[], &[3, 1]), nothing);
+        assert_eq!(scores(&[0, 0], &[]), nothing);
+    }
+}

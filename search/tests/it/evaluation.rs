@@ -1,0 +1,40 @@
+//! Judged questions, asked of a collection in memory.
+
+use search::Mode;
+use search::Searcher;
+use search::evaluation::{Judgements, MEASURES, estimate, evaluate};
+
+use crate::support::{Shelf, Toy};
+
+#[tokio::test]
+async fn documents_are_ranked_by_their_best_passage() {
+    let shelf = Shelf::new("shelf", &Toy::new("toy")).with(&[
+        ("birds.txt", &["birds fly", "birds eat", "birds sing", "birds birds birds"]),
+        ("ships.txt", &["ships sail", "and birds follow"]),
+        ("trees.txt", &["trees grow"]),
+    ]);
+    let judgements = Judgements::from_jsonl(
+        "{\"query\": \"birds sing\", \"relevant\": {\"birds.txt\": 1}}\n\
+         {\"query\": \"ships sail\", \"relevant\": {\"ships.txt\": 2, \"trees.txt\": 1}}\n\
+         {\"query\": \"trees grow\", \"relevant\": {\"nowhere.txt\": 1}}\n",
+    )
+    .unwrap();
+    let target = shelf.target().await;
+    for mode in [Mode::Dense, Mode::Sparse, Mode::Hybrid] {
+        let evaluation =
+            evaluate(&Searcher::default(), &target, &judgements, Some(mode)).await.unwrap();
+        assert_eq!(evaluation.mode, mode);
+        let [birds, ships, trees] = &evaluation.scores[..] else {
+            panic!("one for each question");
+        };
+        // Four passages of one document are one answer.
+        assert_eq!((birds.ndcg_10, birds.mrr_10, birds.recall_10), (1.0, 1.0, 1.0), "{mode}");
+        assert_eq!(ships.mrr_10, 1.0);
+        assert_eq!((trees.ndcg_10, trees.recall_100), (0.0, 0.0));
+        for measure in MEASURES {
+            let sample: Vec<f64> = evaluation.scores.iter().map(|it| measure.of(it)).collect();
+            let mean = estimate(&sample);
+            assert!(mean.low <= mean.mean && mean.mean <= mean.high);
+        }
+    }
+}

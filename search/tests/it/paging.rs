@@ -1,0 +1,130 @@
+//! Page after page, and hits by document.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use search::{Mode, Request, Searcher};
+
+use crate::support::{Library, Shelf, Toy, ask, paths, question};
+
+/// Documents of several chunks each, all of which have to do with the question.
+fn shelf(documents: usize) -> Shelf {
+    let texts: Vec<[String; 3]> = (0..documents)
+        .map(|n| {
+            [
+                format!("number {n} of many ties"),
+                format!("ties of {}", n % 3),
+                format!("ties and {n} knots of rope"),
+            ]
+        })
+        .collect();
+    let mut shelf = Shelf::new("shelf", &Toy::new("toy"));
+    for (n, [a, b, c]) in texts.iter().enumerate() {
+        shelf = shelf.with(&[(&format!("{n:02}.txt"), &[a, b, c])]);
+    }
+    shelf
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Pages by cursor give every hit once, in the order of one long answer.
+    #[test]
+    fn pages_are_pieces_of_one_answer(
+        k in 1_usize..20,
+        mode in prop::sample::select(vec![Mode::Dense, Mode::Sparse, Mode::Hybrid]),
+        per_document in prop::option::of(1_usize..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let shelf = shelf(12);
+            let library = Library::of(vec![shelf.target().await]);
+            let searcher = Searcher::default();
+            let request = Request {
+                mode: Some(mode),
+                per_document,
+                candidates: Some(200),
+                ..Request::new("ties of rope", vec!["shelf".to_owned()])
+            };
+            let whole = Request { k: 1000, ..request.clone() };
+            let whole = searcher.answer(&whole, &library).await.unwrap();
+            let ids = |answer: &search::Answer| {
+                let id = |it: &search::SearchHit| (it.payload.uri.clone(), it.payload.chunk_index);
+                answer.hits.iter().map(id).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(&whole.cursor, &None);
+            let (mut pages, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = Request { k, cursor, ..request.clone() };
+                let page = searcher.answer(&page, &library).await.unwrap();
+                pages.extend(ids(&page));
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(&pages, &ids(&whole));
+            let distinct: HashSet<_> = pages.iter().collect();
+            prop_assert_eq!(distinct.len(), pages.len());
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn hits_are_gathered_by_document() {
+    let shelf = shelf(9);
+    let flat = ask(&shelf, Request { k: 1000, ..question("ties of rope") }).await;
+    for per_document in [1, 2, 3] {
+        let request = Request {
+            k: 4,
+            per_document: Some(per_document),
+            candidates: Some(400),
+            ..question("ties of rope")
+        };
+        let answer = ask(&shelf, request).await;
+        let mut documents = paths(&answer);
+        assert!(answer.hits.len() <= 4 * per_document);
+        documents.dedup();
+        let distinct: HashSet<_> = documents.iter().collect();
+        assert_eq!((documents.len(), distinct.len()), (4, 4), "hits of a document stand together");
+        let best: Vec<_> = answer.hits.iter().map(|hit| &hit.payload.uri).collect();
+        assert_eq!(best[0], &flat.hits[0].payload.uri, "the best hit's document comes first");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_is_for_its_own_request() {
+    let library = Library::of(vec![shelf(5).target().await]);
+    let searcher = Searcher::default();
+    let request = Request { k: 2, ..Request::new("ties", vec!["shelf".to_owned()]) };
+    let cursor = searcher.answer(&request, &library).await.unwrap().cursor;
+    assert!(cursor.is_some());
+    let other = Request { query: "rope".to_owned(), cursor, ..request.clone() };
+    let said = searcher.answer(&other, &library).await.unwrap_err().to_string();
+    assert_eq!(said, "`cursor` is not right: it belongs to another request");
+    let made_up = Request { cursor: Some("x".to_owned()), ..request };
+    let said = searcher.answer(&made_up, &library).await.unwrap_err().to_string();
+    assert_eq!(said, "`cursor` is not right: it is none that was handed out");
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused() {
+    let library = Library::of(vec![shelf(1).target().await]);
+    let request = || Request::new("ties", vec!["shelf".to_owned()]);
+    let fusion = pipeline::Fusion { k: 0, ..pipeline::Fusion::default() };
+    for (wrong, field) in [
+        (Request { query: " \n".to_owned(), ..request() }, "query"),
+        (Request { collections: Vec::new(), ..request() }, "collections"),
+        (Request { k: 0, ..request() }, "k"),
+        (Request { k: 1001, ..request() }, "k"),
+        (Request { offset: 10_001, ..request() }, "offset"),
+        (Request { threshold: Some(f32::NAN), ..request() }, "threshold"),
+        (Request { per_document: Some(0), ..request() }, "per_document"),
+        (Request { candidates: Some(0), ..request() }, "candidates"),
+        (Request { fusion, ..request() }, "fusion"),
+    ] {
+        let search::SearchError::Invalid(invalid) =
+            Searcher::default().answer(&wrong, &library).await.unwrap_err();
+        assert_eq!(invalid.field, field);
+    }
+}

@@ -1,0 +1,299 @@
+//! Collections in memory, with a model that counts how often it is asked.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use pipeline::{
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, Facet, Filter, Hit, IndexQuery, Keyword,
+    ModelInfo, Models, Payload, Point, Reading, StoreError, TextKind, Tokenizer, Tokens,
+    VectorIndex, VectorStore as _, point_id,
+};
+use search::{Answer, Model, Request, Resolve, Searcher, Target};
+use sinks::MemoryVectors;
+use uuid::Uuid;
+
+/// A model whose vectors are sums of those of words: texts that share words are similar. Questions are read with
+/// a prefix, passages with another.
+pub(crate) struct Toy {
+    info: ModelInfo,
+    calls: AtomicUsize,
+    questions: AtomicUsize,
+}
+
+pub(crate) const DIM: usize = 16;
+const QUERY: &str = "query:";
+const PASSAGE: &str = "passage:";
+
+impl Toy {
+    pub(crate) fn new(name: &str) -> Arc<Self> {
+        let info = ModelInfo {
+            path: name.into(),
+            short_name: name.to_owned(),
+            dim: DIM,
+            max_tokens: 512,
+            fingerprint: name.to_owned(),
+        };
+        Arc::new(Self { info, calls: AtomicUsize::new(0), questions: AtomicUsize::new(0) })
+    }
+
+    /// How often it was asked, and for how many questions.
+    pub(crate) fn asked(&self) -> (usize, usize) {
+        (self.calls.load(Ordering::SeqCst), self.questions.load(Ordering::SeqCst))
+    }
+
+    /// The vector of a passage.
+    pub(crate) fn passage(&self, text: &str) -> Vec<f32> {
+        self.vector(&ids(&format!("{PASSAGE} {text}")))
+    }
+
+    fn vector(&self, ids: &[u32]) -> Vec<f32> {
+        let mut vector = vec![0.0; DIM];
+        for id in ids {
+            // The model is part of a word's direction: another model, another space.
+            let mut state = u64::from(*id) << 8 | self.info.path.as_os_str().len() as u64;
+            for number in &mut vector {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+                *number += f32::from(u16::try_from(state >> 48).unwrap()) / 32_768.0 - 1.0;
+            }
+        }
+        vector
+    }
+}
+
+/// A word is its letters, added up in a way.
+fn ids(text: &str) -> Vec<u32> {
+    let words = text.split_whitespace().filter(|word| !word.ends_with(':'));
+    let id = |word: &str| word.bytes().fold(7_u32, |id, b| id.wrapping_mul(31) + u32::from(b));
+    let prefix = u32::from(text.starts_with(QUERY)) + 1;
+    words.map(|word| id(&word.to_lowercase())).chain([prefix]).collect()
+}
+
+/// Hands out the one model that it is.
+pub(crate) struct OneModel(pub(crate) Arc<Toy>);
+
+impl Models for OneModel {
+    fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
+        Ok(self.0.info.clone())
+    }
+
+    fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
+        Ok(Arc::clone(&self.0) as _)
+    }
+
+    fn embedder(&self, _: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
+        Ok(Arc::clone(&self.0) as _)
+    }
+}
+
+impl Tokenizer for Toy {
+    fn encode(&self, text: &str) -> Result<Tokens, BoxError> {
+        Ok(Tokens { ids: ids(text), ..Tokens::default() })
+    }
+
+    fn frame(&self, ids: &[u32]) -> Vec<u32> {
+        ids.to_vec()
+    }
+
+    fn overhead(&self) -> usize {
+        1
+    }
+
+    fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError> {
+        let prefix = if kind == TextKind::Query { QUERY } else { PASSAGE };
+        Ok(Reading { ids: ids(&format!("{prefix} {text}")), cut: false })
+    }
+
+    fn max_tokens(&self) -> usize {
+        512
+    }
+}
+
+impl Embedder for Toy {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.questions.fetch_add(sequences.len(), Ordering::SeqCst);
+        // Long enough for others to come meanwhile.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        Ok(sequences.iter().flat_map(|ids| self.vector(ids)).collect())
+    }
+
+    fn usage(&self) -> EmbedderUsage {
+        EmbedderUsage::default()
+    }
+}
+
+/// A document: its path, and its chunks.
+pub(crate) type Document<'a> = (&'a str, &'a [&'a str]);
+
+/// A collection in memory.
+pub(crate) struct Shelf {
+    pub(crate) name: String,
+    pub(crate) id: Uuid,
+    pub(crate) generation: i32,
+    pub(crate) model: Arc<Toy>,
+    pub(crate) sparse: bool,
+    pub(crate) points: Vec<Point>,
+}
+
+impl Shelf {
+    pub(crate) fn new(name: &str, model: &Arc<Toy>) -> Self {
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
+        let (generation, sparse) = (1, true);
+        let (name, model) = (name.to_owned(), Arc::clone(model));
+        Self { name, id, generation, model, sparse, points: Vec::new() }
+    }
+
+    pub(crate) fn with(mut self, documents: &[Document<'_>]) -> Self {
+        let words = stages::plain_words();
+        for (path, chunks) in documents {
+            let document = Uuid::new_v5(&self.id, path.as_bytes());
+            for (index, text) in (0..).zip(*chunks) {
+                let sparse = self.sparse.then(|| words.passage(text, Some("en")));
+                self.points.push(Point {
+                    id: point_id(document, index),
+                    vector: self.model.passage(text),
+                    sparse,
+                    payload: Payload {
+                        collection: self.id,
+                        document,
+                        chunk_index: index,
+                        content: (*text).to_owned(),
+                        uri: format!("file:///corpus/{path}"),
+                        source: "file:///corpus".to_owned(),
+                        mime_type: "text/plain".to_owned(),
+                        title: None,
+                        language: Some("en".to_owned()),
+                        headings: None,
+                        page: None,
+                        start: 0,
+                        end: text.len() as u64,
+                        modified_at: None,
+                        facts: vec![format!("folder={}", path.split('/').next().unwrap())],
+                    },
+                });
+            }
+        }
+        self
+    }
+
+    pub(crate) async fn target(&self) -> Arc<Target> {
+        let vectors =
+            if self.sparse { MemoryVectors::with_words(DIM) } else { MemoryVectors::new(DIM) };
+        vectors.upsert(self.points.clone()).await.unwrap();
+        self.target_with(Arc::new(vectors))
+    }
+
+    pub(crate) fn target_with(&self, index: Arc<dyn VectorIndex>) -> Arc<Target> {
+        let options = EmbedderOptions {
+            device: "cpu".to_owned(),
+            dtype: "auto".to_owned(),
+            tokens_per_batch: None,
+            dim: None,
+        };
+        Arc::new(Target {
+            collection: self.id,
+            name: self.name.clone(),
+            generation: self.generation,
+            store: format!("{}_g{}", self.name, self.generation),
+            model: Model {
+                info: self.model.info.clone(),
+                options,
+                models: Arc::new(OneModel(Arc::clone(&self.model))),
+            },
+            words: stages::plain_words(),
+            sparse: self.sparse,
+            index,
+        })
+    }
+}
+
+/// Collections by name. What is asked for several times may be another generation each time.
+#[derive(Default)]
+pub(crate) struct Library(Mutex<HashMap<String, Vec<Arc<Target>>>>);
+
+impl Library {
+    pub(crate) fn of(targets: Vec<Arc<Target>>) -> Self {
+        let library = Self::default();
+        for target in targets {
+            library.0.lock().unwrap().entry(target.name.clone()).or_default().push(target);
+        }
+        library
+    }
+}
+
+#[async_trait]
+impl Resolve for Library {
+    async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError> {
+        let mut shelves = self.0.lock().unwrap();
+        let generations =
+            shelves.get_mut(collection).ok_or_else(|| format!("there is no `{collection}`"))?;
+        // The first is live until somebody has asked for it.
+        let live = Arc::clone(&generations[0]);
+        if generations.len() > 1 {
+            generations.remove(0);
+        }
+        Ok(live)
+    }
+}
+
+/// A store that fails, or waits to be counted.
+pub(crate) struct Broken;
+
+#[async_trait]
+impl VectorIndex for Broken {
+    async fn query(&self, _: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        Err(broken())
+    }
+
+    async fn facet(
+        &self,
+        _: Keyword,
+        _: Option<&Filter>,
+        _: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn chunks(&self, _: Uuid, _: u32, _: u32) -> Result<Vec<Payload>, StoreError> {
+        Err(broken())
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        Err(broken())
+    }
+
+    async fn scroll(&self, _: Option<Uuid>, _: usize) -> Result<Vec<Point>, StoreError> {
+        Err(broken())
+    }
+}
+
+fn broken() -> StoreError {
+    let remedy = pipeline::Remedy::Retry;
+    StoreError { doing: "search vectors", remedy, source: "the disk is on fire".into() }
+}
+
+/// Asks one collection.
+pub(crate) async fn ask(shelf: &Shelf, request: Request) -> Answer {
+    let library = Library::of(vec![shelf.target().await]);
+    let request = Request { collections: vec![shelf.name.clone()], ..request };
+    let answer = Searcher::default().answer(&request, &library).await.unwrap();
+    assert_eq!(answer.failed, []);
+    answer
+}
+
+/// The paths of the hits, below the corpus.
+pub(crate) fn paths(answer: &Answer) -> Vec<&str> {
+    let path = |uri: &'_ str| uri.len() - uri.trim_start_matches("file:///corpus/").len();
+    answer.hits.iter().map(|hit| &hit.payload.uri[path(&hit.payload.uri)..]).collect()
+}
+
+pub(crate) fn question(text: &str) -> Request {
+    Request::new(text, Vec::new())
+}

@@ -1,0 +1,185 @@
+//! `semantik eval`: how well a collection answers questions whose right answers are known.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pipeline::BoxError;
+use search::evaluation::{
+    Estimate, Evaluation, Judgements, MEASURES, Measure, compare, estimate, evaluate,
+};
+use search::{Mode, Resolve as _, Searcher, Target};
+use serde_json::{Value, json};
+
+use crate::cli::EvalArgs;
+use crate::render;
+use crate::wiring::Files;
+
+/// Differences less likely than this by chance are called real.
+const SIGNIFICANT: f64 = 0.05;
+
+/// What was asked, and how it answered.
+struct Asked {
+    generation: i32,
+    evaluation: Evaluation,
+}
+
+pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
+    let judgements = judgements(&args.judgements, args.topics.as_deref())?;
+    let least = args.min.iter().map(|text| least(text)).collect::<Result<Vec<_>, _>>()?;
+    let files = std::slice::from_ref(&args.config);
+    let files = Files::open(files, Arc::new(embedding::Engine::new())).await?;
+    let target = match args.generation {
+        Some(number) => files.generation(number).await?,
+        None => files.resolve("0").await?,
+    };
+    let mut asked = ask(&target, &judgements, &args.mode).await?;
+    if let Some(number) = args.against {
+        asked.extend(ask(&files.generation(number).await?, &judgements, &args.mode).await?);
+    }
+    let questions = judgements.judged.len();
+    let said = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&as_json(&judgements, &asked))?)
+    } else {
+        as_text(questions, &asked)
+    };
+    render::out(&said)?;
+    // Of the generation that is asked, the mode that comes first, which is what a search does by itself.
+    refuse(&asked[0], &least)
+}
+
+/// Reads a file of judgements.
+pub(crate) fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgements, BoxError> {
+    let text = fs_err::read_to_string(file)?;
+    let judgements = match topics {
+        Some(topics) => Judgements::from_trec(&text, &fs_err::read_to_string(topics)?),
+        None => Judgements::from_jsonl(&text),
+    };
+    judgements.map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+/// Reads `ndcg@10=0.4`.
+fn least(text: &str) -> Result<(Measure, f64), BoxError> {
+    let (name, score) = text.split_once('=').unwrap_or((text, ""));
+    let known: Vec<&str> = MEASURES.iter().map(|measure| measure.name).collect();
+    let measure = Measure::named(name.trim())
+        .ok_or_else(|| format!("`{name}` is no measure; there are {}", known.join(", ")))?;
+    let score = score.trim().parse::<f64>().ok().filter(|score| (0.0..=1.0).contains(score));
+    let score = score.ok_or_else(|| format!("`{text}` gives no score from 0 to 1"))?;
+    Ok((measure, score))
+}
+
+/// The modes that a collection is asked in: what a search does by itself comes first.
+fn modes(target: &Target, wanted: &[crate::cli::Mode]) -> Vec<Mode> {
+    if !wanted.is_empty() {
+        return wanted.iter().copied().map(Mode::from).collect();
+    }
+    if target.sparse { vec![Mode::Hybrid, Mode::Dense, Mode::Sparse] } else { vec![Mode::Dense] }
+}
+
+async fn ask(
+    target: &Arc<Target>,
+    judgements: &Judgements,
+    wanted: &[crate::cli::Mode],
+) -> Result<Vec<Asked>, BoxError> {
+    let searcher = Searcher::default();
+    let mut asked = Vec::new();
+    for mode in modes(target, wanted) {
+        let evaluation = evaluate(&searcher, target, judgements, Some(mode)).await?;
+        asked.push(Asked { generation: target.generation, evaluation });
+    }
+    Ok(asked)
+}
+
+/// With what each is compared: the same mode of the other generation, or else the first mode.
+fn rival<'a>(asked: &'a [Asked], of: usize) -> Option<&'a Asked> {
+    let first = &asked[0];
+    let other = |it: &&Asked| {
+        it.generation != asked[of].generation && it.evaluation.mode == asked[of].evaluation.mode
+    };
+    if asked[of].generation == first.generation && asked.iter().any(|it| other(&it)) {
+        return asked.iter().find(other);
+    }
+    (of > 0 && asked[of].generation == first.generation).then_some(first)
+}
+
+fn as_text(questions: usize, asked: &[Asked]) -> String {
+    let mut head = vec!["generation", "mode"];
+    head.extend(MEASURES.iter().map(|measure| measure.title));
+    let rows = asked.iter().map(|Asked { generation, evaluation }| {
+        let mut row = vec![generation.to_string(), evaluation.mode.name().to_owned()];
+        row.extend(MEASURES.iter().map(|measure| {
+            let Estimate { mean, low, high } = estimate(&evaluation.sample(*measure));
+            format!("{mean:.3} ({low:.3}–{high:.3})")
+        }));
+        row
+    });
+    let mut out = format!("{questions} questions; in brackets the intervals of 95 % certainty\n");
+    out.push_str(&render::table(&head, rows));
+    for of in 0..asked.len() {
+        let Some(rival) = rival(asked, of) else {
+            continue;
+        };
+        out.push_str(&compared(&asked[of], rival));
+    }
+    out
+}
+
+/// One line that says what is better, and whether that is sure.
+fn compared(one: &Asked, other: &Asked) -> String {
+    let ndcg = MEASURES[0];
+    let said = compare(&one.evaluation.sample(ndcg), &other.evaluation.sample(ndcg));
+    let Estimate { mean, low, high } = said.difference;
+    let name = |it: &Asked| format!("{} of generation {}", it.evaluation.mode, it.generation);
+    let (one, other) = (name(one), name(other));
+    let (title, p) = (ndcg.title, said.p);
+    if p >= SIGNIFICANT {
+        return format!("{one} and {other} cannot be told apart by {title} (p = {p:.3})\n");
+    }
+    let word = if mean > 0.0 { "better" } else { "worse" };
+    format!("{one} is {word} than {other}: {title} {mean:+.3} ({low:+.3}–{high:+.3}, p = {p:.4})\n")
+}
+
+fn as_json(judgements: &Judgements, asked: &[Asked]) -> Value {
+    let evaluations = asked.iter().enumerate().map(|(of, Asked { generation, evaluation })| {
+        let measures = MEASURES.iter().map(|measure| {
+            let sample = evaluation.sample(*measure);
+            let Estimate { mean, low, high } = estimate(&sample);
+            let against = rival(asked, of).map(|rival| {
+                let other = compare(&sample, &rival.evaluation.sample(*measure));
+                json!({
+                    "generation": rival.generation,
+                    "mode": rival.evaluation.mode.name(),
+                    "difference": other.difference.mean,
+                    "low": other.difference.low,
+                    "high": other.difference.high,
+                    "p": other.p,
+                })
+            });
+            let said = json!({ "mean": mean, "low": low, "high": high, "against": against });
+            (measure.name.to_owned(), said)
+        });
+        let questions = judgements.judged.iter().zip(&evaluation.scores).map(|(judged, scores)| {
+            let of = |measure: &Measure| (measure.name.to_owned(), measure.of(scores).into());
+            let scores: serde_json::Map<String, Value> = MEASURES.iter().map(of).collect();
+            json!({ "id": judged.id, "query": judged.question, "scores": scores })
+        });
+        json!({
+            "generation": generation,
+            "mode": evaluation.mode.name(),
+            "measures": measures.collect::<serde_json::Map<_, _>>(),
+            "questions": questions.collect::<Vec<_>>(),
+        })
+    });
+    json!({ "questions": judgements.judged.len(), "evaluations": evaluations.collect::<Vec<_>>() })
+}
+
+/// Fails where a mean is less than is good enough.
+fn refuse(asked: &Asked, least: &[(Measure, f64)]) -> Result<(), BoxError> {
+    let worse = least.iter().filter_map(|(measure, least)| {
+        let found = asked.evaluation.mean(*measure);
+        let title = measure.title;
+        (found < *least).then(|| format!("{title} is {found:.3}, and {least} is good enough"))
+    });
+    let worse: Vec<String> = worse.collect();
+    if worse.is_empty() { Ok(()) } else { Err(worse.join("; ").into()) }
+}

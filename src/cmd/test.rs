@@ -1,0 +1,324 @@
+//! `semantik test`: whether the samples of a file become what the file says.
+
+use std::path::Path;
+
+use pipeline::{
+    BoxError, ChunksSpec, ExpectSpec, PipelineSpec, RouteSpec, SampleSpec, SetAsideReport, TextSpec,
+};
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::Exit;
+use crate::cli::TestArgs;
+use crate::render;
+use crate::sample::{self, Came, Chunk, Document};
+use crate::wiring;
+
+/// Something that is not as it was expected to be.
+struct Failure {
+    /// Of what.
+    what: String,
+    message: String,
+    /// How it differs, line by line.
+    diff: Option<String>,
+}
+
+/// What came of one sample.
+struct Judged<'a> {
+    name: &'a str,
+    failures: Vec<Failure>,
+    /// Snapshots that were written.
+    updated: Vec<String>,
+}
+
+pub(super) async fn test(args: &TestArgs) -> Exit {
+    match try_test(args).await {
+        Ok(exit) => exit,
+        Err(error) => Exit::from(error),
+    }
+}
+
+async fn try_test(args: &TestArgs) -> Result<Exit, BoxError> {
+    let spec = wiring::read(&args.file)?;
+    let wanted = |sample: &&SampleSpec| {
+        args.only.as_ref().is_none_or(|only| sample.name.contains(only.as_str()))
+    };
+    let mut judged = Vec::new();
+    for sample in spec.file.tests.iter().filter(wanted) {
+        let came = sample::run(&spec, &sample.input).await?;
+        judged.push(judge(&spec, sample, &came, args.update)?);
+    }
+    let failed = judged.iter().filter(|it| !it.failures.is_empty()).count();
+    if args.json {
+        render::json(&judged.iter().map(as_json).collect())?;
+    } else {
+        render::out(&as_text(&args.file, &judged, failed))?;
+    }
+    Ok(if failed > 0 { Exit::TestsFailed } else { Exit::Fine })
+}
+
+fn as_json(judged: &Judged<'_>) -> Value {
+    let failures = judged
+        .failures
+        .iter()
+        .map(|it| json!({ "what": it.what, "message": it.message, "diff": it.diff }));
+    json!({
+        "name": judged.name,
+        "passed": judged.failures.is_empty(),
+        "failures": failures.collect::<Vec<_>>(),
+        "updated": judged.updated,
+    })
+}
+
+fn as_text(file: &Path, judged: &[Judged<'_>], failed: usize) -> String {
+    if judged.is_empty() {
+        return format!("{}: there are no tests\n", file.display());
+    }
+    let mut out = String::new();
+    for Judged { name, failures, updated } in judged {
+        let mark = if failures.is_empty() { "passed" } else { "FAILED" };
+        out.push_str(&format!("{mark}  {name}\n"));
+        for Failure { what, message, diff } in failures {
+            out.push_str(&format!("    {what}: {message}\n"));
+            for line in diff.iter().flat_map(|diff| diff.lines()) {
+                out.push_str(&format!("        {line}\n"));
+            }
+        }
+        for path in updated {
+            out.push_str(&format!("    written: {path}\n"));
+        }
+    }
+    let passed = judged.len() - failed;
+    out.push_str(&format!("{passed} passed, {failed} failed\n"));
+    out
+}
+
+/// Compares what became of a sample with what is expected.
+fn judge<'a>(
+    spec: &PipelineSpec,
+    sample: &'a SampleSpec,
+    came: &Came,
+    update: bool,
+) -> Result<Judged<'a>, BoxError> {
+    let mut judge = Judge { spec, update, failures: Vec::new(), updated: Vec::new() };
+    let ExpectSpec { text, chunks, route, metadata } = &sample.expect;
+    judge.route(route.as_ref(), came, text.is_some() || chunks.is_some() || !metadata.is_empty());
+    if let Some(document) = &came.document {
+        if let Some(text) = text {
+            judge.text(text, document)?;
+        }
+        if let Some(chunks) = chunks {
+            judge.chunks(chunks, document)?;
+        }
+        for (key, wanted) in metadata {
+            let found = document.metadata.get(key).unwrap_or(&Value::Null);
+            if found != wanted {
+                judge.fail(format!("metadata {key}"), format!("is {found}, and not {wanted}"));
+            }
+        }
+    }
+    let Judge { failures, updated, .. } = judge;
+    Ok(Judged { name: &sample.name, failures, updated })
+}
+
+struct Judge<'a> {
+    spec: &'a PipelineSpec,
+    update: bool,
+    failures: Vec<Failure>,
+    updated: Vec<String>,
+}
+
+impl Judge<'_> {
+    fn fail(&mut self, what: impl Into<String>, message: impl Into<String>) {
+        self.failures.push(Failure { what: what.into(), message: message.into(), diff: None });
+    }
+
+    fn differs(&mut self, what: &str, message: String, wanted: &str, found: &str) {
+        let diff = diff(wanted, found);
+        self.failures.push(Failure { what: what.to_owned(), message, diff: Some(diff) });
+    }
+
+    /// The way it took; `wants_document` says that something is expected of what became of it.
+    fn route(&mut self, wanted: Option<&RouteSpec>, came: &Came, wants_document: bool) {
+        let nothing = RouteSpec::default();
+        let route = wanted.unwrap_or(&nothing);
+        for node in &route.through {
+            if came.not_run.contains(node) {
+                self.fail(
+                    "route",
+                    format!("`{node}` stands behind the model, which no sample reaches"),
+                );
+            } else if !came.to.contains(node) {
+                let nodes: Vec<_> = came.to.iter().map(String::as_str).collect();
+                let nodes = nodes.join(", ");
+                self.fail("route", format!("it did not come to `{node}`, only to {nodes}"));
+            }
+        }
+        for node in route.around.iter().filter(|node| came.to.contains(*node)) {
+            self.fail("route", format!("it came to `{node}`"));
+        }
+        match (&came.set_aside, &route.set_aside) {
+            (Some(found), Some(reason)) => {
+                if found.reason != *reason {
+                    let (found, message) = (&found.reason, &found.message);
+                    self.fail(
+                        "set aside",
+                        format!("as `{found}` ({message}), and not as `{reason}`"),
+                    );
+                }
+            }
+            (Some(found), None) => {
+                let SetAsideReport { node, reason, message, .. } = found;
+                self.fail("set aside", format!("by `{node}` as `{reason}`: {message}"));
+            }
+            (None, Some(reason)) => {
+                self.fail("set aside", format!("it was not, and `{reason}` was expected"));
+            }
+            (None, None) if came.document.is_none() && wants_document => {
+                self.fail("route", "nothing of it reached the model or a sink");
+            }
+            (None, None) => {}
+        }
+        if let Some(found) = &came.set_aside {
+            if let Some(node) = route.at.as_ref().filter(|node| found.node != **node) {
+                self.fail("set aside", format!("by `{}`, and not by `{node}`", found.node));
+            }
+            if let Some(words) = route.because.as_ref().filter(|it| !found.message.contains(*it)) {
+                self.fail(
+                    "set aside",
+                    format!("because it {}, which lacks `{words}`", found.message),
+                );
+            }
+        }
+    }
+
+    fn text(&mut self, wanted: &TextSpec, document: &Document) -> Result<(), BoxError> {
+        let Some(text) = &document.text else {
+            self.fail("text", "nothing extracts it");
+            return Ok(());
+        };
+        for words in wanted.contains.iter().filter(|words| !text.contains(words.as_str())) {
+            self.fail("text", format!("lacks `{words}`{}", nearest(text, words)));
+        }
+        for words in wanted.lacks.iter().filter(|words| text.contains(words.as_str())) {
+            self.fail("text", format!("contains `{words}`"));
+        }
+        if let Some(equals) = wanted.equals.as_ref().filter(|it| it.trim() != text.trim()) {
+            self.differs("text", "is another".to_owned(), equals, text);
+        }
+        match &wanted.snapshot {
+            Some(path) => self.snapshot("text", path, text),
+            None => Ok(()),
+        }
+    }
+
+    fn chunks(&mut self, wanted: &ChunksSpec, document: &Document) -> Result<(), BoxError> {
+        let chunks = &document.chunks;
+        if let Some(count) = wanted.count.filter(|count| *count != chunks.len()) {
+            self.fail("chunks", format!("there are {}, and not {count}", chunks.len()));
+        }
+        for spec in &wanted.at {
+            let what = format!("chunk {}", spec.index);
+            let Some(chunk) = chunks.get(spec.index) else {
+                self.fail(what, format!("is not there; there are {}", chunks.len()));
+                continue;
+            };
+            if let Some(words) = spec.contains.as_ref().filter(|it| !chunk.text.contains(*it)) {
+                self.differs(&what, format!("lacks `{words}`"), words, &chunk.text);
+            }
+            if let Some(text) = spec.equals.as_ref().filter(|it| it.trim() != chunk.text.trim()) {
+                self.differs(&what, "is another".to_owned(), text, &chunk.text);
+            }
+            if spec.headings.is_some() && spec.headings != chunk.headings {
+                let [found, wanted] = [&chunk.headings, &spec.headings]
+                    .map(|it| it.clone().unwrap_or_else(|| "nothing".to_owned()));
+                self.fail(
+                    what.clone(),
+                    format!("stands under `{found}`, and not under `{wanted}`"),
+                );
+            }
+            if let Some(page) = spec.page.filter(|page| chunk.page != Some(*page)) {
+                let found =
+                    chunk.page.map_or_else(|| "no page".to_owned(), |it| format!("page {it}"));
+                self.fail(what, format!("is on {found}, and not on page {page}"));
+            }
+        }
+        let mut at_most = |most: Option<usize>, unit: &str, of: &dyn Fn(&Chunk) -> usize| {
+            let Some(most) = most else { return };
+            let longest = chunks.iter().enumerate().max_by_key(|(_, chunk)| of(chunk));
+            if let Some((at, chunk)) = longest.filter(|(_, chunk)| of(chunk) > most) {
+                let has = of(chunk);
+                self.fail(
+                    format!("chunk {at}"),
+                    format!("has {has} {unit}, and {most} at most may be"),
+                );
+            }
+        };
+        at_most(wanted.max_tokens, "tokens", &|chunk| chunk.tokens);
+        at_most(wanted.max_chars, "characters", &|chunk| chunk.text.chars().count());
+        match &wanted.snapshot {
+            Some(path) => self.snapshot("chunks", path, &listed(chunks)),
+            None => Ok(()),
+        }
+    }
+
+    /// Compares with a file, or writes it.
+    fn snapshot(&mut self, what: &str, path: &Path, found: &str) -> Result<(), BoxError> {
+        let file = self.spec.base.join(path);
+        let kept = match fs_err::read_to_string(&file) {
+            Ok(kept) => Some(kept),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        if kept.as_deref().map(str::trim_end) == Some(found.trim_end()) {
+            return Ok(());
+        }
+        if self.update {
+            if let Some(folder) = file.parent() {
+                fs_err::create_dir_all(folder)?;
+            }
+            fs_err::write(&file, format!("{}\n", found.trim_end()))?;
+            self.updated.push(path.display().to_string());
+            return Ok(());
+        }
+        let shown = path.display();
+        match kept {
+            Some(kept) => {
+                let message = format!("is not what is in {shown} (`--update` writes it)");
+                self.differs(what, message, &kept, found);
+            }
+            None => self.fail(what, format!("{shown} is not there (`--update` writes it)")),
+        }
+        Ok(())
+    }
+}
+
+/// The chunks as a snapshot shows them.
+fn listed(chunks: &[Chunk]) -> String {
+    let mut out = String::new();
+    for (at, chunk) in chunks.iter().enumerate() {
+        let headings = chunk.headings.as_ref().map_or_else(String::new, |it| format!(" · {it}"));
+        let page = chunk.page.map_or_else(String::new, |page| format!(" · page {page}"));
+        out.push_str(&format!("── {at}{headings}{page}\n{}\n", chunk.text.trim_end()));
+    }
+    out
+}
+
+/// What is expected against what is there, line by line.
+fn diff(wanted: &str, found: &str) -> String {
+    let (wanted, found) = (format!("{}\n", wanted.trim_end()), format!("{}\n", found.trim_end()));
+    let diff = TextDiff::from_lines(&wanted, &found);
+    diff.unified_diff().context_radius(2).header("expected", "found").to_string()
+}
+
+/// The line of a text that is most like some words, if one is.
+fn nearest(text: &str, words: &str) -> String {
+    let mut best = (0.6, None);
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let ratio = TextDiff::from_chars(words, line.trim()).ratio();
+        if ratio > best.0 {
+            best = (ratio, Some(line.trim()));
+        }
+    }
+    best.1.map_or_else(String::new, |line| format!("; the nearest is `{line}`"))
+}

@@ -1,0 +1,186 @@
+//! `semantik top`: a running operation, watched on a terminal; from the store of a file, or through a server.
+
+use std::io::{IsTerminal as _, stdout};
+use std::time::{Duration, Instant};
+
+use pipeline::{BoxError, Progress};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use serde_json::Value;
+use sinks::{Collection, OperationStatus, OperationSummary};
+use uuid::Uuid;
+
+use crate::cli::TopArgs;
+use crate::render::{self, word};
+use crate::top::{Seen, Title};
+use crate::wiring::{self, Database};
+
+/// How often it is looked how far the operation is; it is written down once a second.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a key may wait.
+const KEY: Duration = Duration::from_millis(100);
+/// Of a picture that is not on a terminal.
+const WIDTH: u16 = 100;
+const HEIGHT: u16 = 30;
+
+/// Where an operation is looked at.
+enum From {
+    Store(Box<(Database, Collection)>),
+    Server { url: String, token: Option<String> },
+}
+
+pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
+    let from = match (&args.config, &args.server) {
+        (Some(file), _) => From::Store(Box::new(wiring::opened(file).await?)),
+        (None, Some(url)) => {
+            From::Server { url: url.trim_end_matches('/').to_owned(), token: args.token.clone() }
+        }
+        (None, None) => return Err("say --config FILE or --server URL".into()),
+    };
+    let id = match args.operation {
+        Some(id) => id,
+        None => from.latest().await?,
+    };
+    let mut seen = Seen::default();
+    let (title, progress) = from.look(id).await?;
+    seen.look(title, progress);
+    if args.once || !stdout().is_terminal() {
+        return picture(&seen);
+    }
+    let mut terminal = ratatui::try_init()?;
+    let watched = watch(&mut terminal, &from, id, &mut seen).await;
+    ratatui::try_restore()?;
+    watched?;
+    // What was seen last stays on the terminal.
+    picture(&seen)
+}
+
+async fn watch(
+    terminal: &mut ratatui::DefaultTerminal,
+    from: &From,
+    id: Uuid,
+    seen: &mut Seen,
+) -> Result<(), BoxError> {
+    loop {
+        terminal.draw(|frame| seen.draw(frame))?;
+        let looked = Instant::now();
+        while looked.elapsed() < LOOK {
+            if tokio::task::block_in_place(wants_out)? {
+                return Ok(());
+            }
+        }
+        let (title, progress) = from.look(id).await?;
+        seen.look(title, progress);
+    }
+}
+
+/// Whether a key says that it is enough.
+fn wants_out() -> std::io::Result<bool> {
+    if !event::poll(KEY)? {
+        return Ok(false);
+    }
+    let Event::Key(key) = event::read()? else { return Ok(false) };
+    let is_interrupt =
+        key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    Ok(is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
+}
+
+/// One picture, as text.
+fn picture(seen: &Seen) -> Result<(), BoxError> {
+    let mut terminal = Terminal::new(TestBackend::new(WIDTH, HEIGHT))?;
+    terminal.draw(|frame| seen.draw(frame))?;
+    let buffer = terminal.backend().buffer();
+    let mut out = String::new();
+    for y in 0..buffer.area.height {
+        let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    render::out(&out)
+}
+
+impl From {
+    /// The operation that goes on, or the last one.
+    async fn latest(&self) -> Result<Uuid, BoxError> {
+        let nothing = "there is no operation to watch";
+        match self {
+            Self::Store(opened) => {
+                let (database, collection) = &**opened;
+                let found =
+                    database.postgres().operations().recent(collection.id, None, 50).await?;
+                let goes_on = found.iter().find(|it| it.status == OperationStatus::Processing);
+                Ok(goes_on.or(found.first()).ok_or(nothing)?.id)
+            }
+            Self::Server { .. } => {
+                let page = self.ask("operations")?;
+                let items = page["items"].as_array().ok_or(nothing)?;
+                let goes_on = items.iter().find(|it| it["status"] == "processing");
+                let found = goes_on.or(items.first()).ok_or(nothing)?;
+                Ok(serde_json::from_value(found["id"].clone())?)
+            }
+        }
+    }
+
+    async fn look(&self, id: Uuid) -> Result<(Title, Progress), BoxError> {
+        match self {
+            Self::Store(opened) => {
+                let (database, collection) = &**opened;
+                let operations = database.postgres().operations();
+                let found = operations.find(id).await?.ok_or("the operation is gone")?;
+                let progress = operations.progress(id).await?.unwrap_or_default();
+                Ok((title_of(&found, &collection.name), progress))
+            }
+            Self::Server { .. } => {
+                let found = self.ask(&format!("operations/{id}"))?;
+                let text = |key: &str| found[key].as_str().map(str::to_owned);
+                let title = Title {
+                    collection: text("collection").unwrap_or_default(),
+                    kind: text("type").unwrap_or_default(),
+                    status: text("status").unwrap_or_default(),
+                    worker: None,
+                    error: text("error"),
+                };
+                let progress = &found["progress"];
+                let progress = if progress.is_null() {
+                    Progress::default()
+                } else {
+                    serde_json::from_value(progress.clone())?
+                };
+                Ok((title, progress))
+            }
+        }
+    }
+
+    /// Asks the server.
+    fn ask(&self, path: &str) -> Result<Value, BoxError> {
+        let Self::Server { url, token } = self else { return Ok(Value::Null) };
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(10)))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let mut request = agent.get(format!("{url}/api/v1/{path}"));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut answer = tokio::task::block_in_place(|| request.call())?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer.body_mut().read_json()?);
+        }
+        let problem: Value = answer.body_mut().read_json().unwrap_or_default();
+        let words = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or_default();
+        Err(format!("the server answered {status} {words}").into())
+    }
+}
+
+fn title_of(operation: &OperationSummary, collection: &str) -> Title {
+    Title {
+        collection: collection.to_owned(),
+        kind: word(operation.kind),
+        status: word(operation.status),
+        worker: operation.worker.clone(),
+        error: operation.error_message.clone(),
+    }
+}

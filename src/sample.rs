@@ -1,0 +1,278 @@
+//! Runs one sample document through a pipeline as far as its model: the real plan, the real nodes and the real
+//! runtime, with a source and stores in memory. No database is asked and no model is loaded.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
+use arrow::array::{LargeBinaryArray, StringArray, UInt64Array};
+use arrow::datatypes::{Schema, SchemaRef, UInt32Type, UInt64Type};
+use async_trait::async_trait;
+use pipeline::column::{
+    BYTES, CHUNKS, LANGUAGE, METADATA, MIME_TYPE, SIZE, SOURCE, TEXT, TITLE, URI,
+};
+use pipeline::{
+    BoxError, InputSpec, ModelInfo, Models, Outcome, PipelineSpec, Plan, Resources, RunOptions,
+    SchemaError, SetAsideReport, Sink, SinkConfig, Source, SourceConfig,
+};
+use serde_json::{Map, Value};
+use sinks::{MemoryMetadata, MemoryVectors};
+use uuid::Uuid;
+
+use crate::wiring;
+
+/// What became of a sample document.
+#[derive(Debug, Default)]
+pub(crate) struct Came {
+    /// What reached the model, or the sinks where there is none.
+    pub(crate) document: Option<Document>,
+    /// The nodes that it came to.
+    pub(crate) to: BTreeSet<String>,
+    /// Nodes that are not run for a sample: they stand behind a model.
+    pub(crate) not_run: BTreeSet<String>,
+    /// Why it was set aside.
+    pub(crate) set_aside: Option<SetAsideReport>,
+}
+
+/// What was made of a document.
+#[derive(Debug, Default)]
+pub(crate) struct Document {
+    /// `None` where nothing extracts it.
+    pub(crate) text: Option<String>,
+    /// `title`, `language`, `mime_type`, and what extraction found besides.
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) chunks: Vec<Chunk>,
+}
+
+/// A chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    pub(crate) text: String,
+    pub(crate) headings: Option<String>,
+    pub(crate) page: Option<u32>,
+    /// What the model reads of it, special tokens included.
+    pub(crate) tokens: usize,
+}
+
+/// Runs a sample of a file.
+pub(crate) async fn run(spec: &PipelineSpec, input: &InputSpec) -> Result<Came, BoxError> {
+    let models: Arc<dyn Models> = Arc::new(Lenient::default());
+    let plan = Plan::compile(spec, &wiring::registry(), models.as_ref())?;
+    let dim = plan.models().next().map_or(1, |model| model.dim);
+    let all: Vec<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
+    let is_source = |id: &str| plan.graph().any(|(it, _, inputs)| it == id && inputs.is_empty());
+    let named = input.source.clone();
+    let source = named.or_else(|| all.iter().find(|id| is_source(id)).cloned());
+    let given = Given::read(spec, input)?;
+    let captured = Captured::default();
+    let plan = plan
+        .fed_by(&|id, schema| {
+            let given = (Some(id) == source.as_deref()).then(|| given.clone());
+            Box::new(Sample { schema: Arc::clone(schema), given })
+        })
+        .before_models(&|| Box::new(captured.clone()));
+    let run: BTreeSet<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
+    let with = Resources {
+        collection: Uuid::nil(),
+        models,
+        metadata: Arc::new(MemoryMetadata::new(Uuid::nil())),
+        vectors: Arc::new(MemoryVectors::new(dim)),
+        known: Arc::default(),
+        extract_worker: std::env::current_exe().ok(),
+        memo: None,
+    };
+    let options = RunOptions::new(&plan);
+    let metrics = Arc::clone(&options.metrics);
+    let report = pipeline::run(plan, &with, options).await?;
+    let came_to = |id: &&String| {
+        let node = metrics.node(id);
+        node.rows_in > 0 || node.rows_out > 0
+    };
+    Ok(Came {
+        document: captured.document()?,
+        to: run.iter().filter(came_to).cloned().collect(),
+        not_run: all.into_iter().filter(|id| !run.contains(id)).collect(),
+        set_aside: report.set_aside.into_iter().next(),
+    })
+}
+
+/// Describes a model whose folder is not there as the stand-in, which reads any text: a sample does not reach the
+/// model, and its tokenizer is needed only where chunks are measured in tokens, which then says that it is missing.
+#[derive(Default)]
+struct Lenient(embedding::Engine);
+
+/// The model that stands in for one that is not there.
+const STAND_IN: &str = "stand-in:384";
+
+impl Models for Lenient {
+    fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
+        if model.exists() || embedding::is_stand_in(model) {
+            return self.0.describe(model);
+        }
+        self.0.describe(Path::new(STAND_IN))
+    }
+
+    fn tokenizer(&self, model: &Path) -> Result<Arc<dyn pipeline::Tokenizer>, BoxError> {
+        self.0.tokenizer(model)
+    }
+
+    fn embedder(
+        &self,
+        _: &Path,
+        _: &pipeline::EmbedderOptions,
+    ) -> Result<Arc<dyn pipeline::Embedder>, BoxError> {
+        Err("a sample does not reach the model".into())
+    }
+}
+
+/// The document as a source gives it.
+#[derive(Clone)]
+struct Given {
+    uri: String,
+    source: String,
+    bytes: Vec<u8>,
+    mime_type: &'static str,
+}
+
+impl Given {
+    fn read(spec: &PipelineSpec, input: &InputSpec) -> Result<Self, BoxError> {
+        let (bytes, path) = match (&input.text, &input.file) {
+            (Some(text), _) => (text.clone().into_bytes(), None),
+            (None, Some(file)) => (fs_err::read(spec.base.join(file))?, Some(spec.base.join(file))),
+            (None, None) => return Err("the sample has neither `text` nor `file`".into()),
+        };
+        let named = input.name.as_ref().map(|name| spec.base.join(name));
+        let path = named.or(path).ok_or("a sample of `text` needs a `name`")?;
+        let mime_type = stages::mime_of(&path, &bytes);
+        let source = stages::uri::of_path(&spec.base);
+        Ok(Self { uri: stages::uri::of_path(&path), source, bytes, mime_type })
+    }
+
+    /// One row with the columns that the source would give.
+    fn row(&self, schema: &SchemaRef) -> Result<RecordBatch, BoxError> {
+        let column = |name: &str| -> Option<ArrayRef> {
+            let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+            if name == URI.name() {
+                return Some(text(&self.uri));
+            }
+            if name == SOURCE.name() {
+                return Some(text(&self.source));
+            }
+            if name == MIME_TYPE.name() {
+                return Some(text(self.mime_type));
+            }
+            if name == SIZE.name() {
+                return Some(Arc::new(UInt64Array::from(vec![self.bytes.len() as u64])));
+            }
+            if name == BYTES.name() {
+                return Some(Arc::new(LargeBinaryArray::from(vec![self.bytes.as_slice()])));
+            }
+            None
+        };
+        let columns = schema.fields().iter().map(|field| {
+            column(field.name()).unwrap_or_else(|| new_null_array(field.data_type(), 1))
+        });
+        let columns = columns.collect();
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
+}
+
+/// A source that gives the sample, or nothing.
+struct Sample {
+    schema: SchemaRef,
+    given: Option<Given>,
+}
+
+impl SourceConfig for Sample {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
+        let rows = self.given.as_ref().map(|given| given.row(&self.schema)).transpose()?;
+        Ok(Box::new(Once(rows)))
+    }
+}
+
+struct Once(Option<RecordBatch>);
+
+#[async_trait]
+impl Source for Once {
+    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+        Ok(self.0.take().map(Outcome::from))
+    }
+
+    fn covered(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A sink that keeps what it is given. Clones keep it in the same place.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<RecordBatch>>>);
+
+impl SinkConfig for Captured {
+    fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
+        Ok(())
+    }
+
+    fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Sink for Captured {
+    async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+        Ok(())
+    }
+}
+
+impl Captured {
+    /// What was made of the document; on several branches, by the first that has cut it into chunks.
+    fn document(&self) -> Result<Option<Document>, BoxError> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: Vec<&RecordBatch> = kept.iter().filter(|rows| rows.num_rows() > 0).collect();
+        let chunked = kept.iter().find(|rows| CHUNKS.of(rows).is_ok());
+        chunked.or(kept.first()).map(|rows| document(rows)).transpose()
+    }
+}
+
+/// The first row of a batch, read.
+fn document(rows: &RecordBatch) -> Result<Document, BoxError> {
+    let mut document = Document {
+        text: TEXT.of(rows).ok().map(|texts| texts.value(0).to_owned()),
+        ..Document::default()
+    };
+    let json = METADATA.of(rows).ok().map(|json| json.value(0));
+    if let Some(Value::Object(metadata)) = json.and_then(|json| serde_json::from_str(json).ok()) {
+        document.metadata = metadata;
+    }
+    for column in [&TITLE, &LANGUAGE, &MIME_TYPE] {
+        let value = column.of(rows).ok().filter(|values| values.is_valid(0));
+        if let Some(values) = value {
+            document.metadata.insert(column.name().to_owned(), values.value(0).into());
+        }
+    }
+    let (Ok(chunks), Some(text)) = (CHUNKS.of(rows), &document.text) else { return Ok(document) };
+    let chunks = chunks.value(0);
+    let fields = chunks.as_struct();
+    let field = |name: &str| fields.column_by_name(name).ok_or("a chunk lacks a field");
+    let (starts, ends) = (field("start")?, field("end")?);
+    let (pages, headings, tokens) = (field("page")?, field("headings")?, field("tokens")?);
+    let (starts, ends) = (starts.as_primitive::<UInt64Type>(), ends.as_primitive::<UInt64Type>());
+    let (pages, headings) = (pages.as_primitive::<UInt32Type>(), headings.as_string::<i32>());
+    let tokens = tokens.as_list::<i32>();
+    for at in 0..chunks.len() {
+        let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
+        document.chunks.push(Chunk {
+            text: text[range].to_owned(),
+            headings: headings.is_valid(at).then(|| headings.value(at).to_owned()),
+            page: pages.is_valid(at).then(|| pages.value(at)),
+            tokens: tokens.value(at).len(),
+        });
+    }
+    Ok(document)
+}

@@ -1,0 +1,265 @@
+//! What is found, end to end: by words, under filters, in several collections; and how well, by judged questions.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use crate::support::{Place, text};
+
+/// Words of which documents are made; no two of one stem.
+const WORDS: [&str; 12] = [
+    "apple", "bridge", "candle", "dragon", "engine", "forest", "guitar", "harbor", "island",
+    "jacket", "kettle", "lantern",
+];
+
+/// A document of a few words, some of them several times.
+fn document(n: usize) -> String {
+    let count = |word: usize| ((n + 1) * (word + 3) * 2_654_435_761 >> 9) % 7 % (word + 2).min(5);
+    let words = (0..WORDS.len()).flat_map(|word| vec![WORDS[word]; count(word)]);
+    words.collect::<Vec<_>>().join(" ") + "\n"
+}
+
+fn search(place: &Place, args: &[&str]) -> Vec<Value> {
+    let args: Vec<&str> =
+        ["search", "--config", "pipeline.yaml", "--json"].iter().chain(args).copied().collect();
+    let ran = place.semantik(&args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.json().as_array().unwrap().clone()
+}
+
+/// The scores of a search by words, by file name.
+fn scores(place: &Place, words: &str) -> BTreeMap<String, f64> {
+    let hits = search(place, &["--mode", "sparse", "--k", "100", words]);
+    let name = |hit: &Value| text(&hit["uri"]).rsplit('/').next().unwrap().to_owned();
+    hits.iter().map(|hit| (name(hit), hit["score"].as_f64().unwrap())).collect()
+}
+
+/// BM25 as the article has it, with the inverse document frequency of Lucene and Qdrant, and a fixed length in the
+/// place of the average one.
+fn reference(documents: &[(String, String)], words: &[&str]) -> BTreeMap<String, f64> {
+    let counts: Vec<(&str, HashMap<&str, f64>, f64)> = documents
+        .iter()
+        .map(|(name, text)| {
+            let mut counts = HashMap::new();
+            let all: Vec<&str> = text.split_whitespace().collect();
+            all.iter().for_each(|&word| *counts.entry(word).or_default() += 1.0);
+            (name.as_str(), counts, f64::from(u32::try_from(all.len()).unwrap()))
+        })
+        .collect();
+    let n = f64::from(u32::try_from(documents.len()).unwrap());
+    let mut scores = BTreeMap::new();
+    for word in words {
+        let with = counts.iter().filter(|(_, counts, _)| counts.contains_key(word)).count();
+        let df = f64::from(u32::try_from(with).unwrap());
+        let idf = ((n - df + 0.5) / (df + 0.5) + 1.0).ln();
+        for (name, counts, length) in &counts {
+            if let Some(tf) = counts.get(word) {
+                let score = tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * length / 180.0));
+                *scores.entry((*name).to_owned()).or_default() += idf * score;
+            }
+        }
+    }
+    scores
+}
+
+#[test]
+fn words_are_scored_by_bm25_whatever_the_order_of_ingestion() {
+    let documents: Vec<(String, String)> =
+        (0..30).map(|n| (format!("{n:02}.txt"), document(n))).collect();
+    // So short as they are, nobody could tell their language.
+    let place = || {
+        let place = Place::with_stand_in();
+        place.edit_pipeline(
+            "model: 'stand-in:16'",
+            "model: 'stand-in:16', sparse: { language: en }",
+        );
+        place
+    };
+    let together = place();
+    for (name, text) in &documents {
+        together.write(name, text);
+    }
+    together.run();
+    // One after the other, last first, some of them as something else before.
+    let apart = place();
+    apart.write("05.txt", "lantern lantern");
+    for some in documents.rchunks(11) {
+        for (name, text) in some {
+            apart.write(name, text);
+        }
+        apart.run();
+    }
+    for words in ["dragon", "guitar island", "apple kettle lantern jacket", "Bridges and HARBORS"] {
+        let singular: Vec<String> = words
+            .split(' ')
+            .map(|word| word.to_lowercase().trim_end_matches('s').to_owned())
+            .filter(|word| word != "and")
+            .collect();
+        let asked: Vec<&str> = singular.iter().map(String::as_str).collect();
+        let wanted = reference(&documents, &asked);
+        for place in [&together, &apart] {
+            let found = scores(place, words);
+            assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+            for (name, wanted) in &wanted {
+                let found = found[name];
+                assert!((found - wanted).abs() < 1e-3, "{words}: {name} has {found}, not {wanted}");
+            }
+        }
+    }
+}
+
+/// Documents in two folders, with a name that only words find.
+fn library() -> Place {
+    let place = Place::with_stand_in();
+    place.write(
+        "guide/locks.md",
+        "# Locks\n\nCall pthread_mutex_lock before you touch the counter.\n",
+    );
+    place.write(
+        "guide/files.md",
+        "# Files\n\nA file is opened by its name and closed at the end.\n",
+    );
+    place.write(
+        "news/today.html",
+        "<html lang=en><head><title>Today</title><meta name=author content='Ann Lee'></head><body>\
+         <p>A counter was opened in the town hall.</p></body></html>",
+    );
+    place.run();
+    place
+}
+
+fn names(hits: &[Value]) -> Vec<String> {
+    hits.iter().map(|hit| text(&hit["uri"]).rsplit('/').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn names_filters_and_thresholds_are_for_everybody() {
+    let place = library();
+    for mode in ["sparse", "hybrid"] {
+        let hits = search(&place, &["--mode", mode, "pthread_mutex_lock"]);
+        assert_eq!(names(&hits)[0], "locks.md");
+        assert_eq!(hits[0]["mode"], mode);
+        let mark = &hits[0]["highlights"][0];
+        let (start, end) = (mark[0].as_u64().unwrap(), mark[1].as_u64().unwrap());
+        let content = text(&hits[0]["text"]);
+        let range = usize::try_from(start).unwrap()..usize::try_from(end).unwrap();
+        assert_eq!(&content[range], "pthread_mutex_lock");
+    }
+    for (filter, expected) in [
+        (r#"{"path": {"glob": "news/**"}}"#, vec!["today.html"]),
+        (r#"{"mime_type": "text/html"}"#, vec!["today.html"]),
+        (r#"{"metadata": {"author": "Ann Lee"}}"#, vec!["today.html"]),
+        (r#"{"title": "locks"}"#, vec!["locks.md"]),
+        (r#"{"not": {"path": "guide"}}"#, vec!["today.html"]),
+        (r#"{"modified_at": {"lt": "2001-01-01"}}"#, vec![]),
+    ] {
+        for mode in ["dense", "hybrid"] {
+            let args = ["--mode", mode, "--filter", filter, "a counter is opened"];
+            assert_eq!(names(&search(&place, &args)), expected, "{filter}");
+        }
+    }
+    let obvious = "A file is opened by its name and closed at the end.";
+    for mode in ["dense", "sparse", "hybrid"] {
+        let hits = search(&place, &["--mode", mode, "--threshold", "0.6", obvious]);
+        assert_eq!(names(&hits), ["files.md"], "{mode}");
+    }
+    let wrong =
+        place.semantik(&["search", "--config", "pipeline.yaml", "--filter", "{\"mime\": 1}", "x"]);
+    assert_eq!(wrong.code, 1);
+    insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: filter: there is no `mime`; a filter knows and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, document, metadata");
+}
+
+#[test]
+fn a_person_reads_what_was_found() {
+    let place = library();
+    let ran = place.semantik(&[
+        "search",
+        "--config",
+        "pipeline.yaml",
+        "--k",
+        "1",
+        "who touches the counter?",
+    ]);
+    let said = ran.stdout.replace(place.path().to_str().unwrap(), "PLACE");
+    let said = said.lines().map(|line| line.replacen(|it: char| it.is_ascii_digit(), "#", 5));
+    insta::assert_snapshot!(said.collect::<Vec<_>>().join("\n"), @"");
+}
+
+#[test]
+fn several_collections_answer_together() {
+    let place = library();
+    let other = std::fs::read_to_string(place.file()).unwrap();
+    let other = other
+        .replace("name: test\ncollection: test", "name: other\ncollection: other")
+        .replace("paths: [corpus]", "paths: [corpus/news]")
+        .replace("stand-in:16", "stand-in:24");
+    std::fs::write(place.path().join("other.yaml"), other).unwrap();
+    assert_eq!(place.semantik(&["run", "other.yaml"]).code, 0);
+    let ran = place.semantik(&[
+        "search",
+        "--config",
+        "pipeline.yaml",
+        "--config",
+        "other.yaml",
+        "--json",
+        "--k",
+        "20",
+        "a counter",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let hits = ran.json().as_array().unwrap().clone();
+    let from = |name: &str| hits.iter().filter(|hit| hit["collection"] == name).count();
+    assert_eq!((from("test"), from("other")), (3, 1));
+}
+
+#[test]
+fn a_collection_without_sparse_vectors_says_so() {
+    let place = Place::with_stand_in();
+    place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:16', sparse: none");
+    place.write("a.txt", "some words");
+    place.run();
+    assert_eq!(search(&place, &["words"])[0]["mode"], "dense");
+    let refused =
+        place.semantik(&["search", "--config", "pipeline.yaml", "--mode", "sparse", "words"]);
+    assert_eq!(refused.code, 1);
+    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: the collection `test` did not answer: the collection has no sparse vectors, so it cannot be searched by words alone");
+    // Who asks for them gets a new generation.
+    place.edit_pipeline("sparse: none", "sparse: { k1: 1.5 }");
+    place.run();
+    assert_eq!(search(&place, &["words"])[0]["mode"], "hybrid");
+    assert_eq!(search(&place, &["words"])[0]["generation"], 2);
+    place.assert_true();
+}
+
+#[test]
+fn an_evaluation_measures_compares_and_refuses() {
+    let place = library();
+    std::fs::write(
+        place.path().join("judged.jsonl"),
+        "{\"query\": \"pthread_mutex_lock\", \"relevant\": {\"guide/locks.md\": 1}}\n\
+         {\"query\": \"a file is opened by its name\", \"relevant\": {\"files.md\": 1}}\n",
+    )
+    .unwrap();
+    let eval = |args: &[&str]| {
+        let given = ["eval", "--config", "pipeline.yaml", "--judgements", "judged.jsonl"];
+        place.semantik(&given.iter().chain(args).copied().collect::<Vec<_>>())
+    };
+    let ran = eval(&["--json", "--mode", "hybrid", "--mode", "sparse", "--min", "ndcg@10=0.9"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let said = ran.json();
+    assert_eq!(said["evaluations"][1]["measures"]["mrr@10"]["mean"], 1.0, "{said:#}");
+    assert_eq!(said["evaluations"][0]["questions"][0]["scores"]["recall@10"], 1.0);
+    let impossible = eval(&["--mode", "sparse", "--min", "ndcg@10=1", "--min", "recall@100=0.5"]);
+    assert_eq!(impossible.code, 0, "{}", impossible.stderr);
+    insta::assert_snapshot!(impossible.stdout, @"");
+    std::fs::write(
+        place.path().join("judged.jsonl"),
+        "{\"query\": \"zebra\", \"relevant\": {\"guide/locks.md\": 1}}\n",
+    )
+    .unwrap();
+    let refused = eval(&["--mode", "sparse", "--min", "ndcg@10=0.5"]);
+    assert_eq!(refused.code, 1);
+    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: nDCG@10 is 0.000, and 0.5 is good enough");
+    let wrong = eval(&["--min", "map=0.5"]);
+    insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: `map` is no measure; there are ndcg@10, recall@10, recall@100, mrr@10");
+}

@@ -1,0 +1,311 @@
+//! Schedules with real workers: each run once, however many look and die; what overlaps, fails, takes too long, and
+//! who is told.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::Value;
+
+use crate::support::{Place, signal, text};
+use crate::worker::{Worker, log_of};
+
+/// A place whose file has a schedule, with a few documents.
+fn scheduled(schedule: &str) -> Place {
+    let place = Place::with_stand_in();
+    for n in 0..3 {
+        place.write(&format!("{n}.txt"), format!("document number {n}"));
+    }
+    add(&place, &format!("schedule: {schedule}\n"));
+    // With tables.
+    let ran = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    place
+}
+
+fn add(place: &Place, lines: &str) {
+    let yaml = std::fs::read_to_string(place.file()).unwrap();
+    std::fs::write(place.file(), format!("{yaml}{lines}")).unwrap();
+}
+
+fn history(place: &Place) -> Vec<Value> {
+    let ran =
+        place.semantik(&["schedule", "history", "pipeline.yaml", "--json", "--limit", "10000"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.json().as_array().unwrap().clone()
+}
+
+fn said(place: &Place, args: &[&str]) -> String {
+    let ran = place.semantik(args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.stdout
+}
+
+/// Has the schedule think that it was looked at last so long ago.
+fn long_ago(place: &Place, span: &str) {
+    place.execute(&format!(
+        "UPDATE schedules SET looked_until = now() - interval '{span}', next_due_at = NULL"
+    ));
+}
+
+const NEVER: &str = "{ cron: \"0 0 29 2 *\", missed: all, missed_limit: 1000, overlap: queue }";
+
+#[test]
+fn a_run_that_is_due_takes_place_and_tells_its_story() {
+    let place = scheduled("{ cron: \"* * * * * *\" }");
+    let mut worker = Worker::start(&place, &[]);
+    place.wait_until(
+        "SELECT count(*) >= 2 FROM operations WHERE status = 'completed' AND handed_over",
+    );
+    assert_eq!(worker.end("-TERM"), 143, "{}", log_of(&place));
+    let runs = history(&place);
+    assert!(runs.iter().any(|run| run["state"] == "completed"), "{runs:#?}");
+    // A second is less than a run takes, so that others met one that had not ended.
+    let twice = place.value("SELECT count(*) FROM (SELECT due_at FROM schedule_runs GROUP BY due_at HAVING count(*) > 1) t");
+    assert_eq!(twice, "0");
+    let list = said(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
+    assert!(list.contains("* * * * * *") && list.contains("no worker serves it"), "{list}");
+    place.assert_true();
+}
+
+/// A thousand runs are due at once, three processes look, and are killed on the way.
+#[test]
+fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
+    const RUNS: usize = 1000;
+    let place = scheduled(&NEVER.replace("0 0 29 2 *", "* * * * *"));
+    said(&place, &["schedule", "pause", "pipeline.yaml"]);
+    let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&place, &[])).collect();
+    said(&place, &["schedule", "resume", "pipeline.yaml"]);
+    let mut killed = 0;
+    // A hundred minutes at a time come to be due, while workers are killed and started.
+    for _ in 0..RUNS / 100 {
+        let before = place.value("SELECT count(*) FROM schedule_runs");
+        // The window moves back, so that it holds a hundred minutes that nobody has looked at.
+        place.execute(
+            "UPDATE schedules SET next_due_at = NULL, looked_until =
+                 coalesce((SELECT min(due_at) FROM schedule_runs), date_trunc('minute', now())) - interval '100 minutes'
+                 - interval '1 second'",
+        );
+        if killed < 6 {
+            let mut victim = workers.remove(0);
+            victim.end("-KILL");
+            killed += 1;
+            workers.push(Worker::start(&place, &[]));
+        }
+        place.wait_until(&format!("SELECT count(*) >= {before} + 100 FROM schedule_runs"));
+    }
+    let fired = place.sql(
+        "SELECT r.due_at, count(o.id) AS operations FROM schedule_runs r
+         LEFT JOIN operations o ON o.schedule_run_id = r.id AND o.continues IS NULL
+         WHERE r.fate = 'fired' GROUP BY r.due_at",
+    );
+    assert!(fired.len() >= RUNS, "{}", fired.len());
+    assert!(fired.iter().all(|run| run["operations"] == 1), "each has one operation, and no more");
+    // They are carried out one after the other; what a killed worker had begun goes on.
+    place.wait_until(
+        "SELECT count(*) >= 5 FROM operations WHERE status = 'completed' AND handed_over",
+    );
+    let stray = place.value(
+        "SELECT count(*) FROM operations o WHERE status = 'failed' AND attempt < 3
+           AND NOT EXISTS (SELECT FROM operations n WHERE n.continues = o.id)",
+    );
+    assert_eq!(stray, "0", "{}", log_of(&place));
+}
+
+#[test]
+fn what_was_missed_is_named_and_made_up_for() {
+    let place =
+        scheduled(&NEVER.replace("0 0 29 2 *", "0 * * * *").replace("limit: 1000", "limit: 2"));
+    said(&place, &["schedule", "pause", "pipeline.yaml"]);
+    said(&place, &["schedule", "resume", "pipeline.yaml"]);
+    long_ago(&place, "5 hours");
+    let _worker = Worker::start(&place, &[]);
+    place.wait_until(
+        "SELECT count(*) = 2 FROM operations WHERE status = 'completed' AND handed_over",
+    );
+    let states: Vec<_> = history(&place).iter().map(|run| text(&run["state"])).collect();
+    assert_eq!(states, ["completed", "completed", "missed", "missed", "missed"]);
+}
+
+#[test]
+fn a_run_that_meets_the_one_before_is_skipped_or_cancels_it() {
+    for (overlap, wanted) in
+        [("skip", ["skipped", "processing"]), ("cancel_previous", ["pending", "cancelled"])]
+    {
+        let place = scheduled(&format!("{{ cron: \"0 0 29 2 *\", overlap: {overlap} }}"));
+        place.run();
+        place.write("new.txt", "a document that came later");
+        let gate = place.gate("public.document_writes", "TRUE");
+        let worker = Worker::start(&place, &[]);
+        said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+        place.wait_at_gate();
+        // Now the calendar says that one is due.
+        place.edit_pipeline("0 0 29 2 *", "* * * * * *");
+        place.wait_until("SELECT count(*) >= 2 FROM schedule_runs");
+        drop(worker);
+        let runs = history(&place);
+        let states: Vec<_> = runs[runs.len() - 2..].iter().map(|run| text(&run["state"])).collect();
+        if overlap == "skip" {
+            assert_eq!(states, wanted, "{runs:#?}");
+        } else {
+            assert_eq!(states[1], wanted[1], "{runs:#?}");
+        }
+        drop(gate);
+    }
+}
+
+#[test]
+fn a_run_that_fails_is_tried_again_and_one_that_takes_too_long_is_ended() {
+    let place = scheduled("{ cron: \"0 0 29 2 *\", retry: { attempts: 2, backoff: 1s } }");
+    place.run();
+    // More is gone than may be.
+    for n in 0..30 {
+        place.write(&format!("more/{n}.txt"), format!("another document, number {n}"));
+    }
+    place.run();
+    std::fs::remove_dir_all(place.corpus().join("more")).unwrap();
+    let worker = Worker::start(&place, &[]);
+    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+    place.wait_until("SELECT count(*) = 3 FROM operations WHERE status = 'failed' AND handed_over");
+    let runs = history(&place);
+    assert_eq!(
+        (&runs[0]["state"], &runs[0]["attempt"]),
+        (&"failed".into(), &3.into()),
+        "{runs:#?}"
+    );
+    assert!(text(&runs[0]["error"]).contains("--allow-deletes"), "{runs:#?}");
+    drop(worker);
+
+    let place =
+        scheduled("{ cron: \"0 0 29 2 *\", deadline: 1s, retry: { attempts: 2, backoff: 1s } }");
+    place.run();
+    place.write("new.txt", "a document that came later");
+    let gate = place.gate("public.document_writes", "TRUE");
+    let _worker = Worker::start(&place, &[]);
+    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+    place.wait_at_gate();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    drop(gate);
+    place.wait_until("SELECT EXISTS (SELECT FROM operations WHERE status IN ('failed', 'completed') AND handed_over)");
+    let runs = history(&place);
+    if runs[0]["state"] == "failed" {
+        assert_eq!(runs[0]["error"], "it exceeded its deadline of 1 s", "{runs:#?}");
+    }
+}
+
+#[test]
+fn what_is_due_when_is_said_without_a_store() {
+    let place = scheduled("{ cron: \"30 2 * * *\", timezone: Europe/Berlin, jitter: 10m }");
+    let next = place.semantik(&["schedule", "next", "pipeline.yaml", "-n", "400", "--json"]).json();
+    let next = next.as_array().unwrap();
+    assert_eq!(next.len(), 400);
+    let at_three = next.iter().filter(|it| text(&it["local"]).contains(" 03:00:00 CEST")).count();
+    assert!((1..=2).contains(&at_three), "the day on which half past two is left out");
+    let none = Place::with_stand_in().semantik(&["schedule", "next", "pipeline.yaml"]);
+    assert!(
+        none.code == 1 && none.stderr.contains("the file has no `schedule`"),
+        "{}",
+        none.stderr
+    );
+}
+
+/// A receiver of webhooks that answers as it is told: the requests, head and body.
+fn receiver(answers: &'static [u16]) -> (String, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (sender, receiver) = channel();
+    std::thread::Builder::new()
+        .spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                let mut buffer = [0; 4096];
+                loop {
+                    let read = stream.read(&mut buffer).unwrap();
+                    request.extend_from_slice(&buffer[..read]);
+                    let text = String::from_utf8_lossy(&request).into_owned();
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let head = head.to_lowercase();
+                    let length = head.split("content-length: ").nth(1).unwrap();
+                    let length: usize = length.lines().next().unwrap().trim().parse().unwrap();
+                    if body.len() >= length {
+                        let status = answers.get(number).copied().unwrap_or(200);
+                        write!(
+                            stream,
+                            "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                        )
+                        .unwrap();
+                        sender.send((head, serde_json::from_str(body).unwrap())).unwrap();
+                        break;
+                    }
+                }
+            }
+        })
+        .unwrap();
+    (url, receiver)
+}
+
+#[test]
+fn webhooks_are_told_signed_and_again_until_they_take_it() {
+    let (url, requests) = receiver(&[500]);
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let stores =
+        format!("stores:\n  webhooks: {{ ops: {{ url: \"{url}\", secret: {secret} }} }}\n");
+    place.write_pipeline("model: 'stand-in:16'", &stores, "size: 64, overlap: 8");
+    add(&place, "notify: [{ webhook: ops, on: [failure, recovery] }]\n");
+    for n in 0..30 {
+        place.write(&format!("more/{n}.txt"), format!("another document, number {n}"));
+    }
+    place.run();
+    assert_eq!(place.value("SELECT count(*) FROM messages"), "0", "a success is not asked for");
+    std::fs::remove_dir_all(place.corpus().join("more")).unwrap();
+    assert_eq!(place.semantik(&["run", "pipeline.yaml"]).code, 1);
+    let (head, body) = requests.recv().unwrap();
+    assert!(head.contains("webhook-signature: v1,") && head.contains("webhook-id: msg_"), "{head}");
+    assert_eq!(body["type"], "operation.failure");
+    assert_eq!(body["data"]["pipeline"], "test");
+    assert!(text(&body["data"]["error"]).contains("--allow-deletes"), "{body:#}");
+    // It was not taken, and is due again later, which a worker sees to; with the same id.
+    assert_eq!(place.value("SELECT error FROM messages"), "the receiver answered 500");
+    place.execute("UPDATE messages SET due_at = now()");
+    let worker = Worker::start(&place, &[]);
+    let (again, _) = requests.recv().unwrap();
+    let id =
+        |head: &str| head.lines().find(|line| line.starts_with("webhook-id")).unwrap().to_owned();
+    assert_eq!(id(&head), id(&again));
+    place.wait_until("SELECT delivered_at IS NOT NULL FROM messages");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--allow-deletes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (_, body) = requests.recv().unwrap();
+    assert_eq!(body["type"], "operation.recovery");
+    assert_eq!(body["data"]["documents"]["unchanged"], 1);
+    drop(worker);
+    // Neither address nor key is in the store, or in what was logged.
+    let dump = place.value(
+        "SELECT coalesce(string_agg(o::text || m::text, ''), '') FROM operations o, messages m",
+    );
+    for hidden in [secret, &url] {
+        assert!(!dump.contains(hidden) && !log_of(&place).contains(hidden), "{hidden}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_worker_at_once_and_loses_nothing() {
+    let place = scheduled("{ cron: \"0 0 29 2 *\" }");
+    place.run();
+    place.write("new.txt", "a document that came later");
+    let gate = place.gate("public.document_writes", "TRUE");
+    let mut worker = Worker::start(&place, &["--grace", "600"]);
+    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+    place.wait_at_gate();
+    signal(&worker.child, "-TERM");
+    place.wait_until("SELECT count(*) = 0 FROM executors");
+    assert_eq!(worker.end("-TERM"), 143);
+    drop(gate);
+    let next = Worker::start(&place, &[]);
+    place.wait_until("SELECT count(*) = 1 FROM operations WHERE status = 'completed' AND handed_over AND attempt = 2");
+    drop(next);
+    place.assert_true();
+}

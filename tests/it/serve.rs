@@ -1,0 +1,9 @@
+//! The server: the real binary over real stores, asked over HTTP as a client does.
+
+mod accounts;
+mod hardening;
+mod limits;
+mod matrix;
+mod server;
+mod swap;
+mod working;

@@ -1,0 +1,187 @@
+//! Accounts, sessions and keys: how somebody comes in, and stays out.
+
+use serde_json::json;
+
+use super::server::{PASSWORD, Server};
+use crate::support::{Place, text};
+
+#[test]
+fn the_first_administrator_is_made_once_however_many_try() {
+    let place = Place::with_stand_in();
+    let server = Server::start(&place);
+    let token = server.setup.clone().unwrap();
+    let file = place.path().join("setup-token");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!place.value("SELECT token_hash FROM setup_tokens").contains(&token));
+
+    let admin = |name: &str, token: &str| {
+        let root = json!({ "token": token, "username": name, "email": format!("{name}@x"), "password": PASSWORD });
+        server.post("/setup", None, &root)
+    };
+    assert_eq!(admin("thief", "guessed").code(), "invalid_credentials");
+    let made: Vec<u16> = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..8)
+            .map(|n| {
+                let (admin, token) = (&admin, &token);
+                scope.spawn(move || admin(&format!("root{n}"), token).status)
+            })
+            .collect();
+        tries.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert_eq!(made.iter().filter(|status| **status == 201).count(), 1, "{made:?}");
+    assert_eq!(made.iter().filter(|status| **status == 401).count(), 7, "{made:?}");
+    assert_eq!(place.value("SELECT count(*) FROM users WHERE is_superuser"), "1");
+    drop(server);
+    assert_eq!(Server::start(&place).setup, None, "there is one now");
+}
+
+#[test]
+fn a_session_goes_on_by_refreshing_and_ends_when_a_spent_token_comes_again() {
+    let place = Place::with_stand_in();
+    let server = Server::start(&place);
+    server.set_up();
+    let refresh = |token: &serde_json::Value| {
+        server.post("/sessions/refresh", None, &json!({ "refresh_token": token }))
+    };
+    let first = server.session("root");
+    let second = refresh(&first["refresh_token"]).good();
+    assert_ne!(first["refresh_token"], second["refresh_token"]);
+    let third = refresh(&second["refresh_token"]).good();
+    let access = text(&third["access_token"]);
+    assert_eq!(server.get("/users/me", Some(&access)).status, 200);
+
+    // Somebody has copied the first one. Nobody knows who is who, so both are out.
+    assert_eq!(refresh(&first["refresh_token"]).code(), "invalid_credentials");
+    assert_eq!(refresh(&third["refresh_token"]).code(), "invalid_credentials");
+    assert_eq!(server.get("/users/me", Some(&access)).code(), "invalid_credentials");
+    let log = server.get("/audit", Some(&server.log_in("root"))).good();
+    let actions: Vec<_> =
+        log["items"].as_array().unwrap().iter().map(|it| text(&it["action"])).collect();
+    assert_eq!(actions, ["login", "refresh_token_reused", "login", "login", "user_created"]);
+    assert_eq!(log["items"][1]["ip_address"], "127.0.0.1");
+    assert!(text(&log["items"][1]["user_agent"]).starts_with("ureq/"));
+
+    // Of many who use one at once, one gets on at most, and the session is over.
+    let session = server.session("root");
+    let good: usize = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| refresh(&session["refresh_token"]).status == 200))
+            .collect();
+        tries.into_iter().map(|it| usize::from(it.join().unwrap())).sum()
+    });
+    assert_eq!(good, 1);
+    let access = text(&session["access_token"]);
+    assert_eq!(server.get("/users/me", Some(&access)).status, 401);
+}
+
+#[test]
+fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
+    let place = Place::with_stand_in();
+    let server = Server::start(&place);
+    let root = server.set_up();
+    let ada = server.user(&root, "ada");
+    let key = text(&server.key(&ada, &["read"])["secret"]);
+    let change = |current: &str, new: &str, token: &str| {
+        server.post("/users/me/password", Some(token), &json!({ "current": current, "new": new }))
+    };
+    assert_eq!(change("wrong", "a new long password", &ada).code(), "invalid_body");
+    assert_eq!(change(PASSWORD, "short", &ada).code(), "invalid_body");
+    assert_eq!(change(PASSWORD, "a new long password", &key).code(), "session_required");
+    change(PASSWORD, "a new long password", &ada).good();
+    assert_eq!(server.get("/users/me", Some(&ada)).code(), "invalid_credentials");
+    let login = |password: &str| {
+        server.post("/sessions", None, &json!({ "username": "ada", "password": password }))
+    };
+    assert_eq!(login(PASSWORD).code(), "invalid_credentials");
+    login("a new long password").good();
+
+    // Nobody logs in to the built-in account, and nobody changes it.
+    for password in ["!", "", "local"] {
+        let local = json!({ "username": "local", "password": password });
+        assert_eq!(server.post("/sessions", None, &local).code(), "invalid_credentials");
+    }
+    let path = "/users/00000000-0000-0000-0000-000000000001";
+    let set = json!({ "password": "a new long password" });
+    assert_eq!(
+        server.send("PUT", &format!("{path}/password"), Some(&root), Some(&set)).status,
+        404
+    );
+    let up = json!({ "is_superuser": true });
+    assert_eq!(server.send("PATCH", path, Some(&root), Some(&up)).status, 404);
+    // Somebody must be left who can let others in.
+    let me = text(&server.get("/users/me", Some(&root)).good()["id"]);
+    let off = json!({ "is_active": false });
+    assert_eq!(
+        server.send("PATCH", &format!("/users/{me}"), Some(&root), Some(&off)).code(),
+        "conflict"
+    );
+    let taken = json!({ "username": "ada", "email": "other@x", "password": PASSWORD });
+    assert_eq!(server.post("/users", Some(&root), &taken).code(), "conflict");
+}
+
+#[test]
+fn a_key_is_shown_once_and_notes_its_use() {
+    let place = Place::with_stand_in();
+    let server = Server::start(&place);
+    let root = server.set_up();
+    let key = server.key(&root, &["read"]);
+    let secret = text(&key["secret"]);
+    assert!(secret.starts_with(&format!("{}_", text(&key["prefix"]))), "{key}");
+    let list = server.get("/keys", Some(&root));
+    assert!(!list.text.contains(&secret) && list.good()["items"][0]["last_used_at"].is_null());
+    server.get("/users/me", Some(&secret)).good();
+    assert!(!server.get("/keys", Some(&root)).good()["items"][0]["last_used_at"].is_null());
+    let stored = place.execute("SELECT * FROM api_keys");
+    assert!(!stored.contains(&secret[13..]), "only its digest is kept: {stored}");
+    for bad in [
+        json!({ "name": "x", "scopes": [] }),
+        json!({ "name": "", "scopes": ["read"] }),
+        json!({ "name": "x", "scopes": ["everything"] }),
+        json!({ "name": "x", "scopes": ["read"], "expires_at": "2001-01-01T00:00:00Z" }),
+        json!({ "name": "x", "scopes": ["read"], "expires_at": "9001-01-01T00:00:00Z" }),
+        json!({ "name": "x\u{0}", "scopes": ["read"] }),
+    ] {
+        assert_eq!(server.post("/keys", Some(&root), &bad).code(), "invalid_body", "{bad}");
+    }
+}
+
+#[test]
+fn secrets_are_in_no_log_and_no_table() {
+    let place = Place::with_stand_in();
+    let server = Server::start(&place);
+    let setup = server.setup.clone().unwrap();
+    let root = server.set_up();
+    let session = server.session("root");
+    let key = text(&server.key(&root, &["admin"])["secret"]);
+    let refresh = text(&session["refresh_token"]);
+    // In every place where a client may put one by mistake, too.
+    server.get(&format!("/search?q={key}"), Some(&key));
+    server.get(&format!("/{key}?token={refresh}"), Some(&refresh));
+    server.post("/sessions", None, &json!({ "username": "root", "password": { "x": PASSWORD } }));
+    server.post("/sessions", None, &json!({ "username": PASSWORD, "password": PASSWORD }));
+    server.send_raw(
+        "POST",
+        "/sessions",
+        None,
+        &[("content-type", "application/json")],
+        Some(PASSWORD.into()),
+    );
+    let (status, said) = server.stop();
+    assert!(status.success() || status.code() == Some(128 + 15), "{status:?}");
+    let dump = std::process::Command::new("bash")
+        .arg("-c")
+        .arg("$(ls -d /usr/lib/postgresql/*/bin/pg_dump | tail -n 1) --data-only \"$0\"")
+        .arg(place.cluster().url())
+        .output()
+        .unwrap();
+    let dump = String::from_utf8(dump.stdout).unwrap();
+    assert!(dump.contains("api_keys") && said.contains("answered"));
+    for secret in [setup, text(&session["access_token"]), refresh, PASSWORD.to_owned()] {
+        assert!(!said.contains(&secret), "the log has {secret}: {said}");
+        assert!(!dump.contains(&secret), "the database has {secret}");
+    }
+    // A path that is none of ours is logged as it came, and whoever puts a key there has told everybody.
+    assert!(!dump.contains(&key));
+}

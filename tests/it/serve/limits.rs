@@ -1,0 +1,97 @@
+//! Limits: how often a client may come, and how large a collection may grow.
+
+use serde_json::json;
+
+use super::server::Server;
+use crate::support::{Place, text};
+
+#[test]
+fn who_comes_too_often_is_told_when_to_come_again() {
+    let place = Place::with_stand_in();
+    let rates =
+        ["--rate", "search=0.5:3", "--rate", "login=0.5:40", "--trusted-proxy", "127.0.0.0/8"];
+    let server = Server::with(&place, &rates);
+    let root = server.set_up();
+    let search = |from: &str| {
+        let headers = [("x-forwarded-for", from)];
+        server.send_raw("GET", "/search?q=x", None, &headers, None)
+    };
+    let statuses: Vec<u16> = (0..4).map(|_| search("198.51.100.1").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let refused = search("198.51.100.1");
+    assert_eq!(refused.code(), "rate_limited");
+    assert!(
+        (1..=3).contains(&refused.header("retry-after").parse::<u64>().unwrap()),
+        "{refused:?}"
+    );
+    // Others have their own count: another address, and whoever is logged in.
+    assert_eq!(search("198.51.100.2").status, 200);
+    assert_eq!(server.get("/search?q=x", Some(&root)).status, 200);
+
+    // Guessing a password gets slower, for names that there are and names that there are not.
+    for name in ["root", "nobody-of-that-name"] {
+        let guess = || {
+            server.post("/sessions", None, &json!({ "username": name, "password": "a wrong one" }))
+        };
+        let statuses: Vec<u16> = (0..7).map(|_| guess().status).collect();
+        assert_eq!(statuses[..5], [401; 5], "{name}");
+        assert!(statuses[5..].contains(&429), "{name}: {statuses:?}");
+        let refused = guess();
+        assert!(refused.status == 401 || !refused.header("retry-after").is_empty(), "{refused:?}");
+    }
+    // Somebody else still comes in from there.
+    server.user(&root, "ada");
+}
+
+#[test]
+fn a_full_collection_takes_nothing_more_in() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "one");
+    place.write("b.txt", "two");
+    let first = Server::start(&place);
+    let root = first.set_up();
+    first.user(&root, "owner");
+    first.stop();
+    place.edit_pipeline("collection: test\n", "collection: test\nowner: owner\n");
+    place.execute("DELETE FROM collections");
+    let server = Server::start(&place);
+    let (root, owner) = (server.log_in("root"), server.log_in("owner"));
+    server.run(&owner, "append");
+    let base = format!("/collections/{}", server.collection(&owner));
+    let limits = |documents: i64, operations: i64| {
+        let limits = json!({
+            "max_documents": documents, "max_storage_gb": 1.0, "max_operations_per_hour": operations, "max_sources": 5,
+        });
+        server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits))
+    };
+    let own = json!({ "max_documents": 9, "max_storage_gb": 1.0, "max_operations_per_hour": 9, "max_sources": 5 });
+    assert_eq!(
+        server.send("PUT", &format!("{base}/limits"), Some(&owner), Some(&own)).code(),
+        "forbidden"
+    );
+    assert_eq!(limits(0, 1).code(), "invalid_body");
+    limits(2, 10).good();
+    let usage = server.get(&format!("{base}/limits"), Some(&owner)).good();
+    assert_eq!((&usage["documents"], &usage["are_enforced"]), (&json!(2), &json!(true)));
+
+    let run =
+        || server.post(&format!("{base}/operations"), Some(&owner), &json!({ "type": "append" }));
+    let refused = run();
+    assert_eq!(refused.code(), "limit_reached");
+    assert_eq!(refused.json()["detail"], "the collection may have 2 documents, and has as many");
+    // Taking out is the way back.
+    let documents = server.get(&format!("{base}/documents"), Some(&owner)).good();
+    let path = format!("{base}/documents/{}?confirm=test", text(&documents["items"][0]["id"]));
+    server.ended(&owner, &server.send("DELETE", &path, Some(&owner), None).good()["operation"]);
+    server.ended(&owner, &run().good()["operation"]);
+
+    limits(10, 3).good();
+    let refused = run();
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((3000..=3600).contains(&wait), "{wait}");
+    let log = server.get(&format!("{base}/audit"), Some(&owner)).good();
+    let entry = &log["items"][0];
+    assert_eq!((&entry["action"], &entry["by"]), (&json!("limits_changed"), &json!("root")));
+    assert_eq!(entry["ip_address"], "127.0.0.1");
+}

@@ -1,0 +1,245 @@
+//! A server that a test has started, and a client of it.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Place, signal, text};
+
+/// What every account of these tests logs in with.
+pub(super) const PASSWORD: &str = "correct horse battery";
+
+/// A running server. It is killed with the value.
+pub(super) struct Server {
+    child: Child,
+    pub(super) url: String,
+    /// Everything that it has said.
+    said: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    agent: ureq::Agent,
+    pub(super) setup: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: ureq::http::HeaderMap,
+    pub(super) text: String,
+}
+
+impl Reply {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body of an answer that is as it should be.
+    pub(super) fn good(&self) -> Value {
+        assert!((200..300).contains(&self.status), "{self:?}");
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The code of a problem.
+    pub(super) fn code(&self) -> String {
+        let problem = self.json();
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        assert_eq!(problem["request_id"], self.header("x-request-id"), "{self:?}");
+        text(&problem["code"])
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// No client waits for its turn, but where that is what is tested.
+const ANY_RATE: [&str; 10] = [
+    "--rate", "light=0", "--rate", "login=0", "--rate", "search=0", "--rate", "look=0", "--rate",
+    "change=0",
+];
+
+impl Server {
+    /// Serves the pipeline of a place.
+    pub(super) fn start(place: &Place) -> Self {
+        Self::with(place, &ANY_RATE)
+    }
+
+    /// With these arguments in addition.
+    pub(super) fn with(place: &Place, args: &[&str]) -> Self {
+        let token = place.path().join("setup-token");
+        drop(std::fs::remove_file(&token));
+        let fixed = [
+            "--log",
+            "debug,sqlx=info,hyper=info",
+            "serve",
+            "--config",
+            "pipeline.yaml",
+            "--listen",
+            "127.0.0.1:0",
+            "--setup-token-file",
+            "setup-token",
+        ];
+        let mut child = place.start(&[&fixed[..], args].concat());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (mut before, mut line) = (String::new(), String::new());
+        while !line.contains("semantik: serving on ") {
+            before.push_str(&line);
+            line.clear();
+            assert_ne!(
+                stderr.read_line(&mut line).unwrap(),
+                0,
+                "it did not begin to serve: {before}"
+            );
+        }
+        let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+        let said = Arc::new(Mutex::new(before + &line));
+        let saying = Arc::clone(&said);
+        let reader = std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(read @ 1..) = stderr.read(&mut part) {
+                saying.lock().unwrap().push_str(&String::from_utf8_lossy(&part[..read]));
+            }
+        });
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build();
+        let setup = std::fs::read_to_string(token).ok().map(|token| token.trim().to_owned());
+        Self { child, url, said, reader: Some(reader), agent: config.into(), setup }
+    }
+
+    pub(super) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        bearer: Option<&str>,
+        body: Option<&Value>,
+    ) -> Reply {
+        let headers: Vec<(&str, &str)> =
+            body.iter().map(|_| ("content-type", "application/json")).collect();
+        let body = body.map(|body| serde_json::to_vec(body).unwrap());
+        self.send_raw(method, path, bearer, &headers, body)
+    }
+
+    pub(super) fn send_raw(
+        &self,
+        method: &str,
+        path: &str,
+        bearer: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Reply {
+        let path =
+            if path.starts_with("/api/") { path.to_owned() } else { format!("/api/v1{path}") };
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(bearer) = bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
+        }
+        let answer = match body {
+            Some(body) => self.agent.run(request.body(body).unwrap()),
+            None => self.agent.run(request.body(()).unwrap()),
+        };
+        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let is_stream =
+            answer.headers().get("content-type").is_some_and(|it| it == "text/event-stream");
+        let text =
+            if is_stream { String::new() } else { answer.body_mut().read_to_string().unwrap() };
+        Reply { status: answer.status().as_u16(), headers: answer.headers().clone(), text }
+    }
+
+    pub(super) fn get(&self, path: &str, bearer: Option<&str>) -> Reply {
+        self.send("GET", path, bearer, None)
+    }
+
+    pub(super) fn post(&self, path: &str, bearer: Option<&str>, body: &Value) -> Reply {
+        self.send("POST", path, bearer, Some(body))
+    }
+
+    /// Makes the first administrator, and logs them in.
+    pub(super) fn set_up(&self) -> String {
+        let token = self.setup.as_ref().expect("the server wants an administrator");
+        let root = json!({ "token": token, "username": "root", "email": "root@here", "password": PASSWORD });
+        self.post("/setup", None, &root).good();
+        self.log_in("root")
+    }
+
+    /// Makes an account, and logs it in.
+    pub(super) fn user(&self, root: &str, name: &str) -> String {
+        let user =
+            json!({ "username": name, "email": format!("{name}@here"), "password": PASSWORD });
+        self.post("/users", Some(root), &user).good();
+        self.log_in(name)
+    }
+
+    /// An access token for an account.
+    pub(super) fn log_in(&self, name: &str) -> String {
+        text(&self.session(name)["access_token"])
+    }
+
+    pub(super) fn session(&self, name: &str) -> Value {
+        self.post("/sessions", None, &json!({ "username": name, "password": PASSWORD })).good()
+    }
+
+    /// A key of the account of a token.
+    pub(super) fn key(&self, token: &str, scopes: &[&str]) -> Value {
+        self.post("/keys", Some(token), &json!({ "name": "a key", "scopes": scopes })).good()
+    }
+
+    /// The only collection.
+    pub(super) fn collection(&self, bearer: &str) -> String {
+        text(&self.get("/collections", Some(bearer)).good()["items"][0]["id"])
+    }
+
+    /// Waits until an operation has ended; gives it.
+    pub(super) fn ended(&self, bearer: &str, operation: &Value) -> Value {
+        let path = format!("/operations/{}", text(operation));
+        let asked = Instant::now();
+        loop {
+            let found = self.get(&path, Some(bearer)).good();
+            if !found["completed_at"].is_null() {
+                return found;
+            }
+            assert!(asked.elapsed().as_secs() < 60, "it does not end: {found}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Runs the pipeline through the server.
+    pub(super) fn run(&self, bearer: &str, kind: &str) -> Value {
+        let path = format!("/collections/{}/operations", self.collection(bearer));
+        let asked = self.post(&path, Some(bearer), &json!({ "type": kind })).good();
+        let ended = self.ended(bearer, &asked["operation"]);
+        assert_eq!(ended["status"], "completed", "{ended}");
+        ended
+    }
+
+    /// Everything that it has said so far.
+    pub(super) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Has it end; gives how, and everything that it has said.
+    pub(super) fn stop(mut self) -> (ExitStatus, String) {
+        signal(&self.child, "-TERM");
+        let status = self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        (status, self.said())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,174 @@
+//! A server as a whole system: it indexes, searches, shows and takes out.
+
+use std::io::{BufRead as _, BufReader};
+
+use serde_json::{Value, json};
+
+use super::server::Server;
+use crate::support::{Place, text};
+
+fn filled() -> (Place, Server, String) {
+    let place = Place::with_stand_in();
+    for n in 0..12 {
+        place.write(
+            &format!("{n:02}.txt"),
+            format!("document number {n} is about subject {n}. ").repeat(9),
+        );
+    }
+    place.write("broken.pdf", "%PDF-1.4 nothing more");
+    let server = Server::start(&place);
+    let root = server.set_up();
+    (place, server, root)
+}
+
+#[test]
+fn one_process_is_a_whole_system() {
+    let (place, server, root) = filled();
+    let by = Some(root.as_str());
+    let id = server.collection(&root);
+    let base = format!("/collections/{id}");
+    assert_eq!(server.get(&base, by).good()["status"], "pending");
+    assert_eq!(server.get("/search?q=subject", by).good()["hits"], json!([]));
+
+    let ended = server.run(&root, "append");
+    assert_eq!((&ended["type"], &ended["by"]), (&json!("index"), &json!("root")));
+    assert_eq!(ended["report"]["documents"]["stored"], 12, "{ended}");
+    assert_eq!(ended["progress"]["seen"], 13, "{ended}");
+    let collection = server.get(&base, by).good();
+    assert_eq!(
+        (&collection["status"], &collection["document_count"]),
+        (&json!("ready"), &json!(12))
+    );
+
+    // What was found before the run is forgotten by its end.
+    let query =
+        json!({ "query": "document number 7 is about subject 7", "k": 3, "collections": ["test"] });
+    let found = server.post("/search", by, &query).good();
+    assert!(text(&found["hits"][0]["uri"]).ends_with("/07.txt"), "{found}");
+    assert_eq!(found["searched"][0]["generation"], 1);
+    let next = json!({ "query": query["query"], "k": 3, "collections": ["test"], "cursor": found["next"] });
+    let behind = server.post("/search", by, &next).good();
+    assert_ne!(found["hits"][0], behind["hits"][0]);
+    let filter = json!({ "query": "subject", "filter": { "path": "**/03.txt" } });
+    let filtered = server.post("/search", by, &filter);
+    assert!(filtered.status == 200, "{filtered:?}");
+
+    // Documents, whole and in parts.
+    let failed = server.get(&format!("{base}/documents?status=failed"), by).good();
+    assert_eq!(failed["items"].as_array().unwrap().len(), 1, "{failed}");
+    let mut documents = Vec::new();
+    let mut path = format!("{base}/documents?limit=5");
+    loop {
+        let page = server.get(&path, by).good();
+        documents.extend(page["items"].as_array().unwrap().iter().map(|it| text(&it["id"])));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("{base}/documents?limit=5&cursor={next}");
+    }
+    assert_eq!(documents.len(), 13);
+    let document = text(&found["hits"][0]["document"]);
+    let shown = server.get(&format!("{base}/documents/{document}"), by).good();
+    let whole = server.get(&format!("{base}/documents/{document}/text"), by);
+    let expected = "document number 7 is about subject 7. ".repeat(9);
+    assert_eq!(whole.text.trim(), expected.trim(), "{shown}");
+    let chunks =
+        server.get(&format!("{base}/documents/{document}/chunks?from=1&limit=1"), by).good();
+    assert_eq!(chunks["items"][0]["index"], 1, "{chunks}");
+    assert_eq!(chunks["total"], shown["chunk_count"]);
+    let why = server.get(&format!("{base}/why?document={document}"), by).good();
+    assert_eq!(why["state"], "stored", "{why}");
+    assert!(!why.to_string().contains("--config /"), "where files lie is nobody's business: {why}");
+
+    // Taking out and in again.
+    let refused = server.send("DELETE", &format!("{base}/documents/{document}"), by, None);
+    assert_eq!(refused.code(), "confirmation_required");
+    let asked =
+        server.send("DELETE", &format!("{base}/documents/{document}?confirm=test"), by, None);
+    assert_eq!(asked.status, 202);
+    assert!(asked.header("location").starts_with("/api/v1/operations/"));
+    server.ended(&root, &asked.good()["operation"]);
+    let found = server.post("/search", by, &query).good();
+    assert!(!text(&found["hits"][0]["uri"]).ends_with("/07.txt"), "{found}");
+    let asked = server.post(&format!("{base}/documents/{document}/undelete"), by, &json!({}));
+    let ended = server.ended(&root, &asked.good()["operation"]);
+    assert_eq!(ended["status"], "completed", "{ended}");
+    let found = server.post("/search", by, &query).good();
+    assert!(text(&found["hits"][0]["uri"]).ends_with("/07.txt"), "{found}");
+
+    // The command beside it hands its work over.
+    place.write("new.txt", "something else entirely");
+    assert_eq!(place.run()["documents"]["stored"], 1);
+    assert!(server.get("/search?q=something+else+entirely&k=1", by).text.contains("new.txt"));
+
+    // A source, and everything.
+    let sources = server.get(&format!("{base}/sources"), by).good();
+    let source = format!("{base}/sources/{}?confirm=test", text(&sources[0]["id"]));
+    let ended = server.ended(&root, &server.send("DELETE", &source, by, None).good()["operation"]);
+    assert_eq!(ended["type"], "remove_source");
+    assert_eq!(server.get("/search?q=subject", by).good()["hits"], json!([]));
+    let gone = server.send("DELETE", &format!("{base}?confirm=test"), by, None).good();
+    place.wait_until("SELECT NOT EXISTS (SELECT FROM collections)");
+    assert_eq!(server.get(&text(&gone["href"]), by).status, 404);
+    assert_eq!(server.get(&base, by).status, 404);
+    server.get("/health/ready", None).good();
+    let (_, said) = server.stop();
+    assert!(!said.contains("\"level\":\"ERROR\""), "{said}");
+}
+
+#[test]
+fn an_operation_is_followed_to_its_end() {
+    let (place, server, root) = filled();
+    let id = server.collection(&root);
+    let all = server.url.clone() + "/api/v1/operations/events";
+    let token = format!("Bearer {root}");
+    let listening = std::thread::spawn({
+        let token = token.clone();
+        move || events(&all, &token, 2)
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let gate = place.gate("documents", "TRUE");
+    let asked = server
+        .post(&format!("/collections/{id}/operations"), Some(&root), &json!({ "type": "append" }))
+        .good();
+    place.wait_at_gate();
+    let one = format!("{}{}", server.url, text(&asked["events"]));
+    let followed = std::thread::spawn(move || events(&one, &token, usize::MAX));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    drop(gate);
+    let states = followed.join().unwrap();
+    let statuses: Vec<String> = states.iter().map(|it| text(&it["status"])).collect();
+    assert_eq!(statuses.first().unwrap(), "processing");
+    assert_eq!(statuses.last().unwrap(), "completed");
+    assert!(
+        states.iter().any(|it| it["progress"]["seen"] == 13 && it["status"] == "processing"),
+        "{states:?}"
+    );
+    let seen = listening.join().unwrap();
+    assert!(seen.iter().all(|it| it["id"] == asked["operation"]), "{seen:?}");
+
+    // Stopping one, and stopping the server while streams are open.
+    let gate = place.gate("document_locations", "TRUE");
+    let asked = server
+        .post(&format!("/collections/{id}/operations"), Some(&root), &json!({ "type": "reindex" }))
+        .good();
+    let path = format!("{}/cancel", text(&asked["href"]));
+    server.post(&path, Some(&root), &json!({})).good();
+    drop(gate);
+    assert_eq!(server.ended(&root, &asked["operation"])["status"], "cancelled");
+    assert_eq!(server.post(&path, Some(&root), &json!({})).code(), "conflict");
+    let url = server.url.clone() + "/api/v1/operations/events";
+    let open =
+        std::thread::spawn(move || events(&url, &format!("Bearer {root}"), usize::MAX).len());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    server.stop();
+    open.join().unwrap();
+}
+
+/// The data of events until the stream ends, or so many have come.
+fn events(url: &str, token: &str, most: usize) -> Vec<Value> {
+    let answer = ureq::get(url).header("authorization", token).call().unwrap();
+    let lines = BufReader::new(answer.into_body().into_reader()).lines();
+    let data = lines.map_while(Result::ok);
+    let data =
+        data.filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap()));
+    data.take(most).collect()
+}
