@@ -97,7 +97,7 @@ class OperationView {
     this.operation = operation;
     this.flow.push(operation.progress);
     if (before && before.status !== operation.status) announce(`The operation is ${operation.status}`);
-    if (!before || before.status !== operation.status) this.drawHead();
+    if (before?.status !== operation.status || before.type !== operation.type) this.drawHead();
     this.draw();
   }
 
@@ -220,6 +220,10 @@ class OperationView {
 
   drawFeed(documents, live) {
     const last = [...documents].reverse().slice(0, 50);
+    // Drawn anew only if it is another one, so that a link in it keeps the focus.
+    const said = JSON.stringify([live, last]);
+    if (said === this.said) return;
+    this.said = said;
     this.feed.hidden = !last.length;
     put(
       this.feed,
