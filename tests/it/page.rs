@@ -110,13 +110,6 @@ impl Visit {
         }
         self.browser.prefer("light");
     }
-
-    /// A picture for the documentation, if they are to be made anew.
-    fn picture(&self, name: &str) {
-        if std::env::var_os("SEMANTIK_PICTURES").is_some() {
-            self.browser.picture(&Path::new(ROOT).join("docs/images").join(name));
-        }
-    }
 }
 
 impl Drop for Visit {
@@ -190,7 +183,6 @@ fn finds_a_passage(visit: &Visit) {
     );
     browser.wait("[...document.querySelectorAll('.hit mark')].some(it => it.innerText.toLowerCase().includes('renam'))");
     visit.assert_accessible("hits");
-    visit.picture("search.png");
     browser.click(".hit a");
     browser.wait("document.querySelector('.chunk.focal')");
     browser.wait("document.querySelectorAll('.preview .chunk').length > 1");
@@ -202,9 +194,7 @@ fn finds_a_passage(visit: &Visit) {
     let (shown, whole) = (letters(text.as_str().unwrap()), letters(&document));
     assert!(!shown.is_empty() && whole.contains(&shown), "{text}\nis not in\n{document}");
     visit.assert_accessible("passage");
-    visit.picture("passage.png");
     browser.prefer("dark");
-    visit.picture("passage-dark.png");
     let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
     browser.prefer("light");
     assert_ne!(dark, browser.run("return getComputedStyle(document.body).backgroundColor"));
@@ -353,7 +343,6 @@ fn takes_a_document_out(visit: &Visit) {
     browser.wait_for_text("it is in the index, in generation 1");
     browser.wait("document.querySelectorAll('.document-text .chunk').length > 3");
     visit.assert_accessible("story");
-    visit.picture("story.png");
     browser.click_text("Delete");
     browser.click_text("Delete it");
     browser.wait("document.querySelector('.story').innerText.includes('deleted')");
