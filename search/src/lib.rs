@@ -17,7 +17,7 @@ mod target;
 
 pub use answer::{Answer, Failure, SearchHit, Searched, Timings};
 pub use caches::Caches;
-pub use filter::{Condition, FilterError};
+pub use filter::{Condition, FACETS, FilterError};
 pub use request::{Invalid, Mode, Request};
 pub use searcher::{SearchError, Searcher};
 pub use target::{Model, Resolve, Target};
