@@ -63,6 +63,15 @@ impl At {
 const KNOWN: &str = "and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, \
                      document, metadata";
 
+/// The fields whose values can be counted, by the names that they have in filters.
+pub static FACETS: &[(&str, Keyword)] = &[
+    ("path", Keyword::Uri),
+    ("source", Keyword::Source),
+    ("mime_type", Keyword::MimeType),
+    ("language", Keyword::Language),
+    ("metadata", Keyword::Fact),
+];
+
 impl Condition {
     /// Reads a filter.
     ///
