@@ -4,7 +4,7 @@ The pipeline also writes its chunks to Parquet. They are what the others search:
 model, every vector compared with every other; and BM25 by `bm25s` (Lucene's variant, English stop words, Snowball's
 stemmer). Documents are ranked by their best chunk, and the measures of the others are `trec_eval`'s.
 
-    pip install sentence-transformers==5.1.2 bm25s==0.3.16 PyStemmer==3.0.0 ir_measures==0.4.3 pyarrow
+    pip install sentence-transformers==6.2.0 bm25s==0.3.16 PyStemmer==3.0.0 ir_measures==0.4.3 pyarrow
     python3 benches/judged/measure.py [PAGES] [QUESTIONS]
 """
 
@@ -55,13 +55,13 @@ def semantik(place, *args):
     return json.loads(ran.stdout)
 
 
-def best(scores, documents):
-    """Documents by their best chunk: index of the question to a hundred names with scores."""
+def best(scores, documents, least=-numpy.inf):
+    """Documents by their best chunk: index of the question to a hundred names with scores above the least."""
     ranked = {}
     for question, row in enumerate(scores):
         found = collections.OrderedDict()
         for chunk in numpy.argsort(-row, kind="stable"):
-            if row[chunk] <= 0 and len(found) >= 100 or len(found) >= 100:
+            if row[chunk] <= least or len(found) >= 100:
                 break
             found.setdefault(documents[chunk], float(row[chunk]))
         ranked[question] = found
@@ -116,8 +116,8 @@ def others(place, judged):
     )
     length = numpy.mean([len(text.split()) for text in texts])
     yield "sentence-transformers, exact", measured(best(dense, documents), judged)
-    yield "bm25s (Lucene)", measured(best(sparse, documents), judged)
-    yield "both, fused (k = 60)", measured(best(fused(dense, sparse), documents), judged)
+    yield "bm25s (Lucene)", measured(best(sparse, documents, 0), judged)
+    yield "both, fused (k = 60)", measured(best(fused(dense, sparse), documents, 0), judged)
     print(f"{len(texts)} chunks of {length:.0f} words on average\n", file=sys.stderr)
 
 

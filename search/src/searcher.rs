@@ -354,7 +354,9 @@ fn legs(
 fn scale(found: &Found) -> String {
     match found.mode {
         Mode::Sparse => "sparse".to_owned(),
-        mode => format!("{mode} {}", found.target.model.info.fingerprint),
+        Mode::Dense | Mode::Hybrid => {
+            format!("{} {}", found.mode, found.target.model.info.fingerprint)
+        }
     }
 }
 

@@ -14,7 +14,7 @@ const WORDS: [&str; 12] = [
 
 /// A document of a few words, some of them several times.
 fn document(n: usize) -> String {
-    let count = |word: usize| ((n + 1) * (word + 3) * 2_654_435_761 >> 9) % 7 % (word + 2).min(5);
+    let count = |word: usize| (((n + 1) * (word + 3) * 2_654_435_761) >> 9) % 7 % (word + 2).min(5);
     let words = (0..WORDS.len()).flat_map(|word| vec![WORDS[word]; count(word)]);
     words.collect::<Vec<_>>().join(" ") + "\n"
 }
