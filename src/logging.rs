@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, fmt, registry};
 use crate::telemetry::Traces;
 use crate::telemetry::{Listener, Telemetry};
 
-/// What has to be kept until the process ends.
+/// What has to be kept until the process ends; dropped while the runtime is there, it sends what is still to be sent.
 pub(crate) struct Started {
     #[cfg(feature = "otel")]
     _traces: Traces,
@@ -24,6 +24,7 @@ pub(crate) struct Started {
 ///
 /// # Errors
 /// If spans are to go somewhere, and cannot.
+#[cfg_attr(not(feature = "otel"), expect(clippy::unnecessary_wraps, reason = "traces can fail"))]
 pub(crate) fn start(
     filter: Option<&str>,
     goes_on: bool,

@@ -37,13 +37,14 @@ fn main() -> ExitCode {
     };
     // What sends spans somewhere does so in the runtime.
     let entered = runtime.enter();
-    let logging = match logging::start(cli.log.as_deref(), goes_on, &telemetry) {
+    let _logging = match logging::start(cli.log.as_deref(), goes_on, &telemetry) {
         Ok(logging) => logging,
         Err(error) => return cmd::Exit::Failed(error).report(),
     };
     drop(entered);
     let exit = runtime.block_on(cmd::dispatch(cli.verb, &telemetry));
-    drop(logging);
+    #[cfg(feature = "otel")]
+    drop(_logging);
     // A thread that still reads a slow disk must not hold the command up.
     runtime.shutdown_background();
     exit.report()

@@ -1,5 +1,7 @@
 //! The same file with embedded stores and with servers: same documents, same chunks, same top hits.
 
+use std::collections::BTreeSet;
+
 use sinks::EmbeddedPostgres;
 
 use crate::support::{Place, model};
@@ -47,8 +49,14 @@ fn embedded_stores_and_servers_agree() {
         let (ours, theirs) = (hits(&embedded), hits(&server));
         assert_eq!(ours.len(), theirs.len());
         for (a, b) in ours.iter().zip(&theirs) {
-            assert_eq!((&a.0, a.1), (&b.0, b.1), "{question}");
             assert!((a.2 - b.2).abs() < 1e-3, "{question}: {a:?} {b:?}");
         }
+        // Hits of one score stand in the order of their ids, which each place has its own.
+        let last = ours[ours.len() - 1].2;
+        let better = |hits: &[(String, u64, f64)]| -> BTreeSet<(String, u64)> {
+            let better = hits.iter().filter(|(.., score)| *score > last + 1e-3);
+            better.map(|(name, chunk, _)| (name.clone(), *chunk)).collect()
+        };
+        assert_eq!(better(&ours), better(&theirs), "{question}");
     }
 }
