@@ -17,8 +17,17 @@ pub(crate) struct Limits {
     pub(crate) tokens: usize,
     /// How much of a padded sequence may be padding, in percent.
     pub(crate) slack: usize,
-    /// Batches are filled up to a multiple of so many tokens. 1 is no filling.
+    /// Batches are filled up to a multiple of so many tokens, small ones to one of fewer. 1 is no filling.
     pub(crate) fill: usize,
+}
+
+impl Limits {
+    /// What so many tokens are filled up to.
+    fn filled(self, tokens: usize) -> usize {
+        // A question shall not become three times as long.
+        let step = self.fill.min(tokens.next_power_of_two() / 4).max(1);
+        tokens.next_multiple_of(step)
+    }
 }
 
 /// Sequences that go through the model together, group after group.
@@ -71,7 +80,7 @@ impl Batch {
 
     /// The batch as it is computed, if its sequences have so many tokens.
     fn filled(mut self, tokens: usize, limits: Limits) -> Self {
-        self.filling = tokens.next_multiple_of(limits.fill) - tokens;
+        self.filling = limits.filled(tokens) - tokens;
         self
     }
 }
@@ -90,7 +99,7 @@ pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
             |group: &&mut Group| (group.length - length) * 100 <= group.length * limits.slack;
         let mut group = batch.groups.last_mut().filter(near);
         let takes = group.as_ref().map_or(length, |group| group.length);
-        if (tokens + takes).next_multiple_of(limits.fill) > limits.tokens && tokens > 0 {
+        if limits.filled(tokens + takes) > limits.tokens && tokens > 0 {
             batches.push(std::mem::take(&mut batch).filled(tokens, limits));
             (tokens, group) = (0, None);
         }
@@ -173,7 +182,9 @@ mod tests {
                     padding += padded - lengths[member];
                 }
                 prop_assert_eq!(batch.padding(), padding + batch.filling);
-                prop_assert!(batch.tokens().is_multiple_of(fill) && batch.filling < fill);
+                prop_assert!(batch.filling < fill && batch.filling * 2 <= batch.tokens());
+                // So that they come in few sizes.
+                prop_assert!(batch.tokens() < 4 * fill || batch.tokens().is_multiple_of(fill));
             }
             // No two neighbours would have fitted into one batch.
             for pair in batches.windows(2) {
