@@ -11,7 +11,9 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SEMANTIK = ROOT / "target/release/semantik"
+# `SEMANTIK_BUILD=debug` measures the development build, for trying a measurement out.
+BUILD = ROOT / os.environ.get("SEMANTIK_TARGET", "target") / os.environ.get("SEMANTIK_BUILD", "release")
+SEMANTIK = BUILD / "semantik"
 MODEL = ROOT / ".cache/models/all-MiniLM-L6-v2"
 CORPORA = ROOT / ".cache/corpora"
 
@@ -25,7 +27,7 @@ nodes:
   - {{ id: dedup,   uses: dedup,   from: hash }}
   - {{ id: extract, uses: extract, from: dedup }}
   - {{ id: chunk,   uses: chunk,   from: extract, with: {{ size: 256, overlap: 32 }} }}
-  - {{ id: embed,   uses: embed,   from: chunk, with: {{ model: '{model}' }} }}
+  - {{ id: embed,   uses: embed,   from: chunk, with: {{ model: '{model}', dtype: {dtype}, window: {window} }} }}
   - {{ id: upsert,  uses: upsert,  from: embed }}
 """
 
@@ -37,9 +39,9 @@ def folder():
     return pathlib.Path(path)
 
 
-def write_pipeline(place, corpus, model=MODEL, include='["**/*"]'):
+def write_pipeline(place, corpus, model=MODEL, include='["**/*"]', dtype="auto", window=1024):
     (place / "pipeline.yaml").write_text(
-        PIPELINE.format(corpus=corpus, model=model, include=include)
+        PIPELINE.format(corpus=corpus, model=model, include=include, dtype=dtype, window=window)
     )
 
 

@@ -1,4 +1,4 @@
-"""Does the peak memory of a run depend on the size of the corpus? The same documents, ten times as many."""
+"""Does the peak memory of a run depend on the size of the corpus, or on how many chunks are gathered for the model?"""
 
 import datetime
 import re
@@ -8,9 +8,12 @@ import sys
 import harness
 
 
-MEASURED = ((harness.MODEL, 4), (harness.MODEL, 10), ("stand-in:384", 10), ("stand-in:384", 100), ("stand-in:384", 250))
+# Model, how many times the documents, chunks in a window.
+MEASURED = ((harness.MODEL, 4, 1024), (harness.MODEL, 10, 1024), (harness.MODEL, 10, 128), (harness.MODEL, 10, 8192),
+            ("stand-in:384", 10, 1024), ("stand-in:384", 100, 1024), ("stand-in:384", 100, 128), ("stand-in:384", 100, 8192),
+            ("stand-in:384", 250, 1024))
 if "quick" in sys.argv:
-    MEASURED = MEASURED[2:]
+    MEASURED = MEASURED[4:]
 
 
 def texts():
@@ -25,7 +28,7 @@ def main():
     sample = list(texts())[:400]
     rows = []
     # The stand-in makes vectors in no time, so that what is around the model can be seen with more documents.
-    for model, times in MEASURED:
+    for model, times, window in MEASURED:
         place = harness.folder()
         corpus = place / "corpus"
         for copy in range(times):
@@ -33,11 +36,12 @@ def main():
             for number, text in enumerate(sample):
                 # Every copy differs from the others, so that nothing is a duplicate.
                 (corpus / str(copy) / f"{number}.txt").write_text(f"Copy {copy} of {number}. {text}")
-        harness.write_pipeline(place, corpus, model)
+        harness.write_pipeline(place, corpus, model, window=window)
         first = harness.run(place)
         again = harness.run(place)
         rows.append((
             getattr(model, "name", model),
+            window,
             first["documents"]["seen"],
             first["chunks"],
             f"{first['seconds']:.1f}",
@@ -49,7 +53,7 @@ def main():
         shutil.rmtree(place)
     print(f"# Peak memory of a run\n\n{datetime.date.today()}, {harness.machine()}\n")
     harness.table(
-        ("model", "documents", "chunks", "seconds", "peak MiB", "of it no mapped file", "seconds, unchanged",
+        ("model", "window", "documents", "chunks", "seconds", "peak MiB", "of it no mapped file", "seconds, unchanged",
          "peak MiB, unchanged"), rows
     )
 

@@ -1,11 +1,13 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
 mod serve;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use self::serve::ServeArgs;
+pub(crate) use self::users::UsersVerb;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -50,6 +52,9 @@ pub(crate) enum Verb {
     Eval(EvalArgs),
     /// Serves search, collections, documents and operations over HTTP, and carries out operations.
     Serve(Box<ServeArgs>),
+    /// Lists and makes accounts of the server, and gives them passwords.
+    #[command(subcommand)]
+    Users(UsersVerb),
     /// Turns texts into vectors, without any pipeline or store.
     Embed(EmbedArgs),
     /// Shows what a collection holds, and its last operations.

@@ -32,6 +32,7 @@ mod status;
 mod story;
 mod test;
 mod top;
+mod users;
 mod verify;
 pub(crate) mod why;
 mod worker;
@@ -119,6 +120,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,
         Verb::Verify(args) => return verify::verify(&args).await,
+        Verb::Users(verb) => users::users(verb).await,
         Verb::Migrate(args) => migrate::migrate(args.direction).await,
         Verb::Schema => schema::schema(),
         Verb::Completions { shell } => schema::completions(shell),

@@ -48,7 +48,7 @@ for as in nobody key session; do
     session) header="Authorization: Bearer $access" ;;
   esac
   echo "== $as"
-  "$venv/bin/schemathesis" run "$url/openapi.json" --url "${url%/api/v1}" -H "$header" --workers 2 \
+  "$venv/bin/schemathesis" run "$url/openapi.json" --url "${url%/api/v1}" -H "$header" --workers 1 \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --exclude-path-regex '/events$|/users/me/password|/sessions/logout' --phases examples,coverage,fuzzing --request-timeout 30 \
     --max-examples "${EXAMPLES:-40}" --seed 1 --no-color "$@" || failed=1

@@ -6,6 +6,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::batcher::Group;
+use crate::device::uploaded;
 use crate::layers::{joined, signed};
 
 /// From this length on, keys and values are copied together before they are used: a row of each is in a page of memory of
@@ -36,7 +37,7 @@ impl Span {
             let (count, length) = (signed(group.count), signed(group.length));
             let (mut mask, mut last) = (None, None);
             if group.padding > 0 {
-                let ends = Tensor::f_from_slice(members)?.f_to_device(device)?;
+                let ends = uploaded(members, device)?;
                 let positions = Tensor::f_arange(length, (Kind::Int64, device))?;
                 mask = Some(positions.f_lt_tensor(&ends.f_view([count, 1, 1, 1])?)?);
                 last = Some(ends.f_sub_scalar(1)?);

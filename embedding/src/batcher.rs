@@ -15,7 +15,7 @@ use std::collections::HashMap;
 pub(crate) struct Limits {
     /// Most tokens in a batch, padding included. A single sequence may be longer.
     pub(crate) tokens: usize,
-    /// Most tokens by which a sequence may be padded.
+    /// How much of a padded sequence may be padding, in percent.
     pub(crate) slack: usize,
     /// Batches are filled up to a multiple of so many tokens. 1 is no filling.
     pub(crate) fill: usize,
@@ -86,8 +86,9 @@ pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
     let mut tokens = 0;
     for member in order {
         let length = lengths[member];
-        let mut group =
-            batch.groups.last_mut().filter(|group| group.length - length <= limits.slack);
+        let near =
+            |group: &&mut Group| (group.length - length) * 100 <= group.length * limits.slack;
+        let mut group = batch.groups.last_mut().filter(near);
         let takes = group.as_ref().map_or(length, |group| group.length);
         if (tokens + takes).next_multiple_of(limits.fill) > limits.tokens && tokens > 0 {
             batches.push(std::mem::take(&mut batch).filled(tokens, limits));
@@ -167,7 +168,8 @@ mod tests {
                 prop_assert_eq!(padded.len(), batch.members.len());
                 let mut padding = 0;
                 for (&member, padded) in batch.members.iter().zip(padded) {
-                    prop_assert!(lengths[member] <= padded && padded - lengths[member] <= slack);
+                    prop_assert!(lengths[member] <= padded);
+                    prop_assert!((padded - lengths[member]) * 100 <= slack * padded);
                     padding += padded - lengths[member];
                 }
                 prop_assert_eq!(batch.padding(), padding + batch.filling);
@@ -176,7 +178,8 @@ mod tests {
             // No two neighbours would have fitted into one batch.
             for pair in batches.windows(2) {
                 let next = lengths[pair[1].members[0]];
-                prop_assert!(pair[0].tokens() + next + slack + fill >= tokens);
+                let padded = next * 100 / (100 - slack) + 1;
+                prop_assert!(pair[0].tokens() + padded + fill >= tokens);
             }
         }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pipeline::EmbedderOptions;
-use tch::{Cuda, Device, Kind};
+use tch::{Cuda, Device, Kind, TchError, Tensor};
 
 use crate::batcher::Limits;
 
@@ -15,12 +15,12 @@ const CPU_TOKENS: usize = 1024;
 /// Tokens in a forward pass on a GPU before it was probed. It wants thousands of rows to be busy.
 const GPU_TOKENS: usize = 32 << 10;
 
-/// On a GPU a group of sequences is padded to a common length rather than have its own kernels.
-const GPU_SLACK: usize = 16;
+/// On a GPU a group of sequences is padded to a common length rather than have its own kernels, by so many percent at most.
+const GPU_SLACK: usize = 4;
 
 /// In few bits a CPU's kernel is compiled for each number of rows, which takes as long as some thousand tokens; so batches
 /// come in few sizes.
-const CPU_FILL: usize = 64;
+const CPU_FILL: usize = 32;
 
 /// Threads that feed one GPU: while one waits for its vectors, the other one has the next batch waiting in the device's
 /// queue.
@@ -123,6 +123,16 @@ impl Setting {
     pub(crate) fn identity(&self) -> String {
         format!("{} {}", kind_of(self.devices[0]), self.precision.name())
     }
+}
+
+/// The numbers on the device. They go there from memory that the system does not move, so that nobody waits for it: what
+/// is asked of the device next stands behind them in its queue.
+pub(crate) fn uploaded(numbers: &[i64], device: Device) -> Result<Tensor, TchError> {
+    let here = Tensor::f_from_slice(numbers)?;
+    if !device.is_cuda() {
+        return here.f_to_device(device);
+    }
+    here.f_pin_memory(device)?.f_to_dtype_layout((Kind::Int64, device), true, false)
 }
 
 fn kind_of(device: Device) -> &'static str {

@@ -4,13 +4,13 @@
 //! `worker.rs` has a model of its own; the numbers behind them are the same ones.
 
 use pipeline::BoxError;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, TchError};
 
 use crate::architecture::{Encoder, Input};
 use crate::attention::Span;
 use crate::batcher::Batch;
 use crate::dense::{Kernels, Products};
-use crate::device::Precision;
+use crate::device::{Precision, uploaded};
 use crate::folder::Folder;
 use crate::head::Head;
 use crate::layers::signed;
@@ -102,16 +102,6 @@ impl Model {
     }
 }
 
-/// The numbers on the device. They go there from memory that the system does not move, so that nobody waits for it: what
-/// is asked of the device next stands behind them in its queue.
-fn uploaded(numbers: &[i64], device: Device) -> Result<Tensor, TchError> {
-    let here = Tensor::f_from_slice(numbers)?;
-    if !device.is_cuda() {
-        return here.f_to_device(device);
-    }
-    here.f_pin_memory(device)?.f_to_dtype_layout((Kind::Int64, device), true, false)
-}
-
 /// How dense layers are computed on this device.
 fn products(device: Device, precision: Precision) -> Result<Products, BoxError> {
     if device != Device::Cpu {
@@ -169,7 +159,7 @@ mod tests {
                 }
                 (vectors.concat(), padding)
             };
-            let ((alone, none), (padded, some)) = (embed(0, 1), embed(12, 64));
+            let ((alone, none), (padded, some)) = (embed(0, 1), embed(40, 64));
             assert!(none == 0 && some > 0);
             assert_eq!(alone.len(), sequences.len() * dim);
             for (alone, padded) in alone.iter().zip(&padded) {

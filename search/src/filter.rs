@@ -63,6 +63,15 @@ impl At {
 const KNOWN: &str = "and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, \
                      document, metadata";
 
+/// The fields whose values can be counted, by the names that they have in filters.
+pub static FACETS: &[(&str, Keyword)] = &[
+    ("path", Keyword::Uri),
+    ("source", Keyword::Source),
+    ("mime_type", Keyword::MimeType),
+    ("language", Keyword::Language),
+    ("metadata", Keyword::Fact),
+];
+
 impl Condition {
     /// Reads a filter.
     ///
@@ -118,10 +127,13 @@ fn list(value: &Value, at: &At) -> Result<Vec<Condition>, FilterError> {
 
 /// A text, or several of which one is meant.
 fn texts(value: &Value, at: &At) -> Result<Vec<String>, FilterError> {
-    let items = match value {
-        Value::Array(items) if items.is_empty() => return at.fault("the list is empty"),
-        Value::Array(items) => items.iter().enumerate().map(|(i, it)| (it, at.item(i))).collect(),
-        one => vec![(one, at.clone())],
+    let items = if let Value::Array(items) = value {
+        if items.is_empty() {
+            return at.fault("the list is empty");
+        }
+        items.iter().enumerate().map(|(index, it)| (it, at.item(index))).collect()
+    } else {
+        vec![(value, at.clone())]
     };
     let texts = items.into_iter().map(|(item, at)| match item {
         Value::String(text) if !text.is_empty() => Ok(text.clone()),
@@ -184,13 +196,13 @@ fn document(value: &Value, at: &At) -> Result<Condition, FilterError> {
 }
 
 fn words(field: Text, value: &Value, at: &At) -> Result<Condition, FilterError> {
-    match value {
-        Value::String(words) if words.chars().any(char::is_alphanumeric) => {
-            Ok(Condition::Says(field, words.clone()))
-        }
-        Value::String(_) => at.fault("there is no word in it"),
-        other => at.fault(format_args!("words are wanted here, and not {}", kind(other))),
+    let Value::String(words) = value else {
+        return at.fault(format_args!("words are wanted here, and not {}", kind(value)));
+    };
+    if !words.chars().any(char::is_alphanumeric) {
+        return at.fault("there is no word in it");
     }
+    Ok(Condition::Says(field, words.clone()))
 }
 
 fn number(field: Number, value: &Value, at: &At) -> Result<Condition, FilterError> {
@@ -198,29 +210,24 @@ fn number(field: Number, value: &Value, at: &At) -> Result<Condition, FilterErro
         Some(number) => Ok(number),
         None => at.fault(format_args!("a whole number is wanted here, and not {}", kind(value))),
     };
-    let bounds = match value {
-        Value::Object(keys) => bounds(keys, at, read)?,
-        one => Bounds::exactly(read(one, at)?),
+    let bounds = if let Value::Object(keys) = value {
+        bounds(keys, at, read)?
+    } else {
+        Bounds::exactly(read(value, at)?)
     };
     Ok(Condition::Within(field, bounds))
 }
 
 fn instants(value: &Value, at: &At) -> Result<Condition, FilterError> {
     let read = |value: &Value, at: &At| match value.as_str().and_then(instant) {
-        Some((from, _)) => Ok(from.timestamp_micros()),
+        Some((from, to)) => Ok((from.timestamp_micros(), to.timestamp_micros())),
         None => at.fault("a date is wanted here, as 2024-05-31 or 2024-05-31T12:00:00Z"),
     };
-    let bounds = match value {
-        Value::Object(keys) => bounds(keys, at, read)?,
-        Value::String(text) => match instant(text) {
-            Some((from, to)) => Bounds {
-                gte: Some(from.timestamp_micros()),
-                lt: Some(to.timestamp_micros()),
-                ..Bounds::default()
-            },
-            None => return read(value, at).map(|_| unreachable!("it was no date before")),
-        },
-        other => return read(other, at).map(|_| unreachable!("only a text is a date")),
+    let bounds = if let Value::Object(keys) = value {
+        bounds(keys, at, |value, at| Ok(read(value, at)?.0))?
+    } else {
+        let (from, to) = read(value, at)?;
+        Bounds { gte: Some(from), lt: Some(to), ..Bounds::default() }
     };
     Ok(Condition::Within(Number::Modified, bounds))
 }

@@ -32,7 +32,6 @@ use uuid::Uuid;
 
 pub use self::client::Network;
 pub use self::layers::router;
-pub use self::openapi::description;
 pub use self::password::Passwords;
 pub use self::rate::{CLASSES, Class, Rate};
 pub use self::table::{Endpoint, endpoints};

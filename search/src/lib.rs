@@ -21,7 +21,7 @@ pub mod web;
 
 pub use answer::{Answer, Failure, SearchHit, Searched, Timings};
 pub use caches::Caches;
-pub use filter::{Condition, FilterError};
+pub use filter::{Condition, FACETS, FilterError};
 pub use metrics::SearchMetrics;
 pub use request::{Invalid, Mode, Request};
 pub use searcher::{SearchError, Searcher};

@@ -24,6 +24,9 @@ use crate::target::{Resolve, Target};
 /// Languages of a collection in which a question is looked for.
 const LANGUAGES: usize = 8;
 
+/// Values of a field that a pattern is matched with.
+const MOST_VALUES: usize = 5_000_000;
+
 /// Hits that are looked through for documents, at most.
 const DEEPEST: usize = 20_000;
 
@@ -144,6 +147,25 @@ impl Searcher {
         }
     }
 
+    /// The values of a field among the chunks of a generation for which a condition holds, the most frequent first.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn facets(
+        &self,
+        target: &Target,
+        field: Keyword,
+        condition: Option<&Condition>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        let version = self.caches.version(target);
+        let filter = match condition {
+            Some(condition) => Some(self.filter(condition, target, &version).await?),
+            None => None,
+        };
+        target.index.facet(field, filter.as_ref(), limit).await
+    }
+
     /// Asks a collection; once more where it is another generation by now.
     async fn ask(
         &self,
@@ -224,11 +246,11 @@ impl Searcher {
         target: &Target,
         version: &Version,
     ) -> Result<Vec<String>, StoreError> {
-        let facets = self.facets(target, version, Keyword::Language, LANGUAGES).await?;
-        Ok(facets.iter().map(|facet| facet.value.clone()).collect())
+        let facets = self.values(target, version, Keyword::Language, MOST_VALUES).await?;
+        Ok(facets.iter().take(LANGUAGES).map(|facet| facet.value.clone()).collect())
     }
 
-    async fn facets(
+    async fn values(
         &self,
         target: &Target,
         version: &Version,
@@ -266,11 +288,8 @@ impl Searcher {
             Condition::Matches(field, patterns) => {
                 let patterns =
                     Patterns::new(field, &patterns).expect("a condition is made of patterns");
-                let limit = match field {
-                    Keyword::Language => LANGUAGES,
-                    _ => usize::try_from(target.index.count().await?).unwrap_or(usize::MAX).max(1),
-                };
-                let facets = self.facets(target, version, field, limit).await?;
+                // No more values than this are matched; a collection of more documents has more chunks.
+                let facets = self.values(target, version, field, MOST_VALUES).await?;
                 let values = facets.iter().map(|facet| &facet.value);
                 Filter::Is(field, values.filter(|it| patterns.match_one(it)).cloned().collect())
             }
@@ -335,7 +354,9 @@ fn legs(
 fn scale(found: &Found) -> String {
     match found.mode {
         Mode::Sparse => "sparse".to_owned(),
-        mode => format!("{mode} {}", found.target.model.info.fingerprint),
+        Mode::Dense | Mode::Hybrid => {
+            format!("{} {}", found.mode, found.target.model.info.fingerprint)
+        }
     }
 }
 

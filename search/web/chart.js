@@ -25,8 +25,8 @@ export function spanOf(points, most) {
 
 /** A figure with a line over time. `draw(points, seconds)` shows points `[time, value]` of the last `seconds`. */
 export class LineChart {
-  constructor({ title, unit, format = short, inBytes = false }) {
-    Object.assign(this, { title, unit, format, inBytes });
+  constructor({ title, unit, format = short, inBytes = false, least = 0 }) {
+    Object.assign(this, { title, unit, format, inBytes, least });
     this.value = h("span", { class: "figure-value number" }, "–");
     this.canvas = svg("svg", {
       class: "chart",
@@ -64,7 +64,7 @@ export class LineChart {
     const { points, seconds } = this;
     const end = points.length ? points.at(-1)[0] : 0;
     const start = end - seconds;
-    const top = niceCeiling(Math.max(...points.map(([, value]) => value), 0), this.inBytes);
+    const top = niceCeiling(Math.max(...points.map(([, value]) => value), this.least), this.inBytes);
     this.x = (time) => LEFT + ((time - start) / seconds) * (width - LEFT - 6);
     this.y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
     this.canvas.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);

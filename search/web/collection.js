@@ -240,6 +240,7 @@ class CollectionView {
 
   drawRunning(operation) {
     const progress = operation.progress;
+    const hasFocus = this.running.contains(document.activeElement);
     put(
       this.running,
       h(
@@ -253,6 +254,7 @@ class CollectionView {
         icon("right", 14),
       ),
     );
+    if (hasFocus) this.running.firstChild.focus();
   }
 
   async start(type) {

@@ -5,7 +5,7 @@ import { h, put, icon, confirm, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
 import { counted, nameOf, pathOf } from "./format.js";
 import { headingPath } from "./hits.js";
-import { unrolled } from "./passage.js";
+import { flowing, unrolled } from "./passage.js";
 import { may } from "./collection.js";
 import { documentPill } from "./documents.js";
 import { drawStory, storyPill } from "./story.js";
@@ -40,7 +40,10 @@ class DocumentView {
     let story = null;
     let document = null;
     try {
-      story = await api.get(`${this.base}/why`, { document: this.asked }, this.signal);
+      for (const named of await this.named()) {
+        story = await api.get(`${this.base}/why`, { document: named }, this.signal);
+        if (story.state !== "unknown") break;
+      }
       document = story.document;
     } catch (error) {
       // What is told of a collection that is not served comes from the metadata alone.
@@ -54,6 +57,14 @@ class DocumentView {
     this.drawHead(path);
     put(this.story, drawStory(story, document));
     if (document?.status === "completed" && this.collection.is_served) this.loadText();
+  }
+
+  /** What may be meant: what is asked, or where it would be in each source if it is no whole path. */
+  async named() {
+    if (isId(this.asked) || /^\/|:\/\//.test(this.asked)) return [this.asked];
+    const sources = await api.get(`${this.base}/sources`, {}, this.signal);
+    const below = sources.map((it) => `${it.source.replace(/\/+$/, "")}/${this.asked}`);
+    return below.length ? below : [this.asked];
   }
 
   drawHead(path) {
@@ -138,7 +149,7 @@ class DocumentView {
               h(
                 "div",
                 { class: "chunk", title: `Chunk ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` },
-                chunk.text.slice(from, to),
+                flowing(chunk.text).slice(from, to),
               ),
             ];
           }),

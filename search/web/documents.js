@@ -106,7 +106,7 @@ export class DocumentList {
               it.message && h("span", { class: "bad small" }, `it ${it.message}`),
             ),
             h("td", {}, documentPill(it.status)),
-            h("td", {}, kindOf(it.mime_type)),
+            h("td", { class: "kind" }, kindOf(it.mime_type)),
             h("td", { class: "number" }, count(it.chunk_count)),
             h("td", { class: "number" }, bytes(it.size_bytes)),
             h("td", { class: "quiet", title: moment(it.updated_at) }, ago(it.updated_at)),

@@ -4,7 +4,7 @@
 /** Seconds of history that are kept. */
 export const KEPT = 300;
 /** Seconds over which a rate is taken: shorter jumps with every batch, longer hides what happens. */
-const OVER = 8;
+const OVER = 15;
 
 const left = (progress) => Object.values(progress.outcomes ?? {}).reduce((sum, it) => sum + it, 0);
 const THERE = new Set(["stored", "unchanged", "duplicate"]);
@@ -17,6 +17,12 @@ export const setAside = (progress) =>
 
 /** Documents that have left. */
 export const leftOf = left;
+
+/** Times as shares of their sum, or all 0. */
+export function sharesOf({ busy, starved, blocked }) {
+  const all = busy + starved + blocked || 1;
+  return { busy: busy / all, starved: starved / all, blocked: blocked / all };
+}
 
 /** Documents that a node is done with; a source is given none. */
 export const doneOf = (node) => Math.max(node.rows_in - node.rows_under_way, node.rows_out);
@@ -81,11 +87,10 @@ export class Flow {
     const now = of(this.looks[i]);
     const before = i > 0 ? of(this.before(i)) : undefined;
     const since = (key) => Math.max(0, (now?.[key] ?? 0) - (before?.[key] ?? 0));
-    const [busy, starved, blocked] = [since("busy"), since("starved"), since("blocked")];
-    const all = busy + starved + blocked;
-    return all > 0
-      ? { busy: busy / all, starved: starved / all, blocked: blocked / all }
-      : { busy: 0, starved: 0, blocked: 0 };
+    const times = { busy: since("busy"), starved: since("starved"), blocked: since("blocked") };
+    // A wait is counted when it ends. Who has input and does not work on it waits for the nodes behind.
+    const isWaiting = now && !now.ended && times.busy + times.starved + times.blocked === 0;
+    return sharesOf(isWaiting ? { ...times, [now.queue_bytes > 0 ? "blocked" : "starved"]: 1 } : times);
   }
 
   /** The shares at each look, for a drawing. */

@@ -3,7 +3,7 @@
 
 import { h, put, table } from "./dom.js";
 import { bytes, count, percent, short } from "./format.js";
-import { doneOf } from "./flow.js";
+import { doneOf, sharesOf } from "./flow.js";
 import { shareLine, spanOf } from "./chart.js";
 
 /** Seconds that the small drawings show. */
@@ -37,7 +37,9 @@ export class Nodes {
     put(
       this.rows,
       (now?.nodes ?? []).map((node) => {
-        const shares = live ? flow.shares(node.id) : total(node);
+        // Of a node that has ended, and of an operation that has, the whole is shown.
+        const moves = live && !node.ended;
+        const shares = moves ? flow.shares(node.id) : sharesOf(node);
         const holds = live && now.holder === node.id;
         const done = (look) =>
           doneOf(look.nodes?.find((it) => it.id === node.id) ?? { rows_in: 0, rows_under_way: 0, rows_out: 0 });
@@ -63,19 +65,12 @@ export class Nodes {
             count(done(now)),
             node.rows_under_way > 0 && h("span", { class: "quiet" }, ` +${count(node.rows_under_way)}`),
           ),
-          h("td", { class: "number" }, live ? short(flow.rateNow(done)) : "–"),
+          h("td", { class: "number" }, moves ? short(flow.rateNow(done)) : "–"),
           h("td", { class: "number" }, node.queue_bytes > 0 ? bytes(node.queue_bytes) : "–"),
         );
       }),
     );
   }
-}
-
-function total({ busy, starved, blocked }) {
-  const all = busy + starved + blocked;
-  return all > 0
-    ? { busy: busy / all, starved: starved / all, blocked: blocked / all }
-    : { busy: 0, starved: 0, blocked: 0 };
 }
 
 /** The largest share, in words. */

@@ -97,7 +97,7 @@ class OperationView {
     this.operation = operation;
     this.flow.push(operation.progress);
     if (before && before.status !== operation.status) announce(`The operation is ${operation.status}`);
-    if (!before || before.status !== operation.status) this.drawHead();
+    if (before?.status !== operation.status || before.type !== operation.type) this.drawHead();
     this.draw();
   }
 
@@ -202,11 +202,8 @@ class OperationView {
       this.figures,
       figures([
         [live ? "Running for" : "Took", duration(seconds)],
-        live && [
-          "To go",
-          progress?.eta_seconds !== undefined && progress?.eta_seconds !== null ? duration(progress.eta_seconds) : "–",
-          progress?.eta_seconds === null ? "until the sources end" : undefined,
-        ],
+        // It is known once the sources have ended.
+        live && Number.isFinite(progress?.eta_seconds) && ["To go", duration(progress.eta_seconds)],
         documents !== undefined && [
           "Documents a second",
           short(live ? flow.rateNow(leftOf) : documents / Math.max(seconds ?? 0, 0.001)),
@@ -223,6 +220,10 @@ class OperationView {
 
   drawFeed(documents, live) {
     const last = [...documents].reverse().slice(0, 50);
+    // Drawn anew only if it is another one, so that a link in it keeps the focus.
+    const said = JSON.stringify([live, last]);
+    if (said === this.said) return;
+    this.said = said;
     this.feed.hidden = !last.length;
     put(
       this.feed,

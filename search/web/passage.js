@@ -37,6 +37,12 @@ export function marksOf(text, highlights) {
   return sorted.map((_, i) => [flat[2 * i], flat[2 * i + 1]]);
 }
 
+/**
+ * A text without the ends of lines that only kept them short: such a line is long, and goes on with a letter. Each is
+ * made a space, so that places in the text stay what they are.
+ */
+export const flowing = (text) => text.replace(/(?<=[^\n]{60})\n(?=[\p{L}(“‘"'`])/gu, " ");
+
 /** A stretch of a text, with `<mark>` around what is in the ranges. */
 export function marked(text, marks, from = 0, to = text.length, tidy = (it) => it) {
   const parts = [];

@@ -4,7 +4,7 @@
 import { h, put, icon, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
 import { counted, day, kindOf, languageOf, nameOf, pathOf } from "./format.js";
-import { marked, unrolled } from "./passage.js";
+import { flowing, marked, unrolled } from "./passage.js";
 import { headingPath } from "./hits.js";
 
 /** Chunks before and behind the passage at first, and more of them at each wish. */
@@ -218,7 +218,7 @@ export class Preview {
           h(
             "div",
             { class: isIt ? "chunk focal" : "chunk", data: { index: chunk.index } },
-            marked(chunk.text, marks, from, to),
+            marked(flowing(chunk.text), marks, from, to),
           ),
         ];
       }),

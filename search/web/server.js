@@ -59,7 +59,7 @@ export class ServerPanel {
     this.looks = [];
     this.charts = {
       searches: new LineChart({ title: "Searches", unit: "a second" }),
-      latency: new LineChart({ title: "Search, 95 of 100 within", unit: "", format: duration }),
+      latency: new LineChart({ title: "Search, 95 of 100 within", unit: "", format: duration, least: 0.01 }),
       stores: new LineChart({ title: "Calls to the stores", unit: "a second" }),
     };
     this.words = h("p", { class: "quiet number" });

@@ -31,8 +31,8 @@ export function drawStory(told, known) {
         h(
           "dl",
           {},
-          line("Because", told.why),
-          line("The next run", told.next_run),
+          line("Because", ticked(told.why)),
+          line("The next run", ticked(told.next_run)),
           told.to_change?.length > 0 &&
             h(
               "div",

@@ -54,9 +54,9 @@ impl EdgeStore {
     /// [`pipeline::Remedy::Conflict`] if another process has it open; otherwise if it holds other vectors than
     /// these, or cannot be read.
     pub fn open(folder: &Path, config: &VectorsConfig) -> Result<Self, StoreError> {
-        let shard = shard::open(folder, config)?;
+        let (shard, shape) = shard::open(folder, config)?;
         let owner = Owner::start(shard).map_err(|e| gives_up("start the threads of a shard", e))?;
-        Ok(Self { owner, shape: Shape::of(config), quantization: config.quantization })
+        Ok(Self { owner, shape, quantization: config.quantization })
     }
 
     /// Whether there is a shard in this folder.

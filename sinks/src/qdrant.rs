@@ -78,10 +78,10 @@ impl QdrantStore {
         config: &VectorsConfig,
     ) -> Result<Self, StoreError> {
         let client = client(url, api_key)?;
-        let store = Self {
+        let mut store = Self {
             client,
             name: config.name.clone(),
-            shape: Shape::of(config),
+            shape: Shape { dim: config.dim, sparse: config.sparse },
             quantization: config.quantization,
             limiter: Limiter::new(MOST_WRITES),
         };
@@ -90,7 +90,7 @@ impl QdrantStore {
             let (major, minor) = CLIENT;
             tracing::warn!(server = version, "the server does not go with client {major}.{minor}");
         }
-        collection::ensure(&store.client, config).await?;
+        store.shape = collection::ensure(&store.client, config).await?;
         Ok(store)
     }
 

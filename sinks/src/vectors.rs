@@ -208,8 +208,6 @@ enum Unfit {
     NoMeasure,
     #[error("the collection `{0}` was made without sparse vectors")]
     MadeWithout(String),
-    #[error("the collection `{0}` was made with sparse vectors")]
-    MadeWith(String),
 }
 
 /// What the vectors of a collection are.
@@ -222,10 +220,6 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub(crate) fn of(config: &VectorsConfig) -> Self {
-        Self { dim: config.dim, sparse: config.sparse }
-    }
-
     /// Refuses points that would not fit, before any of them is written.
     pub(crate) fn check_points(self, points: &[Point]) -> Result<(), StoreError> {
         let doing = "upsert points";
@@ -280,16 +274,14 @@ pub(crate) fn check_vector(
     Ok(())
 }
 
-/// Refuses to open a collection that was made for other vectors.
+/// Refuses to open a collection that was made for other vectors. One that has sparse vectors keeps them, whoever
+/// opens it.
 pub(crate) fn check_collection(config: &VectorsConfig, found: Shape) -> Result<(), StoreError> {
-    let wanted = Shape::of(config);
-    let name = || config.name.clone();
-    let unfit = if found.dim != wanted.dim {
-        Unfit::Collection { name: name(), found: found.dim, wanted: wanted.dim }
-    } else if wanted.sparse && !found.sparse {
-        Unfit::MadeWithout(name())
-    } else if found.sparse && !wanted.sparse {
-        Unfit::MadeWith(name())
+    let name = config.name.clone();
+    let unfit = if found.dim != config.dim {
+        Unfit::Collection { name, found: found.dim, wanted: config.dim }
+    } else if config.sparse && !found.sparse {
+        Unfit::MadeWithout(name)
     } else {
         return Ok(());
     };

@@ -91,7 +91,7 @@ async fn ask(
 }
 
 /// With what each is compared: the same mode of the other generation, or else the first mode.
-fn rival<'a>(asked: &'a [Asked], of: usize) -> Option<&'a Asked> {
+fn rival(asked: &[Asked], of: usize) -> Option<&Asked> {
     let first = &asked[0];
     let other = |it: &&Asked| {
         it.generation != asked[of].generation && it.evaluation.mode == asked[of].evaluation.mode

@@ -186,7 +186,8 @@ fn differences(live: &Generation, settings: &GenerationSettings) -> Vec<String> 
     let mut compare = |what: &str, was: &dyn Display, is: &dyn Display| {
         let (was, is) = (was.to_string(), is.to_string());
         if was != is {
-            words.push(format!("{what} was {was}, and is {is}"));
+            let verb = if what.ends_with('s') { ("were", "are") } else { ("was", "is") };
+            words.push(format!("{what} {} {was}, and {} {is}", verb.0, verb.1));
         }
     };
     compare("the model", &live.embedding_model, &settings.model);
@@ -194,6 +195,12 @@ fn differences(live: &Generation, settings: &GenerationSettings) -> Vec<String> 
         compare("its dimension", &live.dim, &settings.dim);
     }
     compare("the quantization", &live.quantization, &settings.quantization);
+    if live.sparse != settings.sparse {
+        let said = |sparse: &Option<serde_json::Value>| {
+            sparse.as_ref().map_or_else(|| "none".to_owned(), serde_json::Value::to_string)
+        };
+        compare("the sparse vectors", &said(&live.sparse), &said(&settings.sparse));
+    }
     let same_model =
         live.model_fingerprint.is_empty() || live.model_fingerprint == settings.model_fingerprint;
     if !same_model && live.embedding_model == settings.model {

@@ -187,11 +187,16 @@ impl StageConfig for Embed {
 
     fn identity(&self) -> Value {
         let fingerprint = self.bound.as_ref().map(|model| &model.fingerprint);
-        json!({
+        let mut identity = json!({
             "model": fingerprint,
             "dim": self.bound.as_ref().map(|model| model.dim),
             "sparse": self.sparse.options().map(|options| options.settings()),
-        })
+        });
+        // The other types of numbers give the same vectors but for their last digits.
+        if matches!(self.dtype, Dtype::Int8) {
+            identity["dtype"] = json!(self.dtype.name());
+        }
+        identity
     }
 
     fn gather(&self) -> Option<Gather> {

@@ -4,11 +4,9 @@
 //! of itself, its console and every address that it asks for, is kept, so that a test can end by looking at it.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
 use serde_json::{Value, json};
 
 /// How long something may take to appear. Nothing is measured: it is there, or the test fails.
@@ -194,14 +192,6 @@ impl Browser {
             { "name": "prefers-reduced-motion", "value": "reduce" },
         ]);
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
-    }
-
-    /// Writes a picture of the window.
-    pub(crate) fn picture(&self, path: &Path) {
-        let picture = self.ask("screenshot", None);
-        let bytes =
-            base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
     }
 
     /// What the console has said since the last time, but for what is only informative.

@@ -110,13 +110,6 @@ impl Visit {
         }
         self.browser.prefer("light");
     }
-
-    /// A picture for the documentation, if they are to be made anew.
-    fn picture(&self, name: &str) {
-        if std::env::var_os("SEMANTIK_PICTURES").is_some() {
-            self.browser.picture(&Path::new(ROOT).join("docs/images").join(name));
-        }
-    }
 }
 
 impl Drop for Visit {
@@ -149,6 +142,7 @@ fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/collections");
+    browser.wait("document.querySelector('.card')");
     visit.assert_accessible("collections");
     browser.click(".card h2 a");
     browser.wait_for_text("Nothing is stored yet");
@@ -189,7 +183,6 @@ fn finds_a_passage(visit: &Visit) {
     );
     browser.wait("[...document.querySelectorAll('.hit mark')].some(it => it.innerText.toLowerCase().includes('renam'))");
     visit.assert_accessible("hits");
-    visit.picture("search.png");
     browser.click(".hit a");
     browser.wait("document.querySelector('.chunk.focal')");
     browser.wait("document.querySelectorAll('.preview .chunk').length > 1");
@@ -201,9 +194,7 @@ fn finds_a_passage(visit: &Visit) {
     let (shown, whole) = (letters(text.as_str().unwrap()), letters(&document));
     assert!(!shown.is_empty() && whole.contains(&shown), "{text}\nis not in\n{document}");
     visit.assert_accessible("passage");
-    visit.picture("passage.png");
     browser.prefer("dark");
-    visit.picture("passage-dark.png");
     let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
     browser.prefer("light");
     assert_ne!(dark, browser.run("return getComputedStyle(document.body).backgroundColor"));
@@ -293,6 +284,7 @@ fn is_asked_to_log_in(visit: &Visit) {
     visit.goto("/keys");
     browser.wait_for_text("Log in first");
     visit.goto("/login?to=%2F%2Fexample.org%2F");
+    browser.wait("document.querySelector('.gate')");
     visit.assert_accessible("login");
     browser.type_into("input[name=username]", "ada");
     browser.type_into("input[name=password]", "not the password");
@@ -346,12 +338,11 @@ fn takes_a_document_out(visit: &Visit) {
     browser.wait("document.querySelectorAll('.tab tbody tr').length === 1");
     browser.wait_for_text("broken.docx");
     visit.assert_accessible("documents");
-    browser.type_into(".why-form input", "corpus/telling.md");
+    browser.type_into(".why-form input", "telling.md");
     browser.press(ENTER);
     browser.wait_for_text("it is in the index, in generation 1");
     browser.wait("document.querySelectorAll('.document-text .chunk').length > 3");
     visit.assert_accessible("story");
-    visit.picture("story.png");
     browser.click_text("Delete");
     browser.click_text("Delete it");
     browser.wait("document.querySelector('.story').innerText.includes('deleted')");

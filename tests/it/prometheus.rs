@@ -67,7 +67,10 @@ fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (Running, String) {
         .stderr(Stdio::null())
         .spawn()
         .expect("Debian's package `prometheus`; `.ci/setup prometheus` installs it");
-    (Running(child), format!("http://127.0.0.1:{port}"))
+    let running = Running(child);
+    let server = format!("http://127.0.0.1:{port}");
+    wait_for("Prometheus", || get(&format!("{server}/-/ready")));
+    (running, server)
 }
 
 /// What a Prometheus answers to a query at this moment.

@@ -269,6 +269,31 @@ fn a_generation_that_does_not_answer_is_not_put_in_place() {
 }
 
 #[test]
+fn a_generation_that_answers_worse_than_asked_for_is_not_put_in_place() {
+    let place = filled();
+    let judged = |relevant: &str| {
+        let line = format!(
+            "{{\"query\": \"document number 7 is about subject 7\", \"relevant\": {{\"{relevant}\": 1}}}}\n"
+        );
+        std::fs::write(place.path().join("judged.jsonl"), line).unwrap();
+    };
+    judged("nowhere.txt");
+    place.edit_pipeline(
+        "collection: test",
+        "collection: test\nlifecycle: { judgements: judged.jsonl, min: { 'ndcg@10': 0.5 } }",
+    );
+    place.edit_pipeline("stand-in:16", "stand-in:24");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
+    assert_eq!(ran.code, 1);
+    let wanted = "the live one goes on answering: its nDCG@10 is 0.000, and 0.5 is good enough";
+    assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
+    assert_eq!(generations(&place), ["1 live stand-in:16", "2 building stand-in:24"]);
+    judged("corpus/007.txt");
+    reindex(&place, "run");
+    place.assert_true();
+}
+
+#[test]
 fn a_generation_that_would_lose_documents_is_not_put_in_place() {
     let place = filled();
     for n in 0..5 {

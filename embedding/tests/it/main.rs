@@ -6,7 +6,6 @@
 mod configurations;
 mod cuts;
 mod folders;
-mod measure;
 mod reference;
 mod remembering;
 mod stand_in;

@@ -58,7 +58,8 @@ pub(super) fn scores(grades: &[u32], ideal: &[u32]) -> Scores {
 
 fn gain(grades: &[u32], depth: usize) -> f64 {
     let ranked = (2_u32..).zip(grades.iter().take(depth));
-    ranked.map(|(rank, grade)| f64::from(*grade) / f64::from(rank).log2()).sum()
+    // Not `sum`, which makes a negative zero of nothing.
+    ranked.fold(0.0, |gain, (rank, grade)| gain + f64::from(*grade) / f64::from(rank).log2())
 }
 
 fn recall(grades: &[u32], ideal: &[u32], depth: usize) -> f64 {

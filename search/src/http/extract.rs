@@ -57,7 +57,7 @@ impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
         let bytes = tokio::time::timeout(app.config.patience, arriving)
             .await
             .map_err(|_| Problem::of(Code::Timeout))?
-            .map_err(unreadable)?;
+            .map_err(|rejection| unreadable(&rejection))?;
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))?;
         if holds_nul(&value) {
@@ -79,7 +79,7 @@ fn is_json(request: &Request) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-fn unreadable(rejection: BytesRejection) -> Problem {
+fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::of(Code::TooLarge);
     }

@@ -114,9 +114,10 @@ async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answ
     };
     let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| agent.chars().take(256).collect());
-    let identity = match right {
-        Right::Open => Identity::Anonymous,
-        _ => identify(app, &parts.headers, address).await?,
+    let identity = if right == Right::Open {
+        Identity::Anonymous
+    } else {
+        identify(app, &parts.headers, address).await?
     };
     let client = match identity.key().or(identity.user()) {
         Some(id) => Client::Known(id),

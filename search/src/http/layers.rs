@@ -38,7 +38,6 @@ const ALL_OURS: &str = "default-src 'self'; img-src 'self' data:; style-src 'sel
 /// The whole server. `page` is what else it serves: nothing of it goes through a guard.
 pub fn router(app: &App, page: Router) -> Router {
     let (api, description) = table::routed(app);
-    let description = openapi::finished(description);
     let docs = SwaggerUi::new(openapi::DOCS).url(openapi::PATH, description);
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.timeout);

@@ -10,6 +10,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::problem::{CODES, Code, MEDIA_TYPE, ProblemDetails};
 use super::right::Right;
+use super::wire::{DocumentStatus, Mode};
 
 /// Where the description is.
 pub(super) const PATH: &str = "/api/v1/openapi.json";
@@ -35,6 +36,9 @@ pub(super) fn head() -> OpenApi {
     let components = ComponentsBuilder::new()
         .security_scheme(BEARER, scheme)
         .schema(ProblemDetails::name(), ProblemDetails::schema())
+        // Parameters refer to these; utoipa takes only those of bodies in by itself.
+        .schema(DocumentStatus::name(), DocumentStatus::schema())
+        .schema(Mode::name(), Mode::schema())
         .build();
     OpenApiBuilder::new().info(info).components(Some(components)).build()
 }
@@ -70,7 +74,12 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
             operation.security = match right {
                 Right::Open => None,
                 Right::Search | Right::Browse | Right::Read => Some(vec![nobody, bearer]),
-                _ => Some(vec![bearer]),
+                Right::Known
+                | Right::Session
+                | Right::Superuser
+                | Right::Write
+                | Right::Admin
+                | Right::Owner => Some(vec![bearer]),
             };
             let takes_body = operation.request_body.is_some();
             for (_, _, status, title) in
@@ -107,14 +116,4 @@ fn may_answer(code: Code, right: Right, takes_body: bool) -> bool {
         Code::Conflict | Code::LimitReached | Code::NotServed => takes_body,
         Code::InvalidQuery | Code::ConfirmationRequired | Code::MethodNotAllowed => false,
     }
-}
-
-/// The description as it is served.
-pub(super) fn finished(description: OpenApi) -> OpenApi {
-    description
-}
-
-/// The description, for who wants it without a server.
-pub fn description(app: &super::App) -> OpenApi {
-    finished(super::table::routed(app).1)
 }

@@ -137,3 +137,16 @@ async fn words_alone_need_no_model() {
     assert!(answer.hits[0].similarity.is_some(), "a threshold compares vectors");
     assert_eq!(toy.asked(), (1, 1));
 }
+
+#[tokio::test]
+async fn values_are_counted_under_a_filter() {
+    let target = shelf().target().await;
+    let searcher = search::Searcher::default();
+    let condition = Condition::parse(&json!({ "path": { "glob": "a/*" } })).unwrap();
+    for (name, field) in search::FACETS {
+        let all = searcher.facets(&target, *field, None, 10).await.unwrap();
+        let some = searcher.facets(&target, *field, Some(&condition), 10).await.unwrap();
+        assert_eq!(all.iter().map(|it| it.count).sum::<u64>(), 8, "{name}");
+        assert_eq!(some.iter().map(|it| it.count).sum::<u64>(), 4, "{name}");
+    }
+}

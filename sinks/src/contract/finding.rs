@@ -331,7 +331,8 @@ pub(super) async fn filters_find_what_they_say(store: &dyn Vectors) {
     for point in &mut points {
         let number = point.payload.uri.as_bytes()[15] - b'0';
         let payload = &mut point.payload;
-        payload.mime_type = if number % 2 == 0 { "text/html" } else { "text/plain" }.to_owned();
+        payload.mime_type =
+            if number.is_multiple_of(2) { "text/html" } else { "text/plain" }.to_owned();
         payload.language = (number > 2).then(|| if number > 5 { "de" } else { "en" }.to_owned());
         payload.title = (number != 4).then(|| format!("The Title, number {number}"));
         payload.page = (number != 5).then_some(payload.chunk_index + 1);

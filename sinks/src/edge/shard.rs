@@ -29,26 +29,31 @@ pub(super) fn exists(folder: &Path) -> bool {
     folder.join(CONFIG_FILE).exists()
 }
 
-/// Opens the shard in this folder, and makes it first if it is not there.
-pub(super) fn open(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
+/// Opens the shard in this folder, and makes it first if it is not there; says what its vectors are.
+pub(super) fn open(
+    folder: &Path,
+    config: &VectorsConfig,
+) -> Result<(EdgeShard, Shape), StoreError> {
     let doing = "open the vector collection";
+    let mut shape = Shape { dim: config.dim, sparse: config.sparse };
     let shard = if exists(folder) {
         let there = EdgeConfig::load(folder).transpose().map_err(|e| gives_up(doing, e))?;
-        let found = there.and_then(|there| {
-            let dense = there.vectors.get(DENSE)?;
-            Some(Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) })
-        });
-        found.map_or(Ok(()), |found| check_collection(config, found))?;
-        EdgeShard::load(folder, Some(edge_config(config)))
+        if let Some(there) = there
+            && let Some(dense) = there.vectors.get(DENSE)
+        {
+            shape = Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) };
+            check_collection(config, shape)?;
+        }
+        EdgeShard::load(folder, Some(edge_config(config, shape)))
     } else {
         fs_err::create_dir_all(folder).map_err(|e| gives_up(doing, e))?;
-        EdgeShard::new(folder, edge_config(config))
+        EdgeShard::new(folder, edge_config(config, shape))
     };
     let shard = shard.map_err(|error| opening(folder, error))?;
     shorten_log(folder).map_err(|e| gives_up(doing, e))?;
     indexing::repair(&shard).map_err(|e| gives_up(doing, e))?;
     index_fields(&shard).map_err(|e| gives_up(doing, e))?;
-    Ok(shard)
+    Ok((shard, shape))
 }
 
 /// Deletes the shard in this folder, if there is one that nobody has open.
@@ -74,7 +79,7 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
 
 /// Vectors, graph, payload and its indexes are files that are mapped: what a shard needs in memory does not grow
 /// with it, and the system keeps in memory what is used.
-fn edge_config(config: &VectorsConfig) -> EdgeConfig {
+fn edge_config(config: &VectorsConfig, shape: Shape) -> EdgeConfig {
     let int8 = config.quantization == Quantization::Int8;
     let vector = EdgeVectorParams::builder(config.dim, Distance::Cosine)
         .datatype(match config.quantization {
@@ -100,7 +105,7 @@ fn edge_config(config: &VectorsConfig) -> EdgeConfig {
         .hnsw_config(hnsw)
         .optimizers(optimizers)
         .wal_options(log);
-    if config.sparse {
+    if shape.sparse {
         let words = EdgeSparseVectorParams::builder().modifier(Modifier::Idf).on_disk(true).build();
         edge = edge.sparse_vector(SPARSE, words);
     }

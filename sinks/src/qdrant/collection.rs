@@ -21,8 +21,9 @@ use crate::vectors::{
 
 const OPENING: &str = "open the vector collection";
 
-/// Sees to it that the collection is there, as these settings describe it, with its payload indexes.
-pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<(), StoreError> {
+/// Sees to it that the collection is there, as these settings describe it, with its payload indexes; says what its
+/// vectors are.
+pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<Shape, StoreError> {
     let name = config.name.as_str();
     let exists = || async { client.collection_exists(name).await.map_err(|e| failed(OPENING, e)) };
     if !retrying(exists).await? {
@@ -47,7 +48,7 @@ pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<()
             index(client, name, field, *kind).await?;
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What the vectors of a collection are.

@@ -294,10 +294,7 @@ fn facts(metadata: &str) -> Result<Vec<String>, serde_json::Error> {
     let object: serde_json::Map<String, Value> = serde_json::from_str(metadata)?;
     let mut facts = Vec::new();
     for (key, value) in object {
-        let values = match value {
-            Value::Array(values) => values,
-            one => vec![one],
-        };
+        let values = if let Value::Array(values) = value { values } else { vec![value] };
         for value in values {
             let value = match value {
                 Value::String(text) => text,

@@ -122,11 +122,15 @@ async fn words_survive_indexing_and_reopening() {
         store.flush().await.unwrap();
     }
     alike(&EdgeStore::open(folder.path(), &small).unwrap()).await;
-    let without = VectorsConfig { sparse: false, ..small };
-    let refused = EdgeStore::open(folder.path(), &without).err().unwrap();
+    // Whoever opens it need not know that it has them; who wants them where there are none is told so.
+    let unaware = VectorsConfig { sparse: false, ..small };
+    alike(&EdgeStore::open(folder.path(), &unaware).unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    drop(edge(folder.path()));
+    let refused = EdgeStore::open(folder.path(), &with_words(Quantization::Float16)).err().unwrap();
     insta::assert_snapshot!(
         format!("{refused}: {}", refused.source),
-        @"could not open the vector collection: the collection `test` was made with sparse vectors"
+        @"could not open the vector collection: the collection `test` was made without sparse vectors"
     );
 }
 

@@ -105,6 +105,7 @@ fn its_identity_is_that_of_the_model_and_not_its_place() {
     let identity = |options| bound(options).unwrap().identity();
     let one = identity(json!({ "model": "a", "device": "cpu" }));
     assert_eq!(one, identity(json!({ "model": "elsewhere/b", "dtype": "bfloat16", "dim": 3 })));
+    assert_ne!(one, identity(json!({ "model": "a", "dtype": "int8" })));
     assert_eq!(one["model"], "pieces-1");
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::server::{PASSWORD, Server};
-use crate::support::{Place, text};
+use crate::support::{Place, command, ran, text};
 
 #[test]
 fn the_first_administrator_is_made_once_however_many_try() {
@@ -184,4 +184,42 @@ fn secrets_are_in_no_log_and_no_table() {
     }
     // A path that is none of ours is logged as it came, and whoever puts a key there has told everybody.
     assert!(!dump.contains(&key));
+}
+
+#[test]
+fn who_has_the_database_at_hand_lets_people_in() {
+    let place = Place::with_stand_in();
+    let typed = |args: &[&str], password: &str| {
+        use std::io::Write as _;
+        let mut child = command(&[&["users"], args, &["--config", "pipeline.yaml"]].concat())
+            .current_dir(place.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(format!("{password}\n").as_bytes()).unwrap();
+        drop(stdin);
+        ran(child.wait_with_output().unwrap())
+    };
+    let made = typed(&["add", "root", "--email", "root@here", "--superuser"], PASSWORD);
+    assert_eq!(made.stdout, "the account `root` is made\n", "{}", made.stderr);
+    assert_eq!(typed(&["add", "ada", "--email", "ada@here"], "short").code, 1);
+    let server = Server::start(&place);
+    assert_eq!(server.setup, None);
+    let root = server.log_in("root");
+    let changed = typed(&["password", "root"], "quite another password");
+    assert_eq!(changed.code, 0, "{}", changed.stderr);
+    let login = json!({ "username": "root", "password": "quite another password" });
+    server.post("/sessions", None, &login).good();
+    // What another process does is heeded within seconds.
+    let asked = std::time::Instant::now();
+    while server.get("/users/me", Some(&root)).status != 401 {
+        assert!(asked.elapsed().as_secs() < 30, "the old session goes on");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert_eq!(typed(&["password", "local"], "quite another password").code, 1);
+    let list = typed(&["list"], "").stdout;
+    assert!(list.contains("root@here") && !list.contains("ada"), "{list}");
 }

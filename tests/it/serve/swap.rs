@@ -9,6 +9,15 @@ use crate::support::{Place, text};
 
 const CLIENTS: usize = 50;
 
+/// Ends the clients when it goes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn fifty_clients_search_through_a_reindex() {
     let place = Place::with_stand_in();
@@ -18,11 +27,12 @@ fn fifty_clients_search_through_a_reindex() {
             format!("document number {n} is about subject {n}. ").repeat(9),
         );
     }
+    place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:16', sparse: none");
     let server = Server::start(&place);
     let root = server.set_up();
     server.run(&root, "append");
     // Other vectors: another length, and words beside them.
-    place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:24', sparse: bm25");
+    place.edit_pipeline("model: 'stand-in:16', sparse: none", "model: 'stand-in:24', sparse: bm25");
     let (is_over, searches) = (AtomicBool::new(false), AtomicUsize::new(0));
     let seen: Vec<Vec<i64>> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
@@ -53,16 +63,23 @@ fn fifty_clients_search_through_a_reindex() {
                 })
             })
             .collect();
+        // Whatever happens here, the clients end.
+        let over = Over(&is_over);
+        let more = |count: usize| {
+            let until = searches.load(Ordering::Relaxed) + count;
+            while searches.load(Ordering::Relaxed) < until {
+                assert!(
+                    clients.iter().all(|client| !client.is_finished()),
+                    "a client has given up"
+                );
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        };
         // Each of them has its turn before and after.
-        while searches.load(Ordering::Relaxed) < 2 * CLIENTS {
-            std::thread::yield_now();
-        }
+        more(2 * CLIENTS);
         server.run(&root, "reindex");
-        let before = searches.load(Ordering::Relaxed);
-        while searches.load(Ordering::Relaxed) < before + 3 * CLIENTS {
-            std::thread::yield_now();
-        }
-        is_over.store(true, Ordering::Relaxed);
+        more(3 * CLIENTS);
+        drop(over);
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     assert!(seen.iter().all(|generations| generations.is_sorted()), "nobody goes back");

@@ -154,7 +154,7 @@ async fn changed(app: &App, user: Uuid, change: UserChange, caller: &Caller) -> 
         Remedy::Conflict if loses_rights => {
             Problem::new(Code::Conflict, "no administrator would be left, or the address is taken")
         }
-        _ => taken(error),
+        Remedy::Conflict | Remedy::Retry | Remedy::GiveUp => taken(error),
     })?)
 }
 

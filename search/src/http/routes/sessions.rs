@@ -50,10 +50,9 @@ pub(crate) async fn login(
 ) -> Answer<(StatusCode, Json<Session>)> {
     app.throttle.may_try(&login.username, caller.address)?;
     let user = app.accounts.user_named(&login.username).await?;
-    let known = match &user {
-        Some(user) => app.accounts.password(user.id).await?,
-        None => None,
-    };
+    // The same questions whether or not there is such an account, so that the time says nothing of it.
+    let id = user.as_ref().map_or(Uuid::nil(), |user| user.id);
+    let known = app.accounts.password(id).await?;
     let is_right = app.passwords.verify(&login.password, known.as_deref()).await;
     match user {
         Some(user) if is_right && user.is_active => {

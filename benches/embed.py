@@ -1,0 +1,109 @@
+"""How many tokens a second does the engine embed, and what share of the processor's products is that?
+
+`embed.py quick` takes fewer texts and rounds. Device only, with tokenising, tokenising alone; short, mixed and full-length
+chunks; every precision; every budget. Variants take turns, and the best round of each counts: on a machine that does other
+things too, the others say more of those.
+"""
+
+import datetime
+import json
+import shutil
+import sys
+
+import harness
+import models
+import texts
+from tokenizers import Tokenizer
+
+QUICK = "quick" in sys.argv
+COUNT, ROUNDS = (80, 4) if QUICK else (240, 12)
+DTYPES = ("float32", "bfloat16", "int8")
+BUDGETS = (256, 512, 1024, 2048, 4096)
+
+
+def best(rounds, key="seconds"):
+    return min(rounds, key=lambda answer: answer[key])
+
+
+def main():
+    place = harness.folder()
+    tokenizer = Tokenizer.from_file(str(harness.MODEL / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    kinds = texts.chunks(COUNT, tokenizer)
+    config = json.loads((harness.MODEL / "config.json").read_text())
+    engine = texts.Engine(place, sum(kinds.values(), []))
+    print(f"# How fast the engine embeds\n\n{datetime.date.today()}, {harness.machine()}; all-MiniLM-L6-v2, {COUNT} chunks of "
+          f"each kind, {ROUNDS} rounds in turn, the best of each\n")
+    rows, at = [], 0
+    for kind, chunks in kinds.items():
+        lengths = engine.use(range(at, at + len(chunks)))
+        at += len(chunks)
+        rounds = {dtype: {"device": [], "whole": []} for dtype in DTYPES}
+        peaks, tokenising = [], []
+        for _ in range(ROUNDS):
+            peaks.append(engine.ask("peak 1024")["gflops"])
+            tokenising.append(engine.ask("tokenise 1"))
+            for dtype, found in rounds.items():
+                for what, answers in found.items():
+                    answers.append(engine.ask(f"{what} {dtype} 0"))
+        peak, work = max(peaks), texts.operations(config, lengths)
+        for dtype, found in rounds.items():
+            device, whole = best(found["device"]), best(found["whole"])
+            rate = work / best(found["device"], "busy")["busy"] / 1e9
+            rows.append((
+                kind, f"{sum(lengths) / len(lengths):.0f}", dtype,
+                f"{device['tokens'] / device['seconds']:,.0f}",
+                f"{device['tokens'] / best(found['device'], 'cpu')['cpu']:,.0f}",
+                f"{whole['tokens'] / whole['seconds']:,.0f}",
+                f"{device['padding'] / (device['tokens'] + device['padding']):.1%}",
+                f"{rate:.0f}", f"{rate / peak:.0%}",
+                f"{best(tokenising)['seconds'] / best(tokenising)['tokens'] * device['tokens'] / best(found['device'], 'cpu')['cpu']:.1%}",
+            ))
+    harness.table(
+        ("chunks", "tokens in one", "precision", "tokens/s", "tokens per processor second", "tokens/s with tokenising",
+         "padding", "GFLOP/s in the model", f"share of the f32 peak ({peak:.0f})", "tokenising, of the model's processor time"),
+        rows,
+    )
+
+    print("\n## Budgets\n\nTokens/s of mixed chunks by tokens in a batch.\n")
+    engine.use(range(COUNT, 2 * COUNT))
+    found = {(dtype, budget): [] for dtype in DTYPES for budget in BUDGETS}
+    for _ in range(max(2, ROUNDS // 2)):
+        for dtype, budget in found:
+            found[dtype, budget].append(engine.ask(f"device {dtype} {budget}"))
+    harness.table(("precision", *(f"{budget:,}" for budget in BUDGETS)), [
+        (dtype, *(f"{(one := best(found[dtype, budget]))['tokens'] / one['seconds']:,.0f}" for budget in BUDGETS))
+        for dtype in DTYPES
+    ])
+
+    print("\n## A model of BERT-base's size\n\nRandom weights; chunks of 512 tokens.\n")
+    base = models.bert_base(place)
+    config = json.loads((base / "config.json").read_text())
+    large = texts.Engine(place, [" ".join(kinds["full"][at: at + 3]) for at in range(0, COUNT // 5, 3)], base)
+    lengths = large.use(range(len(range(0, COUNT // 5, 3))))
+    found, peaks = {dtype: [] for dtype in DTYPES}, []
+    for _ in range(ROUNDS):
+        peaks.append(large.ask("peak 1024")["gflops"])
+        for dtype, answers in found.items():
+            answers.append(large.ask(f"device {dtype} 0"))
+    rate = {dtype: texts.operations(config, lengths) / best(answers, "busy")["busy"] / 1e9 for dtype, answers in found.items()}
+    harness.table(("precision", "tokens/s", "GFLOP/s in the model", f"share of the f32 peak ({max(peaks):.0f})"), [
+        (dtype, f"{(one := best(answers))['tokens'] / one['seconds']:,.0f}", f"{rate[dtype]:.0f}",
+         f"{rate[dtype] / max(peaks):.0%}") for dtype, answers in found.items()
+    ])
+
+    print("\n## Tokenising\n")
+    engine.use(range(3 * COUNT))
+    found = {threads: [] for threads in (1, 2, 4)}
+    for _ in range(ROUNDS):
+        for threads, answers in found.items():
+            answers.append(engine.ask(f"tokenise {threads}"))
+    harness.table(("threads", "tokens/s", "MB/s"), [
+        (threads, f"{(one := best(answers))['tokens'] / one['seconds']:,.0f}", f"{one['bytes'] / one['seconds'] / 1e6:.1f}")
+        for threads, answers in found.items()
+    ])
+    shutil.rmtree(place)
+
+
+main()

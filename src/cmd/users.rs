@@ -1,0 +1,90 @@
+//! `semantik users`: accounts of the server, for who has the database at hand: a way in where nobody can log in any more.
+
+use std::io::{IsTerminal as _, stdin};
+
+use pipeline::BoxError;
+use search::http::Passwords;
+use serde_json::json;
+use sinks::{By, NewUser};
+
+use super::migrate;
+use crate::cli::UsersVerb;
+use crate::render;
+
+/// Accounts that are read at once.
+const PART: u32 = 1000;
+
+pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
+    match verb {
+        UsersVerb::List { store, json } => {
+            let database = migrate::open(&store).await?;
+            database.postgres().migrate_up().await?;
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let part = database.postgres().users().list(after, PART).await?;
+                let Some(last) = part.last() else { break };
+                after = Some(last.id);
+                found.extend(part);
+            }
+            if json {
+                let users = found.iter().map(|it| {
+                    json!({
+                        "id": it.id,
+                        "username": it.username,
+                        "email": it.email,
+                        "is_active": it.is_active,
+                        "is_superuser": it.is_superuser,
+                        "last_login": it.last_login,
+                    })
+                });
+                return render::json(&users.collect());
+            }
+            let rows = found.iter().map(|it| {
+                let may = if it.is_superuser { "everything" } else { "what it is given" };
+                vec![
+                    it.username.clone(),
+                    it.email.clone(),
+                    if it.is_active { may } else { "nothing" }.to_owned(),
+                    it.last_login.map(render::time).unwrap_or_default(),
+                ]
+            });
+            render::out(&render::table(&["user", "address", "may do", "logged in last"], rows))
+        }
+        UsersVerb::Add { name, email, superuser, store } => {
+            let hashed_password = new_password(&name).await?;
+            let database = migrate::open(&store).await?;
+            database.postgres().migrate_up().await?;
+            let new = NewUser {
+                username: name.clone(),
+                email,
+                full_name: None,
+                hashed_password,
+                is_superuser: superuser,
+            };
+            database.postgres().users().create(&new, &By::default()).await?;
+            render::out(&format!("the account `{name}` is made\n"))
+        }
+        UsersVerb::Password { name, store } => {
+            let hash = new_password(&name).await?;
+            let database = migrate::open(&store).await?;
+            database.postgres().migrate_up().await?;
+            let users = database.postgres().users();
+            let user = users.named(&name).await?.ok_or(format!("there is no account `{name}`"))?;
+            if !users.set_password(user.id, &hash, &By::default()).await? {
+                return Err(format!("the account `{name}` has no password, and gets none").into());
+            }
+            render::out(&format!("the account `{name}` has another password, and no session\n"))
+        }
+    }
+}
+
+/// The hash of a password that is typed or piped in. It is never an argument: those can be seen by others.
+async fn new_password(name: &str) -> Result<String, BoxError> {
+    if stdin().is_terminal() {
+        render::say(format_args!("Type the password of `{name}` (it will be seen):"));
+    }
+    let mut password = String::new();
+    stdin().read_line(&mut password)?;
+    let hashed = Passwords::new(1).hash(password.trim_end_matches(['\r', '\n']), name).await;
+    hashed.map_err(|problem| problem.detail.unwrap_or_default().into())
+}
