@@ -159,14 +159,14 @@ impl Forged {
             (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
         let forged = Self { secret: secret.collect(), header, claims };
         assert_eq!(
-            forged.signed(&forged.header, &forged.claims, &forged.secret),
+            Self::signed(&forged.header, &forged.claims, &forged.secret),
             token,
             "as the server signs"
         );
         forged
     }
 
-    fn signed(&self, header: &Value, claims: &Value, secret: &[u8]) -> String {
+    fn signed(header: &Value, claims: &Value, secret: &[u8]) -> String {
         // In the order in which the server writes them.
         let header = format!(
             r#"{{"typ":{},"alg":{},"kid":{}}}"#,
@@ -185,17 +185,17 @@ impl Forged {
     fn expired(&self) -> String {
         let mut claims = self.claims.clone();
         claims["exp"] = json!(claims["iat"].as_u64().unwrap() - 60);
-        self.signed(&self.header, &claims, &self.secret)
+        Self::signed(&self.header, &claims, &self.secret)
     }
 
     fn of_another_key(&self) -> String {
-        self.signed(&self.header, &self.claims, &[7; 32])
+        Self::signed(&self.header, &self.claims, &[7; 32])
     }
 
     fn unsigned(&self) -> String {
         let mut header = self.header.clone();
         header["alg"] = json!("none");
-        let whole = self.signed(&header, &self.claims, &self.secret);
+        let whole = Self::signed(&header, &self.claims, &self.secret);
         whole.rsplit_once('.').unwrap().0.to_owned() + "."
     }
 }
