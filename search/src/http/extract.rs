@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -52,6 +52,12 @@ impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         if !is_json(&request) {
             return Err(Problem::of(Code::UnsupportedMediaType));
+        }
+        // What says that it is too large need not be waited for.
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
+        let announced = announced.and_then(|it| it.parse::<usize>().ok());
+        if announced.is_some_and(|bytes| bytes > app.config.longest_body) {
+            return Err(Problem::of(Code::TooLarge));
         }
         let arriving = Bytes::from_request(request, app);
         let bytes = tokio::time::timeout(app.config.patience, arriving)

@@ -31,6 +31,10 @@ const ROWS: &str = "
     SELECT c.id, u.id, 'read' FROM collections c, (SELECT id FROM users LIMIT 2) u WHERE c.name = 'x';
     INSERT INTO collection_permissions (collection_id, api_key_id, permission)
     SELECT c.id, k.id, 'read' FROM collections c, (SELECT id FROM api_keys LIMIT 2) k WHERE c.name = 'x';
+    INSERT INTO operations (collection_id, user_id, type, config)
+    SELECT id, owner_id, 'append', '{}' FROM collections WHERE name = 'x';
+    UPDATE operations SET status = 'cancelled'
+    WHERE collection_id IN (SELECT id FROM collections WHERE name = 'x');
     INSERT INTO collection_audit_log (collection_id, user_id, action)
     SELECT c.id, c.owner_id, 'a' FROM collections c, generate_series(1, 10) n;
     INSERT INTO account_audit_log (user_id, action) SELECT id, 'login' FROM users;
