@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use self::serve::ServeArgs;
-pub(crate) use self::unattended::{ScheduleVerb, WorkerArgs};
+pub(crate) use self::unattended::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
 pub(crate) use self::users::UsersVerb;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -100,21 +100,6 @@ pub(crate) struct CheckArgs {
     /// Prints the checked graph with the columns on its edges.
     #[arg(long)]
     pub columns: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TestArgs {
-    /// The pipeline file.
-    pub file: PathBuf,
-    /// Only the samples whose name contains this.
-    #[arg(long, value_name = "WORDS")]
-    pub only: Option<String>,
-    /// Writes snapshots anew that are not what was found.
-    #[arg(long)]
-    pub update: bool,
-    /// Prints what came of each as a JSON array.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -333,29 +318,6 @@ pub(crate) struct StatusArgs {
     /// Prints it as one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TopArgs {
-    /// The operation; the one that goes on, or the last one, unless it is named.
-    pub operation: Option<uuid::Uuid>,
-    /// The pipeline file that fills the collection.
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "server",
-        conflicts_with = "server"
-    )]
-    pub config: Option<PathBuf>,
-    /// The address of a server, instead of a file.
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
-    /// An access token or API key for the server.
-    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub token: Option<String>,
-    /// Prints one picture, and ends; so it does where there is no terminal.
-    #[arg(long)]
-    pub once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! What can be typed behind `semantik worker` and `semantik schedule`.
+//! What can be typed of runs that nobody starts: workers, schedules, samples, and watching.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -77,4 +77,42 @@ fn one_or_more(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// Only the samples whose name contains this.
+    #[arg(long, value_name = "WORDS")]
+    pub only: Option<String>,
+    /// Writes snapshots anew that are not what was found.
+    #[arg(long)]
+    pub update: bool,
+    /// Prints what came of each as a JSON array.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// The operation; the one that goes on, or the last one, unless it is named.
+    pub operation: Option<uuid::Uuid>,
+    /// The pipeline file that fills the collection.
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "server",
+        conflicts_with = "server"
+    )]
+    pub config: Option<PathBuf>,
+    /// The address of a server, instead of a file.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// An access token or API key for the server.
+    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Prints one picture, and ends; so it does where there is no terminal.
+    #[arg(long)]
+    pub once: bool,
 }
