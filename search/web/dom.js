@@ -115,14 +115,14 @@ export function problemBox(problem, retry) {
   );
 }
 
-/** A table that scrolls by itself where the page is narrow. A head is its words, or `[words, class]`; the class "unseen" hides them from who sees the column. */
+/** A table that scrolls by itself where the page is narrow. A head is its words, or `[words, class]`; a class that ends with "unseen" hides them from who sees the column. */
 export function table(label, heads, rows) {
   const head = (it) => {
     const [words, kind] = [it].flat();
     return h(
       "th",
       { scope: "col", class: kind },
-      kind === "unseen" ? h("span", { class: "visually-hidden" }, words) : words,
+      kind?.endsWith("unseen") ? h("span", { class: "visually-hidden" }, words) : words,
     );
   };
   return h(

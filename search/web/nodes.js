@@ -13,7 +13,14 @@ export class Nodes {
   constructor() {
     const drawing = table(
       "Nodes",
-      ["Node", "Time", ["Over time", "wide"], ["Documents", "number"], ["A second", "number"], ["Queue", "number"]],
+      [
+        "Node",
+        "Time",
+        ["Time over the last minutes", "wide unseen"],
+        ["Documents", "number"],
+        ["A second", "number"],
+        ["Queue", "number"],
+      ],
       [],
     );
     this.rows = drawing.querySelector("tbody");
