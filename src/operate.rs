@@ -15,8 +15,10 @@ mod forecast;
 mod generations;
 mod pass;
 mod removal;
+mod stopped;
 mod verify;
 pub(crate) mod webhooks;
+mod workplace;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +37,9 @@ pub(crate) use self::executor::{Executor, Manner};
 pub(crate) use self::files::{Files, Loaded};
 pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
 use self::generations::GiveUp;
+use self::stopped::{OnStop, Stopped};
 pub(crate) use self::verify::{Findings, Trouble};
+pub(crate) use self::workplace::Workplace;
 use crate::shards::Shards;
 use crate::telemetry::Telemetry;
 use crate::wiring::{self, Absent, Database, Vectors};
@@ -93,55 +97,6 @@ pub(crate) struct Done {
     pub(crate) swap: Option<Swap>,
     /// What the model did for it.
     pub(crate) model: ModelTime,
-}
-
-/// What becomes of an operation that ended because it was asked to stop.
-#[derive(Clone, Debug, Default)]
-enum Stopped {
-    /// It was cancelled.
-    #[default]
-    Cancelled,
-    /// It goes on later, as another one.
-    HandedBack,
-    /// It has failed, for this reason.
-    Failed(String),
-}
-
-/// Says what becomes of an operation that is asked to stop. Clones are the same.
-#[derive(Clone, Debug, Default)]
-struct OnStop(Arc<Mutex<Stopped>>);
-
-impl OnStop {
-    fn hand_back(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::HandedBack;
-    }
-
-    fn fail(&self, why: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::Failed(why);
-    }
-
-    fn get(&self) -> Stopped {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Where operations take place: what those of one process share.
-#[derive(Clone)]
-pub(crate) struct Workplace {
-    /// Brought up to date.
-    pub(crate) database: Database,
-    pub(crate) shards: Shards,
-    pub(crate) telemetry: Telemetry,
-}
-
-impl Workplace {
-    /// Opens the metadata store of a file, and brings its schema up to date.
-    pub(crate) async fn open(spec: &PipelineSpec, telemetry: &Telemetry) -> Result<Self, BoxError> {
-        let database = Database::open(spec).await?;
-        database.postgres().migrate_up().await?;
-        telemetry.watch(database.postgres(), &spec.data_folder());
-        Ok(Self { database, shards: Shards::default(), telemetry: telemetry.clone() })
-    }
 }
 
 /// Why an operation did not come to its end.
