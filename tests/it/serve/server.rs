@@ -108,6 +108,8 @@ impl Server {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
+            // A server may close a connection whose request it did not want to read to its end.
+            .max_idle_connections(0)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
         let setup = std::fs::read_to_string(token).ok().map(|token| token.trim().to_owned());
