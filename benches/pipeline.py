@@ -87,7 +87,7 @@ def everything_else():
     print("\n## Everything but embedding\n\nVectors of 384 numbers, made by the stand-in; embedded stores.\n")
     harness.table(("corpus", "documents", "chunks", "tokens", "seconds", "documents/s", "MB/s of files", "tokens/s",
                    "cores busy"), documents)
-    print("\nWhat each node does. A source's and a sink's work is not counted as busy.\n")
+    print("\nWhat each node does. What `embed` does here is the stand-in's arithmetic, and `chunk` counts the stand-in's tokens.\n")
     harness.table(("corpus", "node", "batches", "KiB in a batch", "ms for a batch", "µs for a document", "busy", "starved",
                    "blocked"), nodes)
 
