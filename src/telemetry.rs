@@ -21,6 +21,7 @@ pub(crate) use self::listener::Listener;
 pub(crate) use self::push::push;
 #[cfg(feature = "otel")]
 pub(crate) use self::traces::Traces;
+use crate::render::word;
 
 /// Seconds that an operation may take: from a run that finds nothing new to a night.
 const OPERATION_SECONDS: [f64; 10] =
@@ -186,7 +187,7 @@ impl StandingMetrics {
         for status in [OperationStatus::Pending, OperationStatus::Processing] {
             let found = standing.operations.iter().find(|(of, _)| *of == status);
             let count = found.map_or(0, |(_, count)| *count);
-            self.operations.with_label_values(&[status.word()]).set(count);
+            self.operations.with_label_values(&[word(status)]).set(count);
         }
         for (pipeline, at) in &standing.last_success {
             self.last_success.with_label_values(&[pipeline]).set(at.timestamp());

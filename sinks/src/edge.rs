@@ -14,7 +14,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use pipeline::{
-    BoxError, Facet, Filter, Hit, IndexQuery, Keyword, Legs, Payload, Place, Point, SparseVector,
+    BoxError, Facet, Filter, Hit, IndexQuery, Keyword, Payload, Place, Point, SparseVector,
     StoreError, VectorIndex, VectorStore, point_id,
 };
 use qdrant_edge::{
@@ -192,9 +192,6 @@ impl VectorIndex for EdgeStore {
     async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
         let doing = SEARCHING;
         self.shape.check_query(query)?;
-        if matches!(&query.legs, Legs::Sparse { words, .. } if words.is_empty()) {
-            return Ok(Vec::new());
-        }
         ranking::settled(query, |limit| async move {
             let request = search::request(query, self.quantization, limit);
             let found = self.owner.read(doing, move |shard| shard.query(request)).await?;
@@ -229,10 +226,7 @@ impl VectorIndex for EdgeStore {
         let payload = Some(WithPayloadInterface::Bool(true));
         let read = move |shard: &EdgeShard| shard.retrieve(&ids, payload, None);
         let records = self.owner.read(doing, read).await?.into_iter();
-        let payloads = records.map(|record| {
-            let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
-            payload::from_json(payload).map_err(|e| gives_up(doing, e))
-        });
+        let payloads = records.map(|record| stored(record.payload).map_err(|e| gives_up(doing, e)));
         payloads.collect()
     }
 
@@ -301,8 +295,12 @@ fn point(record: Record) -> Result<Point, BoxError> {
         }
         Some(_) | None => None,
     };
-    let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
-    Ok(Point { id, vector, sparse, payload: payload::from_json(payload)? })
+    Ok(Point { id, vector, sparse, payload: stored(record.payload)? })
+}
+
+/// A payload as Edge gives it.
+fn stored(payload: Option<qdrant_edge::Payload>) -> Result<Payload, serde_json::Error> {
+    payload::from_json(payload.map(|payload| payload.0).unwrap_or_default())
 }
 
 /// A point as Edge gives it without what it holds.

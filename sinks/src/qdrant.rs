@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::{
-    Facet, Filter, Hit, IndexQuery, Keyword, Legs, Place, Point, Secret, StoreError, VectorIndex,
+    Facet, Filter, Hit, IndexQuery, Keyword, Place, Point, Secret, StoreError, VectorIndex,
     VectorStore, point_id,
 };
 use qdrant_client::qdrant::facet_value::Variant;
@@ -24,6 +24,7 @@ use qdrant_client::qdrant::{
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use uuid::Uuid;
 
+use crate::qdrant::ask::ask;
 use crate::qdrant::error::{congestion, failed};
 use crate::qdrant::limiter::Limiter;
 use crate::qdrant::request::{key, point, point_struct, split, stored};
@@ -34,6 +35,7 @@ use crate::vectors::{
 };
 use crate::{payload, ranking};
 
+mod ask;
 mod collection;
 mod error;
 mod filter;
@@ -113,11 +115,7 @@ impl QdrantStore {
         name: &str,
     ) -> Result<bool, StoreError> {
         let client = client(url, api_key)?;
-        let ask = || async {
-            let reply = client.collection_exists(name).await;
-            reply.map_err(|e| failed("look for the vector collection", e))
-        };
-        retrying(ask).await
+        ask("look for the vector collection", || client.collection_exists(name)).await
     }
 
     /// Deletes a collection; there need not be one.
@@ -126,11 +124,7 @@ impl QdrantStore {
     /// If the server cannot be reached.
     pub async fn delete(url: &str, api_key: Option<&Secret>, name: &str) -> Result<(), StoreError> {
         let client = client(url, api_key)?;
-        let delete = || async {
-            let reply = client.delete_collection(name).await;
-            reply.map(drop).map_err(|e| failed("delete the vector collection", e))
-        };
-        retrying(delete).await
+        ask("delete the vector collection", || client.delete_collection(name)).await.map(drop)
     }
 
     /// Points in order of id, `after` excluded.
@@ -149,9 +143,7 @@ impl QdrantStore {
             None => {}
         }
         let request = request.build();
-        let ask =
-            || async { self.client.scroll(request.clone()).await.map_err(|e| failed(doing, e)) };
-        Ok(retrying(ask).await?.result)
+        Ok(ask(doing, || self.client.scroll(request.clone())).await?.result)
     }
 
     /// How many points have each value of a field.
@@ -167,9 +159,7 @@ impl QdrantStore {
             request = request.filter(filter::filter(conditions));
         }
         let request = request.build();
-        let ask =
-            || async { self.client.facet(request.clone()).await.map_err(|e| failed(doing, e)) };
-        let reply = retrying(ask).await?;
+        let reply = ask(doing, || self.client.facet(request.clone())).await?;
         let facets =
             reply.hits.into_iter().map(|hit| match hit.value.and_then(|value| value.variant) {
                 Some(Variant::StringValue(value)) => Ok(Facet { value, count: hit.count }),
@@ -201,7 +191,7 @@ impl QdrantStore {
     where
         Fut: Future<Output = Result<T, QdrantError>>,
     {
-        retrying(|| async {
+        ask(doing, || async {
             let permit = self.limiter.acquire().await;
             let reply = call().await;
             let congestion = reply.as_ref().err().and_then(congestion);
@@ -209,7 +199,7 @@ impl QdrantStore {
             if let Some(wait) = congestion {
                 tokio::time::sleep(wait).await;
             }
-            reply.map(drop).map_err(|e| failed(doing, e))
+            reply.map(drop)
         })
         .await
     }
@@ -263,14 +253,9 @@ impl VectorIndex for QdrantStore {
     async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
         let doing = SEARCHING;
         self.shape.check_query(query)?;
-        if matches!(&query.legs, Legs::Sparse { words, .. } if words.is_empty()) {
-            return Ok(Vec::new());
-        }
         ranking::settled(query, |limit| async move {
             let request = search::request(&self.name, query, self.quantization, limit);
-            let ask =
-                || async { self.client.query(request.clone()).await.map_err(|e| failed(doing, e)) };
-            let reply = retrying(ask).await?;
+            let reply = ask(doing, || self.client.query(request.clone())).await?;
             let hits = reply.result.into_iter().map(|it| search::hit(it, &query.legs));
             hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
         })
@@ -301,10 +286,8 @@ impl VectorIndex for QdrantStore {
         let ids: Vec<PointId> =
             indices.map(|index| point_id(document, index).to_string().into()).collect();
         let request = GetPointsBuilder::new(&self.name, ids).with_payload(true).build();
-        let ask = || async {
-            self.client.get_points(request.clone()).await.map_err(|e| failed(doing, e))
-        };
-        let points = retrying(ask).await?.result.into_iter();
+        let reply = ask(doing, || self.client.get_points(request.clone())).await?;
+        let points = reply.result.into_iter();
         let payloads = points.map(|it| stored(it.payload).map_err(|e| gives_up(doing, e)));
         let mut payloads = payloads.collect::<Result<Vec<_>, _>>()?;
         payloads.sort_by_key(|payload| payload.chunk_index);
@@ -313,10 +296,7 @@ impl VectorIndex for QdrantStore {
 
     async fn count(&self) -> Result<u64, StoreError> {
         let request = CountPointsBuilder::new(&self.name).exact(true).build();
-        let ask = || async {
-            self.client.count(request.clone()).await.map_err(|e| failed("count points", e))
-        };
-        let reply = retrying(ask).await?;
+        let reply = ask("count points", || self.client.count(request.clone())).await?;
         Ok(reply.result.map_or(0, |result| result.count))
     }
 

@@ -21,7 +21,8 @@ pub(crate) async fn settled<Fut>(
 where
     Fut: Future<Output = Result<Vec<Hit>, StoreError>>,
 {
-    if query.limit == 0 {
+    let is_wordless = matches!(&query.legs, Legs::Sparse { words, .. } if words.is_empty());
+    if query.limit == 0 || is_wordless {
         return Ok(Vec::new());
     }
     let most = match &query.legs {

@@ -11,6 +11,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::render::word;
+
 /// What listens.
 pub(crate) struct Listener {
     stores: StoreMetrics,
@@ -65,21 +67,19 @@ struct Ended {
 }
 
 impl Visit for Ended {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "kind" => value.clone_into(&mut self.kind),
-            "status" => value.clone_into(&mut self.status),
-            _ => {}
-        }
-    }
-
     fn record_f64(&mut self, field: &Field, value: f64) {
         if field.name() == "seconds" {
             self.seconds = value;
         }
     }
 
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "kind" => self.kind = word(value),
+            "status" => self.status = word(value),
+            _ => {}
+        }
+    }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
@@ -126,6 +126,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
 
 #[cfg(test)]
 mod tests {
+    use sinks::{OperationStatus, OperationType};
     use tracing::Instrument as _;
     use tracing_subscriber::filter::filter_fn;
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -154,7 +155,8 @@ mod tests {
                     span.record("failed", true);
                 }
             }
-            tracing::debug!(target: sinks::OPERATIONS, kind = "append", status = "failed", seconds = 5.0);
+            let (kind, status) = (OperationType::Append, OperationStatus::Failed);
+            tracing::debug!(target: sinks::OPERATIONS, ?kind, ?status, seconds = 5.0);
         });
         let text = telemetry.exposition().text();
         for line in [

@@ -10,8 +10,8 @@ use qdrant_edge::{
 };
 
 use crate::edge::filter::filter;
+use crate::edge::stored;
 use crate::memory::cosine;
-use crate::payload;
 use crate::vectors::{DENSE, Quantization, SPARSE};
 
 /// A question for the first `limit` hits as Edge takes it.
@@ -119,8 +119,7 @@ pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
             Some(cosine(vector, dense))
         }
     };
-    let payload = point.payload.map(|payload| payload.0).unwrap_or_default();
-    Ok(Hit { score: point.score, similarity, payload: payload::from_json(payload)? })
+    Ok(Hit { score: point.score, similarity, payload: stored(point.payload)? })
 }
 
 /// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none

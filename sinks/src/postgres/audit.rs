@@ -5,6 +5,8 @@
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use serde_json::Value;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -142,15 +144,9 @@ impl Audit<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let (at, id) = before.unwrap_or_else(end_of_time);
         attempt("read the audit log", || async {
-            Ok(sqlx::query_as(OF_COLLECTION)
-                .bind(collection)
-                .bind(at)
-                .bind(id)
-                .bind(i64::from(limit))
-                .fetch_all(self.0)
-                .await?)
+            let entries = sqlx::query_as(OF_COLLECTION).bind(collection);
+            Ok(newest(entries, before, limit).fetch_all(self.0).await?)
         })
         .await
     }
@@ -164,21 +160,35 @@ impl Audit<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let (at, id) = before.unwrap_or_else(end_of_time);
         attempt("read the audit log", || async {
-            Ok(sqlx::query_as(OF_ACCOUNTS)
-                .bind(at)
-                .bind(id)
-                .bind(i64::from(limit))
-                .fetch_all(self.0)
-                .await?)
+            let entries = sqlx::query_as(OF_ACCOUNTS);
+            Ok(newest(entries, before, limit).fetch_all(self.0).await?)
         })
         .await
     }
 }
 
+/// Details without what was not given.
+pub(super) fn given(mut details: Value) -> Value {
+    if let Value::Object(details) = &mut details {
+        details.retain(|_, value| !value.is_null());
+    }
+    details
+}
+
+/// Gives a query for a page of rows, newest first, its last three parameters: time and id of the row before the page, and
+/// how many rows.
+pub(super) fn newest<T>(
+    query: QueryAs<'static, sqlx::Postgres, T, PgArguments>,
+    before: Option<Before>,
+    limit: u32,
+) -> QueryAs<'static, sqlx::Postgres, T, PgArguments> {
+    let (at, id) = before.unwrap_or_else(end_of_time);
+    query.bind(at).bind(id).bind(i64::from(limit))
+}
+
 /// Behind every row.
-pub(super) fn end_of_time() -> Before {
+fn end_of_time() -> Before {
     let year_9999 = DateTime::from_timestamp(253_402_300_799, 0).expect("a valid time");
     (year_9999, Uuid::max())
 }

@@ -114,22 +114,14 @@ impl Changes {
 /// What a trigger said.
 fn read(said: &PgNotification) -> Option<Change> {
     #[derive(Deserialize)]
-    struct Told<'a> {
+    struct Told {
         id: Uuid,
         collection_id: Uuid,
-        status: &'a str,
+        status: OperationStatus,
     }
     if said.channel() == PROGRESS {
         return said.payload().parse().ok().map(Change::Progress);
     }
-    let told: Told<'_> = serde_json::from_str(said.payload()).ok()?;
-    let status = match told.status {
-        "pending" => OperationStatus::Pending,
-        "processing" => OperationStatus::Processing,
-        "completed" => OperationStatus::Completed,
-        "failed" => OperationStatus::Failed,
-        "cancelled" => OperationStatus::Cancelled,
-        _ => return None,
-    };
-    Some(Change::Operation { id: told.id, collection: told.collection_id, status })
+    let Told { id, collection_id, status } = serde_json::from_str(said.payload()).ok()?;
+    Some(Change::Operation { id, collection: collection_id, status })
 }

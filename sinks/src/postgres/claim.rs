@@ -22,6 +22,25 @@ use super::queue::survive;
 use super::run::{RunMetadata, Side};
 use super::{LOCAL_ACCOUNT, Postgres, attempt};
 
+/// Whether a process that lives works on the collection with the id that this expression gives: its operation has its
+/// lease, and its session the lock.
+macro_rules! at_work {
+    ($collection:literal) => {
+        concat!(
+            "EXISTS (SELECT FROM operations p WHERE p.collection_id = ",
+            $collection,
+            " AND p.status = 'processing' AND p.lease_expires_at > now()
+                AND EXISTS (SELECT FROM pg_locks l
+                            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+                              AND (l.classid::bigint << 32) | l.objid::bigint
+                                  = hashtextextended((",
+            $collection,
+            ")::text, 0)))"
+        )
+    };
+}
+pub(super) use at_work;
+
 /// The target of the events that say that an operation has ended.
 pub const OPERATIONS: &str = "semantik::operation";
 
@@ -247,27 +266,28 @@ impl Operation {
         metrics: &[(String, f64)],
     ) -> Result<(), StoreError> {
         self.postgres.operations().finish(self.id, ending, metrics).await?;
-        self.tell(ending).await;
         self.let_go().await;
         Ok(())
     }
 
     /// Tells whoever listens to events that it has ended: with [`crate::OPERATIONS`] as target, `kind`, `status` and
     /// `seconds` since it began.
-    async fn tell(&self, ending: &Ending) {
-        // It is gone with its collection once that is deleted.
-        let found = self.postgres.operations().find(self.id).await.ok().flatten();
-        let kind = found.map_or(OperationType::Delete, |it| it.kind);
-        let took = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
+    async fn tell(&self) {
+        let (kind, status) = match self.postgres.operations().find(self.id).await {
+            Ok(Some(it)) => (it.kind, it.status),
+            // It is gone with its collection once that is deleted.
+            Ok(None) => (OperationType::Delete, OperationStatus::Completed),
+            Err(error) => return tracing::debug!(%error, "how the operation ended is not known"),
+        };
+        let seconds = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
         tracing::debug!(
-            target: OPERATIONS,
-            operation = %self.id, kind = kind.word(), status = ending.status().word(), seconds = took,
-            "an operation has ended"
+            target: OPERATIONS, operation = %self.id, ?kind, ?status, seconds, "an operation has ended"
         );
     }
 
-    /// Lets go of the collection after the operation has ended in another way.
+    /// Lets go of the collection after the operation has ended, in whatever way.
     pub async fn let_go(self) {
+        self.tell().await;
         if let Err(error) = self.lock.close().await {
             tracing::debug!(%error, "the connection with the lock was gone already");
         }
@@ -282,18 +302,10 @@ impl Postgres {
     pub async fn nobody_works_on(&self, collection: &Collection) -> Result<(), StoreError> {
         attempt("start the operation", || async {
             let mut connection = self.pool.acquire().await?;
-            let at_work: bool = sqlx::query_scalar(
-                "SELECT EXISTS (
-                     SELECT FROM operations
-                     WHERE collection_id = $1 AND status = 'processing' AND lease_expires_at > now()
-                       AND EXISTS (SELECT FROM pg_locks l
-                                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-                                     AND (l.classid::bigint << 32) | l.objid::bigint
-                                         = hashtextextended($1::text, 0)))",
-            )
-            .bind(collection.id)
-            .fetch_one(&mut *connection)
-            .await?;
+            let at_work: bool = sqlx::query_scalar(concat!("SELECT ", at_work!("$1::uuid")))
+                .bind(collection.id)
+                .fetch_one(&mut *connection)
+                .await?;
             if at_work { Err(in_use(&mut connection, collection).await?) } else { Ok(()) }
         })
         .await

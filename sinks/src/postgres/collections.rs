@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::{By, Entry, of_collection};
+use super::audit::{By, Entry, given, of_collection};
 use super::failure::Failure;
 use super::generations::{self, GenerationSettings};
 use super::{LOCAL_ACCOUNT, attempt};
@@ -179,12 +179,9 @@ impl Collections<'_> {
             .await?
             .rows_affected();
             if changed > 0 {
-                let mut details = json!({
+                let details = given(json!({
                     "description": change.description, "is_public": change.is_public, "owner": change.owner,
-                });
-                if let Value::Object(details) = &mut details {
-                    details.retain(|_, value| !value.is_null());
-                }
+                }));
                 let what = "collection_changed";
                 of_collection(&mut transaction, id, None, by, what, &details).await?;
             }

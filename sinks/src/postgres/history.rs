@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::attempt;
-use super::audit::{Before, end_of_time};
+use super::audit::{Before, newest};
 use super::grants::Reader;
 use super::operations::{OperationStatus, OperationType, Operations};
 
@@ -92,15 +92,9 @@ impl Operations<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<PastOperation>, StoreError> {
-        let (at, id) = before.unwrap_or_else(end_of_time);
         attempt("list operations", || async {
-            Ok(sqlx::query_as(OF_COLLECTION)
-                .bind(collection)
-                .bind(at)
-                .bind(id)
-                .bind(i64::from(limit))
-                .fetch_all(self.0)
-                .await?)
+            let operations = sqlx::query_as(OF_COLLECTION).bind(collection);
+            Ok(newest(operations, before, limit).fetch_all(self.0).await?)
         })
         .await
     }
@@ -115,17 +109,12 @@ impl Operations<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<PastOperation>, StoreError> {
-        let (at, id) = before.unwrap_or_else(end_of_time);
         attempt("list operations", || async {
-            Ok(sqlx::query_as(READABLE)
+            let operations = sqlx::query_as(READABLE)
                 .bind(reader.user)
                 .bind(reader.key)
-                .bind(reader.is_superuser)
-                .bind(at)
-                .bind(id)
-                .bind(i64::from(limit))
-                .fetch_all(self.0)
-                .await?)
+                .bind(reader.is_superuser);
+            Ok(newest(operations, before, limit).fetch_all(self.0).await?)
         })
         .await
     }

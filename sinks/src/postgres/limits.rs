@@ -1,6 +1,5 @@
 //! Resource limits: how large a collection may grow, and how much may be done to it.
 
-use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use serde_json::json;
 use sqlx::{FromRow, PgPool};
@@ -31,8 +30,6 @@ pub struct Usage {
     pub bytes: i64,
     /// Operations that were asked for within the last hour.
     pub operations: i64,
-    /// The oldest of these.
-    pub oldest_operation: Option<DateTime<Utc>>,
     /// Sources.
     pub sources: i64,
     /// Whether the limits hold: the collections of the command have none.
@@ -61,12 +58,12 @@ impl Limits<'_> {
             .await?;
             let Some(limits) = limits else { return Ok(None) };
             let usage: Usage = sqlx::query_as(
-                "SELECT c.document_count AS documents, c.total_size_bytes AS bytes, o.operations,
-                        o.oldest_operation, u.username <> $2 AS is_limited,
+                "SELECT c.document_count AS documents, c.total_size_bytes AS bytes,
+                        u.username <> $2 AS is_limited,
+                        (SELECT count(*) FROM operations o
+                         WHERE o.collection_id = $1 AND o.created_at > now() - interval '1 hour') AS operations,
                         (SELECT count(*) FROM collection_sources s WHERE s.collection_id = $1) AS sources
-                 FROM collections c JOIN users u ON u.id = c.owner_id,
-                      (SELECT count(*) AS operations, min(created_at) AS oldest_operation FROM operations
-                       WHERE collection_id = $1 AND created_at > now() - interval '1 hour') o
+                 FROM collections c JOIN users u ON u.id = c.owner_id
                  WHERE c.id = $1",
             )
             .bind(collection)

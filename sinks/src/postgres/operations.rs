@@ -27,22 +27,10 @@ pub enum OperationType {
     Delete,
 }
 
-impl OperationType {
-    /// As it stands in the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Index => "index",
-            Self::Append => "append",
-            Self::Reindex => "reindex",
-            Self::RemoveSource => "remove_source",
-            Self::Delete => "delete",
-        }
-    }
-}
-
 /// Where an operation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Deserialize)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum OperationStatus {
     /// Waits for a worker.
     Pending,
@@ -54,19 +42,6 @@ pub enum OperationStatus {
     Failed,
     /// Somebody stopped it.
     Cancelled,
-}
-
-impl OperationStatus {
-    /// As it stands in the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Processing => "processing",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
 /// How an operation ends.
@@ -322,7 +297,7 @@ pub(super) async fn finish_within(
 }
 
 impl Ending {
-    pub(super) fn status(&self) -> OperationStatus {
+    fn status(&self) -> OperationStatus {
         match self {
             Self::Completed => OperationStatus::Completed,
             Self::Failed(_) => OperationStatus::Failed,

@@ -11,7 +11,9 @@ use sqlx::types::Json;
 use sqlx::{Connection as _, FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::claim::{Operation, Turn, begin, bury_the_dead, lock_collection, within_limits};
+use super::claim::{
+    Operation, Turn, at_work, begin, bury_the_dead, lock_collection, within_limits,
+};
 use super::collections::Collection;
 use super::failure::Failure;
 use super::operations::{
@@ -38,19 +40,16 @@ pub struct HandedOver<'a> {
 
 /// Collections of these where something is to be done: one waits, or the worker of one is dead; and nobody is at
 /// it, or has lost its lease. Oldest first.
-pub(super) const WAITING: &str = "
+pub(super) const WAITING: &str = concat!(
+    "
     SELECT o.collection_id FROM operations o
     WHERE o.collection_id = ANY($1) AND o.handed_over AND o.status IN ('pending', 'processing')
       AND (o.status = 'processing'
            OR (o.status = 'pending' AND o.lease_expires_at IS NULL AND coalesce(o.not_before, '-infinity') <= now()))
-      AND NOT EXISTS (
-          SELECT FROM operations p WHERE p.collection_id = o.collection_id AND p.status = 'processing'
-              AND p.lease_expires_at > now()
-              AND EXISTS (SELECT FROM pg_locks l
-                          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-                            AND (l.classid::bigint << 32) | l.objid::bigint
-                                = hashtextextended(o.collection_id::text, 0)))
-    GROUP BY o.collection_id ORDER BY min(o.created_at)";
+      AND NOT ",
+    at_work!("o.collection_id"),
+    " GROUP BY o.collection_id ORDER BY min(o.created_at)"
+);
 
 impl Operations<'_> {
     /// Hands an operation over to whoever serves the collection; gives its id.
@@ -133,7 +132,7 @@ impl Operations<'_> {
     ) -> Result<Option<Uuid>, StoreError> {
         attempt("hand the operation back", || async {
             let mut transaction = self.0.begin().await?;
-            let status = self.try_find(operation).await?.map(|it| it.status);
+            let status = summary(&mut transaction, operation).await?.map(|it| it.status);
             if !matches!(status, Some(OperationStatus::Processing)) {
                 return Ok(None);
             }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::{By, of_account};
+use super::audit::{By, given, of_account};
 use super::failure::Failure;
 use super::{LOCAL_ACCOUNT, attempt, sessions};
 
@@ -199,13 +199,10 @@ impl Users<'_> {
         if change.is_active == Some(false) {
             sessions::end_all(&mut transaction, id).await?;
         }
-        let mut details = json!({
+        let details = given(json!({
             "email": change.email, "full_name": change.full_name, "is_active": change.is_active,
             "is_superuser": change.is_superuser,
-        });
-        if let Value::Object(details) = &mut details {
-            details.retain(|_, value| !value.is_null());
-        }
+        }));
         of_account(&mut transaction, Some(id), by, "user_changed", &details).await?;
         let user = sqlx::query_as(select!("WHERE u.id = $1"))
             .bind(id)

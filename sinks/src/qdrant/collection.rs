@@ -12,8 +12,8 @@ use qdrant_client::qdrant::{
     SparseVectorParamsBuilder, VectorParamsBuilder, VectorParamsMap,
 };
 
+use crate::qdrant::ask::ask;
 use crate::qdrant::error::failed;
-use crate::retry::retrying;
 use crate::vectors::{
     DENSE, FILTERABLE, FieldKind, Quantization, SPARSE, Shape, VectorsConfig, check_collection,
     gives_up,
@@ -25,19 +25,17 @@ const OPENING: &str = "open the vector collection";
 /// vectors are.
 pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<Shape, StoreError> {
     let name = config.name.as_str();
-    let exists = || async { client.collection_exists(name).await.map_err(|e| failed(OPENING, e)) };
-    if !retrying(exists).await? {
+    let exists = || ask(OPENING, || client.collection_exists(name));
+    if !exists().await? {
         let made = client.create_collection(description(config)).await;
         // Another process may have made it meanwhile; if that is not why it failed, it is not there.
         if let Err(error) = made
-            && !retrying(exists).await?
+            && !exists().await?
         {
             return Err(failed("make the vector collection", error));
         }
     }
-    let info =
-        retrying(|| async { client.collection_info(name).await.map_err(|e| failed(OPENING, e)) });
-    let info = info.await?.result.unwrap_or_default();
+    let info = ask(OPENING, || client.collection_info(name)).await?.result.unwrap_or_default();
     let Some(found) = shape(&info) else {
         let error = format!("the collection `{name}` was not made by semantik");
         return Err(gives_up(OPENING, error));
@@ -114,10 +112,6 @@ async fn index(
         FieldKind::Datetime => FieldType::Datetime,
         FieldKind::Text => FieldType::Text,
     };
-    retrying(|| async {
-        let request = CreateFieldIndexCollectionBuilder::new(name, field, kind).wait(true);
-        client.create_field_index(request).await.map_err(|e| failed("index a payload field", e))
-    })
-    .await?;
-    Ok(())
+    let request = || CreateFieldIndexCollectionBuilder::new(name, field, kind).wait(true);
+    ask("index a payload field", || client.create_field_index(request())).await.map(drop)
 }
