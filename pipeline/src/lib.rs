@@ -43,9 +43,7 @@ pub use filter::{Bounds, Filter, Keyword, Number, Text};
 pub use finding::{Finding, Findings, chain};
 pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
 pub use memo::{Memo, MemoKey};
-pub use metrics::{
-    Exposed, Exposition, Metrics, NodeProgress, StoreMetrics, counters, gauges, histograms,
-};
+pub use metrics::{Exposed, Exposition, Metrics, StoreMetrics, counters, gauges, histograms};
 pub use node::{
     BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
     SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,

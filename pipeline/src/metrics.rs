@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     CounterVec, Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -21,10 +22,10 @@ use prometheus::{
 use self::embedding::Embedding;
 pub use self::exposition::{Exposed, Exposition};
 pub(crate) use self::node::NodeMetrics;
-pub use self::node::NodeProgress;
 use self::node::NodeVecs;
 pub use self::stores::StoreMetrics;
 use crate::EmbedderUsage;
+use crate::progress::NodeState;
 
 /// The metrics of one run.
 pub struct Metrics {
@@ -69,11 +70,7 @@ impl Metrics {
 
     /// The metrics in Prometheus' text format.
     pub fn text(&self) -> String {
-        let mut out = Vec::new();
-        TextEncoder::new()
-            .encode(&self.registry.gather(), &mut out)
-            .expect("a vector takes all that is written");
-        String::from_utf8(out).expect("the text format is UTF-8")
+        text(&self.registry.gather())
     }
 
     /// How many documents have left the pipeline so far, by outcome: `stored`, or a reason.
@@ -115,7 +112,7 @@ impl Metrics {
     }
 
     /// What a node has done so far.
-    pub fn node(&self, id: &str) -> NodeProgress {
+    pub fn node(&self, id: &str) -> NodeState {
         self.of(id).progress()
     }
 
@@ -136,6 +133,13 @@ impl Metrics {
     pub(crate) fn of(&self, node: &str) -> Arc<NodeMetrics> {
         Arc::new(self.node.of(&self.pipeline, node))
     }
+}
+
+/// Metric families in Prometheus' text format; none of them may be empty.
+fn text(families: &[MetricFamily]) -> String {
+    let mut out = Vec::new();
+    TextEncoder::new().encode(families, &mut out).expect("a vector takes all that is written");
+    String::from_utf8(out).expect("the text format is UTF-8")
 }
 
 /// Integers that only grow, registered.

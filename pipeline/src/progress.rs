@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Metrics, NodeProgress};
+use crate::metrics::Metrics;
 use crate::report::SetAsideReport;
 
 /// The most documents that were set aside last and are named.
@@ -39,7 +39,7 @@ pub struct Progress {
     pub set_aside: Vec<SetAsideReport>,
 }
 
-/// What a node has done so far; see [`NodeProgress`].
+/// What a node has done so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeState {
@@ -68,22 +68,6 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    fn new(id: &str, node: &NodeProgress) -> Self {
-        Self {
-            id: id.to_owned(),
-            rows_in: node.rows_in,
-            rows_under_way: node.rows_under_way,
-            rows_out: node.rows_out,
-            batches: node.batches,
-            bytes_in: node.bytes_in,
-            queue_bytes: node.queue_bytes,
-            busy: node.busy,
-            starved: node.starved,
-            blocked: node.blocked,
-            ended: node.ended,
-        }
-    }
-
     /// Documents that it is done with, set aside ones included; a source is given none.
     pub fn done(&self) -> u64 {
         self.rows_in.saturating_sub(self.rows_under_way).max(self.rows_out)
@@ -168,8 +152,7 @@ impl Watch {
 
     /// How far the run is; `tokens` is what the model has read so far.
     pub fn look(&mut self, tokens: u64) -> Progress {
-        let nodes: Vec<NodeState> =
-            self.nodes.iter().map(|id| NodeState::new(id, &self.metrics.node(id))).collect();
+        let nodes: Vec<NodeState> = self.nodes.iter().map(|id| self.metrics.node(id)).collect();
         let mut now = Progress {
             seen: self.metrics.documents_seen(),
             outcomes: self.metrics.outcomes(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::NodeProgress;
+use crate::progress::NodeState;
 use crate::{FAILED, SetAside, Why};
 
 /// What happened in a run. Every document that a source gave is counted in exactly one of `stored`,
@@ -139,17 +139,17 @@ impl RunReport {
 }
 
 impl NodeReport {
-    pub(crate) fn new(id: &str, uses: &str, progress: &NodeProgress) -> Self {
+    pub(crate) fn new(uses: &str, node: NodeState) -> Self {
         Self {
-            id: id.to_owned(),
+            id: node.id,
             uses: uses.to_owned(),
-            rows_in: progress.rows_in,
-            rows_out: progress.rows_out,
-            batches: progress.batches,
-            bytes_in: progress.bytes_in,
-            busy_seconds: progress.busy,
-            starved_seconds: progress.starved,
-            blocked_seconds: progress.blocked,
+            rows_in: node.rows_in,
+            rows_out: node.rows_out,
+            batches: node.batches,
+            bytes_in: node.bytes_in,
+            busy_seconds: node.busy,
+            starved_seconds: node.starved,
+            blocked_seconds: node.blocked,
         }
     }
 }

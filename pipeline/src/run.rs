@@ -167,10 +167,8 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     report.set_aside = left.named;
     report.stopped = broke_off.is_cancelled();
     report.covered = left.covered;
-    report.nodes = nodes
-        .iter()
-        .map(|(id, uses)| NodeReport::new(id, uses, &options.metrics.node(id)))
-        .collect();
+    report.nodes =
+        nodes.iter().map(|(id, uses)| NodeReport::new(uses, options.metrics.node(id))).collect();
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
 }

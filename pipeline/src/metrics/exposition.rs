@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus::Registry;
 use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Encoder as _, Registry, TextEncoder};
 
 use super::Metrics;
 
@@ -68,11 +68,7 @@ impl Exposition {
             families
         };
         families.add(self.0.registry.gather());
-        let mut out = Vec::new();
-        TextEncoder::new()
-            .encode(&families.into_families(), &mut out)
-            .expect("a vector takes all that is written, and no family is empty");
-        String::from_utf8(out).expect("the text format is UTF-8")
+        super::text(&families.into_families())
     }
 
     fn runs(&self) -> std::sync::MutexGuard<'_, Runs> {

@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use super::{counters, gauges, histograms, locked, seconds};
+use crate::progress::NodeState;
 
 /// Seconds that a batch may take: from a look at a database to a window of thousands of chunks on one core.
 const BATCH_SECONDS: [f64; 9] = [0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0];
@@ -86,31 +87,6 @@ impl Drop for Working {
             self.metrics.batch_seconds.observe(since.elapsed().as_secs_f64());
         }
     }
-}
-
-/// What a node has done so far.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeProgress {
-    /// Documents that it was given.
-    pub rows_in: u64,
-    /// Documents that it works on at the moment, those among them.
-    pub rows_under_way: u64,
-    /// Documents that it gave on.
-    pub rows_out: u64,
-    /// Batches that it worked on.
-    pub batches: u64,
-    /// Bytes that it was given.
-    pub bytes_in: u64,
-    /// Bytes that wait in front of it.
-    pub queue_bytes: u64,
-    /// Seconds of work, summed over its workers, up to this moment.
-    pub busy: f64,
-    /// Seconds of waiting for input.
-    pub starved: f64,
-    /// Seconds of waiting for the nodes behind it.
-    pub blocked: f64,
-    /// Whether it has done all that it will do.
-    pub ended: bool,
 }
 
 impl NodeVecs {
@@ -230,9 +206,10 @@ impl NodeMetrics {
         self.ended.set(1);
     }
 
-    pub(crate) fn progress(&self) -> NodeProgress {
+    pub(crate) fn progress(&self) -> NodeState {
         let under_way = locked(&self.under_way);
-        NodeProgress {
+        NodeState {
+            id: self.labels[1].clone(),
             rows_in: self.rows_in.get(),
             rows_under_way: under_way.rows(),
             rows_out: self.rows_out.get(),
