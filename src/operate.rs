@@ -20,12 +20,11 @@ mod verify;
 pub(crate) mod webhooks;
 mod workplace;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pipeline::{
-    BoxError, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress, RunReport,
-    Watch,
+    BoxError, Embedder, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress,
+    RunReport, Watch,
 };
 use serde_json::{Value, json};
 use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn};
@@ -84,8 +83,8 @@ pub(crate) struct Operator {
     on_stop: OnStop,
     /// How far an operation is that another process carries out.
     followed: Mutex<Option<Progress>>,
-    /// Whether the model has been asked for, so that it may be asked what it has done.
-    embeds: AtomicBool,
+    /// The model, once a run has asked for it.
+    embedder: OnceLock<Arc<dyn Embedder>>,
     model: ModelInfo,
     settings: GenerationSettings,
 }
@@ -176,7 +175,7 @@ impl Operator {
             given: Mutex::default(),
             on_stop: OnStop::default(),
             followed: Mutex::default(),
-            embeds: AtomicBool::new(false),
+            embedder: OnceLock::new(),
             model,
             settings,
         })
@@ -218,7 +217,7 @@ impl Operator {
 
     /// What the model has done so far. It is not loaded for the question.
     fn model_time(&self) -> ModelTime {
-        if !self.embeds.load(Ordering::Relaxed) {
+        if self.embedder.get().is_none() {
             return ModelTime::default();
         }
         let usage = self.usage();
@@ -278,11 +277,7 @@ impl Operator {
 
     /// The collection of the file; made when it is not there, and made anew when its deletion had begun.
     async fn collection(&self) -> Result<Collection, BoxError> {
-        let new = sinks::NewCollection {
-            owner: Some(self.spec.file.owner.clone()),
-            name: self.spec.file.collection.clone(),
-            settings: self.settings.clone(),
-        };
+        let new = wiring::new_collection(&self.spec, self.settings.clone());
         loop {
             let collection = self.database.postgres().open_collection(&new).await?;
             if collection.deleting_since.is_none() {
@@ -407,8 +402,7 @@ impl Operator {
                 Ok(report)
             })
             .await;
-        let report = self.end(operation, ended).await?;
-        Ok(Done { report, swap: None, model: self.model_time() })
+        self.not_swapped(operation, ended).await
     }
 
     /// Builds what makes search fast, unless somebody wants the operation to end: what is stored is stored, and

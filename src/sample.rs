@@ -55,9 +55,17 @@ pub(crate) struct Chunk {
     pub(crate) tokens: usize,
 }
 
+/// The models of samples, for any number of them.
+pub(crate) fn models() -> Arc<dyn Models> {
+    Arc::new(Lenient::default())
+}
+
 /// Runs a sample of a file.
-pub(crate) async fn run(spec: &PipelineSpec, input: &InputSpec) -> Result<Came, BoxError> {
-    let models: Arc<dyn Models> = Arc::new(Lenient::default());
+pub(crate) async fn run(
+    spec: &PipelineSpec,
+    models: Arc<dyn Models>,
+    input: &InputSpec,
+) -> Result<Came, BoxError> {
     let plan = Plan::compile(spec, &wiring::registry(), models.as_ref())?;
     let dim = plan.models().next().map_or(1, |model| model.dim);
     let all: Vec<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();

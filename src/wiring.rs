@@ -10,8 +10,8 @@ use pipeline::{
     Registry, Remedy, StoreError, VectorsSpec,
 };
 use sinks::{
-    Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings, Postgres,
-    PostgresOptions, QdrantStore, Quantization, UpsertOptions,
+    Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
+    NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, UpsertOptions,
 };
 
 use crate::cli;
@@ -161,6 +161,12 @@ pub(crate) fn generation_settings(
 fn sparse_settings(plan: &Plan) -> Option<serde_json::Value> {
     let embed = plan.options_of("embed")?;
     embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
+}
+
+/// The collection of a pipeline file, if it has to be made.
+pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) -> NewCollection {
+    let file = &spec.file;
+    NewCollection { owner: Some(file.owner.clone()), name: file.collection.clone(), settings }
 }
 
 /// The model that made the vectors of a generation: the file's, or the one that the file named then.

@@ -99,7 +99,10 @@ impl Dense {
                 kernels.call("int8", [rows, &weight.0, &scale.0, &zero.0, &bias.0])?
             }
         };
-        self.activation.map_or(Ok(result.shallow_clone()), |activation| activation.apply(result))
+        match self.activation {
+            Some(activation) => activation.apply(result),
+            None => Ok(result),
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Searched {
 pub struct Failure {
     /// As the request names it.
     pub asked: String,
+    /// Whether it was to be searched by words alone, and has no sparse vectors.
+    pub is_wordless: bool,
     /// Why, in words for whoever runs the system: it may name what only they may know.
     pub error: String,
 }

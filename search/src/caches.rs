@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use pipeline::{Effort, Facet, Filter, Hit, Keyword};
+use pipeline::{Effort, Facet, Hit, Keyword};
 use uuid::Uuid;
 
+use crate::filter::Condition;
 use crate::metrics::SearchMetrics;
 use crate::request::Mode;
 use crate::target::Target;
@@ -32,7 +33,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 pub(crate) struct Asked {
     pub(crate) query: String,
     pub(crate) mode: Mode,
-    pub(crate) filter: Option<Filter>,
+    /// As it was written: what a pattern stands for is a matter of the generation as it is ([`Version`]).
+    pub(crate) filter: Option<Condition>,
     pub(crate) threshold: Option<u32>,
     pub(crate) fusion: [u32; 3],
     pub(crate) candidates: usize,
@@ -132,12 +134,12 @@ impl Caches {
         self.questions.insert((model.to_owned(), text.to_owned()), Arc::clone(vector));
     }
 
-    pub(crate) fn hits(&self, version: &Version, asked: &Asked) -> Option<Arc<Vec<Hit>>> {
-        self.count("hits", self.hits.get(&(version.clone(), asked.clone())))
+    pub(crate) fn hits(&self, asked: &(Version, Asked)) -> Option<Arc<Vec<Hit>>> {
+        self.count("hits", self.hits.get(asked))
     }
 
-    pub(crate) fn keep_hits(&self, version: Version, asked: Asked, hits: &Arc<Vec<Hit>>) {
-        self.hits.insert((version, asked), Arc::clone(hits));
+    pub(crate) fn keep_hits(&self, asked: (Version, Asked), hits: &Arc<Vec<Hit>>) {
+        self.hits.insert(asked, Arc::clone(hits));
     }
 
     pub(crate) fn facets(&self, version: &Version, field: Keyword) -> Option<Arc<Vec<Facet>>> {

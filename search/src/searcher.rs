@@ -108,8 +108,9 @@ impl Searcher {
                 match answer {
                     Ok(it) => found.push((asked, it)),
                     Err(error) => {
+                        let is_wordless = matches!(error, Trouble::NoWords);
                         let error = pipeline::chain(&error);
-                        failed.push(Failure { asked: asked.clone(), error });
+                        failed.push(Failure { asked: asked.clone(), is_wordless, error });
                     }
                 }
             }
@@ -208,20 +209,20 @@ impl Searcher {
             let started = Instant::now();
             let languages =
                 if by_words { self.languages(target, &version).await? } else { Vec::new() };
-            let filter = match &request.filter {
-                Some(condition) => Some(self.filter(condition, target, &version).await?),
-                None => None,
-            };
-            Ok::<_, Trouble>((languages, filter, started.elapsed()))
+            Ok::<_, Trouble>((languages, started.elapsed()))
         };
         let (embedded, read) = join(embedding, reading).await;
-        let ((dense, embed), (languages, filter, store)) = (embedded?, read?);
+        let ((dense, embed), (languages, store)) = (embedded?, read?);
         let words = by_words.then(|| target.words.question(&request.query, &languages));
         let asking = Instant::now();
-        let asked = window.asked(mode, filter.clone());
-        let hits = match self.caches.hits(&version, &asked) {
+        let asked = (version, window.asked(mode));
+        let hits = match self.caches.hits(&asked) {
             Some(hits) => hits,
             None => {
+                let filter = match &request.filter {
+                    Some(condition) => Some(self.filter(condition, target, &asked.0).await?),
+                    None => None,
+                };
                 let dense = dense.map(|vector| vector.to_vec());
                 let query = IndexQuery {
                     legs: legs(mode, dense, words.clone(), window),
@@ -231,7 +232,7 @@ impl Searcher {
                     effort: request.effort,
                 };
                 let hits = Arc::new(target.index.query(&query).await?);
-                self.caches.keep_hits(version, asked, &hits);
+                self.caches.keep_hits(asked, &hits);
                 hits
             }
         };
@@ -309,13 +310,13 @@ impl Window<'_> {
         Fusion { candidates: self.candidates, ..self.request.fusion }
     }
 
-    fn asked(&self, mode: Mode, filter: Option<Filter>) -> Asked {
-        let Request { query, threshold, effort, .. } = self.request;
+    fn asked(&self, mode: Mode) -> Asked {
+        let Request { query, filter, threshold, effort, .. } = self.request;
         let Fusion { k, dense, sparse, candidates } = self.fusion();
         Asked {
             query: query.clone(),
             mode,
-            filter,
+            filter: filter.clone(),
             threshold: threshold.map(f32::to_bits),
             fusion: [k, dense.to_bits(), sparse.to_bits()],
             candidates,

@@ -1,6 +1,7 @@
 //! `semantik test`: whether the samples of a file become what the file says.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use pipeline::{
     BoxError, ChunksSpec, ExpectSpec, PipelineSpec, RouteSpec, SampleSpec, SetAsideReport, TextSpec,
@@ -43,9 +44,10 @@ async fn try_test(args: &TestArgs) -> Result<Exit, BoxError> {
     let wanted = |sample: &&SampleSpec| {
         args.only.as_ref().is_none_or(|only| sample.name.contains(only.as_str()))
     };
+    let models = sample::models();
     let mut judged = Vec::new();
     for sample in spec.file.tests.iter().filter(wanted) {
-        let came = sample::run(&spec, &sample.input).await?;
+        let came = sample::run(&spec, Arc::clone(&models), &sample.input).await?;
         judged.push(judge(&spec, sample, &came, args.update)?);
     }
     let failed = judged.iter().filter(|it| !it.failures.is_empty()).count();

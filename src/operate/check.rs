@@ -51,10 +51,9 @@ impl Operator {
         if golden.is_empty() && judgements.is_none() {
             return Ok(());
         }
-        let plan = self.plan()?;
         let collection = self.database.collection(&self.spec).await?;
-        let target =
-            wiring::target(&self.spec, &plan, &self.engine, &collection, generation, vectors)?;
+        let (engine, model) = (&self.engine, self.model.clone());
+        let target = wiring::target(&self.spec, engine, &collection, generation, model, vectors);
         let target = Arc::new(target);
         let searcher = Searcher::default();
         for GoldenSpec { query, expect, k } in golden {

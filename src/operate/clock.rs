@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 use pipeline::{BoxError, Due, Fate, Overlap, Schedule, ScheduleSpec, ScheduledOperation};
 use serde_json::Value;
 use sinks::{
-    Collection, DueRun, HandedOver, Look, Meeting, NewCollection, Postgres, ScheduleKey,
-    ScheduleSummary,
+    Collection, DueRun, HandedOver, Look, Meeting, Postgres, ScheduleKey, ScheduleSummary,
 };
 use uuid::Uuid;
 
@@ -108,7 +107,5 @@ async fn collection_of(postgres: &Postgres, loaded: &Loaded) -> Result<Collectio
     }
     let model = model_of(&loaded.plan)?;
     let settings = wiring::generation_settings(&loaded.spec, &loaded.plan, &model);
-    let new =
-        NewCollection { owner: Some(file.owner.clone()), name: file.collection.clone(), settings };
-    Ok(postgres.open_collection(&new).await?)
+    Ok(postgres.open_collection(&wiring::new_collection(&loaded.spec, settings)).await?)
 }

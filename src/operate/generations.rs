@@ -26,8 +26,7 @@ impl Operator {
         let ended = self.while_ours(&operation, self.build(&operation)).await;
         let (report, swapped) = match ended {
             Ok((report, Some(swapped))) => (report, swapped),
-            Ok((report, None)) => return self.not_swapped(operation, Ok(report)).await,
-            Err(error) => return self.not_swapped(operation, Err(error)).await,
+            ended => return self.not_swapped(operation, ended.map(|(report, _)| report)).await,
         };
         // The operation has ended with the swap; that there is something left to tidy up is no reason to say
         // that it failed.
@@ -42,7 +41,7 @@ impl Operator {
     }
 
     /// Ends an operation after which the same generation is live.
-    async fn not_swapped(
+    pub(super) async fn not_swapped(
         &self,
         operation: Operation,
         ended: Result<pipeline::RunReport, BoxError>,

@@ -53,7 +53,7 @@ impl Operator {
         let metadata = Arc::new(metadata);
         metadata.recover().await?;
         purge(&metadata, vectors.store.as_ref()).await?;
-        self.embeds.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.meet_the_model();
         let before = self.usage();
         let mut report = self.pass(operation, &metadata, vectors).await?;
         for _ in 1..MOST_PASSES {
@@ -99,10 +99,18 @@ impl Operator {
         Ok(report)
     }
 
+    /// From now on the model can be asked what it has done. That it cannot be had is for the run to say.
+    fn meet_the_model(&self) {
+        if self.embedder.get().is_none()
+            && let Ok(it) = self.engine.embedder(&self.model.path, &embed_options(&self.spec))
+        {
+            self.embedder.get_or_init(|| it);
+        }
+    }
+
     /// What the model has done so far.
     pub(super) fn usage(&self) -> pipeline::EmbedderUsage {
-        let embedder = self.engine.embedder(&self.model.path, &embed_options(&self.spec));
-        embedder.map(|embedder| embedder.usage()).unwrap_or_default()
+        self.embedder.get().map(|it| it.usage()).unwrap_or_default()
     }
 
     /// Deletes documents that are gone from sources of which every document was seen; gives how many.

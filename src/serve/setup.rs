@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pipeline::BoxError;
 use search::http::secret;
-use sinks::{NewCollection, Postgres};
+use sinks::Postgres;
 
 use crate::operate::Files;
 use crate::{render, wiring};
@@ -27,12 +27,8 @@ pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Resu
             );
             continue;
         }
-        let new = NewCollection {
-            owner: Some(file.owner.clone()),
-            name: file.collection.clone(),
-            settings: wiring::generation_settings(&loaded.spec, &loaded.plan, model),
-        };
-        postgres.open_collection(&new).await?;
+        let settings = wiring::generation_settings(&loaded.spec, &loaded.plan, model);
+        postgres.open_collection(&wiring::new_collection(&loaded.spec, settings)).await?;
     }
     Ok(())
 }

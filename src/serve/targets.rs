@@ -51,10 +51,15 @@ impl Targets {
     /// If it is not served, is being deleted, or its vectors cannot be opened.
     pub(super) async fn get(&self, collection: Uuid) -> Result<Arc<Target>, BoxError> {
         let (seen, loaded) = self.served(collection).await?.ok_or("it is not served here")?;
+        self.live(&seen, &loaded).await
+    }
+
+    /// As [`Targets::get`], of a collection that was just looked up.
+    pub(super) async fn live(&self, seen: &Seen, loaded: &Loaded) -> Result<Arc<Target>, BoxError> {
         if seen.collection.deleting_since.is_some() {
             return Err("it is being deleted".into());
         }
-        let slot = Arc::clone(self.lock().entry(collection).or_default());
+        let slot = Arc::clone(self.lock().entry(seen.collection.id).or_default());
         let mut open = slot.lock().await;
         if let Some(target) = &*open
             && target.store == seen.collection.vector_store_name
@@ -63,7 +68,7 @@ impl Targets {
         }
         // What was live before is closed first, when those who search it have ended.
         *open = None;
-        let target = Arc::new(self.opened(&seen, &loaded).await?);
+        let target = Arc::new(self.opened(seen, loaded).await?);
         *open = Some(Arc::clone(&target));
         Ok(target)
     }
@@ -78,7 +83,7 @@ impl Targets {
         let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
         let shards = &self.workplace.shards;
         let vectors = Vectors::open(spec, &live, &model, absent, shards).await?;
-        wiring::target(spec, plan, engine, collection, &live, &vectors)
+        Ok(wiring::target(spec, engine, collection, &live, model, &vectors))
     }
 
     /// Lets go of what is live no more or is being deleted.

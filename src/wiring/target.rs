@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pipeline::{BoxError, EmbedderOptions, PipelineSpec, Plan};
+use pipeline::{BoxError, EmbedderOptions, ModelInfo, PipelineSpec, Plan};
 use search::{Model, Resolve, Target};
 use sinks::{Collection, Generation};
 use tokio::sync::Mutex;
@@ -14,16 +14,15 @@ use tokio::sync::Mutex;
 use super::{Absent, Database, Vectors, embed_options, load, model_of};
 use crate::shards::Shards;
 
-/// One generation, ready to be asked.
+/// One generation, ready to be asked; `info` is the model that made it ([`model_of`]).
 pub(crate) fn target(
     spec: &PipelineSpec,
-    plan: &Plan,
     engine: &Arc<embedding::Engine>,
     collection: &Collection,
     generation: &Generation,
+    info: ModelInfo,
     vectors: &Vectors,
-) -> Result<Target, BoxError> {
-    let info = model_of(generation, plan, engine.as_ref())?;
+) -> Target {
     // As long as this generation's are; the file may ask for others by now.
     let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
     let words = generation.sparse.as_ref().map(stages::words);
@@ -40,7 +39,7 @@ pub(crate) fn target(
         }
         None => (stages::plain_words(), false),
     };
-    Ok(Target {
+    Target {
         collection: collection.id,
         name: collection.name.clone(),
         generation: generation.number,
@@ -49,7 +48,7 @@ pub(crate) fn target(
         words,
         sparse,
         index: Arc::clone(&vectors.store) as _,
-    })
+    }
 }
 
 /// The collections of pipeline files, which a request names by the places of the files: `0`, `1` ….
@@ -107,8 +106,7 @@ impl Files {
         let File { spec, plan, collection, .. } = file;
         let model = model_of(generation, plan, self.engine.as_ref())?;
         let vectors = Vectors::open(spec, generation, &model, Absent::Refuse, &self.shards).await?;
-        let target = target(spec, plan, &self.engine, collection, generation, &vectors)?;
-        let target = Arc::new(target);
+        let target = Arc::new(target(spec, &self.engine, collection, generation, model, &vectors));
         opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
         Ok(target)
     }

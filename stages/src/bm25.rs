@@ -248,13 +248,13 @@ impl Words for Bm25 {
         let stop_words = self.stop_words(&lower, languages);
         let counts = |word: &&str| !stop_words.is_some_and(|list| list.contains(word));
         let has_others = lower.iter().any(|word| counts(&&**word));
+        let rules = self.rules(languages);
         let mut indices = BTreeSet::new();
         for ((kind, word), lower) in words.iter().zip(&lower) {
             if has_others && *kind == Kind::Word && !counts(&&**lower) {
                 continue;
             }
-            let rules = self.rules(languages).into_iter();
-            indices.extend(rules.map(|stemmer| index(*kind, word, stemmer)));
+            indices.extend(rules.iter().map(|stemmer| index(*kind, word, *stemmer)));
         }
         SparseVector { values: vec![1.0; indices.len()], indices: indices.into_iter().collect() }
     }

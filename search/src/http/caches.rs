@@ -42,6 +42,24 @@ where
     Cache::builder().max_capacity(MANY).time_to_live(STALE).build()
 }
 
+/// What is remembered, or what is found out now. Two who want to know at once may both ask.
+async fn known<K, V>(
+    cache: &Cache<K, V>,
+    key: K,
+    ask: impl Future<Output = Result<V, StoreError>>,
+) -> Result<V, StoreError>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    if let Some(known) = cache.get(&key) {
+        return Ok(known);
+    }
+    let found = ask.await?;
+    cache.insert(key, found.clone());
+    Ok(found)
+}
+
 impl Caches {
     pub(super) fn new() -> Self {
         Self {
@@ -58,12 +76,8 @@ impl Caches {
         accounts: &dyn Accounts,
         session: Uuid,
     ) -> Result<Option<Arc<wire::User>>, StoreError> {
-        if let Some(known) = self.sessions.get(&session) {
-            return Ok(known);
-        }
-        let found = accounts.session(session).await?.map(Arc::new);
-        self.sessions.insert(session, found.clone());
-        Ok(found)
+        let ask = async { Ok(accounts.session(session).await?.map(Arc::new)) };
+        known(&self.sessions, session, ask).await
     }
 
     pub(super) async fn key(
@@ -71,12 +85,8 @@ impl Caches {
         accounts: &dyn Accounts,
         hash: String,
     ) -> Result<Option<Arc<KeyUse>>, StoreError> {
-        if let Some(known) = self.keys.get(&hash) {
-            return Ok(known);
-        }
-        let found = accounts.key(&hash).await?.map(Arc::new);
-        self.keys.insert(hash, found.clone());
-        Ok(found)
+        let ask = async { Ok(accounts.key(&hash).await?.map(Arc::new)) };
+        known(&self.keys, hash.clone(), ask).await
     }
 
     pub(super) async fn seen(
@@ -85,12 +95,8 @@ impl Caches {
         reader: Reader,
         collection: Uuid,
     ) -> Result<Seen, StoreError> {
-        if let Some(known) = self.seen.get(&(reader, collection)) {
-            return Ok(known);
-        }
-        let found = catalogue.seen(reader, collection).await?.map(Arc::new);
-        self.seen.insert((reader, collection), found.clone());
-        Ok(found)
+        let ask = async { Ok(catalogue.seen(reader, collection).await?.map(Arc::new)) };
+        known(&self.seen, (reader, collection), ask).await
     }
 
     /// The collections that somebody may read.
@@ -100,14 +106,12 @@ impl Caches {
         reader: Reader,
         identity: &Identity,
     ) -> Result<Arc<Vec<wire::Collection>>, StoreError> {
-        if let Some(known) = self.readable.get(&reader) {
-            return Ok(known);
-        }
-        let found = catalogue.readable(reader, None, MOST_READABLE).await?;
-        let readable = found.into_iter().filter(|(_, given)| level(identity, *given).is_some());
-        let readable = Arc::new(readable.map(|(collection, _)| collection).collect::<Vec<_>>());
-        self.readable.insert(reader, Arc::clone(&readable));
-        Ok(readable)
+        let ask = async {
+            let found = catalogue.readable(reader, None, MOST_READABLE).await?;
+            let readable = found.into_iter().filter(|(_, given)| level(identity, *given).is_some());
+            Ok(Arc::new(readable.map(|(collection, _)| collection).collect()))
+        };
+        known(&self.readable, reader, ask).await
     }
 
     /// Whether it is said for the first time that an operation has ended.

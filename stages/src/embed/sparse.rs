@@ -42,8 +42,10 @@ pub(super) fn lists(words: &Bm25, rows: &RecordBatch) -> Result<ListArray, BoxEr
 
 fn column(vectors: &[SparseVector], chunks: &ListArray) -> Result<ListArray, BoxError> {
     let lengths = || vectors.iter().map(|vector| vector.indices.len());
-    let indices = UInt32Array::from_iter_values(vectors.iter().flat_map(|it| it.indices.clone()));
-    let values = Float32Array::from_iter_values(vectors.iter().flat_map(|it| it.values.clone()));
+    let indices =
+        UInt32Array::from_iter_values(vectors.iter().flat_map(|it| it.indices.iter().copied()));
+    let values =
+        Float32Array::from_iter_values(vectors.iter().flat_map(|it| it.values.iter().copied()));
     let list = |items: ArrayRef| {
         let item = Arc::new(Field::new_list_field(items.data_type().clone(), false));
         ListArray::try_new(item, OffsetBuffer::from_lengths(lengths()), items, None)

@@ -1,7 +1,7 @@
 //! Searching: who asks is given what they may read, and each collection answers from one whole generation.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -89,9 +89,7 @@ async fn answer(
         };
     }
     let request = request(wanted, &served, wrong)?;
-    let by_words = request.mode == Some(crate::Mode::Sparse);
-    let targets = Targets { work: app.work.as_ref(), wordless: Mutex::default() };
-    let found = app.searcher.answer(&request, &targets).await;
+    let found = app.searcher.answer(&request, &Targets(app.work.as_ref())).await;
     let found =
         found.map_err(|SearchError::Invalid(invalid)| Problem::new(wrong, invalid.to_string()))?;
     let mut failed: Vec<FailedCollection> =
@@ -100,8 +98,7 @@ async fn answer(
         let collection = served.iter().find(|it| it.id.to_string() == trouble.asked);
         tracing::warn!(collection = trouble.asked, error = trouble.error, "it was not searched");
         // The one thing that a client can do something about; the rest is for the log.
-        let is_wordless = by_words && targets.wordless().contains(&trouble.asked);
-        let reason = if is_wordless { "no_sparse_vectors" } else { "failing" };
+        let reason = if trouble.is_wordless { "no_sparse_vectors" } else { "failing" };
         failed.extend(collection.map(|it| failure(it, reason)));
     }
     if found.searched.is_empty() {
@@ -182,26 +179,12 @@ fn mode(mode: Mode) -> crate::Mode {
 }
 
 /// Collections by their ids; who may ask them is decided already.
-struct Targets<'a> {
-    work: &'a dyn Work,
-    /// Those that cannot be searched by words.
-    wordless: Mutex<HashSet<String>>,
-}
-
-impl Targets<'_> {
-    fn wordless(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.wordless.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+struct Targets<'a>(&'a dyn Work);
 
 #[async_trait]
 impl crate::Resolve for Targets<'_> {
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError> {
-        let target = self.work.target(collection.parse()?).await?;
-        if !target.sparse {
-            self.wordless().insert(collection.to_owned());
-        }
-        Ok(target)
+        self.0.target(collection.parse()?).await
     }
 }
 

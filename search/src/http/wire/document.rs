@@ -98,13 +98,3 @@ pub struct Which {
     /// The path, the URL or the id of a document.
     pub document: String,
 }
-
-/// Documents by their ids.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SomeDocuments {
-    #[schema(min_items = 1, max_items = 1000)]
-    pub documents: Vec<Uuid>,
-    /// The name of the collection, to say that this is meant. Not needed for taking documents in again.
-    pub confirm: Option<String>,
-}

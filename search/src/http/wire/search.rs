@@ -92,7 +92,8 @@ pub struct FusionRequest {
 
 impl Default for FusionRequest {
     fn default() -> Self {
-        Self { k: 60, dense: 1.0, sparse: 1.0 }
+        let pipeline::Fusion { k, dense, sparse, .. } = pipeline::Fusion::default();
+        Self { k, dense, sparse }
     }
 }
 
