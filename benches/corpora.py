@@ -5,16 +5,11 @@ import shutil
 
 import harness
 
-CORPORA = [
-    ("manpages-dev", "usr/share/man", '["**/*.gz"]'),
-    ("postgresql-doc-15", "usr/share/doc", '["**/*.html"]'),
-]
-
 
 def main():
     print(f"# Whole corpora\n\n{datetime.date.today()}, {harness.machine()}\n")
     rows = []
-    for name, below, include in CORPORA:
+    for name, below, include in harness.WHOLE:
         place = harness.folder()
         harness.write_pipeline(place, harness.CORPORA / name / below, include=include)
         report = harness.run(place)

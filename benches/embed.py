@@ -13,7 +13,6 @@ import sys
 import harness
 import models
 import texts
-from tokenizers import Tokenizer
 
 QUICK = "quick" in sys.argv
 COUNT, ROUNDS = (80, 4) if QUICK else (240, 12)
@@ -27,9 +26,7 @@ def best(rounds, key="seconds"):
 
 def main():
     place = harness.folder()
-    tokenizer = Tokenizer.from_file(str(harness.MODEL / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = texts.tokenizer()
     kinds = texts.chunks(COUNT, tokenizer)
     config = json.loads((harness.MODEL / "config.json").read_text())
     engine = texts.Engine(place, sum(kinds.values(), []))

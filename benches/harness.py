@@ -16,6 +16,11 @@ BUILD = ROOT / os.environ.get("SEMANTIK_TARGET", "target") / os.environ.get("SEM
 SEMANTIK = BUILD / "semantik"
 MODEL = ROOT / ".cache/models/all-MiniLM-L6-v2"
 CORPORA = ROOT / ".cache/corpora"
+# Packages that are measured whole: the folder in each, and which files.
+WHOLE = [
+    ("manpages-dev", "usr/share/man", '["**/*.gz"]'),
+    ("postgresql-doc-15", "usr/share/doc", '["**/*.html"]'),
+]
 
 PIPELINE = """\
 version: 1

@@ -88,9 +88,7 @@ def processor():
 
 def main():
     place = harness.folder()
-    tokenizer = Tokenizer.from_file(str(harness.MODEL / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = texts.tokenizer()
     kinds = texts.chunks(COUNT, tokenizer)
     fused, small = export(place)
     engine = texts.Engine(place, sum(kinds.values(), []))

@@ -12,20 +12,13 @@ import sys
 
 import harness
 import texts
-from tokenizers import Tokenizer
 
 QUICK = "quick" in sys.argv
 COUNT, ROUNDS = (200, 1) if QUICK else (2000, 3)
-CORPORA = [
-    ("manpages-dev", "usr/share/man", '["**/*.gz"]'),
-    ("postgresql-doc-15", "usr/share/doc", '["**/*.html"]'),
-]
 
 
 def whole_against_alone():
-    tokenizer = Tokenizer.from_file(str(harness.MODEL / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = texts.tokenizer()
     # The pipeline's chunks hold as much as the model reads; a text that fits is one chunk.
     chunks = [text for text in dict.fromkeys(texts.chunks(COUNT, tokenizer)["mixed"])
               if len(tokenizer.encode(text).ids) <= 250]
@@ -64,7 +57,7 @@ def size(folder):
 
 def everything_else():
     documents, nodes = [], []
-    for name, below, include in CORPORA:
+    for name, below, include in harness.WHOLE:
         place = harness.folder()
         corpus = harness.CORPORA / name / below
         harness.write_pipeline(place, corpus, "stand-in:384", include)

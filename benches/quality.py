@@ -14,7 +14,6 @@ import sys
 import harness
 import numpy
 import texts
-from tokenizers import Tokenizer
 
 PAGES = 120 if "quick" in sys.argv else 1000
 CHUNKS = 3
@@ -43,18 +42,17 @@ def plain(source):
 
 def main():
     place = harness.folder()
-    tokenizer = Tokenizer.from_file(str(harness.MODEL / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = texts.tokenizer()
     questions, chunks, page_of, seen = [], [], [], set()
     for question, body in pages():
         if question in seen:
             continue
         seen.add(question)
+        offsets = tokenizer.encode(body, add_special_tokens=False).offsets
         for at in range(CHUNKS):
-            offsets = tokenizer.encode(body, add_special_tokens=False).offsets[at * 240: (at + 1) * 240]
-            if offsets:
-                chunks.append(body[offsets[0][0]: offsets[-1][1]])
+            part = offsets[at * 240: (at + 1) * 240]
+            if part:
+                chunks.append(body[part[0][0]: part[-1][1]])
                 page_of.append(len(questions))
         questions.append(question)
         if len(questions) == PAGES:

@@ -8,8 +8,8 @@ import re
 import subprocess
 
 import harness
+from tokenizers import Tokenizer
 
-PEERS = harness.ROOT / ".cache/peers/bin/python"
 LONGEST = 254
 
 
@@ -27,6 +27,14 @@ def pages():
         text = re.sub(r"</?(p|div|li|dt|dd|pre|h\d|tr|table)\b[^>]*>", "\n\n", text)
         text = html.unescape(re.sub(r"<[^>]*>", " ", text))
         yield [part for part in map(squeezed, text.split("\n\n")) if part]
+
+
+def tokenizer():
+    """The model's tokenizer; it cuts nothing off and fills nothing up."""
+    whole = Tokenizer.from_file(str(harness.MODEL / "tokenizer.json"))
+    whole.no_truncation()
+    whole.no_padding()
+    return whole
 
 
 def squeezed(text):

@@ -133,7 +133,6 @@ def main():
         report = semantik(place, "run", "pipeline.yaml", "--json")
         judged = [json.loads(line) for line in open(place / "judged.jsonl")]
         said = semantik(place, "eval", "--config", "pipeline.yaml", "--judgements", "judged.jsonl", "--json")
-        (place / "said.json").write_text(json.dumps(said))
         print(f"## {name}: {made.stdout.strip()}, {report['chunks']} chunks\n")
         rows = []
         for evaluation in sorted(said["evaluations"], key=lambda it: it["mode"]):

@@ -126,7 +126,7 @@ async function send(method, path, { query, body, signal, bare = false, accept = 
   }
   if (!response.ok) throw await problemOf(response);
   if (accept !== "application/json") return response;
-  return response.status === 204 ? null : readJson(response);
+  return readJson(response);
 }
 
 async function readJson(response) {
@@ -152,7 +152,6 @@ async function problemOf(response) {
 export const get = (path, query, signal) => send("GET", path, { query, signal });
 export const post = (path, body, { query, signal } = {}) => send("POST", path, { body: body ?? {}, query, signal });
 export const patch = (path, body) => send("PATCH", path, { body });
-export const put = (path, body) => send("PUT", path, { body });
 export const del = (path, query) => send("DELETE", path, { query });
 
 /** A text, as it is. */

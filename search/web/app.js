@@ -291,9 +291,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 addEventListener("popstate", render);
-api.onSession(() => {
-  drawEnd();
-});
+api.onSession(drawEnd);
 
 drawNav();
 drawEnd();

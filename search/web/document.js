@@ -1,13 +1,14 @@
 // The story of one document, or of a path that never became one: whether it is in, why, what the next run makes of it
 // and what would change that; where it was seen; what was done to it; its text.
 
-import { h, put, icon, confirm, problemBox, skeleton, toast } from "./dom.js";
+import { h, put, icon, confirm, moreButton, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
 import { counted, nameOf, pathOf } from "./format.js";
 import { headingPath } from "./hits.js";
 import { flowing, unrolled } from "./passage.js";
 import { may } from "./collection.js";
 import { documentPill } from "./documents.js";
+import { isOver } from "./operations.js";
 import { drawStory, storyPill } from "./story.js";
 
 const PART = 40;
@@ -156,19 +157,7 @@ class DocumentView {
         ),
         rest > 0 &&
           part.items.length > 0 &&
-          h(
-            "button",
-            {
-              class: "button",
-              type: "button",
-              onclick: (event) => {
-                event.currentTarget.disabled = true;
-                this.more();
-              },
-            },
-            icon("down", 14),
-            `${counted(rest, "more chunk")}`,
-          ),
+          moreButton(counted(rest, "more chunk"), () => this.more()),
       );
     } catch (error) {
       if (!api.isAborted(error))
@@ -226,7 +215,7 @@ class DocumentView {
   async await(operation) {
     try {
       for await (const { event, data } of api.events(`/operations/${operation}/events`, this.signal)) {
-        if (event !== "operation" || !["completed", "failed", "cancelled"].includes(data.status)) continue;
+        if (event !== "operation" || !isOver(data)) continue;
         put(this.trouble, data.error && problemBox({ title: `The operation ${data.status}`, detail: data.error }));
         put(this.text);
         await this.load();

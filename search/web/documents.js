@@ -1,7 +1,7 @@
 // The documents of a collection, by what became of them, and the way to the story of any path: one that is in, one
 // that was set aside, or one that no run ever saw.
 
-import { h, put, icon, problemBox, table } from "./dom.js";
+import { h, put, moreButton, problemBox, table } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, kindOf, moment, nameOf, pathOf } from "./format.js";
 import { pill } from "./operations.js";
@@ -114,19 +114,7 @@ export class DocumentList {
         ),
       ),
       this.next &&
-        h(
-          "button",
-          {
-            class: "button",
-            type: "button",
-            onclick: (event) => {
-              event.currentTarget.disabled = true;
-              this.load().catch((error) => this.rows.append(problemBox(error)));
-            },
-          },
-          icon("down", 14),
-          "More",
-        ),
+        moreButton("More", () => this.load().catch((error) => this.rows.append(problemBox(error)))),
     );
   }
 }

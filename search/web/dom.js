@@ -115,6 +115,22 @@ export function problemBox(problem, retry) {
   );
 }
 
+/** A button for what follows; it works once. */
+export const moreButton = (words, load) =>
+  h(
+    "button",
+    {
+      class: "button",
+      type: "button",
+      onclick: (event) => {
+        event.currentTarget.disabled = true;
+        load();
+      },
+    },
+    icon("down", 14),
+    words,
+  );
+
 /** A table that scrolls by itself where the page is narrow. A head is its words, or `[words, class]`; a class that ends with "unseen" hides them from who sees the column. */
 export function table(label, heads, rows) {
   const head = (it) => {

@@ -59,13 +59,13 @@ export class Flow {
 
   /** `[seconds, a second]` of something that grows, at each look but the first. */
   rate(of) {
-    return this.looks.slice(1).map((look, i) => {
-      const before = this.before(i + 1);
-      return [
-        look.elapsed_seconds,
-        Math.max(0, of(look) - of(before)) / (look.elapsed_seconds - before.elapsed_seconds),
-      ];
-    });
+    return this.looks.slice(1).map((look, i) => [look.elapsed_seconds, this.rateAt(i + 1, of)]);
+  }
+
+  /** The rate at look `i`, which is not the first. */
+  rateAt(i, of) {
+    const [look, before] = [this.looks[i], this.before(i)];
+    return Math.max(0, of(look) - of(before)) / (look.elapsed_seconds - before.elapsed_seconds);
   }
 
   /** A rate as it is now. From the beginning on where there was one look only. */
@@ -73,7 +73,7 @@ export class Flow {
     const now = this.now;
     if (!now) return 0;
     if (this.looks.length < 2) return now.elapsed_seconds > 0 ? of(now) / now.elapsed_seconds : 0;
-    return this.rate(of).at(-1)[1];
+    return this.rateAt(this.looks.length - 1, of);
   }
 
   /** `[seconds, value]` of something that goes up and down. */

@@ -48,6 +48,7 @@ export class Nodes {
         const moves = live && !node.ended;
         const shares = moves ? flow.shares(node.id) : sharesOf(node);
         const holds = live && now.holder === node.id;
+        const over = live && flow.sharesOverTime(node.id);
         const done = (look) =>
           doneOf(look.nodes?.find((it) => it.id === node.id) ?? { rows_in: 0, rows_under_way: 0, rows_out: 0 });
         return h(
@@ -64,7 +65,7 @@ export class Nodes {
           h(
             "td",
             { class: "wide" },
-            live && shareLine(flow.sharesOverTime(node.id), spanOf(flow.sharesOverTime(node.id), SHOWN)),
+            over && shareLine(over, spanOf(over, SHOWN)),
           ),
           h(
             "td",

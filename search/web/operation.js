@@ -104,10 +104,8 @@ class OperationView {
   async follow() {
     if (isOver(this.operation)) return;
     this.clock = setInterval(() => this.drawFigures(), 1000);
-    const abort = new AbortController();
-    this.signal.addEventListener("abort", () => abort.abort(), { once: true });
     try {
-      for await (const { event, data } of api.events(`/operations/${this.id}/events`, abort.signal)) {
+      for await (const { event, data } of api.events(`/operations/${this.id}/events`, this.signal)) {
         if (event === "lost") {
           put(this.note, h("p", { class: "quiet" }, "The connection is lost; trying again."));
           continue;
@@ -124,7 +122,6 @@ class OperationView {
     } catch (error) {
       if (!api.isAborted(error)) put(this.note, problemBox(error));
     } finally {
-      abort.abort();
       clearInterval(this.clock);
       this.drawFigures();
     }

@@ -1,7 +1,7 @@
 // The list of operations, newest first, live: what changes is told by the server. Also the pieces that other views
 // show of an operation.
 
-import { h, put, icon, meter, problemBox, table } from "./dom.js";
+import { h, put, meter, moreButton, problemBox, table } from "./dom.js";
 import * as api from "./api.js";
 import { ago, counted, duration, moment, percent, short } from "./format.js";
 import { leftOf } from "./flow.js";
@@ -124,19 +124,7 @@ export class OperationList {
         ? operationTable(this.items, this.options)
         : h("p", { class: "empty" }, "Nothing has been done yet."),
       this.next &&
-        h(
-          "button",
-          {
-            class: "button",
-            type: "button",
-            onclick: (event) => {
-              event.currentTarget.disabled = true;
-              this.load().catch((error) => this.element.append(problemBox(error)));
-            },
-          },
-          icon("down", 14),
-          "Earlier ones",
-        ),
+        moreButton("Earlier ones", () => this.load().catch((error) => this.element.append(problemBox(error)))),
     );
     if (focused) this.element.querySelector(`a[href="${CSS.escape(focused)}"], a[href="${focused}"]`)?.focus();
   }

@@ -73,12 +73,12 @@ export const asksTheSame = (a, b) => toUrl({ ...a, open: null }) === toUrl({ ...
 export const filterCount = (state) =>
   FACETS.reduce((sum, [key]) => sum + state.facets[key].length, 0) + (state.date ? 1 : 0);
 
-/** The filter in the language of the API; without the facet `except`, for counting that facet's values. */
-export function filterOf(state, now = new Date(), except) {
+/** The filter in the language of the API. */
+function filterOf(state, now = new Date()) {
   const filter = {};
   for (const [key, , field] of FACETS) {
     const values = state.facets[key];
-    if (values.length && key !== except) filter[field] = values;
+    if (values.length) filter[field] = values;
   }
   const modified = {};
   if (state.date === "range") {

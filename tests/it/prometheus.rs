@@ -9,10 +9,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Place, ROOT, signal};
+use crate::support::{Place, ROOT, command, signal};
 
 /// A process that ends with the value.
 struct Running(Child);
+
+impl Running {
+    /// The command in a place; nobody reads what it says.
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let mut command = command(args);
+        command.current_dir(place.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -169,16 +178,20 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
 
     let (worker, server, api) = (free_port(), free_port(), free_port());
     let address = |port: u16| format!("127.0.0.1:{port}");
-    let _worker = Running(place.start(&["worker", "nightly.yaml", "--metrics", &address(worker)]));
-    let _server = Running(place.start(&[
-        "serve",
-        "--config",
-        "pipeline.yaml",
-        "--listen",
-        &address(api),
-        "--metrics",
-        &address(server),
-    ]));
+    let _worker =
+        Running::start(&place, &["worker", "nightly.yaml", "--metrics", &address(worker)]);
+    let _server = Running::start(
+        &place,
+        &[
+            "serve",
+            "--config",
+            "pipeline.yaml",
+            "--listen",
+            &address(api),
+            "--metrics",
+            &address(server),
+        ],
+    );
     let api = format!("http://{}", address(api));
     for (what, port) in [("worker", worker), ("server", server)] {
         let url = format!("http://{}/metrics", address(port));

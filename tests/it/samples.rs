@@ -7,8 +7,7 @@ use crate::support::Place;
 /// A place whose file ends with these tests.
 fn place(tests: &str) -> Place {
     let place = Place::with("model: 'stand-in:16'", "");
-    let yaml = std::fs::read_to_string(place.file()).unwrap();
-    std::fs::write(place.file(), format!("{yaml}{tests}")).unwrap();
+    place.append_pipeline(tests);
     place
 }
 

@@ -16,16 +16,11 @@ fn scheduled(schedule: &str) -> Place {
     for n in 0..3 {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
-    add(&place, &format!("schedule: {schedule}\n"));
+    place.append_pipeline(&format!("schedule: {schedule}\n"));
     // With tables.
     let ran = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place
-}
-
-fn add(place: &Place, lines: &str) {
-    let yaml = std::fs::read_to_string(place.file()).unwrap();
-    std::fs::write(place.file(), format!("{yaml}{lines}")).unwrap();
 }
 
 fn history(place: &Place) -> Vec<Value> {
@@ -76,9 +71,8 @@ fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
     said(&place, &["schedule", "pause", "pipeline.yaml"]);
     let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&place, &[])).collect();
     said(&place, &["schedule", "resume", "pipeline.yaml"]);
-    let mut killed = 0;
     // A hundred minutes at a time come to be due, while workers are killed and started.
-    for _ in 0..RUNS / 100 {
+    for round in 0..RUNS / 100 {
         let before = place.value("SELECT count(*) FROM schedule_runs");
         // The window moves back, so that it holds a hundred minutes that nobody has looked at.
         place.execute(
@@ -86,10 +80,9 @@ fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
                  coalesce((SELECT min(due_at) FROM schedule_runs), date_trunc('minute', now())) - interval '100 minutes'
                  - interval '1 second'",
         );
-        if killed < 6 {
+        if round < 6 {
             let mut victim = workers.remove(0);
             victim.end("-KILL");
-            killed += 1;
             workers.push(Worker::start(&place, &[]));
         }
         place.wait_until(&format!("SELECT count(*) >= {before} + 100 FROM schedule_runs"));
@@ -254,7 +247,7 @@ fn webhooks_are_told_signed_and_again_until_they_take_it() {
     let stores =
         format!("stores:\n  webhooks: {{ ops: {{ url: \"{url}\", secret: {secret} }} }}\n");
     place.write_pipeline("model: 'stand-in:16'", &stores, "size: 64, overlap: 8");
-    add(&place, "notify: [{ webhook: ops, on: [failure, recovery] }]\n");
+    place.append_pipeline("notify: [{ webhook: ops, on: [failure, recovery] }]\n");
     for n in 0..30 {
         place.write(&format!("more/{n}.txt"), format!("another document, number {n}"));
     }

@@ -2,7 +2,7 @@
 
 use sinks::EmbeddedPostgres;
 
-use crate::support::{Place, command, ran};
+use crate::support::{Place, command, dump, ran};
 
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -39,14 +39,7 @@ fn secrets_stay_secret() {
     assert_eq!(good.code, 0, "{}", good.stderr);
     let mut said = vec![good.stdout, good.stderr];
     said.push(std::fs::read_to_string(place.path().join("m.prom")).unwrap());
-    let dump = std::process::Command::new("bash")
-        .arg("-c")
-        .arg("$(ls -d /usr/lib/postgresql/*/bin/pg_dump | tail -n 1) --data-only \"$0\"")
-        .arg(cluster.url())
-        .output()
-        .unwrap();
-    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    let dump = String::from_utf8(dump.stdout).unwrap();
+    let dump = dump(cluster.url());
     assert!(dump.contains("operations"), "the dump has the tables");
     said.push(dump);
 

@@ -155,6 +155,12 @@ nodes:
         std::fs::write(self.file(), text.replace(from, to)).unwrap();
     }
 
+    /// Adds lines at the end of the pipeline file.
+    pub(crate) fn append_pipeline(&self, lines: &str) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        std::fs::write(self.file(), text + lines).unwrap();
+    }
+
     /// Another place whose corpus and pipeline are the same, indexed from the beginning.
     pub(crate) fn fresh(&self) -> Self {
         let fresh = Self::with_stand_in();
@@ -319,11 +325,22 @@ fn query(url: &str, statement: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn psql(url: &str) -> Command {
+/// Everything that the tables of a database hold.
+pub(crate) fn dump(url: &str) -> String {
+    let output = postgres("pg_dump").args(["--data-only", url]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A program of the newest PostgreSQL there is.
+fn postgres(name: &str) -> Command {
     let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
-    let programs = versions.map(|version| version.unwrap().path().join("bin/psql"));
-    let newest = programs.filter(|program| program.exists()).max().unwrap();
-    let mut command = Command::new(newest);
+    let programs = versions.map(|version| version.unwrap().path().join("bin").join(name));
+    Command::new(programs.filter(|program| program.exists()).max().unwrap())
+}
+
+fn psql(url: &str) -> Command {
+    let mut command = postgres("psql");
     command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]);
     command
 }
@@ -357,6 +374,11 @@ pub(crate) fn text(value: &Value) -> String {
 pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
+}
+
+/// Waits for a command that was started.
+pub(crate) fn end(child: Child) -> Ran {
+    ran(child.wait_with_output().unwrap())
 }
 
 /// The command, with nothing of this environment that could change what it does.

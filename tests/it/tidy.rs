@@ -57,7 +57,6 @@ fn concurrency_has_an_address() {
         "search/src/questions.rs",
         "sinks/src/edge/owner.rs",
         "search/src/blocking.rs",
-        "search/src/questions.rs",
     ];
     for krate in CRATES {
         for (name, text) in sources(&format!("{krate}/src")) {

@@ -3,7 +3,7 @@
 
 use std::process::Child;
 
-use crate::support::{Place, Ran, Session, ran, signal, text};
+use crate::support::{Place, Session, end, signal, text};
 
 const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 const DOCUMENTS: usize = 50;
@@ -25,10 +25,6 @@ fn begin(place: &Place) -> (Child, Session) {
     let child = place.start(&RUN);
     place.wait_at_gate();
     (child, gate)
-}
-
-fn end(child: Child) -> Ran {
-    ran(child.wait_with_output().unwrap())
 }
 
 fn operations(place: &Place) -> Vec<String> {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::process::{Child, Stdio};
 
-use crate::support::{Place, Ran, command, ran, signal, text};
+use crate::support::{Place, command, end, signal, text};
 
 const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 const DOCUMENTS: usize = 50;
@@ -65,10 +65,6 @@ fn indexed() -> Place {
     let place = filled();
     place.run();
     place
-}
-
-fn end(child: Child) -> Ran {
-    ran(child.wait_with_output().unwrap())
 }
 
 /// The operations in order, each with its type, status and attempt.

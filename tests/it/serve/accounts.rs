@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::server::{PASSWORD, Server};
-use crate::support::{Place, command, ran, text};
+use crate::support::{Place, command, dump, ran, text};
 
 #[test]
 fn the_first_administrator_is_made_once_however_many_try() {
@@ -170,13 +170,7 @@ fn secrets_are_in_no_log_and_no_table() {
     );
     let (status, said) = server.stop();
     assert!(status.success() || status.code() == Some(128 + 15), "{status:?}");
-    let dump = std::process::Command::new("bash")
-        .arg("-c")
-        .arg("$(ls -d /usr/lib/postgresql/*/bin/pg_dump | tail -n 1) --data-only \"$0\"")
-        .arg(place.cluster().url())
-        .output()
-        .unwrap();
-    let dump = String::from_utf8(dump.stdout).unwrap();
+    let dump = dump(place.cluster().url());
     assert!(dump.contains("api_keys") && said.contains("answered"));
     for secret in [setup, text(&session["access_token"]), refresh, PASSWORD.to_owned()] {
         assert!(!said.contains(&secret), "the log has {secret}: {said}");
