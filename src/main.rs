@@ -17,6 +17,10 @@ mod top;
 mod view;
 mod wiring;
 
+/// For libtorch's tensors, too (see `docs/adr/0020-allocator.md`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,

@@ -28,6 +28,10 @@ use pipeline::{Embedder, EmbedderOptions, Models, TextKind, Tokenizer};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+/// The one of the command.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 struct Rates {
     engine: Engine,
     model: String,
