@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pipeline::{
@@ -44,6 +45,10 @@ pub struct EdgeStore {
     owner: Owner,
     shape: Shape,
     quantization: Quantization,
+    /// Points written since the open segment was closed.
+    written: AtomicUsize,
+    /// Whether the shard was empty when it was opened, and no graph was built since.
+    bare: AtomicBool,
 }
 
 impl EdgeStore {
@@ -55,8 +60,10 @@ impl EdgeStore {
     /// these, or cannot be read.
     pub fn open(folder: &Path, config: &VectorsConfig) -> Result<Self, StoreError> {
         let (shard, shape) = shard::open(folder, config)?;
+        let bare = AtomicBool::new(shard.info().points_count == 0);
         let owner = Owner::start(shard).map_err(|e| gives_up("start the threads of a shard", e))?;
-        Ok(Self { owner, shape, quantization: config.quantization })
+        let (quantization, written) = (config.quantization, AtomicUsize::new(0));
+        Ok(Self { owner, shape, quantization, written, bare })
     }
 
     /// Whether there is a shard in this folder.
@@ -79,6 +86,7 @@ impl EdgeStore {
     /// # Errors
     /// If files cannot be written.
     pub async fn optimize(&self) -> Result<bool, StoreError> {
+        self.bare.store(false, Ordering::Relaxed);
         self.owner.write("index the vector collection", indexing::build).await
     }
 
@@ -141,9 +149,12 @@ impl VectorStore for EdgeStore {
         if points.is_empty() {
             return Ok(());
         }
+        let count = points.len();
         let points = points.into_iter().map(persisted).collect();
         let points = PointInsertOperations::PointsList(points);
-        self.update("upsert points", PointOperations::UpsertPoints(points)).await
+        self.update("upsert points", PointOperations::UpsertPoints(points)).await?;
+        self.written.fetch_add(count, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
@@ -178,12 +189,19 @@ impl VectorStore for EdgeStore {
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.owner
-            .write("flush vectors", |shard| {
+        let written = self.written.load(Ordering::Relaxed);
+        if written < indexing::CLOSED_FROM {
+            let flush = |shard: &EdgeShard| {
                 shard.flush();
                 Ok(())
-            })
-            .await
+            };
+            return self.owner.write("flush vectors", flush).await;
+        }
+        let bare = self.bare.load(Ordering::Relaxed);
+        let close = move |shard: &EdgeShard| indexing::close(shard, bare);
+        self.owner.write("close a segment of the vector collection", close).await?;
+        self.written.fetch_sub(written, Ordering::Relaxed);
+        Ok(())
     }
 }
 

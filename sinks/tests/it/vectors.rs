@@ -1,6 +1,7 @@
 //! The stores of vectors, each against what every one must do.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -205,6 +206,45 @@ async fn edge_builds_an_index_above_the_threshold() {
         let store = EdgeStore::open(folder.path(), &small).unwrap();
         recall(&store, &exact).await;
     }
+}
+
+/// A segment that has grown is closed when what was written is flushed, once before there is a graph and once with one;
+/// answers are as before, changes reach what is closed, and a graph is built when asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_closes_what_has_grown() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with_words(Quantization::Float16);
+    let exact = MemoryVectors::with_words(contract::DIM);
+    let segments = || fs_err::read_dir(folder.path().join("segments")).unwrap().count();
+    let grow = async |store: &EdgeStore, numbers: Range<u32>| {
+        for number in numbers {
+            let points = contract::chunks(number, 300, u64::from(number) * 1000);
+            store.upsert(points.clone()).await.unwrap();
+            exact.upsert(points).await.unwrap();
+        }
+        let before = segments();
+        store.flush().await.unwrap();
+        assert!(segments() > before, "a new one was opened");
+        recall(store, &exact).await;
+    };
+    let store = EdgeStore::open(folder.path(), &config).unwrap();
+    grow(&store, 0..28).await;
+    store.truncate(contract::document(3), 50).await.unwrap();
+    store.remove(&[contract::document(4)]).await.unwrap();
+    store.upsert(contract::chunks(5, 300, 777_777)).await.unwrap();
+    exact.truncate(contract::document(3), 50).await.unwrap();
+    exact.remove(&[contract::document(4)]).await.unwrap();
+    exact.upsert(contract::chunks(5, 300, 777_777)).await.unwrap();
+    recall(&store, &exact).await;
+    drop(store);
+
+    let mut small = config;
+    small.indexing_threshold = 16;
+    let store = EdgeStore::open(folder.path(), &small).unwrap();
+    recall(&store, &exact).await;
+    assert!(store.optimize().await.unwrap(), "what is closed has no graph yet");
+    recall(&store, &exact).await;
+    grow(&store, 28..56).await;
 }
 
 /// An index may miss a neighbour now and then; nothing may be lost or come up twice.
