@@ -199,8 +199,9 @@ class OperationView {
       this.figures,
       figures([
         [live ? "Running for" : "Took", duration(seconds)],
-        // It is known once the sources have ended.
-        live && Number.isFinite(progress?.eta_seconds) && ["To go", duration(progress.eta_seconds)],
+        // The time to go is known once the sources have ended.
+        live && progress && !progress.all_seen && ["Seen so far", count(progress.seen)],
+        live && Number.isFinite(progress?.eta_seconds) && ["To go, about", duration(progress.eta_seconds)],
         documents !== undefined && [
           "Documents a second",
           short(live ? flow.rateNow(leftOf) : documents / Math.max(seconds ?? 0, 0.001)),

@@ -4,7 +4,7 @@
 import { h, put, meter, table } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, duration, moment, short } from "./format.js";
-import { Flow, leftOf } from "./flow.js";
+import { Flow, farOf, leftOf } from "./flow.js";
 import { LineChart, spanOf } from "./chart.js";
 import { Nodes } from "./nodes.js";
 import { ServerPanel } from "./server.js";
@@ -137,7 +137,7 @@ class Run {
       h(
         "span",
         { class: "quiet number" },
-        progress && `${count(leftOf(progress))} of ${count(progress.seen)} documents`,
+        progress && farOf(progress, count),
       ),
       h("span", { class: "space" }),
       h("span", { class: "quiet number" }, duration(lasted(operation))),
