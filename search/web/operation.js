@@ -50,8 +50,7 @@ export function outcomeBar(outcomes, seen) {
             ` ${words}`,
           ),
         ),
-      seen > left &&
-        h("li", { class: "under-way" }, h("strong", { class: "number" }, count(seen - left)), " under way"),
+      seen > left && h("li", {}, h("strong", { class: "number" }, count(seen - left)), " under way"),
     ),
   );
 }
@@ -74,7 +73,7 @@ class OperationView {
     this.flowSection = h("section", { "aria-label": "Flow" }, h("h2", {}, "Nodes"), this.nodes.element);
     this.element = h(
       "div",
-      { class: "page operation" },
+      { class: "page" },
       this.head,
       this.note,
       this.figures,
