@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use pipeline::{BoxError, Findings};
+use pipeline::{BoxError, Findings, Progress};
 
 /// Prints to standard output. A reader that has gone away is no fault.
 pub(crate) fn out(text: &str) -> Result<(), BoxError> {
@@ -101,6 +101,11 @@ pub(crate) fn seconds(seconds: f64) -> String {
         return format!("{seconds:.1} s");
     }
     format!("{:.0} min {:02.0} s", (seconds / 60.0).floor(), (seconds % 60.0).floor())
+}
+
+/// What follows the number of documents that a run has seen.
+pub(crate) fn so_far(progress: &Progress) -> &'static str {
+    if progress.all_seen { "" } else { " so far" }
 }
 
 /// A moment, to the second.

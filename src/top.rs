@@ -11,7 +11,7 @@ use ratatui::style::{Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 
-use crate::render::{bytes, count, seconds};
+use crate::render::{bytes, count, seconds, so_far};
 
 /// How many looks the picture of the rate goes back.
 const LOOKS: usize = 240;
@@ -97,8 +97,9 @@ impl Seen {
         ]);
         let now = &self.now;
         let second = Line::from(format!(
-            " {} seen · {} stored · {} unchanged · {} duplicate · {} set aside",
+            " {} seen{} · {} stored · {} unchanged · {} duplicate · {} set aside",
             count(now.seen),
+            if status == "processing" { so_far(now) } else { "" },
             count(now.outcome("stored")),
             count(now.outcome("unchanged")),
             count(now.outcome("duplicate")),
@@ -224,6 +225,7 @@ mod tests {
     fn progress(at: f64, stored: u64) -> Progress {
         Progress {
             seen: stored + 130,
+            all_seen: true,
             outcomes: BTreeMap::from([("stored".to_owned(), stored), ("failed".to_owned(), 2)]),
             chunks: stored * 12,
             tokens: stored * 2400,

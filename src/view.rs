@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pipeline::{NodeState, Progress};
 
-use crate::render::{bytes, count, seconds};
+use crate::render::{bytes, count, seconds, so_far};
 
 /// How often a terminal is drawn.
 const DRAW: Duration = Duration::from_millis(200);
@@ -90,8 +90,9 @@ impl Screen {
         let eta =
             now.eta_seconds.map_or_else(String::new, |eta| format!(" · {} to go", seconds(eta)));
         self.total.set_message(format!(
-            "{} seen · {} stored · {} unchanged · {} duplicate · {} set aside · {} tokens/s · {}{eta}",
+            "{} seen{} · {} stored · {} unchanged · {} duplicate · {} set aside · {} tokens/s · {}{eta}",
             count(now.seen),
+            so_far(&now),
             count(now.outcome("stored")),
             count(now.outcome("unchanged")),
             count(now.outcome("duplicate")),

@@ -21,6 +21,8 @@ const NAMED: usize = 20;
 pub struct Progress {
     /// Documents that sources have given.
     pub seen: u64,
+    /// Whether the sources have ended, so that `seen` is how many documents there are.
+    pub all_seen: bool,
     /// Documents that have left, by outcome: `stored`, or a reason.
     pub outcomes: BTreeMap<String, u64>,
     /// Chunks of the documents that are stored.
@@ -29,7 +31,7 @@ pub struct Progress {
     pub tokens: u64,
     /// Seconds since the operation began.
     pub elapsed_seconds: f64,
-    /// Seconds until what is in flight is stored; known once the sources have ended.
+    /// Seconds until what is in flight is stored; known once the sources have ended and something is stored.
     pub eta_seconds: Option<f64>,
     /// The nodes, inputs before readers.
     pub nodes: Vec<NodeState>,
@@ -155,6 +157,7 @@ impl Watch {
         let nodes: Vec<NodeState> = self.nodes.iter().map(|id| self.metrics.node(id)).collect();
         let mut now = Progress {
             seen: self.metrics.documents_seen(),
+            all_seen: all_seen(&nodes),
             outcomes: self.metrics.outcomes(),
             chunks: self.metrics.chunks(),
             tokens,
@@ -173,16 +176,21 @@ impl Watch {
     }
 }
 
-/// Seconds until what is in flight has left, as quickly as documents have left so far.
+/// Whether every source has ended. Who has been given nothing yet may be one, and is waited for.
+fn all_seen(nodes: &[NodeState]) -> bool {
+    let mut sources = nodes.iter().filter(|node| node.bytes_in == 0 && node.rows_in == 0);
+    !nodes.is_empty() && sources.all(|source| source.ended)
+}
+
+/// Seconds until what is in flight has left, as quickly as documents have been stored so far. Those that are there
+/// already, or are set aside, leave early and in no time; their pace says nothing of what is still under way.
 fn eta(now: &Progress) -> Option<f64> {
-    // Sources read nothing, and give no more once they have ended.
-    let mut sources = now.nodes.iter().filter(|node| node.bytes_in == 0 && node.rows_in == 0);
-    let left = now.left();
-    if left == 0 || !sources.all(|source| source.ended) {
+    let stored = now.outcome("stored");
+    if stored == 0 || !now.all_seen {
         return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let eta = now.seen.saturating_sub(left) as f64 * now.elapsed_seconds / left as f64;
+    let eta = now.seen.saturating_sub(now.left()) as f64 * now.elapsed_seconds / stored as f64;
     Some(eta)
 }
 
@@ -207,18 +215,32 @@ mod tests {
 
     #[test]
     fn the_end_is_foreseen_once_the_sources_have_ended() {
-        let outcomes = BTreeMap::from([("stored".to_owned(), 10), ("failed".to_owned(), 10)]);
-        let nodes = vec![
-            NodeState { ended: true, ..node("scan", 1.0) },
-            NodeState { rows_in: 40, bytes_in: 1, ..node("embed", 1.0) },
-        ];
-        let now =
-            Progress { seen: 40, outcomes, nodes, elapsed_seconds: 5.0, ..Progress::default() };
-        assert_eq!(eta(&now), Some(5.0));
-        assert_eq!((now.left(), now.set_aside_count()), (20, 10));
-        let mut earlier = now;
-        earlier.nodes[0].ended = false;
-        assert_eq!(eta(&earlier), None);
+        let looked = |is_ended, outcomes: &[(&str, u64)]| {
+            let nodes = vec![
+                NodeState { ended: is_ended, ..node("scan", 1.0) },
+                NodeState { rows_in: 40, bytes_in: 1, ..node("embed", 1.0) },
+            ];
+            let outcomes = outcomes.iter().map(|(word, many)| ((*word).to_owned(), *many));
+            Progress {
+                seen: 4040,
+                all_seen: all_seen(&nodes),
+                outcomes: outcomes.collect(),
+                nodes,
+                elapsed_seconds: 5.0,
+                ..Progress::default()
+            }
+        };
+        let now = looked(true, &[("stored", 10), ("unchanged", 3990), ("failed", 10)]);
+        assert_eq!(eta(&now), Some(15.0), "30 are under way, and 10 were stored in 5 seconds");
+        assert_eq!((now.left(), now.set_aside_count()), (4010, 10));
+        let earlier = looked(false, &[("stored", 10), ("unchanged", 3990)]);
+        assert_eq!(eta(&earlier), None, "more may come");
+        assert_eq!(
+            eta(&looked(true, &[("unchanged", 3990)])),
+            None,
+            "nothing says how long it takes"
+        );
+        assert!(!all_seen(&[]), "nothing has begun");
     }
 
     #[test]

@@ -32,13 +32,13 @@ macro_rules! files {
 
 /// What the document needs, by name.
 static FILES: &[(&str, &str)] = files![
-    "answer.js" "api.js" "app.js" "chart.js" "collection.js" "collections.js" "document.js" "documents.js" "dom.js" "facets.js"
-    "flow.js" "format.js" "hits.js" "icon.svg" "keys.js" "login.js" "nodes.js" "operation.js" "operations.js"
-    "passage.js" "preview.js" "query.js" "search.js" "server.js" "settings.js" "story.js" "style.css" "theme.js" "throughput.js"
+    "answer.js" "api.js" "app.js" "audit.js" "chart.js" "collection.js" "collections.js" "document.js" "documents.js" "dom.js" "facets.js"
+    "flow.js" "format.js" "hits.js" "icon.svg" "keys.js" "limits.js" "login.js" "nodes.js" "operation.js" "operations.js"
+    "passage.js" "password.js" "preview.js" "query.js" "search.js" "server.js" "settings.js" "story.js" "style.css" "theme.js" "throughput.js" "users.js"
 ];
 
 /// The addresses of views; `web/app.js` says what each shows.
-const VIEWS: [&str; 10] = [
+const VIEWS: [&str; 12] = [
     "/",
     "/collections",
     "/collections/{collection}",
@@ -47,6 +47,8 @@ const VIEWS: [&str; 10] = [
     "/operations/{operation}",
     "/throughput",
     "/keys",
+    "/users",
+    "/audit",
     "/login",
     "/setup",
 ];
@@ -207,6 +209,39 @@ mod tests {
             }
         }
         assert_eq!(named, there);
+    }
+
+    /// Classes that the script makes of what the API says of a generation or a collection.
+    const SAID: [&str; 2] = ["building", "error"];
+
+    #[test]
+    fn every_class_has_a_style_and_every_style_somebody_who_wears_it() {
+        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        let (_, style) = FILES.iter().find(|(name, _)| *name == "style.css").unwrap();
+        let scripts = || FILES.iter().filter(|(name, _)| *name != "style.css");
+        let mut styled = BTreeSet::new();
+        for rule in style.split('}') {
+            // Comments stand on lines of their own, and of nested rules the innermost has no other brace.
+            let rule = rule.rsplit("*/").next().unwrap();
+            let selectors = rule.rsplit_once('{').map_or("", |(selectors, _)| selectors);
+            for part in selectors.split('.').skip(1) {
+                styled.insert(part.split(|it| !is_of_name(it)).next().unwrap());
+            }
+        }
+        let texts = || scripts().map(|(_, text)| *text).chain([DOCUMENT]);
+        let words: BTreeSet<&str> =
+            texts().flat_map(|text| text.split(|it| !is_of_name(it))).collect();
+        let unworn: Vec<_> =
+            styled.iter().filter(|it| !words.contains(*it) && !SAID.contains(it)).collect();
+        assert!(unworn.is_empty(), "nobody wears {unworn:?}");
+        for text in texts() {
+            for worn in ["class: \"", "class=\""].iter().flat_map(|it| text.split(it).skip(1)) {
+                let worn = worn.split('"').next().unwrap();
+                for class in worn.split_whitespace() {
+                    assert!(styled.contains(class), "`{class}` of `{worn}` has no style");
+                }
+            }
+        }
     }
 
     /// What the policy forbids, and what would make elements of a text.

@@ -13,10 +13,10 @@ export function told({ hits, more, asked }) {
   return more || first ? `Hits ${count(first + 1)}–${count(first + hits.length)}` : counted(hits.length, "hit");
 }
 
-/** The line above the hits. */
+/** The line above the hits, and the heading that they stand below. */
 export function drawSummary(answer) {
   const { total, embed, store } = answer.timings;
-  return h(
+  const line = h(
     "p",
     { class: "summary" },
     h("strong", {}, told(answer)),
@@ -26,6 +26,7 @@ export function drawSummary(answer) {
       `${duration(total)} · embedding ${duration(embed)} · store ${duration(store)}`,
     ),
   );
+  return [h("h2", { class: "visually-hidden" }, "Hits"), line];
 }
 
 /** What kept some collections from answering, or from answering as they were asked. */

@@ -151,6 +151,7 @@ async function problemOf(response) {
 /** A request that is answered in JSON. */
 export const get = (path, query, signal) => send("GET", path, { query, signal });
 export const post = (path, body, { query, signal } = {}) => send("POST", path, { body: body ?? {}, query, signal });
+export const put = (path, body) => send("PUT", path, { body });
 export const patch = (path, body) => send("PATCH", path, { body });
 export const del = (path, query) => send("DELETE", path, { query });
 

@@ -20,6 +20,8 @@ const ROUTES = [
   [/^\/operations\/(?<operation>[^/]+)$/, () => import("./operation.js"), "operations"],
   [/^\/throughput\/?$/, () => import("./throughput.js"), "throughput"],
   [/^\/keys\/?$/, () => import("./keys.js"), "keys"],
+  [/^\/users\/?$/, () => import("./users.js"), "users"],
+  [/^\/audit\/?$/, () => import("./audit.js"), "audit"],
   [/^\/login\/?$/, () => import("./login.js"), "login"],
   [/^\/setup\/?$/, () => import("./login.js"), "login"],
 ];
@@ -41,6 +43,8 @@ const KEYS = [
   ["g c", "collections"],
   ["g o", "operations"],
   ["g t", "throughput"],
+  ["g u", "users, for administrators"],
+  ["g a", "the audit log, for administrators"],
   ["?", "these keys"],
 ];
 
@@ -160,6 +164,9 @@ function drawEnd() {
         user.is_superuser && h("span", { class: "quiet" }, "Administrator"),
       ),
       h("a", { href: "/keys" }, icon("key"), "API keys"),
+      user.is_superuser && h("a", { href: "/users" }, icon("person"), "Users"),
+      user.is_superuser && h("a", { href: "/audit" }, icon("list"), "Audit log"),
+      h("button", { type: "button", onclick: ownPassword }, icon("edit"), "Password …"),
       h("a", { href: "/api/v1/docs", "data-leave": "" }, icon("open"), "API reference"),
       h("button", { type: "button", onclick: leave }, icon("undo"), "Log out"),
     );
@@ -187,6 +194,12 @@ function drawEnd() {
         "Log in",
       );
   put(document.getElementById("bar-end"), keys, theme, account, menu);
+}
+
+async function ownPassword() {
+  document.getElementById("account-menu")?.hidePopover?.();
+  const { changePassword } = await import("./password.js");
+  await changePassword();
 }
 
 async function leave() {
@@ -263,6 +276,9 @@ document.addEventListener("click", (event) => {
   });
 });
 
+/** Where "g" and a letter lead. */
+const WAYS = { s: "/", c: "/collections", o: "/operations", t: "/throughput", u: "/users", a: "/audit" };
+
 const isTyping = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
 let before = 0; // When "g" was pressed.
 
@@ -282,7 +298,7 @@ document.addEventListener("keydown", (event) => {
   if (isTyping(event.target)) return;
   const after = Date.now() - before < 1200;
   before = event.key === "g" ? Date.now() : 0;
-  const there = after && { s: "/", c: "/collections", o: "/operations", t: "/throughput" }[event.key];
+  const there = after && WAYS[event.key];
   if (there) go(there);
   else if (event.key === "/") go("/").then(() => document.getElementById("q")?.focus());
   else if (event.key === "?") showKeys();

@@ -3,11 +3,13 @@
 
 import { h, put, icon, confirm, figures, meter, problemBox, skeleton, table, toast } from "./dom.js";
 import * as api from "./api.js";
+import { AuditList } from "./audit.js";
 import { ago, bytes, count, day, moment, pathOf } from "./format.js";
 import { modelOf, statePill } from "./collections.js";
 import { DocumentList } from "./documents.js";
+import { limits } from "./limits.js";
 import { OperationList, follow, gist, isOver, pill, whatOf } from "./operations.js";
-import { leftOf } from "./flow.js";
+import { shareOf } from "./flow.js";
 import { settings } from "./settings.js";
 
 const LEVELS = ["read", "write", "admin", "owner"];
@@ -20,6 +22,8 @@ const TABS = [
   ["sources", "Sources", "read"],
   ["operations", "Operations", "read"],
   ["generations", "Generations", "read"],
+  ["limits", "Limits", "read"],
+  ["audit", "Audit", "admin"],
   ["settings", "Settings", "admin"],
 ];
 
@@ -60,9 +64,16 @@ class CollectionView {
         h("a", { href: `${this.path}?tab=${name}`, "aria-current": name === tab ? "page" : undefined }, words),
       ),
     );
+    this.ready();
     if (tab === this.tab && tab !== "documents") return;
     this.tab = tab;
     this.drawTab(tab, status);
+  }
+
+  /** Where the tabs are wider than the page, the current one is in sight. */
+  ready() {
+    const { offsetLeft: left, offsetWidth: width } = this.tabs.querySelector("[aria-current]");
+    this.tabs.scrollLeft = left + width / 2 - this.tabs.offsetLeft - this.tabs.clientWidth / 2;
   }
 
   async drawTab(tab, status) {
@@ -147,7 +158,7 @@ class CollectionView {
         h(
           "tr",
           {},
-          h("th", { scope: "row" }, it.number),
+          h("th", { scope: "row", class: "headed" }, it.number),
           h("td", {}, pill(it.status, it.status)),
           h("td", {}, modelOf(it.model)),
           h("td", { class: "number" }, count(it.dim)),
@@ -158,6 +169,16 @@ class CollectionView {
         ),
       ),
     );
+  }
+
+  limits() {
+    return limits(this.path, this.signal);
+  }
+
+  async audit() {
+    const list = new AuditList(`${this.path}/audit`, this.signal);
+    await list.load();
+    return list.element;
   }
 
   settings() {
@@ -239,7 +260,7 @@ class CollectionView {
   }
 
   drawRunning(operation) {
-    const progress = operation.progress;
+    const share = isOver(operation) ? undefined : shareOf(operation.progress);
     const hasFocus = this.running.contains(document.activeElement);
     put(
       this.running,
@@ -248,7 +269,7 @@ class CollectionView {
         { class: `running ${operation.status}`, href: `/operations/${operation.id}` },
         pill(operation.status),
         h("strong", {}, whatOf(operation)),
-        progress && !isOver(operation) && meter(progress.seen ? leftOf(progress) / progress.seen : 0),
+        share !== undefined && meter(share),
         h("span", { class: "quiet" }, gist(operation)),
         h("span", { class: "space" }),
         icon("right", 14),

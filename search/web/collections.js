@@ -4,7 +4,7 @@ import { h, put, figures, meter } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, counted, moment } from "./format.js";
 import { follow, isOver, pill } from "./operations.js";
-import { leftOf } from "./flow.js";
+import { farOf, shareOf } from "./flow.js";
 
 const STATES = { pending: "empty", ready: "ready", processing: "working", error: "failed", degraded: "degraded" };
 
@@ -87,8 +87,8 @@ function card(collection, operation) {
       h(
         "p",
         { class: "quiet" },
-        meter(progress.seen ? leftOf(progress) / progress.seen : 0),
-        ` ${count(leftOf(progress))} of ${count(progress.seen)} documents`,
+        shareOf(progress) !== undefined && [meter(shareOf(progress)), " "],
+        farOf(progress, count),
       ),
     collection.status_message &&
       collection.status !== "ready" &&

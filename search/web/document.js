@@ -4,8 +4,7 @@
 import { h, put, icon, confirm, moreButton, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
 import { counted, nameOf, pathOf } from "./format.js";
-import { headingPath } from "./hits.js";
-import { flowing, unrolled } from "./passage.js";
+import { drawText } from "./passage.js";
 import { may } from "./collection.js";
 import { documentPill } from "./documents.js";
 import { isOver } from "./operations.js";
@@ -131,33 +130,12 @@ class DocumentView {
       );
       this.items.push(...part.items);
       const rest = part.total - (this.items.at(-1)?.index ?? -1) - 1;
-      let headings = null;
       put(
         this.text,
         h("h2", {}, "Text"),
         h("p", { class: "quiet" }, "As it was read and cut into chunks."),
-        h(
-          "div",
-          { class: "text" },
-          unrolled(this.items).map(({ chunk, from, to }) => {
-            const above =
-              chunk.headings &&
-              String(chunk.headings) !== headings &&
-              h("p", { class: "headings" }, headingPath(chunk.headings));
-            headings = chunk.headings ? String(chunk.headings) : headings;
-            return [
-              above,
-              h(
-                "div",
-                { class: "chunk", title: `Chunk ${chunk.index + 1}${chunk.page ? `, page ${chunk.page}` : ""}` },
-                flowing(chunk.text).slice(from, to),
-              ),
-            ];
-          }),
-        ),
-        rest > 0 &&
-          part.items.length > 0 &&
-          moreButton(counted(rest, "more chunk"), () => this.more()),
+        drawText(this.items),
+        rest > 0 && part.items.length > 0 && moreButton(counted(rest, "more chunk"), () => this.more()),
       );
     } catch (error) {
       if (!api.isAborted(error))

@@ -113,8 +113,7 @@ export class DocumentList {
           ),
         ),
       ),
-      this.next &&
-        moreButton("More", () => this.load().catch((error) => this.rows.append(problemBox(error)))),
+      this.next && moreButton("More", () => this.load().catch((error) => this.rows.append(problemBox(error)))),
     );
   }
 }

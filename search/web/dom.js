@@ -64,6 +64,8 @@ const ICONS = {
   play: "M7.500 5v14l11-7Z",
   stop: "M7 7h10v10H7Z",
   plus: "M12 5v14M5 12h14",
+  edit: "M5 19l1-4L16 5l3 3L9 18ZM14 7l3 3",
+  list: "M9 6.500h11M9 12h11M9 17.500h11M4.500 6.500h.1M4.500 12h.1M4.500 17.500h.1",
   keyboard: "M3 7h18v10H3ZM7 10.500h.1M11 10.500h.1M15 10.500h.1M8 14h8",
 };
 
@@ -131,21 +133,39 @@ export const moreButton = (words, load) =>
     words,
   );
 
-/** A table that scrolls by itself where the page is narrow. A head is its words, or `[words, class]`; a class that ends with "unseen" hides them from who sees the column. */
+/**
+ * A table. A head is its words, or `[words, class]`; a class that ends with "unseen" hides them from who sees the column.
+ * Where the page is narrow each row is a block of its own, with the heads beside the cells.
+ */
 export function table(label, heads, rows) {
   const head = (it) => {
     const [words, kind] = [it].flat();
     return h(
       "th",
-      { scope: "col", class: kind },
+      { scope: "col", class: kind, role: "columnheader" },
       kind?.endsWith("unseen") ? h("span", { class: "visually-hidden" }, words) : words,
     );
   };
+  const body = h("tbody", { role: "rowgroup" });
+  fillTable(body, heads, rows);
   return h(
     "div",
     { class: "scroller", tabindex: "0", role: "region", "aria-label": label },
-    h("table", {}, h("thead", {}, h("tr", {}, heads.map(head))), h("tbody", {}, rows)),
+    h("table", { role: "table" }, h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads.map(head))), body),
   );
+}
+
+/** Puts rows into the body of a table. Roles are said, since what is laid out as blocks is no table to a browser. */
+export function fillTable(body, heads, rows) {
+  for (const row of rows) {
+    row.setAttribute("role", "row");
+    [...row.cells].forEach((cell, i) => {
+      const [words, kind] = [heads[i]].flat();
+      cell.setAttribute("role", cell.tagName === "TH" ? "rowheader" : "cell");
+      if (!kind?.endsWith("unseen")) cell.dataset.head = words;
+    });
+  }
+  put(body, rows);
 }
 
 /** Figures with their names: `[words, value, more]`. What is falsy is left out. */
@@ -223,6 +243,51 @@ export function dialog(title, body, { wide = false } = {}) {
     box.showModal();
     box.querySelector("[autofocus]")?.focus();
   });
+}
+
+/** An input with its name above it, and words below. */
+export function field(words, attributes, more) {
+  return h(
+    "label",
+    { class: "field" },
+    h("span", {}, words),
+    h("input", { type: "text", ...attributes }),
+    more && h("span", { class: "quiet small" }, more),
+  );
+}
+
+/** The form of a dialog: `send` is given the `FormData`, and what it gives closes the dialog. What fails is said in it. */
+export function dialogForm(close, { words, fields, action, send }) {
+  const trouble = h("div");
+  const go = h("button", { class: "button primary" }, action);
+  const form = h(
+    "form",
+    {
+      method: "dialog",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        put(trouble);
+        go.disabled = true;
+        try {
+          close(await send(new FormData(form)));
+        } catch (error) {
+          put(trouble, problemBox(error));
+        } finally {
+          go.disabled = false;
+        }
+      },
+    },
+    words && h("p", {}, words),
+    fields,
+    trouble,
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { class: "button", type: "button", onclick: () => close() }, "Cancel"),
+      go,
+    ),
+  );
+  return form;
 }
 
 /** Asks before something that cannot be taken back lightly. With `word`, that has to be typed. */

@@ -18,6 +18,14 @@ export const setAside = (progress) =>
 /** Documents that have left. */
 export const leftOf = left;
 
+/** The share of the documents that have left; unknown while the sources may give more. */
+export const shareOf = (progress) =>
+  progress?.all_seen && progress.seen > 0 ? left(progress) / progress.seen : undefined;
+
+/** How far a run is, in words; `format` writes a number. */
+export const farOf = (progress, format) =>
+  `${format(left(progress))} of ${format(progress.seen)} documents${progress.all_seen ? "" : " seen so far"}`;
+
 /** Times as shares of their sum, or all 0. */
 export function sharesOf({ busy, starved, blocked }) {
   const all = busy + starved + blocked || 1;

@@ -1,8 +1,8 @@
 // The list of hits. Each is one link, which opens the passage in its document; all else about it is text.
 
-import { h, icon, meter } from "./dom.js";
+import { h, meter } from "./dom.js";
 import { day, kindOf, nameOf, pathOf, shortPath } from "./format.js";
-import { snippet } from "./passage.js";
+import { headingPath, snippet } from "./passage.js";
 import { toUrl } from "./query.js";
 
 /** The hits of one page. */
@@ -10,7 +10,7 @@ export function drawHits(hits, { state, collections }) {
   const several = collections.length > 1;
   return h(
     "ol",
-    { class: "hit-list", start: 1 },
+    { start: 1 },
     hits.map((hit) => {
       const open = { document: hit.document, chunk: hit.chunk };
       return h(
@@ -40,12 +40,6 @@ export function drawHits(hits, { state, collections }) {
       );
     }),
   );
-}
-
-/** "Book > Chapter > Section" with arrows between. */
-export function headingPath(headings) {
-  const parts = Array.isArray(headings) ? headings : headings.split(" > ");
-  return parts.flatMap((part, i) => [i > 0 && icon("right", 11), h("span", {}, part)]);
 }
 
 function similarity(hit) {

@@ -1,7 +1,10 @@
 // Logging in, and making the first administrator with the token that the server printed when it was started.
 
-import { h, put, problemBox } from "./dom.js";
+import { h, put, field, problemBox } from "./dom.js";
 import * as api from "./api.js";
+
+/** What the API takes for the name of an account. */
+export const NAME = "[a-z0-9][a-z0-9._\\-]{0,63}";
 
 export async function show({ url, go }) {
   const isSetUp = url.pathname.startsWith("/setup");
@@ -12,16 +15,6 @@ export async function show({ url, go }) {
 export function within(to) {
   if (!to || !/^\/(?![/\\])/.test(to)) return "/";
   return to.startsWith("/login") || to.startsWith("/setup") ? "/" : to;
-}
-
-function field(words, attributes, more) {
-  return h(
-    "label",
-    { class: "field" },
-    h("span", {}, words),
-    h("input", { type: "text", required: true, ...attributes }),
-    more && h("span", { class: "quiet small" }, more),
-  );
 }
 
 function card(title, words, fields, action, submit, foot) {
@@ -64,8 +57,14 @@ function logIn(url, go) {
     "Log in",
     null,
     [
-      field("User name", { name: "username", autocomplete: "username", autocapitalize: "off", spellcheck: "false" }),
-      field("Password", { name: "password", type: "password", autocomplete: "current-password" }),
+      field("User name", {
+        required: true,
+        name: "username",
+        autocomplete: "username",
+        autocapitalize: "off",
+        spellcheck: "false",
+      }),
+      field("Password", { required: true, name: "password", type: "password", autocomplete: "current-password" }),
     ],
     "Log in",
     async ({ username, password }) => {
@@ -81,22 +80,23 @@ function setUp(go) {
     "The first administrator",
     "The server has printed a setup token when it was started. It is good once.",
     [
-      field("Setup token", { name: "token", autocomplete: "off", spellcheck: "false" }),
+      field("Setup token", { required: true, name: "token", autocomplete: "off", spellcheck: "false" }),
       field(
         "User name",
         {
+          required: true,
           name: "username",
           autocomplete: "username",
           autocapitalize: "off",
           spellcheck: "false",
-          pattern: "[a-z0-9][a-z0-9._\\-]{0,63}",
+          pattern: NAME,
         },
         "Lower-case letters, digits, . _ -",
       ),
-      field("E-mail", { name: "email", type: "email", autocomplete: "email" }),
+      field("E-mail", { required: true, name: "email", type: "email", autocomplete: "email" }),
       field(
         "Password",
-        { name: "password", type: "password", autocomplete: "new-password", minlength: 12 },
+        { required: true, name: "password", type: "password", autocomplete: "new-password", minlength: 12 },
         "12 characters at least",
       ),
     ],

@@ -1,7 +1,7 @@
 // The nodes of an operation: what each does with its time, how much has passed it, what waits in front of it, and
 // which one holds the flow up.
 
-import { h, put, table } from "./dom.js";
+import { h, fillTable, table } from "./dom.js";
 import { bytes, count, percent, short } from "./format.js";
 import { doneOf, sharesOf } from "./flow.js";
 import { shareLine, spanOf } from "./chart.js";
@@ -9,20 +9,18 @@ import { shareLine, spanOf } from "./chart.js";
 /** Seconds that the small drawings show. */
 const SHOWN = 120;
 
+const HEADS = [
+  "Node",
+  "Time",
+  ["Time over the last minutes", "wide unseen"],
+  ["Documents", "number"],
+  ["A second", "number"],
+  ["Queue", "number"],
+];
+
 export class Nodes {
   constructor() {
-    const drawing = table(
-      "Nodes",
-      [
-        "Node",
-        "Time",
-        ["Time over the last minutes", "wide unseen"],
-        ["Documents", "number"],
-        ["A second", "number"],
-        ["Queue", "number"],
-      ],
-      [],
-    );
+    const drawing = table("Nodes", HEADS, []);
     this.rows = drawing.querySelector("tbody");
     this.element = h(
       "div",
@@ -33,7 +31,7 @@ export class Nodes {
         { class: "legend" },
         h("span", { class: "key busy" }, "busy"),
         h("span", { class: "key blocked" }, "blocked by the nodes behind"),
-        h("span", { class: "key starved" }, "waiting for input"),
+        h("span", { class: "key" }, "waiting for input"),
       ),
     );
   }
@@ -41,8 +39,9 @@ export class Nodes {
   /** Draws how things stand; `live` says whether anything still moves. */
   draw(flow, live) {
     const now = flow.now;
-    put(
+    fillTable(
       this.rows,
+      HEADS,
       (now?.nodes ?? []).map((node) => {
         // Of a node that has ended, and of an operation that has, the whole is shown.
         const moves = live && !node.ended;
@@ -62,11 +61,7 @@ export class Nodes {
             live && node.ended && h("span", { class: "tag" }, "done"),
           ),
           h("td", {}, bar(shares), h("span", { class: "share-words number" }, words(shares))),
-          h(
-            "td",
-            { class: "wide" },
-            over && shareLine(over, spanOf(over, SHOWN)),
-          ),
+          h("td", { class: "wide" }, over && shareLine(over, spanOf(over, SHOWN))),
           h(
             "td",
             { class: "number" },

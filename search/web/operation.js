@@ -50,8 +50,7 @@ export function outcomeBar(outcomes, seen) {
             ` ${words}`,
           ),
         ),
-      seen > left &&
-        h("li", { class: "under-way" }, h("strong", { class: "number" }, count(seen - left)), " under way"),
+      seen > left && h("li", {}, h("strong", { class: "number" }, count(seen - left)), " under way"),
     ),
   );
 }
@@ -74,7 +73,7 @@ class OperationView {
     this.flowSection = h("section", { "aria-label": "Flow" }, h("h2", {}, "Nodes"), this.nodes.element);
     this.element = h(
       "div",
-      { class: "page operation" },
+      { class: "page" },
       this.head,
       this.note,
       this.figures,
@@ -199,8 +198,9 @@ class OperationView {
       this.figures,
       figures([
         [live ? "Running for" : "Took", duration(seconds)],
-        // It is known once the sources have ended.
-        live && Number.isFinite(progress?.eta_seconds) && ["To go", duration(progress.eta_seconds)],
+        // The time to go is known once the sources have ended.
+        live && progress && !progress.all_seen && ["Seen so far", count(progress.seen)],
+        live && Number.isFinite(progress?.eta_seconds) && ["To go, about", duration(progress.eta_seconds)],
         documents !== undefined && [
           "Documents a second",
           short(live ? flow.rateNow(leftOf) : documents / Math.max(seconds ?? 0, 0.001)),

@@ -4,7 +4,7 @@
 import { h, put, meter, moreButton, problemBox, table } from "./dom.js";
 import * as api from "./api.js";
 import { ago, counted, duration, moment, percent, short } from "./format.js";
-import { leftOf } from "./flow.js";
+import { farOf, shareOf } from "./flow.js";
 
 const TYPES = {
   index: "First indexing",
@@ -56,14 +56,13 @@ export function gist(operation) {
     return parts.join(" · ") || "nothing to do";
   }
   const progress = operation.progress;
-  if (progress && !isOver(operation)) return `${short(leftOf(progress))} of ${short(progress.seen)} documents`;
+  if (progress && !isOver(operation)) return farOf(progress, short);
   return "";
 }
 
 /** A row for a list of operations. */
 export function row(operation, { collection = true } = {}) {
-  const progress = operation.progress;
-  const share = operation.status === "processing" && progress?.seen ? leftOf(progress) / progress.seen : undefined;
+  const share = operation.status === "processing" ? shareOf(operation.progress) : undefined;
   return h(
     "tr",
     {},

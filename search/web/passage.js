@@ -2,7 +2,7 @@
 // that overlap are shown without saying the same twice. The API counts characters in highlights and bytes of UTF-8
 // in documents, JavaScript units of UTF-16; the steps between them are here and nowhere else.
 
-import { h } from "./dom.js";
+import { h, icon } from "./dom.js";
 
 /** Bytes of a character in UTF-8. */
 function width(code) {
@@ -100,6 +100,39 @@ export function unrolled(chunks, whole) {
     const [from, to] = places(chunk.text, [begins - chunk.start, ends - chunk.start]);
     return { chunk, from, to };
   });
+}
+
+/** "Book > Chapter > Section" with arrows between. */
+export function headingPath(headings) {
+  const parts = Array.isArray(headings) ? headings : headings.split(" > ");
+  return parts.flatMap((part, i) => [i > 0 && icon("right", 11), h("span", {}, part)]);
+}
+
+/**
+ * Chunks of a document as its text, with pages and headings where they change. The chunk of index `focal`, if there is
+ * one, stands out and has the marks.
+ */
+export function drawText(chunks, { focal, marks = [] } = {}) {
+  let headings = "";
+  let page = null;
+  const drawn = unrolled(chunks, focal).map(({ chunk, from, to }) => {
+    const above = [];
+    if (chunk.page && chunk.page !== page) above.push(h("p", { class: "page-mark" }, `Page ${chunk.page}`));
+    if (chunk.headings && String(chunk.headings) !== headings)
+      above.push(h("p", { class: "headings" }, headingPath(chunk.headings)));
+    page = chunk.page ?? page;
+    headings = String(chunk.headings || headings);
+    const isFocal = chunk.index === focal;
+    return [
+      above,
+      h(
+        "div",
+        { class: isFocal ? "chunk focal" : "chunk", data: { index: chunk.index } },
+        marked(flowing(chunk.text), isFocal ? marks : [], from, to),
+      ),
+    ];
+  });
+  return h("div", { class: "text" }, drawn);
 }
 
 const encoder = new TextEncoder();

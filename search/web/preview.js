@@ -4,8 +4,7 @@
 import { h, put, icon, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
 import { counted, day, kindOf, languageOf, nameOf, pathOf } from "./format.js";
-import { flowing, marked, unrolled } from "./passage.js";
-import { headingPath } from "./hits.js";
+import { drawText } from "./passage.js";
 
 /** Chunks before and behind the passage at first, and more of them at each wish. */
 const AROUND = 2;
@@ -199,29 +198,6 @@ export class Preview {
   }
 
   drawText(items) {
-    let headings = null;
-    let page = null;
-    return h(
-      "div",
-      { class: "text" },
-      unrolled(items, this.open_.chunk).map(({ chunk, from, to }) => {
-        const isIt = chunk.index === this.open_.chunk;
-        const marks = isIt && this.hit ? this.hit.marks : [];
-        const above = [];
-        if (chunk.page && chunk.page !== page) above.push(h("p", { class: "page-mark" }, `Page ${chunk.page}`));
-        if (chunk.headings && String(chunk.headings) !== headings)
-          above.push(h("p", { class: "headings" }, headingPath(chunk.headings)));
-        page = chunk.page ?? page;
-        headings = chunk.headings ? String(chunk.headings) : headings;
-        return [
-          above,
-          h(
-            "div",
-            { class: isIt ? "chunk focal" : "chunk", data: { index: chunk.index } },
-            marked(flowing(chunk.text), marks, from, to),
-          ),
-        ];
-      }),
-    );
+    return drawText(items, { focal: this.open_.chunk, marks: this.hit?.marks });
   }
 }

@@ -48,10 +48,10 @@ export function fromUrl(url) {
   };
 }
 
-/** The address of what is asked. */
+/** The address of what is asked; the one place where the question loses the blanks around it. */
 export function toUrl(state) {
   const all = new URLSearchParams();
-  if (state.q) all.set("q", state.q);
+  if (state.q.trim()) all.set("q", state.q.trim());
   if (state.mode !== "hybrid") all.set("mode", state.mode);
   state.collections.forEach((id) => all.append("in", id));
   FACETS.forEach(([key]) => state.facets[key].forEach((value) => all.append(key, value)));
@@ -100,7 +100,7 @@ const dayOf = (instant) => instant.toISOString().slice(0, 10);
 /** The body of `POST /search`. */
 export function toRequest(state) {
   return {
-    query: state.q.trim(),
+    query: state.q,
     mode: state.mode,
     collections: state.collections.length ? state.collections : undefined,
     filter: filterOf(state),

@@ -56,7 +56,7 @@ class Search {
     });
     this.bar = h("div", { class: "waiting", hidden: true });
     this.options = h("div", { class: "ask-options" });
-    this.hits = h("section", { class: "hits", id: "hits", "aria-label": "Hits" });
+    this.hits = h("section", { id: "hits", "aria-label": "Hits" });
     this.facets = new Facets((change) => this.ask(change, { push: true }));
     this.preview = new Preview({
       signal,
@@ -89,13 +89,7 @@ class Search {
       { class: "search" },
       h("h1", { class: "visually-hidden" }, "Search"),
       form,
-      h(
-        "div",
-        { class: "columns" },
-        this.facets.element,
-        h("div", { class: "found" }, this.hits),
-        this.preview.element,
-      ),
+      h("div", { class: "columns" }, this.facets.element, h("div", {}, this.hits), this.preview.element),
     );
   }
 
@@ -129,8 +123,8 @@ class Search {
 
   draw() {
     this.drawOptions();
-    this.element.classList.toggle("blank", !this.state.q.trim());
-    if (this.state.q.trim()) this.load();
+    this.element.classList.toggle("blank", !this.state.q);
+    if (this.state.q) this.load();
     else this.drawHome();
   }
 
@@ -138,7 +132,7 @@ class Search {
   update(url) {
     const before = this.state;
     this.state = fromUrl(url);
-    if (this.field.value.trim() !== this.state.q) this.field.value = this.state.q;
+    if (before.q !== this.state.q) this.field.value = this.state.q;
     this.settled = true;
     if (!asksTheSame(before, this.state)) this.draw();
     else this.open();
@@ -162,12 +156,14 @@ class Search {
   ask(change, { push = false, now = false } = {}) {
     clearTimeout(this.timer);
     const before = this.state;
-    this.state = { ...before, page: 1, open: null, ...change };
-    const same = asksTheSame({ ...before, q: before.q.trim() }, { ...this.state, q: this.state.q.trim() });
+    const url = toUrl({ ...before, page: 1, open: null, ...change });
+    // By way of the address, so that what is asked is what it says.
+    this.state = fromUrl(new URL(url, location.href));
+    const same = asksTheSame(before, this.state);
     if (same && !now) return;
     if (!same) {
       const step = push || this.settled;
-      history[step ? "pushState" : "replaceState"](null, "", toUrl({ ...this.state, q: this.state.q.trim() }));
+      history[step ? "pushState" : "replaceState"](null, "", url);
       this.settled = push;
     }
     this.retitle();

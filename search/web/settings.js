@@ -62,6 +62,7 @@ export async function settings(view) {
       ),
     ),
     grantSection(path, grants),
+    collection.right === "owner" && handOver(view, trouble),
     view.collection.right === "owner" && collection.is_served && deletion(view, trouble),
   );
 }
@@ -148,6 +149,47 @@ function grantSection(path, first) {
       h("label", { class: "field" }, h("span", {}, "User name"), user),
       h("label", { class: "field" }, h("span", {}, "May"), permission),
       h("button", { class: "button" }, "Let in"),
+    ),
+  );
+}
+
+function handOver(view, trouble) {
+  const { collection, path } = view;
+  const owner = h("input", { type: "text", required: true, autocomplete: "off", spellcheck: "false" });
+  return h(
+    "section",
+    {},
+    h("h2", {}, "Owner"),
+    h(
+      "p",
+      { class: "quiet" },
+      `It belongs to ${collection.owner}. A pipeline file that fills it has to name the new owner, too.`,
+    ),
+    h(
+      "form",
+      {
+        class: "inline",
+        onsubmit: async (event) => {
+          event.preventDefault();
+          const name = owner.value.trim();
+          const sure = await confirm({
+            title: `Hand ${collection.name} over to ${name}?`,
+            words: "Whoever owns it may do everything to it. Only they and administrators can hand it back.",
+            action: "Hand it over",
+          });
+          if (!sure) return;
+          put(trouble);
+          try {
+            await api.patch(path, { owner: name });
+            toast(`It belongs to ${name}`);
+            view.go("/collections");
+          } catch (error) {
+            put(trouble, problemBox(error));
+          }
+        },
+      },
+      h("label", { class: "field" }, h("span", {}, "User name of the new owner"), owner),
+      h("button", { class: "button" }, "Hand over"),
     ),
   );
 }

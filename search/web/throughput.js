@@ -4,7 +4,7 @@
 import { h, put, meter, table } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, duration, moment, short } from "./format.js";
-import { Flow, leftOf } from "./flow.js";
+import { Flow, farOf, leftOf } from "./flow.js";
 import { LineChart, spanOf } from "./chart.js";
 import { Nodes } from "./nodes.js";
 import { ServerPanel } from "./server.js";
@@ -29,7 +29,7 @@ class Throughput {
     this.server = new ServerPanel(signal);
     this.element = h(
       "div",
-      { class: "page throughput" },
+      { class: "page" },
       h(
         "header",
         { class: "page-head" },
@@ -134,11 +134,7 @@ class Run {
       this.head,
       h("h2", {}, h("a", { href: `/operations/${operation.id}` }, `${whatOf(operation)} of ${operation.collection}`)),
       pill(operation.status),
-      h(
-        "span",
-        { class: "quiet number" },
-        progress && `${count(leftOf(progress))} of ${count(progress.seen)} documents`,
-      ),
+      h("span", { class: "quiet number" }, progress && farOf(progress, count)),
       h("span", { class: "space" }),
       h("span", { class: "quiet number" }, duration(lasted(operation))),
     );

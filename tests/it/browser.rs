@@ -185,6 +185,14 @@ impl Browser {
         self.ask("goog/cdp/execute", Some(&json!({ "cmd": command, "params": parameters })))
     }
 
+    /// Gives the window the size of a phone's, in pixels of CSS, and fingers.
+    pub(crate) fn become_phone(&self, width: u32, height: u32) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
+        self.devtools("Emulation.setTouchEmulationEnabled", &json!({ "enabled": true }));
+    }
+
     /// Has the page believe that the system prefers these colours.
     pub(crate) fn prefer(&self, colours: &str) {
         let features = json!([
