@@ -173,16 +173,19 @@ impl Watch {
     }
 }
 
-/// Seconds until what is in flight has left, as quickly as documents have left so far.
+/// Seconds until what is in flight has left, as quickly as documents have left so far that took work. Such as are there
+/// already leave at once, and say nothing of those that are still on their way.
 fn eta(now: &Progress) -> Option<f64> {
     // Sources read nothing, and give no more once they have ended.
     let mut sources = now.nodes.iter().filter(|node| node.bytes_in == 0 && node.rows_in == 0);
     let left = now.left();
-    if left == 0 || !sources.all(|source| source.ended) {
+    let at_once = now.outcome("unchanged") + now.outcome("duplicate");
+    let worked_on = left.saturating_sub(at_once);
+    if worked_on == 0 || !sources.all(|source| source.ended) {
         return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let eta = now.seen.saturating_sub(left) as f64 * now.elapsed_seconds / left as f64;
+    let eta = now.seen.saturating_sub(left) as f64 * now.elapsed_seconds / worked_on as f64;
     Some(eta)
 }
 
@@ -216,6 +219,10 @@ mod tests {
             Progress { seen: 40, outcomes, nodes, elapsed_seconds: 5.0, ..Progress::default() };
         assert_eq!(eta(&now), Some(5.0));
         assert_eq!((now.left(), now.set_aside_count()), (20, 10));
+        let mut mostly_there = now.clone();
+        mostly_there.seen += 1000;
+        mostly_there.outcomes.insert("unchanged".to_owned(), 1000);
+        assert_eq!(eta(&mostly_there), Some(5.0), "they took no time");
         let mut earlier = now;
         earlier.nodes[0].ended = false;
         assert_eq!(eta(&earlier), None);
