@@ -134,6 +134,10 @@ pub(crate) struct RunArgs {
     /// Waits for its turn if somebody else works on the collection.
     #[arg(long)]
     pub wait: bool,
+    /// Seconds within which what is in flight is stored after a signal; what is not comes with the next run. As long as
+    /// it takes, unless it is given.
+    #[arg(long, value_name = "SECONDS")]
+    pub grace: Option<u32>,
     /// Serves the metrics of the run at `/metrics` of this address while it goes on.
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,

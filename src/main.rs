@@ -8,6 +8,7 @@ mod cli;
 mod cmd;
 mod logging;
 mod operate;
+mod pace;
 mod render;
 mod sample;
 mod serve;

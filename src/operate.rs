@@ -195,6 +195,15 @@ impl Operator {
         }
     }
 
+    /// Whether the operation that was taken up goes on with another one, which may have done a part of it.
+    async fn is_continued(&self) -> Result<bool, BoxError> {
+        let given =
+            self.given.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Operation::id);
+        let Some(id) = given else { return Ok(false) };
+        let found = self.database.postgres().operations().find(id).await?;
+        Ok(found.is_some_and(|it| it.continues.is_some()))
+    }
+
     /// What the file asks for, as a document notes it.
     fn fingerprint(&self) -> String {
         self.settings.fingerprint.to_string()

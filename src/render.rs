@@ -103,11 +103,6 @@ pub(crate) fn seconds(seconds: f64) -> String {
     format!("{:.0} min {:02.0} s", (seconds / 60.0).floor(), (seconds % 60.0).floor())
 }
 
-/// What follows the number of documents that a run has seen.
-pub(crate) fn so_far(progress: &Progress) -> &'static str {
-    if progress.all_seen { "" } else { " so far" }
-}
-
 /// A moment, to the second.
 pub(crate) fn time(time: impl Display) -> String {
     let time = time.to_string();

@@ -13,6 +13,7 @@ mod setup;
 mod targets;
 mod work;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,6 +140,8 @@ async fn tell(
 ) -> Result<(), BoxError> {
     let mut sweeps = tokio::time::interval(SWEEP);
     sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Of operations that go on: how far they are is told without their collections.
+    let mut collections = HashMap::new();
     loop {
         let change = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -152,15 +155,23 @@ async fn tell(
         };
         match change {
             Change::Operation { id, collection, status } => {
-                if !matches!(status, OperationStatus::Pending | OperationStatus::Processing) {
+                if matches!(status, OperationStatus::Pending | OperationStatus::Processing) {
+                    collections.insert(id, collection);
+                } else {
+                    collections.remove(&id);
                     app.forget(collection);
                 }
                 drop(told.send(ports::Change { operation: id, collection: Some(collection) }));
             }
             Change::Progress(id) => {
-                drop(told.send(ports::Change { operation: id, collection: None }));
+                let collection = collections.get(&id).copied();
+                drop(told.send(ports::Change { operation: id, collection }));
             }
-            Change::Missed => app.forget_all(),
+            Change::Missed => {
+                // Their ends may have been missed.
+                collections.clear();
+                app.forget_all();
+            }
         }
     }
 }

@@ -8,13 +8,18 @@ use pipeline::{NodeState, Progress};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize as _};
-use ratatui::text::{Line, Span};
+use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 
-use crate::render::{bytes, count, seconds, so_far};
+use crate::pace::{self, Pace};
+use crate::render::{bytes, count, seconds};
 
 /// How many looks the picture of the rate goes back.
 const LOOKS: usize = 240;
+/// Of how many looks a rate is told in figures: documents are stored many at once.
+const LATELY: usize = 15;
+/// Rates are kept in tenths, so that what is slow can be seen.
+const TENTHS: f64 = 10.0;
 
 /// What an operation is, in words.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +40,7 @@ pub(crate) struct Seen {
     now: Progress,
     /// The look before, for what happened since.
     before: Option<Progress>,
-    /// Documents a second, a figure for each look.
+    /// Tenths of documents a second, a figure for each look.
     rates: VecDeque<u64>,
 }
 
@@ -51,10 +56,9 @@ impl Seen {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a rate for people"
+            reason = "it is rounded"
         )]
-        let rate = (self.now.left().saturating_sub(before.left()) as f64 / past).round() as u64;
+        let rate = (pace::documents(&self.now, &before) * TENTHS).round() as u64;
         if self.rates.len() == LOOKS {
             self.rates.pop_front();
         }
@@ -75,9 +79,10 @@ impl Seen {
         .areas(frame.area());
         frame.render_widget(self.head(), head);
         self.rate(frame, rate);
-        frame.render_widget(self.nodes(), table);
+        frame.render_widget(self.nodes(table.width), table);
         self.feed(frame, feed);
-        let keys = Line::from(" q quits; the operation goes on").dim();
+        let keys = if self.goes_on() { " q quits; the operation goes on" } else { " q quits" };
+        let keys = Line::from(keys).dim();
         frame.render_widget(Paragraph::new(keys), foot);
     }
 
@@ -96,21 +101,10 @@ impl Seen {
             Span::from(by).dim(),
         ]);
         let now = &self.now;
-        let second = Line::from(format!(
-            " {} seen{} · {} stored · {} unchanged · {} duplicate · {} set aside",
-            count(now.seen),
-            if status == "processing" { so_far(now) } else { "" },
-            count(now.outcome("stored")),
-            count(now.outcome("unchanged")),
-            count(now.outcome("duplicate")),
-            count(now.set_aside_count()),
-        ));
-        let eta = match now.eta_seconds {
-            Some(eta) if status == "processing" => format!(" · {} to go", seconds(eta)),
-            Some(_) | None => String::new(),
-        };
+        let second = Line::from(format!(" {}", pace::outcomes(now)));
+        let to_go = if status == "processing" { pace::to_go(now) } else { String::new() };
         let third = Line::from(format!(
-            " {} chunks · {} tokens · {} tokens/s · {}{eta}",
+            " {} chunks · {} tokens · {} tokens/s · {}{to_go}",
             count(now.chunks),
             count(now.tokens),
             count(now.tokens_per_second()),
@@ -124,36 +118,48 @@ impl Seen {
     }
 
     fn rate(&self, frame: &mut Frame<'_>, area: Rect) {
-        let last = self.rates.back().copied().unwrap_or(0);
-        let block = Block::bordered().title(format!(" documents a second: {} ", count(last)));
+        let block = Block::bordered().title(format!(" documents a second: {} ", self.lately()));
         let width = usize::from(area.width.saturating_sub(2));
         let from = self.rates.len().saturating_sub(width);
         let shown: Vec<u64> = self.rates.iter().skip(from).copied().collect();
         frame.render_widget(Sparkline::default().data(shown).block(block), area);
     }
 
-    fn nodes(&self) -> Table<'_> {
+    /// Documents a second of the last looks; of the whole operation once it has ended.
+    fn lately(&self) -> String {
+        let last = self.rates.iter().rev().take(LATELY);
+        let looks = last.len();
+        if looks == 0 || !self.goes_on() {
+            return pace::rate(pace::documents(&self.now, &Progress::default()));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let mean = last.sum::<u64>() as f64 / looks as f64 / TENTHS;
+        pace::rate(mean)
+    }
+
+    fn goes_on(&self) -> bool {
+        matches!(self.title.status.as_str(), "pending" | "processing")
+    }
+
+    fn nodes(&self, room: u16) -> Table<'_> {
         let nothing = Progress::default();
         let before = self.before.as_ref().unwrap_or(&nothing);
-        let past = (self.now.elapsed_seconds - before.elapsed_seconds).max(0.001);
-        let new = NodeState::default();
-        let rows = self.now.nodes.iter().map(|node| {
-            let before = before.nodes.iter().find(|it| it.id == node.id).unwrap_or(&new);
-            let holds_up = self.now.holder.as_deref() == Some(&*node.id);
-            let style = if holds_up { Style::new().bold().yellow() } else { Style::new() };
-            Row::new(cells(node, before, past, holds_up)).style(style)
+        let rows = pace::nodes(&self.now, before).map(|(node, pace)| {
+            let style = if pace.holds_up { Style::new().bold().yellow() } else { Style::new() };
+            Row::new(cells(node, pace)).style(style)
         });
-        let widths = [
-            Constraint::Length(12),
-            Constraint::Length(9),
-            Constraint::Length(8),
-            Constraint::Length(10),
-            Constraint::Length(16),
-            Constraint::Length(5),
-            Constraint::Min(19),
-        ];
-        let head = ["node", "done", "a second", "waits", "busy", "idle", ""];
-        Table::new(rows, widths).header(Row::new(head).dim()).block(Block::bordered())
+        let longest = self.now.nodes.iter().map(|node| node.id.chars().count()).max();
+        let name = u16::try_from(longest.unwrap_or(0).clamp(4, 24)).unwrap_or(24);
+        let widths = [name, 9, 8, 10, 14, 5, 13];
+        // Two borders, and a space more between columns where there is room for it.
+        let needed = widths.iter().sum::<u16>() + 2 + 2 * 6;
+        let spacing = if needed <= room { 2 } else { 1 };
+        let head =
+            aligned(["node", "done", "a second", "queue", "busy", "idle", ""].map(str::to_owned));
+        Table::new(rows, widths.map(Constraint::Length))
+            .column_spacing(spacing)
+            .header(Row::new(head).dim())
+            .block(Block::bordered())
     }
 
     fn feed(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -169,7 +175,7 @@ impl Seen {
                 let name = it.uri.rsplit('/').next().unwrap_or(&it.uri);
                 Line::from(vec![
                     Span::from(format!("{name} ")),
-                    Span::from(format!("at {}: {} ", it.node, it.reason)).yellow(),
+                    Span::from(format!("at {}: {}, ", it.node, it.reason)).yellow(),
                     Span::from(it.message.as_str()).dim(),
                 ])
             })
@@ -178,34 +184,39 @@ impl Seen {
     }
 }
 
-/// What a node did in the seconds since `before`.
-fn cells(now: &NodeState, before: &NodeState, past: f64, holds_up: bool) -> [String; 7] {
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = now.done().saturating_sub(before.done()) as f64 / past;
-    let share = |now: f64, before: f64| ((now - before) / past).clamp(0.0, 9.99);
-    let busy = share(now.busy, before.busy);
-    let idle = share(now.starved + now.blocked, before.starved + before.blocked).min(1.0);
-    let mark = match (now.ended, holds_up) {
+/// What a node does.
+fn cells(node: &NodeState, pace: Pace) -> [Text<'static>; 7] {
+    let mark = match (node.ended, pace.holds_up) {
         (true, _) => "ended",
-        (false, true) => "◄ holds the flow up",
+        (false, true) => "◄ holds it up",
         (false, false) => "",
     };
-    [
-        now.id.clone(),
-        count(now.done()),
-        format!("{rate:.0}"),
-        bytes(now.queue_bytes),
-        format!("{} {:>3.0} %", bar(busy), busy * 100.0),
-        format!("{:>3.0} %", idle * 100.0),
+    aligned([
+        node.id.clone(),
+        count(node.done()),
+        pace::rate(pace.rate),
+        bytes(node.queue_bytes),
+        format!("{} {:>3.0} %", bar(pace.busy), pace.busy * 100.0),
+        format!("{:.0} %", pace.idle * 100.0),
         mark.to_owned(),
-    ]
+    ])
 }
 
-/// A share as ten places; several workers may be busy more than all of the time.
+/// A row with its figures to the right.
+fn aligned(cells: [String; 7]) -> [Text<'static>; 7] {
+    let mut place = 0;
+    cells.map(|cell| {
+        let is_figure = matches!(place, 1..=3 | 5);
+        place += 1;
+        if is_figure { Text::from(cell).right_aligned() } else { Text::from(cell) }
+    })
+}
+
+/// A share as eight places; several workers may be busy more than all of the time.
 fn bar(share: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 10")]
-    let full = (share.min(1.0) * 10.0).round() as usize;
-    format!("{}{}", "█".repeat(full), "░".repeat(10 - full))
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 8")]
+    let full = (share.min(1.0) * 8.0).round() as usize;
+    format!("{}{}", "█".repeat(full), "░".repeat(8 - full))
 }
 
 #[cfg(test)]
@@ -273,6 +284,18 @@ mod tests {
         for (width, height) in [(1, 1), (20, 5), (200, 60)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| seen.draw(frame)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_usual_window_shows_every_column_whole() {
+        let mut seen = Seen::default();
+        seen.look(Title::default(), progress(3.0, 40));
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        terminal.draw(|frame| seen.draw(frame)).unwrap();
+        let drawn = terminal.backend().to_string();
+        for words in [" 100 % ", "a second", "queue", "idle", "7.06 MiB", "◄ holds it up"] {
+            assert!(drawn.contains(words), "{words}: {drawn}");
         }
     }
 }

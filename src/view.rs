@@ -8,7 +8,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pipeline::{NodeState, Progress};
 
-use crate::render::{bytes, count, seconds, so_far};
+use crate::pace::{self, Pace};
+use crate::render::{bytes, count, seconds};
 
 /// How often a terminal is drawn.
 const DRAW: Duration = Duration::from_millis(200);
@@ -87,30 +88,20 @@ impl Screen {
         if self.nodes.len() != now.nodes.len() {
             self.name(&now.nodes);
         }
-        let eta =
-            now.eta_seconds.map_or_else(String::new, |eta| format!(" · {} to go", seconds(eta)));
         self.total.set_message(format!(
-            "{} seen{} · {} stored · {} unchanged · {} duplicate · {} set aside · {} tokens/s · {}{eta}",
-            count(now.seen),
-            so_far(&now),
-            count(now.outcome("stored")),
-            count(now.outcome("unchanged")),
-            count(now.outcome("duplicate")),
-            count(now.set_aside_count()),
+            "{} · {} tokens/s · {}{}",
+            pace::outcomes(&now),
             count(now.tokens_per_second()),
             seconds(now.elapsed_seconds),
+            pace::to_go(&now),
         ));
         self.total.tick();
-        let past = now.elapsed_seconds - self.before.elapsed_seconds;
         // What another process carries out is told once a second, and drawn more often.
-        if past <= 0.0 {
+        if now.elapsed_seconds <= self.before.elapsed_seconds {
             return;
         }
-        let new = NodeState::default();
-        for (line, node) in self.nodes.iter().zip(&now.nodes) {
-            let before = self.before.nodes.iter().find(|it| it.id == node.id).unwrap_or(&new);
-            let holds_up = now.holder.as_deref() == Some(&*node.id);
-            line.set_message(line_of(node, before, past, holds_up));
+        for (line, (node, pace)) in self.nodes.iter().zip(pace::nodes(&now, &self.before)) {
+            line.set_message(line_of(node, pace));
         }
         self.before = now;
     }
@@ -130,18 +121,15 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is valid")
 }
 
-/// What a node did in the time since `before`, in seconds.
-fn line_of(now: &NodeState, before: &NodeState, past: f64, holds_up: bool) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = now.done().saturating_sub(before.done()) as f64 / past;
-    let share = |now: f64, before: f64| ((now - before) / past * 100.0).clamp(0.0, 999.0);
-    let mark = if holds_up { " ◄ holds the flow up" } else { "" };
+/// What a node does.
+fn line_of(node: &NodeState, pace: Pace) -> String {
+    let mark = if pace.holds_up { " ◄ holds the flow up" } else { "" };
     format!(
-        "{:>9} done · {:>7.0}/s · queue {:>10} · busy {:>3.0} % · waits {:>3.0} %{mark}",
-        count(now.done()),
-        rate,
-        bytes(now.queue_bytes),
-        share(now.busy, before.busy),
-        share(now.starved + now.blocked, before.starved + before.blocked).min(100.0),
+        "{:>9} done · {:>7}/s · queue {:>10} · busy {:>3.0} % · waits {:>3.0} %{mark}",
+        count(node.done()),
+        pace::rate(pace.rate),
+        bytes(node.queue_bytes),
+        pace.busy * 100.0,
+        pace.idle * 100.0,
     )
 }

@@ -19,7 +19,7 @@ use crate::shards::Shards;
 
 mod target;
 
-pub(crate) use target::{Files, target};
+pub(crate) use target::{FileTargets, target};
 
 /// Every node that a pipeline file may use.
 pub(crate) fn registry() -> Registry {

@@ -263,7 +263,7 @@ fn start(
         tasks.spawn(drive.instrument(span));
     }
     let record = Box::pin(drive_recorder(recorded, with.clone()));
-    tasks.spawn(named("the record of what was set aside".into(), record));
+    tasks.spawn(named("the record of what was set aside".into(), record).in_current_span());
 }
 
 /// What a node does from its start to its end.

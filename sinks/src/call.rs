@@ -19,11 +19,14 @@ pub(crate) async fn call<T>(
     doing: &'static str,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let span =
-        tracing::debug_span!(target: TARGET, "store_call", store, call = doing, failed = Empty);
+    let span = tracing::debug_span!(
+        target: TARGET, "store_call", store, call = doing, failed = Empty, otel.status_code = Empty
+    );
     let answer = call.instrument(span.clone()).await;
     if answer.is_err() {
         span.record("failed", true);
+        // What a collector goes by.
+        span.record("otel.status_code", "ERROR");
     }
     answer
 }

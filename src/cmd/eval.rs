@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::EvalArgs;
 use crate::render;
-use crate::wiring::Files;
+use crate::wiring::FileTargets;
 
 /// Differences less likely than this by chance are called real.
 const SIGNIFICANT: f64 = 0.05;
@@ -27,7 +27,7 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let judgements = judgements(&args.judgements, args.topics.as_deref())?;
     let least = args.min.iter().map(|text| least(text)).collect::<Result<Vec<_>, _>>()?;
     let files = std::slice::from_ref(&args.config);
-    let files = Files::open(files, Arc::new(embedding::Engine::new())).await?;
+    let files = FileTargets::open(files, Arc::new(embedding::Engine::new())).await?;
     let target = match args.generation {
         Some(number) => files.generation(number).await?,
         None => files.resolve("0").await?,

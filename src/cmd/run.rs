@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipeline::{BoxError, PipelineSpec, Plan};
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,8 @@ async fn watched(
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
-    let ended = follow(&operator, &stop, &mut signals).await;
+    let grace = args.grace.map(|seconds| Duration::from_secs(seconds.into()));
+    let ended = follow(&operator, &stop, &mut signals, grace).await;
     hand_over(args, plan.name(), &telemetry.text().await);
     if let Err(error) = operator.tell_webhooks().await {
         tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
@@ -111,11 +113,14 @@ async fn follow(
     operator: &Operator,
     stop: &CancellationToken,
     signals: &mut Signals,
+    grace: Option<Duration>,
 ) -> Result<Done, BoxError> {
     let (mut view, mut watch) = (View::new(), operator.watch());
     let mut ticks = tokio::time::interval(view.period());
     let running = operator.run();
     tokio::pin!(running);
+    // Begins with the first signal.
+    let mut over = None;
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
@@ -126,12 +131,28 @@ async fn follow(
                 }
                 view.stopping();
                 stop.cancel();
+                over = grace.map(|grace| (tokio::time::Instant::now() + grace, signal));
+            }
+            signal = passed(over) => {
+                tracing::warn!("cut off after the grace period: what is not stored comes with the next run");
+                std::process::exit(i32::from(128 + signal));
             }
             _ = ticks.tick() => view.update(operator.progress(&mut watch)),
         }
     };
     view.end();
     ended
+}
+
+/// Returns when the moment has passed, if there is one, with the signal that began it.
+async fn passed(over: Option<(tokio::time::Instant, u8)>) -> u8 {
+    match over {
+        Some((at, signal)) => {
+            tokio::time::sleep_until(at).await;
+            signal
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Leaves the metrics where they were wished. That this fails does not make the run a failure.

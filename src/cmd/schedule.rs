@@ -29,10 +29,8 @@ async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
     let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
     let found = workplace.database.postgres().schedules().list().await?;
     let alive = workplace.database.postgres().executors().alive(None).await?;
-    let is_served = |schedule: &ScheduleSummary| {
-        let mut files = alive.iter().filter_map(|it| it.files.as_array()).flatten();
-        files.any(|file| file["pipeline"] == schedule.pipeline.as_str())
-    };
+    let files: Vec<&Value> = alive.iter().filter_map(|it| it.files.as_array()).flatten().collect();
+    let state_of = |schedule: &ScheduleSummary| state(schedule, &files, &loaded);
     if json {
         let found = found.iter().map(|it| {
             json!({
@@ -40,42 +38,87 @@ async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
                 "collection": it.collection,
                 "pipeline": it.pipeline,
                 "schedule": it.spec,
-                "next_due_at": next_of(it),
+                "next_due_at": next_of(it, state_of(it)),
                 "looked_until": it.looked_until,
                 "paused_at": it.paused_at,
-                "served": is_served(it),
+                "state": state_of(it).words(),
+                "served": state_of(it) == State::Served,
             })
         });
         return render::json(&found.collect());
     }
     let rows = found.iter().map(|it| {
         let says = |key: &str| it.spec[key].as_str().unwrap_or_default().to_owned();
-        let state = match (it.paused_at, is_served(it)) {
-            (Some(_), _) => "paused",
-            (None, _) if it.spec["paused"] == true => "paused by its file",
-            (None, true) => "served",
-            (None, false) => "no worker serves it",
-        };
+        let state = state_of(it);
         vec![
             it.pipeline.clone(),
             it.collection.clone(),
             says("cron"),
             says("timezone"),
             says("operation"),
-            next_of(it).map(render::time).unwrap_or_default(),
-            state.to_owned(),
+            next_of(it, state).map(render::time).unwrap_or_default(),
+            state.words().to_owned(),
         ]
     });
     let head = ["pipeline", "collection", "cron", "time zone", "operation", "next", "state"];
     render::out(&render::table(&head, rows))
 }
 
-/// When the next run of a schedule is due, which nobody may have looked at yet.
-fn next_of(it: &ScheduleSummary) -> Option<DateTime<Utc>> {
-    let spec: ScheduleSpec = serde_json::from_value(it.spec.clone()).ok()?;
-    if spec.paused || it.paused_at.is_some() {
-        return None;
+/// Whether anybody runs a schedule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    InNoFile,
+    Paused,
+    PausedByFile,
+    FileGone,
+    Served,
+    Unserved,
+}
+
+impl State {
+    fn words(self) -> &'static str {
+        match self {
+            Self::InNoFile => "not in its file any more",
+            Self::Paused => "paused",
+            Self::PausedByFile => "paused by its file",
+            Self::FileGone => "its file is gone",
+            Self::Served => "served",
+            Self::Unserved => "no worker serves it",
+        }
     }
+}
+
+/// Where a schedule stands, by the files of those that live, and by the one at hand.
+fn state(schedule: &ScheduleSummary, files: &[&Value], at_hand: &Loaded) -> State {
+    let is_at_hand = schedule.is_of(&at_hand.key());
+    let is_of_it = |file: &&&Value| {
+        file["owner"] == schedule.owner.as_str()
+            && file["collection"] == schedule.collection.as_str()
+            && file["pipeline"] == schedule.pipeline.as_str()
+    };
+    let says = |key: &str| files.iter().filter(is_of_it).any(|file| file[key] == true);
+    if schedule.spec.is_null() || (is_at_hand && at_hand.spec.file.schedule.is_none()) {
+        State::InNoFile
+    } else if schedule.paused_at.is_some() {
+        State::Paused
+    } else if schedule.spec["paused"] == true {
+        State::PausedByFile
+    } else if says("schedule") {
+        State::Served
+    } else if says("gone") {
+        State::FileGone
+    } else {
+        State::Unserved
+    }
+}
+
+/// When the next run of a schedule is due, which nobody may have looked at yet.
+fn next_of(it: &ScheduleSummary, state: State) -> Option<DateTime<Utc>> {
+    match state {
+        State::InNoFile | State::Paused | State::PausedByFile | State::FileGone => return None,
+        State::Served | State::Unserved => {}
+    }
+    let spec: ScheduleSpec = serde_json::from_value(it.spec.clone()).ok()?;
     it.next_due_at.or_else(|| Schedule::read(&spec).ok()?.next_after(it.looked_until))
 }
 
@@ -141,8 +184,18 @@ async fn pause(file: &Path, paused: bool) -> Result<(), BoxError> {
 }
 
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
-    let (_, workplace, known) = stored(file).await?;
-    let runs = workplace.database.postgres().schedules().history(known.id, limit).await?;
+    let loaded = Loaded::read(file)?;
+    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let schedules = workplace.database.postgres().schedules();
+    // Of one that its file had, too.
+    let known = schedules.find(&loaded.key()).await?;
+    if known.is_none() {
+        schedule_of(&loaded)?;
+    }
+    let runs = match known {
+        Some(known) => schedules.history(known.id, limit).await?,
+        None => Vec::new(),
+    };
     if json {
         return render::json(&runs.iter().map(as_json).collect());
     }

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
 use crate::render;
-use crate::wiring::Files;
+use crate::wiring::FileTargets;
 
 /// Lines of a passage that are shown.
 const LINES: usize = 6;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let request = request(args)?;
-    let files = Files::open(&args.config, Arc::new(embedding::Engine::new())).await?;
+    let files = FileTargets::open(&args.config, Arc::new(embedding::Engine::new())).await?;
     let request = Request { collections: files.names(), ..request };
     let answer = Searcher::default().answer(&request, &files).await?;
     let failures = answer.failed.iter().map(|failure| {

@@ -27,15 +27,20 @@ const HEIGHT: u16 = 30;
 /// Where an operation is looked at.
 enum From {
     Store(Box<(Database, Collection)>),
-    Server { url: String, token: Option<String> },
+    Server(Server),
+}
+
+/// A server that is asked again and again, on one connection.
+struct Server {
+    url: String,
+    token: Option<String>,
+    agent: ureq::Agent,
 }
 
 pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let from = match (&args.config, &args.server) {
         (Some(file), _) => From::Store(Box::new(wiring::opened(file).await?)),
-        (None, Some(url)) => {
-            From::Server { url: url.trim_end_matches('/').to_owned(), token: args.token.clone() }
-        }
+        (None, Some(url)) => From::Server(Server::new(url, args.token.clone())),
         (None, None) => return Err("say --config FILE or --server URL".into()),
     };
     let id = match args.operation {
@@ -112,8 +117,8 @@ impl From {
                 let goes_on = found.iter().find(|it| it.status == OperationStatus::Processing);
                 Ok(goes_on.or(found.first()).ok_or(nothing)?.id)
             }
-            Self::Server { .. } => {
-                let page = self.ask("operations")?;
+            Self::Server(server) => {
+                let page = server.ask("operations")?;
                 let items = page["items"].as_array().ok_or(nothing)?;
                 let goes_on = items.iter().find(|it| it["status"] == "processing");
                 let found = goes_on.or(items.first()).ok_or(nothing)?;
@@ -131,8 +136,8 @@ impl From {
                 let progress = operations.progress(id).await?.unwrap_or_default();
                 Ok((title_of(&found, &collection.name), progress))
             }
-            Self::Server { .. } => {
-                let found = self.ask(&format!("operations/{id}"))?;
+            Self::Server(server) => {
+                let found = server.ask(&format!("operations/{id}"))?;
                 let text = |key: &str| found[key].as_str().map(str::to_owned);
                 let title = Title {
                     collection: text("collection").unwrap_or_default(),
@@ -151,17 +156,21 @@ impl From {
             }
         }
     }
+}
 
-    /// Asks the server.
-    fn ask(&self, path: &str) -> Result<Value, BoxError> {
-        let Self::Server { url, token } = self else { return Ok(Value::Null) };
-        let agent: ureq::Agent = ureq::Agent::config_builder()
+impl Server {
+    fn new(url: &str, token: Option<String>) -> Self {
+        let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(10)))
             .http_status_as_error(false)
             .build()
             .into();
-        let mut request = agent.get(format!("{url}/api/v1/{path}"));
-        if let Some(token) = token {
+        Self { url: url.trim_end_matches('/').to_owned(), token, agent }
+    }
+
+    fn ask(&self, path: &str) -> Result<Value, BoxError> {
+        let mut request = self.agent.get(format!("{}/api/v1/{path}", self.url));
+        if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let mut answer = tokio::task::block_in_place(|| request.call())?;

@@ -1,8 +1,6 @@
 //! Has runs take place that are due: looks at the schedules of the files that are served, by the store's clock, and
 //! hands over what is due. Any number of processes may do so; Postgres sees to it that each run is there once.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use pipeline::{BoxError, Due, Fate, Overlap, Schedule, ScheduleSpec, ScheduledOperation};
 use serde_json::Value;
@@ -11,25 +9,65 @@ use sinks::{
 };
 use uuid::Uuid;
 
-use super::files::Loaded;
+use super::files::{Files, Gone, Loaded};
 use super::{Errand, Wish, config_of, model_of};
 use crate::wiring;
 
-/// What a schedule is of.
-pub(crate) fn key_of(loaded: &Loaded) -> ScheduleKey<'_> {
-    let file = &loaded.spec.file;
-    ScheduleKey { owner: &file.owner, collection: &file.collection, pipeline: &file.name }
+/// Looks once at the schedules of these files: has take place what is due, and withdraws those that no file has any
+/// more. What goes wrong with one holds no other up.
+///
+/// # Errors
+/// If the store cannot be asked for the schedules.
+pub(super) async fn tick(postgres: &Postgres, files: &Files) -> Result<(), BoxError> {
+    let (present, gone) = (files.present(), files.gone());
+    let keys: Vec<ScheduleKey<'_>> =
+        present.iter().map(|it| it.key()).chain(gone.iter().map(Gone::key)).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (now, known) = postgres.schedules().look(&keys).await?;
+    let kept: Vec<_> =
+        present.iter().filter_map(|it| Some((it, it.spec.file.schedule.as_ref()?))).collect();
+    for schedule in known.iter().filter(|it| !it.spec.is_null()) {
+        if !kept.iter().any(|(loaded, _)| schedule.is_of(&loaded.key())) {
+            postgres.schedules().withdraw(schedule.id).await?;
+            tracing::info!(pipeline = schedule.pipeline, "no file has its schedule any more");
+        }
+    }
+    files.forget(&gone);
+    for (loaded, spec) in kept {
+        let known = known.iter().find(|it| it.is_of(&loaded.key()));
+        let pipeline = &loaded.spec.file.name;
+        match fire(postgres, loaded, spec, known, now).await {
+            Ok(fired) => {
+                for id in fired {
+                    tracing::info!(operation = %id, pipeline, "a run is due");
+                }
+            }
+            Err(error) => {
+                let error = pipeline::chain(error.as_ref());
+                tracing::warn!(pipeline, error, "its schedule could not be looked at");
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Looks at the schedule of a file once; gives the operations that were handed over.
-pub(super) async fn tick(postgres: &Postgres, loaded: &Arc<Loaded>) -> Result<Vec<Uuid>, BoxError> {
-    let Some(spec) = &loaded.spec.file.schedule else { return Ok(Vec::new()) };
-    let known = register(postgres, loaded, spec).await?;
-    if spec.paused || known.paused_at.is_some() {
+/// Hands over what is due by the schedule of a file; gives the operations.
+async fn fire(
+    postgres: &Postgres,
+    loaded: &Loaded,
+    spec: &ScheduleSpec,
+    known: Option<&ScheduleSummary>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Uuid>, BoxError> {
+    let says = serde_json::to_value(spec)?;
+    let Some(known) = known.filter(|it| it.spec == says) else {
+        // What is due from now on is seen at the next look.
+        register(postgres, loaded, spec).await?;
         return Ok(Vec::new());
-    }
-    let now = postgres.now().await?;
-    if known.next_due_at.is_some_and(|next| next > now) {
+    };
+    if spec.paused || known.paused_at.is_some() || known.next_due_at.is_some_and(|it| it > now) {
         return Ok(Vec::new());
     }
     let schedule = Schedule::read(spec).map_err(|_| "the schedule was checked")?;
@@ -45,8 +83,8 @@ pub(super) async fn tick(postgres: &Postgres, loaded: &Arc<Loaded>) -> Result<Ve
     };
     let collection = collection_of(postgres, loaded).await?;
     let config = config(loaded, spec);
-    let errand = errand(spec);
-    let handed_over = HandedOver { collection: &collection, kind: errand.kind(), config: &config };
+    let kind = errand(spec).kind();
+    let handed_over = HandedOver { collection: &collection, kind, config: &config };
     Ok(postgres.schedules().fire(known.id, &look, &handed_over).await?)
 }
 
@@ -57,7 +95,7 @@ pub(crate) async fn register(
     spec: &ScheduleSpec,
 ) -> Result<ScheduleSummary, BoxError> {
     let says = serde_json::to_value(spec)?;
-    Ok(postgres.schedules().register(&key_of(loaded), &says).await?)
+    Ok(postgres.schedules().register(&loaded.key(), &says).await?)
 }
 
 /// Has the schedule of a file run now; gives the operation.

@@ -154,19 +154,9 @@ impl Executor {
 
     /// Has what is due take place.
     async fn tick(&self) {
-        for loaded in self.files.loaded() {
-            let pipeline = &loaded.spec.file.name;
-            match clock::tick(self.workplace.database.postgres(), &loaded).await {
-                Ok(fired) => {
-                    for id in fired {
-                        tracing::info!(operation = %id, pipeline, "a run is due");
-                    }
-                }
-                Err(error) => {
-                    let error = pipeline::chain(error.as_ref());
-                    tracing::warn!(pipeline, error, "its schedule could not be looked at");
-                }
-            }
+        if let Err(error) = clock::tick(self.workplace.database.postgres(), &self.files).await {
+            let error = pipeline::chain(error.as_ref());
+            tracing::warn!(error, "schedules could not be looked at");
         }
     }
 
@@ -183,7 +173,10 @@ impl Executor {
             }
         }
         let collections: Vec<Uuid> = served.keys().copied().collect();
-        postgres.executors().beat(self.id, &collections, &self.files.status()).await?;
+        postgres
+            .executors()
+            .beat(self.id, &collections, &self.files.status(self.manner.keeps_time))
+            .await?;
         Ok(served)
     }
 
@@ -308,7 +301,9 @@ impl Task {
                 ended = &mut carrying_out => ended,
                 () = &mut overdue => {
                     let deadline = deadline.as_ref().map_or(0, pipeline::Span::seconds);
-                    job.on_stop.fail(format!("it exceeded its deadline of {deadline} s"));
+                    let why = format!("it exceeded its deadline of {deadline} s");
+                    tracing::warn!(operation = %id, why, "a run is ended");
+                    job.on_stop.fail(why);
                     job.stop.cancel();
                     carrying_out.await
                 }

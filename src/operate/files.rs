@@ -1,13 +1,14 @@
 //! The pipeline files that a process serves: loaded, and loaded again when they change. A file that is broken is
 //! reported, and as it last was it goes on being served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline::{BoxError, PipelineSpec, Plan, PostgresSpec};
 use serde_json::{Value, json};
+use sinks::ScheduleKey;
 
 use crate::wiring;
 
@@ -24,6 +25,30 @@ impl Loaded {
         let (spec, plan) = wiring::load(path, &embedding::Engine::new())?;
         Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan })
     }
+
+    /// What its schedule is of.
+    pub(crate) fn key(&self) -> ScheduleKey<'_> {
+        let file = &self.spec.file;
+        ScheduleKey { owner: &file.owner, collection: &file.collection, pipeline: &file.name }
+    }
+}
+
+/// What a schedule is of that a file had: owner, collection and pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Gone([String; 3]);
+
+impl Gone {
+    pub(crate) fn key(&self) -> ScheduleKey<'_> {
+        let [owner, collection, pipeline] = &self.0;
+        ScheduleKey { owner, collection, pipeline }
+    }
+}
+
+impl From<&Loaded> for Gone {
+    fn from(loaded: &Loaded) -> Self {
+        let ScheduleKey { owner, collection, pipeline } = loaded.key();
+        Self([owner, collection, pipeline].map(str::to_owned))
+    }
 }
 
 /// Pipeline files, and folders of them. Clones are the same.
@@ -33,6 +58,8 @@ pub(crate) struct Files(Arc<Inner>);
 struct Inner {
     named: Vec<PathBuf>,
     known: Mutex<BTreeMap<PathBuf, Known>>,
+    /// Pipelines that were in files, and are in none any more.
+    gone: Mutex<BTreeSet<Gone>>,
 }
 
 /// What is known of a file.
@@ -40,15 +67,19 @@ struct Inner {
 struct Known {
     /// Size, times and inode, by which it is seen that nobody has touched it.
     stamp: Option<[i64; 6]>,
-    text: Vec<u8>,
+    /// As it was read last; nothing once it could not be read.
+    text: Option<Vec<u8>>,
     loaded: Option<Arc<Loaded>>,
     fault: Option<String>,
+    /// Whether it is not there; one that was named goes on being served.
+    is_gone: bool,
 }
 
 impl Files {
     /// Reads these files, and in each folder every file that ends in `.yaml` or `.yml`.
     pub(crate) fn new(named: Vec<PathBuf>) -> Self {
-        let files = Self(Arc::new(Inner { named, known: Mutex::default() }));
+        let files =
+            Self(Arc::new(Inner { named, known: Mutex::default(), gone: Mutex::default() }));
         files.refresh();
         files
     }
@@ -56,6 +87,7 @@ impl Files {
     /// Reads what has changed since the last time. Blocks.
     pub(crate) fn refresh(&self) {
         let mut known = self.lock();
+        let before = pipelines(&known);
         let (paths, faults) = self.paths();
         known.retain(|path, _| paths.contains(path) || faults.iter().any(|(of, _)| of == path));
         for (path, fault) in faults {
@@ -68,21 +100,47 @@ impl Files {
                 continue;
             }
             entry.stamp = stamp;
+            entry.is_gone = stamp.is_none();
             match fs_err::read(&path) {
-                Ok(text) if text == entry.text && entry.loaded.is_some() => {}
+                Ok(text) if entry.text.as_ref() == Some(&text) && entry.loaded.is_some() => {}
                 Ok(text) => {
-                    entry.text = text;
+                    entry.text = Some(text);
                     entry.load(&path);
                 }
-                Err(error) => entry.tell(Some(error.to_string())),
+                Err(error) => {
+                    // Whatever it says when it can be read again, it is loaded then, and this fault is over.
+                    entry.text = None;
+                    entry.tell(Some(error.to_string()));
+                }
             }
         }
         one_store(&mut known);
+        let now = pipelines(&known);
+        let mut gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.extend(before);
+        gone.retain(|it| !now.contains(it));
     }
 
     /// The files as they last were whole.
     pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
         self.lock().values().filter_map(|known| known.loaded.clone()).collect()
+    }
+
+    /// Those of them that are there. One that is not is served as it was to whoever asks, and does nothing by itself.
+    pub(crate) fn present(&self) -> Vec<Arc<Loaded>> {
+        let known = self.lock();
+        known.values().filter(|it| !it.is_gone).filter_map(|it| it.loaded.clone()).collect()
+    }
+
+    /// Pipelines that were in files, and are in none any more, as far as nobody has taken notice.
+    pub(crate) fn gone(&self) -> BTreeSet<Gone> {
+        self.0.gone.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Somebody has taken notice of these.
+    pub(crate) fn forget(&self, gone: &BTreeSet<Gone>) {
+        let mut known = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|it| !gone.contains(it));
     }
 
     /// The file of a pipeline that fills a collection; any that fills it, if that pipeline is not there.
@@ -106,12 +164,22 @@ impl Files {
         faults.collect()
     }
 
-    /// Every file with its pipeline and what is wrong with it, for `executors.files`.
-    pub(crate) fn status(&self) -> Value {
+    /// Every file with its pipeline and what is wrong with it, for `executors.files`; `schedule` says whether it is run
+    /// when it is due, by somebody who keeps time.
+    pub(crate) fn status(&self, keeps_time: bool) -> Value {
         let known = self.lock();
         let files = known.iter().map(|(path, it)| {
-            let pipeline = it.loaded.as_ref().map(|loaded| loaded.spec.file.name.clone());
-            json!({ "file": path, "pipeline": pipeline, "fault": it.fault })
+            let file = it.loaded.as_ref().map(|loaded| &loaded.spec.file);
+            let has_schedule = file.is_some_and(|file| file.schedule.is_some());
+            json!({
+                "file": path,
+                "owner": file.map(|it| &it.owner),
+                "collection": file.map(|it| &it.collection),
+                "pipeline": file.map(|it| &it.name),
+                "schedule": keeps_time && has_schedule && !it.is_gone,
+                "gone": it.is_gone,
+                "fault": it.fault,
+            })
         });
         files.collect()
     }
@@ -167,6 +235,11 @@ impl Known {
     }
 }
 
+/// The pipelines of these files.
+fn pipelines(known: &BTreeMap<PathBuf, Known>) -> BTreeSet<Gone> {
+    known.values().filter_map(|it| it.loaded.as_deref()).map(Gone::from).collect()
+}
+
 fn in_words(error: &BoxError) -> String {
     pipeline::chain(error.as_ref())
 }
@@ -200,5 +273,81 @@ fn store_of(spec: &PipelineSpec) -> PathBuf {
     match &spec.file.stores.postgres {
         PostgresSpec::Url(url) => PathBuf::from(url.reveal()),
         PostgresSpec::Embedded => spec.data_folder().join("postgres"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline(name: &str, more: &str) -> String {
+        format!(
+            "\
+version: 1
+name: {name}
+collection: docs
+{more}
+nodes:
+  - {{ id: scan,    uses: scan,    with: {{ paths: [.] }} }}
+  - {{ id: hash,    uses: hash,    from: scan }}
+  - {{ id: extract, uses: extract, from: hash }}
+  - {{ id: chunk,   uses: chunk,   from: extract, with: {{ size: 64, overlap: 8, unit: characters }} }}
+  - {{ id: out,     uses: parquet, from: chunk, with: {{ path: out }} }}
+"
+        )
+    }
+
+    fn fault_of(files: &Files) -> Option<String> {
+        files.refresh();
+        files.faults().into_iter().next().map(|(_, fault)| fault)
+    }
+
+    #[test]
+    fn a_file_that_vanishes_and_comes_back_as_it_was_is_whole_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docs.yaml");
+        fs_err::write(&path, pipeline("docs", "")).unwrap();
+        let files = Files::new(vec![path.clone()]);
+        assert_eq!(fault_of(&files), None);
+        fs_err::remove_file(&path).unwrap();
+        assert!(fault_of(&files).is_some_and(|it| it.contains("No such file")), "it is missed");
+        assert_eq!((files.loaded().len(), files.present().len()), (1, 0), "and served as it was");
+        assert_eq!(files.status(true)[0]["gone"], true);
+        fs_err::write(&path, pipeline("docs", "")).unwrap();
+        assert_eq!(fault_of(&files), None);
+        assert_eq!(files.present().len(), 1);
+
+        // One that comes back broken is broken, also if that is touched.
+        fs_err::remove_file(&path).unwrap();
+        files.refresh();
+        for _ in 0..2 {
+            fs_err::write(&path, "nothing of the kind").unwrap();
+            assert!(fault_of(&files).is_some_and(|it| !it.contains("No such file")));
+        }
+        assert_eq!(files.loaded().len(), 1);
+        assert!(files.gone().is_empty(), "it was served all the time");
+    }
+
+    #[test]
+    fn pipelines_that_no_file_has_any_more_are_named_until_somebody_takes_notice() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
+        fs_err::write(&a, pipeline("a", "schedule: { cron: \"@daily\" }\n")).unwrap();
+        fs_err::write(&b, pipeline("b", "")).unwrap();
+        let files = Files::new(vec![folder.path().to_owned()]);
+        assert_eq!(files.status(true)[0]["schedule"], true);
+        assert_eq!(files.status(false)[0]["schedule"], false, "a server does not keep time");
+        // Under another name it is still there.
+        fs_err::rename(&a, folder.path().join("c.yaml")).unwrap();
+        files.refresh();
+        assert!(files.gone().is_empty());
+        fs_err::remove_file(folder.path().join("c.yaml")).unwrap();
+        fs_err::write(&b, pipeline("renamed", "")).unwrap();
+        files.refresh();
+        let gone = files.gone();
+        assert_eq!(gone.iter().map(|it| it.key().pipeline).collect::<Vec<_>>(), ["a", "b"]);
+        files.forget(&gone);
+        files.refresh();
+        assert!(files.gone().is_empty());
     }
 }

@@ -70,7 +70,9 @@ impl Operator {
         }
         let collection = self.database.collection(&self.spec).await?;
         let sources = self.database.postgres().sources().list(collection.id).await?;
-        if !sources.iter().any(|known| known.source_path == source) {
+        let is_known = sources.iter().any(|known| known.source_path == source);
+        // What died after the last location was forgotten has left points, and goes on.
+        if !is_known && !self.is_continued().await? {
             let known: Vec<_> = sources.into_iter().map(|source| source.source_path).collect();
             let known = known.join(", ");
             return Err(

@@ -5,6 +5,7 @@
 //! `webhook-timestamp` and `webhook-signature`, which is `v1,` and the base64 of HMAC-SHA256 over
 //! `id.timestamp.body`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -23,6 +24,17 @@ const HOLD: Duration = Duration::from_secs(120);
 
 /// How many are taken at once.
 const AT_ONCE: u32 = 8;
+
+/// Asks receivers; connections are kept for the next message.
+static AGENT: LazyLock<ureq::Agent> = LazyLock::new(|| {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .user_agent(concat!("semantik/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+});
 
 /// Delivers what is due of one collection, by what its file says. Blocks while receivers think.
 pub(crate) async fn deliver(
@@ -68,14 +80,7 @@ fn post(webhook: &WebhookSpec, message: &Message, at: i64) -> Result<(), Refusal
     let body = message.body.to_string();
     let id = format!("msg_{}", message.id.simple());
     let signature = sign(webhook.secret.reveal(), &id, at, &body);
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .user_agent(concat!("semantik/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let sent = agent
+    let sent = AGENT
         .post(webhook.url.reveal())
         .header("content-type", "application/json")
         .header("webhook-id", &id)

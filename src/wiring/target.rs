@@ -52,7 +52,7 @@ pub(crate) fn target(
 }
 
 /// The collections of pipeline files, which a request names by the places of the files: `0`, `1` ….
-pub(crate) struct Files {
+pub(crate) struct FileTargets {
     engine: Arc<embedding::Engine>,
     files: Vec<File>,
     shards: Shards,
@@ -67,7 +67,7 @@ struct File {
     collection: Collection,
 }
 
-impl Files {
+impl FileTargets {
     /// Opens the metadata stores of these files.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ async fn open(file: &Path, engine: &embedding::Engine) -> Result<File, BoxError>
 }
 
 #[async_trait]
-impl Resolve for Files {
+impl Resolve for FileTargets {
     async fn resolve(&self, asked: &str) -> Result<Arc<Target>, BoxError> {
         let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
         let file = file.ok_or_else(|| format!("there is no file {asked}"))?;

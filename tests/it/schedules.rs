@@ -148,7 +148,7 @@ fn a_run_that_meets_the_one_before_is_skipped_or_cancels_it() {
 }
 
 #[test]
-fn a_run_that_fails_is_tried_again_and_one_that_takes_too_long_is_ended() {
+fn a_run_that_fails_is_tried_again() {
     let place = scheduled("{ cron: \"0 0 29 2 *\", retry: { attempts: 2, backoff: 1s } }");
     place.run();
     // More is gone than may be.
@@ -157,7 +157,7 @@ fn a_run_that_fails_is_tried_again_and_one_that_takes_too_long_is_ended() {
     }
     place.run();
     std::fs::remove_dir_all(place.corpus().join("more")).unwrap();
-    let worker = Worker::start(&place, &[]);
+    let _worker = Worker::start(&place, &[]);
     said(&place, &["schedule", "run-now", "pipeline.yaml"]);
     place.wait_until("SELECT count(*) = 3 FROM operations WHERE status = 'failed' AND handed_over");
     let runs = history(&place);
@@ -167,23 +167,76 @@ fn a_run_that_fails_is_tried_again_and_one_that_takes_too_long_is_ended() {
         "{runs:#?}"
     );
     assert!(text(&runs[0]["error"]).contains("--allow-deletes"), "{runs:#?}");
-    drop(worker);
+}
 
+/// The gate stays closed until the deadline has passed, and short queues keep the source from its end.
+#[test]
+fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() {
+    const DOCUMENTS: usize = 400;
     let place =
         scheduled("{ cron: \"0 0 29 2 *\", deadline: 1s, retry: { attempts: 2, backoff: 1s } }");
+    place.append_pipeline("edge_bytes: 16384\n");
     place.run();
-    place.write("new.txt", "a document that came later");
-    let gate = place.gate("public.document_writes", "TRUE");
-    let _worker = Worker::start(&place, &[]);
-    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
-    place.wait_at_gate();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    drop(gate);
-    place.wait_until("SELECT EXISTS (SELECT FROM operations WHERE status IN ('failed', 'completed') AND handed_over)");
-    let runs = history(&place);
-    if runs[0]["state"] == "failed" {
-        assert_eq!(runs[0]["error"], "it exceeded its deadline of 1 s", "{runs:#?}");
+    for n in 0..DOCUMENTS {
+        place.write(&format!("more/{n}.txt"), format!("document {n} of many. ").repeat(100));
     }
+    let gate = place.gate("public.document_writes", "TRUE");
+    let mut worker = Worker::start(&place, &[]);
+    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+    while !log_of(&place).contains("it exceeded its deadline of 1 s") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(history(&place)[0]["state"], "processing");
+    drop(gate);
+    place.wait_until("SELECT EXISTS (SELECT FROM operations WHERE status = 'failed')");
+    // A worker that ends has done with it.
+    assert_eq!(worker.end("-TERM"), 143, "{}", log_of(&place));
+    let runs = history(&place);
+    assert_eq!(
+        (runs.len(), &runs[0]["state"], &runs[0]["attempt"], &runs[0]["error"]),
+        (1, &"failed".into(), &1.into(), &"it exceeded its deadline of 1 s".into()),
+        "{runs:#?}"
+    );
+    let operations = place.value("SELECT count(*) FROM operations WHERE handed_over");
+    assert_eq!(operations, "1", "it is not tried again");
+    let seen: usize = place
+        .value("SELECT meta->'report'->'documents'->>'seen' FROM operations WHERE handed_over")
+        .parse()
+        .unwrap();
+    assert!(seen < DOCUMENTS, "{seen} documents were seen: its source was stopped");
+    place.run();
+    place.assert_true();
+}
+
+#[test]
+fn a_schedule_that_is_in_no_file_any_more_is_due_no_more() {
+    let schedule = "schedule: { cron: \"* * * * * *\" }\n";
+    let place = scheduled("{ cron: \"* * * * * *\" }");
+    let _worker = Worker::start(&place, &[]);
+    let list = || said(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
+    place.wait_until("SELECT count(*) >= 1 FROM schedule_runs");
+    place.wait_until("SELECT files->0->>'schedule' = 'true' FROM executors");
+    assert!(list().contains("served"), "{}", list());
+    place.edit_pipeline(schedule, "");
+    place.wait_until("SELECT spec = 'null' AND next_due_at IS NULL FROM schedules");
+    assert!(list().contains("not in its file any more"), "{}", list());
+    let runs = history(&place).len();
+    assert!(runs >= 1, "what became of it is there still");
+    assert_eq!(place.semantik(&["schedule", "pause", "pipeline.yaml"]).code, 1);
+    place.append_pipeline(schedule);
+    place.wait_until(&format!("SELECT count(*) > {runs} FROM schedule_runs"));
+
+    // A file that was named and is gone is served as it was, and its schedule waits.
+    let text = std::fs::read_to_string(place.file()).unwrap();
+    let other = place.path().join("other.yaml");
+    std::fs::write(&other, text.replace("name: test", "name: other").replace(schedule, ""))
+        .unwrap();
+    std::fs::remove_file(place.file()).unwrap();
+    place.wait_until("SELECT files->0->>'gone' = 'true' FROM executors");
+    let list = said(&place, &["schedule", "list", "--config", "other.yaml"]);
+    assert!(list.contains("its file is gone"), "{list}");
+    std::fs::write(place.file(), text).unwrap();
+    place.wait_until("SELECT files->0->>'fault' IS NULL FROM executors");
 }
 
 #[test]

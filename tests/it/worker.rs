@@ -204,58 +204,137 @@ fn who_follows_can_cancel() {
     place.assert_true();
 }
 
-#[test]
-fn a_worker_that_is_told_to_end_hands_back_what_it_cannot_finish() {
-    let place = indexed();
-    let mut first = Worker::start(&place, &["--grace", "1"]);
-    place.write("new.txt", "a document that came later");
-    let (child, gate) = begin(&place, &RUN);
-    let second = Worker::start(&place, &[]);
-    // The first cannot go on, and is cut off: the other one takes the operation over.
-    signal(&first.child, "-TERM");
-    place.wait_until("SELECT count(*) = 1 FROM executors");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    drop(gate);
-    assert_eq!(first.child.wait().unwrap().code(), Some(143), "{}", log_of(&place));
-    let ended = end(child);
-    assert_eq!(ended.code, 0, "{}\n{}", ended.stderr, log_of(&place));
-    assert_eq!(ended.json()["documents"]["seen"], DOCUMENTS + 1);
-    assert_eq!(
-        operations(&place),
-        ["index completed 1", "append cancelled 1 handed over", "append completed 1 handed over"]
-    );
-    drop(second);
-    place.assert_true();
+/// An operation that a worker is caught in.
+struct Caught {
+    /// What asks for it; `SOURCE` is the source of the collection.
+    args: &'static [&'static str],
+    /// Its type.
+    kind: &'static str,
+    /// Where it is caught: the table that it writes to, and from when on.
+    table: &'static str,
+    from: &'static str,
+}
+
+const DELETED: &str = "EXISTS (SELECT FROM documents WHERE status = 'deleted' AND chunk_count = 0)";
+const OF: [&str; 3] = ["--config", "pipeline.yaml", "--yes"];
+const APPEND: Caught =
+    Caught { args: &RUN, kind: "append", table: "public.document_writes", from: "TRUE" };
+const REINDEX: Caught = Caught {
+    args: &["reindex", "pipeline.yaml", "--json"],
+    kind: "reindex",
+    table: "building.document_writes",
+    from: "TRUE",
+};
+/// The metadata has done it, and the points are about to be.
+const REMOVE_SOURCE: Caught = Caught {
+    args: &["sources", "delete", "SOURCE", OF[0], OF[1], OF[2]],
+    kind: "remove_source",
+    table: "public.documents",
+    from: DELETED,
+};
+const DELETE_DOCUMENTS: Caught = Caught {
+    args: &["documents", "delete", "corpus/1.txt", "corpus/2.txt", OF[0], OF[1], OF[2]],
+    kind: "delete",
+    table: "public.documents",
+    from: DELETED,
+};
+const DELETE_COLLECTION: Caught = Caught {
+    args: &["collections", "delete", OF[0], OF[1], OF[2]],
+    kind: "delete",
+    table: "public.collections",
+    from: "EXISTS (SELECT FROM collections WHERE deleting_since IS NOT NULL)",
+};
+
+/// A worker is killed in the middle of an operation, or told to end without any grace: another one makes an end of it,
+/// and whoever asked sees no difference.
+fn another_makes_an_end_of(caught: &Caught) {
+    for name in ["-KILL", "-TERM"] {
+        let place = indexed();
+        let mut first = Worker::start(&place, &["--grace", "0"]);
+        place.write("new.txt", "a document that came later");
+        let source = place.value("SELECT source_path FROM collection_sources");
+        let gate = place.gate(caught.table, caught.from);
+        let args: Vec<&str> =
+            caught.args.iter().map(|arg| if *arg == "SOURCE" { &*source } else { arg }).collect();
+        let child = place.start(&args);
+        place.wait_at_gate();
+        let second = Worker::start(&place, &[]);
+        signal(&first.child, name);
+        if name == "-TERM" {
+            // It is about to hand the operation back, or has.
+            place.wait_until(
+                "SELECT EXISTS (SELECT FROM operations WHERE handed_over AND status = 'cancelled')
+                     OR EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                                    AND query LIKE '%SELECT collection_id, user_id, status%')",
+            );
+        } else {
+            first.child.wait().unwrap();
+        }
+        drop(gate);
+        let ended = end(child);
+        assert_eq!(ended.code, 0, "{name}: {}\n{}", ended.stderr, log_of(&place));
+        let code = first.child.wait().unwrap().code();
+        assert_eq!(code, (name == "-TERM").then_some(143), "{}", log_of(&place));
+        drop(second);
+        if caught.args[0] == "collections" {
+            assert_eq!(place.value("SELECT count(*) FROM collections"), "0");
+            assert_eq!(place.vector_folders(), Vec::<String>::new());
+            continue;
+        }
+        let tries = if name == "-TERM" {
+            ["cancelled 1", "completed 1"]
+        } else {
+            ["failed 1", "completed 2"]
+        };
+        let tries = tries.map(|it| format!("{} {it} handed over", caught.kind));
+        assert_eq!(operations(&place)[1..], tries, "{name}: {}", log_of(&place));
+        let verified = place.semantik(&["verify", "pipeline.yaml"]);
+        assert_eq!(verified.code, 0, "{name}: {}{}", verified.stdout, verified.stderr);
+        if caught.args.contains(&"--json") {
+            assert_eq!(ended.json()["documents"]["seen"], DOCUMENTS + 1);
+            place.assert_true();
+        }
+    }
 }
 
 #[test]
-fn a_worker_that_is_killed_loses_nothing() {
-    for verb in ["run", "reindex"] {
-        let place = indexed();
-        let mut first = Worker::start(&place, &[]);
-        place.write("new.txt", "a document that came later");
-        let table =
-            if verb == "run" { "public.document_writes" } else { "building.document_writes" };
-        let gate = place.gate(table, "TRUE");
-        let child = place.start(&[verb, "pipeline.yaml", "--json"]);
-        place.wait_at_gate();
-        let second = Worker::start(&place, &[]);
-        first.end("-KILL");
-        drop(gate);
-        let ended = end(child);
-        assert_eq!(ended.code, 0, "{}\n{}", ended.stderr, log_of(&place));
-        assert_eq!(ended.json()["documents"]["seen"], DOCUMENTS + 1);
-        let type_of = if verb == "run" { "append" } else { "reindex" };
-        assert_eq!(
-            operations(&place)[1..],
-            [
-                format!("{type_of} failed 1 handed over"),
-                format!("{type_of} completed 2 handed over")
-            ]
-        );
-        drop(second);
-        place.assert_true();
-    }
+fn another_worker_makes_an_end_of_an_append() {
+    another_makes_an_end_of(&APPEND);
+}
+
+#[test]
+fn another_worker_makes_an_end_of_a_reindexing() {
+    another_makes_an_end_of(&REINDEX);
+}
+
+#[test]
+fn another_worker_makes_an_end_of_the_removal_of_a_source() {
+    another_makes_an_end_of(&REMOVE_SOURCE);
+}
+
+#[test]
+fn another_worker_makes_an_end_of_the_deletion_of_documents() {
+    another_makes_an_end_of(&DELETE_DOCUMENTS);
+}
+
+#[test]
+fn another_worker_makes_an_end_of_the_deletion_of_a_collection() {
+    another_makes_an_end_of(&DELETE_COLLECTION);
+}
+
+/// A gate stays closed, so that nothing in flight can be stored.
+#[test]
+fn a_run_is_cut_off_after_its_grace_period() {
+    let place = indexed();
+    place.write("new.txt", "a document that came later");
+    let (child, gate) = begin(&place, &[&RUN[..], &["--grace", "0"]].concat());
+    signal(&child, "-TERM");
+    let ended = end(child);
+    assert_eq!(ended.code, 143, "{}", ended.stderr);
+    assert!(ended.stderr.contains("cut off after the grace period"), "{}", ended.stderr);
+    drop(gate);
+    assert_eq!(place.run()["documents"]["stored"], 1);
+    place.assert_true();
 }
 
 #[test]

@@ -72,11 +72,20 @@ pub(super) fn of_all(app: &App, caller: &Caller) -> impl IntoResponse + use<> {
 }
 
 async fn visible(app: &App, caller: &Caller, change: &Change) -> Option<Operation> {
-    let catalogue = app.catalogue.as_ref();
-    let operation = catalogue.operation(change.operation).await.ok()??;
-    let reader = caller.reader();
-    let seen = app.caches.seen(catalogue, reader, operation.collection_id).await.ok()??;
-    level(&caller.identity, seen.1).map(|_| operation)
+    // Most are of collections that this caller has no business with: nothing of those is read.
+    if let Some(collection) = change.collection
+        && !may_see(app, caller, collection).await
+    {
+        return None;
+    }
+    let operation = app.catalogue.operation(change.operation).await.ok()??;
+    let is_checked = change.collection == Some(operation.collection_id);
+    (is_checked || may_see(app, caller, operation.collection_id).await).then_some(operation)
+}
+
+async fn may_see(app: &App, caller: &Caller, collection: Uuid) -> bool {
+    let seen = app.caches.seen(app.catalogue.as_ref(), caller.reader(), collection).await;
+    seen.ok().flatten().is_some_and(|seen| level(&caller.identity, seen.1).is_some())
 }
 
 /// An event, if an operation is not as it was said last.

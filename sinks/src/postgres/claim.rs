@@ -17,10 +17,26 @@ use uuid::Uuid;
 
 use super::collections::Collection;
 use super::failure::Failure;
+use super::limits::within_limits;
 use super::operations::{Ending, OperationStatus, OperationType, end};
 use super::queue::survive;
 use super::run::{RunMetadata, Side};
-use super::{LOCAL_ACCOUNT, Postgres, attempt};
+use super::{Postgres, attempt};
+
+/// Whether a row `l` of `pg_locks` is the lock of the collection with the id that this expression gives. The locks of
+/// every database of a server are in there.
+macro_rules! is_lock_of {
+    ($collection:literal) => {
+        concat!(
+            "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended((",
+            $collection,
+            ")::text, 0)"
+        )
+    };
+}
+pub(super) use is_lock_of;
 
 /// Whether a process that lives works on the collection with the id that this expression gives: its operation has its
 /// lease, and its session the lock.
@@ -30,12 +46,9 @@ macro_rules! at_work {
             "EXISTS (SELECT FROM operations p WHERE p.collection_id = ",
             $collection,
             " AND p.status = 'processing' AND p.lease_expires_at > now()
-                AND EXISTS (SELECT FROM pg_locks l
-                            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-                              AND (l.classid::bigint << 32) | l.objid::bigint
-                                  = hashtextextended((",
-            $collection,
-            ")::text, 0)))"
+                AND EXISTS (SELECT FROM pg_locks l WHERE ",
+            is_lock_of!($collection),
+            "))"
         )
     };
 }
@@ -367,32 +380,6 @@ pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Resu
     }
 }
 
-/// Refuses an operation on a collection that has had as many within an hour as it may. The command's own
-/// collections may have any number.
-pub(super) async fn within_limits(
-    connection: &mut PgConnection,
-    collection: &Collection,
-) -> Result<(), Failure> {
-    let exceeded: Option<i64> = sqlx::query_scalar(
-        "SELECT l.max_operations_per_hour FROM collection_resource_limits l
-         JOIN collections c ON c.id = l.collection_id JOIN users u ON u.id = c.owner_id
-         WHERE l.collection_id = $1 AND u.username <> $2
-           AND l.max_operations_per_hour <= (
-               SELECT count(*) FROM operations o
-               WHERE o.collection_id = $1 AND o.created_at > now() - interval '1 hour')",
-    )
-    .bind(collection.id)
-    .bind(LOCAL_ACCOUNT)
-    .fetch_optional(connection)
-    .await?;
-    let name = &collection.name;
-    exceeded.map_or(Ok(()), |limit| {
-        Err(Failure::GiveUp(format!(
-            "the collection `{name}` has had {limit} operations within an hour, which is its limit"
-        )))
-    })
-}
-
 /// Asks for an operation. It waits with a lease: if the process dies before it begins, it is cancelled.
 async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, Failure> {
     let Wanted { collection, kind, config } = wanted;
@@ -490,17 +477,15 @@ pub(super) async fn lock_collection(
 
 /// Ends the session that holds the lock of a collection, if its operation has lost its lease.
 async fn evict(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "SELECT pg_terminate_backend(l.pid)
-         FROM pg_locks l
-         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($1::text, 0)
-           AND NOT EXISTS (SELECT FROM pg_stat_activity a
+    sqlx::query(concat!(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l
+         WHERE ",
+        is_lock_of!("$1::uuid"),
+        "  AND NOT EXISTS (SELECT FROM pg_stat_activity a
                            WHERE a.pid = l.pid AND a.application_name = $2)
            AND EXISTS (SELECT FROM operations
                        WHERE collection_id = $1 AND status = 'processing' AND lease_expires_at < now())",
-    )
+    ))
     .bind(collection)
     .bind(READER)
     .execute(connection)

@@ -2,10 +2,12 @@
 
 use pipeline::StoreError;
 use serde_json::json;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::audit::{By, of_collection};
+use super::collections::Collection;
+use super::failure::Failure;
 use super::{LOCAL_ACCOUNT, attempt};
 
 /// The limits of a collection.
@@ -110,5 +112,56 @@ impl Limits<'_> {
             Ok(transaction.commit().await?)
         })
         .await
+    }
+}
+
+/// Operations that a collection may have within an hour.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(super) struct Hourly {
+    /// How many it may have.
+    pub(super) most: i64,
+    /// How many it has had within the last hour.
+    pub(super) had: i64,
+    /// In how many seconds the oldest of those is older than an hour.
+    pub(super) wait: i64,
+}
+
+impl Hourly {
+    pub(super) fn is_reached(&self) -> bool {
+        self.had >= self.most
+    }
+}
+
+/// Counts the operations of the last hour; `None` for the collections of the command, which may have any number.
+pub(super) async fn hourly(
+    connection: &mut PgConnection,
+    collection: Uuid,
+) -> Result<Option<Hourly>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT l.max_operations_per_hour AS most, o.had,
+                greatest(1, ceil(extract(epoch FROM o.oldest + interval '1 hour' - now())))::bigint AS wait
+         FROM collections c JOIN users u ON u.id = c.owner_id
+         JOIN collection_resource_limits l ON l.collection_id = c.id,
+              LATERAL (SELECT count(*) AS had, coalesce(min(created_at), now()) AS oldest FROM operations
+                       WHERE collection_id = c.id AND created_at > now() - interval '1 hour') o
+         WHERE c.id = $1 AND u.username <> $2",
+    )
+    .bind(collection)
+    .bind(LOCAL_ACCOUNT)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Refuses an operation on a collection that has had as many within an hour as it may.
+pub(super) async fn within_limits(
+    connection: &mut PgConnection,
+    collection: &Collection,
+) -> Result<(), Failure> {
+    match hourly(connection, collection.id).await? {
+        Some(hourly) if hourly.is_reached() => Err(Failure::GiveUp(format!(
+            "the collection `{}` has had {} operations within an hour, which is its limit",
+            collection.name, hourly.most
+        ))),
+        Some(_) | None => Ok(()),
     }
 }

@@ -11,11 +11,10 @@ use sqlx::types::Json;
 use sqlx::{Connection as _, FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::claim::{
-    Operation, Turn, at_work, begin, bury_the_dead, lock_collection, within_limits,
-};
+use super::claim::{Operation, Turn, at_work, begin, bury_the_dead, is_lock_of, lock_collection};
 use super::collections::Collection;
 use super::failure::Failure;
+use super::limits::within_limits;
 use super::operations::{
     Ending, OperationStatus, OperationSummary, OperationType, Operations, finish_within, summary,
 };
@@ -59,6 +58,7 @@ impl Operations<'_> {
     pub async fn hand_over(&self, what: &HandedOver<'_>) -> Result<Uuid, StoreError> {
         attempt("hand the operation over", || async {
             let mut transaction = self.0.begin().await?;
+            within_limits(&mut transaction, what.collection).await?;
             let id = hand_over(&mut transaction, what, None).await?;
             transaction.commit().await?;
             Ok(id)
@@ -209,16 +209,15 @@ pub(super) async fn survive(
     Ok(())
 }
 
-/// Asks for an operation that nobody waits for.
+/// Asks for an operation that nobody waits for. That the collection may have one more is for who calls to know.
 pub(super) async fn hand_over(
     connection: &mut PgConnection,
     what: &HandedOver<'_>,
     for_run: Option<(Uuid, DateTime<Utc>)>,
-) -> Result<Uuid, Failure> {
+) -> Result<Uuid, sqlx::Error> {
     let HandedOver { collection, kind, config } = what;
-    within_limits(connection, collection).await?;
     let (run, not_before) = for_run.unzip();
-    Ok(sqlx::query_scalar(
+    sqlx::query_scalar(
         "INSERT INTO operations (collection_id, user_id, type, config, handed_over, schedule_run_id, not_before)
          VALUES ($1, $2, $3, $4, TRUE, $5, $6) RETURNING id",
     )
@@ -229,7 +228,7 @@ pub(super) async fn hand_over(
     .bind(run)
     .bind(not_before)
     .fetch_one(connection)
-    .await?)
+    .await
 }
 
 impl Postgres {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::audit::{By, of_collection};
 use super::failure::Failure;
+use super::limits::{Hourly, hourly};
 use super::operations::Operations;
 use super::queue::{HandedOver, hand_over};
 use super::{LOCAL_ACCOUNT, attempt};
@@ -94,47 +95,37 @@ async fn reached(
     collection: Uuid,
     takes_in: bool,
 ) -> Result<Option<Asked>, Failure> {
-    type Row = (i64, i64, f64, f64, i64, i64, i64, i64, i64);
-    let found: Option<Row> = sqlx::query_as(
-        "SELECT o.operations, l.max_operations_per_hour,
-                c.total_size_bytes / 1e9::float8, l.max_storage_gb, c.document_count, l.max_documents,
-                (SELECT count(*) FROM collection_sources s WHERE s.collection_id = c.id), l.max_sources,
-                greatest(1, ceil(extract(epoch FROM o.oldest + interval '1 hour' - now())))::bigint
+    if let Some(Hourly { most, wait, .. }) =
+        hourly(connection, collection).await?.filter(Hourly::is_reached)
+    {
+        let of = "operations within an hour";
+        return Ok(Some(Asked::Limit { of, most: number(most), retry_after: Some(wait) }));
+    }
+    if !takes_in {
+        return Ok(None);
+    }
+    let found: Option<(f64, f64, i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT c.total_size_bytes / 1e9::float8, l.max_storage_gb, c.document_count, l.max_documents,
+                (SELECT count(*) FROM collection_sources s WHERE s.collection_id = c.id), l.max_sources
          FROM collections c JOIN users u ON u.id = c.owner_id
-         JOIN collection_resource_limits l ON l.collection_id = c.id,
-              LATERAL (SELECT count(*) AS operations, coalesce(min(created_at), now()) AS oldest FROM operations
-                       WHERE collection_id = c.id AND created_at > now() - interval '1 hour') o
+         JOIN collection_resource_limits l ON l.collection_id = c.id
          WHERE c.id = $1 AND u.username <> $2",
     )
     .bind(collection)
     .bind(LOCAL_ACCOUNT)
     .fetch_optional(connection)
     .await?;
-    let Some((
-        operations,
-        most,
-        gigabytes,
-        most_gigabytes,
-        documents,
-        most_documents,
-        sources,
-        most_sources,
-        wait,
-    )) = found
+    let Some((gigabytes, most_gigabytes, documents, most_documents, sources, most_sources)) = found
     else {
         return Ok(None);
     };
-    if operations >= most {
-        let of = "operations within an hour";
-        return Ok(Some(Asked::Limit { of, most: number(most), retry_after: Some(wait) }));
-    }
     let full = [
         ("documents", number(documents) >= number(most_documents), number(most_documents)),
         ("gigabytes", gigabytes >= most_gigabytes, most_gigabytes),
         // As many as there may be are no fault; more can only be from before the limit was lowered, or from the file.
         ("sources", sources > most_sources, number(most_sources)),
     ];
-    let reached = full.into_iter().find(|(_, is_reached, _)| takes_in && *is_reached);
+    let reached = full.into_iter().find(|(_, is_reached, _)| *is_reached);
     Ok(reached.map(|(of, _, most)| Asked::Limit { of, most, retry_after: None }))
 }
 

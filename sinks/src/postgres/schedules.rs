@@ -11,6 +11,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::failure::Failure;
+use super::limits::within_limits;
 use super::operations::{Ending, OperationStatus, finish_within};
 use super::queue::{HandedOver, hand_over};
 use super::{Postgres, attempt};
@@ -37,7 +38,7 @@ pub struct ScheduleSummary {
     pub collection: String,
     /// The pipeline.
     pub pipeline: String,
-    /// As the file says it.
+    /// As the file says it; `null` once no file says anything any more.
     pub spec: Value,
     /// Up to when it was looked for runs that were due.
     pub looked_until: DateTime<Utc>,
@@ -45,6 +46,17 @@ pub struct ScheduleSummary {
     pub next_due_at: Option<DateTime<Utc>>,
     /// Since when somebody has paused it.
     pub paused_at: Option<DateTime<Utc>>,
+}
+
+impl ScheduleSummary {
+    /// Whether it is the schedule of this pipeline.
+    pub fn is_of(&self, key: &ScheduleKey<'_>) -> bool {
+        *key == ScheduleKey {
+            owner: &self.owner,
+            collection: &self.collection,
+            pipeline: &self.pipeline,
+        }
+    }
 }
 
 /// A run with what became of it.
@@ -219,18 +231,55 @@ impl Schedules<'_> {
         .await
     }
 
-    /// Forgets a schedule that its file does not have any more, with its history.
+    /// The schedules of these pipelines, as far as there are any, with the time by the store's clock. All that a worker
+    /// asks as long as nothing is due.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn forget(&self, key: &ScheduleKey<'_>) -> Result<(), StoreError> {
-        attempt("forget the schedule", || async {
-            sqlx::query(
-                "DELETE FROM schedules WHERE owner = $1 AND collection = $2 AND pipeline = $3",
+    pub async fn look(
+        &self,
+        keys: &[ScheduleKey<'_>],
+    ) -> Result<(DateTime<Utc>, Vec<ScheduleSummary>), StoreError> {
+        #[derive(FromRow)]
+        struct Row {
+            now: DateTime<Utc>,
+            #[sqlx(flatten)]
+            schedule: ScheduleSummary,
+        }
+        let of = |part: fn(&ScheduleKey<'_>) -> String| keys.iter().map(part).collect::<Vec<_>>();
+        let owners = of(|it| it.owner.to_owned());
+        let collections = of(|it| it.collection.to_owned());
+        let pipelines = of(|it| it.pipeline.to_owned());
+        attempt("look at schedules", || async {
+            let rows: Vec<Row> = sqlx::query_as(
+                "SELECT now() AS now, id, owner, collection, pipeline, spec, looked_until, next_due_at, paused_at
+                 FROM schedules
+                 JOIN unnest($1::text[], $2::text[], $3::text[]) AS k (owner, collection, pipeline)
+                      USING (owner, collection, pipeline)",
             )
-            .bind(key.owner)
-            .bind(key.collection)
-            .bind(key.pipeline)
+            .bind(&owners)
+            .bind(&collections)
+            .bind(&pipelines)
+            .fetch_all(self.0)
+            .await?;
+            // Without any there is nothing that could be due.
+            let now = rows.first().map_or_else(Utc::now, |row| row.now);
+            Ok((now, rows.into_iter().map(|row| row.schedule).collect()))
+        })
+        .await
+    }
+
+    /// Notes that no file has a schedule any more: it is due no more, and its history stays. One that is in a file
+    /// again is looked at from then on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn withdraw(&self, schedule: Uuid) -> Result<(), StoreError> {
+        attempt("withdraw the schedule", || async {
+            sqlx::query(
+                "UPDATE schedules SET spec = 'null', next_due_at = NULL, looked_until = now() WHERE id = $1",
+            )
+            .bind(schedule)
             .execute(self.0)
             .await?;
             Ok(())
@@ -386,6 +435,7 @@ async fn fire_one(
             finish_within(connection, other, &Ending::Cancelled, &[]).await?;
         }
     }
+    within_limits(connection, errand.collection).await?;
     Ok(Some(hand_over(connection, errand, Some((run, due.not_before))).await?))
 }
 

@@ -168,3 +168,24 @@ async fn one_that_is_cancelled_is_lost_to_its_worker() {
     let refused = database.postgres.operations().cancel(completed).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict, "it has ended");
 }
+
+/// The locks of a server are listed with those of all its databases, one of which may be a copy of another.
+#[tokio::test]
+async fn a_lock_in_another_database_is_nobody_at_work() {
+    let (database, elsewhere) = (Database::new().await, Database::empty().await);
+    let collection = database.collection("docs").await;
+    let dead = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    assert!(database.postgres.nobody_works_on(&collection).await.is_err());
+    // Its session is gone, and its lease is good for a while.
+    drop(dead);
+    let lock = "SELECT pg_advisory_lock(hashtextextended($1::text, 0))";
+    let mut other = elsewhere.sql.acquire().await.unwrap();
+    sqlx::query(lock).bind(collection.id).execute(&mut *other).await.unwrap();
+    until(
+        &database,
+        "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database =
+                          (SELECT oid FROM pg_database WHERE datname = current_database()))",
+    )
+    .await;
+    database.postgres.nobody_works_on(&collection).await.unwrap();
+}

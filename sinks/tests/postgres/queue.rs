@@ -231,3 +231,30 @@ async fn a_run_is_there_once_however_many_look() {
     let late = look(changed.looked_until, 40);
     assert!(schedules.fire(known.id, &late, &what).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_schedule_that_no_file_has_is_due_no_more_and_keeps_its_history() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let key = ScheduleKey { owner: "local", collection: "docs", pipeline: "docs" };
+    let other = ScheduleKey { pipeline: "other", ..key };
+    let spec = json!({ "cron": "* * * * *" });
+    let schedules = database.postgres.schedules();
+    let known = schedules.register(&key, &spec).await.unwrap();
+    let config = json!({ "do": "run" });
+    let what = HandedOver { collection: &collection, kind: OperationType::Append, config: &config };
+    schedules.run_now(known.id, &what).await.unwrap();
+    let (now, found) = schedules.look(&[other, key]).await.unwrap();
+    assert!(now >= known.looked_until);
+    assert_eq!(found, std::slice::from_ref(&known), "the other one has no schedule");
+    assert!(schedules.look(&[]).await.unwrap().1.is_empty());
+
+    schedules.withdraw(known.id).await.unwrap();
+    let gone = schedules.find(&key).await.unwrap().unwrap();
+    assert!(gone.spec.is_null() && gone.next_due_at.is_none());
+    assert!(database.postgres.standing().await.unwrap().next_runs.is_empty());
+    assert_eq!(schedules.history(known.id, 10).await.unwrap().len(), 1);
+    // In a file again, it is looked at from then on.
+    let again = schedules.register(&key, &spec).await.unwrap();
+    assert!(again.id == known.id && again.looked_until >= gone.looked_until);
+}

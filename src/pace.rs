@@ -1,0 +1,124 @@
+//! What a run did between two looks at it, as figures and as words: the live view and `semantik top` show the same.
+//!
+//! It only takes differences between two [`Progress`]es; where those come from is for others to say.
+
+use pipeline::{NodeState, Progress};
+
+use crate::render::count;
+
+/// What a node did between two looks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pace {
+    /// Documents a second that it was done with.
+    pub(crate) rate: f64,
+    /// How much of the time it worked; more than 1 where several of its workers did.
+    pub(crate) busy: f64,
+    /// How much of the time it waited for input, or for the nodes behind it.
+    pub(crate) idle: f64,
+    /// Whether it holds the flow up.
+    pub(crate) holds_up: bool,
+}
+
+/// A second look may come at once.
+const SHORTEST: f64 = 0.001;
+
+/// What each node did since an earlier look at the same run.
+pub(crate) fn nodes<'a>(
+    now: &'a Progress,
+    before: &'a Progress,
+) -> impl Iterator<Item = (&'a NodeState, Pace)> {
+    let past = (now.elapsed_seconds - before.elapsed_seconds).max(SHORTEST);
+    now.nodes.iter().map(move |node| {
+        let before = before.nodes.iter().find(|it| it.id == node.id);
+        let since = |of: fn(&NodeState) -> f64| (of(node) - before.map_or(0.0, of)) / past;
+        let pace = Pace {
+            rate: a_second(node.done(), before.map_or(0, NodeState::done), past),
+            busy: since(|it| it.busy).clamp(0.0, 9.99),
+            idle: since(|it| it.starved + it.blocked).clamp(0.0, 1.0),
+            holds_up: now.holder.as_deref() == Some(&*node.id),
+        };
+        (node, pace)
+    })
+}
+
+/// Documents that left each second since an earlier look.
+pub(crate) fn documents(now: &Progress, before: &Progress) -> f64 {
+    let past = (now.elapsed_seconds - before.elapsed_seconds).max(SHORTEST);
+    a_second(now.left(), before.left(), past)
+}
+
+fn a_second(now: u64, before: u64, past: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = now.saturating_sub(before) as f64 / past;
+    rate
+}
+
+/// A rate in words: what is slow is told more exactly.
+pub(crate) fn rate(rate: f64) -> String {
+    if (0.05..9.95).contains(&rate) {
+        return format!("{rate:.1}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is rounded")]
+    let whole = rate.max(0.0).round() as u64;
+    count(whole)
+}
+
+/// What has become of the documents so far.
+pub(crate) fn outcomes(now: &Progress) -> String {
+    format!(
+        "{} seen{} · {} stored · {} unchanged · {} duplicate · {} set aside",
+        count(now.seen),
+        if now.all_seen { "" } else { " so far" },
+        count(now.outcome("stored")),
+        count(now.outcome("unchanged")),
+        count(now.outcome("duplicate")),
+        count(now.set_aside_count()),
+    )
+}
+
+/// How long it still takes, as far as that is known and there is anything left to do.
+pub(crate) fn to_go(now: &Progress) -> String {
+    match now.eta_seconds {
+        Some(eta) if now.left() < now.seen => format!(" · {} to go", crate::render::seconds(eta)),
+        Some(_) | None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn look(at: f64, left: u64, node: NodeState) -> Progress {
+        Progress {
+            seen: 100,
+            outcomes: BTreeMap::from([("stored".to_owned(), left)]),
+            elapsed_seconds: at,
+            eta_seconds: Some(3.0),
+            nodes: vec![node],
+            holder: Some("embed".to_owned()),
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn a_pace_is_that_of_the_time_between_two_looks() {
+        let node = |rows_in, busy, starved| NodeState {
+            id: "embed".to_owned(),
+            rows_in,
+            busy,
+            starved,
+            ..NodeState::default()
+        };
+        let (before, now) =
+            (look(10.0, 50, node(60, 9.0, 1.0)), look(14.0, 56, node(70, 11.0, 9.0)));
+        let paces: Vec<_> = nodes(&now, &before).map(|(_, pace)| pace).collect();
+        assert_eq!(paces, [Pace { rate: 2.5, busy: 0.5, idle: 1.0, holds_up: true }]);
+        assert_eq!((documents(&now, &before), documents(&now, &Progress::default())), (1.5, 4.0));
+        assert_eq!(to_go(&now), " · 3.0 s to go");
+        assert_eq!(to_go(&look(14.0, 100, NodeState::default())), "", "nothing is left");
+        let rates = [0.0, 0.04, 1.5, 9.94, 9.96, 1234.4].map(rate);
+        assert_eq!(rates, ["0", "0", "1.5", "9.9", "10", "1\u{202f}234"]);
+    }
+}
