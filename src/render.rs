@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use pipeline::{BoxError, Findings, Progress};
+use pipeline::{BoxError, Findings};
 
 /// Prints to standard output. A reader that has gone away is no fault.
 pub(crate) fn out(text: &str) -> Result<(), BoxError> {
