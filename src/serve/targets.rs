@@ -22,7 +22,6 @@ type Slot = Arc<tokio::sync::Mutex<Option<Arc<Target>>>>;
 pub(super) struct Targets {
     pub(super) workplace: Workplace,
     pub(super) files: Files,
-    pub(super) engine: Arc<embedding::Engine>,
     open: Mutex<HashMap<Uuid, Slot>>,
 }
 
@@ -30,8 +29,8 @@ pub(super) struct Targets {
 const EVERYTHING: Reader = Reader { user: None, key: None, is_superuser: true };
 
 impl Targets {
-    pub(super) fn new(workplace: Workplace, files: Files, engine: Arc<embedding::Engine>) -> Self {
-        Self { workplace, files, engine, open: Mutex::default() }
+    pub(super) fn new(workplace: Workplace, files: Files) -> Self {
+        Self { workplace, files, open: Mutex::default() }
     }
 
     /// A collection of the files, with the file that fills it; `None` if it is of none.
@@ -74,7 +73,7 @@ impl Targets {
     }
 
     async fn opened(&self, seen: &Seen, loaded: &Loaded) -> Result<Target, BoxError> {
-        let (collection, engine) = (&seen.collection, &self.engine);
+        let (collection, engine) = (&seen.collection, &self.workplace.engine);
         let generations = self.workplace.database.postgres().generations();
         let live = generations.live(collection.id).await?;
         let Loaded { spec, plan, .. } = loaded;
@@ -115,7 +114,7 @@ impl Targets {
         for loaded in self.files.loaded() {
             for model in loaded.plan.models() {
                 let options = wiring::embed_options(&loaded.spec);
-                match self.engine.embedder(&model.path, &options) {
+                match self.workplace.engine.embedder(&model.path, &options) {
                     Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
                     Err(error) => {
                         tracing::warn!(
