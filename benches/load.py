@@ -1,7 +1,7 @@
 """How many searches does a server answer, how fast, and where does the time of one go?
 
-`load.py` searches 100,000 chunks; `load.py quick` 2,000 and for a moment only. The index stays in `.cache/load-…/`, so that it is
-built once. A server is started on it and asked by wrk on this machine: by 1, 8 and 32 connections, in each mode, with
+`load.py` searches 100,000 chunks; `load.py quick` 2,000 and for a moment only; `load.py index` builds the index and no more. It
+stays in `.cache/load-…/`, so that it is built once. A server is started on it and asked by wrk on this machine: by 1, 8 and 32 connections, in each mode, with
 questions of which each is asked once (cold) and with the same few (cached). Questions are runs of words of the corpus.
 Beside it the store alone, in a process without HTTP and without our searching: the same queries, `examples/bare.rs`; of a Qdrant
 server, if QDRANT_URL names one, by its REST API and wrk.
@@ -60,8 +60,11 @@ def index():
     stores = f"stores: {{ vectors: {{ qdrant: '{QDRANT}' }} }}\n" if QDRANT else ""
     if (PLACE / "chunks").exists():
         return int((PLACE / "chunks").read_text())
-    shutil.rmtree(PLACE, ignore_errors=True)
+    # Begun and not ended: what was embedded is remembered.
+    for part in ("corpus", ".semantik/postgres", ".semantik/vectors"):
+        shutil.rmtree(PLACE / part, ignore_errors=True)
     (PLACE / "corpus").mkdir(parents=True)
+    (PLACE / "set-up").unlink(missing_ok=True)
     os.chmod(PLACE, 0o755)
     (PLACE / "pipeline.yaml").write_text(PIPELINE.format(stores=stores, model=harness.MODEL, dtype=DTYPE))
     pages, chance, chunks, words = list(sentences()), random.Random(3), 0, 0
@@ -250,6 +253,8 @@ def bare_rows(some):
 
 def main():
     chunks = index()
+    if "index" in sys.argv:
+        return
     asked = questions(FEW + MOST * len(CONNECTIONS) * len(MODES))
     rows, memory = server_rows(asked)
     bare = bare_rows(asked[: 500 if QUICK else 4_000])
