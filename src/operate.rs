@@ -132,15 +132,8 @@ impl Operator {
         wish: Wish,
     ) -> Result<Self, BoxError> {
         let memo = wiring::memo(&spec);
-        let engine = match &memo {
-            Some(memo) => embedding::Engine::with_memo(Arc::clone(memo)),
-            None => embedding::Engine::new(),
-        };
-        Ok(Self {
-            engine: Arc::new(engine),
-            memo,
-            ..Self::bare(workplace, spec, plan, stop, wish)?
-        })
+        let engine = Arc::new(workplace.engine.beside(memo.clone()));
+        Ok(Self { engine, memo, ..Self::bare(workplace, spec, plan, stop, wish)? })
     }
 
     /// An operator that remembers nothing.
@@ -157,11 +150,11 @@ impl Operator {
         let feed = Feed::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
         let watch = Watch::new(nodes, Arc::clone(&metrics), feed.clone());
-        let Workplace { database, shards, telemetry } = workplace;
+        let Workplace { database, shards, telemetry, engine } = workplace;
         let exposed = telemetry.exposition().expose(&metrics);
         Ok(Self {
             spec,
-            engine: Arc::new(embedding::Engine::new()),
+            engine: Arc::new(engine.beside(None)),
             memo: None,
             metrics,
             _exposed: exposed,

@@ -62,8 +62,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let grace = Duration::from_secs(args.grace);
     let manner = Manner { grace, ..Manner::default() };
     let executor = Executor::new(workplace.clone(), files.clone(), manner);
-    let engine = Arc::new(embedding::Engine::new());
-    let targets = Arc::new(Targets::new(workplace, files.clone(), engine));
+    let targets = Arc::new(Targets::new(workplace, files.clone()));
     tokio::task::block_in_place(|| targets.load_models());
 
     let (close, closing) = watch::channel(false);

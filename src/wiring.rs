@@ -250,7 +250,8 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
-                let store = patiently(|| shards.open(&folder, &config)).await?;
+                let opened = patiently(|| shards.open(&folder, &config)).await;
+                let store = opened.map_err(whose)?;
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }
@@ -302,6 +303,20 @@ async fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result
             done => return done,
         }
     }
+}
+
+/// Says what to do about vectors that another process keeps open.
+fn whose(error: StoreError) -> StoreError {
+    if error.remedy != Remedy::Conflict {
+        return error;
+    }
+    let StoreError { source, .. } = &error;
+    let source = format!(
+        "{source}; embedded vectors are open in one process at a time: a server has them for as long as it runs and \
+         answers searches itself (POST /api/v1/search), a worker has them while an operation goes on; ask the server, \
+         stop it, or keep the vectors in a Qdrant server, where anybody can search them"
+    );
+    StoreError { source: source.into(), ..error }
 }
 
 fn quantization_of(generation: &Generation) -> Quantization {

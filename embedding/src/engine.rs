@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use pipeline::{BoxError, Embedder, EmbedderOptions, Memo, MemoKey, ModelInfo, Models, Tokenizer};
@@ -19,15 +19,35 @@ use crate::remembering::{Load, Remembering};
 use crate::shortened::shortened;
 use crate::stand_in::StandIn;
 use crate::tokenizer::FolderTokenizer;
-use crate::worker::Worker;
+use crate::worker::{Threads, Worker};
 
 /// The embedding engine. A tokenizer or a model that was asked for stays loaded as long as the engine lives.
+///
+/// Engines may stand beside one another ([`Engine::beside`]): a model that several of them need is loaded once, and is
+/// let go of with the last of them.
 #[derive(Default)]
 pub struct Engine {
     tokenizers: Once<PathBuf, dyn Tokenizer>,
     /// By folder, options as they were given, and what those mean on this machine.
     embedders: Once<(PathBuf, String), dyn Embedder>,
     memo: Option<Arc<dyn Memo>>,
+    loaded: Arc<Loaded>,
+}
+
+/// What is loaded, for all engines that stand beside one another. Models are known by what they are, too: one that has
+/// taken the place of another in its folder is another one.
+#[derive(Default)]
+struct Loaded {
+    tokenizers: Lent<(PathBuf, String), FolderTokenizer>,
+    models: Lent<(PathBuf, String, String), Threads>,
+    /// A memo that one of the engines has; what is found out about the machine is kept there.
+    memo: Mutex<Option<Weak<dyn Memo>>>,
+}
+
+impl Loaded {
+    fn memo(&self) -> Option<Arc<dyn Memo>> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
 }
 
 impl Engine {
@@ -39,7 +59,18 @@ impl Engine {
     /// An engine that does not embed again what the memo holds, and loads a model's weights only when the
     /// first vector is missing. An engine without a memo loads them when the model is asked for.
     pub fn with_memo(memo: Arc<dyn Memo>) -> Self {
-        Self { memo: Some(memo), ..Self::default() }
+        Self::new().beside(Some(memo))
+    }
+
+    /// Another engine, for which nothing is loaded that this one has loaded. What it remembers, and what it says that
+    /// its models have done, is its own.
+    #[must_use]
+    pub fn beside(&self, memo: Option<Arc<dyn Memo>>) -> Self {
+        if let Some(memo) = &memo {
+            let mut known = self.loaded.memo.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = Some(Arc::downgrade(memo));
+        }
+        Self { memo, loaded: Arc::clone(&self.loaded), ..Self::default() }
     }
 
     /// The model, behind the memo if there is one.
@@ -68,7 +99,9 @@ impl Models for Engine {
         }
         self.tokenizers.get(named(model), || {
             let folder = Folder::read(model)?;
-            Ok(Arc::new(FolderTokenizer::read(model, &folder.prompts, folder.info.max_tokens)?))
+            let key = (named(model), folder.info.fingerprint.clone());
+            let read = || FolderTokenizer::read(model, &folder.prompts, folder.info.max_tokens);
+            Ok(self.loaded.tokenizers.get(key, read)? as Arc<dyn Tokenizer>)
         })
     }
 
@@ -100,8 +133,13 @@ impl Engine {
         self.embedders.get((named(model), format!("{setting:?}")), || {
             let info = Folder::read(model)?.info;
             let (described, identity) = (info.clone(), setting.identity());
-            let memo = self.memo.clone();
-            let load = move || load(&described, &setting, memo.clone());
+            let key = (named(model), described.fingerprint.clone(), format!("{setting:?}"));
+            let loaded = Arc::clone(&self.loaded);
+            let load = move || {
+                let load = || load(&described, &setting, &loaded);
+                let threads = loaded.models.get(key.clone(), load)?;
+                Ok(Arc::new(Worker::of(threads)) as Arc<dyn Embedder>)
+            };
             self.remembering(info, identity, Box::new(load))
         })
     }
@@ -111,8 +149,8 @@ impl Engine {
 fn load(
     described: &ModelInfo,
     setting: &Setting,
-    memo: Option<Arc<dyn Memo>>,
-) -> Result<Arc<dyn Embedder>, BoxError> {
+    loaded: &Arc<Loaded>,
+) -> Result<Threads, BoxError> {
     let folder = Folder::read(&described.path)?;
     if folder.info != *described {
         let path = described.path.display();
@@ -123,7 +161,7 @@ fn load(
     let models = setting.devices.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     tracing::info!(model = %info.short_name, ?setting, "model loaded");
     let budget = if setting.probes {
-        Budget::to_find(setting.limits, find(models[0].share(), &info, setting, memo))
+        Budget::to_find(setting.limits, find(models[0].share(), &info, setting, loaded))
     } else {
         Budget::of(setting.limits)
     };
@@ -132,7 +170,7 @@ fn load(
         let model = model.share();
         move |batch: &Batch, sequences: &[&[u32]]| Ok(pass(&model, batch, sequences)?)
     });
-    Ok(Arc::new(Worker::start(info, vocabulary, budget, models)?))
+    Threads::start(info, vocabulary, budget, models)
 }
 
 /// A forward pass by the thread that calls it alone.
@@ -152,7 +190,7 @@ const PROBED: usize = 256;
 
 /// How many tokens a batch should have on this device; found out once for a machine, device, model and precision, where
 /// there is a memo.
-fn find(model: Model, info: &ModelInfo, setting: &Setting, memo: Option<Arc<dyn Memo>>) -> Find {
+fn find(model: Model, info: &ModelInfo, setting: &Setting, loaded: &Arc<Loaded>) -> Find {
     // The machine is known by its name; where there is none, the memo is the machine's.
     let machine = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let (device, identity) = (format!("{:?}", setting.devices), setting.identity());
@@ -160,8 +198,9 @@ fn find(model: Model, info: &ModelInfo, setting: &Setting, memo: Option<Arc<dyn 
         [info.fingerprint.as_bytes(), machine.as_bytes(), device.as_bytes(), identity.as_bytes()];
     let key = MemoKey::of(BUDGET, &parts);
     let (length, limits) = (info.max_tokens.min(PROBED), setting.limits);
-    let model = Mutex::new(model);
+    let (model, loaded) = (Mutex::new(model), Arc::downgrade(loaded));
     Box::new(move || {
+        let memo = loaded.upgrade().and_then(|loaded| loaded.memo());
         let before = memo.as_ref().and_then(|memo| memo.get(&[key]).pop().flatten());
         if let Some(tokens) =
             before.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
@@ -220,6 +259,31 @@ impl<K: Eq + Hash, V: ?Sized> Once<K, V> {
         }
         let made = make()?;
         *value = Some(Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+/// Values that are there for as long as somebody has them; who asks for one that another has gets the same.
+struct Lent<K, V>(Mutex<HashMap<K, Arc<Mutex<Weak<V>>>>>);
+
+impl<K, V> Default for Lent<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Lent<K, V> {
+    fn get(&self, key: K, make: impl FnOnce() -> Result<V, BoxError>) -> Result<Arc<V>, BoxError> {
+        let slot = Arc::clone(
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
+        );
+        // As above: whoever comes meanwhile for the same one waits, and nobody else.
+        let mut value = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = value.upgrade() {
+            return Ok(value);
+        }
+        let made = Arc::new(make()?);
+        *value = Arc::downgrade(&made);
         Ok(made)
     }
 }

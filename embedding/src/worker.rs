@@ -4,6 +4,10 @@
 //! one and computes it from end to end, so that no thread waits for another. A call that is no more
 //! than one batch, a question of a search say, goes into a queue of its own that is emptied first: it
 //! does not wait until a window of thousands of chunks is done. Such calls that wait together are computed together.
+//! Several questions that are no more than one batch, but are divided among the threads, come next.
+//!
+//! The threads ([`Threads`]) may serve several handles ([`Worker`]): a search and an operation of the same process have
+//! one model in memory, and each is told what was computed for it alone.
 //!
 //! A failure of the model, even a panic, is the answer to the call that it struck; the thread goes on
 //! with the next. A batch for which there is no memory is halved and tried again, down to one sequence, and later batches
@@ -26,19 +30,31 @@ const SMALL_WAITING: usize = 64;
 /// A batch is not made smaller than this many tokens only to give every thread one.
 const WORTH_A_THREAD: usize = 256;
 
-/// A model behind its threads.
-pub(crate) struct Worker {
+/// A model behind its threads, for those who have a handle.
+pub(crate) struct Threads {
     info: ModelInfo,
     vocabulary: usize,
     budget: Arc<Budget>,
-    usage: Arc<Mutex<EmbedderUsage>>,
     /// `None` only while it is dropped.
     queues: Option<Queues>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// A handle of a model. The threads end with the last one.
+pub(crate) struct Worker {
+    threads: Arc<Threads>,
+    /// What was computed for this handle.
+    usage: Account,
+}
+
+/// What was computed for somebody.
+type Account = Arc<Mutex<EmbedderUsage>>;
+
 struct Queues {
+    /// Calls of one batch.
     small: Sender<Task>,
+    /// Calls of no more tokens than a batch has, in several.
+    divided: Sender<Task>,
     large: Sender<Task>,
 }
 
@@ -50,6 +66,7 @@ struct Task {
     /// Which batch of the call it is.
     number: usize,
     reply: Sender<(usize, Result<Vec<f32>, ModelError>)>,
+    account: Account,
 }
 
 /// Why there are no vectors.
@@ -71,7 +88,7 @@ pub(crate) enum ModelError {
     Token { model: String, found: u32, known: usize },
 }
 
-impl Worker {
+impl Threads {
     /// Starts one thread for each of the models, which are the same one.
     ///
     /// # Errors
@@ -88,7 +105,8 @@ impl Worker {
         let (small, smalls) = bounded(SMALL_WAITING);
         // A window's batches are handed over one by one: what waits here is ready when a thread is.
         let (large, larges) = bounded(1);
-        let (usage, budget) = (Arc::default(), Arc::new(budget));
+        let (divided, divideds) = bounded(SMALL_WAITING);
+        let budget = Arc::new(budget);
         let threads = models
             .map(|model| {
                 let owner = Owner {
@@ -96,8 +114,8 @@ impl Worker {
                     name: info.short_name.clone(),
                     dim: info.dim,
                     budget: Arc::clone(&budget),
-                    usage: Arc::clone(&usage),
                     small: smalls.clone(),
+                    divided: divideds.clone(),
                     large: larges.clone(),
                 };
                 std::thread::Builder::new()
@@ -105,7 +123,8 @@ impl Worker {
                     .spawn(move || owner.serve())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { info, vocabulary, budget, usage, queues: Some(Queues { small, large }), threads })
+        let queues = Some(Queues { small, divided, large });
+        Ok(Self { info, vocabulary, budget, queues, threads })
     }
 
     fn check(&self, sequences: &[&[u32]]) -> Result<(), ModelError> {
@@ -128,37 +147,54 @@ impl Worker {
         Ok(())
     }
 
-    /// Batches for these sequences: as large as they may be, but one for every thread if there is enough.
-    fn batches(&self, sequences: &[&[u32]]) -> Vec<Batch> {
+    /// Batches for these sequences: as large as they may be, but one for every thread if there is enough. With the
+    /// queue that they go into.
+    fn batches(&self, sequences: &[&[u32]]) -> (Vec<Batch>, &Sender<Task>) {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let all = lengths.iter().sum::<usize>();
         let share = all / self.threads.len().max(1);
         let limits = self.budget.for_call(all);
-        plan(&lengths, Limits { tokens: limits.tokens.min(share.max(WORTH_A_THREAD)), ..limits })
+        let tokens = limits.tokens.min(share.max(WORTH_A_THREAD));
+        let batches = plan(&lengths, Limits { tokens, ..limits });
+        let Queues { small, divided, large } =
+            self.queues.as_ref().expect("taken only when dropped");
+        let queue = match batches.len() {
+            0 | 1 => small,
+            _ if all <= limits.tokens => divided,
+            _ => large,
+        };
+        (batches, queue)
+    }
+}
+
+impl Worker {
+    /// A handle of these threads, for which nothing was computed yet.
+    pub(crate) fn of(threads: Arc<Threads>) -> Self {
+        Self { threads, usage: Account::default() }
     }
 }
 
 impl Embedder for Worker {
     fn info(&self) -> &ModelInfo {
-        &self.info
+        &self.threads.info
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
-        self.check(sequences)?;
+        self.threads.check(sequences)?;
         let (different, which) = distinct(sequences);
-        let batches = self.batches(&different);
-        let gone = || ModelError::Gone(self.info.short_name.clone());
-        let Queues { small, large } = self.queues.as_ref().expect("taken only when dropped");
-        let queue = if batches.len() > 1 { large } else { small };
+        let (batches, queue) = self.threads.batches(&different);
+        let info = self.info();
+        let gone = || ModelError::Gone(info.short_name.clone());
 
         // There is room for every answer, so no thread ever waits for a caller.
         let (reply, answers) = bounded(batches.len());
         for (number, batch) in batches.iter().enumerate() {
             let members = batch.members.iter().map(|&member| different[member]);
-            queue.send(Task::new(members, number, reply.clone())).map_err(|_| gone())?;
+            let task = Task::new(members, number, reply.clone(), Arc::clone(&self.usage));
+            queue.send(task).map_err(|_| gone())?;
         }
         drop(reply);
-        let dim = self.info.dim;
+        let dim = info.dim;
         let mut found = vec![0.0; different.len() * dim];
         for _ in &batches {
             let (number, vectors) = answers.recv().map_err(|_| gone())?;
@@ -181,12 +217,12 @@ impl Embedder for Worker {
     fn usage(&self) -> EmbedderUsage {
         let mut usage = *self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         // Busy means that every thread is.
-        usage.busy_seconds /= self.threads.len().max(1) as f64;
+        usage.busy_seconds /= self.threads.threads.len().max(1) as f64;
         usage
     }
 }
 
-impl Drop for Worker {
+impl Drop for Threads {
     fn drop(&mut self) {
         // Without senders the threads end. They are waited for, because libtorch does not like to be
         // unloaded while a thread still computes.
@@ -203,8 +239,8 @@ struct Owner<M> {
     name: String,
     dim: usize,
     budget: Arc<Budget>,
-    usage: Arc<Mutex<EmbedderUsage>>,
     small: Receiver<Task>,
+    divided: Receiver<Task>,
     large: Receiver<Task>,
 }
 
@@ -214,9 +250,14 @@ where
 {
     fn serve(&self) {
         loop {
-            // The first that is ready in this order. Both queues close together, when the handle is dropped.
+            // The first that is ready in this order. The queues close together, when the last handle is dropped.
             let next = select_biased! {
-                recv(self.small) -> task => task.map(|task| self.answer(&self.and_those_that_wait(task))),
+                recv(self.small) -> task => task.map(|task| {
+                    // What is computed together is counted together, so it is for one of them.
+                    let tasks = self.and_those_that_wait(task);
+                    tasks.chunk_by(Task::is_of_the_same).for_each(|tasks| self.answer(tasks));
+                }),
+                recv(self.divided) -> task => task.map(|task| self.answer(&[task])),
                 recv(self.large) -> task => task.map(|task| self.answer(&[task])),
             };
             if next.is_err() {
@@ -239,8 +280,9 @@ where
     }
 
     fn answer(&self, tasks: &[Task]) {
+        let Some(Task { account, .. }) = tasks.first() else { return };
         let sequences: Vec<&[u32]> = tasks.iter().flat_map(Task::sequences).collect();
-        match self.embed(&sequences) {
+        match self.embed(&sequences, account) {
             Ok(vectors) => {
                 let mut rest = &vectors[..];
                 for task in tasks {
@@ -252,7 +294,7 @@ where
             // Nobody is to fail for what another one asked.
             Err(_) if tasks.len() > 1 => {
                 for task in tasks {
-                    task.answer(self.embed(&task.sequences()));
+                    task.answer(self.embed(&task.sequences(), account));
                 }
             }
             Err(error) => tasks.iter().for_each(|task| task.answer(Err(error.clone()))),
@@ -260,12 +302,12 @@ where
     }
 
     /// Embeds sequences that are one batch, in their order; several, where the budget is smaller by now.
-    fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
+    fn embed(&self, sequences: &[&[u32]], account: &Account) -> Result<Vec<f32>, ModelError> {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut found = vec![0.0; sequences.len() * self.dim];
         let mut waiting = plan(&lengths, self.budget.limits());
         while let Some(batch) = waiting.pop() {
-            let vectors = match self.forward(&batch, sequences) {
+            let vectors = match self.forward(&batch, sequences, account) {
                 Ok(vectors) => vectors,
                 Err(cause) if !is_lack_of_memory(&cause) => {
                     return Err(ModelError::Failed { model: self.name.clone(), cause });
@@ -289,12 +331,17 @@ where
     }
 
     /// One pass of the model, or why there was none.
-    fn forward(&self, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, String> {
+    fn forward(
+        &self,
+        batch: &Batch,
+        sequences: &[&[u32]],
+        account: &Account,
+    ) -> Result<Vec<f32>, String> {
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| (self.model)(batch, sequences)));
         match result {
             Ok(Ok(vectors)) => {
-                let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut usage = account.lock().unwrap_or_else(PoisonError::into_inner);
                 usage.sequences += batch.members.len() as u64;
                 usage.tokens += (batch.tokens() - batch.padding()) as u64;
                 usage.padding += batch.padding() as u64;
@@ -313,8 +360,9 @@ impl Task {
         sequences: impl Iterator<Item = &'a [u32]>,
         number: usize,
         reply: Sender<(usize, Result<Vec<f32>, ModelError>)>,
+        account: Account,
     ) -> Self {
-        let mut task = Self { ids: Vec::new(), ends: Vec::new(), number, reply };
+        let mut task = Self { ids: Vec::new(), ends: Vec::new(), number, reply, account };
         for sequence in sequences {
             task.ids.extend_from_slice(sequence);
             task.ends.push(task.ids.len());
@@ -325,6 +373,11 @@ impl Task {
     fn sequences(&self) -> Vec<&[u32]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.ids[start..end]).collect()
+    }
+
+    /// Whether two were asked for by the same handle.
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.account, &other.account)
     }
 
     /// Sends the answer; a caller that is gone does not want it.
@@ -382,7 +435,14 @@ mod tests {
     }
 
     fn start(threads: usize) -> Worker {
-        Worker::start(info(), 1000, Budget::of(LIMITS), (0..threads).map(|_| fake)).unwrap()
+        started(Budget::of(LIMITS), (0..threads).map(|_| fake))
+    }
+
+    fn started<M>(budget: Budget, models: impl Iterator<Item = M>) -> Worker
+    where
+        M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError> + Send + 'static,
+    {
+        Worker::of(Arc::new(Threads::start(info(), 1000, budget, models).unwrap()))
     }
 
     proptest! {
@@ -446,7 +506,7 @@ mod tests {
             }
         };
         let models = (0..threads).map(model).collect::<Vec<_>>();
-        (Worker::start(info(), 1000, Budget::of(limits), models.into_iter()).unwrap(), seen)
+        (started(Budget::of(limits), models.into_iter()), seen)
     }
 
     /// What libtorch 2.11 says on a GPU, of cuBLAS, and on a CPU.
@@ -512,37 +572,83 @@ mod tests {
         });
     }
 
-    #[test]
-    fn a_small_request_does_not_wait_for_a_large_one() {
-        // The model holds the large request's first batch until the small request is in the queue.
-        let (entered, has_entered) = bounded(1);
+    /// What so many threads see after the first batches of a large call, when `asked` come by another handle meanwhile.
+    fn seen_beside_a_large_call(
+        threads: usize,
+        asked: &[&[u32]],
+        waits: fn(&Queues) -> bool,
+    ) -> Vec<u32> {
+        // Every thread holds a batch of the large call until the other call is in its queue.
+        let (entered, has_entered) = bounded(threads);
         let (go, may_go) = bounded::<()>(0);
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&seen);
-        let model = move |batch: &Batch, sequences: &[&[u32]]| {
-            let first = log.lock().unwrap().is_empty();
-            log.lock().unwrap().push(sequences[batch.members[0]][0]);
-            if first {
-                entered.send(()).unwrap();
-                may_go.recv().unwrap();
+        let model = |_| {
+            let (log, entered, may_go) = (Arc::clone(&seen), entered.clone(), may_go.clone());
+            move |batch: &Batch, sequences: &[&[u32]]| {
+                let before = {
+                    let mut log = log.lock().unwrap();
+                    log.push(sequences[batch.members[0]][0]);
+                    log.len() - 1
+                };
+                if before < threads {
+                    entered.send(()).unwrap();
+                    // All go on when the sender is dropped.
+                    may_go.recv().unwrap_err();
+                }
+                fake(batch, sequences)
             }
-            fake(batch, sequences)
         };
-        let worker =
-            Worker::start(info(), 1000, Budget::of(LIMITS), std::iter::once(model)).unwrap();
-        let large: Vec<Vec<u32>> = (100..150).map(|id| vec![id; 30]).collect();
+        let models = (0..threads).map(model).collect::<Vec<_>>();
+        let limits = Limits { tokens: 600, ..LIMITS };
+        let operation = started(Budget::of(limits), models.into_iter());
+        let search = Worker::of(Arc::clone(&operation.threads));
+        let large: Vec<Vec<u32>> =
+            (0..100).map(|nth| (0..30).map(|place| 100 + nth + place).collect()).collect();
         let large: Vec<&[u32]> = large.iter().map(Vec::as_slice).collect();
         std::thread::scope(|scope| {
-            let large = scope.spawn(|| worker.embed(&large).unwrap().len());
-            has_entered.recv().unwrap();
-            let small = scope.spawn(|| worker.embed(&[&[1, 2]]).unwrap());
-            while worker.queues.as_ref().unwrap().small.is_empty() {
+            let whole = scope.spawn(|| operation.embed(&large).unwrap().len());
+            (0..threads).for_each(|_| has_entered.recv().unwrap());
+            let small = scope.spawn(|| search.embed(asked).unwrap());
+            while !waits(operation.threads.queues.as_ref().unwrap()) {
                 std::thread::yield_now();
             }
-            go.send(()).unwrap();
-            assert_eq!(small.join().unwrap(), [2.0, 3.0]);
-            assert_eq!(large.join().unwrap(), 100);
+            drop(go);
+            let wanted: Vec<f32> = asked.iter().flat_map(|sequence| expected(sequence)).collect();
+            assert_eq!(small.join().unwrap(), wanted);
+            assert_eq!(whole.join().unwrap(), 200);
         });
-        assert_eq!(seen.lock().unwrap()[..3], [100, 1, 101]);
+        // Each is told of its own.
+        let tokens = asked.iter().map(|sequence| sequence.len() as u64).sum::<u64>();
+        assert_eq!(search.usage().tokens, tokens);
+        assert_eq!((operation.usage().sequences, operation.usage().tokens), (100, 3000));
+        let mut seen = seen.lock().unwrap().clone();
+        seen.split_off(threads)
+    }
+
+    #[test]
+    fn a_question_waits_for_no_more_than_one_batch_of_an_operation() {
+        let seen = seen_beside_a_large_call(1, &[&[1, 2]], |queues| !queues.small.is_empty());
+        assert_eq!(seen[0], 1, "{seen:?}");
+        assert!(seen.len() > 3, "the call was large: {seen:?}");
+    }
+
+    #[test]
+    fn neither_do_several_questions_that_are_divided_among_threads() {
+        let questions: Vec<Vec<u32>> =
+            (0..30).map(|nth| vec![1, 200 + nth, 7, 7, 7, 7, 7, 7, 7, 7]).collect();
+        let questions: Vec<&[u32]> = questions.iter().map(Vec::as_slice).collect();
+        let seen = seen_beside_a_large_call(2, &questions, |queues| queues.divided.len() == 2);
+        assert_eq!(seen[..2], [1, 1], "{seen:?}");
+    }
+
+    #[test]
+    fn the_threads_end_with_the_last_handle() {
+        let first = start(1);
+        let second = Worker::of(Arc::clone(&first.threads));
+        let threads = Arc::downgrade(&first.threads);
+        drop(first);
+        assert_eq!(second.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
+        drop(second);
+        assert!(threads.upgrade().is_none());
     }
 }

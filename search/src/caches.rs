@@ -4,7 +4,8 @@
 //! that takes the place of another is never mistaken for it, since its vectors have another name.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -42,6 +43,39 @@ pub(crate) struct Asked {
     pub(crate) effort: Effort,
 }
 
+/// Hits of a question, and where its words are in those that were shown: a passage is read once for that, however
+/// often it is shown.
+pub(crate) struct Hits {
+    hits: Vec<Hit>,
+    highlights: Vec<OnceLock<Vec<Range<usize>>>>,
+}
+
+impl Hits {
+    pub(crate) fn new(hits: Vec<Hit>) -> Self {
+        Self { highlights: hits.iter().map(|_| OnceLock::new()).collect(), hits }
+    }
+
+    /// Where the words of the question are in one of the hits.
+    pub(crate) fn highlights(
+        &self,
+        hit: &Hit,
+        find: impl FnOnce() -> Vec<Range<usize>>,
+    ) -> Vec<Range<usize>> {
+        match self.hits.iter().position(|it| std::ptr::eq(it, hit)) {
+            Some(at) => self.highlights[at].get_or_init(find).clone(),
+            None => find(),
+        }
+    }
+}
+
+impl Deref for Hits {
+    type Target = [Hit];
+
+    fn deref(&self) -> &[Hit] {
+        &self.hits
+    }
+}
+
 /// A generation as it was at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Version {
@@ -52,7 +86,7 @@ pub(crate) struct Version {
 /// What was computed before. Any number of requests may use it at once.
 pub struct Caches {
     questions: Cache<(String, String), Arc<Vec<f32>>>,
-    hits: Cache<(Version, Asked), Arc<Vec<Hit>>>,
+    hits: Cache<(Version, Asked), Arc<Hits>>,
     facets: Cache<(Version, Keyword), Arc<Vec<Facet>>>,
     /// How often each collection has changed.
     changes: Mutex<HashMap<Uuid, u64>>,
@@ -68,7 +102,7 @@ impl Default for Caches {
 impl Caches {
     /// Keeps so many vectors of questions, and about so many bytes of hits; 0 keeps none.
     pub fn new(questions: u64, hits: u64) -> Self {
-        let bytes = |hits: &Arc<Vec<Hit>>| {
+        let bytes = |hits: &Arc<Hits>| {
             let text = |hit: &Hit| hit.payload.content.len() + hit.payload.uri.len() + 512;
             u32::try_from(hits.iter().map(text).sum::<usize>() + 256).unwrap_or(u32::MAX)
         };
@@ -134,11 +168,11 @@ impl Caches {
         self.questions.insert((model.to_owned(), text.to_owned()), Arc::clone(vector));
     }
 
-    pub(crate) fn hits(&self, asked: &(Version, Asked)) -> Option<Arc<Vec<Hit>>> {
+    pub(crate) fn hits(&self, asked: &(Version, Asked)) -> Option<Arc<Hits>> {
         self.count("hits", self.hits.get(asked))
     }
 
-    pub(crate) fn keep_hits(&self, asked: (Version, Asked), hits: &Arc<Vec<Hit>>) {
+    pub(crate) fn keep_hits(&self, asked: (Version, Asked), hits: &Arc<Hits>) {
         self.hits.insert(asked, Arc::clone(hits));
     }
 

@@ -114,6 +114,7 @@ impl Deref for App {
 impl App {
     /// Forgets what was found in a collection: documents were taken in or out of it.
     pub fn forget(&self, collection: Uuid) {
+        self.work.doubt(Some(collection));
         self.searcher.caches().forget(collection);
     }
 
@@ -128,6 +129,7 @@ impl App {
     /// Forgets what was found in any collection: something may have changed, and nobody was told what.
     pub fn forget_all(&self) {
         self.caches.forget_accounts();
+        self.work.doubt(None);
         self.searcher.caches().forget_all();
     }
 

@@ -12,7 +12,7 @@ use pipeline::{
 };
 
 use crate::answer::{Answer, Failure, SearchHit, Searched, Timings};
-use crate::caches::{Asked, Caches, Version};
+use crate::caches::{Asked, Caches, Hits, Version};
 use crate::cursor::Cursor;
 use crate::filter::Condition;
 use crate::glob::Patterns;
@@ -62,7 +62,7 @@ pub struct Searcher {
 struct Found {
     target: Arc<Target>,
     mode: Mode,
-    hits: Arc<Vec<Hit>>,
+    hits: Arc<Hits>,
     /// The words of the question, for finding them in hits.
     words: Option<SparseVector>,
     /// Whether there may be more hits than these.
@@ -160,11 +160,12 @@ impl Searcher {
         limit: usize,
     ) -> Result<Vec<Facet>, StoreError> {
         let version = self.caches.version(target);
-        let filter = match condition {
-            Some(condition) => Some(self.filter(condition, target, &version).await?),
-            None => None,
+        let Some(condition) = condition else {
+            let values = self.values(target, &version, field, MOST_VALUES).await?;
+            return Ok(values.iter().take(limit).cloned().collect());
         };
-        target.index.facet(field, filter.as_ref(), limit).await
+        let filter = self.filter(condition, target, &version).await?;
+        target.index.facet(field, Some(&filter), limit).await
     }
 
     /// Asks a collection; once more where it is another generation by now.
@@ -179,6 +180,7 @@ impl Searcher {
         let Err(error) = answer else {
             return answer;
         };
+        resolver.doubt(name);
         match resolver.resolve(name).await {
             Ok(now) if now.store != target.store => self.ask_generation(window, &now).await,
             Ok(_) | Err(_) => Err(error),
@@ -231,7 +233,7 @@ impl Searcher {
                     limit: window.limit,
                     effort: request.effort,
                 };
-                let hits = Arc::new(target.index.query(&query).await?);
+                let hits = Arc::new(Hits::new(target.index.query(&query).await?));
                 self.caches.keep_hits(asked, &hits);
                 hits
             }
@@ -376,8 +378,7 @@ fn shown(request: &Request, found: &Found, from: usize, hit: &Hit) -> SearchHit 
     let Hit { score, similarity, payload } = hit.clone();
     let language = payload.language.as_deref();
     let words = &found.target.words;
-    let highlights = match &found.words {
-        _ if !request.highlight => Vec::new(),
+    let find = || match &found.words {
         Some(question) => words.found(&payload.content, language, question),
         None => {
             let languages: Vec<String> = payload.language.iter().cloned().collect();
@@ -385,5 +386,6 @@ fn shown(request: &Request, found: &Found, from: usize, hit: &Hit) -> SearchHit 
             words.found(&payload.content, language, &question)
         }
     };
+    let highlights = if request.highlight { found.hits.highlights(hit, find) } else { Vec::new() };
     SearchHit { from, score, similarity, highlights, payload }
 }

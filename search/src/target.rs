@@ -61,6 +61,9 @@ pub trait Resolve: Send + Sync {
     /// # Errors
     /// If there is no such collection, or it cannot be asked.
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError>;
+
+    /// It could not be asked: what was looked up of it may not hold any more.
+    fn doubt(&self, _: &str) {}
 }
 
 /// One generation, whatever is live: for checking one before it is, and for comparing two.

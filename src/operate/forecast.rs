@@ -96,12 +96,11 @@ pub(crate) async fn forecast(
     let operator = match Database::peek(&spec).await? {
         // One whose deletion has begun is deleted and made anew by a run.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
-            let workplace =
-                Workplace { database, shards: Shards::default(), telemetry: Telemetry::new() };
+            let (shards, telemetry) = (Shards::default(), Telemetry::new());
+            let workplace = Workplace { database, shards, telemetry, engine: Arc::clone(&engine) };
             let stop = CancellationToken::new();
             // Opening what was computed before would write to it.
-            let bare = Operator::bare(workplace, Arc::new(spec), &plan, stop, wish)?;
-            let operator = Operator { engine: Arc::clone(&engine), ..bare };
+            let operator = Operator::bare(workplace, Arc::new(spec), &plan, stop, wish)?;
             Some((operator, collection))
         }
         _ => None,

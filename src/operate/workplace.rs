@@ -1,5 +1,7 @@
 //! What the operations of one process share.
 
+use std::sync::Arc;
+
 use pipeline::{BoxError, PipelineSpec};
 
 use crate::shards::Shards;
@@ -13,6 +15,8 @@ pub(crate) struct Workplace {
     pub(crate) database: Database,
     pub(crate) shards: Shards,
     pub(crate) telemetry: Telemetry,
+    /// Each operation has an engine beside it; a model that another one has loaded, or a search, is not loaded again.
+    pub(crate) engine: Arc<embedding::Engine>,
 }
 
 impl Workplace {
@@ -21,6 +25,7 @@ impl Workplace {
         let database = Database::open(spec).await?;
         database.postgres().migrate_up().await?;
         telemetry.watch(database.postgres(), &spec.data_folder());
-        Ok(Self { database, shards: Shards::default(), telemetry: telemetry.clone() })
+        let (shards, engine) = (Shards::default(), Arc::default());
+        Ok(Self { database, shards, telemetry: telemetry.clone(), engine })
     }
 }

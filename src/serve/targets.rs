@@ -1,11 +1,14 @@
 //! The collections that the server searches: each with its live generation open, for as long as it is live.
 //!
-//! Which generation is live is asked for each search, by one cheap question; the vectors stay open between searches. A
-//! generation that is live no more, and a collection that is being deleted, are let go of soon ([`Targets::sweep`]), so
-//! that their vectors can be deleted.
+//! Which generation is live is looked up once a second beside the searches ([`Targets::sweep`]), and by the next search
+//! when an operation has ended or a collection has failed; no other search waits for the metadata store. The vectors stay
+//! open between searches. A generation that is live no more, and a collection that is being deleted, are let go of by
+//! the same look, so that their vectors can be deleted.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pipeline::{BoxError, Models as _};
 use search::Target;
@@ -16,22 +19,37 @@ use crate::operate::{Files, Loaded, Workplace};
 use crate::wiring::{self, Absent, Vectors};
 
 /// A place where a target is put when it is opened; whoever comes meanwhile waits.
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Target>>>>;
+#[derive(Default)]
+struct Slot {
+    open: tokio::sync::Mutex<Option<Open>>,
+    /// How often somebody has said that what was looked up may not hold any more.
+    doubts: AtomicU64,
+}
+
+struct Open {
+    target: Arc<Target>,
+    /// When it was live.
+    seen: Instant,
+    /// The doubts before that.
+    doubts: u64,
+}
+
+/// How long what was looked up is believed. It is looked up anew well before that, unless the metadata store is away.
+const FRESH: Duration = Duration::from_secs(3);
 
 /// What is searched.
 pub(super) struct Targets {
     pub(super) workplace: Workplace,
     pub(super) files: Files,
-    pub(super) engine: Arc<embedding::Engine>,
-    open: Mutex<HashMap<Uuid, Slot>>,
+    open: Mutex<HashMap<Uuid, Arc<Slot>>>,
 }
 
 /// Sees every collection: who may is asked before.
 const EVERYTHING: Reader = Reader { user: None, key: None, is_superuser: true };
 
 impl Targets {
-    pub(super) fn new(workplace: Workplace, files: Files, engine: Arc<embedding::Engine>) -> Self {
-        Self { workplace, files, engine, open: Mutex::default() }
+    pub(super) fn new(workplace: Workplace, files: Files) -> Self {
+        Self { workplace, files, open: Mutex::default() }
     }
 
     /// A collection of the files, with the file that fills it; `None` if it is of none.
@@ -50,31 +68,52 @@ impl Targets {
     /// # Errors
     /// If it is not served, is being deleted, or its vectors cannot be opened.
     pub(super) async fn get(&self, collection: Uuid) -> Result<Arc<Target>, BoxError> {
-        let (seen, loaded) = self.served(collection).await?.ok_or("it is not served here")?;
-        self.live(&seen, &loaded).await
-    }
-
-    /// As [`Targets::get`], of a collection that was just looked up.
-    pub(super) async fn live(&self, seen: &Seen, loaded: &Loaded) -> Result<Arc<Target>, BoxError> {
-        if seen.collection.deleting_since.is_some() {
-            return Err("it is being deleted".into());
-        }
-        let slot = Arc::clone(self.lock().entry(seen.collection.id).or_default());
-        let mut open = slot.lock().await;
-        if let Some(target) = &*open
-            && target.store == seen.collection.vector_store_name
+        let slot = Arc::clone(self.lock().entry(collection).or_default());
+        let mut open = slot.open.lock().await;
+        // Read before the metadata is, so that a doubt meanwhile is not missed.
+        let doubts = slot.doubts.load(Ordering::Acquire);
+        if let Some(it) = &*open
+            && it.doubts == doubts
+            && it.seen.elapsed() < FRESH
         {
-            return Ok(Arc::clone(target));
+            return Ok(Arc::clone(&it.target));
         }
-        // What was live before is closed first, when those who search it have ended.
-        *open = None;
-        let target = Arc::new(self.opened(seen, loaded).await?);
-        *open = Some(Arc::clone(&target));
+        let seen = Instant::now();
+        let looked_up = self.served(collection).await.and_then(|it| {
+            let (row, loaded) = it.ok_or("it is not served here")?;
+            match row.collection.deleting_since {
+                Some(_) => Err("it is being deleted".into()),
+                None => Ok((row, loaded)),
+            }
+        });
+        let (row, loaded) = match looked_up {
+            Ok(found) => found,
+            Err(error) => {
+                *open = None;
+                return Err(error);
+            }
+        };
+        let before = open.take().filter(|it| it.target.store == row.collection.vector_store_name);
+        let target = match before {
+            Some(before) => before.target,
+            // What was live before is closed first, when those who search it have ended.
+            None => Arc::new(self.opened(&row, &loaded).await?),
+        };
+        *open = Some(Open { target: Arc::clone(&target), seen, doubts });
         Ok(target)
     }
 
+    /// What was looked up of a collection may not hold any more; of any, if none is named.
+    pub(super) fn doubt(&self, collection: Option<Uuid>) {
+        let open = self.lock();
+        let concerned = open.iter().filter(|(id, _)| collection.is_none_or(|it| it == **id));
+        for (_, slot) in concerned {
+            slot.doubts.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     async fn opened(&self, seen: &Seen, loaded: &Loaded) -> Result<Target, BoxError> {
-        let (collection, engine) = (&seen.collection, &self.engine);
+        let (collection, engine) = (&seen.collection, &self.workplace.engine);
         let generations = self.workplace.database.postgres().generations();
         let live = generations.live(collection.id).await?;
         let Loaded { spec, plan, .. } = loaded;
@@ -86,24 +125,33 @@ impl Targets {
         Ok(wiring::target(spec, engine, collection, &live, model, &vectors))
     }
 
-    /// Lets go of what is live no more or is being deleted.
+    /// Looks up what is live, and lets go of what is not any more or is being deleted.
     ///
     /// # Errors
     /// If the metadata store cannot be reached.
     pub(super) async fn sweep(&self) -> Result<(), BoxError> {
-        let slots: Vec<(Uuid, Slot)> =
+        let slots: Vec<(Uuid, Arc<Slot>)> =
             self.lock().iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
         let grants = self.workplace.database.postgres().grants();
         for (id, slot) in slots {
-            // Whoever opens it at the moment has just asked which one is live.
-            let Ok(mut open) = slot.try_lock() else { continue };
-            let Some(target) = &*open else { continue };
+            let (asked, doubts) = (Instant::now(), slot.doubts.load(Ordering::Acquire));
+            // Searches go on meanwhile.
             let seen = grants.seen(EVERYTHING, id).await?;
+            // Whoever opens it at the moment has just asked which one is live.
+            let Ok(mut open) = slot.open.try_lock() else { continue };
+            let Some(it) = &mut *open else { continue };
+            // They may even have found out more than was known here.
+            if it.seen > asked {
+                continue;
+            }
             let is_live = seen.is_some_and(|seen| {
                 let collection = seen.collection;
-                collection.deleting_since.is_none() && collection.vector_store_name == target.store
+                collection.deleting_since.is_none()
+                    && collection.vector_store_name == it.target.store
             });
-            if !is_live {
+            if is_live {
+                (it.seen, it.doubts) = (asked, doubts);
+            } else {
                 *open = None;
             }
         }
@@ -115,7 +163,7 @@ impl Targets {
         for loaded in self.files.loaded() {
             for model in loaded.plan.models() {
                 let options = wiring::embed_options(&loaded.spec);
-                match self.engine.embedder(&model.path, &options) {
+                match self.workplace.engine.embedder(&model.path, &options) {
                     Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
                     Err(error) => {
                         tracing::warn!(
@@ -128,7 +176,7 @@ impl Targets {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Slot>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

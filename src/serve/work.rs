@@ -123,6 +123,10 @@ impl Work for ServedWork {
         self.targets.get(collection).await
     }
 
+    fn doubt(&self, collection: Option<Uuid>) {
+        self.targets.doubt(collection);
+    }
+
     async fn chunks(
         &self,
         collection: Uuid,
@@ -130,10 +134,10 @@ impl Work for ServedWork {
         from: u32,
         limit: u32,
     ) -> Answer<wire::Chunks> {
-        let (seen, loaded) = self.served(collection).await?;
+        self.served(collection).await?;
         let found = self.postgres().documents().find(collection, document).await?;
         let total = found.map_or(0, |it| it.chunk_count);
-        let target = self.targets.live(&seen, &loaded).await.map_err(failed)?;
+        let target = self.targets.get(collection).await.map_err(failed)?;
         let chunks = target.index.chunks(document, from, limit).await?;
         let items = chunks.into_iter().map(|chunk| wire::Chunk {
             index: chunk.chunk_index,

@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use pipeline::{BoxError, SparseVector, Words};
 use rust_stemmers::Stemmer;
@@ -118,6 +118,36 @@ impl Bm25Options {
 pub(crate) struct Bm25 {
     options: Bm25Options,
     stemmers: BTreeMap<&'static str, Stemmer>,
+    /// Of words in passages that were looked through for the words of a question: most are the same few.
+    known: Mutex<Known>,
+}
+
+/// Numbers of words in each language, by kind.
+type Known = HashMap<Option<&'static str>, [HashMap<String, u32>; 2]>;
+
+/// So many words of a kind and language are kept, and then it is begun anew.
+const MOST_KNOWN: usize = 50_000;
+
+/// The number of a word, which is stemmed if it is not among those that are known.
+fn known_index(
+    known: &mut [HashMap<String, u32>; 2],
+    kind: Kind,
+    word: &str,
+    stemmer: Option<&Stemmer>,
+) -> u32 {
+    let known = match kind {
+        Kind::Word => &mut known[0],
+        Kind::Name => &mut known[1],
+    };
+    if let Some(index) = known.get(word) {
+        return *index;
+    }
+    if known.len() >= MOST_KNOWN {
+        known.clear();
+    }
+    let index = index(kind, word, stemmer);
+    known.insert(word.to_owned(), index);
+    index
 }
 
 /// The stop words of each language that has a stemmer and a list.
@@ -130,16 +160,21 @@ impl Bm25 {
     pub(crate) fn new(options: Bm25Options) -> Self {
         let languages = spelling::LANGUAGES.iter().map(|(code, _)| *code);
         let stemmers = languages.filter_map(|code| Some((code, spelling::stemmer(code)?)));
-        Self { stemmers: stemmers.collect(), options }
+        Self { stemmers: stemmers.collect(), options, known: Mutex::default() }
     }
 
     /// The rules by which a passage is stemmed.
     fn stemmer(&self, language: Option<&str>) -> Option<&Stemmer> {
+        self.rule(language).map(|(_, stemmer)| stemmer)
+    }
+
+    /// The same, with the language that they are of.
+    fn rule(&self, language: Option<&str>) -> Option<(&'static str, &Stemmer)> {
         let language = match self.options.language.as_str() {
             "auto" => language.unwrap_or(UNKNOWN),
             fixed => fixed,
         };
-        self.stemmers.get(language)
+        self.stemmers.get_key_value(language).map(|(code, stemmer)| (*code, stemmer))
     }
 
     /// The languages whose rules a question is stemmed by. `None` leaves words as they are.
@@ -199,16 +234,12 @@ impl Bm25 {
         &self,
         passages: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Vec<SparseVector> {
-        let mut known: HashMap<(Option<&str>, Kind), HashMap<String, u32>> = HashMap::new();
+        let mut known = Known::new();
         let vectors = passages.map(|(text, language)| {
-            self.weigh(text, self.stemmer(language), |kind, word, stemmer| {
-                let known = known.entry((language, kind)).or_default();
-                if let Some(index) = known.get(word) {
-                    return *index;
-                }
-                let index = index(kind, word, stemmer);
-                known.insert(word.to_owned(), index);
-                index
+            let rule = self.rule(language);
+            let known = known.entry(rule.map(|(code, _)| code)).or_default();
+            self.weigh(text, rule.map(|(_, stemmer)| stemmer), |kind, word, stemmer| {
+                known_index(known, kind, word, stemmer)
             })
         });
         vectors.collect()
@@ -265,10 +296,19 @@ impl Words for Bm25 {
         language: Option<&str>,
         question: &SparseVector,
     ) -> Vec<Range<usize>> {
-        let stemmer = self.stemmer(language);
+        let rule = self.rule(language);
+        let stemmer = rule.map(|(_, stemmer)| stemmer);
+        // Who does not get it at once does without: stemming is sooner done than waiting.
+        let mut all_known = self.known.try_lock().ok();
+        let mut known =
+            all_known.as_mut().map(|all| all.entry(rule.map(|(code, _)| code)).or_default());
         let mut found: Vec<Range<usize>> = Vec::new();
         lex(text, &mut |kind, word, range| {
-            if question.indices.binary_search(&index(kind, word, stemmer)).is_ok() {
+            let index = match &mut known {
+                Some(known) => known_index(known, kind, word, stemmer),
+                None => index(kind, word, stemmer),
+            };
+            if question.indices.binary_search(&index).is_ok() {
                 found.push(range);
             }
         });

@@ -7,20 +7,19 @@ mod people;
 mod phone;
 
 use std::path::Path;
-use std::process::Child;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, DOWN, ENTER, ESCAPE};
-use crate::support::{Place, ROOT, command, model};
+use crate::serve::server::Server;
+use crate::support::{Place, ROOT, model};
 
 const PASSWORD: &str = "correct horse battery staple";
 
 /// A server on a place, and a browser that looks at it.
 struct Visit {
     place: Place,
-    server: Child,
+    server: Server,
     url: String,
     browser: Browser,
 }
@@ -28,30 +27,12 @@ struct Visit {
 impl Visit {
     /// Serves a place, and opens the page.
     fn begin(place: Place) -> Self {
-        let token = place.path().join("setup-token");
-        let args =
-            ["serve", "--config", "pipeline.yaml", "--listen", "127.0.0.1:0", "--grace", "1"];
-        let rates =
-            ["--rate", "search=0", "--rate", "look=0", "--rate", "change=0", "--rate", "login=0"];
-        let said = place.path().join("said");
-        let mut command = command(&args);
-        command.args(rates).arg("--setup-token-file").arg(&token).current_dir(place.path());
-        let server = command.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
-        let mut visit = Self { place, server, url: String::new(), browser: Browser::start() };
-        let began = Instant::now();
-        while visit.url.is_empty() {
-            let text = std::fs::read_to_string(&said).unwrap();
-            assert!(began.elapsed() < Duration::from_secs(120), "it does not serve: {text}");
-            let url = text.lines().find_map(|line| line.split_once("serving on "));
-            visit.url = url.map(|(_, url)| url.trim().to_owned()).unwrap_or_default();
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        visit
+        let server = Server::start(&place);
+        Self { url: server.url.clone(), place, server, browser: Browser::start() }
     }
 
     fn stop(&mut self) {
-        drop(self.server.kill());
-        drop(self.server.wait());
+        self.server.kill();
     }
 
     fn goto(&self, path: &str) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Place, ROOT, command, signal};
+use crate::support::{Place, ROOT, command, signal, wait_for};
 
 /// A process that ends with the value.
 struct Running(Child);
@@ -41,17 +41,6 @@ fn free_port() -> u16 {
 
 fn get(url: &str) -> Option<String> {
     ureq::get(url).call().ok()?.body_mut().read_to_string().ok()
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let asked = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(asked.elapsed() < Duration::from_secs(60), "this never came: {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// A Prometheus with the rules of `configs/`, that scrapes these addresses twice a second.

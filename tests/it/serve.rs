@@ -4,6 +4,6 @@ mod accounts;
 mod hardening;
 mod limits;
 mod matrix;
-mod server;
+pub(crate) mod server;
 mod swap;
 mod working;

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sinks::EmbeddedPostgres;
@@ -17,6 +18,18 @@ pub(crate) fn model() -> PathBuf {
     let model = Path::new(ROOT).join(".cache/models/all-MiniLM-L6-v2");
     assert!(model.exists(), "the model is missing; run `.ci/setup model`");
     model
+}
+
+/// Looks again and again until there is something; gives it. A test that waits for nothing fails and says for what.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let asked = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(120), "this never came: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A folder in memory, where there is one: what is not written to a disk need not be waited for.
@@ -242,11 +255,7 @@ nodes:
 
     /// Waits until a question to the database is answered with `t`.
     pub(crate) fn wait_until(&self, question: &str) {
-        let asked = std::time::Instant::now();
-        while self.value(question) != "t" {
-            assert!(asked.elapsed().as_secs() < 120, "this never came: {question}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        wait_for(question, || (self.value(question) == "t").then_some(()));
     }
 
     /// A session with the embedded database that holds a transaction, and with it locks.

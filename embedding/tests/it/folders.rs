@@ -240,3 +240,66 @@ fn a_model_is_loaded_once() {
     assert_eq!((usage.sequences, usage.tokens, usage.padding, usage.batches), (2, 7, 1, 1));
     assert!(usage.busy_seconds > 0.0);
 }
+
+/// Threads of this process that compute for a model.
+fn model_threads() -> usize {
+    let tasks = fs_err::read_dir("/proc/self/task").unwrap();
+    let names =
+        tasks.flatten().filter_map(|it| fs_err::read_to_string(it.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("model ")).count()
+}
+
+#[test]
+fn engines_beside_one_another_have_one_model_and_accounts_of_their_own() {
+    let folder = reference().join("tiny-e5");
+    let searches = Engine::new();
+    let search = searches.embedder(&folder, &options()).unwrap();
+    let threads = model_threads();
+    let operations = searches.beside(None);
+    let operation = operations.embedder(&folder, &options()).unwrap();
+    assert_eq!(model_threads(), threads, "it is loaded once");
+    operation.embed(&[&[2, 9, 3], &[2, 10, 11, 3]]).unwrap();
+    assert_eq!((operation.usage().sequences, search.usage().sequences), (2, 0));
+    // It stays for as long as one of them needs it.
+    drop((search, searches));
+    assert_eq!(operation.embed(&[&[2, 9, 3]]).unwrap().len(), 32);
+    drop((operation, operations));
+    assert_eq!(model_threads(), 0);
+}
+
+#[test]
+fn another_model_in_the_same_folder_is_another_model() {
+    let folder = copy("tiny-e5");
+    let engine = Engine::new();
+    let before = engine.embedder(folder.path(), &options()).unwrap();
+    edit(folder.path(), "config.json", |config| config["layer_norm_eps"] = json!(1e-5));
+    let after = engine.beside(None).embedder(folder.path(), &options()).unwrap();
+    assert_ne!(before.info().fingerprint, after.info().fingerprint);
+}
+
+#[test]
+fn questions_are_answered_while_an_operation_embeds() {
+    let folder = reference().join("tiny-e5");
+    let searches = Engine::new();
+    let operations = searches.beside(None);
+    let search = searches.embedder(&folder, &options()).unwrap();
+    let operation = operations.embedder(&folder, &options()).unwrap();
+    let chunks: Vec<Vec<u32>> = (0..40_000_u32)
+        .map(|nth| {
+            [2].into_iter()
+                .chain((0..60).map(|place| 5 + (nth * 7 + place * place * nth) % 50))
+                .collect()
+        })
+        .collect();
+    let chunks: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+    let mut answered = 0;
+    std::thread::scope(|scope| {
+        let embedding = scope.spawn(|| operation.embed(&chunks).unwrap().len());
+        while !embedding.is_finished() {
+            search.embed(&[&[2, 9, 3]]).unwrap();
+            answered += usize::from(!embedding.is_finished());
+        }
+    });
+    // One that waited for the chunks would be answered with them.
+    assert!(answered > 10, "{answered}");
+}

@@ -26,6 +26,7 @@ use super::guard::{Address, Caller};
 use super::problem::{Code, Problem, written};
 use super::right::Identity;
 use super::{App, client, openapi, table};
+use crate::Timings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -83,7 +84,11 @@ async fn through(app: App, mut request: Request, next: Next) -> Response {
     // A path that is none of ours may be anything.
     let route = if is_known { &*asked.path } else { "other" };
     let (method, status) = (method_word(&asked.method), response.status().as_u16());
-    app.config.metrics.served(route, method, status, began.elapsed());
+    let took = began.elapsed();
+    app.config.metrics.served(route, method, status, took);
+    if let Some(timings) = response.extensions().get::<Timings>() {
+        app.config.metrics.own(took.saturating_sub(timings.embed + timings.store));
+    }
     asked.log(&id, address, caller.as_ref(), response.status(), problem.as_ref(), began);
     response
 }

@@ -270,6 +270,8 @@ pub trait Work: Send + Sync {
     fn changes(&self) -> BoxStream<'static, Change>;
     /// The live generation of a collection, to be searched.
     async fn target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError>;
+    /// What was looked up of a collection may not hold any more; of any, if none is named.
+    fn doubt(&self, collection: Option<Uuid>);
     /// The chunks of a document from this one on, at most so many, and how many there are.
     async fn chunks(
         &self,

@@ -4,6 +4,8 @@
 //! What a caller may not see is not there for them: the answer is 404, the same as for what does not exist. What they
 //! see and may not change is 403, or 401 where nobody is logged in.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::problem::{Code, Problem};
@@ -66,7 +68,8 @@ const LEVELS: [(&str, Level); 4] = [
 ];
 
 /// How far the scopes of a key reach; each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Searches.
     Search,
@@ -74,7 +77,7 @@ pub enum Scope {
     Read,
     /// Changes what is in collections.
     Write,
-    /// Does what its account may do, but for what takes a session.
+    /// Does what its account may do, but for what takes a session: keys, passwords.
     Admin,
 }
 
@@ -87,6 +90,11 @@ pub const SCOPES: [(&str, Scope); 4] = [
 ];
 
 impl Scope {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        SCOPES.iter().find(|(_, scope)| *scope == self).expect("all are listed").0
+    }
+
     /// The furthest of several, by their words. Words that are none count for nothing.
     pub fn furthest(words: &[String]) -> Option<Self> {
         let known = |word: &String| SCOPES.iter().find(|(name, _)| name == word);

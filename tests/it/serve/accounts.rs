@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::server::{PASSWORD, Server};
-use crate::support::{Place, command, dump, ran, text};
+use crate::support::{Place, command, dump, ran, text, wait_for};
 
 #[test]
 fn the_first_administrator_is_made_once_however_many_try() {
@@ -208,11 +208,9 @@ fn who_has_the_database_at_hand_lets_people_in() {
     let login = json!({ "username": "root", "password": "quite another password" });
     server.post("/sessions", None, &login).good();
     // What another process does is heeded within seconds.
-    let asked = std::time::Instant::now();
-    while server.get("/users/me", Some(&root)).status != 401 {
-        assert!(asked.elapsed().as_secs() < 30, "the old session goes on");
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
+    wait_for("the end of the old session", || {
+        (server.get("/users/me", Some(&root)).status == 401).then_some(())
+    });
     assert_eq!(typed(&["password", "local"], "quite another password").code, 1);
     let list = typed(&["list"], "").stdout;
     assert!(list.contains("root@here") && !list.contains("ada"), "{list}");

@@ -1,5 +1,7 @@
 //! Who may do what: every endpoint of the table, asked by everybody there is.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{Place, ROOT, text};
 
 /// The columns: the rights in their order, but for the owner's part.
 const RIGHTS: [Right; 10] = [
@@ -216,6 +218,18 @@ fn answer(server: &Server, endpoint: &Endpoint, ids: (&str, &str), bearer: Optio
     let is_hidden = reply.status == 404 && reply.text.contains("collection or operation");
     let is_refused = matches!(reply.status, 401 | 403) && endpoint.right != Right::Open;
     if is_hidden || is_refused { reply.status.to_string() } else { "ok".to_owned() }
+}
+
+#[test]
+fn the_documents_list_every_endpoint_with_its_right() {
+    let lines = endpoints().into_iter().map(|Endpoint { right, method, path, .. }| {
+        let path = path.strip_prefix("/api/v1").unwrap();
+        let right = format!("{right:?}").to_lowercase();
+        format!("| `{} {path}` | {right} |", method.to_uppercase())
+    });
+    let table = lines.collect::<Vec<_>>().join("\n");
+    let documented = std::fs::read_to_string(Path::new(ROOT).join("docs/api.md")).unwrap();
+    assert!(documented.contains(&format!("\n{table}\n\n")), "docs/api.md has to have\n{table}");
 }
 
 #[test]

@@ -4,19 +4,19 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, signal, text};
+use crate::support::{Place, signal, text, wait_for};
 
 /// What every account of these tests logs in with.
 pub(super) const PASSWORD: &str = "correct horse battery";
 
 /// A running server. It is killed with the value.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) url: String,
+    pub(crate) url: String,
     /// Everything that it has said.
     said: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
@@ -65,7 +65,7 @@ const ANY_RATE: [&str; 10] = [
 
 impl Server {
     /// Serves the pipeline of a place.
-    pub(super) fn start(place: &Place) -> Self {
+    pub(crate) fn start(place: &Place) -> Self {
         Self::with(place, &ANY_RATE)
     }
 
@@ -205,15 +205,10 @@ impl Server {
     /// Waits until an operation has ended; gives it.
     pub(super) fn ended(&self, bearer: &str, operation: &Value) -> Value {
         let path = format!("/operations/{}", text(operation));
-        let asked = Instant::now();
-        loop {
+        wait_for(&format!("the end of {path}"), || {
             let found = self.get(&path, Some(bearer)).good();
-            if !found["completed_at"].is_null() {
-                return found;
-            }
-            assert!(asked.elapsed().as_secs() < 60, "it does not end: {found}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            (!found["completed_at"].is_null()).then_some(found)
+        })
     }
 
     /// Runs the pipeline through the server.
@@ -230,6 +225,12 @@ impl Server {
         self.said.lock().unwrap().clone()
     }
 
+    /// Ends it without a word.
+    pub(crate) fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
     /// Has it end; gives how, and everything that it has said.
     pub(super) fn stop(mut self) -> (ExitStatus, String) {
         signal(&self.child, "-TERM");
@@ -241,7 +242,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.kill();
     }
 }

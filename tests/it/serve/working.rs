@@ -175,3 +175,22 @@ fn events(url: &str, token: &str, most: usize) -> Vec<Value> {
         data.filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap()));
     data.take(most).collect()
 }
+
+#[test]
+fn a_command_beside_a_server_is_told_whose_the_vectors_are() {
+    let (place, server, root) = filled();
+    server.run(&root, "append");
+    server.get("/search?q=subject", Some(&root)).good();
+    for args in
+        [&["search", "--config", "pipeline.yaml", "subject"][..], &["verify", "pipeline.yaml"]]
+    {
+        let ran = place.semantik(args);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains("is in use by another semantik process"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("ask the server, stop it, or keep"), "{}", ran.stderr);
+    }
+    // Nobody has lost anything by it.
+    server.get("/search?q=subject", Some(&root)).good();
+    server.stop();
+    assert_eq!(place.semantik(&["search", "--config", "pipeline.yaml", "subject"]).code, 0);
+}

@@ -47,7 +47,7 @@ pub(crate) async fn facets(State(app): State<App>, target: Target) -> Answer<Jso
         ..Problem::later(Code::Unavailable, 5)
     })?;
     let of = async |field: Keyword| -> Result<Vec<Value>, StoreError> {
-        let values = live.index.facet(field, None, MOST).await?;
+        let values = app.searcher.facets(&live, field, None, MOST).await?;
         Ok(values.into_iter().map(|Facet { value, count }| Value { value, count }).collect())
     };
     Ok(Json(Facets {

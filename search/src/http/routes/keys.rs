@@ -11,7 +11,7 @@ use crate::http::extract::{InBody, InPath, InQuery};
 use crate::http::guard::Caller;
 use crate::http::ports::NewKey;
 use crate::http::problem::{Answer, Code, Problem};
-use crate::http::wire::{CreateKey, CreatedKey, Key, KeyScope, Page, Paging};
+use crate::http::wire::{CreateKey, CreatedKey, Key, Page, Paging};
 use crate::http::{App, secret};
 
 /// The longest life of a key that has an end.
@@ -49,21 +49,12 @@ pub(crate) async fn create(
         return Err(Problem::new(Code::InvalidBody, detail));
     }
     let (secret, prefix) = secret::key();
-    let mut scopes: Vec<String> = wanted.scopes.iter().map(|it| word(*it).to_owned()).collect();
+    let mut scopes: Vec<String> = wanted.scopes.iter().map(|it| it.name().to_owned()).collect();
     scopes.dedup();
     let hash = secret::digest(&secret);
     let new = NewKey { name: wanted.name, prefix, hash, scopes, expires_at: wanted.expires_at };
     let key = app.accounts.create_key(caller.user()?, new, &caller.by()).await?;
     Ok((StatusCode::CREATED, Json(CreatedKey { key, secret })))
-}
-
-fn word(scope: KeyScope) -> &'static str {
-    match scope {
-        KeyScope::Search => "search",
-        KeyScope::Read => "read",
-        KeyScope::Write => "write",
-        KeyScope::Admin => "admin",
-    }
 }
 
 /// Revokes a key: it is good for nothing any more.

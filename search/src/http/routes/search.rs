@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use chrono::DateTime;
 use pipeline::{BoxError, Effort, Fusion};
 use serde_json::Value;
@@ -21,12 +21,15 @@ use crate::http::wire::{
     Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
     SearchedCollection, SimpleSearch, in_characters,
 };
-use crate::{Condition, Request, SearchError, Searched, Target};
+use crate::{Condition, Request, SearchError, Searched, Target, Timings};
 
 /// The longest question, in characters.
 const LONGEST_QUERY: usize = 10_000;
 /// The most collections that are asked at once.
 const MOST_COLLECTIONS: usize = 100;
+
+/// An answer, and where its time went, which is counted when the rest of the request is done.
+type Timed = (Extension<Timings>, Json<SearchAnswer>);
 
 /// Finds passages. Hits are from collections that who asks may read, all of a collection from one generation.
 #[utoipa::path(post, path = "/search", tag = "search", request_body = SearchRequest,
@@ -35,7 +38,7 @@ pub(crate) async fn search(
     State(app): State<App>,
     caller: Caller,
     InBody(wanted): InBody<SearchRequest>,
-) -> Answer<Json<SearchAnswer>> {
+) -> Answer<Timed> {
     answer(&app, &caller, wanted, Code::InvalidBody).await
 }
 
@@ -48,7 +51,7 @@ pub(crate) async fn search_simply(
     State(app): State<App>,
     caller: Caller,
     InQuery(wanted): InQuery<SimpleSearch>,
-) -> Answer<Json<SearchAnswer>> {
+) -> Answer<Timed> {
     let names = wanted.collections.as_deref().unwrap_or_default().split(',');
     let names = names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
     let wanted = SearchRequest {
@@ -69,12 +72,7 @@ pub(crate) async fn search_simply(
     answer(&app, &caller, wanted, Code::InvalidQuery).await
 }
 
-async fn answer(
-    app: &App,
-    caller: &Caller,
-    wanted: SearchRequest,
-    wrong: Code,
-) -> Answer<Json<SearchAnswer>> {
+async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) -> Answer<Timed> {
     if wanted.query.chars().count() > LONGEST_QUERY {
         let detail = format!("`query` has {LONGEST_QUERY} characters at most");
         return Err(Problem::new(wrong, detail));
@@ -84,7 +82,7 @@ async fn answer(
     if served.is_empty() {
         return match others.is_empty() {
             // There is nothing that they may read, so there is nothing to be found.
-            true => Ok(Json(nothing())),
+            true => Ok((Extension(Timings::default()), Json(nothing()))),
             false => Err(Problem::of(Code::NotServed)),
         };
     }
@@ -107,7 +105,7 @@ async fn answer(
             false => Problem::later(Code::Unavailable, 5),
         });
     }
-    Ok(Json(written(&found, failed)))
+    Ok((Extension(found.timings), Json(written(&found, failed))))
 }
 
 /// The collections that are meant, each once. One that is not there is not passed over: who names it expects hits of it.
@@ -185,6 +183,10 @@ struct Targets<'a>(&'a dyn Work);
 impl crate::Resolve for Targets<'_> {
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError> {
         self.0.target(collection.parse()?).await
+    }
+
+    fn doubt(&self, collection: &str) {
+        self.0.doubt(collection.parse().ok());
     }
 }
 

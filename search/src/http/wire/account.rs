@@ -6,6 +6,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::http::right::Scope;
+
 /// An account.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct User {
@@ -123,20 +125,6 @@ pub struct SetPassword {
     pub password: String,
 }
 
-/// What a key may be used for; each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyScope {
-    /// Searching.
-    Search,
-    /// Looking at everything that can be read.
-    Read,
-    /// Changing what is in collections.
-    Write,
-    /// What its account may do, but for what takes a session: keys, passwords.
-    Admin,
-}
-
 /// A key, without what makes it one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Key {
@@ -162,7 +150,7 @@ pub struct CreateKey {
     /// What it is for.
     pub name: String,
     #[schema(min_items = 1)]
-    pub scopes: Vec<KeyScope>,
+    pub scopes: Vec<Scope>,
     /// Until when it can be used; for ever unless it is said. Ten years at most.
     pub expires_at: Option<DateTime<Utc>>,
 }

@@ -1,0 +1,175 @@
+//! What a search costs the store alone: the queries that the server would make, asked by nobody's HTTP and none of our
+//! searching. `benches/load.py` runs it beside the server's figures. It proves nothing and is no part of the product.
+//!
+//! `bare MODEL DTYPE VECTORS QUESTIONS` opens the embedded store in the folder VECTORS, or none where that is `-`, and reads a JSON
+//! string on each line of QUESTIONS. Commands come on standard input, each answered with a line of JSON.
+//!
+//! | command | what is measured |
+//! |---|---|
+//! | `ask MODE CONNECTIONS SECONDS FROM` | queries of MODE by so many at once, each question once, from that one on |
+//! | `write MODE FILE` | nothing; writes the bodies with which Qdrant is asked the same by REST |
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a tool of the benchmarks, which stops at any fault"
+)]
+
+use std::fmt::Write as _;
+use std::io::BufRead as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pipeline::{
+    Effort, EmbedderOptions, Fusion, IndexQuery, Keyword, Legs, Models as _, SparseVector,
+    TextKind, VectorIndex as _,
+};
+use serde_json::{Value, json};
+use sinks::{EdgeStore, UpsertOptions};
+use tokio::task::JoinSet;
+
+/// As many as the server asks for to give ten: one more tells whether there is another page.
+const HITS: usize = 11;
+
+struct Bare {
+    store: Option<EdgeStore>,
+    questions: Vec<(Vec<f32>, SparseVector)>,
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, dtype, vectors, questions] = &arguments[..] else {
+        panic!("bare MODEL DTYPE VECTORS QUESTIONS")
+    };
+    let bare = Arc::new(Bare::new(Path::new(model), dtype, vectors, questions).await);
+    for line in std::io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words[..] {
+            ["ask", mode, connections, seconds, from] => {
+                let seconds = Duration::from_secs_f64(seconds.parse().unwrap());
+                bare.ask(mode, connections.parse().unwrap(), seconds, from.parse().unwrap()).await
+            }
+            ["write", mode, file] => bare.write(mode, file),
+            _ => panic!("`{line}` is no command"),
+        };
+        println!("{answer}");
+    }
+}
+
+impl Bare {
+    async fn new(model: &Path, dtype: &str, vectors: &str, questions: &str) -> Self {
+        let engine = embedding::Engine::new();
+        let options = EmbedderOptions {
+            device: "auto".to_owned(),
+            dtype: dtype.to_owned(),
+            tokens_per_batch: None,
+            dim: None,
+        };
+        let embedder = engine.embedder(model, &options).unwrap();
+        let tokenizer = engine.tokenizer(model).unwrap();
+        let dim = embedder.info().dim;
+        let store = (vectors != "-").then(|| {
+            let name = Path::new(vectors).file_name().unwrap().to_str().unwrap();
+            let mut config = UpsertOptions::default().vectors_config(name, dim);
+            config.sparse = true;
+            EdgeStore::open(Path::new(vectors), &config).unwrap()
+        });
+        let languages = match &store {
+            Some(store) => store.facet(Keyword::Language, None, 8).await.unwrap(),
+            None => Vec::new(),
+        };
+        let languages: Vec<String> = languages.into_iter().map(|facet| facet.value).collect();
+        let lines = fs_err::read_to_string(questions).unwrap();
+        let texts: Vec<String> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let readings: Vec<_> =
+            texts.iter().map(|it| tokenizer.read(it, TextKind::Query).unwrap()).collect();
+        let ids: Vec<&[u32]> = readings.iter().map(|it| &*it.ids).collect();
+        let dense = embedder.embed(&ids).unwrap();
+        let words = stages::plain_words();
+        let sparse = texts.iter().map(|text| words.question(text, &languages));
+        let questions = dense.chunks(dim).map(<[f32]>::to_vec).zip(sparse).collect();
+        Self { store, questions }
+    }
+
+    fn query(&self, mode: &str, at: usize) -> IndexQuery {
+        let (dense, words) = self.questions[at % self.questions.len()].clone();
+        let legs = match mode {
+            "dense" => Legs::Dense(dense),
+            "sparse" => Legs::Sparse { words, dense: None },
+            "hybrid" => Legs::Hybrid { dense, words, fusion: Fusion::default() },
+            _ => panic!("`{mode}` is no mode"),
+        };
+        let (filter, threshold, effort) = (None, None, Effort::Indexed);
+        IndexQuery { legs, filter, threshold, limit: HITS, effort }
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        mode: &str,
+        connections: usize,
+        seconds: Duration,
+        from: usize,
+    ) -> Value {
+        let next = Arc::new(AtomicUsize::new(from));
+        let began = Instant::now();
+        let mut clients = JoinSet::new();
+        for _ in 0..connections {
+            let (bare, next, mode) = (Arc::clone(self), Arc::clone(&next), mode.to_owned());
+            clients.spawn(async move {
+                let store = bare.store.as_ref().expect("a store was named");
+                let mut took = Vec::new();
+                while began.elapsed() < seconds {
+                    let query = bare.query(&mode, next.fetch_add(1, Ordering::Relaxed));
+                    let asked = Instant::now();
+                    drop(store.query(&query).await.unwrap());
+                    took.push(asked.elapsed().as_secs_f64() * 1e3);
+                }
+                took
+            });
+        }
+        let mut took = clients.join_all().await.concat();
+        let whole = began.elapsed().as_secs_f64();
+        took.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a place in a list"
+            )]
+            let place = (share * took.len() as f64) as usize;
+            took[place.min(took.len() - 1)]
+        };
+        let count = took.len();
+        #[expect(clippy::cast_precision_loss, reason = "a count of queries")]
+        let rate = count as f64 / whole;
+        json!({ "count": count, "rate": rate, "p50": at(0.5), "p95": at(0.95), "p99": at(0.99) })
+    }
+
+    /// The same queries in the words of Qdrant's REST API.
+    fn write(&self, mode: &str, file: &str) -> Value {
+        let mut lines = String::new();
+        for (dense, SparseVector { indices, values }) in &self.questions {
+            let words = json!({ "indices": indices, "values": values });
+            let leg = |query: Value, using: &str| json!({ "query": query, "using": using, "limit": Fusion::default().candidates });
+            let mut body = match mode {
+                "dense" => json!({ "query": dense, "using": "dense" }),
+                "sparse" => json!({ "query": words, "using": "sparse" }),
+                _ => {
+                    let legs = [leg(json!(dense), "dense"), leg(words, "sparse")];
+                    json!({ "prefetch": legs, "query": { "fusion": "rrf" } })
+                }
+            };
+            body["limit"] = HITS.into();
+            body["with_payload"] = true.into();
+            writeln!(lines, "{body}").unwrap();
+        }
+        fs_err::write(file, lines).unwrap();
+        json!({ "written": self.questions.len() })
+    }
+}
