@@ -233,6 +233,26 @@ async fn a_run_is_there_once_however_many_look() {
 }
 
 #[tokio::test]
+async fn a_schedule_without_a_success_stands_there_since_it_was_made() {
+    let database = Database::new().await;
+    let key = ScheduleKey { owner: "local", collection: "docs", pipeline: "docs" };
+    let schedules = database.postgres.schedules();
+    let known = schedules.register(&key, &json!({ "cron": "* * * * *" })).await.unwrap();
+    let standing = database.postgres.standing().await.unwrap();
+    assert!(standing.last_success.is_empty());
+    let found = &standing.schedules[0];
+    assert_eq!((found.pipeline.as_str(), found.created_at), ("docs", known.looked_until));
+    // By whoever pauses it, nothing is expected of it.
+    schedules.pause(known.id, true).await.unwrap();
+    assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
+    schedules.pause(known.id, false).await.unwrap();
+    assert_eq!(database.postgres.standing().await.unwrap().schedules.len(), 1);
+    let paused = json!({ "cron": "* * * * *", "paused": true });
+    schedules.register(&key, &paused).await.unwrap();
+    assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
+}
+
+#[tokio::test]
 async fn a_schedule_that_no_file_has_is_due_no_more_and_keeps_its_history() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
@@ -252,7 +272,7 @@ async fn a_schedule_that_no_file_has_is_due_no_more_and_keeps_its_history() {
     schedules.withdraw(known.id).await.unwrap();
     let gone = schedules.find(&key).await.unwrap().unwrap();
     assert!(gone.spec.is_null() && gone.next_due_at.is_none());
-    assert!(database.postgres.standing().await.unwrap().next_runs.is_empty());
+    assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
     assert_eq!(schedules.history(known.id, 10).await.unwrap().len(), 1);
     // In a file again, it is looked at from then on.
     let again = schedules.register(&key, &spec).await.unwrap();
