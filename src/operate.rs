@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 pub(crate) use self::errand::{Errand, ModelTime, Swap};
 pub(crate) use self::executor::{Executor, Manner};
@@ -103,7 +104,7 @@ pub(crate) struct Done {
 pub(crate) enum NotDone {
     /// Somebody has cancelled it, or has taken it for dead.
     #[error("operation {0} was cancelled")]
-    Cancelled(uuid::Uuid),
+    Cancelled(Uuid),
     /// It was asked to stop before its turn had come.
     #[error("stopped while it waited for its turn")]
     Stopped,
@@ -243,7 +244,13 @@ impl Operator {
     /// Takes in what is new or changed. A file that asks for other vectors than the live generation holds gets a
     /// new generation, and so does one that wishes it.
     pub(crate) async fn run(&self) -> Result<Done, BoxError> {
-        let errand = Errand::run(self.wish);
+        self.run_letting_in(&[]).await
+    }
+
+    /// The same, and lets documents in again that somebody had deleted.
+    async fn run_letting_in(&self, undelete: &[Uuid]) -> Result<Done, BoxError> {
+        let errand = Errand::run_letting_in(undelete.to_vec(), self.wish);
+        self.may_take_in().await?;
         if let Some(result) = self.elsewhere(&errand).await? {
             return Ok(result.done());
         }
@@ -260,6 +267,11 @@ impl Operator {
                 Err(error) => return finish(operation, Err(error), &[]).await,
             };
             operation.becomes(kind).await?;
+            if !undelete.is_empty()
+                && let Err(error) = operation.readmit(undelete).await
+            {
+                return finish(operation, Err(error.into()), &[]).await;
+            }
             return match kind {
                 OperationType::Reindex => self.reindex(operation).await,
                 OperationType::Index
@@ -267,6 +279,19 @@ impl Operator {
                 | OperationType::RemoveSource
                 | OperationType::Delete => self.append(operation, &collection).await,
             };
+        }
+    }
+
+    /// Refuses a run of a collection that has reached a limit. One that was handed over was looked at before.
+    async fn may_take_in(&self) -> Result<(), BoxError> {
+        if self.is_executor {
+            return Ok(());
+        }
+        let (postgres, file) = (self.database.postgres(), &self.spec.file);
+        let found = postgres.collections().find(Some(&file.owner), &file.collection).await?;
+        match found.filter(|it| it.deleting_since.is_none()) {
+            Some(collection) => Ok(postgres.limits().may_take_in(&collection).await?),
+            None => Ok(()),
         }
     }
 

@@ -1,5 +1,5 @@
-//! The server: the HTTP front end of `search` over the stores of the pipeline files that it is given, and an executor of
-//! operations beside it, so that one process is a whole system.
+//! The server: the HTTP front end of `search` over the stores of the pipeline files that it is given, and beside it an
+//! executor of operations, which keeps their schedules, so that one process is a whole system.
 //!
 //! Here the ports of the front end meet the metadata store (`serve/accounts.rs`, `serve/catalogue.rs`) and the vectors
 //! (`serve/targets.rs`, `serve/work.rs`). Sockets are in `serve/listen.rs`; what is served, and to whom, is the front

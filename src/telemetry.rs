@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use pipeline::{Exposition, StoreMetrics, gauges, histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
-use sinks::{OperationStatus, Postgres, Standing};
+use sinks::{OperationStatus, OperationType, Postgres, Standing};
 
 pub(crate) use self::listener::Listener;
 pub(crate) use self::push::push;
@@ -51,6 +51,7 @@ struct StandingMetrics {
     pool: IntGaugeVec,
     operations: IntGaugeVec,
     last_success: IntGaugeVec,
+    schedule_created: IntGaugeVec,
     next_run: IntGaugeVec,
     documents: IntGaugeVec,
     points: IntGaugeVec,
@@ -78,12 +79,17 @@ impl Telemetry {
             ),
             operations: gauge(
                 "semantik_operations",
-                "Operations that have not ended, by status",
-                &["status"],
+                "Operations that have not ended, by type and status",
+                &["type", "status"],
             ),
             last_success: gauge(
                 "semantik_operation_last_success_timestamp_seconds",
                 "When a pipeline has last brought its collection up to date",
+                &["pipeline"],
+            ),
+            schedule_created: gauge(
+                "semantik_schedule_created_timestamp_seconds",
+                "Since when there has been a schedule",
                 &["pipeline"],
             ),
             next_run: gauge(
@@ -129,6 +135,12 @@ impl Telemetry {
             &["type", "status"],
             &OPERATION_SECONDS,
         );
+        // None has failed yet: without a zero the first one would be no increase.
+        for kind in OperationType::ALL {
+            for status in OperationStatus::ENDED {
+                operation_seconds.with_label_values(&[word(kind), word(status)]);
+            }
+        }
         let watched = Arc::default();
         Self { operation_seconds, standing: Arc::new(standing), watched, exposition }
     }
@@ -184,18 +196,26 @@ fn resident_bytes() -> Option<i64> {
 
 impl StandingMetrics {
     fn stands(&self, standing: &Standing) {
-        for status in [OperationStatus::Pending, OperationStatus::Processing] {
-            let found = standing.operations.iter().find(|(of, _)| *of == status);
-            let count = found.map_or(0, |(_, count)| *count);
-            self.operations.with_label_values(&[word(status)]).set(count);
+        for kind in OperationType::ALL {
+            for status in OperationStatus::OPEN {
+                let mut found = standing.operations.iter();
+                let found = found.find(|(of, is, _)| (*of, *is) == (kind, status));
+                let count = found.map_or(0, |(_, _, count)| *count);
+                self.operations.with_label_values(&[word(kind), word(status)]).set(count);
+            }
         }
         for (pipeline, at) in &standing.last_success {
             self.last_success.with_label_values(&[pipeline]).set(at.timestamp());
         }
         // One that was deleted or paused is no more.
+        self.schedule_created.reset();
         self.next_run.reset();
-        for (pipeline, at) in &standing.next_runs {
-            self.next_run.with_label_values(&[pipeline]).set(at.timestamp());
+        for schedule in &standing.schedules {
+            let pipeline = &[&schedule.pipeline];
+            self.schedule_created.with_label_values(pipeline).set(schedule.created_at.timestamp());
+            if let Some(at) = schedule.next_due_at {
+                self.next_run.with_label_values(pipeline).set(at.timestamp());
+            }
         }
         for gauge in [&self.documents, &self.points, &self.bytes] {
             gauge.reset();

@@ -31,9 +31,9 @@ pub use postgres::{
     Meeting, Message, Messages, Missing, Moved, NewCollection, NewKey, NewToken, NewUser,
     Operation, OperationStatus, OperationSummary, OperationType, Operations, PastOperation, Place,
     PoolState, Postgres, PostgresOptions, Prospect, Rates, Reader, RemovedSource, ResourceLimits,
-    Rotation, RunFate, RunMetadata, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules, Seen,
-    Sessions, Side, SigningKey, SourceSummary, Sources, Standing, Stillness, Story, Swapped, Turn,
-    Usage, User, UserChange, Users,
+    Rotation, RunFate, RunMetadata, ScheduleKey, ScheduleRun, ScheduleStanding, ScheduleSummary,
+    Schedules, Seen, Sessions, Side, SigningKey, SourceSummary, Sources, Standing, Stillness,
+    Story, Swapped, Turn, Usage, User, UserChange, Users,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

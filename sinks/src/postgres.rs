@@ -76,7 +76,7 @@ pub use schedules::{
 };
 pub use sessions::{NewToken, Rotation, Sessions, SigningKey};
 pub use sources::{SourceSummary, Sources};
-pub use standing::{CollectionStanding, Standing};
+pub use standing::{CollectionStanding, ScheduleStanding, Standing};
 pub use story::{Deed, DocumentStory, Place, Story};
 pub use users::{NewUser, User, UserChange, Users};
 

@@ -83,7 +83,7 @@ impl State {
             Self::PausedByFile => "paused by its file",
             Self::FileGone => "its file is gone",
             Self::Served => "served",
-            Self::Unserved => "no worker serves it",
+            Self::Unserved => "nobody serves it",
         }
     }
 }
@@ -171,7 +171,7 @@ async fn run_now(file: &Path) -> Result<(), BoxError> {
     let found = postgres.operations().find(operation).await?;
     let collection = found.map(|it| it.collection_id);
     let alive = postgres.executors().alive(collection).await?;
-    let note = if alive.is_empty() { "; no worker serves it yet" } else { "" };
+    let note = if alive.is_empty() { "; nobody serves it yet" } else { "" };
     render::out(&format!("operation {operation} is asked for{note}\n"))
 }
 

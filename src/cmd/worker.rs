@@ -29,11 +29,7 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
         return Ok(Exit::Misconfigured("there is no pipeline file to serve".to_owned()));
     };
     let workplace = Workplace::open(&first.spec, telemetry).await?;
-    let manner = Manner {
-        at_once: args.operations,
-        grace: Duration::from_secs(args.grace.into()),
-        keeps_time: true,
-    };
+    let manner = Manner { at_once: args.operations, grace: Duration::from_secs(args.grace.into()) };
     let executor = Executor::new(workplace, files, manner);
     let stop = CancellationToken::new();
     let working = executor.run(&stop);

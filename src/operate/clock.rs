@@ -117,7 +117,7 @@ fn due_run(schedule: &Schedule, spec: &ScheduleSpec, name: &str, due: Due) -> Du
         (_, Overlap::Skip) => Meeting::Skip,
         (_, Overlap::CancelPrevious) => Meeting::Cancel,
     };
-    let missed = (fate == Fate::Missed).then(|| "no worker was there when it was due".to_owned());
+    let missed = (fate == Fate::Missed).then(|| "nobody was there when it was due".to_owned());
     let not_before: DateTime<Utc> = match fate {
         Fate::Fired => at + schedule.delay(name, at),
         Fate::MadeUp | Fate::Missed => at,

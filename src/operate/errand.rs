@@ -23,6 +23,9 @@ pub(crate) enum Errand {
         /// See [`Wish::anew`].
         #[serde(default)]
         anew: bool,
+        /// Documents that somebody had deleted and that are let in again with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        undelete: Vec<Uuid>,
     },
     /// Deletes documents until somebody undeletes them.
     DeleteDocuments {
@@ -50,14 +53,19 @@ pub(crate) enum Errand {
 impl Errand {
     /// A run as somebody wishes it.
     pub(crate) fn run(wish: Wish) -> Self {
+        Self::run_letting_in(Vec::new(), wish)
+    }
+
+    /// The same, which lets documents in again that somebody had deleted: both take place, or neither.
+    pub(crate) fn run_letting_in(undelete: Vec<Uuid>, wish: Wish) -> Self {
         let Wish { allow_deletes, retry_failed, anew, wait: _ } = wish;
-        Self::Run { allow_deletes, retry_failed, anew }
+        Self::Run { allow_deletes, retry_failed, anew, undelete }
     }
 
     /// The wish of whoever asks for it.
     pub(crate) fn wish(&self) -> Wish {
         match *self {
-            Self::Run { allow_deletes, retry_failed, anew } => {
+            Self::Run { allow_deletes, retry_failed, anew, .. } => {
                 Wish { allow_deletes, retry_failed, anew, wait: false }
             }
             Self::DeleteDocuments { .. }
@@ -142,7 +150,7 @@ impl Operator {
     /// Does what an errand says; what came of it stands in the operation.
     pub(crate) async fn carry_out(&self, errand: &Errand) -> std::result::Result<(), BoxError> {
         match errand {
-            Errand::Run { .. } => drop(self.run().await?),
+            Errand::Run { undelete, .. } => drop(self.run_letting_in(undelete).await?),
             Errand::DeleteDocuments { documents } => drop(self.delete_documents(documents).await?),
             Errand::UndeleteDocuments { documents } => {
                 self.undelete_documents(documents).await?;

@@ -1,6 +1,6 @@
-//! Carries out operations that are handed over, of the collections of some files, one of each collection at a
-//! time: the worker does, and a server with embedded vectors. There is no second path: each is carried out by an
-//! [`Operator`], as `semantik run` does it.
+//! Has runs take place that are due by the schedules of some files, and carries out operations that are handed over, of
+//! the collections of these files, one of each collection at a time: the worker does, and the server. There is no second
+//! path: each is carried out by an [`Operator`], as `semantik run` does it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,13 +30,11 @@ pub(crate) struct Manner {
     pub(crate) at_once: usize,
     /// How long what is in flight may take when it is to stop.
     pub(crate) grace: Duration,
-    /// Whether it has runs take place that are due by the schedules of its files.
-    pub(crate) keeps_time: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { at_once: 2, grace: Duration::from_secs(30), keeps_time: false }
+        Self { at_once: 2, grace: Duration::from_secs(30) }
     }
 }
 
@@ -91,7 +89,7 @@ impl Executor {
                     }
                     Err(error) => tracing::warn!(error = pipeline::chain(error.as_ref()), "no sign of life could be given"),
                 },
-                _ = tick.tick(), if self.manner.keeps_time => {
+                _ = tick.tick() => {
                     self.tick().await;
                     continue;
                 }
@@ -173,10 +171,7 @@ impl Executor {
             }
         }
         let collections: Vec<Uuid> = served.keys().copied().collect();
-        postgres
-            .executors()
-            .beat(self.id, &collections, &self.files.status(self.manner.keeps_time))
-            .await?;
+        postgres.executors().beat(self.id, &collections, &self.files.status()).await?;
         Ok(served)
     }
 

@@ -165,8 +165,8 @@ impl Files {
     }
 
     /// Every file with its pipeline and what is wrong with it, for `executors.files`; `schedule` says whether it is run
-    /// when it is due, by somebody who keeps time.
-    pub(crate) fn status(&self, keeps_time: bool) -> Value {
+    /// when it is due.
+    pub(crate) fn status(&self) -> Value {
         let known = self.lock();
         let files = known.iter().map(|(path, it)| {
             let file = it.loaded.as_ref().map(|loaded| &loaded.spec.file);
@@ -176,7 +176,7 @@ impl Files {
                 "owner": file.map(|it| &it.owner),
                 "collection": file.map(|it| &it.collection),
                 "pipeline": file.map(|it| &it.name),
-                "schedule": keeps_time && has_schedule && !it.is_gone,
+                "schedule": has_schedule && !it.is_gone,
                 "gone": it.is_gone,
                 "fault": it.fault,
             })
@@ -312,7 +312,7 @@ nodes:
         fs_err::remove_file(&path).unwrap();
         assert!(fault_of(&files).is_some_and(|it| it.contains("No such file")), "it is missed");
         assert_eq!((files.loaded().len(), files.present().len()), (1, 0), "and served as it was");
-        assert_eq!(files.status(true)[0]["gone"], true);
+        assert_eq!(files.status()[0]["gone"], true);
         fs_err::write(&path, pipeline("docs", "")).unwrap();
         assert_eq!(fault_of(&files), None);
         assert_eq!(files.present().len(), 1);
@@ -335,8 +335,7 @@ nodes:
         fs_err::write(&a, pipeline("a", "schedule: { cron: \"@daily\" }\n")).unwrap();
         fs_err::write(&b, pipeline("b", "")).unwrap();
         let files = Files::new(vec![folder.path().to_owned()]);
-        assert_eq!(files.status(true)[0]["schedule"], true);
-        assert_eq!(files.status(false)[0]["schedule"], false, "a server does not keep time");
+        assert_eq!(files.status()[0]["schedule"], true);
         // Under another name it is still there.
         fs_err::rename(&a, folder.path().join("c.yaml")).unwrap();
         files.refresh();

@@ -77,28 +77,21 @@ fn errand(order: Order) -> Errand {
         }
         Order::RemoveSource { source } => Errand::RemoveSource { source },
         Order::DeleteDocuments(documents) => Errand::DeleteDocuments { documents },
-        Order::UndeleteDocuments(documents) => Errand::UndeleteDocuments { documents },
+        // A run takes them in, and ends when they are there.
+        Order::UndeleteDocuments(documents) => Errand::run_letting_in(documents, Wish::default()),
         Order::Delete => Errand::DeleteCollection,
     }
 }
 
 fn takes_in(errand: &Errand) -> bool {
-    matches!(errand, Errand::Run { .. } | Errand::UndeleteDocuments { .. })
+    matches!(errand, Errand::Run { .. })
 }
 
 #[async_trait]
 impl Work for ServedWork {
     async fn start(&self, collection: Uuid, order: Order, by: &By) -> Answer<Uuid> {
         let (seen, loaded) = self.served(collection).await?;
-        let readmits = matches!(order, Order::UndeleteDocuments(_));
-        let asked = self.ask(&seen, &loaded, &errand(order), by).await?;
-        if !readmits {
-            return Ok(asked);
-        }
-        // They may come in again; a run takes them in, and ends when they are there.
-        let (kind, allow_deletes, retry_failed) = (wire::Wanted::Append, false, false);
-        let run = errand(Order::Run { kind, allow_deletes, retry_failed });
-        self.ask(&seen, &loaded, &run, by).await
+        self.ask(&seen, &loaded, &errand(order), by).await
     }
 
     async fn cancel(&self, operation: Uuid, by: &By) -> Answer<()> {

@@ -137,6 +137,15 @@ mod tests {
     #[test]
     fn calls_and_operations_are_counted_by_what_is_told() {
         let telemetry = Telemetry::new();
+        // What has not happened yet is a zero: an alert on the increase must see the first failure.
+        let text = telemetry.exposition().text();
+        for kind in ["index", "append", "reindex", "remove_source", "delete"] {
+            for status in ["completed", "failed", "cancelled"] {
+                let labels = format!(r#"{{status="{status}",type="{kind}"}}"#);
+                let line = format!("semantik_operation_seconds_count{labels} 0\n");
+                assert!(text.contains(&line), "no `{line}` in:\n{text}");
+            }
+        }
         let listener = telemetry.listener().with_filter(filter_fn(Listener::concerns));
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.expect("a runtime without drivers");
@@ -164,6 +173,7 @@ mod tests {
             r#"semantik_store_errors_total{call="upsert_points",store="edge"} 1"#,
             r#"semantik_store_retries_total{store="edge"} 2"#,
             r#"semantik_store_calls_under_way{store="edge"} 0"#,
+            r#"semantik_operation_seconds_count{status="failed",type="append"} 1"#,
             r#"semantik_operation_seconds_bucket{status="failed",type="append",le="4"} 0"#,
             r#"semantik_operation_seconds_bucket{status="failed",type="append",le="15"} 1"#,
         ] {

@@ -23,6 +23,7 @@ mod model;
 mod nasty;
 mod page;
 mod prometheus;
+mod receiver;
 mod reindex;
 mod samples;
 mod schedules;

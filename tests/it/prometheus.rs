@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::receiver::receiver;
 use crate::support::{Place, ROOT, command, signal, wait_for};
 
 /// A process that ends with the value.
@@ -147,6 +148,41 @@ fn the_number_of_series_does_not_depend_on_the_corpus() {
     let (few, many) = (series(3), series(300));
     assert_eq!(few, many);
     assert!(many < 900, "{many} series of one pipeline");
+}
+
+#[test]
+fn a_gateway_is_given_the_metrics_of_a_run() {
+    let (gateway, requests) = receiver(&[]);
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    let ran = place.semantik(&["run", "pipeline.yaml", "--push-metrics", &gateway]);
+    assert_eq!((ran.code, ran.stderr.contains("not pushed")), (0, false), "{}", ran.stderr);
+    let (head, body) = requests.recv().unwrap();
+    // The name of the pipeline, which may have characters that a path may not: `test`.
+    let first = "PUT /metrics/job/semantik/pipeline@base64/dGVzdA HTTP/1.1\r\n";
+    assert!(head.starts_with(first), "{head}");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    let stored = "semantik_documents_total{outcome=\"stored\",pipeline=\"test\"} 1\n";
+    assert!(body.contains(stored), "{body}");
+}
+
+/// A run is what it is, whoever wants to know of it.
+#[test]
+fn a_gateway_that_is_away_or_refuses_changes_nothing_of_a_run() {
+    let (refuses, _requests) = receiver(&[500, 500]);
+    let away = format!("http://127.0.0.1:{}", free_port());
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    for (name, content, code) in
+        [("b.txt", "another one", 0), ("broken.pdf", "%PDF-1.4 this is none", 2)]
+    {
+        place.write(name, content);
+        for gateway in [&refuses, &away] {
+            let ran = place.semantik(&["run", "pipeline.yaml", "--push-metrics", gateway]);
+            assert_eq!(ran.code, code, "{gateway}: {}", ran.stderr);
+            assert!(ran.stderr.contains("the metrics were not pushed"), "{}", ran.stderr);
+        }
+    }
 }
 
 /// A worker serves one pipeline and a server another, of the same database.

@@ -1,12 +1,9 @@
 //! Schedules with real workers: each run once, however many look and die; what overlaps, fails, takes too long, and
 //! who is told.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
-
 use serde_json::Value;
 
+use crate::receiver::receiver;
 use crate::support::{Place, signal, text};
 use crate::worker::{Worker, log_of};
 
@@ -59,7 +56,7 @@ fn a_run_that_is_due_takes_place_and_tells_its_story() {
     let twice = place.value("SELECT count(*) FROM (SELECT due_at FROM schedule_runs GROUP BY due_at HAVING count(*) > 1) t");
     assert_eq!(twice, "0");
     let list = said(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
-    assert!(list.contains("* * * * * *") && list.contains("no worker serves it"), "{list}");
+    assert!(list.contains("* * * * * *") && list.contains("nobody serves it"), "{list}");
     place.assert_true();
 }
 
@@ -120,30 +117,57 @@ fn what_was_missed_is_named_and_made_up_for() {
     assert_eq!(states, ["completed", "completed", "missed", "missed", "missed"]);
 }
 
+/// The first run is held up while another one comes to be due each second; what the first two are then, what the first
+/// one is in the end, and the last one.
 #[test]
-fn a_run_that_meets_the_one_before_is_skipped_or_cancels_it() {
-    for (overlap, wanted) in
-        [("skip", ["skipped", "processing"]), ("cancel_previous", ["pending", "cancelled"])]
-    {
+fn a_run_that_meets_the_one_before_is_skipped_or_waits_or_cancels_it() {
+    for (overlap, meanwhile, first, last) in [
+        ("skip", ["processing", "skipped"], "completed", None),
+        ("queue", ["processing", "pending"], "completed", Some("completed")),
+        ("cancel_previous", ["cancelled", ""], "cancelled", Some("completed")),
+    ] {
         let place = scheduled(&format!("{{ cron: \"0 0 29 2 *\", overlap: {overlap} }}"));
         place.run();
         place.write("new.txt", "a document that came later");
         let gate = place.gate("public.document_writes", "TRUE");
-        let worker = Worker::start(&place, &[]);
+        let _worker = Worker::start(&place, &[]);
         said(&place, &["schedule", "run-now", "pipeline.yaml"]);
         place.wait_at_gate();
         // Now the calendar says that one is due.
         place.edit_pipeline("0 0 29 2 *", "* * * * * *");
-        place.wait_until("SELECT count(*) >= 2 FROM schedule_runs");
-        drop(worker);
-        let runs = history(&place);
-        let states: Vec<_> = runs[runs.len() - 2..].iter().map(|run| text(&run["state"])).collect();
-        if overlap == "skip" {
-            assert_eq!(states, wanted, "{runs:#?}");
-        } else {
-            assert_eq!(states[1], wanted[1], "{runs:#?}");
+        // Who is to be cancelled holds the row of its operation as long as it stands at the gate.
+        place.wait_until(
+            "SELECT count(*) >= 2 FROM schedule_runs
+             UNION SELECT TRUE FROM pg_stat_activity
+             WHERE wait_event_type = 'Lock' AND query LIKE '%SELECT collection_id, user_id, status%'
+             ORDER BY 1 DESC LIMIT 1",
+        );
+        let oldest_first = || {
+            let mut runs = history(&place);
+            runs.reverse();
+            runs
+        };
+        if overlap != "cancel_previous" {
+            let runs = oldest_first();
+            assert_eq!([&runs[0]["state"], &runs[1]["state"]], meanwhile, "{overlap}: {runs:#?}");
         }
         drop(gate);
+        place.wait_until("SELECT count(*) >= 2 FROM schedule_runs");
+        place.edit_pipeline("* * * * * *", "0 0 29 2 *");
+        // Nothing more comes, and what there is has ended.
+        place.wait_until(
+            "SELECT spec ->> 'cron' = '0 0 29 2 *'
+                 AND NOT EXISTS (SELECT FROM operations WHERE status IN ('pending', 'processing'))
+             FROM schedules",
+        );
+        let runs = oldest_first();
+        let states: Vec<_> = runs.iter().map(|run| text(&run["state"])).collect();
+        assert_eq!(states[0], first, "{overlap}: {runs:#?}\n{}", log_of(&place));
+        if let Some(last) = last {
+            assert_eq!(states[states.len() - 1], last, "{overlap}: {runs:#?}\n{}", log_of(&place));
+        }
+        let waits = states.iter().filter(|state| *state == "skipped").count();
+        assert_eq!(waits > 0, overlap == "skip", "{overlap}: {states:?}");
     }
 }
 
@@ -255,45 +279,14 @@ fn what_is_due_when_is_said_without_a_store() {
     );
 }
 
-/// A receiver of webhooks that answers as it is told: the requests, head and body.
-fn receiver(answers: &'static [u16]) -> (String, Receiver<(String, Value)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let (sender, receiver) = channel();
-    std::thread::Builder::new()
-        .spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                let mut stream = stream.unwrap();
-                let mut request = Vec::new();
-                let mut buffer = [0; 4096];
-                loop {
-                    let read = stream.read(&mut buffer).unwrap();
-                    request.extend_from_slice(&buffer[..read]);
-                    let text = String::from_utf8_lossy(&request).into_owned();
-                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                    let head = head.to_lowercase();
-                    let length = head.split("content-length: ").nth(1).unwrap();
-                    let length: usize = length.lines().next().unwrap().trim().parse().unwrap();
-                    if body.len() >= length {
-                        let status = answers.get(number).copied().unwrap_or(200);
-                        write!(
-                            stream,
-                            "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                        )
-                        .unwrap();
-                        sender.send((head, serde_json::from_str(body).unwrap())).unwrap();
-                        break;
-                    }
-                }
-            }
-        })
-        .unwrap();
-    (url, receiver)
-}
-
 #[test]
 fn webhooks_are_told_signed_and_again_until_they_take_it() {
-    let (url, requests) = receiver(&[500]);
+    let (address, requests) = receiver(&[500]);
+    let url = format!("{address}/hook");
+    let told = || {
+        let (head, body) = requests.recv().unwrap();
+        (head.to_lowercase(), serde_json::from_str::<Value>(&body).unwrap())
+    };
     let place = Place::with_stand_in();
     place.write("a.txt", "a document");
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -308,7 +301,7 @@ fn webhooks_are_told_signed_and_again_until_they_take_it() {
     assert_eq!(place.value("SELECT count(*) FROM messages"), "0", "a success is not asked for");
     std::fs::remove_dir_all(place.corpus().join("more")).unwrap();
     assert_eq!(place.semantik(&["run", "pipeline.yaml"]).code, 1);
-    let (head, body) = requests.recv().unwrap();
+    let (head, body) = told();
     assert!(head.contains("webhook-signature: v1,") && head.contains("webhook-id: msg_"), "{head}");
     assert_eq!(body["type"], "operation.failure");
     assert_eq!(body["data"]["pipeline"], "test");
@@ -317,14 +310,14 @@ fn webhooks_are_told_signed_and_again_until_they_take_it() {
     assert_eq!(place.value("SELECT error FROM messages"), "the receiver answered 500");
     place.execute("UPDATE messages SET due_at = now()");
     let worker = Worker::start(&place, &[]);
-    let (again, _) = requests.recv().unwrap();
+    let (again, _) = told();
     let id =
         |head: &str| head.lines().find(|line| line.starts_with("webhook-id")).unwrap().to_owned();
     assert_eq!(id(&head), id(&again));
     place.wait_until("SELECT delivered_at IS NOT NULL FROM messages");
     let ran = place.semantik(&["run", "pipeline.yaml", "--allow-deletes"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let (_, body) = requests.recv().unwrap();
+    let (_, body) = told();
     assert_eq!(body["type"], "operation.recovery");
     assert_eq!(body["data"]["documents"]["unchanged"], 1);
     drop(worker);

@@ -55,7 +55,7 @@ pub(super) fn close(shard: &EdgeShard, bare: bool) -> OperationResult<()> {
     shard.set_optimizers_config(EdgeOptimizersConfig {
         indexing_threshold: Some(1),
         default_segment_number: Some(usize::MAX / 2),
-        ..optimizers.clone()
+        ..optimizers
     })?;
     if bare {
         shard.set_hnsw_config(HnswIndexConfig { m: 0, ..hnsw })?;

@@ -77,6 +77,21 @@ impl Limits<'_> {
         .await
     }
 
+    /// Refuses an operation that takes documents in where a limit of the collection is reached.
+    ///
+    /// # Errors
+    /// If one is reached, or the store cannot be reached.
+    pub async fn may_take_in(&self, collection: &Collection) -> Result<(), StoreError> {
+        attempt("take documents in", || async {
+            let mut connection = self.0.acquire().await?;
+            match reached(&mut connection, collection.id, true).await? {
+                Some(limit) => Err(limit.refusal(&collection.name)),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// Gives a collection other limits.
     ///
     /// # Errors
@@ -115,25 +130,90 @@ impl Limits<'_> {
     }
 }
 
-/// Operations that a collection may have within an hour.
-#[derive(Clone, Copy, Debug, FromRow)]
-pub(super) struct Hourly {
-    /// How many it may have.
-    pub(super) most: i64,
-    /// How many it has had within the last hour.
-    pub(super) had: i64,
-    /// In how many seconds the oldest of those is older than an hour.
-    pub(super) wait: i64,
+/// A limit that a collection has reached.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Reached {
+    /// `documents`, `gigabytes`, `sources`, or `operations within an hour`.
+    pub(super) of: &'static str,
+    /// How many there may be.
+    pub(super) most: f64,
+    /// In how many seconds it is reached no more by itself; of operations.
+    pub(super) retry_after: Option<i64>,
 }
 
-impl Hourly {
-    pub(super) fn is_reached(&self) -> bool {
-        self.had >= self.most
+impl Reached {
+    /// As a person is told of it.
+    pub(super) fn in_words(&self, collection: &str) -> String {
+        let Self { of, most, .. } = self;
+        format!("the collection `{collection}` may have {most} {of}, and has as many")
+    }
+
+    /// As the error of who wants more.
+    pub(super) fn refusal(&self, collection: &str) -> Failure {
+        Failure::GiveUp(self.in_words(collection))
     }
 }
 
+/// The first limit that a collection has reached: of operations, and where documents are to be taken in, of anything
+/// else. The collections of the command have none.
+pub(super) async fn reached(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    takes_in: bool,
+) -> Result<Option<Reached>, sqlx::Error> {
+    let hourly = hourly(connection, collection).await?;
+    if let Some(Hourly { most, had, wait }) = hourly
+        && had >= most
+    {
+        let of = "operations within an hour";
+        return Ok(Some(Reached { of, most: number(most), retry_after: Some(wait) }));
+    }
+    if !takes_in {
+        return Ok(None);
+    }
+    let found: Option<(f64, f64, i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT c.total_size_bytes / 1e9::float8, l.max_storage_gb, c.document_count, l.max_documents,
+                (SELECT count(*) FROM collection_sources s WHERE s.collection_id = c.id), l.max_sources
+         FROM collections c JOIN users u ON u.id = c.owner_id
+         JOIN collection_resource_limits l ON l.collection_id = c.id
+         WHERE c.id = $1 AND u.username <> $2",
+    )
+    .bind(collection)
+    .bind(LOCAL_ACCOUNT)
+    .fetch_optional(connection)
+    .await?;
+    let Some((gigabytes, most_gigabytes, documents, most_documents, sources, most_sources)) = found
+    else {
+        return Ok(None);
+    };
+    let full = [
+        ("documents", number(documents) >= number(most_documents), number(most_documents)),
+        ("gigabytes", gigabytes >= most_gigabytes, most_gigabytes),
+        // As many as there may be are no fault; more can only be from before the limit was lowered, or from the file.
+        ("sources", sources > most_sources, number(most_sources)),
+    ];
+    let reached = full.into_iter().find(|(_, is_reached, _)| *is_reached);
+    Ok(reached.map(|(of, _, most)| Reached { of, most, retry_after: None }))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people, and limits are not that large")]
+fn number(count: i64) -> f64 {
+    count as f64
+}
+
+/// Operations that a collection may have within an hour.
+#[derive(Clone, Copy, Debug, FromRow)]
+struct Hourly {
+    /// How many it may have.
+    most: i64,
+    /// How many it has had within the last hour.
+    had: i64,
+    /// In how many seconds the oldest of those is older than an hour.
+    wait: i64,
+}
+
 /// Counts the operations of the last hour; `None` for the collections of the command, which may have any number.
-pub(super) async fn hourly(
+async fn hourly(
     connection: &mut PgConnection,
     collection: Uuid,
 ) -> Result<Option<Hourly>, sqlx::Error> {
@@ -157,11 +237,8 @@ pub(super) async fn within_limits(
     connection: &mut PgConnection,
     collection: &Collection,
 ) -> Result<(), Failure> {
-    match hourly(connection, collection.id).await? {
-        Some(hourly) if hourly.is_reached() => Err(Failure::GiveUp(format!(
-            "the collection `{}` has had {} operations within an hour, which is its limit",
-            collection.name, hourly.most
-        ))),
-        Some(_) | None => Ok(()),
+    match reached(connection, collection.id, false).await? {
+        Some(limit) => Err(limit.refusal(&collection.name)),
+        None => Ok(()),
     }
 }

@@ -27,6 +27,12 @@ pub enum OperationType {
     Delete,
 }
 
+impl OperationType {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Self::Index, Self::Append, Self::Reindex, Self::RemoveSource, Self::Delete];
+}
+
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Deserialize)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
@@ -42,6 +48,13 @@ pub enum OperationStatus {
     Failed,
     /// Somebody stopped it.
     Cancelled,
+}
+
+impl OperationStatus {
+    /// Of one that has not ended.
+    pub const OPEN: [Self; 2] = [Self::Pending, Self::Processing];
+    /// Of one that has.
+    pub const ENDED: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
 }
 
 /// How an operation ends.

@@ -3,15 +3,13 @@
 
 use pipeline::StoreError;
 use serde_json::json;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::attempt;
 use super::audit::{By, of_collection};
-use super::failure::Failure;
-use super::limits::{Hourly, hourly};
+use super::limits::{Reached, reached};
 use super::operations::Operations;
 use super::queue::{HandedOver, hand_over};
-use super::{LOCAL_ACCOUNT, attempt};
 
 /// What came of asking.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +47,9 @@ impl Operations<'_> {
                 .bind(collection)
                 .execute(&mut *transaction)
                 .await?;
-            if let Some(limit) = reached(&mut transaction, collection, takes_in).await? {
-                return Ok(limit);
+            let limit = reached(&mut transaction, collection, takes_in).await?;
+            if let Some(Reached { of, most, retry_after }) = limit {
+                return Ok(Asked::Limit { of, most, retry_after });
             }
             let id = hand_over(&mut transaction, what, None).await?;
             sqlx::query("UPDATE operations SET user_id = coalesce($2, user_id) WHERE id = $1")
@@ -87,49 +86,4 @@ impl Operations<'_> {
         })
         .await
     }
-}
-
-/// A limit that a collection has reached. Those of the command have none.
-async fn reached(
-    connection: &mut PgConnection,
-    collection: Uuid,
-    takes_in: bool,
-) -> Result<Option<Asked>, Failure> {
-    if let Some(Hourly { most, wait, .. }) =
-        hourly(connection, collection).await?.filter(Hourly::is_reached)
-    {
-        let of = "operations within an hour";
-        return Ok(Some(Asked::Limit { of, most: number(most), retry_after: Some(wait) }));
-    }
-    if !takes_in {
-        return Ok(None);
-    }
-    let found: Option<(f64, f64, i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT c.total_size_bytes / 1e9::float8, l.max_storage_gb, c.document_count, l.max_documents,
-                (SELECT count(*) FROM collection_sources s WHERE s.collection_id = c.id), l.max_sources
-         FROM collections c JOIN users u ON u.id = c.owner_id
-         JOIN collection_resource_limits l ON l.collection_id = c.id
-         WHERE c.id = $1 AND u.username <> $2",
-    )
-    .bind(collection)
-    .bind(LOCAL_ACCOUNT)
-    .fetch_optional(connection)
-    .await?;
-    let Some((gigabytes, most_gigabytes, documents, most_documents, sources, most_sources)) = found
-    else {
-        return Ok(None);
-    };
-    let full = [
-        ("documents", number(documents) >= number(most_documents), number(most_documents)),
-        ("gigabytes", gigabytes >= most_gigabytes, most_gigabytes),
-        // As many as there may be are no fault; more can only be from before the limit was lowered, or from the file.
-        ("sources", sources > most_sources, number(most_sources)),
-    ];
-    let reached = full.into_iter().find(|(_, is_reached, _)| *is_reached);
-    Ok(reached.map(|(of, _, most)| Asked::Limit { of, most, retry_after: None }))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "for people, and limits are not that large")]
-fn number(count: i64) -> f64 {
-    count as f64
 }

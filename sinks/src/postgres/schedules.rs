@@ -11,7 +11,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::limits::within_limits;
+use super::limits::reached;
 use super::operations::{Ending, OperationStatus, finish_within};
 use super::queue::{HandedOver, hand_over};
 use super::{Postgres, attempt};
@@ -92,7 +92,7 @@ pub struct ScheduleRun {
 pub enum RunFate {
     /// An operation carries it out.
     Fired,
-    /// The run before had not ended.
+    /// The run before had not ended, or a limit of the collection was reached.
     Skipped,
     /// Nobody was there when it was due.
     Missed,
@@ -354,7 +354,7 @@ impl Schedules<'_> {
     /// Has a run take place now, whatever the calendar says; gives its operation.
     ///
     /// # Errors
-    /// If the store cannot be reached.
+    /// If a limit of the collection is reached, or the store cannot be reached.
     pub async fn run_now(
         &self,
         schedule: Uuid,
@@ -362,6 +362,11 @@ impl Schedules<'_> {
     ) -> Result<Uuid, StoreError> {
         attempt("have the schedule run now", || async {
             let mut transaction = self.0.begin().await?;
+            // Somebody asks, and is told; nothing is skipped.
+            let collection = errand.collection;
+            if let Some(limit) = reached(&mut transaction, collection.id, true).await? {
+                return Err(limit.refusal(&collection.name));
+            }
             let at: DateTime<Utc> =
                 sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *transaction).await?;
             let due = DueRun { at, missed: None, not_before: at, meeting: Meeting::Queue };
@@ -399,7 +404,8 @@ impl Schedules<'_> {
     }
 }
 
-/// Writes down one run that is due; gives its operation, if it takes place and was not there already.
+/// Writes down one run that is due; gives its operation, if it takes place and was not there already. Where a limit of
+/// the collection is reached the run is skipped: an error would take back the look, and every later one after it.
 async fn fire_one(
     connection: &mut PgConnection,
     schedule: Uuid,
@@ -411,13 +417,18 @@ async fn fire_one(
     } else {
         unfinished(connection, schedule).await?
     };
-    let (fate, message) = match (&due.missed, due.meeting, before.first()) {
+    let (mut fate, mut message) = match (&due.missed, due.meeting, before.first()) {
         (Some(why), _, _) => (RunFate::Missed, Some(why.clone())),
         (None, Meeting::Skip, Some(other)) => {
             (RunFate::Skipped, Some(format!("operation {other} of the run before has not ended")))
         }
         (None, _, _) => (RunFate::Fired, None),
     };
+    if fate == RunFate::Fired
+        && let Some(limit) = reached(connection, errand.collection.id, true).await?
+    {
+        (fate, message) = (RunFate::Skipped, Some(limit.in_words(&errand.collection.name)));
+    }
     let run: Option<Uuid> = sqlx::query_scalar(
         "INSERT INTO schedule_runs (schedule_id, due_at, fate, message, worker) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (schedule_id, due_at) DO NOTHING RETURNING id",
@@ -435,7 +446,6 @@ async fn fire_one(
             finish_within(connection, other, &Ending::Cancelled, &[]).await?;
         }
     }
-    within_limits(connection, errand.collection).await?;
     Ok(Some(hand_over(connection, errand, Some((run, due.not_before))).await?))
 }
 

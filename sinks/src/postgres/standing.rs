@@ -4,20 +4,31 @@ use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use sqlx::FromRow;
 
-use super::operations::OperationStatus;
+use super::operations::{OperationStatus, OperationType};
 use super::{Postgres, attempt};
 
 /// How things stand.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Standing {
-    /// Operations that have not ended, by status.
-    pub operations: Vec<(OperationStatus, i64)>,
+    /// Operations that have not ended, by type and status.
+    pub operations: Vec<(OperationType, OperationStatus, i64)>,
     /// When each pipeline has last brought its collection up to date.
     pub last_success: Vec<(String, DateTime<Utc>)>,
-    /// When each schedule that is not paused is due next; in the past if nobody has fired it.
-    pub next_runs: Vec<(String, DateTime<Utc>)>,
+    /// Each schedule that is in a file and not paused.
+    pub schedules: Vec<ScheduleStanding>,
     /// Each collection.
     pub collections: Vec<CollectionStanding>,
+}
+
+/// When runs of a schedule are, or should have been.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct ScheduleStanding {
+    /// The pipeline that it runs.
+    pub pipeline: String,
+    /// Since when there has been one.
+    pub created_at: DateTime<Utc>,
+    /// When it is due next, as far as that is foreseen; in the past if nobody has fired it.
+    pub next_due_at: Option<DateTime<Utc>>,
 }
 
 /// What a collection held when its last operation ended.
@@ -43,7 +54,8 @@ impl Postgres {
     pub async fn standing(&self) -> Result<Standing, StoreError> {
         attempt("see how things stand", || async {
             let operations = sqlx::query_as(
-                "SELECT status, count(*) FROM operations WHERE status IN ('pending', 'processing') GROUP BY status",
+                "SELECT type, status, count(*) FROM operations WHERE status IN ('pending', 'processing')
+                 GROUP BY type, status",
             );
             let last_success = sqlx::query_as(
                 "SELECT config->>'pipeline', max(completed_at) FROM operations
@@ -51,10 +63,9 @@ impl Postgres {
                    AND config->>'pipeline' IS NOT NULL
                  GROUP BY 1",
             );
-            let next_runs = sqlx::query_as(
-                "SELECT pipeline, next_due_at FROM schedules
-                 WHERE next_due_at IS NOT NULL AND paused_at IS NULL
-                   AND NOT coalesce((spec ->> 'paused')::boolean, FALSE)",
+            let schedules = sqlx::query_as(
+                "SELECT pipeline, created_at, next_due_at FROM schedules
+                 WHERE spec <> 'null' AND paused_at IS NULL AND NOT coalesce((spec ->> 'paused')::boolean, FALSE)",
             );
             let collections = sqlx::query_as(
                 "SELECT u.username AS owner, c.name, c.document_count AS documents, c.vector_count AS points,
@@ -64,7 +75,7 @@ impl Postgres {
             Ok(Standing {
                 operations: operations.fetch_all(&self.pool).await?,
                 last_success: last_success.fetch_all(&self.pool).await?,
-                next_runs: next_runs.fetch_all(&self.pool).await?,
+                schedules: schedules.fetch_all(&self.pool).await?,
                 collections: collections.fetch_all(&self.pool).await?,
             })
         })

@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use serde_json::json;
 use sinks::{
-    Change, Collection, DueRun, Ending, HandedOver, Look, Meeting, OperationStatus, OperationType,
-    Postgres, PostgresOptions, RunFate, ScheduleKey,
+    By, Change, Collection, DueRun, Ending, HandedOver, Look, Meeting, NewCollection,
+    OperationStatus, OperationType, Postgres, PostgresOptions, ResourceLimits, RunFate,
+    ScheduleKey,
 };
 use uuid::Uuid;
 
-use crate::support::Database;
+use crate::support::{Database, new_collection};
 
 /// Another process, as far as the database can tell.
 async fn another(database: &Database) -> Postgres {
@@ -232,6 +233,88 @@ async fn a_run_is_there_once_however_many_look() {
     assert!(schedules.fire(known.id, &late, &what).await.unwrap().is_empty());
 }
 
+/// A look of a schedule that finds a run for each of these minutes.
+fn minutes(since: DateTime<Utc>, minutes: std::ops::Range<i64>) -> Look {
+    let first = at("2026-01-01T00:00:00Z");
+    let moment = |minute| first + chrono::Duration::minutes(minute);
+    let due = |minute| DueRun {
+        at: moment(minute),
+        missed: None,
+        not_before: first,
+        meeting: Meeting::Queue,
+    };
+    let until = moment(minutes.end);
+    Look { since, until, due: minutes.map(due).collect(), next: None }
+}
+
+/// A schedule that is looked at goes on, whatever its collection may have.
+#[tokio::test]
+async fn a_run_beyond_a_limit_is_skipped_and_the_next_one_takes_place() {
+    let database = Database::new().await;
+    sqlx::query("INSERT INTO users (username, email, hashed_password) VALUES ('ada', 'a@x', '!')")
+        .execute(&database.sql)
+        .await
+        .unwrap();
+    let new = NewCollection { owner: Some("ada".to_owned()), ..new_collection("docs") };
+    let collection = database.postgres.open_collection(&new).await.unwrap();
+    let key = ScheduleKey { owner: "ada", collection: "docs", pipeline: "docs" };
+    let schedules = database.postgres.schedules();
+    let known = schedules.register(&key, &json!({ "cron": "* * * * *" })).await.unwrap();
+    let config = json!({ "do": "run" });
+    let what = HandedOver { collection: &collection, kind: OperationType::Append, config: &config };
+    let limits = database.postgres.limits();
+    let (ten, _) = limits.of(collection.id).await.unwrap().unwrap();
+    assert_eq!(ten.max_operations_per_hour, 10);
+
+    let look = minutes(known.looked_until, 0..11);
+    assert_eq!(schedules.fire(known.id, &look, &what).await.unwrap().len(), 10);
+    let looked = schedules.find(&key).await.unwrap().unwrap();
+    assert_eq!(looked.looked_until, look.until);
+    let skipped = &schedules.history(known.id, 1).await.unwrap()[0];
+    let why = "the collection `docs` may have 10 operations within an hour, and has as many";
+    assert_eq!((skipped.fate, skipped.message.as_deref()), (RunFate::Skipped, Some(why)));
+    let refused = schedules.run_now(known.id, &what).await.unwrap_err();
+    assert!(pipeline::chain(&refused).contains(why), "{refused:?}");
+    assert!(database.postgres.operations().hand_over(&what).await.is_err());
+
+    // There is room again, and then the collection is full.
+    let more = ResourceLimits { max_operations_per_hour: 100, ..ten };
+    limits.set(collection.id, &more, &By::default()).await.unwrap();
+    let look = minutes(looked.looked_until, 12..13);
+    assert_eq!(schedules.fire(known.id, &look, &what).await.unwrap().len(), 1);
+    let full = ResourceLimits { max_documents: 1, ..more };
+    limits.set(collection.id, &full, &By::default()).await.unwrap();
+    sqlx::query("UPDATE collections SET document_count = 1").execute(&database.sql).await.unwrap();
+    let look = minutes(look.until, 13..14);
+    assert!(schedules.fire(known.id, &look, &what).await.unwrap().is_empty());
+    let skipped = &schedules.history(known.id, 1).await.unwrap()[0];
+    let why = "the collection `docs` may have 1 documents, and has as many";
+    assert_eq!((skipped.fate, skipped.message.as_deref()), (RunFate::Skipped, Some(why)));
+    assert!(limits.may_take_in(&collection).await.is_err());
+    // What takes documents out is no run.
+    database.postgres.operations().hand_over(&what).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schedule_without_a_success_stands_there_since_it_was_made() {
+    let database = Database::new().await;
+    let key = ScheduleKey { owner: "local", collection: "docs", pipeline: "docs" };
+    let schedules = database.postgres.schedules();
+    let known = schedules.register(&key, &json!({ "cron": "* * * * *" })).await.unwrap();
+    let standing = database.postgres.standing().await.unwrap();
+    assert!(standing.last_success.is_empty());
+    let found = &standing.schedules[0];
+    assert_eq!((found.pipeline.as_str(), found.created_at), ("docs", known.looked_until));
+    // By whoever pauses it, nothing is expected of it.
+    schedules.pause(known.id, true).await.unwrap();
+    assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
+    schedules.pause(known.id, false).await.unwrap();
+    assert_eq!(database.postgres.standing().await.unwrap().schedules.len(), 1);
+    let paused = json!({ "cron": "* * * * *", "paused": true });
+    schedules.register(&key, &paused).await.unwrap();
+    assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
+}
+
 #[tokio::test]
 async fn a_schedule_that_no_file_has_is_due_no_more_and_keeps_its_history() {
     let database = Database::new().await;
@@ -252,7 +335,7 @@ async fn a_schedule_that_no_file_has_is_due_no_more_and_keeps_its_history() {
     schedules.withdraw(known.id).await.unwrap();
     let gone = schedules.find(&key).await.unwrap().unwrap();
     assert!(gone.spec.is_null() && gone.next_due_at.is_none());
-    assert!(database.postgres.standing().await.unwrap().next_runs.is_empty());
+    assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
     assert_eq!(schedules.history(known.id, 10).await.unwrap().len(), 1);
     // In a file again, it is looked at from then on.
     let again = schedules.register(&key, &spec).await.unwrap();

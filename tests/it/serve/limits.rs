@@ -1,6 +1,6 @@
 //! Limits: how often a client may come, and how large a collection may grow.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::server::Server;
 use crate::support::{Place, text};
@@ -43,20 +43,26 @@ fn who_comes_too_often_is_told_when_to_come_again() {
     server.user(&root, "ada");
 }
 
-#[test]
-fn a_full_collection_takes_nothing_more_in() {
-    let place = Place::with_stand_in();
-    place.write("a.txt", "one");
-    place.write("b.txt", "two");
-    let first = Server::start(&place);
+/// A server whose collection belongs to an account, filled: with tokens of an administrator and of the owner.
+fn owned(place: &Place) -> (Server, String, String) {
+    let first = Server::start(place);
     let root = first.set_up();
     first.user(&root, "owner");
     first.stop();
     place.edit_pipeline("collection: test\n", "collection: test\nowner: owner\n");
     place.execute("DELETE FROM collections");
-    let server = Server::start(&place);
+    let server = Server::start(place);
     let (root, owner) = (server.log_in("root"), server.log_in("owner"));
     server.run(&owner, "append");
+    (server, root, owner)
+}
+
+#[test]
+fn a_full_collection_takes_nothing_more_in() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "one");
+    place.write("b.txt", "two");
+    let (server, root, owner) = owned(&place);
     let base = format!("/collections/{}", server.collection(&owner));
     let limits = |documents: i64, operations: i64| {
         let limits = json!({
@@ -94,4 +100,71 @@ fn a_full_collection_takes_nothing_more_in() {
     let entry = &log["items"][0];
     assert_eq!((&entry["action"], &entry["by"]), (&json!("limits_changed"), &json!("root")));
     assert_eq!(entry["ip_address"], "127.0.0.1");
+}
+
+/// Whoever asks: the API and the command say the same.
+#[test]
+fn documents_storage_and_sources_are_limited() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "one");
+    std::fs::create_dir(place.path().join("more")).unwrap();
+    std::fs::write(place.path().join("more/b.txt"), "two").unwrap();
+    place.edit_pipeline("paths: [corpus]", "paths: [corpus, more]");
+    let (server, root, owner) = owned(&place);
+    let base = format!("/collections/{}", server.collection(&owner));
+    let limit = |name: &str, most: Value| {
+        let mut limits = json!({
+            "max_documents": 100, "max_storage_gb": 1.0, "max_operations_per_hour": 100, "max_sources": 5,
+        });
+        limits[name] = most;
+        server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).good();
+    };
+    for (name, most, words) in [
+        ("max_documents", json!(1), "may have 1 documents, and has as many"),
+        ("max_storage_gb", json!(1e-9), "may have 0.000000001 gigabytes, and has as many"),
+        ("max_sources", json!(1), "may have 1 sources, and has as many"),
+    ] {
+        limit(name, most);
+        let wish = json!({ "type": "append" });
+        let refused = server.post(&format!("{base}/operations"), Some(&owner), &wish);
+        assert_eq!((refused.status, refused.code().as_str()), (409, "limit_reached"), "{name}");
+        assert!(text(&refused.json()["detail"]).contains(words), "{refused:?}");
+        let ran = place.semantik(&["run", "pipeline.yaml"]);
+        assert_eq!(ran.code, 1, "{name}: {}", ran.stdout);
+        assert!(ran.stderr.contains(words), "{name}: {}", ran.stderr);
+    }
+    limit("max_sources", json!(2));
+    assert_eq!(place.semantik(&["run", "pipeline.yaml"]).code, 0);
+}
+
+#[test]
+fn what_was_deleted_comes_back_by_one_operation_or_not_at_all() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "one");
+    place.write("b.txt", "two");
+    let (server, root, owner) = owned(&place);
+    let base = format!("/collections/{}", server.collection(&owner));
+    let stored = || {
+        let found = server.get(&format!("{base}/documents?status=completed"), Some(&owner)).good();
+        found["items"].as_array().unwrap().clone()
+    };
+    let document = text(&stored()[0]["id"]);
+    let path = format!("{base}/documents/{document}");
+    let deleted = server.send("DELETE", &format!("{path}?confirm=test"), Some(&owner), None);
+    server.ended(&owner, &deleted.good()["operation"]);
+    let undelete = |operations: i64| {
+        let limits = json!({
+            "max_documents": 9, "max_storage_gb": 1.0, "max_operations_per_hour": operations, "max_sources": 5,
+        });
+        server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).good();
+        server.post(&format!("{path}/undelete"), Some(&owner), &json!({}))
+    };
+    // Two were asked for before.
+    assert_eq!(undelete(2).code(), "rate_limited");
+    assert_eq!(place.value("SELECT count(*) FROM operations"), "2");
+    assert_eq!(stored().len(), 1);
+    let ended = server.ended(&owner, &undelete(3).good()["operation"]);
+    assert_eq!(ended["status"], "completed", "{ended}");
+    assert_eq!(place.value("SELECT count(*) FROM operations"), "3");
+    assert_eq!(stored().len(), 2);
 }

@@ -231,9 +231,19 @@ impl Server {
         drop(self.child.wait());
     }
 
-    /// Has it end; gives how, and everything that it has said.
-    pub(super) fn stop(mut self) -> (ExitStatus, String) {
+    /// Tells it to end.
+    pub(super) fn terminate(&self) {
         signal(&self.child, "-TERM");
+    }
+
+    /// Has it end; gives how, and everything that it has said.
+    pub(super) fn stop(self) -> (ExitStatus, String) {
+        self.terminate();
+        self.wait()
+    }
+
+    /// Waits for its end; gives how it ended, and everything that it has said.
+    pub(super) fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         self.reader.take().unwrap().join().unwrap();
         (status, self.said())

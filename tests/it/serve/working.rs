@@ -115,6 +115,62 @@ fn one_process_is_a_whole_system() {
 }
 
 #[test]
+fn a_server_keeps_the_schedules_of_its_files() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    place.append_pipeline("schedule: { cron: \"* * * * * *\" }\n");
+    let server = Server::start(&place);
+    let root = server.set_up();
+    place.wait_until(
+        "SELECT EXISTS (SELECT FROM schedule_runs r JOIN operations o ON o.schedule_run_id = r.id
+                        WHERE r.fate = 'fired' AND o.status = 'completed')",
+    );
+    let found = server.get("/search?q=document", Some(&root)).good();
+    assert!(text(&found["hits"][0]["uri"]).ends_with("/a.txt"), "{found}");
+    let schedules = place.semantik(&["schedule", "list", "--config", "pipeline.yaml", "--json"]);
+    assert_eq!(schedules.json()[0]["state"], "served", "{}", schedules.stderr);
+    assert_eq!(server.stop().0.code(), Some(0));
+    let schedules = place.semantik(&["schedule", "list", "--config", "pipeline.yaml", "--json"]);
+    assert_eq!(schedules.json()[0]["state"], "nobody serves it", "{}", schedules.stderr);
+}
+
+/// It ends as one that had nothing to do, and the operation goes on with the next one.
+#[test]
+fn a_server_that_is_told_to_end_hands_its_operation_back() {
+    let (place, server, root) = filled();
+    let path = format!("/collections/{}/operations", server.collection(&root));
+    server.stop();
+    let server = Server::with(&place, &["--grace", "0"]);
+    let gate = place.gate("public.document_writes", "TRUE");
+    let asked = server.post(&path, Some(&root), &json!({ "type": "append" })).good();
+    place.wait_at_gate();
+    server.terminate();
+    // It is about to hand the operation back, or has.
+    place.wait_until(
+        "SELECT EXISTS (SELECT FROM operations WHERE status = 'cancelled')
+             OR EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                            AND query LIKE '%SELECT collection_id, user_id, status%')",
+    );
+    drop(gate);
+    let (status, said) = server.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(place.value("SELECT count(*) FROM executors"), "0");
+    let states = "SELECT string_agg(status::text, ' ' ORDER BY created_at) FROM operations";
+    assert_eq!(place.value(states), "cancelled pending", "{said}");
+
+    let next = Server::start(&place);
+    place.wait_until("SELECT EXISTS (SELECT FROM operations WHERE status = 'completed')");
+    assert_eq!(place.value(states), "cancelled completed");
+    let first = text(&asked["operation"]);
+    let goes_on = "SELECT continues FROM operations WHERE status = 'completed'";
+    assert_eq!(place.value(goes_on), first);
+    let found = next.get("/search?q=subject&k=1", Some(&root)).good();
+    assert_eq!(found["hits"].as_array().unwrap().len(), 1, "{found}");
+    next.stop();
+    assert_eq!(place.semantik(&["verify", "pipeline.yaml"]).code, 0);
+}
+
+#[test]
 fn an_operation_is_followed_to_its_end() {
     let (place, server, root) = filled();
     let id = server.collection(&root);
