@@ -19,7 +19,7 @@ use crate::http::ports::Work;
 use crate::http::problem::{Answer, Code, Problem};
 use crate::http::wire::{
     Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
-    SearchedCollection, SimpleSearch, in_characters,
+    SearchedCollection, SimpleSearch, by_key, in_characters,
 };
 use crate::{Condition, Request, SearchError, Searched, Target, Timings};
 
@@ -228,6 +228,8 @@ fn written(found: &crate::Answer, failed: Vec<FailedCollection>) -> SearchAnswer
             mime_type: payload.mime_type.clone(),
             language: payload.language.clone(),
             modified_at: payload.modified_at.and_then(DateTime::from_timestamp_micros),
+            source: payload.source.clone(),
+            metadata: by_key(&payload.facts),
         }
     });
     let searched = found.searched.iter().map(|it| SearchedCollection {
