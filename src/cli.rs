@@ -5,6 +5,7 @@ mod unattended;
 mod users;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub(crate) use self::serve::ServeArgs;
@@ -210,6 +211,13 @@ pub(crate) struct SearchArgs {
     /// By meaning, by words, or by both: hybrid where the collection has sparse vectors, or else dense.
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
+    /// How the rankings of a hybrid search are fused: the larger, the less the first ranks stand out. 60 unless it is
+    /// given.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub fusion_k: Option<u32>,
+    /// What the ranking by meaning and the one by words weigh where they are fused, as '2:1'; alike unless it is given.
+    #[arg(long, value_name = "MEANING:WORDS", value_parser = weights)]
+    pub weights: Option<(f32, f32)>,
     /// What hits must be like, as JSON: '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
     #[arg(long, value_name = "JSON")]
     pub filter: Option<String>,
@@ -225,6 +233,14 @@ pub(crate) struct SearchArgs {
     /// Prints the hits as a JSON array.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Reads `2:1`; which weights there can be is the search's to say.
+fn weights(text: &str) -> Result<(f32, f32), String> {
+    let number = |part: &str| part.trim().parse::<f32>().ok();
+    let weights = text.split_once(':');
+    let weights = weights.and_then(|(dense, sparse)| Some((number(dense)?, number(sparse)?)));
+    weights.ok_or_else(|| "two numbers are wanted, with a colon between".to_owned())
 }
 
 /// By what hits are found.
@@ -298,6 +314,9 @@ pub(crate) struct EmbedArgs {
     /// Precision of the computation: auto, float32, bfloat16, float16 or int8.
     #[arg(long, default_value = "auto")]
     pub dtype: String,
+    /// The most tokens in one forward pass; found out or well chosen unless it is given.
+    #[arg(long, value_name = "N")]
+    pub tokens_per_batch: Option<NonZeroUsize>,
     /// Length of the vectors, shorter than the model's: their beginning, scaled to length one.
     #[arg(long)]
     pub dim: Option<usize>,

@@ -4,8 +4,8 @@ The pipeline also writes its chunks to Parquet. They are what the others search:
 model, every vector compared with every other; and BM25 by `bm25s` (Lucene's variant, English stop words, Snowball's
 stemmer). Documents are ranked by their best chunk, and the measures of the others are `trec_eval`'s.
 
-    pip install sentence-transformers==6.2.0 bm25s==0.3.16 PyStemmer==3.0.0 ir_measures==0.4.3 pyarrow
-    python3 benches/judged/measure.py [PAGES] [QUESTIONS]
+    benches/run judged
+    .cache/peers/bin/python benches/judged/measure.py [PAGES] [QUESTIONS]
 """
 
 import collections

@@ -2,7 +2,8 @@
 //!
 //! A cursor also keeps how many candidates were fused, so that the next page follows on the one before, and a mark
 //! of the request, so that it is not taken for another one's. It promises no snapshot: what is taken in or out
-//! between two pages may show.
+//! between two pages may show. It is not signed, since it says nothing that a request may not say: its numbers are held
+//! to what paging comes to by itself.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -10,7 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Invalid, Request};
+use crate::request::{DEEPEST, Invalid, MOST_HITS, Request};
+
+/// Pages behind so many hits cannot be turned to, even one after the other.
+const LAST: usize = 2 * DEEPEST;
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,33 +35,38 @@ impl Cursor {
     pub(crate) fn of(request: &Request) -> Result<Self, Invalid> {
         let mark = mark(request);
         let Some(given) = &request.cursor else {
-            let candidates = request.candidates.unwrap_or_else(|| candidates(request));
+            let by_itself = || candidates(request, request.offset + request.k);
+            let candidates = request.candidates.unwrap_or_else(by_itself);
             return Ok(Self { offset: request.offset, candidates, mark });
         };
         let decoded = URL_SAFE_NO_PAD.decode(given).ok();
         let cursor = decoded.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
         let invalid = |message: &str| Invalid { field: "cursor", message: message.to_owned() };
         let cursor = cursor.ok_or_else(|| invalid("it is none that was handed out"))?;
-        if cursor.mark != mark {
+        let is_wanted = request.candidates.is_none_or(|wanted| wanted == cursor.candidates);
+        if cursor.mark != mark || !is_wanted {
             return Err(invalid("it belongs to another request"));
         }
-        if cursor.offset > 1_000_000 || cursor.candidates > 1_000_000 {
+        // The first page may have begun anywhere, and have been of any length.
+        let most = candidates(request, DEEPEST + MOST_HITS);
+        if cursor.offset > LAST || !(1..=most).contains(&cursor.candidates) {
             return Err(invalid("it is none that was handed out"));
         }
         Ok(cursor)
     }
 
-    /// Where the page behind this one begins.
-    pub(crate) fn behind(self, count: usize) -> String {
+    /// Where the page behind this one begins; `None` where nobody can turn to it.
+    pub(crate) fn behind(self, count: usize) -> Option<String> {
         let next = Self { offset: self.offset + count, ..self };
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&next).expect("three numbers are JSON"))
+        let json = serde_json::to_vec(&next).expect("three numbers are JSON");
+        (next.offset <= LAST).then(|| URL_SAFE_NO_PAD.encode(json))
     }
 }
 
-/// So many that what is asked for is well within, in few steps, so that pages that are near each other are cut from
-/// the same ranking.
-fn candidates(request: &Request) -> usize {
-    let wanted = (request.offset + request.k) * 2 * request.per_document.unwrap_or(1).min(5);
+/// So many that the hits up to this one are well within, in few steps, so that pages that are near each other are cut
+/// from the same ranking.
+fn candidates(request: &Request, up_to: usize) -> usize {
+    let wanted = up_to * 2 * request.per_document.unwrap_or(1).min(5);
     let mut candidates = 100;
     while candidates < wanted {
         candidates *= 2;

@@ -8,10 +8,10 @@ use pipeline::{Effort, Fusion};
 use crate::filter::Condition;
 
 /// The most hits of one answer.
-const MOST_HITS: usize = 1000;
+pub(crate) const MOST_HITS: usize = 1000;
 
-/// Hits beyond these cannot be turned to.
-const DEEPEST: usize = 10_000;
+/// How many hits a request can leave out at most; and the most candidates.
+pub(crate) const DEEPEST: usize = 10_000;
 
 /// By what hits are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -136,8 +136,9 @@ impl Searcher {
             let slowest = found.iter().map(|(_, it)| (it.embed, it.store));
             let (embed, store) =
                 slowest.max_by_key(|(embed, store)| *embed + *store).unwrap_or_default();
+            let has_next = !is_last && !hits.is_empty();
             let answer = Answer {
-                cursor: (!is_last && !hits.is_empty()).then(|| cursor.behind(request.k)),
+                cursor: if has_next { cursor.behind(request.k) } else { None },
                 hits,
                 searched: found.iter().map(|(asked, it)| searched(asked, it)).collect(),
                 failed,

@@ -3,6 +3,7 @@
 //! Pieces of some thousand texts are read and tokenised in front of the model, which computes the piece before, so
 //! memory depends neither on the input nor on the output. What is longer than the model reads is cut, and counted.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
     let options = EmbedderOptions {
         device: args.device.clone(),
         dtype: args.dtype.clone(),
-        tokens_per_batch: None,
+        tokens_per_batch: args.tokens_per_batch.map(NonZeroUsize::get),
         dim: args.dim,
     };
     // What can be wrong with the texts is found out before a large model is loaded.

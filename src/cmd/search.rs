@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 use std::ops::Range;
 use std::sync::Arc;
 
-use pipeline::BoxError;
+use pipeline::{BoxError, Fusion};
 use search::{Answer, Condition, Request, SearchHit, Searched, Searcher};
 use serde_json::{Value, json};
 
@@ -45,6 +45,8 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         }
         None => None,
     };
+    let usual = Fusion::default();
+    let (dense, sparse) = args.weights.unwrap_or((usual.dense, usual.sparse));
     Ok(Request {
         mode: args.mode.map(search::Mode::from),
         k: usize::from(args.k),
@@ -52,6 +54,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         filter,
         threshold: args.threshold,
         per_document: args.per_document,
+        fusion: Fusion { k: args.fusion_k.unwrap_or(usual.k), dense, sparse, ..usual },
         ..Request::new(args.words.join(" "), Vec::new())
     })
 }

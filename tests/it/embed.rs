@@ -85,6 +85,13 @@ fn lines_become_vectors_in_their_order() {
     }
     assert_eq!(found[2]["text"], texts[2]);
     assert_eq!(vector(&found[4]).len(), 32);
+    // Each by itself, and the vectors are the same.
+    let alone = embed(&["--tokens-per-batch", "1"], &texts.join("\n"));
+    assert_eq!(alone.code, 0, "{}", alone.stderr);
+    for (alone, together) in objects(&alone.stdout).iter().zip(&found) {
+        assert_close(&vector(alone), &vector(together));
+    }
+    assert_eq!(embed(&["--tokens-per-batch", "0"], "").code, 64);
     let last = ran.stderr.lines().last().unwrap();
     assert!(last.starts_with("5 texts (1 cut), ") && last.ends_with(" tokens/s"), "{last}");
 }

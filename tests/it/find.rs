@@ -238,6 +238,76 @@ fn a_collection_without_sparse_vectors_says_so() {
 }
 
 #[test]
+fn rankings_are_fused_as_they_are_weighed() {
+    let place = library();
+    let asked = |weights: &str| {
+        let question = ["--weights", weights, "--fusion-k", "2", "pthread_mutex_lock"];
+        let hits = search(&place, &[&["--mode", "hybrid"][..], &question].concat());
+        let scores = hits.iter().map(|hit| hit["score"].as_f64().unwrap()).collect::<Vec<_>>();
+        (names(&hits), scores)
+    };
+    // What is first by words alone gets 1 / (1 + 2 - 1), and what is not found by them gets nothing.
+    let (found, scores) = asked("0:1");
+    assert_eq!((found[0].as_str(), &scores[..]), ("locks.md", &[0.5, 0.0, 0.0][..]));
+    let (found, scores) = asked("1:0");
+    let by_meaning = search(&place, &["--mode", "dense", "pthread_mutex_lock"]);
+    assert_eq!(found, names(&by_meaning));
+    for (rank, score) in (1_u8..).zip(&scores) {
+        assert!((score - 1.0 / f64::from(rank + 1)).abs() < 1e-6, "{scores:?}");
+    }
+    for (weights, code) in [("0:0", 1), ("nan:1", 1), ("1", 64), ("a:b", 64)] {
+        let args = ["search", "--config", "pipeline.yaml", "--weights", weights, "x"];
+        assert_eq!(place.semantik(&args).code, code, "{weights}");
+    }
+}
+
+#[test]
+fn two_generations_are_compared_by_questions_of_trec() {
+    let place = library();
+    place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:24'");
+    let rebuilt = place.semantik(&["reindex", "pipeline.yaml"]);
+    assert_eq!(rebuilt.code, 0, "{}", rebuilt.stderr);
+    let write = |name: &str, text: &str| std::fs::write(place.path().join(name), text).unwrap();
+    write(
+        "qrels.txt",
+        "a 0 guide/locks.md 1\nb 0 guide/files.md 2\nb 0 news/** 0\nc 0 none.md 0\n",
+    );
+    write("topics.tsv", "a\tpthread_mutex_lock\nb\ta file is opened by its name\nc\twho?\n");
+    let eval = |args: &[&str]| {
+        let given = ["eval", "--config", "pipeline.yaml", "--mode", "sparse", "--mode", "dense"];
+        let of_trec = ["--judgements", "qrels.txt", "--topics", "topics.tsv"];
+        place.semantik(&[&given[..], &of_trec, args].concat())
+    };
+    let ran = eval(&["--generation", "1", "--against", "2", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let said = ran.json();
+    assert_eq!(said["questions"], 2, "a question without an answer is none: {said:#}");
+    let evaluations = said["evaluations"].as_array().unwrap();
+    let asked = evaluations.iter().map(|it| {
+        let against = &it["measures"]["ndcg@10"]["against"];
+        (it["generation"].as_i64(), it["mode"].as_str(), against["generation"].as_i64())
+    });
+    assert_eq!(
+        asked.collect::<Vec<_>>(),
+        [
+            (Some(1), Some("sparse"), Some(2)),
+            (Some(1), Some("dense"), Some(2)),
+            (Some(2), Some("sparse"), None),
+            (Some(2), Some("dense"), None),
+        ]
+    );
+    for by_words in evaluations.iter().step_by(2) {
+        assert_eq!(by_words["measures"]["mrr@10"]["mean"], 1.0, "{by_words:#}");
+        assert_eq!(by_words["questions"][1]["id"], "b");
+    }
+    let told = eval(&["--generation", "2", "--against", "1"]).stdout;
+    let alike = "sparse of generation 2 and sparse of generation 1 cannot be told apart by nDCG@10";
+    assert!(told.contains(alike), "{told}");
+    let refused = eval(&["--generation", "7"]);
+    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: `test` has no generation 7 any more");
+}
+
+#[test]
 fn an_evaluation_measures_compares_and_refuses() {
     let place = library();
     std::fs::write(

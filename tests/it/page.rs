@@ -27,7 +27,12 @@ struct Visit {
 impl Visit {
     /// Serves a place, and opens the page.
     fn begin(place: Place) -> Self {
-        let server = Server::start(&place);
+        Self::begin_beside(place, &[])
+    }
+
+    /// Serves these files of a place, too.
+    fn begin_beside(place: Place, files: &[&str]) -> Self {
+        let server = Server::beside(&place, files);
         Self { url: server.url.clone(), place, server, browser: Browser::start() }
     }
 
@@ -148,6 +153,7 @@ fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
     browser.wait("document.querySelectorAll('.nodes tbody tr').length === 7");
     browser.wait("document.querySelector('.pill').innerText === 'running'");
     visit.assert_accessible("operation");
+    shows_throughput(&visit);
     drop(gate);
     browser.wait("document.querySelector('.pill').innerText === 'completed'");
     browser.wait("document.querySelector('.outcomes .stored strong').innerText === '4'");
@@ -161,6 +167,26 @@ fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
     goes_back_and_forward(&visit);
     narrows_the_search(&visit);
     visit.assert_quiet();
+}
+
+/// What runs, on the page of everything that runs; and back to its own.
+fn shows_throughput(visit: &Visit) {
+    let browser = &visit.browser;
+    browser.press("gt");
+    browser.wait("location.pathname === '/throughput'");
+    browser.wait("document.querySelector('.runs .pill').innerText === 'running'");
+    browser.wait("document.querySelectorAll('.runs .nodes tbody tr').length === 7");
+    browser.wait("document.querySelectorAll('.runs .figure').length === 3");
+    // What waits between nodes is known at the first look; a rate takes two, and who is held says nothing more.
+    browser.wait(
+        "[...document.querySelectorAll('.runs .figure')].some(it => it.querySelector('.dot') &&
+            it.querySelector('.figure-value').innerText !== '–')",
+    );
+    visit.assert_accessible("throughput of what runs");
+    visit.assert_quiet();
+    browser.step("back");
+    browser.wait("location.pathname.startsWith('/operations/')");
+    browser.wait("document.querySelector('.pill').innerText === 'running'");
 }
 
 /// While the sources may give more, nothing is said of how far the whole is. What runs here is over too soon to look at,
@@ -425,8 +451,13 @@ fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
 fn what_fails_is_said_where_it_failed() {
     let place = repository("model: 'stand-in:16'");
     place.run();
-    let mut visit = Visit::begin(place);
+    place.run_another("other", "model: 'stand-in:16', sparse: none");
+    // Lost, for a while.
+    let (vectors, aside) = (place.vectors_of("other"), place.path().join("aside"));
+    std::fs::rename(&vectors, &aside).unwrap();
+    let mut visit = Visit::begin_beside(place, &["other.yaml"]);
     visit.set_up();
+    names_what_did_not_answer(&visit, || std::fs::rename(&aside, &vectors).unwrap());
     let browser = &visit.browser;
     visit.goto("/collections/8d0b5c1e-0000-4000-8000-000000000000");
     browser.wait_for_text("it is not yours to see");
@@ -438,4 +469,29 @@ fn what_fails_is_said_where_it_failed() {
     browser.click_text_in("label", "Meaning");
     browser.wait("document.querySelector('#hits .problem')?.innerText.includes('The server does not answer')");
     visit.assert_asked_nobody_else();
+}
+
+/// Above the hits of those that have answered: what did not, or not as it was asked, and why. It is there again when
+/// `mend` was called.
+fn names_what_did_not_answer(visit: &Visit, mend: impl FnOnce()) {
+    let browser = &visit.browser;
+    visit.goto("/?q=lock");
+    browser.wait("document.querySelector('.hit')");
+    browser.wait(
+        "document.querySelector('#hits .problem').innerText.includes('other did not answer') &&
+         document.querySelector('#hits .problem').innerText.includes('cannot be reached at the moment')",
+    );
+    visit.assert_accessible("an answer without a collection");
+    // The browser itself notes each answer that is an error: what can be narrowed down by is not known of it either.
+    assert!(browser.console().iter().all(|it| it.contains("503")));
+    mend();
+    browser.step("refresh");
+    browser.wait("document.querySelector('.hit') && !document.querySelector('#hits .problem')");
+    browser.wait_for_text("other: by meaning alone, since there are no vectors of words");
+    browser.click_text_in("label", "Words");
+    browser.wait(
+        "document.querySelector('#hits .problem').innerText.includes('It has no vectors of words')",
+    );
+    assert!(browser.run("return document.querySelectorAll('.hit').length").as_u64() > Some(0));
+    visit.assert_quiet();
 }

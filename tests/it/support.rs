@@ -153,6 +153,25 @@ nodes:
         report
     }
 
+    /// Runs another pipeline over the same documents, with these options of the embed node. Its file, and its collection,
+    /// are called so.
+    pub(crate) fn run_another(&self, name: &str, embed: &str) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        let text = text
+            .replace("name: test\ncollection: test", &format!("name: {name}\ncollection: {name}"))
+            .replace("model: 'stand-in:16'", embed);
+        let file = format!("{name}.yaml");
+        std::fs::write(self.path().join(&file), text).unwrap();
+        let ran = self.semantik(&["run", &file]);
+        assert!(matches!(ran.code, 0 | 2), "exit code {}: {}", ran.code, ran.stderr);
+    }
+
+    /// The folder of the vectors of a collection.
+    pub(crate) fn vectors_of(&self, collection: &str) -> PathBuf {
+        let name = format!("SELECT vector_store_name FROM collections WHERE name = '{collection}'");
+        self.path().join(".semantik/vectors").join(self.value(&name))
+    }
+
     pub(crate) fn search(&self, words: &str, k: usize) -> Vec<Value> {
         let k = k.to_string();
         let ran =

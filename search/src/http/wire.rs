@@ -11,8 +11,8 @@ pub use account::*;
 pub use collection::*;
 pub use document::*;
 pub use operation::*;
-pub(crate) use search::in_characters;
 pub use search::*;
+pub(crate) use search::{by_key, in_characters};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

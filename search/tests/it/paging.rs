@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use search::{Mode, Request, Searcher};
 
@@ -105,6 +107,44 @@ async fn a_cursor_is_for_its_own_request() {
     let made_up = Request { cursor: Some("x".to_owned()), ..request };
     let said = searcher.answer(&made_up, &library).await.unwrap_err().to_string();
     assert_eq!(said, "`cursor` is not right: it is none that was handed out");
+}
+
+/// A cursor that a client has changed leads no further than requests and paging do by themselves.
+#[tokio::test]
+async fn a_cursor_does_not_go_around_the_limits() {
+    let library = Library::of(vec![shelf(5).target().await]);
+    let searcher = Searcher::default();
+    let request = Request { k: 2, ..Request::new("ties", vec!["shelf".to_owned()]) };
+    let changed = async |request: &Request, key: &str, number: u64| {
+        let cursor = searcher.answer(request, &library).await.unwrap().cursor.unwrap();
+        let mut cursor: serde_json::Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).unwrap()).unwrap();
+        cursor[key] = number.into();
+        let cursor = Some(URL_SAFE_NO_PAD.encode(cursor.to_string()));
+        let answer = searcher.answer(&Request { cursor, ..request.clone() }, &library).await;
+        answer.map(|answer| answer.cursor).map_err(|error| error.to_string())
+    };
+    let by_document = Request { per_document: Some(3), ..request.clone() };
+    for (request, key, number) in [
+        (&request, "o", 20_001),
+        (&request, "o", u64::MAX),
+        (&request, "c", 0),
+        (&request, "c", 25_601),
+        (&request, "c", u64::MAX),
+        (&by_document, "o", 20_001),
+        (&by_document, "c", 0),
+        (&by_document, "c", 102_401),
+    ] {
+        let said = changed(request, key, number).await.unwrap_err();
+        assert_eq!(said, "`cursor` is not right: it is none that was handed out", "{key} {number}");
+    }
+    // As far as paging goes; nothing is there.
+    assert_eq!(changed(&request, "o", 20_000).await, Ok(None));
+    changed(&request, "c", 25_600).await.unwrap();
+    let own = Request { candidates: Some(50), ..request };
+    changed(&own, "c", 50).await.unwrap();
+    let said = changed(&own, "c", 51).await.unwrap_err();
+    assert_eq!(said, "`cursor` is not right: it belongs to another request");
 }
 
 #[tokio::test]

@@ -122,6 +122,58 @@ fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
 }
 
 #[test]
+fn a_collection_is_handed_over_by_its_owner_alone() {
+    let place = Place::with_stand_in();
+    let server = Server::start(&place);
+    let root = server.set_up();
+    let (ada, grace) = (server.user(&root, "ada"), server.user(&root, "grace"));
+    let path = format!("/collections/{}", server.collection(&root));
+    let change = |token: &str, change: serde_json::Value| {
+        server.send("PATCH", &path, Some(token), Some(&change))
+    };
+    let hand_over = |token: &str, to: &str| change(token, json!({ "owner": to }));
+    let right = |token: &str| server.get(&path, Some(token)).good()["right"].clone();
+
+    // Administrators may do it for the built-in account, which nobody logs in to.
+    assert_eq!(hand_over(&ada, "ada").status, 404, "it is not even seen");
+    assert_eq!(hand_over(&root, "ada").good()["owner"], "ada");
+    assert_eq!(right(&ada), "owner");
+
+    // Whoever may change everything else of it may not give it away.
+    let grant = json!({ "user": "grace", "permission": "admin" });
+    server.post(&format!("{path}/grants"), Some(&ada), &grant).good();
+    change(&grace, json!({ "description": "what it is about" })).good();
+    let refused = hand_over(&grace, "grace");
+    assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"));
+
+    // Nobody gets two of one name, nor does who is not there get one.
+    place.execute(
+        "INSERT INTO collections (name, owner_id, vector_store_name, embedding_model, quantization, chunk_size,
+                                  chunk_overlap, qdrant_collections)
+         SELECT c.name, u.id, 'another', c.embedding_model, c.quantization, c.chunk_size, c.chunk_overlap, '[]'
+         FROM collections c, users u WHERE u.username = 'grace'",
+    );
+    let refused = hand_over(&ada, "grace");
+    assert_eq!((refused.status, refused.code().as_str()), (409, "conflict"));
+    assert_eq!(refused.json()["detail"], "the new owner has a collection of this name already");
+    assert_eq!(hand_over(&ada, "nobody").code(), "invalid_body");
+    assert_eq!(right(&ada), "owner");
+    place.execute("DELETE FROM collections WHERE vector_store_name = 'another'");
+
+    // The old owner is told a last time, and is out; what the new one had been given is nothing beside owning it.
+    assert_eq!(hand_over(&ada, "grace").good()["owner"], "grace");
+    assert_eq!(server.get(&path, Some(&ada)).status, 404);
+    assert_eq!(hand_over(&ada, "ada").status, 404);
+    assert_eq!(right(&grace), "owner");
+    let log = server.get(&format!("{path}/audit"), Some(&grace)).good();
+    let entry = &log["items"][0];
+    assert_eq!((&entry["action"], &entry["by"]), (&json!("collection_changed"), &json!("ada")));
+    let id = &server.get("/users/me", Some(&grace)).good()["id"];
+    assert_eq!((&entry["details"]["owner"], &entry["ip_address"]), (id, &json!("127.0.0.1")));
+    assert!(text(&entry["user_agent"]).starts_with("ureq/"));
+}
+
+#[test]
 fn a_key_is_shown_once_and_notes_its_use() {
     let place = Place::with_stand_in();
     let server = Server::start(&place);

@@ -46,6 +46,11 @@ fn malformed_requests_are_answered_by_problems() {
         (server.get("/search?q=x&k=ten", by), 400, "invalid_query"),
         (server.get("/search?q=%00", by), 400, "invalid_query"),
         (server.get("/search?q=x&collections=nothing-like-it", by), 404, "not_found"),
+        (
+            server.get(&format!("/search?q=x&collections={}", "a,".repeat(101)), by),
+            400,
+            "invalid_query",
+        ),
         (server.get("/collections?limit=0", by), 400, "invalid_query"),
         (server.get("/collections?limit=100000", by), 400, "invalid_query"),
         (server.get("/collections?cursor=x", by), 400, "invalid_query"),

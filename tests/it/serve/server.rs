@@ -69,6 +69,12 @@ impl Server {
         Self::with(place, &ANY_RATE)
     }
 
+    /// Serves these files of a place beside its pipeline.
+    pub(crate) fn beside(place: &Place, files: &[&str]) -> Self {
+        let files = files.iter().flat_map(|&file| ["--config", file]);
+        Self::with(place, &ANY_RATE.into_iter().chain(files).collect::<Vec<_>>())
+    }
+
     /// With these arguments in addition.
     pub(super) fn with(place: &Place, args: &[&str]) -> Self {
         let token = place.path().join("setup-token");

@@ -19,7 +19,7 @@ use crate::http::ports::Work;
 use crate::http::problem::{Answer, Code, Problem};
 use crate::http::wire::{
     Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
-    SearchedCollection, SimpleSearch, in_characters,
+    SearchedCollection, SimpleSearch, by_key, in_characters,
 };
 use crate::{Condition, Request, SearchError, Searched, Target, Timings};
 
@@ -77,7 +77,7 @@ async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) 
         let detail = format!("`query` has {LONGEST_QUERY} characters at most");
         return Err(Problem::new(wrong, detail));
     }
-    let asked = asked(app, caller, &wanted.collections).await?;
+    let asked = asked(app, caller, &wanted.collections, wrong).await?;
     let (served, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.is_served);
     if served.is_empty() {
         return match others.is_empty() {
@@ -109,10 +109,15 @@ async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) 
 }
 
 /// The collections that are meant, each once. One that is not there is not passed over: who names it expects hits of it.
-async fn asked(app: &App, caller: &Caller, names: &[String]) -> Answer<Vec<Collection>> {
+async fn asked(
+    app: &App,
+    caller: &Caller,
+    names: &[String],
+    wrong: Code,
+) -> Answer<Vec<Collection>> {
     if names.len() > MOST_COLLECTIONS {
         let detail = format!("`collections` names {MOST_COLLECTIONS} at most");
-        return Err(Problem::new(Code::InvalidBody, detail));
+        return Err(Problem::new(wrong, detail));
     }
     let readable =
         app.caches.readable(app.catalogue.as_ref(), caller.reader(), &caller.identity).await?;
@@ -223,6 +228,8 @@ fn written(found: &crate::Answer, failed: Vec<FailedCollection>) -> SearchAnswer
             mime_type: payload.mime_type.clone(),
             language: payload.language.clone(),
             modified_at: payload.modified_at.and_then(DateTime::from_timestamp_micros),
+            source: payload.source.clone(),
+            metadata: by_key(&payload.facts),
         }
     });
     let searched = found.searched.iter().map(|it| SearchedCollection {

@@ -162,6 +162,10 @@ pub struct SearchHit {
     pub language: Option<String>,
     /// When the file was modified.
     pub modified_at: Option<DateTime<Utc>>,
+    /// The source that gave the document, as a filter by `source` names it.
+    pub source: String,
+    /// What the document says of itself, as a filter by `metadata` names it: keys with their values.
+    pub metadata: BTreeMap<String, Vec<String>>,
 }
 
 /// A collection that has answered.
@@ -194,6 +198,15 @@ pub struct SearchTimings {
     pub store_ms: f64,
     /// What was neither.
     pub own_ms: f64,
+}
+
+/// Facts, each a key and a value, by their keys.
+pub(crate) fn by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
+    let mut metadata: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, value) in facts.iter().filter_map(|fact| fact.split_once('=')) {
+        metadata.entry(key.to_owned()).or_default().push(value.to_owned());
+    }
+    metadata
 }
 
 /// Ranges of bytes as ranges of characters.

@@ -1,0 +1,162 @@
+//! What is on record of every change: what was done, from which address, and by what program.
+
+use std::collections::BTreeSet;
+
+use search::http::endpoints;
+use serde_json::{Value, json};
+
+use super::server::{PASSWORD, Server};
+use crate::support::{Place, text};
+
+/// What changes nothing of which there is a record: a search with a body, and a session that goes on. A refresh token that
+/// comes twice ends its session, which is on record.
+const NO_CHANGES: [&str; 2] = ["post /search", "post /sessions/refresh"];
+
+/// Entries as they are made, of both logs; those of a collection go with it.
+const NOTED: &str = "
+    CREATE TABLE public.noted (action text, ip_address text, user_agent text);
+    CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN
+        INSERT INTO public.noted VALUES (NEW.action, NEW.ip_address, NEW.user_agent);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER note AFTER INSERT ON collection_audit_log FOR EACH ROW EXECUTE FUNCTION public.note();
+    CREATE TRIGGER note AFTER INSERT ON account_audit_log FOR EACH ROW EXECUTE FUNCTION public.note();";
+
+/// A client all of whose requests are changes, and who looks each time whether it is on record.
+struct Changer<'a> {
+    place: &'a Place,
+    server: &'a Server,
+    token: String,
+    /// The endpoints that were used, as [`NO_CHANGES`] names them.
+    used: BTreeSet<String>,
+}
+
+impl Changer<'_> {
+    /// Asks an endpoint, with these ids in its path. Gives the answer.
+    fn change(&mut self, endpoint: &str, ids: &[&str], body: &Value, action: &str) -> Value {
+        let (method, path) = endpoint.split_once(' ').unwrap();
+        self.used.insert(endpoint.to_owned());
+        let mut ids = ids.iter();
+        let parts = path.split('/').map(|part| match part.starts_with('{') {
+            true => *ids.next().unwrap_or_else(|| panic!("{endpoint} wants another id")),
+            false => part,
+        });
+        let path = parts.collect::<Vec<_>>().join("/") + "?confirm=test";
+        let before = self.noted(action);
+        let bearer = Some(self.token.as_str()).filter(|token| !token.is_empty());
+        let body = Some(body).filter(|_| method != "delete");
+        let reply = self.server.send(&method.to_uppercase(), &path, bearer, body);
+        let said = reply.good();
+        assert!(self.noted(action) > before, "{endpoint} is on record as `{action}`");
+        said
+    }
+
+    /// How many entries there are of an action, from here and by this program.
+    fn noted(&self, action: &str) -> u32 {
+        let count = self.place.value(&format!(
+            "SELECT count(*) FROM noted
+             WHERE action = '{action}' AND ip_address = '127.0.0.1' AND user_agent LIKE 'ureq/%'"
+        ));
+        count.parse().unwrap()
+    }
+
+    /// Asks for an operation, and waits for its end. Gives the status with which it ended.
+    fn operate(&mut self, endpoint: &str, ids: &[&str], body: &Value) -> Value {
+        let asked = self.change(endpoint, ids, body, "operation_requested");
+        self.server.ended(&self.token, &asked["operation"])["status"].clone()
+    }
+}
+
+#[test]
+fn every_change_is_on_record_with_where_it_came_from() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    let server = Server::start(&place);
+    place.execute(NOTED);
+    let (token, used) = (String::new(), BTreeSet::new());
+    let mut by = Changer { place: &place, server: &server, token, used };
+
+    let setup = server.setup.as_ref().unwrap();
+    let root =
+        json!({ "token": setup, "username": "root", "email": "root@here", "password": PASSWORD });
+    by.change("post /setup", &[], &root, "user_created");
+    let login = json!({ "username": "root", "password": PASSWORD });
+    let session = by.change("post /sessions", &[], &login, "login");
+    let ended = json!({ "refresh_token": session["refresh_token"] });
+    by.change("post /sessions/logout", &[], &ended, "logout");
+    let wrong = json!({ "username": "root", "password": "not the password" });
+    let before = by.noted("login_failed");
+    assert_eq!(server.post("/sessions", None, &wrong).status, 401);
+    assert_eq!(by.noted("login_failed"), before + 1);
+
+    by.token = server.log_in("root");
+    accounts(&mut by);
+    collections(&mut by);
+    let own = json!({ "current": PASSWORD, "new": "a new long password" });
+    by.change("post /users/me/password", &[], &own, "password_changed");
+
+    let changing = endpoints().into_iter().filter(|it| it.method != "get");
+    let named =
+        changing.map(|it| format!("{} {}", it.method, it.path.strip_prefix("/api/v1").unwrap()));
+    let left: Vec<String> =
+        named.filter(|it| !by.used.contains(it) && !NO_CHANGES.contains(&it.as_str())).collect();
+    assert!(left.is_empty(), "nobody has looked for a record of {left:?}");
+}
+
+fn accounts(by: &mut Changer<'_>) {
+    by.change("patch /users/me", &[], &json!({ "full_name": "Root" }), "user_changed");
+    let ada = json!({ "username": "ada", "email": "ada@here", "password": PASSWORD });
+    let ada = text(&by.change("post /users", &[], &ada, "user_created")["id"]);
+    let named = json!({ "full_name": "Ada" });
+    by.change("patch /users/{user}", &[&ada], &named, "user_changed");
+    let password = json!({ "password": "a new long password" });
+    by.change("put /users/{user}/password", &[&ada], &password, "password_changed");
+    let key = json!({ "name": "a key", "scopes": ["read"] });
+    let key = text(&by.change("post /keys", &[], &key, "key_created")["id"]);
+    by.change("delete /keys/{key}", &[&key], &json!({}), "key_revoked");
+}
+
+fn collections(by: &mut Changer<'_>) {
+    let (server, place) = (by.server, by.place);
+    let id = server.collection(&by.token);
+    let base = format!("/collections/{id}");
+    let about = json!({ "description": "what it is about" });
+    by.change("patch /collections/{collection}", &[&id], &about, "collection_changed");
+    let limits = json!({
+        "max_documents": 9, "max_storage_gb": 1.0, "max_operations_per_hour": 99, "max_sources": 5,
+    });
+    by.change("put /collections/{collection}/limits", &[&id], &limits, "limits_changed");
+    let grant = json!({ "user": "ada", "permission": "read" });
+    let given = by.change("post /collections/{collection}/grants", &[&id], &grant, "grant_given");
+    let grant = text(&given["id"]);
+    let taken = "delete /collections/{collection}/grants/{grant}";
+    by.change(taken, &[&id, &grant], &json!({}), "grant_taken");
+
+    // While one is held in the middle, the next one waits for its turn, and is stopped.
+    let (start, nothing) = ("post /collections/{collection}/operations", json!({}));
+    let gate = place.gate("documents", "TRUE");
+    let held = by.change(start, &[&id], &json!({ "type": "append" }), "operation_requested");
+    place.wait_at_gate();
+    let stopped = by.change(start, &[&id], &json!({ "type": "reindex" }), "operation_requested");
+    let operation = text(&stopped["operation"]);
+    let cancel = "post /operations/{operation}/cancel";
+    by.change(cancel, &[&operation], &nothing, "operation_cancel_requested");
+    drop(gate);
+    assert_eq!(server.ended(&by.token, &stopped["operation"])["status"], "cancelled");
+    assert_eq!(server.ended(&by.token, &held["operation"])["status"], "completed");
+
+    let documents = server.get(&format!("{base}/documents"), Some(&by.token)).good();
+    let document = text(&documents["items"][0]["id"]);
+    let one = "/collections/{collection}/documents/{document}";
+    assert_eq!(by.operate(&format!("delete {one}"), &[&id, &document], &nothing), "completed");
+    let undelete = format!("post {one}/undelete");
+    assert_eq!(by.operate(&undelete, &[&id, &document], &nothing), "completed");
+
+    let sources = server.get(&format!("{base}/sources"), Some(&by.token)).good();
+    let source = text(&sources[0]["id"]);
+    let remove = "delete /collections/{collection}/sources/{source}";
+    assert_eq!(by.operate(remove, &[&id, &source], &nothing), "completed");
+    by.change("delete /collections/{collection}", &[&id], &nothing, "operation_requested");
+    place.wait_until("SELECT NOT EXISTS (SELECT FROM collections)");
+}
