@@ -20,7 +20,7 @@ const ROWS: &str = "
     FROM documents;
     INSERT INTO operations (collection_id, user_id, type, config)
     SELECT c.id, c.owner_id, 'append', '{}' FROM collections c, generate_series(1, 1000);
-    UPDATE operations SET status = 'cancelled' WHERE id IN (SELECT id FROM operations OFFSET 20);
+    UPDATE operations SET status = 'cancelled' WHERE id IN (SELECT id FROM operations OFFSET 300);
     INSERT INTO users (username, email, hashed_password) SELECT n::text, n::text, '!' FROM generate_series(1, 3000) n;
     INSERT INTO refresh_tokens (user_id, family_id, token_hash, expires_at)
     SELECT id, gen_random_uuid(), id::text, now() + interval '1 day' FROM users;
