@@ -61,7 +61,7 @@ impl Hits {
         hit: &Hit,
         find: impl FnOnce() -> Vec<Range<usize>>,
     ) -> Vec<Range<usize>> {
-        match self.hits.iter().position(|it| std::ptr::eq(it, hit)) {
+        match self.hits.element_offset(hit) {
             Some(at) => self.highlights[at].get_or_init(find).clone(),
             None => find(),
         }
