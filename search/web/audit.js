@@ -1,7 +1,7 @@
 // Who did what, when and from where: to accounts and sessions for the whole server, and to one collection. The API
 // gives it from new to old, in parts; what is looked for is looked for here, in as many parts as it takes.
 
-import { h, put, moreButton, problemBox, table } from "./dom.js";
+import { h, put, moreButton, problemBox, table, viewOf } from "./dom.js";
 import * as api from "./api.js";
 import { all } from "./collections.js";
 import { ago, counted, moment } from "./format.js";
@@ -36,19 +36,11 @@ export async function show({ signal }) {
   await list.load();
   return {
     title: "Audit log",
-    element: h(
-      "div",
-      { class: "page" },
-      h(
-        "header",
-        { class: "page-head" },
-        h("h1", {}, "Audit log"),
-        h(
-          "p",
-          { class: "quiet" },
-          "Accounts, sessions and keys, newest first. What was done to a collection stands with it.",
-        ),
-      ),
+    element: viewOf(
+      {
+        title: "Audit log",
+        words: "Accounts, sessions and keys, newest first. What was done to a collection stands with it.",
+      },
       list.element,
     ),
   };

@@ -1,6 +1,6 @@
 // The collections that somebody may read: how they are, and how much is in them.
 
-import { h, put, figures, meter } from "./dom.js";
+import { h, put, figures, meter, viewOf } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, counted, moment } from "./format.js";
 import { follow, isOver, pill } from "./operations.js";
@@ -57,17 +57,7 @@ export async function show({ signal }) {
   });
   return {
     title: "Collections",
-    element: h(
-      "div",
-      { class: "page" },
-      h(
-        "header",
-        { class: "page-head" },
-        h("h1", {}, "Collections"),
-        h("p", { class: "quiet" }, counted(collections.length, "collection")),
-      ),
-      list,
-    ),
+    element: viewOf({ title: "Collections", words: counted(collections.length, "collection") }, list),
   };
 }
 

@@ -133,6 +133,18 @@ export const moreButton = (words, load) =>
     words,
   );
 
+/** A view under its heading: what it is called, what can be done there, and in a few words what it is. */
+export function viewOf({ title, words, actions }, ...below) {
+  const heading = h("h1", {}, title);
+  const row = actions ? h("div", { class: "head-row" }, heading, h("span", { class: "space" }), actions) : heading;
+  return h(
+    "div",
+    { class: "page" },
+    h("header", { class: "page-head" }, row, h("p", { class: "quiet" }, words)),
+    below,
+  );
+}
+
 /**
  * A table. A head is its words, or `[words, class]`; a class that ends with "unseen" hides them from who sees the column.
  * Where the page is narrow each row is a block of its own, with the heads beside the cells.

@@ -1,6 +1,6 @@
 // The API keys of whoever is logged in: made here, shown once, revoked here.
 
-import { h, put, icon, confirm, dialog, problemBox, table, toast } from "./dom.js";
+import { h, put, icon, confirm, dialog, problemBox, table, toast, viewOf } from "./dom.js";
 import * as api from "./api.js";
 import { all } from "./collections.js";
 import { ago, day, moment } from "./format.js";
@@ -21,38 +21,19 @@ const LIVES = [
 
 export async function show({ signal }) {
   const list = h("div");
-  const page = h(
-    "div",
-    { class: "page" },
-    h(
-      "header",
-      { class: "page-head" },
-      h(
-        "div",
-        { class: "head-row" },
-        h("h1", {}, "API keys"),
-        h("span", { class: "space" }),
-        h(
-          "button",
-          {
-            class: "button primary",
-            type: "button",
-            onclick: async () => {
-              if (await create()) await load();
-            },
-          },
-          icon("plus", 15),
-          "New key",
-        ),
-      ),
-      h(
-        "p",
-        { class: "quiet" },
+  const make = async () => {
+    if (await create()) await load();
+  };
+  const element = viewOf(
+    {
+      title: "API keys",
+      words: [
         "A program sends its key as ",
         h("code", {}, "Authorization: Bearer smk_…"),
         " and acts for you, within the scope of the key.",
-      ),
-    ),
+      ],
+      actions: h("button", { class: "button primary", type: "button", onclick: make }, icon("plus", 15), "New key"),
+    },
     list,
   );
   async function load() {
@@ -61,7 +42,7 @@ export async function show({ signal }) {
     put(list, keys.length ? keyTable(keys, load) : h("p", { class: "empty" }, "You have no key."));
   }
   await load();
-  return { title: "API keys", element: page };
+  return { title: "API keys", element };
 }
 
 function stateOf(key) {

@@ -1,7 +1,7 @@
 // The list of operations, newest first, live: what changes is told by the server. Also the pieces that other views
 // show of an operation.
 
-import { h, put, meter, moreButton, problemBox, table } from "./dom.js";
+import { h, put, meter, moreButton, problemBox, table, viewOf } from "./dom.js";
 import * as api from "./api.js";
 import { ago, counted, duration, moment, percent, short } from "./format.js";
 import { farOf, shareOf } from "./flow.js";
@@ -147,15 +147,8 @@ export async function show({ signal }) {
   follow(signal, (operation) => list.take(operation));
   return {
     title: "Operations",
-    element: h(
-      "div",
-      { class: "page" },
-      h(
-        "header",
-        { class: "page-head" },
-        h("h1", {}, "Operations"),
-        h("p", { class: "quiet" }, "What is and was done to the collections, newest first."),
-      ),
+    element: viewOf(
+      { title: "Operations", words: "What is and was done to the collections, newest first." },
       list.element,
     ),
   };

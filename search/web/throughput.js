@@ -1,7 +1,7 @@
 // Throughput, live: for each operation that runs, documents and tokens a second and what its nodes do; of the
 // operations before, what they did; and for administrators what the server measures of searches and stores.
 
-import { h, put, meter, table } from "./dom.js";
+import { h, put, meter, table, viewOf } from "./dom.js";
 import * as api from "./api.js";
 import { ago, bytes, count, duration, moment, short } from "./format.js";
 import { Flow, farOf, leftOf } from "./flow.js";
@@ -27,21 +27,15 @@ class Throughput {
     this.now = h("div", { class: "runs" });
     this.before = h("section", { "aria-label": "Earlier operations" });
     this.server = new ServerPanel(signal);
-    this.element = h(
-      "div",
-      { class: "page" },
-      h(
-        "header",
-        { class: "page-head" },
-        h("h1", {}, "Throughput"),
-        h(
-          "p",
-          { class: "quiet" },
+    this.element = viewOf(
+      {
+        title: "Throughput",
+        words: [
           "Live, as the workers tell it. The same figures are Prometheus metrics under ",
           h("code", {}, "/api/v1/metrics"),
           ".",
-        ),
-      ),
+        ],
+      },
       this.now,
       this.before,
       this.server.element,

@@ -1,7 +1,7 @@
 // The accounts of the server, for administrators: who there is and what they are, and what is changed of them. Accounts
 // are deactivated, never deleted, since operations and the audit log name them.
 
-import { h, put, icon, confirm, dialog, dialogForm, field, problemBox, table, toast } from "./dom.js";
+import { h, put, icon, confirm, dialog, dialogForm, field, problemBox, table, toast, viewOf } from "./dom.js";
 import * as api from "./api.js";
 import { all } from "./collections.js";
 import { ago, counted, moment } from "./format.js";
@@ -20,26 +20,19 @@ export async function show({ signal }) {
 class Users {
   constructor(signal) {
     Object.assign(this, { signal, title: "Users" });
-    this.words = h("p", { class: "quiet" });
+    this.words = h("span");
     this.trouble = h("div");
     this.list = h("div");
     const make = () => this.ask(createUser());
-    this.element = h(
-      "div",
-      { class: "page" },
-      h(
-        "header",
-        { class: "page-head" },
-        h(
-          "div",
-          { class: "head-row" },
-          h("h1", {}, "Users"),
-          h("span", { class: "space" }),
+    this.element = viewOf(
+      {
+        title: "Users",
+        words: this.words,
+        actions: [
           h("a", { class: "button", href: "/audit" }, "Audit log"),
           h("button", { class: "button primary", type: "button", onclick: make }, icon("plus", 15), "New user"),
-        ),
-        this.words,
-      ),
+        ],
+      },
       this.trouble,
       this.list,
     );
