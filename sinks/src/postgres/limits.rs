@@ -51,28 +51,9 @@ impl Limits<'_> {
         collection: Uuid,
     ) -> Result<Option<(ResourceLimits, Usage)>, StoreError> {
         attempt("read the limits", || async {
-            let limits: Option<ResourceLimits> = sqlx::query_as(
-                "SELECT max_documents, max_storage_gb, max_operations_per_hour, max_sources
-                 FROM collection_resource_limits WHERE collection_id = $1",
-            )
-            .bind(collection)
-            .fetch_optional(self.0)
-            .await?;
-            let Some(limits) = limits else { return Ok(None) };
-            let usage: Usage = sqlx::query_as(
-                "SELECT c.document_count AS documents, c.total_size_bytes AS bytes,
-                        u.username <> $2 AS is_limited,
-                        (SELECT count(*) FROM operations o
-                         WHERE o.collection_id = $1 AND o.created_at > now() - interval '1 hour') AS operations,
-                        (SELECT count(*) FROM collection_sources s WHERE s.collection_id = $1) AS sources
-                 FROM collections c JOIN users u ON u.id = c.owner_id
-                 WHERE c.id = $1",
-            )
-            .bind(collection)
-            .bind(LOCAL_ACCOUNT)
-            .fetch_one(self.0)
-            .await?;
-            Ok(Some((limits, usage)))
+            let mut connection = self.0.acquire().await?;
+            let found = found(&mut connection, collection).await?;
+            Ok(found.map(|Found { limits, usage, .. }| (limits, usage)))
         })
         .await
     }
@@ -161,36 +142,21 @@ pub(super) async fn reached(
     collection: Uuid,
     takes_in: bool,
 ) -> Result<Option<Reached>, sqlx::Error> {
-    let hourly = hourly(connection, collection).await?;
-    if let Some(Hourly { most, had, wait }) = hourly
-        && had >= most
-    {
-        let of = "operations within an hour";
-        return Ok(Some(Reached { of, most: number(most), retry_after: Some(wait) }));
+    let found = found(connection, collection).await?.filter(|it| it.usage.is_limited);
+    let Some(Found { limits, usage, wait }) = found else { return Ok(None) };
+    if usage.operations >= limits.max_operations_per_hour {
+        let (of, most) = ("operations within an hour", number(limits.max_operations_per_hour));
+        return Ok(Some(Reached { of, most, retry_after: Some(wait) }));
     }
     if !takes_in {
         return Ok(None);
     }
-    let found: Option<(f64, f64, i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT c.total_size_bytes / 1e9::float8, l.max_storage_gb, c.document_count, l.max_documents,
-                (SELECT count(*) FROM collection_sources s WHERE s.collection_id = c.id), l.max_sources
-         FROM collections c JOIN users u ON u.id = c.owner_id
-         JOIN collection_resource_limits l ON l.collection_id = c.id
-         WHERE c.id = $1 AND u.username <> $2",
-    )
-    .bind(collection)
-    .bind(LOCAL_ACCOUNT)
-    .fetch_optional(connection)
-    .await?;
-    let Some((gigabytes, most_gigabytes, documents, most_documents, sources, most_sources)) = found
-    else {
-        return Ok(None);
-    };
+    let ResourceLimits { max_documents, max_storage_gb, max_sources, .. } = limits;
     let full = [
-        ("documents", number(documents) >= number(most_documents), number(most_documents)),
-        ("gigabytes", gigabytes >= most_gigabytes, most_gigabytes),
+        ("documents", usage.documents >= max_documents, number(max_documents)),
+        ("gigabytes", number(usage.bytes) / 1e9 >= max_storage_gb, max_storage_gb),
         // As many as there may be are no fault; more can only be from before the limit was lowered, or from the file.
-        ("sources", sources > most_sources, number(most_sources)),
+        ("sources", usage.sources > max_sources, number(max_sources)),
     ];
     let reached = full.into_iter().find(|(_, is_reached, _)| *is_reached);
     Ok(reached.map(|(of, _, most)| Reached { of, most, retry_after: None }))
@@ -201,30 +167,33 @@ fn number(count: i64) -> f64 {
     count as f64
 }
 
-/// Operations that a collection may have within an hour.
-#[derive(Clone, Copy, Debug, FromRow)]
-struct Hourly {
-    /// How many it may have.
-    most: i64,
-    /// How many it has had within the last hour.
-    had: i64,
-    /// In how many seconds the oldest of those is older than an hour.
+/// What a collection may have, and what it has.
+#[derive(FromRow)]
+struct Found {
+    #[sqlx(flatten)]
+    limits: ResourceLimits,
+    #[sqlx(flatten)]
+    usage: Usage,
+    /// In how many seconds the oldest operation of the last hour is older than that.
     wait: i64,
 }
 
-/// Counts the operations of the last hour; `None` for the collections of the command, which may have any number.
-async fn hourly(
+async fn found(
     connection: &mut PgConnection,
     collection: Uuid,
-) -> Result<Option<Hourly>, sqlx::Error> {
+) -> Result<Option<Found>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT l.max_operations_per_hour AS most, o.had,
+        "SELECT l.max_documents, l.max_storage_gb, l.max_operations_per_hour, l.max_sources,
+                c.document_count AS documents, c.total_size_bytes AS bytes, o.operations,
+                (SELECT count(*) FROM collection_sources s WHERE s.collection_id = c.id) AS sources,
+                u.username <> $2 AS is_limited,
                 greatest(1, ceil(extract(epoch FROM o.oldest + interval '1 hour' - now())))::bigint AS wait
          FROM collections c JOIN users u ON u.id = c.owner_id
          JOIN collection_resource_limits l ON l.collection_id = c.id,
-              LATERAL (SELECT count(*) AS had, coalesce(min(created_at), now()) AS oldest FROM operations
+              LATERAL (SELECT count(*) AS operations, coalesce(min(created_at), now()) AS oldest
+                       FROM operations
                        WHERE collection_id = c.id AND created_at > now() - interval '1 hour') o
-         WHERE c.id = $1 AND u.username <> $2",
+         WHERE c.id = $1",
     )
     .bind(collection)
     .bind(LOCAL_ACCOUNT)
