@@ -1,5 +1,6 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+mod models;
 mod serve;
 mod unattended;
 mod users;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::unattended::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
 pub(crate) use self::users::UsersVerb;
@@ -60,6 +62,9 @@ pub(crate) enum Verb {
     Users(UsersVerb),
     /// Turns texts into vectors, without any pipeline or store.
     Embed(EmbedArgs),
+    /// Fetches models of the Hugging Face hub, and shows what a model is.
+    #[command(subcommand)]
+    Models(ModelsVerb),
     /// Shows what a collection holds, and its last operations.
     Status(StatusArgs),
     /// Shows a running operation as it goes on: how quickly, and what holds it up.
@@ -294,8 +299,9 @@ pub(crate) struct EvalArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
-    /// Folder of the model, in the Hugging Face layout.
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the model, in the Hugging Face layout; or a model of the hub as hf:ORG/NAME or hf:ORG/NAME@REVISION,
+    /// fetched if it is not here.
+    #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
     /// The texts: Parquet with a column `text`, JSON Lines with a field `text`, or else one text a line; by the
     /// ending of the name. Without a file, lines of standard input.

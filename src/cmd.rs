@@ -17,6 +17,7 @@ mod embed;
 mod eval;
 mod graph;
 mod migrate;
+mod models;
 mod operations;
 mod plan;
 mod report;
@@ -116,6 +117,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Serve(args) => serve::serve(&args, telemetry).await,
         Verb::Eval(args) => eval::eval(&args).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
+        Verb::Models(verb) => tokio::task::block_in_place(|| models::models(&verb)),
         Verb::Top(args) => top::top(&args).await,
         Verb::Status(args) => status::status(&args).await,
         Verb::Why(args) => why::why(&args).await,

@@ -6,6 +6,7 @@ use clap::Parser as _;
 
 mod cli;
 mod cmd;
+mod fetching;
 mod logging;
 mod operate;
 mod pace;

@@ -105,7 +105,7 @@ pub(crate) async fn run(
     })
 }
 
-/// Describes a model whose folder is not there as the stand-in, which reads any text: a sample does not reach the
+/// Describes a model that is not here as the stand-in, which reads any text: a sample does not reach the
 /// model, and its tokenizer is needed only where chunks are measured in tokens, which then says that it is missing.
 #[derive(Default)]
 struct Lenient(embedding::Engine);
@@ -115,7 +115,7 @@ const STAND_IN: &str = "stand-in:384";
 
 impl Models for Lenient {
     fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
-        if model.exists() || embedding::is_stand_in(model) {
+        if embedding::is_here(model) {
             return self.0.describe(model);
         }
         self.0.describe(Path::new(STAND_IN))

@@ -47,6 +47,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
     let mut signals = Signals::new()?;
     let files = Files::new(args.config.clone());
+    tokio::select! {
+        () = files.fetch_models() => {}
+        _ = signals.next() => return Ok(()),
+    }
     if let Some((_, fault)) = files.faults().into_iter().next() {
         return Err(fault.trim_end().to_owned().into());
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    BoxError, EmbedderOptions, Findings, Memo, ModelInfo, Models, PipelineSpec, Plan, PostgresSpec,
-    Registry, Remedy, StoreError, VectorsSpec,
+    BoxError, EmbedderOptions, Findings, HubModel, Memo, ModelInfo, Models, PipelineSpec, Plan,
+    PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
 };
 use sinks::{
     Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
@@ -141,12 +141,16 @@ pub(crate) fn generation_settings(
     let chunking = plan.options_of("chunk").unwrap_or_default();
     let number =
         |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    // A model as a person names it: by its folder.
+    // A model as a person names it: by its folder, or its name on the hub.
     let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
+    let name = match HubModel::named(&model.path) {
+        Some(Ok(named)) => named.to_string(),
+        _ => folder.to_string_lossy().into_owned(),
+    };
     GenerationSettings {
-        model: folder.to_string_lossy().into_owned(),
+        model: name,
         model_short: model.short_name.clone(),
-        model_path: model.path.to_string_lossy().into_owned(),
+        model_path: embedding::pinned(&model.path).to_string_lossy().into_owned(),
         model_fingerprint: model.fingerprint.clone(),
         dim: model.dim,
         quantization: upsert_options(spec).quantization,

@@ -100,7 +100,8 @@ impl Models for Engine {
         self.tokenizers.get(named(model), || {
             let folder = Folder::read(model)?;
             let key = (named(model), folder.info.fingerprint.clone());
-            let read = || FolderTokenizer::read(model, &folder.prompts, folder.info.max_tokens);
+            let read =
+                || FolderTokenizer::read(&folder.at, &folder.prompts, folder.info.max_tokens);
             Ok(self.loaded.tokenizers.get(key, read)? as Arc<dyn Tokenizer>)
         })
     }

@@ -9,19 +9,23 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use pipeline::ModelInfo;
+use pipeline::{BoxError, HubModel, HubModelError, ModelInfo};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::architecture::{self, Config, ConfigError, Shape};
 use crate::fingerprint::fingerprint;
+use crate::hub;
 use crate::modules::Modules;
 use crate::prompts::Prompts;
 use crate::short_name::short_name;
+use crate::stand_in::is_stand_in;
 
 /// A model's folder, understood.
 pub(crate) struct Folder {
     pub(crate) info: ModelInfo,
+    /// Where its files are. For a model of the hub that is not what it is named by.
+    pub(crate) at: PathBuf,
     pub(crate) config: Box<dyn Config>,
     pub(crate) modules: Modules,
     pub(crate) prompts: Prompts,
@@ -32,6 +36,10 @@ pub(crate) struct Folder {
 pub(crate) enum FolderError {
     #[error("there is no model folder at `{}`", .0.display())]
     NoFolder(PathBuf),
+    #[error(transparent)]
+    Name(#[from] HubModelError),
+    #[error("`hf:{0}` has not been fetched yet; `semantik models fetch hf:{0}` does it")]
+    NotFetched(HubModel),
     #[error("`{}` is missing from the model's folder `{}`", .file, .folder.display())]
     Missing { folder: PathBuf, file: &'static str },
     #[error("`{}` cannot be read", .file.display())]
@@ -48,41 +56,88 @@ pub(crate) enum FolderError {
 }
 
 impl Folder {
-    /// Reads a folder.
+    /// Reads the folder of a model that is named by it, or by its name on the hub.
     ///
     /// # Errors
-    /// If it is no model, or asks for something that is not supported.
-    pub(crate) fn read(path: &Path) -> Result<Self, FolderError> {
-        if !path.is_dir() {
-            return Err(FolderError::NoFolder(path.to_owned()));
-        }
-        let json: Value = needed(path, "config.json")?;
-        let config = architecture::read(&json).map_err(|error| match error {
-            ConfigError::Unknown(named) => FolderError::Architecture { named },
-            ConfigError::Unsupported(what) => unsupported(path, what),
-            ConfigError::Malformed(source) => {
-                FolderError::Malformed { file: path.join("config.json"), source }
-            }
-        })?;
+    /// If it is no model, or asks for something that is not supported, or has not been fetched.
+    pub(crate) fn read(model: &Path) -> Result<Self, FolderError> {
+        let Located { at, name, typed } = locate(model)?;
+        let path = at.as_path();
+        let (json, config) = config(path)?;
         present(path, "tokenizer.json")?;
         if !path.join("model.safetensors.index.json").is_file() {
             present(path, "model.safetensors")?;
         }
 
         let modules = Modules::read(path)?;
-        let named = json["_name_or_path"].as_str().unwrap_or_default();
-        let prompts = Prompts::read(path, named)?;
+        let named_before = json["_name_or_path"].as_str().unwrap_or_default();
+        let prompts = Prompts::read(path, [&typed, &name, named_before])?;
         let shape = config.shape();
         let info = ModelInfo {
-            path: path.to_owned(),
-            short_name: short_name(path),
+            path: model.to_owned(),
+            short_name: short_name(&name),
             dim: modules.dim(shape.width),
             max_tokens: max_tokens(path, shape)?,
             fingerprint: fingerprint(path, &prompts, &modules)
                 .map_err(|source| FolderError::Unreadable { file: path.to_owned(), source })?,
         };
-        Ok(Self { info, config, modules, prompts })
+        Ok(Self { info, at, config, modules, prompts })
     }
+}
+
+/// Whether a model is on this machine, so that it can be described: its folder is there, or it has been fetched, or it is
+/// the stand-in.
+pub fn is_here(model: &Path) -> bool {
+    is_stand_in(model)
+        || !matches!(locate(model), Err(FolderError::NoFolder(_) | FolderError::NotFetched(_)))
+}
+
+/// The folder in which the files of a model are.
+///
+/// # Errors
+/// If there is none, or the model has not been fetched.
+pub fn folder_of(model: &Path) -> Result<PathBuf, BoxError> {
+    Ok(locate(model)?.at)
+}
+
+/// Where a model's files are, and what it is called.
+struct Located {
+    at: PathBuf,
+    /// What its folder, or its repository on the hub, is called.
+    name: String,
+    /// The name by which its folder was asked for, where that is a link.
+    typed: String,
+}
+
+fn locate(model: &Path) -> Result<Located, FolderError> {
+    if let Some(named) = HubModel::named(model) {
+        let named = named?;
+        let name = named.name().to_owned();
+        let at = hub::find(&named).ok_or(FolderError::NotFetched(named))?;
+        return Ok(Located { at, typed: name.clone(), name });
+    }
+    if !model.is_dir() {
+        return Err(FolderError::NoFolder(model.to_owned()));
+    }
+    let last = |path: &Path| {
+        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    // `models/x/` and `.` name a folder too.
+    let canonical = fs::canonicalize(model).unwrap_or_else(|_| model.to_owned());
+    Ok(Located { at: model.to_owned(), name: last(&canonical), typed: last(model) })
+}
+
+/// The configuration of the model in a folder, as it stands there and as its architecture reads it.
+pub(crate) fn config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderError> {
+    let json: Value = needed(path, "config.json")?;
+    let config = architecture::read(&json).map_err(|error| match error {
+        ConfigError::Unknown(named) => FolderError::Architecture { named },
+        ConfigError::Unsupported(what) => unsupported(path, what),
+        ConfigError::Malformed(source) => {
+            FolderError::Malformed { file: path.join("config.json"), source }
+        }
+    })?;
+    Ok((json, config))
 }
 
 /// The most tokens the model reads: what sentence-transformers was told, or else the tokenizer, and

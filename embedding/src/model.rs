@@ -36,7 +36,7 @@ impl Model {
         precision: Precision,
     ) -> Result<Self, BoxError> {
         let _guard = tch::no_grad_guard();
-        let path = &folder.info.path;
+        let path = &folder.at;
         let weights = Weights::open(path, device, precision.kind(), products(device, precision)?)?;
         Ok(Self {
             encoder: folder.config.load(&weights)?,

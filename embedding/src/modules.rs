@@ -12,6 +12,14 @@ use serde_json::Value;
 
 use crate::folder::{FolderError, needed, optional, unsupported};
 
+/// An entry of `modules.json`.
+#[derive(Deserialize)]
+pub(crate) struct Module {
+    /// Its folder within the model's; empty for the model itself.
+    pub(crate) path: String,
+    r#type: String,
+}
+
 /// The modules behind the transformer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Modules {
@@ -53,11 +61,6 @@ pub(crate) struct Dense {
 
 impl Modules {
     pub(crate) fn read(path: &Path) -> Result<Self, FolderError> {
-        #[derive(Deserialize)]
-        struct Module {
-            path: String,
-            r#type: String,
-        }
         let mut pooled = None;
         let mut steps = Vec::new();
         for module in optional::<Vec<Module>>(path, "modules.json")?.unwrap_or_default() {

@@ -2,7 +2,7 @@
 //!
 //! They come from `config_sentence_transformers.json` (`prompts`, with the keys `query` and `document` or
 //! `passage`). The models of three families want prefixes and were published without that entry, so these
-//! are known here by the name of the folder, or else by the name that `config.json` remembers:
+//! are known here by the name of the folder or on the hub, or else by the name that `config.json` remembers:
 //!
 //! | name contains | query | document |
 //! |---|---|---|
@@ -62,8 +62,8 @@ static FAMILIES: &[Family] = &[
 ];
 
 impl Prompts {
-    /// Reads the folder's prompts, or knows them by its name.
-    pub(crate) fn read(folder: &Path, name_or_path: &str) -> Result<Self, FolderError> {
+    /// Reads the folder's prompts, or knows them by the first of these names that is known.
+    pub(crate) fn read(folder: &Path, names: [&str; 3]) -> Result<Self, FolderError> {
         #[derive(Default, Deserialize)]
         struct File {
             #[serde(default)]
@@ -78,8 +78,8 @@ impl Prompts {
         if !query.is_empty() || !document.is_empty() {
             return Ok(Self { query, document });
         }
-        let folder_name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase());
-        Ok([folder_name.unwrap_or_default(), name_or_path.to_lowercase()]
+        Ok(names
+            .map(str::to_lowercase)
             .iter()
             .find_map(|name| FAMILIES.iter().find(|family| (family.name)(name)))
             .map(|family| Self {

@@ -1,11 +1,9 @@
 //! A model's short name, as it stands in the names of vector collections.
 //!
-//! It is made from the folder's name: words that say nothing about which model it is (`all`, `en`,
+//! It is made from the name of the folder or on the hub: words that say nothing about which model it is (`all`, `en`,
 //! `embedding`, versions …) are dropped, the rest is joined, in lower-case letters and digits, at most 24 of
 //! them. Names that are known by a shorter word than the rule gives stand in a table. Two models may share
 //! a short name: collections are told apart by their id and generation.
-
-use std::path::Path;
 
 const LONGEST: usize = 24;
 
@@ -22,12 +20,9 @@ static KNOWN: &[(&str, &str)] = &[
 static DROPPED: &[&str] =
     &["all", "embed", "embedding", "embeddings", "en", "model", "sentence", "text", "transformers"];
 
-/// The short name of the model in this folder.
-pub(crate) fn short_name(folder: &Path) -> String {
-    // `models/x/` and `.` name a folder too.
-    let named = fs_err::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let name =
-        named.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+/// The short name of the model whose folder, or repository on the hub, is called so.
+pub(crate) fn short_name(name: &str) -> String {
+    let name = name.to_lowercase();
     if let Some((_, short)) = KNOWN.iter().find(|(known, _)| *known == name) {
         return (*short).to_owned();
     }
@@ -50,15 +45,13 @@ fn is_version(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::short_name;
 
     #[test]
     fn models_people_use() {
-        for (folder, short) in [
-            ("models/all-MiniLM-L6-v2", "minilml6"),
-            ("all-MiniLM-L12-v2/", "minilml12"),
+        for (name, short) in [
+            ("all-MiniLM-L6-v2", "minilml6"),
+            ("all-MiniLM-L12-v2", "minilml12"),
             ("all-mpnet-base-v2", "mpnetbase"),
             ("bge-small-en-v1.5", "bgesmall"),
             ("bge-m3", "bgem3"),
@@ -71,7 +64,7 @@ mod tests {
             ("模型", "model"),
             ("paraphrase-multilingual-MiniLM-L12-v2", "paraphrasemultilingualmi"),
         ] {
-            assert_eq!(short_name(Path::new(folder)), short, "{folder}");
+            assert_eq!(short_name(name), short, "{name}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod editor;
 mod embedder;
 mod filter;
 mod finding;
+mod hub_model;
 mod index;
 mod inlet;
 mod mask;
@@ -41,6 +42,7 @@ pub use embedder::{
 };
 pub use filter::{Bounds, Filter, Keyword, Number, Text};
 pub use finding::{Finding, Findings, chain};
+pub use hub_model::{HubModel, HubModelError};
 pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
 pub use memo::{Memo, MemoKey};
 pub use metrics::{Exposed, Exposition, Metrics, StoreMetrics, counters, gauges, histograms};

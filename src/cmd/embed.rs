@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use pipeline::{BoxError, EmbedderOptions, Models as _, Reading, TextKind, Tokenizer};
 
 use crate::cli::{EmbedArgs, Kind};
+use crate::fetching;
 use crate::render::{self, count, several};
 
 mod read;
@@ -43,6 +44,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
     };
     // What can be wrong with the texts is found out before a large model is loaded.
     let pieces = read::pieces(args.input.as_deref())?;
+    fetching::now(&args.model)?;
     let tokenizer = engine.tokenizer(&args.model)?;
     let embedder = engine.embedder(&args.model, &options)?;
     let dim = embedder.info().dim;

@@ -11,10 +11,9 @@ use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
 use crate::operate::{Done, NotDone, Operator, Swap, Wish, Workplace};
-use crate::render;
 use crate::telemetry::{self, Telemetry};
 use crate::view::View;
-use crate::wiring;
+use crate::{fetching, render};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub(super) async fn run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> 
 }
 
 async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<Exit, BoxError> {
-    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let (spec, plan) = fetching::load(&args.file).await?;
     if let Some(exit) = misfit(&args.file, &plan) {
         return Ok(exit);
     }

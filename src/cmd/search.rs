@@ -10,14 +10,17 @@ use search::{Answer, Condition, Request, SearchHit, Searched, Searcher};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
-use crate::render;
-use crate::wiring::FileTargets;
+use crate::wiring::{self, FileTargets};
+use crate::{fetching, render};
 
 /// Lines of a passage that are shown.
 const LINES: usize = 6;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let request = request(args)?;
+    for file in &args.config {
+        fetching::models_of(&wiring::read(file)?).await?;
+    }
     let files = FileTargets::open(&args.config, Arc::new(embedding::Engine::new())).await?;
     let request = Request { collections: files.names(), ..request };
     let answer = Searcher::default().answer(&request, &files).await?;

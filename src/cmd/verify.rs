@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use crate::cli::VerifyArgs;
 use crate::operate::{Findings, Operator, Trouble, Wish};
-use crate::{render, wiring};
+use crate::{fetching, render, wiring};
 
 /// How many of each kind are shown.
 const SHOWN: usize = 20;
@@ -20,6 +20,10 @@ pub(super) async fn verify(args: &VerifyArgs) -> Exit {
 }
 
 async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
+    // To look needs no model; what is missing may have to be embedded.
+    if args.repair {
+        fetching::models_of(&wiring::read(&args.file)?).await?;
+    }
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let wish = Wish { wait: args.wait, ..Wish::default() };
     let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;

@@ -22,6 +22,10 @@ pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
 async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let files = Files::new(args.files.clone());
+    tokio::select! {
+        () = files.fetch_models() => {}
+        signal = signals.next() => return Ok(Exit::Stopped(signal)),
+    }
     let Some(first) = files.loaded().into_iter().next() else {
         for (_, fault) in files.faults() {
             render::say(fault.trim_end());

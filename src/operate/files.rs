@@ -10,6 +10,7 @@ use pipeline::{BoxError, PipelineSpec, Plan, PostgresSpec};
 use serde_json::{Value, json};
 use sinks::ScheduleKey;
 
+use crate::fetching::{self, Background};
 use crate::wiring;
 
 /// A pipeline file that was read and found whole.
@@ -60,6 +61,7 @@ struct Inner {
     known: Mutex<BTreeMap<PathBuf, Known>>,
     /// Pipelines that were in files, and are in none any more.
     gone: Mutex<BTreeSet<Gone>>,
+    fetches: Background,
 }
 
 /// What is known of a file.
@@ -71,6 +73,8 @@ struct Known {
     text: Option<Vec<u8>>,
     loaded: Option<Arc<Loaded>>,
     fault: Option<String>,
+    /// Models of the hub that it waits for.
+    missing: Vec<PathBuf>,
     /// Whether it is not there; one that was named goes on being served.
     is_gone: bool,
 }
@@ -78,14 +82,39 @@ struct Known {
 impl Files {
     /// Reads these files, and in each folder every file that ends in `.yaml` or `.yml`.
     pub(crate) fn new(named: Vec<PathBuf>) -> Self {
-        let files =
-            Self(Arc::new(Inner { named, known: Mutex::default(), gone: Mutex::default() }));
-        files.refresh();
+        let files = Self(Arc::new(Inner {
+            named,
+            known: Mutex::default(),
+            gone: Mutex::default(),
+            fetches: Background::default(),
+        }));
+        files.read();
         files
     }
 
-    /// Reads what has changed since the last time. Blocks.
+    /// Fetches the models of the hub that files name and that are not here; a file whose models do not come is reported
+    /// as one that cannot be read.
+    pub(crate) async fn fetch_models(&self) {
+        let missing: BTreeSet<_> = self.lock().values().flat_map(|it| it.missing.clone()).collect();
+        for model in missing {
+            if let Err(error) = fetching::aside(model).await {
+                let error = in_words(&error);
+                tracing::error!(error, "a model could not be fetched");
+            }
+        }
+        self.read();
+    }
+
+    /// Reads what has changed since the last time, and begins to fetch the models that are missing then. Blocks, but not for
+    /// those.
     pub(crate) fn refresh(&self) {
+        self.read();
+        for model in self.lock().values().flat_map(|it| &it.missing) {
+            self.0.fetches.begin(model);
+        }
+    }
+
+    fn read(&self) {
         let mut known = self.lock();
         let before = pipelines(&known);
         let (paths, faults) = self.paths();
@@ -96,13 +125,17 @@ impl Files {
         for path in paths {
             let entry = known.entry(path.clone()).or_default();
             let stamp = stamp(&path);
-            if stamp.is_some() && stamp == entry.stamp {
+            let was_fetched = entry.missing.iter().any(|model| embedding::is_here(model));
+            if stamp.is_some() && stamp == entry.stamp && !was_fetched {
                 continue;
             }
             entry.stamp = stamp;
             entry.is_gone = stamp.is_none();
             match fs_err::read(&path) {
-                Ok(text) if entry.text.as_ref() == Some(&text) && entry.loaded.is_some() => {}
+                Ok(text)
+                    if entry.text.as_ref() == Some(&text)
+                        && entry.loaded.is_some()
+                        && !was_fetched => {}
                 Ok(text) => {
                     entry.text = Some(text);
                     entry.load(&path);
@@ -211,6 +244,7 @@ impl Files {
 
 impl Known {
     fn load(&mut self, path: &Path) {
+        self.missing = wiring::read(path).map(|spec| fetching::missing(&spec)).unwrap_or_default();
         match Loaded::read(path) {
             Ok(loaded) => {
                 if self.loaded.is_some() {

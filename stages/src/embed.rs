@@ -14,9 +14,9 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, vectors};
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, Gather, Misfit, ModelInfo, ModelUse, NodeDef, NodeKind,
-    Outcome, Parallel, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage, StageConfig,
-    options_schema,
+    BoxError, Embedder, EmbedderOptions, Gather, HubModel, Misfit, ModelInfo, ModelUse, NodeDef,
+    NodeKind, Outcome, Parallel, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage,
+    StageConfig, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,7 +43,8 @@ pub(crate) const NODE: NodeDef = NodeDef {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Embed {
-    /// Folder of the model, in the Hugging Face layout.
+    /// Folder of the model, in the Hugging Face layout; or a model of the Hugging Face hub as `hf:ORG/NAME` or
+    /// `hf:ORG/NAME@REVISION`, which is fetched when it is first needed.
     model: PathBuf,
     /// Where the model runs: `auto` takes the GPUs if there are any. `cpu`, `mps`, `cuda` (all of them, each with the
     /// whole model), `cuda:0`, or several as `cuda:0,2`.
@@ -147,10 +148,11 @@ fn window() -> usize {
 }
 
 impl Embed {
-    /// Makes the model's path one that does not depend on where the command runs. The stand-in of tests
-    /// is not a path.
+    /// Makes the model's path one that does not depend on where the command runs. A model of the hub and the
+    /// stand-in of tests are not paths.
     fn resolve(&mut self, folder: &Path) {
-        if !self.model.to_string_lossy().starts_with("stand-in:") {
+        let is_hub = HubModel::named(&self.model).is_some();
+        if !is_hub && !self.model.to_string_lossy().starts_with("stand-in:") {
             self.model = folder.join(&self.model);
         }
     }

@@ -16,6 +16,7 @@ mod crash;
 mod embed;
 mod find;
 mod held;
+mod hub;
 mod index;
 mod kills;
 mod lifecycle;

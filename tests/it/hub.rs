@@ -1,0 +1,364 @@
+//! Models of the Hugging Face hub, from a hub of the test's own: fetched once, whole or not at all, and the same model as
+//! its folder.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use self::server::{Fault, Hub};
+use crate::support::{Place, ROOT, Ran, command, ran, wait_for};
+
+mod server;
+
+const MODEL: &str = "hf:acme/tiny-e5";
+
+/// A small model.
+fn folder() -> PathBuf {
+    Path::new(ROOT).join("embedding/tests/reference/tiny-e5")
+}
+
+/// A place whose pipeline names a model of a hub, and the hub.
+struct Around {
+    hub: Hub,
+    place: Place,
+}
+
+impl Around {
+    fn new() -> Self {
+        let place = Place::with(&format!("model: '{MODEL}'"), "");
+        place.write_pipeline(&format!("model: '{MODEL}'"), "", "size: 32, overlap: 4");
+        place.write("bridge.txt", "The bridge over the river is lit at night.");
+        place.write("index.txt", "An index of all documents is kept, and kept true.");
+        Self { hub: Hub::new("acme/tiny-e5", &folder()), place }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = command(args);
+        command.current_dir(self.place.path());
+        for (variable, _) in std::env::vars() {
+            if variable.starts_with("HF_") || variable.to_uppercase().ends_with("_PROXY") {
+                command.env_remove(variable);
+            }
+        }
+        command.env("HF_ENDPOINT", &self.hub.url).env("HF_HOME", self.cache());
+        command
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.place.path().join("hf")
+    }
+
+    /// The folder of the model in the cache.
+    fn kept(&self) -> PathBuf {
+        self.cache().join("hub/models--acme--tiny-e5")
+    }
+
+    fn semantik(&self, args: &[&str]) -> Ran {
+        ran(self.command(args).output().unwrap())
+    }
+
+    /// A verb that has to end well.
+    fn fine(&self, args: &[&str]) -> Ran {
+        let ran = self.semantik(args);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        ran
+    }
+
+    /// What a verb says that does not end well, without what differs from time to time.
+    fn refused(&self, args: &[&str]) -> String {
+        let ran = self.semantik(args);
+        assert!(ran.code > 0, "{args:?} ended with {}: {}", ran.code, ran.stdout);
+        let place = self.place.path().to_str().unwrap();
+        ran.stderr.replace(&self.hub.url, "HUB").replace(place, "PLACE")
+    }
+
+    /// The fingerprint of a model.
+    fn fingerprint(&self, model: &str) -> Value {
+        self.fine(&["models", "show", model, "--json"]).json()["fingerprint"].clone()
+    }
+
+    /// What was fetched is what is in the folder.
+    fn is_the_model(&self) {
+        assert_eq!(self.fingerprint(MODEL), self.fingerprint(folder().to_str().unwrap()));
+    }
+
+    /// What was asked for since the last question, files by their names.
+    fn asked(&self) -> Vec<String> {
+        let name = |path: String| {
+            path.rsplit_once(&"1".repeat(40)).map_or(path.clone(), |it| it.1.to_owned())
+        };
+        self.hub.asked().into_iter().map(|asked| name(asked.path)).collect()
+    }
+}
+
+#[test]
+fn a_model_of_the_hub_is_fetched_once_and_is_what_its_folder_is() {
+    let it = Around::new();
+
+    // Who only looks fetches nothing.
+    insta::assert_snapshot!("not_fetched", it.refused(&["check", "pipeline.yaml"]));
+    it.refused(&["plan", "pipeline.yaml"]);
+    it.refused(&["models", "show", MODEL]);
+    assert_eq!(it.asked(), [""; 0]);
+
+    let said = it.fine(&["run", "pipeline.yaml"]).stderr;
+    assert_eq!(said.matches("semantik: fetching hf:acme/tiny-e5\n").count(), 1, "{said}");
+    assert_eq!(said.matches("semantik: fetched hf:acme/tiny-e5, ").count(), 1, "{said}");
+    let asked = it.asked();
+    assert_eq!(asked[0], "/api/models/acme/tiny-e5/revision/main?blobs=true");
+    // All that it consists of, the weights at the end; what is not read is not fetched.
+    assert_eq!(asked.last().unwrap(), "/model.safetensors");
+    for file in ["/config.json", "/tokenizer.json", "/modules.json", "/1_Pooling/config.json"] {
+        assert!(asked.iter().any(|it| it == file), "{file} is not among {asked:?}");
+    }
+    assert!(!asked.iter().any(|it| it == "/reference.safetensors"));
+
+    // It is known by its name, and by the same fingerprint as its folder.
+    let named = it.place.value("SELECT embedding_model FROM collections");
+    assert_eq!(named, "acme/tiny-e5");
+    let pinned = it.place.value("SELECT model_path FROM generations");
+    assert_eq!(pinned, format!("{MODEL}@{}", "1".repeat(40)));
+    it.is_the_model();
+
+    // From here on nothing is asked of the hub.
+    it.hub.set(Fault::Locked);
+    it.fine(&["check", "pipeline.yaml"]);
+    let found = it.fine(&["search", "--config", "pipeline.yaml", "--json", "a lit bridge"]).json();
+    assert_eq!(found.as_array().unwrap().len(), 2);
+    let again = it.fine(&["run", "pipeline.yaml", "--json"]).json();
+    assert_eq!(again["documents"]["unchanged"], 2);
+    // Nor is anything made anew where the same model comes from a folder.
+    it.place.edit_pipeline(MODEL, folder().to_str().unwrap());
+    let again = it.fine(&["run", "pipeline.yaml", "--json"]).json();
+    assert_eq!(again["documents"]["unchanged"], 2);
+    assert_eq!(it.place.value("SELECT count(*) FROM generations"), "1");
+    assert_eq!(it.asked(), [""; 0]);
+}
+
+#[test]
+fn what_a_model_wants_is_known_by_its_name_on_the_hub() {
+    // Models of this family want prefixes, and their files do not say so.
+    let it = Around::new();
+    let files = Path::new(ROOT).join("embedding/tests/reference/tiny-bert-cls");
+    let folder = it.place.path().join("e5-small-v9");
+    let copied = Command::new("cp").arg("-r").args([&files, &folder]).status().unwrap();
+    assert!(copied.success());
+    let hub = Hub::new("acme/e5-small-v9", &files);
+    let it = Around { hub, place: it.place };
+    it.fine(&["models", "fetch", "hf:acme/e5-small-v9"]);
+    let fetched = it.fingerprint("hf:acme/e5-small-v9");
+    assert_eq!(fetched, it.fingerprint(folder.to_str().unwrap()));
+    assert_ne!(fetched, it.fingerprint(files.to_str().unwrap()));
+}
+
+#[test]
+fn what_did_not_come_whole_is_not_taken_for_a_model() {
+    let it = Around::new();
+    let fetch = ["models", "fetch", MODEL];
+
+    it.hub.set(Fault::Flipped);
+    insta::assert_snapshot!("damaged", it.refused(&fetch));
+    it.refused(&["models", "show", MODEL]);
+
+    // What breaks off goes on where it stopped: the next time, or at once.
+    it.hub.set(Fault::Refuses);
+    let said = it.refused(&fetch);
+    assert!(said.contains("could not be fetched from HUB; what has come stays"), "{said}");
+    assert!(said.contains("because http status: 503"), "{said}");
+    it.refused(&["models", "show", MODEL]);
+    it.hub.asked();
+    it.hub.set(Fault::BreaksOff);
+    it.fine(&fetch);
+    let asked = it.hub.asked();
+    assert!(!asked.iter().any(|asked| asked.path.ends_with("tokenizer.json")), "{asked:?}");
+    let weights: Vec<_> = asked.iter().filter(|it| it.path.ends_with(".safetensors")).collect();
+    assert!(weights.len() > 2 && weights.is_sorted_by_key(|asked| asked.from), "{asked:?}");
+    assert!(weights[0].from > 0, "{asked:?}");
+    it.is_the_model();
+
+    // A file of it that goes is noticed, and comes again.
+    let weights = it.kept().join("snapshots").join("1".repeat(40)).join("model.safetensors");
+    std::fs::remove_file(std::fs::canonicalize(weights).unwrap()).unwrap();
+    it.refused(&["check", "pipeline.yaml"]);
+    it.hub.set(Fault::None);
+    it.fine(&["run", "pipeline.yaml"]);
+}
+
+#[test]
+fn hubs_and_models_of_all_kinds() {
+    // A hub that describes files by their names alone.
+    let it = Around::new();
+    it.hub.say_little();
+    it.fine(&["models", "fetch", MODEL]);
+    it.is_the_model();
+
+    // One that shows nothing without a token, and keeps weights on another host, where that token is not shown.
+    let it = Around::new();
+    let elsewhere = Hub::new("acme/tiny-e5", &folder());
+    it.hub.refer_to(&elsewhere);
+    it.hub.set(Fault::Locked);
+    std::fs::create_dir(it.cache()).unwrap();
+    std::fs::write(it.cache().join("token"), "secret-token\n").unwrap();
+    it.fine(&["models", "fetch", MODEL]);
+    it.is_the_model();
+    assert!(it.hub.asked().iter().all(|asked| asked.token));
+    let asked = elsewhere.asked();
+    assert!(asked.len() == 1 && !asked[0].token, "{asked:?}");
+
+    // Weights in several files.
+    let it = Around::new();
+    let weights = it.hub.file("model.safetensors");
+    let length = u64::from_le_bytes(weights[..8].try_into().unwrap());
+    let head: Value =
+        serde_json::from_slice(&weights[8..8 + usize::try_from(length).unwrap()]).unwrap();
+    let names = head.as_object().unwrap().keys().filter(|name| *name != "__metadata__");
+    let part = "model-00001-of-00001.safetensors";
+    let map: serde_json::Map<_, _> = names.map(|name| (name.clone(), part.into())).collect();
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    it.hub.commit("model.safetensors.index.json", Some(index.as_bytes()));
+    it.hub.commit(part, Some(&weights));
+    it.hub.commit("model.safetensors", None);
+    it.fine(&["models", "fetch", MODEL]);
+    let folder = it.fine(&["models", "show", MODEL, "--json"]).json()["folder"].clone();
+    assert!(Path::new(folder.as_str().unwrap()).join(part).is_file());
+    it.fine(&["run", "pipeline.yaml"]);
+}
+
+#[test]
+fn what_another_program_has_fetched_is_not_fetched_again() {
+    let it = Around::new();
+    it.fine(&["models", "fetch", MODEL]);
+    let branch = std::fs::read_to_string(it.kept().join("refs/main")).unwrap();
+    assert_eq!(branch, "1".repeat(40));
+    // As Python leaves it, which knows nothing of our records.
+    std::fs::remove_dir_all(it.kept().join("semantik")).unwrap();
+    std::fs::remove_dir_all(it.kept().join("snapshots")).unwrap();
+    it.refused(&["models", "show", MODEL]);
+    it.asked();
+    let said = it.fine(&["models", "fetch", MODEL]).stderr;
+    assert_eq!(said, "");
+    assert_eq!(it.asked(), ["/api/models/acme/tiny-e5/revision/main?blobs=true"]);
+    it.is_the_model();
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_before_its_weights_come() {
+    let it = Around::new();
+    let fetch = ["models", "fetch", MODEL];
+    let config = it.hub.file("config.json");
+
+    it.hub.commit("config.json", Some(br#"{ "architectures": ["T5EncoderModel"] }"#));
+    let said = it.refused(&fetch);
+    assert!(said.contains("architecture `T5EncoderModel` is not supported"), "{said}");
+    it.hub.commit("config.json", Some(&config));
+    it.hub.commit("model.safetensors", None);
+    insta::assert_snapshot!("without_weights", it.refused(&fetch));
+    assert!(!it.asked().iter().any(|it| it.ends_with(".safetensors")));
+
+    it.hub.set(Fault::Locked);
+    insta::assert_snapshot!("locked", it.refused(&["run", "pipeline.yaml"]));
+    insta::assert_snapshot!("no_name", it.refused(&["models", "fetch", "hf:acme/../tiny-e5"]));
+
+    let offline = it.command(&fetch).env("HF_HUB_OFFLINE", "1").output().unwrap();
+    let said = ran(offline).stderr;
+    assert!(said.contains("HF_HUB_OFFLINE forbids it"), "{said}");
+    let nobody = it.command(&fetch).env("HF_ENDPOINT", "http://127.0.0.1:1").output().unwrap();
+    let said = ran(nobody).stderr;
+    assert!(said.contains("Where there is no network, name a folder"), "{said}");
+}
+
+#[test]
+fn a_branch_is_what_it_was_until_it_is_fetched_again() {
+    let it = Around::new();
+    it.fine(&["run", "pipeline.yaml"]);
+    let before = it.fingerprint(MODEL);
+    it.asked();
+
+    let mut weights = it.hub.file("model.safetensors");
+    let last = weights.len() - 1;
+    weights[last] ^= 1;
+    it.hub.commit("model.safetensors", Some(&weights));
+    it.fine(&["run", "pipeline.yaml"]);
+    assert_eq!(it.fingerprint(MODEL), before);
+    assert_eq!(it.asked(), [""; 0]);
+
+    // Only what is another file comes.
+    it.fine(&["models", "fetch", MODEL]);
+    assert_ne!(it.fingerprint(MODEL), before);
+    assert_eq!(it.asked().len(), 2);
+    // What was made by the model as it was is searched by it, until it is made anew.
+    let search = ["search", "--config", "pipeline.yaml", "--json", "a lit bridge"];
+    let found = it.fine(&search).json();
+    assert_eq!(found.as_array().unwrap().len(), 2);
+    it.fine(&["run", "pipeline.yaml"]);
+    assert_eq!(it.place.value("SELECT count(*) FROM generations"), "2");
+    it.fine(&search);
+
+    // A tag is a revision of its own.
+    it.refused(&["models", "show", "hf:acme/tiny-e5@v1"]);
+    it.asked();
+    it.fine(&["models", "fetch", "hf:acme/tiny-e5@v1"]);
+    assert_eq!(it.asked(), ["/api/models/acme/tiny-e5/revision/v1?blobs=true"]);
+}
+
+/// Embeds nothing with the model, and starts to.
+fn embeds(it: &Around) -> Child {
+    let mut child = it.command(&["embed", "--model", MODEL]);
+    child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn who_wants_the_same_model_at_the_same_time_waits() {
+    let it = Around::new();
+    it.hub.set(Fault::Hangs);
+    let first = embeds(&it);
+    wait_for("the first question", || it.hub.asked().pop());
+    let mut second = embeds(&it);
+    let mut said = BufReader::new(second.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, format!("semantik: waiting for another process that fetches {MODEL}\n"));
+    it.hub.set(Fault::None);
+    for child in [first, second] {
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success());
+    }
+    let asked = it.asked();
+    assert_eq!(asked.iter().filter(|it| *it == "/model.safetensors").count(), 1, "{asked:?}");
+}
+
+#[test]
+fn a_hub_that_does_not_answer_holds_nobody() {
+    let it = Around::new();
+    it.hub.set(Fault::Hangs);
+    for verb in [&["run"][..], &["worker"], &["serve", "--listen", "127.0.0.1:0", "--config"]] {
+        let args = [verb, &["pipeline.yaml"]].concat();
+        let mut child = it.command(&args).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("the question", || it.hub.asked().pop());
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        wait_for("its end", || child.try_wait().unwrap());
+    }
+}
+
+#[test]
+fn a_file_that_comes_to_name_a_model_is_served_when_it_has_come() {
+    let it = Around::new();
+    it.place.edit_pipeline(MODEL, "stand-in:16");
+    let mut worker =
+        it.command(&["worker", "pipeline.yaml"]).stderr(Stdio::null()).spawn().unwrap();
+    let fault = "SELECT files -> 0 ->> 'fault' FROM executors";
+    it.place.cluster();
+    it.place.wait_until("SELECT to_regclass('executors') IS NOT NULL");
+    it.place.wait_until(&format!("SELECT ({fault}) IS NULL AND EXISTS (SELECT FROM executors)"));
+    it.hub.set(Fault::Hangs);
+    it.place.edit_pipeline("stand-in:16", MODEL);
+    // Meanwhile it lives, and says what it waits for.
+    it.place.wait_until(&format!("SELECT ({fault}) LIKE '%has not been fetched yet%'"));
+    it.hub.set(Fault::None);
+    it.place.wait_until(&format!("SELECT ({fault}) IS NULL"));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}
