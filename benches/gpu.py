@@ -6,6 +6,7 @@ of tokens in a batch and as the engine chooses itself, and with tokenising.
 
 import datetime
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -45,7 +46,8 @@ def main():
     place = harness.folder()
     kinds = {"mixed": list(chunks(20_000, 10, 180)), "full": list(chunks(20_000, 400, 400))}
     name = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
-    print(f"# The engine on a GPU\n\n{datetime.date.today()}, {name.stdout.splitlines()[:1]}, `{DEVICE}`, {harness.machine()}; "
+    cudnn = "last" if os.environ.get("TORCH_CUDNN_SDPA_DEPRIORITIZED") == "1" else "as libtorch likes"
+    print(f"# The engine on a GPU, cuDNN's attention {cudnn}\n\n{datetime.date.today()}, {name.stdout.splitlines()[:1]}, `{DEVICE}`, {harness.machine()}; "
           f"bfloat16, 20,000 chunks of each kind, {ROUNDS} rounds, the best of each\n")
     rows = []
     for folder in (harness.MODEL, models.bert_base(place), models.qwen3(place)):

@@ -98,7 +98,8 @@ impl Sight {
         bias: impl Fn(&Tensor) -> Result,
     ) -> Result<Self> {
         let mask = |span: &Span| {
-            let bias = bias(&distances(span.length, device)?)?.f_unsqueeze(0)?;
+            // GPUs have fast kernels only for a bias whose rows lie together.
+            let bias = bias(&distances(span.length, device)?)?.f_contiguous()?.f_unsqueeze(0)?;
             match &span.mask {
                 None => Ok(Some(bias)),
                 Some(mask) => {
@@ -157,6 +158,9 @@ impl Heads {
         spans: &[Span],
         sight: &Sight,
     ) -> Result {
+        // In single precision GPUs have a fast kernel only where each head of queries has its own keys.
+        let single = query.device().is_cuda() && query.kind() == Kind::Float;
+        let spreads = single && self.keys != self.count;
         let attended = spans
             .iter()
             .zip(&sight.masks)
@@ -168,6 +172,11 @@ impl Heads {
                         .f_transpose(1, 2)
                 };
                 let together = |all: Tensor| {
+                    let all = if spreads {
+                        all.f_repeat_interleave_self_int(self.count / self.keys, 1, None)?
+                    } else {
+                        all
+                    };
                     if span.length < APART { Ok(all) } else { all.f_contiguous() }
                 };
                 Tensor::f_scaled_dot_product_attention(
@@ -178,7 +187,7 @@ impl Heads {
                     0.0,
                     sight.back,
                     None,
-                    self.keys != self.count,
+                    self.keys != self.count && !spreads,
                 )?
                 .f_transpose(1, 2)?
                 .f_reshape([span.rows(), self.count * self.width])

@@ -1,6 +1,6 @@
 //! Which devices a model runs on, and in which precision.
 
-use std::path::Path;
+use std::collections::HashSet;
 
 use pipeline::EmbedderOptions;
 use tch::{Cuda, Device, Kind, TchError, Tensor};
@@ -137,7 +137,8 @@ pub(crate) fn uploaded(numbers: &[i64], device: Device) -> Result<Tensor, TchErr
     if !device.is_cuda() {
         return here.f_to_device(device);
     }
-    here.f_pin_memory(device)?.f_to_dtype_layout((Kind::Int64, device), true, false)
+    // Not `f_pin_memory`, which names the device, and libtorch warns of that each time.
+    here.f_internal_pin_memory(device)?.f_to_dtype_layout((Kind::Int64, device), true, false)
 }
 
 fn kind_of(device: Device) -> &'static str {
@@ -188,15 +189,41 @@ fn chosen(asked: &str, cards: usize, mps: bool) -> Result<Vec<Device>, DeviceErr
 /// The cores that this process may use. Two hardware threads of a core
 /// share the units that multiply matrices, so the second one would only get in the way.
 fn cores() -> usize {
+    // With the share of time that a container is given.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let shared = fs_err::read_to_string(Path::new("/sys/devices/system/cpu/smt/active"))
-        .is_ok_and(|active| active.trim() == "1");
-    if shared { (threads / 2).max(1) } else { threads }
+    let allowed = || {
+        let status = fs_err::read_to_string("/proc/self/status").ok()?;
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        Some(listed(list))
+    };
+    let siblings = |cpu: &usize| {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+        fs_err::read_to_string(path).unwrap_or_else(|_| cpu.to_string())
+    };
+    let cores: HashSet<String> = allowed().unwrap_or_default().iter().map(siblings).collect();
+    if cores.is_empty() { threads } else { threads.min(cores.len()) }
+}
+
+/// The numbers of a list as Linux writes it: `0-3,8`.
+fn listed(list: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_as_linux_writes_them() {
+        assert_eq!(listed("\t0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(listed("7"), [7]);
+        assert_eq!(listed(""), [0; 0]);
+        assert!((1..=std::thread::available_parallelism().unwrap().get()).contains(&cores()));
+    }
 
     #[test]
     fn devices_that_are_meant() {

@@ -11,6 +11,7 @@ use std::path::Path;
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
+use crate::folder::READING;
 use crate::modules::Modules;
 use crate::prompts::Prompts;
 use crate::weights;
@@ -46,6 +47,16 @@ pub(crate) fn fingerprint(
     for file in FILES {
         match fs::read(folder.join(file)) {
             Ok(content) => part(&mut hash, file, &content),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Older ones among the names of these files came later to this list, so they are told apart by their place in it.
+    let rare = READING.iter().filter(|file| !FILES.contains(file)).map(|file| (*file).to_owned());
+    let pooling = modules.pooling_folder.iter().map(|it| format!("{it}/config.json"));
+    for file in rare.chain(pooling.filter(|file| !FILES.contains(&&**file))) {
+        match fs::read(folder.join(&file)) {
+            Ok(content) => part(&mut hash, &file, &content),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

@@ -1,7 +1,7 @@
 //! What a model's folder says, read once: shape, modules, limits and prompts.
 //!
 //! The folder has the Hugging Face layout with sentence-transformers' files beside it (`modules.rs`). A limit
-//! may stand in `sentence_bert_config.json` or in `tokenizer_config.json`. Whatever the folder asks
+//! may stand in `sentence_bert_config.json` (or an older name of it) or in `tokenizer_config.json`. Whatever the folder asks
 //! for that this engine does not do is refused by name; nothing is left out silently.
 //!
 //! Weights are not read here, so describing a model is cheap however large it is.
@@ -69,7 +69,12 @@ impl Folder {
             present(path, "model.safetensors")?;
         }
 
+        refuse_lower_case(path)?;
+
         let modules = Modules::read(path)?;
+        for dense in modules.dense() {
+            present(&path.join(&dense.folder), "model.safetensors")?;
+        }
         let named_before = json["_name_or_path"].as_str().unwrap_or_default();
         let prompts = Prompts::read(path, [&typed, &name, named_before])?;
         let shape = config.shape();
@@ -140,6 +145,43 @@ pub(crate) fn config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderErro
     Ok((json, config))
 }
 
+/// The files in which sentence-transformers says how it reads texts, the newest name first.
+pub(crate) const READING: &[&str] = &[
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// Refuses a model whose texts are made lower case in front of a tokenizer that does not do it itself.
+fn refuse_lower_case(path: &Path) -> Result<(), FolderError> {
+    #[derive(Deserialize)]
+    struct Reading {
+        #[serde(default)]
+        do_lower_case: bool,
+    }
+    for file in READING {
+        let Some(reading) = optional::<Reading>(path, file)? else { continue };
+        if reading.do_lower_case {
+            let tokenizer: Value = needed(path, "tokenizer.json")?;
+            let normalizer = tokenizer["normalizer"].to_string();
+            let lowers =
+                ["\"lowercase\":true", "\"Lowercase\""].iter().any(|it| normalizer.contains(it));
+            if !lowers {
+                return Err(unsupported(
+                    path,
+                    format!("lower case in front of its tokenizer ({file})"),
+                ));
+            }
+        }
+        break;
+    }
+    Ok(())
+}
+
 /// The most tokens the model reads: what sentence-transformers was told, or else the tokenizer, and
 /// never more than there are positions.
 fn max_tokens(path: &Path, shape: Shape) -> Result<usize, FolderError> {
@@ -149,7 +191,7 @@ fn max_tokens(path: &Path, shape: Shape) -> Result<usize, FolderError> {
         max_seq_length: Option<f64>,
     }
     let positions = shape.positions;
-    for file in ["sentence_bert_config.json", "tokenizer_config.json"] {
+    for file in READING.iter().copied().chain(["tokenizer_config.json"]) {
         // Tokenizers that know no limit say 1e30.
         let limit = optional::<Limit>(path, file)?.and_then(|limit| limit.max_seq_length);
         if let Some(limit) = limit.filter(|limit| *limit >= 1.0) {

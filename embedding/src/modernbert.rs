@@ -61,7 +61,10 @@ fn read(config: &Value) -> Result<ModernBert, ConfigError> {
         config["rope_parameters"][kind]["rope_theta"].as_f64().or_else(|| config[key].as_f64())
     };
     read.far_base = base(kinds[0], "global_rope_theta").unwrap_or(160_000.0);
-    read.near_base = base(kinds[1], "local_rope_theta").unwrap_or(10_000.0);
+    // Written as `null`, it is that of the layers that see all.
+    let as_far = config["local_rope_theta"].is_null() && config.get("local_rope_theta").is_some();
+    let usual = if as_far { read.far_base } else { 10_000.0 };
+    read.near_base = base(kinds[1], "local_rope_theta").unwrap_or(usual);
     let every = config["global_attn_every_n_layers"].as_u64().unwrap_or(3).max(1);
     read.sees_all = (0..read.num_hidden_layers)
         .map(|layer| match config["layer_types"][layer].as_str() {

@@ -24,6 +24,8 @@ pub(crate) struct Module {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Modules {
     pub(crate) pooling: Pooling,
+    /// The folder within the model's that says so, if one does.
+    pub(crate) pooling_folder: Option<String>,
     /// What is done with the pooled vectors, in order.
     pub(crate) steps: Vec<Step>,
 }
@@ -61,7 +63,7 @@ pub(crate) struct Dense {
 
 impl Modules {
     pub(crate) fn read(path: &Path) -> Result<Self, FolderError> {
-        let mut pooled = None;
+        let (mut pooled, mut pooling_folder) = (None, None);
         let mut steps = Vec::new();
         for module in optional::<Vec<Module>>(path, "modules.json")?.unwrap_or_default() {
             // `sentence_transformers.models.Pooling` and newer, longer paths end in the same word.
@@ -69,6 +71,7 @@ impl Modules {
                 "Transformer" => {}
                 "Pooling" if pooled.is_none() && steps.is_empty() => {
                     pooled = Some(pooling(path, &module.path)?);
+                    pooling_folder = Some(module.path);
                 }
                 "Dense" if pooled.is_some() => steps.push(Step::Dense(dense(path, module.path)?)),
                 "Normalize" => steps.push(Step::Normalize),
@@ -77,7 +80,7 @@ impl Modules {
                 }
             }
         }
-        Ok(Self { pooling: pooled.unwrap_or(Pooling::Mean), steps })
+        Ok(Self { pooling: pooled.unwrap_or(Pooling::Mean), pooling_folder, steps })
     }
 
     /// Length of the vectors, where those of tokens have this one.

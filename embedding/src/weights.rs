@@ -1,8 +1,8 @@
 //! A model's weights, tensor by tensor, from safetensors files.
 //!
 //! The format is a length, a JSON header with the type, shape and place of each tensor, and the numbers
-//! (<https://huggingface.co/docs/safetensors>). A tensor is read when it is asked for, so that at no time
-//! more than one tensor is in memory twice. Models of several files name them in
+//! (<https://huggingface.co/docs/safetensors>). A tensor is read when it is asked for, so that
+//! no more of a model is in memory twice than the layer that is being made of it. Models of several files name them in
 //! `model.safetensors.index.json`.
 
 use std::collections::{BTreeSet, HashMap};

@@ -10,11 +10,11 @@
 //! one model in memory, and each is told what was computed for it alone.
 //!
 //! A failure of the model, even a panic, is the answer to the call that it struck; the thread goes on
-//! with the next. A batch for which there is no memory is halved and tried again, down to one sequence, and later batches
-//! stay that small. What the model is does not matter here: it is a function of a batch.
+//! with the next. A batch for which there is no memory is halved and tried again, down to one sequence, which is then tried while
+//! nobody else computes; later batches stay that small. What the model is does not matter here: it is a function of a batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -78,6 +78,11 @@ pub(crate) enum ModelError {
         "there is no memory for one sequence of {tokens} tokens in the model `{model}`: {cause}"
     )]
     Memory { model: String, tokens: usize, cause: String },
+    #[error(
+        "the model `{0}` gave a vector of numbers that are none (infinite, or NaN): its weights are damaged, or they are too \
+         large for float16, where bfloat16 or float32 helps"
+    )]
+    NotFinite(String),
     #[error("the threads of the model `{0}` have ended")]
     Gone(String),
     #[error(
@@ -106,7 +111,7 @@ impl Threads {
         // A window's batches are handed over one by one: what waits here is ready when a thread is.
         let (large, larges) = bounded(1);
         let (divided, divideds) = bounded(SMALL_WAITING);
-        let budget = Arc::new(budget);
+        let (budget, turns) = (Arc::new(budget), Arc::new(RwLock::new(())));
         let threads = models
             .map(|model| {
                 let owner = Owner {
@@ -114,6 +119,7 @@ impl Threads {
                     name: info.short_name.clone(),
                     dim: info.dim,
                     budget: Arc::clone(&budget),
+                    turns: Arc::clone(&turns),
                     small: smalls.clone(),
                     divided: divideds.clone(),
                     large: larges.clone(),
@@ -239,6 +245,8 @@ struct Owner<M> {
     name: String,
     dim: usize,
     budget: Arc<Budget>,
+    /// Held by each who computes; alone by one who needs the whole memory.
+    turns: Arc<RwLock<()>>,
     small: Receiver<Task>,
     divided: Receiver<Task>,
     large: Receiver<Task>,
@@ -254,8 +262,9 @@ where
             let next = select_biased! {
                 recv(self.small) -> task => task.map(|task| {
                     // What is computed together is counted together, so it is for one of them.
-                    let tasks = self.and_those_that_wait(task);
+                    let (tasks, next) = self.and_those_that_wait(task);
                     tasks.chunk_by(Task::is_of_the_same).for_each(|tasks| self.answer(tasks));
+                    next.iter().for_each(|task| self.answer(std::slice::from_ref(task)));
                 }),
                 recv(self.divided) -> task => task.map(|task| self.answer(&[task])),
                 recv(self.large) -> task => task.map(|task| self.answer(&[task])),
@@ -266,17 +275,20 @@ where
         }
     }
 
-    /// The small tasks that wait behind this one, as far as they fit into its batch.
-    fn and_those_that_wait(&self, task: Task) -> Vec<Task> {
+    /// The small tasks that wait behind this one, as far as they fit into its batch; and the one that did not.
+    fn and_those_that_wait(&self, task: Task) -> (Vec<Task>, Option<Task>) {
         let mut tokens = task.ids.len();
         let mut together = vec![task];
         while tokens < self.budget.limits().tokens
             && let Ok(task) = self.small.try_recv()
         {
             tokens += task.ids.len();
+            if tokens > self.budget.limits().tokens {
+                return (together, Some(task));
+            }
             together.push(task);
         }
-        together
+        (together, None)
     }
 
     fn answer(&self, tasks: &[Task]) {
@@ -307,7 +319,12 @@ where
         let mut found = vec![0.0; sequences.len() * self.dim];
         let mut waiting = plan(&lengths, self.budget.limits());
         while let Some(batch) = waiting.pop() {
-            let vectors = match self.forward(&batch, sequences, account) {
+            let mut computed = self.forward(&batch, sequences, account);
+            let lacks_memory = computed.as_ref().is_err_and(|cause| is_lack_of_memory(cause));
+            if lacks_memory && batch.members.len() == 1 {
+                computed = self.forward_alone(&batch, sequences, account);
+            }
+            let vectors = match computed {
                 Ok(vectors) => vectors,
                 Err(cause) if !is_lack_of_memory(&cause) => {
                     return Err(ModelError::Failed { model: self.name.clone(), cause });
@@ -317,12 +334,18 @@ where
                     return Err(ModelError::Memory { model, tokens, cause });
                 }
                 Err(cause) => {
-                    let tokens = self.budget.lower(batch.tokens() / 2);
-                    tracing::warn!(model = %self.name, tokens, cause, "no memory for a batch; batches are smaller now");
-                    waiting.extend(batch.halves(&lengths, self.budget.limits()));
+                    let half = batch.tokens() / 2;
+                    let tokens = self.budget.was_too_much(batch.tokens());
+                    tracing::warn!(model = %self.name, half, tokens, cause, "no memory for a batch; it is halved");
+                    let limits = self.budget.limits();
+                    let tokens = limits.tokens.min(half.max(1));
+                    waiting.extend(batch.halves(&lengths, Limits { tokens, ..limits }));
                     continue;
                 }
             };
+            if !vectors.iter().all(|number| number.is_finite()) {
+                return Err(ModelError::NotFinite(self.name.clone()));
+            }
             for (&member, vector) in batch.members.iter().zip(vectors.chunks_exact(self.dim)) {
                 found[member * self.dim..][..self.dim].copy_from_slice(vector);
             }
@@ -332,6 +355,27 @@ where
 
     /// One pass of the model, or why there was none.
     fn forward(
+        &self,
+        batch: &Batch,
+        sequences: &[&[u32]],
+        account: &Account,
+    ) -> Result<Vec<f32>, String> {
+        let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+        self.pass(batch, sequences, account)
+    }
+
+    /// One pass while no other thread of the model makes one: what they need is there for it, too.
+    fn forward_alone(
+        &self,
+        batch: &Batch,
+        sequences: &[&[u32]],
+        account: &Account,
+    ) -> Result<Vec<f32>, String> {
+        let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+        self.pass(batch, sequences, account)
+    }
+
+    fn pass(
         &self,
         batch: &Batch,
         sequences: &[&[u32]],
@@ -388,9 +432,17 @@ impl Task {
 
 /// Whether libtorch failed because there was no memory: that of a GPU, of the BLAS library on it, or the machine's own.
 fn is_lack_of_memory(cause: &str) -> bool {
-    ["out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory"]
-        .iter()
-        .any(|words| cause.contains(words))
+    [
+        "out of memory",
+        "ALLOC_FAILED",
+        // What cuBLAS says where there is no memory for its handle.
+        "CUBLAS_STATUS_NOT_INITIALIZED",
+        "can't allocate memory",
+        "not enough memory",
+        "std::bad_alloc",
+    ]
+    .iter()
+    .any(|words| cause.contains(words))
 }
 
 /// What a panic said.
@@ -531,13 +583,14 @@ mod tests {
             let (worker, seen) = narrow(memory.max(19 + fill), said, limits, threads);
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
             let wanted: Vec<f32> = sequences.iter().flat_map(|sequence| expected(sequence)).collect();
-            for _ in 0..5 {
-                prop_assert_eq!(&worker.embed(&sequences).unwrap(), &wanted);
-            }
-            // Once it is known, nothing is too large any more.
-            let failed = seen.lock().unwrap().1;
-            prop_assert_eq!(&worker.embed(&sequences).unwrap(), &wanted);
-            prop_assert_eq!(seen.lock().unwrap().1, failed);
+            // After a while nothing is too large any more.
+            let mut failed = usize::MAX;
+            let rounds = (0..60).take_while(|_| {
+                let before = std::mem::replace(&mut failed, seen.lock().unwrap().1);
+                assert_eq!(&worker.embed(&sequences).unwrap(), &wanted);
+                before != failed || seen.lock().unwrap().1 != failed
+            });
+            prop_assert!(rounds.count() < 60);
         }
     }
 
@@ -549,6 +602,55 @@ mod tests {
             "there is no memory for one sequence of 30 tokens in the model `fake`: CUDA out of"
         ));
         assert_eq!(worker.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
+    }
+
+    #[test]
+    fn a_sequence_for_which_others_leave_no_memory_is_tried_alone() {
+        // Two threads with memory for 40 tokens together.
+        let used = Arc::new(Mutex::new(0));
+        let model = |_| {
+            let used = Arc::clone(&used);
+            move |batch: &Batch, sequences: &[&[u32]]| {
+                let tokens = batch.tokens();
+                {
+                    let mut used = used.lock().unwrap();
+                    if *used + tokens > 40 {
+                        return Err(NO_MEMORY[0].into());
+                    }
+                    *used += tokens;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                *used.lock().unwrap() -= tokens;
+                fake(batch, sequences)
+            }
+        };
+        let models = (0..2).map(model).collect::<Vec<_>>();
+        let worker = started(Budget::of(LIMITS), models.into_iter());
+        std::thread::scope(|scope| {
+            for caller in 0..8 {
+                let worker = &worker;
+                scope.spawn(move || {
+                    let sequence = vec![100 + caller; 30];
+                    assert_eq!(worker.embed(&[&sequence]).unwrap(), expected(&sequence));
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_no_vectors() {
+        let model = |batch: &Batch, sequences: &[&[u32]]| {
+            let mut vectors = fake(batch, sequences)?;
+            vectors.iter_mut().filter(|number| **number == 15.0).for_each(|it| *it = f32::NAN);
+            Ok(vectors)
+        };
+        let worker = started(Budget::of(LIMITS), [model].into_iter());
+        assert_eq!(worker.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
+        let error = worker.embed(&[&[15; 15]]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("the model `fake` gave a vector of numbers that are none"),
+            "{error}"
+        );
     }
 
     #[test]

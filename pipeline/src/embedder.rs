@@ -49,7 +49,7 @@ pub struct EmbedderOptions {
     pub dim: Option<usize>,
 }
 
-/// Gives models by folder. A model is loaded once, however often it is asked for.
+/// Gives models by folder, or by name on the hub. For the same options a model is loaded once, however often it is asked for.
 pub trait Models: Send + Sync {
     /// Reads what the folder says of its model; cheap.
     ///
@@ -143,7 +143,8 @@ pub trait Embedder: Send + Sync {
     /// folder says: pooled, normalised if it says so.
     ///
     /// # Errors
-    /// If the model's thread has died, or the device has failed for good.
+    /// If a sequence is none that the model reads, there is no memory for it alone, the model gives numbers that are none, or
+    /// its device has failed.
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError>;
 
     /// What the model has done so far.

@@ -55,11 +55,11 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
     };
 
     let mut account = Account::new();
-    let done = std::thread::scope(|scope| -> Result<(), BoxError> {
-        // One piece waits while another one is computed and a third is read.
-        let (sender, read) = sync_channel::<Result<(Piece, Vec<Reading>), BoxError>>(1);
-        let tokenizer = tokenizer.as_ref();
-        scope.spawn(move || feed(pieces, tokenizer, kind, &sender));
+    // One piece waits while another one is computed and a third is read.
+    let (sender, read) = sync_channel::<Result<(Piece, Vec<Reading>), BoxError>>(1);
+    // Nobody waits for its end: where the reader of the output has gone, the input may still be open.
+    std::thread::Builder::new().spawn(move || feed(pieces, tokenizer.as_ref(), kind, &sender))?;
+    let mut embedded = || -> Result<(), BoxError> {
         // The receiver goes with the loop: at the first error the reader ends too.
         for next in read {
             let (piece, readings) = next?;
@@ -72,8 +72,8 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
             account.add(&readings);
         }
         Ok(())
-    });
-    let ended = match done {
+    };
+    let ended = match embedded() {
         Ok(()) => output.close(),
         Err(error) => {
             output.discard();

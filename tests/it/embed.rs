@@ -1,7 +1,7 @@
 //! `semantik embed` as a user runs it: what comes out is what the model gives, in the order of what went in.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::{EmbedderOptions, Models as _, TextKind};
 use serde_json::{Value, json};
 
-use crate::support::{ROOT, Ran, command, ran};
+use crate::support::{ROOT, Ran, command, ran, wait_for};
 
 /// A small model whose two kinds of texts have prefixes.
 fn model() -> PathBuf {
@@ -185,6 +185,43 @@ fn what_cannot_be_embedded_is_refused_by_its_place() {
     assert!(!output.exists() && !folder.path().join("out.parquet.part").exists());
     let none = embed(&["--model", "/no/such"], "");
     assert_eq!(none.code, 64, "a model is named once");
+}
+
+#[test]
+fn it_ends_when_its_reader_has_gone_though_there_might_be_more_to_read() {
+    let mut embed = command(&["embed", "--model", model().to_str().unwrap()]);
+    embed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = embed.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let piece = "the river\n".repeat(4096);
+    input.write_all(piece.as_bytes()).unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    drop(output);
+    // It may have ended by now.
+    input.write_all(piece.as_bytes()).ok();
+    let ended = wait_for("its end", || child.try_wait().unwrap());
+    assert!(ended.success());
+    drop(input);
+}
+
+#[test]
+fn columns_without_rows_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.parquet"), folder.path().join("out.parquet"));
+    let fields = vec![
+        Field::new("number", DataType::Int32, false),
+        Field::new("text", DataType::LargeUtf8, false),
+    ];
+    let file = File::create(&input).unwrap();
+    ArrowWriter::try_new(file, Schema::new(fields).into(), None).unwrap().close().unwrap();
+    let paths = [input.to_str().unwrap(), output.to_str().unwrap()];
+    let ran = embed(&["--input", paths[0], "--output", paths[1]], "");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let schema = read(&output).schema();
+    let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["number", "text", "vector"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::download::{Client, DownloadError};
 use super::{Place, find, home, is_hash, set};
-use crate::folder::{self, FolderError, optional};
+use crate::folder::{self, FolderError, READING, optional};
 use crate::modules::{Module, Modules};
 use crate::weights;
 
@@ -35,12 +35,11 @@ pub enum Progress {
 /// Where models are, unless `HF_ENDPOINT` names another hub.
 const HUB: &str = "https://huggingface.co";
 
-/// The small files of a model that the engine reads, those of its modules aside.
+/// The small files of a model that the engine reads, those of its modules and [`READING`] aside.
 const FILES: &[&str] = &[
     "config.json",
     "config_sentence_transformers.json",
     "modules.json",
-    "sentence_bert_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     INDEX,
@@ -239,8 +238,8 @@ impl<'a> Fetching<'a> {
         if !has(WEIGHTS) && !has(INDEX) {
             return Err(self.without(WEIGHTS));
         }
-        let small: Vec<_> =
-            FILES.iter().copied().filter(|name| has(name)).map(str::to_owned).collect();
+        let small = FILES.iter().chain(READING).copied();
+        let small = small.filter(|name| has(name)).map(str::to_owned).collect();
         self.these(small)?;
         folder::config(&folder)?;
         let modules: Vec<Module> = optional(&folder, "modules.json")?.unwrap_or_default();

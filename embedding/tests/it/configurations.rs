@@ -48,6 +48,21 @@ fn configurations_of_both_generations_give_the_same_vectors() {
 }
 
 #[test]
+fn an_angle_that_is_null_is_that_of_the_other_layers() {
+    let vector = |value: Value| {
+        let folder = copy("tiny-modernbert");
+        edit(folder.path(), "config.json", |config| {
+            config["global_rope_theta"] = json!(500.0);
+            config["local_rope_theta"] = value;
+        });
+        let model = Engine::new().embedder(folder.path(), &options()).unwrap();
+        model.embed(&[&(5..90).collect::<Vec<u32>>()]).unwrap()
+    };
+    assert_eq!(vector(Value::Null), vector(json!(500.0)));
+    assert_ne!(vector(Value::Null), vector(json!(10_000.0)));
+}
+
+#[test]
 fn what_an_architecture_may_ask_for_and_is_not_done_is_refused_by_name() {
     let asks = |model: &str, key: &str, value: Value| {
         let folder = copy(model);

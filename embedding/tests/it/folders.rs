@@ -41,6 +41,13 @@ fn the_limit_is_the_smallest_that_any_file_names() {
         50
     );
     assert_eq!(limit("sentence_bert_config.json", json!({"max_seq_length": 5000})), 104);
+    // As older models call it.
+    let folder = copy("tiny-e5");
+    let file = |name: &str| folder.path().join(name);
+    fs_err::rename(file("sentence_bert_config.json"), file("sentence_roberta_config.json"))
+        .unwrap();
+    edit(folder.path(), "sentence_roberta_config.json", |json| json["max_seq_length"] = json!(40));
+    assert_eq!(Engine::new().describe(folder.path()).unwrap().max_tokens, 40);
     // Positions of RoBERTa begin behind that of padding; angles that would have to be scaled are not used.
     let whole = |name: &str, key: &str, value: Value| {
         let folder = copy(name);
@@ -144,6 +151,15 @@ fn the_fingerprint_follows_what_vectors_depend_on() {
     for (nth, change) in changes.into_iter().enumerate() {
         assert_ne!(original, change, "change {nth}");
     }
+    // Pooling may stand in any folder.
+    let elsewhere = |mode: &str| {
+        of(&|folder| {
+            fs_err::rename(folder.join("1_Pooling"), folder.join("pool")).unwrap();
+            edit(folder, "modules.json", |modules| modules[1]["path"] = json!("pool"));
+            edit(folder, "pool/config.json", |json| json["pooling_mode"] = json!(mode));
+        })
+    };
+    assert_ne!(elsewhere("mean"), elsewhere("cls"));
 }
 
 #[test]
@@ -159,6 +175,18 @@ fn what_is_no_model_is_refused_by_name() {
     insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, XLMRobertaModel, MPNetModel, NomicBertModel, ModernBertModel, Qwen3ForCausalLM");
     insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"`MODEL` asks for position embeddings of type `relative_key`, which is not supported");
     insta::assert_snapshot!(changed("1_Pooling/config.json", &|config| config["pooling_mode"] = json!("max")), @"`MODEL` asks for pooling by `max`, which is not supported");
+    let lower_case = |normalizer: Value| {
+        let folder = copy("tiny-e5");
+        edit(folder.path(), "sentence_bert_config.json", |json| {
+            json["do_lower_case"] = json!(true)
+        });
+        edit(folder.path(), "tokenizer.json", |json| json["normalizer"] = normalizer);
+        let described = Engine::new().describe(folder.path());
+        described
+            .map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "MODEL"))
+    };
+    insta::assert_snapshot!(lower_case(json!({"type": "NFC"})).unwrap_err(), @"`MODEL` asks for lower case in front of its tokenizer (sentence_bert_config.json), which is not supported");
+    assert!(lower_case(json!({"type": "Lowercase"})).is_ok());
     insta::assert_snapshot!(
         changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.LSTM")), @"`MODEL` asks for a module `LSTM` behind the model, which is not supported"
     );

@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::Path;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{Array as _, AsArray as _, RecordBatch, RecordBatchReader as _};
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 use fs_err::File;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use pipeline::BoxError;
 use serde_json::Value;
 
@@ -18,8 +18,11 @@ pub(super) type Pieces = Box<dyn Iterator<Item = Result<Piece, BoxError>> + Send
 /// Most texts in a piece, among which the engine puts those of equal length together.
 const TEXTS: usize = 4096;
 
-/// A piece of lines ends with the one that brings it to so many bytes.
+/// A piece ends with what brings it to so many bytes.
 const BYTES: usize = 16 << 20;
+
+/// Rows of a Parquet file that are read at once.
+const ROWS: usize = 64;
 
 /// The texts in order; how they are read is told by the ending of the file's name.
 ///
@@ -96,14 +99,37 @@ fn columns(file: File) -> Result<Pieces, BoxError> {
     if builder.schema().column_with_name("vector").is_some() {
         return Err(format!("`{path}` has a column `vector` already").into());
     }
-    let batches = builder.with_batch_size(TEXTS).build()?;
+    let mut batches = builder.with_batch_size(ROWS).build()?;
+    let mut begun = false;
     let mut rows_before = 0;
-    Ok(Box::new(batches.map(move |batch| {
-        let batch = batch?;
-        let texts = texts_of(&batch, rows_before)?;
-        rows_before += batch.num_rows();
-        Ok(Piece { texts, rows: Rows::Columns(batch) })
+    Ok(Box::new(std::iter::from_fn(move || {
+        let rows = match together(&mut batches) {
+            Ok(rows) => rows,
+            Err(error) => return Some(Err(error)),
+        };
+        // A file without rows has columns all the same.
+        if rows.num_rows() == 0 && begun {
+            return None;
+        }
+        begun = true;
+        let texts = texts_of(&rows, rows_before);
+        rows_before += rows.num_rows();
+        Some(texts.map(|texts| Piece { texts, rows: Rows::Columns(rows) }))
     })))
+}
+
+/// The next rows of a file, as many as a piece may have.
+fn together(batches: &mut ParquetRecordBatchReader) -> Result<RecordBatch, BoxError> {
+    let (mut gathered, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while rows < TEXTS
+        && bytes < BYTES
+        && let Some(batch) = batches.next().transpose()?
+    {
+        rows += batch.num_rows();
+        bytes += batch.get_array_memory_size();
+        gathered.push(batch);
+    }
+    Ok(concat_batches(&batches.schema(), &gathered)?)
 }
 
 fn texts_of(batch: &RecordBatch, rows_before: usize) -> Result<Vec<String>, BoxError> {
