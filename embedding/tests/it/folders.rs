@@ -178,7 +178,7 @@ fn what_is_no_model_is_refused_by_name() {
     let lower_case = |normalizer: Value| {
         let folder = copy("tiny-e5");
         edit(folder.path(), "sentence_bert_config.json", |json| {
-            json["do_lower_case"] = json!(true)
+            json["do_lower_case"] = json!(true);
         });
         edit(folder.path(), "tokenizer.json", |json| json["normalizer"] = normalizer);
         let described = Engine::new().describe(folder.path());
