@@ -79,7 +79,7 @@ pub(crate) trait Encoder: Send {
     /// How positions are counted.
     fn places(&self) -> Places;
 
-    /// The last layer's vectors, one row for each token.
+    /// The last layer's vectors, one row for each token; only the [picked](Input::picked) ones, where that is said.
     ///
     /// # Errors
     /// Those of libtorch: no memory, above all.
@@ -93,6 +93,26 @@ pub(crate) struct Input {
     /// The position of each.
     pub(crate) places: Tensor,
     pub(crate) spans: Vec<Span>,
+    /// The rows that are wanted of the last layer, all unless they are said: where pooling takes one of each sequence, the
+    /// last layer has nothing to do for the others once it has looked at them.
+    pub(crate) picked: Option<Tensor>,
+}
+
+impl Input {
+    /// The layers in order, each with the rows that are wanted of it.
+    pub(crate) fn through<'a, L>(
+        &'a self,
+        layers: &'a [L],
+    ) -> impl Iterator<Item = (&'a L, Option<&'a Tensor>)> {
+        let last = layers.len().saturating_sub(1);
+        let picked = move |nth| self.picked.as_ref().filter(|_| nth == last);
+        layers.iter().enumerate().map(move |(nth, layer)| (layer, picked(nth)))
+    }
+}
+
+/// These rows, or those that are wanted of them.
+pub(crate) fn wanted(rows: &Tensor, picked: Option<&Tensor>) -> Result<Tensor, TchError> {
+    picked.map_or_else(|| Ok(rows.shallow_clone()), |at| rows.f_index_select(0, at))
 }
 
 /// How the positions of a sequence are counted.

@@ -22,8 +22,6 @@ pub(crate) struct Span {
     pub(crate) length: i64,
     /// `count × 1 × 1 × length`, true where there is a token; `None` where there is no padding.
     pub(crate) mask: Option<Tensor>,
-    /// `count`: where the last token of each sequence stands in it; `None` where there is no padding.
-    pub(crate) last: Option<Tensor>,
 }
 
 impl Span {
@@ -35,14 +33,13 @@ impl Span {
             let members = &lengths[member..member + group.count];
             member += group.count;
             let (count, length) = (signed(group.count), signed(group.length));
-            let (mut mask, mut last) = (None, None);
+            let mut mask = None;
             if group.padding > 0 {
                 let ends = uploaded(members, device)?;
                 let positions = Tensor::f_arange(length, (Kind::Int64, device))?;
                 mask = Some(positions.f_lt_tensor(&ends.f_view([count, 1, 1, 1])?)?);
-                last = Some(ends.f_sub_scalar(1)?);
             }
-            spans.push(Self { start, count, length, mask, last });
+            spans.push(Self { start, count, length, mask });
             start += count * length;
         }
         Ok(spans)
@@ -50,7 +47,7 @@ impl Span {
 
     /// What fills a batch, as if it were a sequence.
     pub(crate) fn filling(start: i64, length: i64) -> Self {
-        Self { start, count: 1, length, mask: None, last: None }
+        Self { start, count: 1, length, mask: None }
     }
 
     pub(crate) fn rows(&self) -> i64 {

@@ -8,7 +8,7 @@ use tch::TchError;
 use tch::Tensor;
 
 use crate::architecture::{
-    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, parsed,
+    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, parsed, wanted,
 };
 use crate::attention::{Heads, Sight, Span};
 use crate::dense::Dense;
@@ -130,8 +130,8 @@ impl Encoder for BertEncoder {
         let positions = self.positions.0.f_index_select(0, &input.places)?;
         let mut rows = self.norm.apply(&words.f_add(&positions)?)?;
         let sight = Sight::all(&input.spans);
-        for layer in &self.layers {
-            rows = layer.forward(&rows, &input.spans, &sight)?;
+        for (layer, picked) in input.through(&self.layers) {
+            rows = layer.forward(&rows, &input.spans, &sight, picked)?;
         }
         Ok(rows)
     }
@@ -194,10 +194,12 @@ impl Block {
         rows: &Tensor,
         spans: &[Span],
         sight: &Sight,
+        picked: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
         let qkv = self.heads.split(&self.qkv.apply(rows)?)?;
-        let heads = self.heads.attend(&qkv, spans, sight)?;
-        let rows = self.attended_norm.apply(&self.attended.apply(&heads)?.f_add_(rows)?)?;
+        let heads = wanted(&self.heads.attend(&qkv, spans, sight)?, picked)?;
+        let rows = wanted(rows, picked)?;
+        let rows = self.attended_norm.apply(&self.attended.apply(&heads)?.f_add_(&rows)?)?;
         let wide = self.wide.apply(&rows)?;
         self.norm.apply(&self.narrow.apply(&wide)?.f_add_(&rows)?)
     }

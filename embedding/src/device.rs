@@ -22,7 +22,7 @@ const GPU_SLACK: usize = 4;
 
 /// oneDNN compiles a kernel for each number of rows on a CPU and keeps it: half a megabyte, and as long as up to 200 tokens take.
 /// So batches come in few sizes.
-const CPU_FILL: usize = 32;
+pub(crate) const CPU_FILL: usize = 32;
 
 /// Threads that feed one GPU: while one waits for its vectors, the other one has the next batch waiting in the device's
 /// queue.

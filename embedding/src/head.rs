@@ -47,10 +47,23 @@ impl Head {
         Ok(Self { pooling: modules.pooling, steps })
     }
 
-    /// The vectors of all sequences, one row each.
+    /// Which token of a sequence of this length its vector is, if it is one of them.
+    pub(crate) fn picks(&self, length: i64) -> Option<i64> {
+        match self.pooling {
+            Pooling::Mean => None,
+            Pooling::Cls => Some(0),
+            Pooling::Last => Some(length - 1),
+        }
+    }
+
+    /// The vectors of all sequences, one row each; from the rows of all tokens, or from those that it picks.
     pub(crate) fn apply(&self, rows: &Tensor, spans: &[Span]) -> Result<Tensor, TchError> {
-        let pooled = spans.iter().map(|span| self.pool(rows, span)).collect::<Result<_, _>>()?;
-        let mut vectors: Tensor = joined(pooled)?;
+        let mut vectors: Tensor = match self.pooling {
+            Pooling::Mean => {
+                joined(spans.iter().map(|span| mean(rows, span)).collect::<Result<_, _>>()?)?
+            }
+            Pooling::Cls | Pooling::Last => rows.f_to_kind(Kind::Float)?,
+        };
         for step in &self.steps {
             vectors = match step {
                 Loaded::Dense(linear, tanh) => {
@@ -62,28 +75,20 @@ impl Head {
         }
         Ok(vectors)
     }
+}
 
-    fn pool(&self, rows: &Tensor, span: &Span) -> Result<Tensor, TchError> {
-        let width = rows.size()[1];
-        let rows = rows.f_narrow(0, span.start, span.rows())?;
-        let tokens = rows.f_view([span.count, span.length, width])?;
-        match (self.pooling, &span.mask, &span.last) {
-            (Pooling::Cls, _, _) => tokens.f_select(1, 0)?.f_to_kind(Kind::Float),
-            (Pooling::Last, _, None) => tokens.f_select(1, span.length - 1)?.f_to_kind(Kind::Float),
-            (Pooling::Last, _, Some(last)) => {
-                let starts = Tensor::f_arange(span.count, (Kind::Int64, rows.device()))?;
-                let at = starts.f_mul_scalar(span.length)?.f_add(last)?;
-                rows.f_index_select(0, &at)?.f_to_kind(Kind::Float)
-            }
-            (Pooling::Mean, None, _) => tokens.f_mean_dim([1_i64].as_slice(), false, Kind::Float),
-            (Pooling::Mean, Some(mask), _) => {
-                let mask = mask.f_view([span.count, span.length, 1])?.f_to_kind(Kind::Float)?;
-                let sum = tokens.f_to_kind(Kind::Float)?.f_mul(&mask)?;
-                let sum = sum.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?;
-                sum.f_div(&mask.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?)
-            }
-        }
-    }
+/// The mean of the vectors of each sequence's tokens.
+fn mean(rows: &Tensor, span: &Span) -> Result<Tensor, TchError> {
+    let width = rows.size()[1];
+    let rows = rows.f_narrow(0, span.start, span.rows())?;
+    let tokens = rows.f_view([span.count, span.length, width])?;
+    let Some(mask) = &span.mask else {
+        return tokens.f_mean_dim([1_i64].as_slice(), false, Kind::Float);
+    };
+    let mask = mask.f_view([span.count, span.length, 1])?.f_to_kind(Kind::Float)?;
+    let sum = tokens.f_to_kind(Kind::Float)?.f_mul(&mask)?;
+    let sum = sum.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?;
+    sum.f_div(&mask.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?)
 }
 
 /// As torch.nn.functional.normalize has it: no vector is divided by less than 1e-12.

@@ -10,7 +10,7 @@ use crate::architecture::{Encoder, Input};
 use crate::attention::Span;
 use crate::batcher::Batch;
 use crate::dense::{Kernels, Products};
-use crate::device::{Precision, uploaded};
+use crate::device::{CPU_FILL, Precision, uploaded};
 use crate::folder::Folder;
 use crate::head::Head;
 use crate::layers::signed;
@@ -88,6 +88,7 @@ impl Model {
                 lengths.push(signed(sequence.len()));
             }
         }
+        let picked = self.picked(batch, &lengths);
         let mut spans = Span::of(&batch.groups, &lengths, self.device)?;
         if batch.filling > 0 {
             spans.push(Span::filling(signed(ids.len()), signed(batch.filling)));
@@ -98,7 +99,25 @@ impl Model {
             ids: uploaded(&ids, self.device)?,
             places: uploaded(&positions, self.device)?,
             spans,
+            picked: picked.map(|rows| uploaded(&rows, self.device)).transpose()?,
         })
+    }
+
+    /// The rows that the head wants, if it does not want all. On a CPU kernels are made for each number of rows, so they come in
+    /// multiples of what a batch is filled to; the rows behind those of the members are the first one's.
+    fn picked(&self, batch: &Batch, lengths: &[i64]) -> Option<Vec<i64>> {
+        let (mut start, mut members) = (0, lengths.iter());
+        let mut rows = Vec::with_capacity(lengths.len());
+        for group in &batch.groups {
+            for &length in members.by_ref().take(group.count) {
+                rows.push(start + self.head.picks(length)?);
+                start += signed(group.length);
+            }
+        }
+        let count = rows.len();
+        let all = count.next_multiple_of(CPU_FILL).min(batch.tokens());
+        rows.resize(all, rows.first().copied().unwrap_or_default());
+        Some(rows)
     }
 }
 

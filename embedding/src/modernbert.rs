@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tch::{TchError, Tensor};
 
 use crate::architecture::{
-    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed,
+    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed, wanted,
 };
 use crate::attention::{Angles, Heads, Rotary, Sight, Span};
 use crate::dense::Dense;
@@ -184,14 +184,14 @@ impl Encoder for ModernBertEncoder {
     }
 
     fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
-        let Input { ids, places, spans } = input;
+        let Input { ids, places, spans, .. } = input;
         let mut rows = self.norm.apply(&self.words.0.f_index_select(0, ids)?)?;
         let far = (self.far.angles(places)?, Sight::all(spans));
         let near = Sight::near(spans, self.reach, rows.device())?;
         let near = (self.near.angles(places)?, near);
-        for layer in &self.layers {
+        for (layer, picked) in input.through(&self.layers) {
             let (angles, sight) = if layer.sees_all { &far } else { &near };
-            rows = layer.forward(rows, angles, spans, sight)?;
+            rows = layer.forward(&rows, angles, spans, sight, picked)?;
         }
         self.last_norm.apply(&rows)
     }
@@ -200,19 +200,20 @@ impl Encoder for ModernBertEncoder {
 impl Layer {
     fn forward(
         &self,
-        mut rows: Tensor,
+        rows: &Tensor,
         angles: &Angles,
         spans: &[Span],
         sight: &Sight,
+        picked: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
         let qkv = match &self.attention_norm {
-            Some(norm) => self.qkv.apply(&norm.apply(&rows)?)?,
-            None => self.qkv.apply(&rows)?,
+            Some(norm) => self.qkv.apply(&norm.apply(rows)?)?,
+            None => self.qkv.apply(rows)?,
         };
         let [query, key, value] = self.heads.split(&qkv)?;
         let qkv = [angles.turn(&query)?, angles.turn(&key)?, value];
-        let attended = self.attended.apply(&self.heads.attend(&qkv, spans, sight)?)?;
-        let mut rows = rows.f_add_(&attended)?;
+        let heads = wanted(&self.heads.attend(&qkv, spans, sight)?, picked)?;
+        let mut rows = wanted(rows, picked)?.f_add_(&self.attended.apply(&heads)?)?;
         let gated = self.gated.apply(&self.norm.apply(&rows)?)?;
         rows.f_add_(&gated)
     }

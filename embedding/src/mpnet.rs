@@ -141,8 +141,8 @@ impl Encoder for MpnetEncoder {
         let positions = self.positions.0.f_index_select(0, &input.places)?;
         let mut rows = self.norm.apply(&words.f_add(&positions)?)?;
         let sight = Sight::biased(&input.spans, rows.device(), |distances| self.bias(distances))?;
-        for layer in &self.layers {
-            rows = layer.forward(&rows, &input.spans, &sight)?;
+        for (layer, picked) in input.through(&self.layers) {
+            rows = layer.forward(&rows, &input.spans, &sight, picked)?;
         }
         Ok(rows)
     }

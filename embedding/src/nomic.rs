@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tch::{TchError, Tensor};
 
 use crate::architecture::{
-    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed,
+    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed, wanted,
 };
 use crate::attention::{Angles, Heads, Rotary, Sight, Span};
 use crate::dense::Dense;
@@ -171,8 +171,8 @@ impl Encoder for NomicEncoder {
         let mut rows = self.norm.apply(&words.f_add(&self.kind.0)?)?;
         let angles = self.rotary.angles(&input.places)?;
         let sight = Sight::all(&input.spans);
-        for layer in &self.layers {
-            rows = layer.forward(&rows, &angles, &input.spans, &sight)?;
+        for (layer, picked) in input.through(&self.layers) {
+            rows = layer.forward(&rows, &angles, &input.spans, &sight, picked)?;
         }
         Ok(rows)
     }
@@ -185,11 +185,13 @@ impl Layer {
         angles: &Angles,
         spans: &[Span],
         sight: &Sight,
+        picked: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
         let [query, key, value] = self.heads.split(&self.qkv.apply(rows)?)?;
         let qkv = [angles.turn(&query)?, angles.turn(&key)?, value];
-        let heads = self.heads.attend(&qkv, spans, sight)?;
-        let rows = self.attended_norm.apply(&self.attended.apply(&heads)?.f_add_(rows)?)?;
+        let heads = wanted(&self.heads.attend(&qkv, spans, sight)?, picked)?;
+        let rows = wanted(rows, picked)?;
+        let rows = self.attended_norm.apply(&self.attended.apply(&heads)?.f_add_(&rows)?)?;
         self.norm.apply(&self.gated.apply(&rows)?.f_add_(&rows)?)
     }
 }

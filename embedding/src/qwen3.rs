@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tch::{TchError, Tensor};
 
 use crate::architecture::{
-    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed,
+    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed, wanted,
 };
 use crate::attention::{Angles, Heads, Rotary, Sight, Span};
 use crate::dense::Dense;
@@ -159,8 +159,8 @@ impl Encoder for Qwen3Encoder {
         let mut rows = self.words.0.f_index_select(0, &input.ids)?;
         let angles = self.rotary.angles(&input.places)?;
         let sight = Sight::back(&input.spans);
-        for layer in &self.layers {
-            rows = layer.forward(rows, &angles, &input.spans, &sight)?;
+        for (layer, picked) in input.through(&self.layers) {
+            rows = layer.forward(&rows, &angles, &input.spans, &sight, picked)?;
         }
         self.norm.apply(&rows)
     }
@@ -169,17 +169,18 @@ impl Encoder for Qwen3Encoder {
 impl Layer {
     fn forward(
         &self,
-        mut rows: Tensor,
+        rows: &Tensor,
         angles: &Angles,
         spans: &[Span],
         sight: &Sight,
+        picked: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
-        let qkv = self.qkv.apply(&self.attention_norm.apply(&rows)?)?;
+        let qkv = self.qkv.apply(&self.attention_norm.apply(rows)?)?;
         let [query, key, value] = self.heads.split(&qkv)?;
         let query = angles.turn(&self.query_norm.apply(&query)?)?;
         let key = angles.turn(&self.key_norm.apply(&key)?)?;
-        let heads = self.heads.attend(&[query, key, value], spans, sight)?;
-        let mut rows = rows.f_add_(&self.attended.apply(&heads)?)?;
+        let heads = wanted(&self.heads.attend(&[query, key, value], spans, sight)?, picked)?;
+        let mut rows = wanted(rows, picked)?.f_add_(&self.attended.apply(&heads)?)?;
         let gated = self.gated.apply(&self.norm.apply(&rows)?)?;
         rows.f_add_(&gated)
     }

@@ -59,7 +59,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
     let (sender, read) = sync_channel::<Result<(Piece, Vec<Reading>), BoxError>>(1);
     // Nobody waits for its end: where the reader of the output has gone, the input may still be open.
     std::thread::Builder::new().spawn(move || feed(pieces, tokenizer.as_ref(), kind, &sender))?;
-    let mut embedded = || -> Result<(), BoxError> {
+    let embedded = || -> Result<(), BoxError> {
         // The receiver goes with the loop: at the first error the reader ends too.
         for next in read {
             let (piece, readings) = next?;
