@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use embedding::Progress;
@@ -101,24 +101,38 @@ fn shown(model: &Path, fetch: Fetch) -> Result<(), BoxError> {
 pub(crate) struct Background(Arc<Mutex<BTreeSet<PathBuf>>>);
 
 impl Background {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Begins to fetch a model, unless that has begun. One that does not come is tried again after a while, if it is
     /// still asked for then.
     pub(crate) fn begin(&self, model: &Path) {
-        let set = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !set().insert(model.to_owned()) {
+        if !self.lock().insert(model.to_owned()) {
             return;
         }
-        let (under_way, fetched) = (self.clone(), model.to_owned());
+        let begun = Begun { background: self.clone(), model: model.to_owned() };
         let fetch = move || {
-            if let Err(error) = now(&fetched) {
+            if let Err(error) = now(&begun.model) {
                 let error = pipeline::chain(error.as_ref());
                 tracing::warn!(error, "a model could not be fetched");
                 std::thread::sleep(PAUSE);
             }
-            under_way.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&fetched);
         };
-        if std::thread::Builder::new().spawn(fetch).is_err() {
-            set().remove(model);
+        if let Err(error) = std::thread::Builder::new().spawn(fetch) {
+            tracing::warn!(%error, "a model cannot be fetched now");
         }
+    }
+}
+
+/// A fetch that has begun, and has ended when this goes.
+struct Begun {
+    background: Background,
+    model: PathBuf,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.background.lock().remove(&self.model);
     }
 }

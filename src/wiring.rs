@@ -144,13 +144,13 @@ pub(crate) fn generation_settings(
     // A model as a person names it: by its folder, or its name on the hub.
     let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
     let name = match HubModel::named(&model.path) {
-        Some(Ok(named)) => named.to_string(),
+        Some(Ok(named)) => named.repository().to_owned(),
         _ => folder.to_string_lossy().into_owned(),
     };
     GenerationSettings {
         model: name,
         model_short: model.short_name.clone(),
-        model_path: embedding::pinned(&model.path).to_string_lossy().into_owned(),
+        model_path: model.path.to_string_lossy().into_owned(),
         model_fingerprint: model.fingerprint.clone(),
         dim: model.dim,
         quantization: upsert_options(spec).quantization,

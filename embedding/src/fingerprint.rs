@@ -53,7 +53,11 @@ pub(crate) fn fingerprint(
     }
     // Older ones among the names of these files came later to this list, so they are told apart by their place in it.
     let rare = READING.iter().filter(|file| !FILES.contains(file)).map(|file| (*file).to_owned());
-    let pooling = modules.pooling_folder.iter().map(|it| format!("{it}/config.json"));
+    let pooling = modules
+        .pooling_folder
+        .iter()
+        .filter(|it| !it.is_empty())
+        .map(|it| format!("{it}/config.json"));
     for file in rare.chain(pooling.filter(|file| !FILES.contains(&&**file))) {
         match fs::read(folder.join(&file)) {
             Ok(content) => part(&mut hash, &file, &content),

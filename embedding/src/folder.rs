@@ -61,7 +61,7 @@ impl Folder {
     /// # Errors
     /// If it is no model, or asks for something that is not supported, or has not been fetched.
     pub(crate) fn read(model: &Path) -> Result<Self, FolderError> {
-        let Located { at, name, typed } = locate(model)?;
+        let Located { at, pinned, name, typed } = locate(model)?;
         let path = at.as_path();
         let (json, config) = config(path)?;
         present(path, "tokenizer.json")?;
@@ -79,7 +79,7 @@ impl Folder {
         let prompts = Prompts::read(path, [&typed, &name, named_before])?;
         let shape = config.shape();
         let info = ModelInfo {
-            path: model.to_owned(),
+            path: pinned,
             short_name: short_name(&name),
             dim: modules.dim(shape.width),
             max_tokens: max_tokens(path, shape)?,
@@ -108,6 +108,8 @@ pub fn folder_of(model: &Path) -> Result<PathBuf, BoxError> {
 /// Where a model's files are, and what it is called.
 struct Located {
     at: PathBuf,
+    /// What the model is named by: its folder, or its name on the hub with the commit.
+    pinned: PathBuf,
     /// What its folder, or its repository on the hub, is called.
     name: String,
     /// The name by which its folder was asked for, where that is a link.
@@ -118,8 +120,9 @@ fn locate(model: &Path) -> Result<Located, FolderError> {
     if let Some(named) = HubModel::named(model) {
         let named = named?;
         let name = named.name().to_owned();
-        let at = hub::find(&named).ok_or(FolderError::NotFetched(named))?;
-        return Ok(Located { at, typed: name.clone(), name });
+        let found = hub::find(&named).ok_or(FolderError::NotFetched(named))?;
+        let (at, pinned) = (found.folder, found.pinned.path());
+        return Ok(Located { at, pinned, typed: name.clone(), name });
     }
     if !model.is_dir() {
         return Err(FolderError::NoFolder(model.to_owned()));
@@ -129,7 +132,8 @@ fn locate(model: &Path) -> Result<Located, FolderError> {
     };
     // `models/x/` and `.` name a folder too.
     let canonical = fs::canonicalize(model).unwrap_or_else(|_| model.to_owned());
-    Ok(Located { at: model.to_owned(), name: last(&canonical), typed: last(model) })
+    let (at, pinned) = (model.to_owned(), model.to_owned());
+    Ok(Located { at, pinned, name: last(&canonical), typed: last(model) })
 }
 
 /// The configuration of the model in a folder, as it stands there and as its architecture reads it.

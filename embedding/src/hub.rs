@@ -7,7 +7,7 @@
 //! holds a branch to the commit that it was when it was fetched: a model does not change by itself.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fs_err as fs;
 use pipeline::HubModel;
@@ -29,22 +29,20 @@ struct Record {
     files: Vec<String>,
 }
 
-/// The folder of a model that was fetched, if it is still there as it was.
-pub(crate) fn find(model: &HubModel) -> Option<PathBuf> {
-    let place = Place::of(model)?;
-    let record = place.record()?;
-    let folder = place.snapshot(&record.commit);
-    record.files.iter().all(|file| folder.join(file).is_file()).then_some(folder)
+/// A model that is here.
+pub(crate) struct Found {
+    pub(crate) folder: PathBuf,
+    /// Its name with the commit that its branch was when it was fetched: what that names is the same for ever.
+    pub(crate) pinned: HubModel,
 }
 
-/// A model's name with the commit that its branch was when it was fetched: what it names is the same for ever. A folder
-/// is named as it is.
-pub fn pinned(model: &Path) -> PathBuf {
-    let pinned = || {
-        let named = HubModel::named(model)?.ok()?;
-        Some(named.at(&Place::of(&named)?.record()?.commit).path())
-    };
-    pinned().unwrap_or_else(|| model.to_owned())
+/// A model that was fetched, if it is still there as it was.
+pub(crate) fn find(model: &HubModel) -> Option<Found> {
+    let place = Place::of(model)?;
+    let Record { commit, files, .. } = place.record()?;
+    let folder = place.snapshot(&commit);
+    let is_whole = files.iter().all(|file| folder.join(file).is_file());
+    is_whole.then(|| Found { folder, pinned: model.at(&commit) })
 }
 
 /// Where a model is kept on this machine.
@@ -74,7 +72,8 @@ impl Place {
     }
 
     fn record_file(&self, revision: &str) -> PathBuf {
-        self.records().join(format!("{}.json", revision.replace('/', "--")))
+        // A `%` stands in no revision.
+        self.records().join(format!("{}.json", revision.replace('/', "%2F")))
     }
 
     fn record(&self) -> Option<Record> {
@@ -102,33 +101,51 @@ impl Place {
             fs::File::open(&new)?.sync_all()?;
             fs::rename(new, file)?;
         }
-        if revision != commit {
-            let reference = self.folder.join("refs").join(revision);
-            fs::create_dir_all(reference.parent().unwrap_or(&self.folder))?;
-            fs::write(reference, commit)?;
+        if revision != commit
+            && let Err(error) = self.write_reference(commit)
+        {
+            // We do without it.
+            tracing::debug!(%error, "Python's libraries could not be told what a branch is");
         }
         Ok(())
+    }
+
+    fn write_reference(&self, commit: &str) -> io::Result<()> {
+        let reference = self.folder.join("refs").join(self.model.revision());
+        fs::create_dir_all(reference.parent().unwrap_or(&self.folder))?;
+        let new = self.records().join("reference.new");
+        fs::write(&new, commit)?;
+        fs::rename(new, reference)
     }
 }
 
 /// The hub's cache on this machine, where `huggingface_hub` has it: `HF_HUB_CACHE`, or `hub` in [`home`].
 fn cache() -> Option<PathBuf> {
-    set("HF_HUB_CACHE").map(PathBuf::from).or_else(|| Some(home()?.join("hub")))
+    path_set("HF_HUB_CACHE").or_else(|| Some(home()?.join("hub")))
 }
 
 /// `HF_HOME`, or `huggingface` where the user's caches are.
 fn home() -> Option<PathBuf> {
     let caches = || {
-        let xdg = set("XDG_CACHE_HOME").map(PathBuf::from);
+        let xdg = path_set("XDG_CACHE_HOME");
         Some(xdg.or_else(|| Some(std::env::home_dir()?.join(".cache")))?.join("huggingface"))
     };
-    set("HF_HOME").map(PathBuf::from).or_else(caches)
+    path_set("HF_HOME").or_else(caches)
 }
 
 /// The value of a variable of the environment; none where it is empty, or no text.
 fn set(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
+}
+
+/// The same for a path, which may begin with `~/`.
+fn path_set(variable: &str) -> Option<PathBuf> {
+    let value = set(variable)?;
+    match value.strip_prefix("~/") {
+        Some(below) => Some(std::env::home_dir()?.join(below)),
+        None => Some(value.into()),
+    }
 }
 
 /// Whether it is a hash of git or SHA-256, and so may stand in a path.

@@ -41,5 +41,5 @@ mod worker;
 
 pub use engine::Engine;
 pub use folder::{folder_of, is_here};
-pub use hub::{Progress, fetch, fetch_again, pinned};
+pub use hub::{Progress, fetch, fetch_again};
 pub use stand_in::is_stand_in;

@@ -5,7 +5,7 @@
 //! without `modules.json` is taken as sentence-transformers takes it: mean pooling, no normalisation. Other
 //! modules are refused by name.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,6 +18,23 @@ pub(crate) struct Module {
     /// Its folder within the model's; empty for the model itself.
     pub(crate) path: String,
     r#type: String,
+}
+
+impl Module {
+    /// Those that a folder lists.
+    pub(crate) fn all(folder: &Path) -> Result<Vec<Self>, FolderError> {
+        let mut modules = optional::<Vec<Self>>(folder, "modules.json")?.unwrap_or_default();
+        for module in &mut modules {
+            module.path = module.path.trim_end_matches('/').to_owned();
+            let mut parts = Path::new(&module.path).components();
+            // A stranger's model is not to have other files read.
+            if !parts.all(|part| matches!(part, Component::Normal(_))) {
+                let what = format!("a module in `{}`, outside of its folder", module.path);
+                return Err(unsupported(folder, what));
+            }
+        }
+        Ok(modules)
+    }
 }
 
 /// The modules behind the transformer.
@@ -65,7 +82,7 @@ impl Modules {
     pub(crate) fn read(path: &Path) -> Result<Self, FolderError> {
         let (mut pooled, mut pooling_folder) = (None, None);
         let mut steps = Vec::new();
-        for module in optional::<Vec<Module>>(path, "modules.json")?.unwrap_or_default() {
+        for module in Module::all(path)? {
             // `sentence_transformers.models.Pooling` and newer, longer paths end in the same word.
             match module.r#type.rsplit('.').next().unwrap_or_default() {
                 "Transformer" => {}

@@ -11,7 +11,7 @@
 //!
 //! A failure of the model, even a panic, is the answer to the call that it struck; the thread goes on
 //! with the next. A batch for which there is no memory is halved and tried again, down to one sequence, which is then tried while
-//! nobody else computes; later batches stay that small. What the model is does not matter here: it is a function of a batch.
+//! nobody else computes. Whether later batches are smaller, too, is the budget's to say. What the model is does not matter here: it is a function of a batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

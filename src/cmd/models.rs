@@ -24,8 +24,7 @@ pub(super) fn models(verb: &ModelsVerb) -> Result<(), BoxError> {
 fn show(model: &Path, as_json: bool) -> Result<(), BoxError> {
     let info = embedding::Engine::new().describe(model)?;
     let folder = embedding::folder_of(model)?;
-    let (model, folder) = (embedding::pinned(model), folder.display().to_string());
-    let model = model.display().to_string();
+    let (model, folder) = (info.path.display().to_string(), folder.display().to_string());
     if as_json {
         return render::json(&json!({
             "model": model,

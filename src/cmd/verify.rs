@@ -20,7 +20,7 @@ pub(super) async fn verify(args: &VerifyArgs) -> Exit {
 }
 
 async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
-    // To look needs no model; what is missing may have to be embedded.
+    // What is missing may have to be embedded.
     if args.repair {
         fetching::models_of(&wiring::read(&args.file)?).await?;
     }

@@ -22,9 +22,12 @@ pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
 async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let files = Files::new(args.files.clone());
-    tokio::select! {
-        () = files.fetch_models() => {}
-        signal = signals.next() => return Ok(Exit::Stopped(signal)),
+    // Where one file is whole, the others' models are fetched beside its work.
+    if files.loaded().is_empty() {
+        tokio::select! {
+            () = files.fetch_models() => {}
+            signal = signals.next() => return Ok(Exit::Stopped(signal)),
+        }
     }
     let Some(first) = files.loaded().into_iter().next() else {
         for (_, fault) in files.faults() {

@@ -12,6 +12,7 @@ use sinks::{Collection, Generation};
 use tokio::sync::Mutex;
 
 use super::{Absent, Database, Vectors, embed_options, load, model_of};
+use crate::fetching;
 use crate::shards::Shards;
 
 /// One generation, ready to be asked; `info` is the model that made it ([`model_of`]).
@@ -104,6 +105,11 @@ impl FileTargets {
             return Ok(Arc::clone(target));
         }
         let File { spec, plan, collection, .. } = file;
+        let by_another =
+            plan.models().all(|model| model.fingerprint != generation.model_fingerprint);
+        if by_another {
+            fetching::aside(generation.model_path.as_str().into()).await?;
+        }
         let model = model_of(generation, plan, self.engine.as_ref())?;
         let vectors = Vectors::open(spec, generation, &model, Absent::Refuse, &self.shards).await?;
         let target = Arc::new(target(spec, &self.engine, collection, generation, model, &vectors));

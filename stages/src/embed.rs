@@ -180,7 +180,18 @@ impl StageConfig for Embed {
             tokens_per_batch: self.tokens_per_batch,
             dim: self.dim,
         };
-        let embedder = with.models.embedder(&self.model, &options)?;
+        // By the name that it was described by: a branch may have moved since.
+        let model = self.bound.as_ref().map_or(&self.model, |bound| &bound.path);
+        let embedder = with.models.embedder(model, &options)?;
+        if let Some(bound) = &self.bound
+            && bound.fingerprint != embedder.info().fingerprint
+        {
+            let name = model.display();
+            return Err(format!(
+                "the model `{name}` was replaced by another one since the pipeline file was read"
+            )
+            .into());
+        }
         let words = self.sparse.options().map(Bm25::new);
         Ok(Box::new(move |rows: RecordBatch| {
             embed(&*embedder, words.as_ref(), &rows).map(Outcome::from)

@@ -162,6 +162,10 @@ fn what_did_not_come_whole_is_not_taken_for_a_model() {
     insta::assert_snapshot!("damaged", it.refused(&fetch));
     it.refused(&["models", "show", MODEL]);
 
+    it.hub.set(Fault::Longer);
+    let said = it.refused(&fetch);
+    assert!(said.contains("because it is longer than the hub says"), "{said}");
+
     // What breaks off goes on where it stopped: the next time, or at once.
     it.hub.set(Fault::Refuses);
     let said = it.refused(&fetch);

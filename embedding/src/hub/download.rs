@@ -31,6 +31,8 @@ pub(super) enum DownloadError {
     Http(Box<ureq::Error>),
     #[error("it ended before its end")]
     Short,
+    #[error("it is longer than the hub says")]
+    Long,
     #[error("it cannot be written")]
     Disk(#[source] io::Error),
 }
@@ -54,8 +56,9 @@ impl DownloadError {
 
     /// Whether it will be the same the next time.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Disk(_))
-            || matches!(self.status(), Some(400..=499)) && self.status() != Some(429)
+        let passes = [408, 425, 429].map(Some).contains(&self.status());
+        matches!(self, Self::Disk(_) | Self::Long)
+            || matches!(self.status(), Some(400..=499)) && !passes
     }
 }
 
@@ -105,7 +108,7 @@ impl Client {
                 fs::remove_file(file).map_err(DownloadError::Disk)?;
             }
             if size != Some(length()) || length() == 0 {
-                self.rest(url, file, come)?;
+                self.rest(url, file, size, come)?;
             }
             if size.is_none_or(|size| size == length()) {
                 Ok(())
@@ -122,7 +125,13 @@ impl Client {
     }
 
     /// Asks for what is not there yet.
-    fn rest(&self, url: &str, file: &Path, come: &mut dyn FnMut(u64)) -> Result<(), DownloadError> {
+    fn rest(
+        &self,
+        url: &str,
+        file: &Path,
+        size: Option<u64>,
+        come: &mut dyn FnMut(u64),
+    ) -> Result<(), DownloadError> {
         let disk = DownloadError::Disk;
         let from = fs::metadata(file).map_or(0, |it| it.len());
         // Lengths and hashes are those of the file as it is.
@@ -139,6 +148,12 @@ impl Client {
             answer => answer?,
         };
         let goes_on = answer.status() == 206;
+        let range = answer.headers().get("content-range").and_then(|range| range.to_str().ok());
+        if goes_on && range.is_none_or(|range| !range.starts_with(&format!("bytes {from}-"))) {
+            // Another part than what was asked for: from the beginning, the next time.
+            fs::write(file, []).map_err(disk)?;
+            return Err(DownloadError::Short);
+        }
         let mut options = fs::OpenOptions::new();
         options.create(true).write(true).append(goes_on).truncate(!goes_on);
         let mut written = if goes_on { from } else { 0 };
@@ -152,6 +167,9 @@ impl Client {
             }
             file.write_all(&block[..read]).map_err(disk)?;
             written += read as u64;
+            if size.is_some_and(|size| written > size) {
+                return Err(DownloadError::Long);
+            }
             come(written);
         }
     }

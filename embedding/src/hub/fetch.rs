@@ -13,8 +13,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::download::{Client, DownloadError};
-use super::{Place, find, home, is_hash, set};
-use crate::folder::{self, FolderError, READING, optional};
+use super::{Place, find, home, is_hash, path_set, set};
+use crate::folder::{self, FolderError, READING};
 use crate::modules::{Module, Modules};
 use crate::weights;
 
@@ -73,7 +73,9 @@ enum FetchError {
     Hub { model: HubModel, hub: String, source: DownloadError },
     #[error("{hub} describes `{model}` in a form that is not known here")]
     Description { model: HubModel, hub: String, source: serde_json::Error },
-    #[error("{hub} describes `{model}` with the commit `{commit}`, which is none")]
+    #[error(
+        "{hub} describes `{model}` with the commit `{commit}`, which is none, or not the one that was asked for"
+    )]
     Commit { model: HubModel, hub: String, commit: String },
     #[error("`hf:{model}` has no `{file}`, without which it cannot be run")]
     Without { model: HubModel, file: String },
@@ -209,6 +211,7 @@ impl<'a> Fetching<'a> {
             of: 0,
         };
         let (repository, revision) = (place.model.repository(), place.model.revision());
+        let revision_asked = revision;
         let revision = revision.replace('/', "%2F");
         let url = format!("{}/api/models/{repository}/revision/{revision}?blobs=true", it.hub);
         let described = it.client.text(&url).map_err(|error| it.failed(error))?;
@@ -216,7 +219,8 @@ impl<'a> Fetching<'a> {
         let Description { sha, siblings } = described.map_err(|source| {
             FetchError::Description { model: place.model.clone(), hub: it.shown(), source }
         })?;
-        if !is_hash(&sha) {
+        let is_another = is_hash(revision_asked) && sha != revision_asked;
+        if !is_hash(&sha) || is_another {
             let (model, hub) = (place.model.clone(), it.shown());
             return Err(FetchError::Commit { model, hub, commit: sha });
         }
@@ -242,13 +246,14 @@ impl<'a> Fetching<'a> {
         let small = small.filter(|name| has(name)).map(str::to_owned).collect();
         self.these(small)?;
         folder::config(&folder)?;
-        let modules: Vec<Module> = optional(&folder, "modules.json")?.unwrap_or_default();
+        let modules = Module::all(&folder)?;
         let configs = modules.iter().map(|module| format!("{}/config.json", module.path));
         let configs = configs.filter(|config| self.files.contains_key(config)).collect();
         self.these(configs)?;
         let modules = Modules::read(&folder)?;
 
-        let unreadable = |source| FetchError::Kept { model: self.place.model.clone(), source };
+        let index = folder.join(INDEX);
+        let unreadable = |source| FolderError::Unreadable { file: index, source };
         let mut weights = weights::files(&folder).map_err(unreadable)?;
         weights.extend(modules.dense().map(|dense| format!("{}/{WEIGHTS}", dense.folder)));
         self.these(weights)?;
@@ -295,6 +300,10 @@ impl<'a> Fetching<'a> {
             None => format!("{}-{}", self.commit, name.replace('/', "--")),
         };
         let part = blobs.join(format!("{unique}.semantik"));
+        if file.hash().is_none() && part.exists() {
+            // Nothing tells whether it is a part of what there is now.
+            fs::remove_file(&part).map_err(|source| self.kept(source))?;
+        }
         let url = format!(
             "{}/{}/resolve/{}/{name}",
             self.hub,
@@ -358,7 +367,8 @@ impl<'a> Fetching<'a> {
     fn failed(&self, source: DownloadError) -> FetchError {
         let (model, hub) = (self.place.model.clone(), self.shown());
         match source.status() {
-            Some(404) => FetchError::Unknown { model, hub },
+            // Of a file it is the hub's own contradiction.
+            Some(404) if self.commit.is_empty() => FetchError::Unknown { model, hub },
             Some(status @ (401 | 403)) => {
                 FetchError::Locked { model, hub, status, token: self.client.has_token() }
             }
@@ -377,8 +387,7 @@ impl<'a> Fetching<'a> {
 /// The token that the user has for the hub: `HF_TOKEN`, or what `hf auth login` has left.
 fn token() -> Option<String> {
     set("HF_TOKEN").or_else(|| {
-        let file =
-            set("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home()?.join("token")))?;
+        let file = path_set("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")))?;
         let token = fs::read_to_string(file).ok()?.trim().to_owned();
         (!token.is_empty()).then_some(token)
     })

@@ -175,6 +175,7 @@ fn what_is_no_model_is_refused_by_name() {
     insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, XLMRobertaModel, MPNetModel, NomicBertModel, ModernBertModel, Qwen3ForCausalLM");
     insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"`MODEL` asks for position embeddings of type `relative_key`, which is not supported");
     insta::assert_snapshot!(changed("1_Pooling/config.json", &|config| config["pooling_mode"] = json!("max")), @"`MODEL` asks for pooling by `max`, which is not supported");
+    insta::assert_snapshot!(changed("modules.json", &|modules| modules[1]["path"] = json!("../pool")), @"`MODEL` asks for a module in `../pool`, outside of its folder, which is not supported");
     let lower_case = |normalizer: Value| {
         let folder = copy("tiny-e5");
         edit(folder.path(), "sentence_bert_config.json", |json| {

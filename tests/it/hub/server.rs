@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     None,
     /// Weights come with another byte in them.
     Flipped,
+    /// Weights come with a byte more than it says.
+    Longer,
     /// Each answer with weights breaks off in the middle.
     BreaksOff,
     /// They break off, and there is no more.
@@ -155,6 +157,9 @@ impl Hub {
         if fault == Fault::Flipped {
             let middle = content.len() / 2;
             content[middle] ^= 1;
+        }
+        if fault == Fault::Longer {
+            content.push(0);
         }
         if from >= content.len() {
             return refuse(&stream, 416);
