@@ -44,21 +44,12 @@ pub(crate) fn fingerprint(
     hash.update(ENGINE.to_le_bytes());
     part(&mut hash, "query", prompts.query.as_bytes());
     part(&mut hash, "document", prompts.document.as_bytes());
-    for file in FILES {
-        match fs::read(folder.join(file)) {
-            Ok(content) => part(&mut hash, file, &content),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // Older ones among the names of these files came later to this list, so they are told apart by their place in it.
-    let rare = READING.iter().filter(|file| !FILES.contains(file)).map(|file| (*file).to_owned());
-    let pooling = modules
-        .pooling_folder
-        .iter()
-        .filter(|it| !it.is_empty())
-        .map(|it| format!("{it}/config.json"));
-    for file in rare.chain(pooling.filter(|file| !FILES.contains(&&**file))) {
+    // The order is part of the hash: what came later to these lists stands behind what was in them before.
+    let pooling = modules.pooling_folder.iter().filter(|folder| !folder.is_empty());
+    let pooling = pooling.map(|folder| format!("{folder}/config.json"));
+    let later = READING.iter().map(|&file| file.to_owned()).chain(pooling);
+    let later = later.filter(|file| !FILES.contains(&file.as_str()));
+    for file in FILES.iter().map(|&file| file.to_owned()).chain(later) {
         match fs::read(folder.join(&file)) {
             Ok(content) => part(&mut hash, &file, &content),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -75,7 +66,12 @@ pub(crate) fn fingerprint(
             sample(&mut hash, &folder.join(of(&file)), &of(&file))?;
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// A hash as it is written.
+pub(crate) fn hexadecimal(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Adds a named part; the length in front keeps two parts from running into each other.

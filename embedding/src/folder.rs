@@ -167,23 +167,16 @@ fn refuse_lower_case(path: &Path) -> Result<(), FolderError> {
         #[serde(default)]
         do_lower_case: bool,
     }
-    for file in READING {
-        let Some(reading) = optional::<Reading>(path, file)? else { continue };
-        if reading.do_lower_case {
-            let tokenizer: Value = needed(path, "tokenizer.json")?;
-            let normalizer = tokenizer["normalizer"].to_string();
-            let lowers =
-                ["\"lowercase\":true", "\"Lowercase\""].iter().any(|it| normalizer.contains(it));
-            if !lowers {
-                return Err(unsupported(
-                    path,
-                    format!("lower case in front of its tokenizer ({file})"),
-                ));
-            }
-        }
-        break;
+    let Some(file) = READING.iter().find(|file| path.join(file).is_file()) else { return Ok(()) };
+    if !needed::<Reading>(path, file)?.do_lower_case {
+        return Ok(());
     }
-    Ok(())
+    let tokenizer: Value = needed(path, "tokenizer.json")?;
+    let normalizer = tokenizer["normalizer"].to_string();
+    if ["\"lowercase\":true", "\"Lowercase\""].iter().any(|it| normalizer.contains(it)) {
+        return Ok(());
+    }
+    Err(unsupported(path, format!("lower case in front of its tokenizer ({file})")))
 }
 
 /// The most tokens the model reads: what sentence-transformers was told, or else the tokenizer, and

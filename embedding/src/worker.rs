@@ -319,10 +319,15 @@ where
         let mut found = vec![0.0; sequences.len() * self.dim];
         let mut waiting = plan(&lengths, self.budget.limits());
         while let Some(batch) = waiting.pop() {
-            let mut computed = self.forward(&batch, sequences, account);
+            let mut computed = {
+                let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+                self.forward(&batch, sequences, account)
+            };
             let lacks_memory = computed.as_ref().is_err_and(|cause| is_lack_of_memory(cause));
             if lacks_memory && batch.members.len() == 1 {
-                computed = self.forward_alone(&batch, sequences, account);
+                // While nobody else computes: what they need is there for it, too.
+                let _alone = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+                computed = self.forward(&batch, sequences, account);
             }
             let vectors = match computed {
                 Ok(vectors) => vectors,
@@ -355,27 +360,6 @@ where
 
     /// One pass of the model, or why there was none.
     fn forward(
-        &self,
-        batch: &Batch,
-        sequences: &[&[u32]],
-        account: &Account,
-    ) -> Result<Vec<f32>, String> {
-        let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
-        self.pass(batch, sequences, account)
-    }
-
-    /// One pass while no other thread of the model makes one: what they need is there for it, too.
-    fn forward_alone(
-        &self,
-        batch: &Batch,
-        sequences: &[&[u32]],
-        account: &Account,
-    ) -> Result<Vec<f32>, String> {
-        let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
-        self.pass(batch, sequences, account)
-    }
-
-    fn pass(
         &self,
         batch: &Batch,
         sequences: &[&[u32]],

@@ -37,7 +37,7 @@ impl HubModel {
         let known = (1..=2).contains(&repository.split('/').count());
         // `--` stands for `/` in names of files.
         let clear = !repository.contains("--");
-        if !known || !clear || !is_plain(repository) || !revision.is_none_or(is_plain) {
+        if !known || !clear || !is_plain_name(repository) || !revision.is_none_or(is_plain_name) {
             return Some(Err(HubModelError(text.to_owned())));
         }
         let (repository, revision) = (repository.to_owned(), revision.map(str::to_owned));
@@ -81,7 +81,7 @@ impl fmt::Display for HubModel {
 
 /// Whether each part is a word of letters, digits, `-`, `_` and `.` that begins with a letter or digit or `_`: it means
 /// nothing else in a URL, and leads nowhere else in a file system.
-fn is_plain(name: &str) -> bool {
+pub fn is_plain_name(name: &str) -> bool {
     name.split('/').all(|part| {
         part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
             && part.chars().all(|it| it.is_ascii_alphanumeric() || "-_.".contains(it))

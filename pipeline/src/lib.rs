@@ -42,7 +42,7 @@ pub use embedder::{
 };
 pub use filter::{Bounds, Filter, Keyword, Number, Text};
 pub use finding::{Finding, Findings, chain};
-pub use hub_model::{HubModel, HubModelError};
+pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
 pub use memo::{Memo, MemoKey};
 pub use metrics::{Exposed, Exposition, Metrics, StoreMetrics, counters, gauges, histograms};

@@ -100,7 +100,7 @@ impl Client {
         size: Option<u64>,
         come: &mut dyn FnMut(u64),
     ) -> Result<(), DownloadError> {
-        let length = || fs::metadata(file).map_or(0, |it| it.len());
+        let length = || length_of(file);
         let mut before = length();
         let attempt = || {
             if size.is_some_and(|size| length() > size) {
@@ -133,7 +133,7 @@ impl Client {
         come: &mut dyn FnMut(u64),
     ) -> Result<(), DownloadError> {
         let disk = DownloadError::Disk;
-        let from = fs::metadata(file).map_or(0, |it| it.len());
+        let from = length_of(file);
         // Lengths and hashes are those of the file as it is.
         let mut request = self.get(url).header("accept-encoding", "identity");
         if from > 0 {
@@ -173,6 +173,11 @@ impl Client {
             come(written);
         }
     }
+}
+
+/// How much of a file is there.
+fn length_of(file: &Path) -> u64 {
+    fs::metadata(file).map_or(0, |it| it.len())
 }
 
 /// Tries again until it is done, or will never be, or several attempts in a row did not get on.

@@ -7,13 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use pipeline::{BoxError, HubModel};
+use pipeline::{BoxError, HubModel, is_plain_name};
 use serde::Deserialize;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::download::{Client, DownloadError};
 use super::{Place, find, home, is_hash, path_set, set};
+use crate::fingerprint::hexadecimal;
 use crate::folder::{self, FolderError, READING};
 use crate::modules::{Module, Modules};
 use crate::weights;
@@ -97,7 +98,7 @@ struct Description {
 }
 
 /// A file of a model, as the hub describes it. Not every hub does.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
     rfilename: String,
@@ -264,7 +265,7 @@ impl<'a> Fetching<'a> {
     fn these(&mut self, names: Vec<String>) -> Result<(), FetchError> {
         let mut missing = Vec::new();
         for name in names {
-            let file = self.files.get(&name).filter(|_| is_plain(&name)).cloned();
+            let file = self.files.get(&name).filter(|_| is_plain_name(&name)).cloned();
             let file = file.ok_or_else(|| self.without(&name))?;
             if !self.is_here(&file).map_err(|source| self.kept(source))? {
                 self.of += file.size.unwrap_or_default();
@@ -393,15 +394,6 @@ fn token() -> Option<String> {
     })
 }
 
-/// Whether a name may stand in a URL and below a folder as it is.
-fn is_plain(name: &str) -> bool {
-    name.split('/').all(|part| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|it| it.is_ascii_alphanumeric() || "-_.".contains(it))
-    })
-}
-
 /// What is wrong with a file that has come, if anything is.
 fn fault(content: &Path, file: &File) -> io::Result<Option<&'static str>> {
     let length = fs::metadata(content)?.len();
@@ -422,5 +414,5 @@ fn fault(content: &Path, file: &File) -> io::Result<Option<&'static str>> {
 /// The hash of a file, in hexadecimal digits.
 fn digest<D: Digest + io::Write>(mut hash: D, path: &Path) -> io::Result<String> {
     io::copy(&mut fs::File::open(path)?, &mut hash)?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hash.finalize()))
 }
