@@ -22,16 +22,16 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// # Errors
 /// If a model cannot be had, or the file is faulty.
 pub(crate) async fn load(file: &Path) -> Result<(PipelineSpec, Plan), BoxError> {
-    models_of(&wiring::read(file)?).await?;
+    models_of(file).await?;
     wiring::load(file, &embedding::Engine::new())
 }
 
 /// Fetches the models of a pipeline file that are not here.
 ///
 /// # Errors
-/// If one cannot be had.
-pub(crate) async fn models_of(spec: &PipelineSpec) -> Result<(), BoxError> {
-    for model in missing(spec) {
+/// If one cannot be had, or the file cannot be read.
+pub(crate) async fn models_of(file: &Path) -> Result<(), BoxError> {
+    for model in missing(&wiring::read(file)?) {
         aside(model).await?;
     }
     Ok(())

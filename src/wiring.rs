@@ -173,6 +173,16 @@ pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) 
     NewCollection { owner: Some(file.owner.clone()), name: file.collection.clone(), settings }
 }
 
+/// Whether a model made the vectors of a generation, as far as is known.
+fn made(generation: &Generation, model: &ModelInfo) -> bool {
+    generation.model_fingerprint.is_empty() || model.fingerprint == generation.model_fingerprint
+}
+
+/// The model of a file that made the vectors of a generation, if it is one of the file's.
+fn model_in<'a>(plan: &'a Plan, generation: &Generation) -> Option<&'a ModelInfo> {
+    plan.models().find(|model| made(generation, model))
+}
+
 /// The model that made the vectors of a generation: the file's, or the one that the file named then.
 ///
 /// # Errors
@@ -182,10 +192,7 @@ pub(crate) fn model_of(
     plan: &Plan,
     models: &dyn Models,
 ) -> Result<ModelInfo, BoxError> {
-    let is_it = |model: &ModelInfo| {
-        model.fingerprint == generation.model_fingerprint || generation.model_fingerprint.is_empty()
-    };
-    if let Some(model) = plan.models().find(|model| is_it(model)) {
+    if let Some(model) = model_in(plan, generation) {
         return Ok(model.clone());
     }
     let Generation { number, embedding_model, model_path, .. } = generation;
@@ -195,7 +202,7 @@ pub(crate) fn model_of(
         )
     })?;
     let model = model.shortened(usize::try_from(generation.dim).ok());
-    if !is_it(&model) {
+    if !made(generation, &model) {
         return Err(format!(
             "generation {number} was made by the model {embedding_model} in {model_path}, which has changed since"
         )

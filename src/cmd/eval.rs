@@ -11,7 +11,7 @@ use search::{Mode, Resolve as _, Searcher, Target};
 use serde_json::{Value, json};
 
 use crate::cli::EvalArgs;
-use crate::wiring::{self, FileTargets};
+use crate::wiring::FileTargets;
 use crate::{fetching, render};
 
 /// Differences less likely than this by chance are called real.
@@ -26,7 +26,7 @@ struct Asked {
 pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let judgements = judgements(&args.judgements, args.topics.as_deref())?;
     let least = args.min.iter().map(|text| least(text)).collect::<Result<Vec<_>, _>>()?;
-    fetching::models_of(&wiring::read(&args.config)?).await?;
+    fetching::models_of(&args.config).await?;
     let files = std::slice::from_ref(&args.config);
     let files = FileTargets::open(files, Arc::new(embedding::Engine::new())).await?;
     let target = match args.generation {

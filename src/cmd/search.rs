@@ -10,7 +10,7 @@ use search::{Answer, Condition, Request, SearchHit, Searched, Searcher};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
-use crate::wiring::{self, FileTargets};
+use crate::wiring::FileTargets;
 use crate::{fetching, render};
 
 /// Lines of a passage that are shown.
@@ -19,7 +19,7 @@ const LINES: usize = 6;
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let request = request(args)?;
     for file in &args.config {
-        fetching::models_of(&wiring::read(file)?).await?;
+        fetching::models_of(file).await?;
     }
     let files = FileTargets::open(&args.config, Arc::new(embedding::Engine::new())).await?;
     let request = Request { collections: files.names(), ..request };

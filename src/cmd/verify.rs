@@ -22,7 +22,7 @@ pub(super) async fn verify(args: &VerifyArgs) -> Exit {
 async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     // What is missing may have to be embedded.
     if args.repair {
-        fetching::models_of(&wiring::read(&args.file)?).await?;
+        fetching::models_of(&args.file).await?;
     }
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let wish = Wish { wait: args.wait, ..Wish::default() };

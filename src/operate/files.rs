@@ -125,17 +125,17 @@ impl Files {
         for path in paths {
             let entry = known.entry(path.clone()).or_default();
             let stamp = stamp(&path);
-            let was_fetched = entry.missing.iter().any(|model| embedding::is_here(model));
-            if stamp.is_some() && stamp == entry.stamp && !was_fetched {
+            if entry.missing.iter().any(|model| embedding::is_here(model)) {
+                // As if it were new: it may be whole now.
+                (entry.stamp, entry.text) = (None, None);
+            }
+            if stamp.is_some() && stamp == entry.stamp {
                 continue;
             }
             entry.stamp = stamp;
             entry.is_gone = stamp.is_none();
             match fs_err::read(&path) {
-                Ok(text)
-                    if entry.text.as_ref() == Some(&text)
-                        && entry.loaded.is_some()
-                        && !was_fetched => {}
+                Ok(text) if entry.text.as_ref() == Some(&text) && entry.loaded.is_some() => {}
                 Ok(text) => {
                     entry.text = Some(text);
                     entry.load(&path);
@@ -244,16 +244,20 @@ impl Files {
 
 impl Known {
     fn load(&mut self, path: &Path) {
-        self.missing = wiring::read(path).map(|spec| fetching::missing(&spec)).unwrap_or_default();
         match Loaded::read(path) {
             Ok(loaded) => {
                 if self.loaded.is_some() {
                     tracing::info!(file = %path.display(), "the file has changed, and is read anew");
                 }
                 self.loaded = Some(Arc::new(loaded));
+                self.missing.clear();
                 self.tell(None);
             }
-            Err(error) => self.tell(Some(in_words(&error))),
+            Err(error) => {
+                let spec = wiring::read(path);
+                self.missing = spec.map(|spec| fetching::missing(&spec)).unwrap_or_default();
+                self.tell(Some(in_words(&error)));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use search::{Model, Resolve, Target};
 use sinks::{Collection, Generation};
 use tokio::sync::Mutex;
 
-use super::{Absent, Database, Vectors, embed_options, load, model_of};
+use super::{Absent, Database, Vectors, embed_options, load, model_in, model_of};
 use crate::fetching;
 use crate::shards::Shards;
 
@@ -105,9 +105,7 @@ impl FileTargets {
             return Ok(Arc::clone(target));
         }
         let File { spec, plan, collection, .. } = file;
-        let by_another =
-            plan.models().all(|model| model.fingerprint != generation.model_fingerprint);
-        if by_another {
+        if model_in(plan, generation).is_none() {
             fetching::aside(generation.model_path.as_str().into()).await?;
         }
         let model = model_of(generation, plan, self.engine.as_ref())?;
