@@ -166,6 +166,9 @@ impl Worker {
     }
 }
 
+/// What a child that has to be ended is ended by.
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+
 /// The variable by which the loader finds libraries that are in no usual place.
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
@@ -318,11 +321,13 @@ impl Running {
         Ok(())
     }
 
-    /// What it said last, and how it ended.
+    /// What it said last, and how it ended, unless it had to be killed.
     fn last_words(mut self) -> (String, Option<ExitStatus>) {
-        // One that has ended already keeps its status.
+        let has_ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+        // One that is about to end keeps its status.
         drop(self.child.kill());
         let status = self.child.wait().ok();
+        let status = status.filter(|status| has_ended || status.signal() != Some(SIGKILL));
         drop(self.listen());
         (String::from_utf8_lossy(&self.said).into_owned(), status)
     }

@@ -251,6 +251,7 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     binary: unsupported: is of type application/octet-stream, which no extractor reads
+    blank.pdf: empty: has no text
     bomb.docx: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
     bomb.txt.gz: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
     empty.txt: empty: has no text
@@ -258,8 +259,11 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     fake.md: unsupported: is of type application/octet-stream, which no extractor reads
     fake.pdf: failed: is not a valid PDF file: its end is missing (startxref not found)
     image.png: unsupported: is of type image/png, which no extractor reads
+    mail.eml: unsupported: is of type message/rfc822, which no extractor reads
     nothing.html: empty: has no text
-    scan.pdf: empty: has no text
+    scan-of-one-page.pdf: empty: has no text layer: its page is an image (OCR is not supported)
+    scan-with-blank-pages.pdf: empty: has no text layer: 2 of its 5 pages are images (OCR is not supported)
+    scan.pdf: empty: has no text layer: its 3 pages are images (OCR is not supported)
     truncated.gz: failed: is not a valid gzip file: incomplete deflate stream
     truncated.pdf: failed: is not a valid PDF file: its end is missing, and there is no text in what is left
     unmade.docx: failed: is not a valid DOCX file: it is no ZIP archive, or not a whole one
@@ -335,19 +339,30 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
             reasons(&outcome.set_aside)[0].1.clone()
         })
         .collect();
-    insta::assert_snapshot!(found.join("\n"), @"");
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    failed: exceeds the limit of 1 s (max_seconds) on one document
+    failed: exceeds the limit of 1 GiB of memory (max_memory) on one document
+    failed: is not a valid PDF file: it is nested too deeply
+    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader was ended by signal 9
+    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader crashed
+    failed: exceeds the limit of 1 s (max_seconds) on one document
+    "#);
 }
 
 #[test]
 fn a_worker_that_is_killed_in_the_middle_costs_no_other_document() {
-    // The first one passes on what the real worker says until the third answer has begun, and is killed.
+    // The first one passes on what the real worker says until some answers are there and one has begun, and is killed.
     let documents: Vec<(String, String)> =
         (0..200).map(|at| (format!("{at:03}.txt"), format!("the text of document {at}"))).collect();
     let rows: Vec<(&str, &str, &[u8])> = documents
         .iter()
         .map(|(name, text)| (name.as_str(), "text/plain", text.as_bytes()))
         .collect();
-    let script = "\"$real\" \"$@\" | head -c 300; kill -KILL $$";
+    let script = "\"$real\" \"$@\" | { head -c 300; kill -KILL $$; }";
     let outcome = with_script(script, json!({}), &rows);
     assert_eq!(reasons(&outcome.set_aside), []);
     let expected: Vec<&str> = documents.iter().map(|(_, text)| text.as_str()).collect();

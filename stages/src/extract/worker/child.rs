@@ -53,6 +53,12 @@ fn unknown(arg: &str) -> io::Error {
 fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
     // What a parser panics with goes into the answer.
     std::panic::set_hook(Box::new(|_| {}));
+    // A parser that asks for the pool of threads gets one of this thread alone, since it may start no other.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .use_current_thread()
+        .build_global()
+        .map_err(io::Error::other)?;
     let mut input = BufReader::with_capacity(64 << 10, Standard);
     let mut output = Standard;
     let missing = sandbox.missing.join("; ").replace('\n', " ");
