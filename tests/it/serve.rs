@@ -5,6 +5,7 @@ mod audit;
 mod hardening;
 mod limits;
 mod matrix;
+mod readonly;
 mod searching;
 pub(crate) mod server;
 mod swap;
