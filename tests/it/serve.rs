@@ -8,6 +8,7 @@ mod hardening;
 mod heads;
 mod limits;
 mod matrix;
+mod readonly;
 mod searching;
 pub(crate) mod server;
 mod streams;
