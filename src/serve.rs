@@ -8,6 +8,7 @@
 mod accounts;
 mod catalogue;
 mod listen;
+mod lists;
 mod rows;
 mod setup;
 mod targets;
@@ -105,7 +106,8 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let changes = postgres.listen().await?;
     let telling = tell(changes, &app, &told, &targets, &stop);
     let all = try_join3(serving, working, telling);
-    setup::offer(&postgres, args.setup_token_file.as_deref()).await?;
+    let origin = setup::origin(scheme, address);
+    setup::offer(&postgres, args.setup_token_file.as_deref(), &origin).await?;
     render::say(format_args!("semantik: serving on {scheme}://{address}"));
     tokio::pin!(all);
     let until_told = async {

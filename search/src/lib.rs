@@ -17,6 +17,7 @@ mod questions;
 mod request;
 mod searcher;
 mod target;
+pub mod title;
 pub mod web;
 
 pub use answer::{Answer, Failure, SearchHit, Searched, Timings};

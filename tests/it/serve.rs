@@ -2,8 +2,10 @@
 
 mod accounts;
 mod audit;
+mod browsers;
 mod hardening;
 mod limits;
+mod lists;
 mod matrix;
 mod searching;
 pub(crate) mod server;
