@@ -11,16 +11,16 @@ use crate::support::Database;
 const ROWS: &str = "
     INSERT INTO documents (id, collection_id, file_path, file_name, file_size, content_hash, status, set_aside,
                            error_message, deleted_at, updated_at)
-    SELECT gen_random_uuid(), c.id, '/corpus/' || name, name, n % 7, sha256(n::text::bytea), status::document_status,
-           CASE WHEN status = 'failed' THEN jsonb_build_object('node', 'extract', 'reason', reason) END,
-           CASE WHEN status = 'failed' THEN reason || ' ' || n % 3 END,
-           CASE WHEN status = 'deleted' THEN now() END,
+    SELECT gen_random_uuid(), c.id, '/corpus/' || it.name, it.name, n % 7, sha256(n::text::bytea), it.status::document_status,
+           CASE WHEN it.status = 'failed' THEN jsonb_build_object('node', 'extract', 'reason', it.reason) END,
+           CASE WHEN it.status = 'failed' THEN it.reason || ' ' || n % 3 END,
+           CASE WHEN it.status = 'deleted' THEN now() END,
            timestamptz '2026-01-01' + n % 5 * interval '1 microsecond'
     FROM collections c, generate_series(1, 200) n,
          LATERAL (SELECT (ARRAY['pending', 'processing', 'completed', 'completed', 'failed', 'deleted'])[n % 6 + 1] AS status,
-                         (ARRAY['failed', 'empty', 'unsupported'])[n % 4 % 3 + 1] AS reason,
+                         (ARRAY['failed', 'empty', 'unsupported'])[n / 6 % 3 + 1] AS reason,
                          (ARRAY['a', 'B', 'b', 'É', 'é', 'ж', '東', U&'\\+10FFFF', '_', repeat('x', 300)])[n % 10 + 1]
-                             || n % 3 AS name) of;
+                             || n % 3 AS name) it;
     UPDATE documents SET set_aside = set_aside - 'reason' WHERE status = 'failed' AND file_size = 6;";
 
 async fn filled() -> (Database, Uuid) {
