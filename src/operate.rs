@@ -124,6 +124,17 @@ impl Operator {
         Self::at(workplace, Arc::new(spec), plan, stop, wish)
     }
 
+    /// The same for a verb that only reads: nothing is made or changed.
+    pub(crate) async fn looking(
+        spec: PipelineSpec,
+        plan: &Plan,
+        wish: Wish,
+    ) -> Result<Self, BoxError> {
+        model_of(plan)?;
+        let workplace = Workplace::looking(&spec, &Telemetry::new()).await?;
+        Self::at(workplace, Arc::new(spec), plan, CancellationToken::new(), wish)
+    }
+
     /// An operator in a place that is open already.
     pub(crate) fn at(
         workplace: Workplace,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    BoxError, EmbedderOptions, Findings, HubModel, Memo, ModelInfo, Models, PipelineSpec, Plan,
-    PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
+    BoxError, EmbedderOptions, Findings, HubModel, Memo, Migrate, ModelInfo, Models, PipelineSpec,
+    Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
 };
 use sinks::{
     Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
-    NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, UpsertOptions,
+    NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, Schema, UpsertOptions,
 };
 
 use crate::cli;
@@ -85,15 +85,8 @@ impl Database {
             return Ok(None);
         }
         let database = Self::open(spec).await?;
-        let migrations = database.postgres.migrate_status().await?;
-        let applied = migrations.iter().filter(|migration| migration.applied_at.is_some()).count();
-        if applied == 0 {
+        if database.is_empty(&of_file(spec)).await? {
             return Ok(None);
-        }
-        if applied < migrations.len() {
-            return Err("the metadata store was made by an earlier version; `semantik migrate up` brings it up \
-                        to date"
-                .into());
         }
         let collections = database.postgres.collections();
         let found = collections.find(Some(&spec.file.owner), &spec.file.collection).await?;
@@ -111,13 +104,51 @@ impl Database {
     pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
         let nothing = || format!("there is no collection `{name}` yet; run the pipeline first");
-        let migrations = self.postgres.migrate_status().await?;
-        if migrations.iter().all(|migration| migration.applied_at.is_none()) {
+        if self.is_empty(&of_file(spec)).await? {
             return Err(nothing().into());
         }
-        self.postgres.migrate_up().await?;
         let found = self.postgres.collections().find(Some(&spec.file.owner), name).await?;
         Ok(found.ok_or_else(nothing)?)
+    }
+
+    /// Whether nothing was ever written to the store. It is not changed; `store` is how a command names it.
+    ///
+    /// # Errors
+    /// If its schema is not the one that this program needs, or it cannot be reached.
+    pub(crate) async fn is_empty(&self, store: &str) -> Result<bool, BoxError> {
+        let schema = self.postgres.schema().await?;
+        match schema.fault() {
+            Some(fault) => Err(needs(&schema, fault, store).into()),
+            None => Ok(schema == Schema::Empty),
+        }
+    }
+
+    /// Brings the schema up to date for a verb that writes, unless the file leaves that to a person. Where nothing is
+    /// to be done, nothing is written.
+    ///
+    /// # Errors
+    /// If the file leaves it to a person, the schema is that of a newer program, or the store cannot be reached.
+    pub(crate) async fn bring_up_to_date(&self, spec: &PipelineSpec) -> Result<(), BoxError> {
+        let schema = self.postgres.schema().await?;
+        let is_left =
+            matches!(schema, Schema::Older(_)) && spec.file.stores.migrate == Migrate::Manual;
+        match schema.fault() {
+            Some(fault) if is_left => Err(needs(&schema, fault, &of_file(spec)).into()),
+            _ => Ok(self.postgres.migrate_up().await?),
+        }
+    }
+}
+
+/// How a command names the store of a file.
+fn of_file(spec: &PipelineSpec) -> String {
+    format!("--config {}", spec.name())
+}
+
+/// What is the matter with a schema, and what to do.
+fn needs(schema: &Schema, fault: String, store: &str) -> String {
+    match schema {
+        Schema::Older(_) => format!("{fault}: run `semantik migrate up {store}`"),
+        Schema::Empty | Schema::Current | Schema::Newer(_) => fault,
     }
 }
 
@@ -130,6 +161,28 @@ pub(crate) async fn opened(file: &Path) -> Result<(Database, Collection), BoxErr
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     Ok((database, collection))
+}
+
+/// The metadata store of a pipeline file, with the ids of every collection of its name that there is or was, the present
+/// one first.
+///
+/// # Errors
+/// If the file is faulty, the store cannot be reached, or there never was such a collection.
+pub(crate) async fn ever(file: &Path) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
+    let (spec, _) = load(file, &embedding::Engine::new())?;
+    let database = Database::open(&spec).await?;
+    let (owner, name) = (spec.file.owner.as_str(), spec.file.collection.as_str());
+    let mut ids = Vec::new();
+    if !database.is_empty(&of_file(&spec)).await? {
+        let collections = database.postgres.collections();
+        ids.extend(collections.find(Some(owner), name).await?.map(|it| it.id));
+        let deleted = collections.deleted(Some((owner, name)), 1_000).await?;
+        ids.extend(deleted.into_iter().map(|it| it.id));
+    }
+    if ids.is_empty() {
+        return Err(format!("there is no collection `{name}` yet; run the pipeline first").into());
+    }
+    Ok((database, ids))
 }
 
 /// What a pipeline file asks of a generation.
@@ -170,7 +223,12 @@ fn sparse_settings(plan: &Plan) -> Option<serde_json::Value> {
 /// The collection of a pipeline file, if it has to be made.
 pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) -> NewCollection {
     let file = &spec.file;
-    NewCollection { owner: Some(file.owner.clone()), name: file.collection.clone(), settings }
+    NewCollection {
+        owner: Some(file.owner.clone()),
+        name: file.collection.clone(),
+        description: file.description.clone(),
+        settings,
+    }
 }
 
 /// Whether a model made the vectors of a generation, as far as is known.

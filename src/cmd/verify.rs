@@ -26,7 +26,11 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     }
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let wish = Wish { wait: args.wait, ..Wish::default() };
-    let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
+    let operator = if args.repair {
+        Operator::new(spec, &plan, CancellationToken::new(), wish).await?
+    } else {
+        Operator::looking(spec, &plan, wish).await?
+    };
     let before = operator.verify().await?;
     let after = if args.repair && !before.is_consistent() {
         operator.repair().await?;

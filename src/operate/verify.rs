@@ -50,6 +50,14 @@ impl Findings {
         self.troubles().all(|(_, troubles)| troubles.is_empty()) && self.integrity.is_whole()
     }
 
+    /// What a repair has found, as `operation_metrics` has it: documents by what was wrong with their points.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
+    fn as_metrics(&self) -> Vec<(String, f64)> {
+        self.troubles()
+            .map(|(kind, troubles)| (format!("documents_{kind}"), troubles.len() as f64))
+            .collect()
+    }
+
     /// What is wrong with points, by kind.
     pub(crate) fn troubles(&self) -> impl Iterator<Item = (&'static str, &[Trouble])> {
         [
@@ -106,10 +114,12 @@ impl Operator {
                 operation.mark_stale(&stale).await?;
                 // Points under other ids would stay; those under their own are written over.
                 vectors.store.remove(&foreign).await?;
-                Ok(vectors.store.flush().await?)
+                vectors.store.flush().await?;
+                Ok(findings.as_metrics())
             })
             .await;
-        finish(operation, ended, &[]).await?;
+        let metrics = ended.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
+        finish(operation, ended, &metrics).await?;
         self.run().await?;
         Ok(())
     }

@@ -87,5 +87,6 @@ pub struct Chunks {
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// The path, the URL or the id of a document.
+    #[param(min_length = 1)]
     pub document: String,
 }
