@@ -136,7 +136,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         doing: "list documents by status",
         sql: documents::LIST_BY_STATUS,
         arguments: "{collection}, '00000000-0000-0000-0000-000000000000', 50, 'completed'",
-        indexes: &["idx_documents_collection_status"],
+        indexes: &["idx_documents_status"],
         reads: Reads::Asked,
     },
     HotQuery {
@@ -293,7 +293,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         doing: "look for documents that have moved",
         sql: moved::MOVED,
         arguments: "{collection}, 50, 'fff00000-0000-0000-0000-000000000000'",
-        indexes: &["idx_documents_collection_id", "idx_document_locations_document_id"],
+        indexes: &["idx_document_locations_document_id"],
         reads: Reads::Asked,
     },
     HotQuery {
