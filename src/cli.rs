@@ -5,6 +5,7 @@ mod serve;
 mod unattended;
 mod users;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -96,7 +97,11 @@ pub(crate) enum Verb {
     },
     /// Extracts documents that come on standard input; started by `run`.
     #[command(hide = true)]
-    ExtractWorker,
+    ExtractWorker {
+        /// The limits of one document, or `--probe` to see which protections hold on this machine.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -430,6 +430,7 @@ impl Operator {
                 // Once a run has come to its end, vectors that are not there are lost, and not about to be made.
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
                 let vectors = self.open_vectors(&live, &self.model, absent).await?;
+                vectors.may_be_written().await?;
                 let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;

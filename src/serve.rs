@@ -7,6 +7,7 @@
 
 mod accounts;
 mod catalogue;
+mod descriptors;
 mod listen;
 mod rows;
 mod setup;
@@ -23,7 +24,7 @@ use futures::future::try_join3;
 use pipeline::BoxError;
 use search::SearchMetrics;
 use search::http::ports;
-use search::http::{App, Config};
+use search::http::{App, Config, Hosts};
 use sinks::{Change, OperationStatus};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         return Err(fault.trim_end().to_owned().into());
     }
     let first = files.loaded().into_iter().next().ok_or("there is no pipeline file to serve")?;
+    let descriptors = descriptors::raise();
     let listener = listen::bind(args.listen)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(certificates), Some(key)) => Some(listen::tls(certificates, key)?),
@@ -90,6 +92,8 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let config = Config {
         rates: args.rate.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
+        hosts: Hosts::new(listener.local_addr()?.ip(), &args.public_url),
+        streams: descriptors::for_streams(descriptors),
         origins: args.cors_origin.clone(),
         is_tls: tls.is_some(),
         metrics: SearchMetrics::new(telemetry.exposition().registry()),

@@ -10,7 +10,7 @@ use pipeline::{
     Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
 };
 use sinks::{
-    Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
+    Collection, DamagedFile, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
     NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, Schema, UpsertOptions,
 };
 
@@ -54,6 +54,7 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the store that the file names.
     pub(crate) async fn open(spec: &PipelineSpec) -> Result<Self, BoxError> {
+        close_to_others(spec);
         match &spec.file.stores.postgres {
             PostgresSpec::Url(url) => Self::at(url.reveal()).await,
             PostgresSpec::Embedded => {
@@ -352,12 +353,54 @@ impl Vectors {
         }
     }
 
-    /// Builds what makes search fast; a server does that by itself.
+    /// Builds what makes search fast; a server does that by itself. An embedded store is closed for writing then.
     pub(crate) async fn optimize(&self) -> Result<(), BoxError> {
         if let Some(store) = &self.edge {
             store.optimize().await?;
+            store.end_writing().await;
         }
         Ok(())
+    }
+
+    /// Refuses where another process has embedded vectors open, before work is begun that could not be stored.
+    pub(crate) async fn may_be_written(&self) -> Result<(), BoxError> {
+        let Some(store) = &self.edge else { return Ok(()) };
+        let asked = Instant::now();
+        loop {
+            match store.may_be_written().await {
+                Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                done => return Ok(done.map_err(whose)?),
+            }
+        }
+    }
+
+    /// The files of embedded vectors that are not as they were when they were closed.
+    pub(crate) async fn damage(
+        spec: &PipelineSpec,
+        name: &str,
+    ) -> Result<Vec<DamagedFile>, BoxError> {
+        let folder = edge_folder(spec, name);
+        match &spec.file.stores.vectors {
+            VectorsSpec::Server(_) => Ok(Vec::new()),
+            VectorsSpec::Embedded | VectorsSpec::Word(_) if !EdgeStore::exists(&folder) => {
+                Ok(Vec::new())
+            }
+            VectorsSpec::Embedded | VectorsSpec::Word(_) => {
+                Ok(patiently(|| EdgeStore::damage(&folder)).await.map_err(whose)?)
+            }
+        }
+    }
+}
+
+/// Takes from other users of the machine what they may do in the data folder. That this cannot be done, as in one that
+/// is read only, is no reason not to go on.
+fn close_to_others(spec: &PipelineSpec) {
+    let folder = spec.data_folder();
+    let has_server = matches!(spec.file.stores.postgres, PostgresSpec::Embedded);
+    if let Err(error) = sinks::private::tighten(&folder, has_server) {
+        tracing::warn!(%error, folder = %folder.display(), "other users of this machine may read the data folder");
     }
 }
 

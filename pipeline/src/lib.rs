@@ -20,6 +20,7 @@ mod metrics;
 mod node;
 mod outcome;
 mod outlet;
+mod pattern;
 mod plan;
 mod progress;
 mod report;
@@ -51,6 +52,10 @@ pub use node::{
     SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
+pub use pattern::{
+    MAX_ALTERNATIVES, MAX_BRACE_DEPTH, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError,
+    check_pattern, check_patterns,
+};
 pub use plan::Plan;
 pub use progress::{Feed, NodeState, Progress, Watch};
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};

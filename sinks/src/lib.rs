@@ -10,6 +10,7 @@ mod memory;
 mod parquet;
 mod payload;
 mod postgres;
+pub mod private;
 mod qdrant;
 mod ranking;
 mod retry;
@@ -17,7 +18,7 @@ mod upsert;
 mod vectors;
 
 pub use call::TARGET as CALLS;
-pub use edge::EdgeStore;
+pub use edge::{DamagedFile, EdgeStore, FileFault, is_of_damage};
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use memo::DiskMemo;
 pub use memory::{MemoryDocument, MemoryMetadata, MemoryVectors};
@@ -40,7 +41,7 @@ pub use postgres::{
 pub use postgres::{HOT_QUERIES, HotQuery, Reads, SESSION};
 pub use qdrant::QdrantStore;
 pub use upsert::{UpsertOptions, purge, remove_strays};
-pub use vectors::{Inventory, PointKey, Quantization, Vectors, VectorsConfig};
+pub use vectors::{Inspected, Inventory, PointKey, Quantization, Vectors, VectorsConfig};
 
 use pipeline::NodeDef;
 

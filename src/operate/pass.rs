@@ -87,7 +87,7 @@ impl Operator {
             metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors.store) as _,
             known: Arc::new(metadata.known_hashes().await?),
-            extract_worker: std::env::current_exe().ok(),
+            extract_worker: crate::extraction::worker(),
             memo: self.memo.clone(),
         };
         let options = RunOptions {

@@ -6,9 +6,9 @@ use serde_json::json;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
 use super::audit::{By, of_collection};
 use super::collections::{Collection, select_collection};
+use super::{LOCAL_ACCOUNT, attempt};
 
 /// A grant in a list.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -150,7 +150,8 @@ impl Grants<'_> {
         .await
     }
 
-    /// Gives somebody a permission, in the place of what they had; `None` if there is no such account or key.
+    /// Gives somebody a permission, in the place of what they had; `None` if there is no such account or key, or nobody
+    /// can act by it: the built-in account, one that is deactivated, a key that was revoked or has expired.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -168,10 +169,14 @@ impl Grants<'_> {
         attempt("give the permission", || async {
             let mut transaction = self.0.begin().await?;
             let there: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM api_keys WHERE id = $2)",
+                "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND is_active AND username <> $3)
+                     OR EXISTS (SELECT FROM api_keys k JOIN users u ON u.id = k.user_id
+                                WHERE k.id = $2 AND k.is_active AND u.is_active
+                                      AND (k.expires_at IS NULL OR k.expires_at > now()))",
             )
             .bind(user)
             .bind(key)
+            .bind(LOCAL_ACCOUNT)
             .fetch_one(&mut *transaction)
             .await?;
             if !there {
