@@ -36,6 +36,7 @@ mod sessions;
 mod sources;
 mod standing;
 mod story;
+mod takeover;
 mod users;
 mod write;
 

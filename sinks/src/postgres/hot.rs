@@ -17,7 +17,7 @@
 
 use super::{
     audit, claim, documents, foresee, grants, history, identify, keys, locations, missing, moved,
-    queue, run, sessions, sources, story,
+    queue, run, sessions, sources, story, takeover,
 };
 
 /// A query with parameters to try it with.
@@ -66,7 +66,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     },
     HotQuery {
         doing: "find operations of the dead",
-        sql: claim::DEAD,
+        sql: takeover::DEAD,
         arguments: "{collection}",
         indexes: &["idx_operations_open"],
         reads: Reads::AskedOfPublic,
