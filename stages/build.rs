@@ -3,7 +3,9 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{env, io};
+
+use fs_err as fs;
 
 fn main() -> io::Result<()> {
     let mut files = vec![PathBuf::from("Cargo.toml")];

@@ -79,7 +79,7 @@ where
     let reader = move || {
         // The allocator may set address space aside for a thread; that is none of the document's.
         drop(std::hint::black_box(vec![0_u8; 4096]));
-        let own = statm.and_then(|statm| address_space(&statm));
+        let own = statm.and_then(|statm| address_space(&statm)).ok();
         limit(&mut sandbox, own, memory, seconds);
         sandbox.note("seccomp", filter::apply());
         if let Err(error) = work(sandbox) {
@@ -136,11 +136,11 @@ fn address_space(statm: &fs_err::File) -> io::Result<u64> {
 }
 
 /// Lowers the hard limits, which the process cannot raise again without a capability.
-fn limit(sandbox: &mut Sandbox, own: io::Result<u64>, memory: u64, seconds: u64) {
+fn limit(sandbox: &mut Sandbox, own: Option<u64>, memory: u64, seconds: u64) {
     // Address space counts what is mapped already; without `/proc`, what is written to is counted.
     let memory = match own {
-        Ok(own) => (Resource::As, own.saturating_add(memory)),
-        Err(_) => (Resource::Data, memory),
+        Some(own) => (Resource::As, own.saturating_add(memory)),
+        None => (Resource::Data, memory),
     };
     let limits = [
         memory,
