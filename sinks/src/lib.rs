@@ -30,10 +30,10 @@ pub use postgres::{
     Grantee, Grants, HandedOver, Integrity, KeyUse, Keys, KnownPlace, LOCAL_ACCOUNT, Limits, Look,
     Meeting, Message, Messages, Missing, Moved, NewCollection, NewKey, NewToken, NewUser,
     Operation, OperationStatus, OperationSummary, OperationType, Operations, PastOperation, Place,
-    PoolState, Postgres, PostgresOptions, Prospect, Rates, Reader, RemovedSource, ResourceLimits,
-    Rotation, RunFate, RunMetadata, ScheduleKey, ScheduleRun, ScheduleStanding, ScheduleSummary,
-    Schedules, Seen, Sessions, Side, SigningKey, SourceSummary, Sources, Standing, Stillness,
-    Story, Swapped, Turn, Usage, User, UserChange, Users,
+    PlaceSetAside, PoolState, Postgres, PostgresOptions, Prospect, Rates, Reader, RemovedSource,
+    ResourceLimits, Rotation, RunFate, RunMetadata, ScheduleKey, ScheduleRun, ScheduleStanding,
+    ScheduleSummary, Schedules, Seen, Sessions, Side, SigningKey, SourceSummary, Sources, Standing,
+    Stillness, Story, Swapped, Turn, Usage, User, UserChange, Users,
 };
 #[doc(hidden)]
 pub use postgres::{HOT_QUERIES, HotQuery};

@@ -7,6 +7,7 @@ mod dedup;
 mod embed;
 mod extract;
 mod hash;
+mod opening;
 mod remembered;
 mod scan;
 mod support;
