@@ -127,15 +127,21 @@ impl Catalogue for StoredCatalogue {
         &self,
         collection: Uuid,
         status: Option<wire::DocumentStatus>,
+        reason: Option<wire::SetAsideReason>,
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<wire::Document>, StoreError> {
         let documents = self.postgres.documents();
-        let found = match status {
-            Some(status) => {
+        let found = match (status, reason) {
+            // Only those that failed have a reason.
+            (Some(status), Some(_)) if status != wire::DocumentStatus::Failed => Vec::new(),
+            (_, Some(reason)) => {
+                documents.list_by_reason(collection, reason.word(), after, limit).await?
+            }
+            (Some(status), None) => {
                 documents.list_by_status(collection, rows::status(status), after, limit).await?
             }
-            None => documents.list(collection, after, limit).await?,
+            (None, None) => documents.list(collection, after, limit).await?,
         };
         Ok(found.into_iter().map(rows::document).collect())
     }

@@ -167,6 +167,7 @@ pub(super) fn document(document: DocumentSummary) -> wire::Document {
         size_bytes: document.file_size,
         mime_type: document.mime_type,
         chunk_count: document.chunk_count,
+        reason: document.reason,
         message: document.error_message,
         updated_at: document.updated_at,
     }

@@ -14,6 +14,7 @@ mod cli;
 mod configs;
 mod crash;
 mod embed;
+mod files;
 mod find;
 mod held;
 mod hub;

@@ -196,6 +196,7 @@ pub trait Catalogue: Send + Sync {
         &self,
         collection: Uuid,
         status: Option<wire::DocumentStatus>,
+        reason: Option<wire::SetAsideReason>,
         after: Option<Uuid>,
         limit: u32,
     ) -> Stored<Vec<wire::Document>>;

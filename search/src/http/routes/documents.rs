@@ -36,7 +36,8 @@ pub(crate) async fn list(
     };
     let after = which.cursor.as_ref().map(parse).transpose()?;
     let id = target.collection.id;
-    let documents = app.catalogue.documents(id, which.status, after, limit + 1).await?;
+    let documents =
+        app.catalogue.documents(id, which.status, which.reason, after, limit + 1).await?;
     Ok(Json(Page::new(documents, limit, |it| it.id.to_string())))
 }
 

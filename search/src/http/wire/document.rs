@@ -23,6 +23,8 @@ pub struct Document {
     /// What it says of itself: author, dates.
     #[schema(value_type = Object)]
     pub metadata: Value,
+    /// Why it was set aside, in one word: `failed`, `unsupported`, `empty`, `too_large` or `unrouted`.
+    pub reason: Option<String>,
     /// Why it was set aside.
     pub message: Option<String>,
     pub updated_at: DateTime<Utc>,
@@ -39,12 +41,38 @@ pub enum DocumentStatus {
     Deleted,
 }
 
+/// Why a document was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SetAsideReason {
+    Failed,
+    Unsupported,
+    Empty,
+    TooLarge,
+    Unrouted,
+}
+
+impl SetAsideReason {
+    /// As it stands in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Unsupported => "unsupported",
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::Unrouted => "unrouted",
+        }
+    }
+}
+
 /// Which documents.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct WhichDocuments {
     /// Only those of this status.
     pub status: Option<DocumentStatus>,
+    /// Only those that were set aside for this reason; their status is `failed`.
+    pub reason: Option<SetAsideReason>,
     /// How many at most.
     #[serde(default = "super::fifty")]
     #[param(minimum = 1, maximum = 1000, default = 50)]
