@@ -36,12 +36,13 @@ pub(crate) struct Unreadable {
 
 impl Unreadable {
     fn new(file: &Path, error: &std::io::Error) -> Self {
-        let cause = match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            std::io::ErrorKind::IsADirectory => {
-                "it is a folder; name a file in it, as pipeline.yaml".to_owned()
-            }
-            kind => kind.to_string(),
+        let kind = error.kind();
+        let cause = if kind == std::io::ErrorKind::NotFound {
+            "there is no such file".to_owned()
+        } else if kind == std::io::ErrorKind::IsADirectory {
+            "it is a folder; name a file in it, as pipeline.yaml".to_owned()
+        } else {
+            kind.to_string()
         };
         Self { file: file.to_owned(), cause }
     }

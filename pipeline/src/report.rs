@@ -216,7 +216,7 @@ mod tests {
         let known = Some(Known::default());
         let mut report = pass(1, vec![failed("new", None), failed("old", known)]);
         let later = vec![failed("late", None), failed("new", known), failed("old", known)];
-        report.add_pass(pass(1, later.clone()));
+        report.add_pass(pass(1, later));
         assert_eq!((report.failed(), report.newly_failed), (3, 2));
         assert_eq!(
             report.set_aside,

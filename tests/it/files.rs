@@ -212,10 +212,8 @@ fn a_failure_counts_once() {
         assert!(listed.iter().all(|it| it["reason"] == **reason), "{reason}: {listed:#?}");
     }
     let all = list(&["--status", "set-aside"]);
-    assert_eq!(
-        all.len() as u64,
-        reasons.as_object().unwrap().values().map(|it| it.as_u64().unwrap()).sum()
-    );
+    let sum: u64 = reasons.as_object().unwrap().values().map(|it| it.as_u64().unwrap()).sum();
+    assert_eq!(all.len() as u64, sum);
     // Page by page, also where there is no document.
     let (mut pages, mut after) = (Vec::new(), None::<String>);
     loop {
