@@ -112,17 +112,10 @@ pub struct Known {
 
 impl SetAsideReport {
     pub(crate) fn new(node: &str, document: &SetAside) -> Self {
-        let (node, known) = match &document.why {
-            Why::Before { node, since, .. } => (node.as_str(), Some(Known { since: *since })),
-            Why::Unchanged
-            | Why::Touched
-            | Why::Duplicate
-            | Why::Empty
-            | Why::TooLarge { .. }
-            | Why::Unsupported { .. }
-            | Why::Unrouted
-            | Why::Failed(_)
-            | Why::Withheld { .. } => (node, None),
+        let (node, known) = if let Why::Before { node, since, .. } = &document.why {
+            (node.as_str(), Some(Known { since: *since }))
+        } else {
+            (node, None)
         };
         Self {
             known,

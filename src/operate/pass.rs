@@ -97,6 +97,7 @@ impl Operator {
                 return Err(error.into());
             }
         }
+        metadata.analyze().await;
         let after = self.usage();
         report.tokens = after.tokens - before.tokens;
         report.tokens_reused = after.reused_tokens - before.reused_tokens;
@@ -116,7 +117,7 @@ impl Operator {
             metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors.store) as _,
             known: Arc::new(metadata.known_hashes().await?),
-            extract_worker: std::env::current_exe().ok(),
+            extract_worker: crate::extraction::worker(),
             memo: self.memo.clone(),
         };
         let options = RunOptions {
