@@ -65,12 +65,13 @@ pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
     ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LeastSpec, LifecycleSpec,
-    Missed, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
-    RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
+    Migrate, Missed, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
+    RetrySpec, RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
     VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
     Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
-    Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorStore, fact, point_id,
+    Payload, Place, Point, ReadOnly, Remedy, StoreError, StoredDocument, VectorStore, fact,
+    point_id,
 };
 pub use words::{SparseVector, Words};

@@ -55,8 +55,6 @@ pub struct Seen {
     /// The collection.
     #[sqlx(flatten)]
     pub collection: Collection,
-    /// What it is about.
-    pub description: Option<String>,
     /// The user name of its owner.
     pub owner: String,
     /// Whether that is who asks.
@@ -71,11 +69,13 @@ pub struct Seen {
 macro_rules! seen {
     ($rest:literal) => {
         select_collection!(
-            ", c.description, o.username AS owner, coalesce(c.owner_id = $1, FALSE) AS is_owner,
+            ", o.username AS owner, coalesce(c.owner_id = $1, FALSE) AS is_owner,
                ug.permission AS user_grant, kg.permission AS key_grant ",
-            "JOIN users o ON o.id = c.owner_id
-             LEFT JOIN collection_permissions ug ON ug.collection_id = c.id AND ug.user_id = $1
-             LEFT JOIN collection_permissions kg ON kg.collection_id = c.id AND kg.api_key_id = $2 ",
+            "CROSS JOIN LATERAL (SELECT o.username FROM users o WHERE o.id = c.owner_id OFFSET 0) o
+             LEFT JOIN LATERAL (SELECT g.id, g.permission FROM collection_permissions g
+                                WHERE g.collection_id = c.id AND g.user_id = $1 OFFSET 0) ug ON TRUE
+             LEFT JOIN LATERAL (SELECT g.id, g.permission FROM collection_permissions g
+                                WHERE g.collection_id = c.id AND g.api_key_id = $2 OFFSET 0) kg ON TRUE ",
             $rest
         )
     };
