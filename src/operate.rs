@@ -23,8 +23,8 @@ mod workplace;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pipeline::{
-    BoxError, Embedder, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress,
-    RunReport, Watch,
+    BoxError, Embedder, EmbedderUsage, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan,
+    Progress, RunReport, Watch,
 };
 use serde_json::{Value, json};
 use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn};
@@ -71,6 +71,8 @@ pub(crate) struct Operator {
     watch: Watch,
     /// Cancelling it ends an operation when what is in flight is stored.
     pub(crate) stop: CancellationToken,
+    /// Cancelling it, after that, leaves what the model has not begun with for the next run.
+    cut_short: CancellationToken,
     pub(crate) wish: Wish,
     /// Held for as long as operations go on: the embedded cluster runs meanwhile.
     pub(crate) database: Database,
@@ -162,6 +164,7 @@ impl Operator {
             feed,
             watch,
             stop,
+            cut_short: CancellationToken::new(),
             wish,
             database,
             shards,
@@ -215,17 +218,33 @@ impl Operator {
             return progress.clone();
         }
         drop(followed);
-        watch.look(self.model_time().tokens)
+        watch.look(self.counted_usage())
     }
 
-    /// What the model has done so far. It is not loaded for the question.
-    fn model_time(&self) -> ModelTime {
+    /// Cuts an operation short that was asked to stop: what the model has not begun with is left for the next run.
+    /// `false` where that cannot be done, or was done before.
+    pub(crate) fn cut_short(&self) -> bool {
+        let is_elsewhere = self.followed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_elsewhere || self.cut_short.is_cancelled() {
+            return false;
+        }
+        self.cut_short.cancel();
+        true
+    }
+
+    /// What the model has done so far, counted in the metrics. It is not loaded for the question.
+    fn counted_usage(&self) -> EmbedderUsage {
         if self.embedder.get().is_none() {
-            return ModelTime::default();
+            return EmbedderUsage::default();
         }
         let usage = self.usage();
         self.metrics.embedding(&self.model.short_name, usage);
-        ModelTime { tokens: usage.tokens, busy_seconds: usage.busy_seconds }
+        usage
+    }
+
+    fn model_time(&self) -> ModelTime {
+        let EmbedderUsage { tokens, busy_seconds, .. } = self.counted_usage();
+        ModelTime { tokens, busy_seconds }
     }
 
     async fn open_vectors(
