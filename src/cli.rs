@@ -23,8 +23,27 @@ pub(crate) struct Cli {
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,sinks=debug`.
     #[arg(long, global = true, env = "SEMANTIK_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// How it is logged: as lines of text, or as a JSON object a line.
+    #[arg(
+        long,
+        global = true,
+        env = "SEMANTIK_LOG_FORMAT",
+        value_enum,
+        default_value_t = LogFormat::Text,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// How events are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line, for programs.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,6 +125,9 @@ pub(crate) struct CheckArgs {
     /// Prints the checked graph with the columns on its edges.
     #[arg(long)]
     pub columns: bool,
+    /// Prints the faults, or that there are none, as one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +137,9 @@ pub(crate) struct GraphArgs {
     /// The notation.
     #[arg(long, value_enum, default_value_t = Notation::Mermaid)]
     pub format: Notation,
+    /// Prints the nodes and their inputs as one JSON object.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -197,6 +222,9 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct RollbackArgs {
     /// The pipeline file that fills the collection.
     pub file: PathBuf,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
     /// Waits for its turn if somebody else works on the collection.
     #[arg(long)]
     pub wait: bool,
@@ -361,6 +389,9 @@ pub(crate) enum Direction {
     Up {
         #[command(flatten)]
         store: StoreArgs,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Takes migrations back, with the data in what they made.
     Down {
@@ -369,11 +400,17 @@ pub(crate) enum Direction {
         /// How many.
         #[arg(long, default_value_t = 1)]
         steps: usize,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Lists the migrations.
     Status {
         #[command(flatten)]
         store: StoreArgs,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -411,6 +448,9 @@ pub(crate) struct Change {
     /// Does not ask.
     #[arg(long, short)]
     pub yes: bool,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -540,4 +580,33 @@ pub(crate) enum DocumentsVerb {
 /// The value of an environment variable; the only place that reads the environment.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Verbs that print nothing but what they are for, in a form of its own, or go on until they are told to end.
+    const WITHOUT_JSON: [&str; 6] =
+        ["worker", "serve", "embed", "schema", "completions", "extract-worker"];
+
+    #[test]
+    fn every_verb_that_prints_prints_json_if_asked() {
+        let mut without = Vec::new();
+        let mut todo = vec![(String::new(), Cli::command())];
+        while let Some((path, command)) = todo.pop() {
+            if command.has_subcommands() {
+                let below = command.get_subcommands().cloned();
+                todo.extend(below.map(|it| (format!("{path} {}", it.get_name()), it)));
+            } else if !command.get_arguments().any(|it| it.get_long() == Some("json")) {
+                without.push(path.trim().to_owned());
+            }
+        }
+        without.sort();
+        let mut expected = WITHOUT_JSON.map(str::to_owned);
+        expected.sort();
+        assert_eq!(without, expected);
+    }
 }

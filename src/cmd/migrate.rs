@@ -1,6 +1,7 @@
 //! `semantik migrate`: the schema of a metadata store, up, down, and where it stands.
 
 use pipeline::BoxError;
+use serde_json::json;
 
 use crate::cli::{Direction, StoreArgs};
 use crate::render;
@@ -8,17 +9,17 @@ use crate::wiring::{Database, load};
 
 pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
     match direction {
-        Direction::Up { store } => {
+        Direction::Up { store, json } => {
             let database = open(&store).await?;
             database.postgres().migrate_up().await?;
-            list(&database).await
+            list(&database, json).await
         }
-        Direction::Down { store, steps } => {
+        Direction::Down { store, steps, json } => {
             let database = open(&store).await?;
             database.postgres().migrate_down(steps).await?;
-            list(&database).await
+            list(&database, json).await
         }
-        Direction::Status { store } => list(&open(&store).await?).await,
+        Direction::Status { store, json } => list(&open(&store).await?, json).await,
     }
 }
 
@@ -33,8 +34,14 @@ pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
     }
 }
 
-async fn list(database: &Database) -> Result<(), BoxError> {
+async fn list(database: &Database, as_json: bool) -> Result<(), BoxError> {
     let migrations = database.postgres().migrate_status().await?;
+    if as_json {
+        let migrations = migrations.iter().map(
+            |it| json!({ "version": it.version, "name": it.name, "applied_at": it.applied_at }),
+        );
+        return render::json(&migrations.collect());
+    }
     let rows = migrations.iter().map(|migration| {
         let applied = migration.applied_at.map_or_else(|| "not applied".to_owned(), render::time);
         vec![format!("{:04}", migration.version), migration.name.clone(), applied]

@@ -33,6 +33,7 @@ mod serve;
 mod servers;
 mod support;
 mod telling;
+mod terminal;
 mod tidy;
 mod together;
 mod worker;
