@@ -146,7 +146,7 @@ fn lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<St
     let rows: Vec<_> =
         pace::nodes(now, before).map(|(node, pace)| (cells(node, pace), pace.holds_up)).collect();
     // By importance: id, documents, the mark, busy, rate, queue, idle, the words of the mark.
-    const IMPORTANCE: [usize; 7] = [0, 1, 6, 3, 2, 4, 5];
+    const IMPORTANCE: [usize; 7] = [0, 1, 6, 4, 2, 3, 5];
     let mut widths = [0; 7];
     for (cells, _) in &rows {
         for (width, cell) in widths.iter_mut().zip(cells) {

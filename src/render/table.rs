@@ -58,9 +58,8 @@ fn number(cell: &str) -> Cow<'_, str> {
 
 fn boxed(head: &[&str], mut rows: Vec<Vec<String>>, width: usize) -> String {
     for cell in rows.iter_mut().flatten() {
-        if let Cow::Owned(shown) = visible(cell) {
-            *cell = shown;
-        }
+        // A tab would move the border.
+        *cell = visible(&cell.replace('\t', " ")).into_owned();
     }
     shorten_paths(head, &mut rows, width);
     let mut table = Table::new();
