@@ -129,7 +129,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Migrate(args) => migrate::migrate(args.direction).await,
         Verb::Schema => schema::schema(),
         Verb::Completions { shell } => schema::completions(shell),
-        Verb::ExtractWorker => stages::extract_worker().map_err(BoxError::from),
+        Verb::ExtractWorker { .. } => unreachable!("`main` runs it without a runtime"),
     };
     ended.map_or_else(Exit::from, |()| Exit::Fine)
 }

@@ -6,6 +6,7 @@ use clap::Parser as _;
 
 mod cli;
 mod cmd;
+mod extraction;
 mod fetching;
 mod logging;
 mod operate;
@@ -32,6 +33,13 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
+    if let cli::Verb::ExtractWorker { args } = cli.verb {
+        // The worker reads untrusted documents; it needs no runtime, log or model.
+        return match stages::extract_worker(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => cmd::Exit::Failed(error.into()).report(),
+        };
+    }
     let goes_on = matches!(
         cli.verb,
         cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)

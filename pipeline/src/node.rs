@@ -208,8 +208,8 @@ pub struct Resources {
     pub vectors: Arc<dyn VectorStore>,
     /// Contents that are stored already as these settings would store them, loaded before the run.
     pub known: Arc<crate::KnownHashes>,
-    /// The command that extracts one document in a process of its own
-    /// (`semantik extract-worker`); `None` extracts in this process, without its protection.
+    /// The program that extracts documents in a process of its own, given the argument `extract-worker`;
+    /// `None` extracts in this process, without limits of time and memory.
     pub extract_worker: Option<PathBuf>,
     /// What was computed before; `None` computes everything.
     pub memo: Option<Arc<dyn Memo>>,

@@ -21,6 +21,8 @@ pub struct Answer {
     pub failed: Vec<Failure>,
     /// Where the time went.
     pub timings: Timings,
+    /// What it has cost, in the points of [`crate::Request::cost`].
+    pub cost: u64,
 }
 
 /// A passage that was found.

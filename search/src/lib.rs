@@ -6,6 +6,7 @@
 mod answer;
 mod blocking;
 mod caches;
+mod cost;
 mod cursor;
 pub mod evaluation;
 mod filter;
@@ -18,10 +19,13 @@ mod request;
 mod searcher;
 mod target;
 pub mod web;
+mod wildcards;
 
 pub use answer::{Answer, Failure, SearchHit, Searched, Timings};
 pub use caches::Caches;
+pub use cost::BUDGET;
 pub use filter::{Condition, FACETS, FilterError};
+pub use glob::Patterns;
 pub use metrics::SearchMetrics;
 pub use request::{Invalid, Mode, Request};
 pub use searcher::{SearchError, Searcher};

@@ -183,6 +183,9 @@ impl Account {
         change.extend(match reason {
             "too_large" => Some("raise `max_size` of the scan node".to_owned()),
             "unsupported" => Some("convert it to a format that `extract` reads".to_owned()),
+            "empty" if message.contains("OCR is not supported") => {
+                Some("give it a text layer with an OCR program".to_owned())
+            }
             "empty" => Some("put text into it".to_owned()),
             "unrouted" => Some("give a node a `when:` that takes it".to_owned()),
             _ => None,

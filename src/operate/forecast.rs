@@ -128,7 +128,7 @@ pub(crate) async fn forecast(
         vectors: Arc::new(MemoryVectors::new(dim)) as _,
         // Opening it would write to it.
         memo: None,
-        extract_worker: std::env::current_exe().ok(),
+        extract_worker: crate::extraction::worker(),
     };
     let counting = Counting { look: Arc::clone(&look), ledger: Arc::clone(&ledger) };
     let plan = plan.before_models(&|| Box::new(counting.clone()));

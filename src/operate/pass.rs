@@ -67,6 +67,7 @@ impl Operator {
             relocate(&metadata, vectors).await?;
             purge(&metadata, vectors.store.as_ref()).await?;
         }
+        metadata.analyze().await;
         let after = self.usage();
         report.tokens = after.tokens - before.tokens;
         report.tokens_reused = after.reused_tokens - before.reused_tokens;
@@ -86,7 +87,7 @@ impl Operator {
             metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors.store) as _,
             known: Arc::new(metadata.known_hashes().await?),
-            extract_worker: std::env::current_exe().ok(),
+            extract_worker: crate::extraction::worker(),
             memo: self.memo.clone(),
         };
         let options = RunOptions {

@@ -92,6 +92,10 @@ impl Accounts for StoredAccounts {
         self.0.sessions().end(hash, &rows::by(by)).await.map(drop)
     }
 
+    async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
+        self.0.users().login_addresses(username).await
+    }
+
     async fn refused(&self, user: Option<Uuid>, by: &ports::By) -> Result<(), StoreError> {
         self.0.users().refused(user, &rows::by(by)).await
     }

@@ -59,7 +59,7 @@ pub(super) fn audit(entry: AuditEntry) -> wire::AuditEntry {
 
 /// A collection with what its reader was given. What they may do by that is not for a row to say.
 pub(super) fn seen(seen: Seen, is_served: bool) -> (wire::Collection, right::Given) {
-    let Seen { collection, description, owner, is_owner, user_grant, key_grant } = seen;
+    let Seen { collection, owner, is_owner, user_grant, key_grant } = seen;
     let level = |word: Option<String>| word.as_deref().and_then(right::Level::of);
     let given = right::Given {
         is_owner,
@@ -71,7 +71,7 @@ pub(super) fn seen(seen: Seen, is_served: bool) -> (wire::Collection, right::Giv
         id: collection.id,
         name: collection.name,
         owner,
-        description,
+        description: collection.description,
         status: word(collection.status),
         status_message: collection.status_message,
         model: collection.embedding_model,

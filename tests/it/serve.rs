@@ -2,10 +2,15 @@
 
 mod accounts;
 mod audit;
+mod costs;
+mod guessing;
 mod hardening;
+mod heads;
 mod limits;
 mod matrix;
+mod readonly;
 mod searching;
 pub(crate) mod server;
+mod streams;
 mod swap;
 mod working;

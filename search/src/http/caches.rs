@@ -15,7 +15,9 @@ use super::right::{Given, Identity, level};
 use super::wire;
 
 /// How long something is believed.
-const STALE: Duration = Duration::from_secs(5);
+const STALE: Duration = Duration::from_secs(3);
+/// How long a key is remembered to have been good.
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// How many of a kind are remembered.
 const MANY: u64 = 10_000;
 
@@ -28,6 +30,8 @@ type Seen = Option<Arc<(wire::Collection, Given)>>;
 pub(crate) struct Caches {
     sessions: Cache<Uuid, Option<Arc<wire::User>>>,
     keys: Cache<String, Option<Arc<KeyUse>>>,
+    /// Digests of keys that were good when they were last looked up, of the last hour.
+    good_keys: Cache<String, ()>,
     seen: Cache<(Reader, Uuid), Seen>,
     readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
     /// Operations of which it was said already that they have ended.
@@ -65,6 +69,7 @@ impl Caches {
         Self {
             sessions: cache(),
             keys: cache(),
+            good_keys: Cache::builder().max_capacity(MANY).time_to_idle(REMEMBERED).build(),
             seen: cache(),
             readable: cache(),
             ended: Cache::new(MANY),
@@ -86,7 +91,17 @@ impl Caches {
         hash: String,
     ) -> Result<Option<Arc<KeyUse>>, StoreError> {
         let ask = async { Ok(accounts.key(&hash).await?.map(Arc::new)) };
-        known(&self.keys, hash.clone(), ask).await
+        let found = known(&self.keys, hash.clone(), ask).await?;
+        match found {
+            Some(_) => self.good_keys.insert(hash, ()),
+            None => self.good_keys.invalidate(&hash),
+        }
+        Ok(found)
+    }
+
+    /// Whether a key was good a while ago, so that looking it up is no guess.
+    pub(super) fn is_good_key(&self, hash: &str) -> bool {
+        self.good_keys.contains_key(hash)
     }
 
     pub(super) async fn seen(

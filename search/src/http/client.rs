@@ -47,14 +47,18 @@ impl FromStr for Network {
     }
 }
 
+/// Whether an address is that of a proxy whose word is taken.
+pub(super) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.holds(address))
+}
+
 /// The address of the client: the peer's, or where that is a trusted proxy, the last in `X-Forwarded-For` that is none.
 pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
     let mut client = peer;
     let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
     let hops: Vec<&str> = forwarded.flat_map(|line| line.split(',')).map(str::trim).collect();
     for hop in hops.into_iter().rev() {
-        if !is_trusted(client) {
+        if !is_trusted(client, trusted) {
             break;
         }
         let Ok(address) = hop.parse() else { break };

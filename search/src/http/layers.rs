@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::guard::{Address, Caller};
 use super::problem::{Code, Problem, written};
 use super::right::Identity;
-use super::{App, client, openapi, table};
+use super::{App, client, head, logged, openapi, table};
 use crate::Timings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -73,9 +73,13 @@ async fn through(app: App, mut request: Request, next: Next) -> Response {
     let origin = allowed_origin(&app, request.headers());
     let asked = Asked::of(&request);
     let is_known = request.extensions().get::<MatchedPath>().is_some();
-    let response = match preflight(&request, origin.as_ref()) {
-        Some(response) => response,
-        None => next.run(request).await,
+    let is_from_proxy = client::is_trusted(peer, &app.config.trusted_proxies);
+    let response = match head::check(&request, &app.config.hosts, is_from_proxy) {
+        Err(problem) => problem.into_response(),
+        Ok(()) => match preflight(&request, origin.as_ref()) {
+            Some(response) => response,
+            None => next.run(request).await,
+        },
     };
     let caller = response.extensions().get::<Caller>().cloned();
     let (mut response, problem) = written(response, &id);
@@ -118,14 +122,11 @@ struct Asked {
     path: Arc<str>,
 }
 
-/// Of a path that is none of ours, so much is logged.
-const LONGEST_PATH: usize = 200;
-
 impl Asked {
     fn of(request: &Request) -> Self {
         let path = match request.extensions().get::<MatchedPath>() {
             Some(matched) => matched.as_str().into(),
-            None => request.uri().path().chars().take(LONGEST_PATH).collect::<String>().into(),
+            None => logged::cleaned(request.uri().path(), logged::PATH).into(),
         };
         Self { method: request.method().clone(), path }
     }
@@ -139,7 +140,8 @@ impl Asked {
         problem: Option<&Problem>,
         began: Instant,
     ) {
-        let (method, path, status) = (self.method.as_str(), &*self.path, status.as_u16());
+        let method = logged::cleaned(self.method.as_str(), logged::METHOD);
+        let (path, status) = (&*self.path, status.as_u16());
         let by = caller.and_then(|caller| match &caller.identity {
             Identity::Anonymous => None,
             Identity::User { username, .. } => Some(username.clone()),
@@ -147,6 +149,7 @@ impl Asked {
         });
         let code = problem.map(|it| it.code.name());
         let cause = problem.and_then(|problem| problem.cause.as_deref());
+        let cause = cause.map(|cause| logged::cleaned(cause, logged::CAUSE));
         let ms = began.elapsed().as_secs_f64() * 1000.0;
         if status >= 500 {
             tracing::error!(request_id = id, %address, by, method, path, status, code, ms, cause, "failed");

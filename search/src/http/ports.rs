@@ -119,6 +119,8 @@ pub trait Accounts: Send + Sync {
     -> Stored<Rotation>;
     /// Ends the session of a refresh token.
     async fn end(&self, hash: &str, by: &By) -> Stored<()>;
+    /// The addresses from which an account has logged in within the last month.
+    async fn login_addresses(&self, username: &str) -> Stored<Vec<String>>;
     /// Notes that a login failed.
     async fn refused(&self, user: Option<Uuid>, by: &By) -> Stored<()>;
 
@@ -173,7 +175,8 @@ pub trait Catalogue: Send + Sync {
     async fn sources(&self, collection: Uuid) -> Stored<Vec<wire::Source>>;
 
     async fn grants(&self, collection: Uuid) -> Stored<Vec<wire::Grant>>;
-    /// Gives the id of the grant, if there is such an account or key.
+    /// Gives the id of the grant, if there is such an account or key, somebody can log in to the account, and the key is
+    /// good.
     async fn give(
         &self,
         collection: Uuid,

@@ -13,7 +13,8 @@ use super::openapi;
 use super::rate::Class;
 use super::rate::Class::{Change, Light, Login, Look, Search as Searches};
 use super::right::Right::{
-    self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, Write,
+    self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, SuperuserSession,
+    Write,
 };
 use super::routes::{
     accounts, collections, documents, facets, grants, keys, operations, search, sessions, system,
@@ -56,8 +57,8 @@ fn table() -> Vec<Row> {
         Row(Superuser, Look,     routes!(accounts::list)),
         Row(Superuser, Change,   routes!(accounts::create)),
         Row(Superuser, Look,     routes!(accounts::show)),
-        Row(Superuser, Change,   routes!(accounts::change)),
-        Row(Superuser, Change,   routes!(accounts::set_password)),
+        Row(SuperuserSession, Change, routes!(accounts::change)),
+        Row(SuperuserSession, Change, routes!(accounts::set_password)),
         Row(Session,   Look,     routes!(keys::list)),
         Row(Session,   Change,   routes!(keys::create)),
         Row(Session,   Change,   routes!(keys::revoke)),

@@ -50,6 +50,7 @@ pub struct Paging {
     #[param(minimum = 1, maximum = 1000, default = 50)]
     pub limit: u32,
     /// The `next` of the part before; the beginning without it.
+    #[param(min_length = 1, max_length = 100)]
     pub cursor: Option<String>,
 }
 

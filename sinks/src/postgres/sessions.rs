@@ -63,6 +63,9 @@ pub(super) const ALIVE: &str = select_user!(
          WHERE t.family_id = $1 AND NOT t.is_revoked AND t.expires_at > now() LIMIT 1)"
 );
 
+const SIGNING_KEYS: &str = "
+    SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid";
+
 /// The sessions of a store.
 pub struct Sessions<'a>(pub(super) &'a PgPool);
 
@@ -182,6 +185,21 @@ impl Sessions<'_> {
     ) -> Result<Vec<SigningKey>, StoreError> {
         let seconds = age.as_secs_f64();
         attempt("read the signing keys", || async {
+            let read_only: bool = sqlx::query_scalar(
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+            )
+            .fetch_one(self.0)
+            .await?;
+            if read_only {
+                // What was signed before is still checked. Nobody can log in, so nothing is signed anew; the fresh key is
+                // there since somebody asks for the newest.
+                let mut keys: Vec<SigningKey> = sqlx::query_as(SIGNING_KEYS).fetch_all(self.0).await?;
+                if keys.is_empty() {
+                    let (kid, secret) = (fresh.0.to_owned(), fresh.1.to_vec());
+                    keys.push(SigningKey { kid, secret, created_at: Utc::now() });
+                }
+                return Ok(keys);
+            }
             let mut transaction = self.0.begin().await?;
             // Servers that start together must not each bring a key.
             sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
@@ -202,11 +220,7 @@ impl Sessions<'_> {
             .bind(seconds)
             .execute(&mut *transaction)
             .await?;
-            let keys = sqlx::query_as(
-                "SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid",
-            )
-            .fetch_all(&mut *transaction)
-            .await?;
+            let keys = sqlx::query_as(SIGNING_KEYS).fetch_all(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(keys)
         })

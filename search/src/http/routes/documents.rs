@@ -13,6 +13,7 @@ use crate::http::extract::{InPath, InQuery};
 use crate::http::guard::{Caller, Target};
 use crate::http::ports::Order;
 use crate::http::problem::{Answer, Code, Problem};
+use crate::http::rate::Class;
 use crate::http::wire::{
     Chunk, Chunks, Confirm, Document, Page, Which, WhichChunks, WhichDocuments, within,
 };
@@ -78,6 +79,7 @@ pub(crate) async fn chunks(
         body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn text(
     State(app): State<App>,
+    caller: Caller,
     InPath((collection, document)): InPath<(Uuid, Uuid)>,
 ) -> Answer<impl IntoResponse> {
     found(&app, collection, document).await?;
@@ -87,6 +89,8 @@ pub(crate) async fn text(
         let Some(last) = part.items.last() else { break };
         next = last.index + 1;
         part.items.iter().for_each(|chunk| append(&mut text, chunk));
+        // A long text is as many requests for chunks.
+        app.rates.take(Class::Look, caller.client, 1);
         if text.len() > LONGEST_TEXT {
             return Err(Problem::new(Code::LimitReached, "the text is too long; read its chunks"));
         }

@@ -50,6 +50,7 @@ pub struct WhichDocuments {
     #[param(minimum = 1, maximum = 1000, default = 50)]
     pub limit: u32,
     /// The `next` of the part before; the beginning without it.
+    #[param(format = Uuid)]
     pub cursor: Option<String>,
 }
 
@@ -96,5 +97,6 @@ pub struct Chunks {
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// The path, the URL or the id of a document.
+    #[param(min_length = 1)]
     pub document: String,
 }
