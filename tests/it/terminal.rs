@@ -353,7 +353,7 @@ tests:
         of(&["collections", "list"]),
         of(&["collections", "show"]),
         of(&["collections", "audit"]),
-        of(&["collections", "deleted"]),
+        of(&["collections", "list", "--deleted"]),
         of(&["sources", "list"]),
         of(&["operations", "list"]),
         of(&["schedule", "list"]),
