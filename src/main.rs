@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     };
     // What sends spans somewhere does so in the runtime.
     let entered = runtime.enter();
-    let _logging = match logging::start(cli.log.as_deref(), goes_on, &telemetry) {
+    let _logging = match logging::start(cli.log.as_deref(), cli.log_format, goes_on, &telemetry) {
         Ok(logging) => logging,
         Err(error) => return cmd::Exit::Failed(error).report(),
     };
