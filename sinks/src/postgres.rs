@@ -38,6 +38,7 @@ mod sessions;
 mod sources;
 mod standing;
 mod story;
+mod takeover;
 mod users;
 mod write;
 

@@ -355,24 +355,33 @@ async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
     faults
 }
 
+/// Faults in every state of the statistics, with these numbers of rows.
+async fn all_faults(schema: &str, sizes: [u32; 2]) -> String {
+    let mut found = Vec::new();
+    for known in [
+        Known::NothingAndEmpty,
+        Known::EmptyAndEmpty,
+        Known::Nothing,
+        Known::Empty,
+        Known::Everything,
+    ] {
+        for rows in sizes {
+            found.extend(faults(known, schema, rows).await);
+        }
+    }
+    found.join("\n")
+}
+
 /// Whatever the statistics say, and whenever it was planned.
 #[tokio::test]
 async fn no_hot_query_reads_the_collection() {
-    let mut found = Vec::new();
-    for schema in ["public", "building"] {
-        for known in [
-            Known::NothingAndEmpty,
-            Known::EmptyAndEmpty,
-            Known::Nothing,
-            Known::Empty,
-            Known::Everything,
-        ] {
-            for rows in [1_000, 50_000] {
-                found.extend(faults(known, schema, rows).await);
-            }
-        }
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert_eq!(all_faults("public", [1_000, 50_000]).await, "");
+}
+
+/// The tables have other indexes there.
+#[tokio::test]
+async fn no_hot_query_reads_the_collection_of_a_generation_that_is_built() {
+    assert_eq!(all_faults("building", [1_000, 10_000]).await, "");
 }
 
 /// How many rows the planner thinks a table has; -1 of one that was never analysed.
