@@ -367,13 +367,16 @@ pub(crate) enum Direction {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Takes migrations back, with the data in what they made.
+    /// Takes migrations back, with the data in what they made. Says what goes, and asks.
     Down {
         #[command(flatten)]
-        store: StoreArgs,
+        store: NamedStore,
         /// How many.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         steps: usize,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Lists the migrations.
     Status {
@@ -390,6 +393,18 @@ pub(crate) struct StoreArgs {
     pub config: Option<PathBuf>,
     /// URL of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Which metadata store is meant, named in the command itself: what destroys data does not read `DATABASE_URL`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct NamedStore {
+    /// A pipeline file, whose metadata store is meant.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// URL of the database. DATABASE_URL is not read here.
+    #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 }
 
@@ -430,6 +445,9 @@ pub(crate) enum CollectionsVerb {
         /// How many at most.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+        /// Those that are deleted, the last one first.
+        #[arg(long, conflicts_with = "after")]
+        deleted: bool,
         /// Prints them as a JSON array.
         #[arg(long)]
         json: bool,
@@ -438,6 +456,14 @@ pub(crate) enum CollectionsVerb {
     Show {
         #[command(flatten)]
         of: OfFile,
+    },
+    /// Shows who did what to the collection of a file, newest first; of one that is deleted, too.
+    Audit {
+        #[command(flatten)]
+        of: OfFile,
+        /// How many at most.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
     },
     /// Deletes the collection of a file from both stores, for good.
     Delete {
@@ -468,6 +494,10 @@ pub(crate) enum OperationsVerb {
     List {
         #[command(flatten)]
         of: OfFile,
+        /// Also those on collections of this name that are deleted; where there is none now, the last one's are shown
+        /// without it.
+        #[arg(long)]
+        deleted: bool,
         /// Only those older than the one of this id.
         #[arg(long, value_name = "ID")]
         before: Option<uuid::Uuid>,

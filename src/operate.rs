@@ -124,6 +124,17 @@ impl Operator {
         Self::at(workplace, Arc::new(spec), plan, stop, wish)
     }
 
+    /// The same for a verb that only reads: nothing is made or changed.
+    pub(crate) async fn looking(
+        spec: PipelineSpec,
+        plan: &Plan,
+        wish: Wish,
+    ) -> Result<Self, BoxError> {
+        model_of(plan)?;
+        let workplace = Workplace::looking(&spec, &Telemetry::new()).await?;
+        Self::at(workplace, Arc::new(spec), plan, CancellationToken::new(), wish)
+    }
+
     /// An operator in a place that is open already.
     pub(crate) fn at(
         workplace: Workplace,
@@ -419,6 +430,7 @@ impl Operator {
                 // Once a run has come to its end, vectors that are not there are lost, and not about to be made.
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
                 let vectors = self.open_vectors(&live, &self.model, absent).await?;
+                vectors.may_be_written().await?;
                 let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;

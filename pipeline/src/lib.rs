@@ -20,6 +20,7 @@ mod metrics;
 mod node;
 mod outcome;
 mod outlet;
+mod pattern;
 mod plan;
 mod progress;
 mod report;
@@ -51,6 +52,10 @@ pub use node::{
     SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
+pub use pattern::{
+    MAX_ALTERNATIVES, MAX_BRACE_DEPTH, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError,
+    check_pattern, check_patterns,
+};
 pub use plan::Plan;
 pub use progress::{Feed, NodeState, Progress, Watch};
 pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
@@ -60,12 +65,13 @@ pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
     ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LeastSpec, LifecycleSpec,
-    Missed, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
-    RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
+    Migrate, Missed, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
+    RetrySpec, RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
     VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
     Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
-    Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorStore, fact, point_id,
+    Payload, Place, Point, ReadOnly, Remedy, StoreError, StoredDocument, VectorStore, fact,
+    point_id,
 };
 pub use words::{SparseVector, Words};

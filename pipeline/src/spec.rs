@@ -101,6 +101,9 @@ pub struct StoresSpec {
     pub vectors: VectorsSpec,
     /// Folder of the embedded stores; `.semantik` beside the file unless it is named.
     pub data: Option<PathBuf>,
+    /// Whether a verb that writes brings the schema of an older database up to date: `auto`, or `manual`, which leaves it to
+    /// `semantik migrate up`. A new database is always made, and a verb that only reads never changes one.
+    pub migrate: Migrate,
     /// MiB of the data folder that may remember what was computed before, so that it is not computed again;
     /// 0 remembers nothing.
     pub memo_mib: u32,
@@ -114,10 +117,22 @@ impl Default for StoresSpec {
             postgres: PostgresSpec::default(),
             vectors: VectorsSpec::default(),
             data: None,
+            migrate: Migrate::Auto,
             memo_mib: 4096,
             webhooks: Webhooks::new(),
         }
     }
+}
+
+/// Who brings the schema of a database up to date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Migrate {
+    /// Whoever writes to it next.
+    #[default]
+    Auto,
+    /// `semantik migrate up`.
+    Manual,
 }
 
 /// Where metadata is kept.
@@ -372,6 +387,11 @@ impl PipelineSpec {
         };
         let base = std::path::absolute(&base).unwrap_or(base);
         Ok(Self { file: says, base, name, text: shown, document, faults: findings })
+    }
+
+    /// The file as it was named.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Folder of the embedded stores.

@@ -36,6 +36,13 @@ pub enum Remedy {
     GiveUp,
 }
 
+/// The source of a [`StoreError`] where nothing can be written to the store at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database is read-only: a standby, or one whose default_transaction_read_only is on; what only reads works"
+)]
+pub struct ReadOnly;
+
 /// Identifies the settings that made a document's rows: SHA-256 over the chain of nodes before the
 /// sink, as [`crate::Plan::fingerprint`] gives it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

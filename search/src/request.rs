@@ -13,6 +13,12 @@ pub(crate) const MOST_HITS: usize = 1000;
 /// How many hits a request can leave out at most; and the most candidates.
 pub(crate) const DEEPEST: usize = 10_000;
 
+/// The largest constant of reciprocal rank fusion; all ranks count alike long before.
+const MOST_FUSION_K: u32 = 1_000_000;
+
+/// The largest weight of a ranking.
+const MOST_WEIGHT: f32 = 1_000_000.0;
+
 /// By what hits are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -84,6 +90,9 @@ pub struct Request {
     pub highlight: bool,
     /// How hard to look.
     pub effort: Effort,
+    /// What the search may cost ([`Request::cost`]): no more hits are read for gathering documents, and no page is offered,
+    /// than it allows. Whoever takes requests from clients refuses those that cost more to begin with.
+    pub budget: u64,
 }
 
 impl Request {
@@ -103,6 +112,7 @@ impl Request {
             candidates: None,
             highlight: true,
             effort: Effort::Indexed,
+            budget: u64::MAX,
         }
     }
 
@@ -132,10 +142,12 @@ impl Request {
             return invalid("candidates", format!("it is from 1 to {DEEPEST}"));
         }
         let Fusion { k, dense, sparse, .. } = self.fusion;
-        let sound = |weight: f32| weight.is_finite() && weight >= 0.0;
-        if k == 0 || !sound(dense) || !sound(sparse) || dense + sparse <= 0.0 {
-            let message =
-                "k is at least 1, weights are not negative, and one of them is not 0".to_owned();
+        let sound = |weight: f32| (0.0..=MOST_WEIGHT).contains(&weight);
+        let is_sound = sound(dense) && sound(sparse) && dense + sparse > 0.0;
+        if !(1..=MOST_FUSION_K).contains(&k) || !is_sound {
+            let message = format!(
+                "k is from 1 to {MOST_FUSION_K}, weights are from 0 to {MOST_WEIGHT}, and one of them is not 0"
+            );
             return invalid("fusion", message);
         }
         Ok(())

@@ -26,7 +26,10 @@ pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
 
 async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
     let loaded = Loaded::read(config)?;
-    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let workplace = Workplace::looking(&loaded.spec, &Telemetry::new()).await?;
+    if workplace.database.is_empty(&format!("--config {}", config.display())).await? {
+        return nothing_yet(json);
+    }
     let found = workplace.database.postgres().schedules().list().await?;
     let alive = workplace.database.postgres().executors().alive(None).await?;
     let files: Vec<&Value> = alive.iter().filter_map(|it| it.files.as_array()).flatten().collect();
@@ -183,9 +186,17 @@ async fn pause(file: &Path, paused: bool) -> Result<(), BoxError> {
     render::out(&format!("the schedule of `{name}` {words}\n"))
 }
 
+/// What is said of schedules where nobody has written anything yet.
+fn nothing_yet(json: bool) -> Result<(), BoxError> {
+    if json { render::json(&json!([])) } else { render::out("nothing is in the store yet\n") }
+}
+
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
     let loaded = Loaded::read(file)?;
-    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let workplace = Workplace::looking(&loaded.spec, &Telemetry::new()).await?;
+    if workplace.database.is_empty(&format!("--config {}", file.display())).await? {
+        return nothing_yet(json);
+    }
     let schedules = workplace.database.postgres().schedules();
     // Of one that its file had, too.
     let known = schedules.find(&loaded.key()).await?;

@@ -17,8 +17,7 @@ const PART: u32 = 1000;
 pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
     match verb {
         UsersVerb::List { store, json } => {
-            let database = migrate::open(&store).await?;
-            database.postgres().migrate_up().await?;
+            let database = migrate::look(&store).await?;
             let (mut found, mut after) = (Vec::new(), None);
             loop {
                 let part = database.postgres().users().list(after, PART).await?;

@@ -67,6 +67,7 @@ impl Operator {
             relocate(&metadata, vectors).await?;
             purge(&metadata, vectors.store.as_ref()).await?;
         }
+        metadata.analyze().await;
         let after = self.usage();
         report.tokens = after.tokens - before.tokens;
         report.tokens_reused = after.reused_tokens - before.reused_tokens;

@@ -18,8 +18,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE};
 use pipeline::{
-    BoxError, Location, MetadataStore, NodeDef, NodeKind, Outcome, Parallel, Resources, Source,
-    SourceConfig, Verdict, options_schema,
+    BoxError, Location, MAX_PATTERNS, MetadataStore, NodeDef, NodeKind, Outcome, Parallel,
+    Resources, Source, SourceConfig, Verdict, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -58,9 +58,11 @@ struct Scan {
     /// against the path below the scanned folder: `*.md` are files in the folder itself, `**/*.md` are
     /// files at any depth.
     #[serde(default)]
+    #[schemars(length(max = MAX_PATTERNS))]
     include: Vec<Glob>,
     /// No files or folders that one of these globs matches.
     #[serde(default)]
+    #[schemars(length(max = MAX_PATTERNS))]
     exclude: Vec<Glob>,
     /// Whether `.gitignore` files are heeded, in a Git repository or not. They are not unless this is
     /// set, so that whatever is left out is left out by the pipeline file.

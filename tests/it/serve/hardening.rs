@@ -72,7 +72,7 @@ fn malformed_requests_are_answered_by_problems() {
 
     // A body that says it is too large is refused before it is sent.
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
-    let head = "POST /api/v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let head = "POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Content-Length: 2000000\r\n\r\n{";
     stream.write_all(head.as_bytes()).unwrap();
     let mut said = [0; 4096];
@@ -185,8 +185,8 @@ fn clients_that_are_too_slow_are_let_go_and_hold_nobody_up() {
     server.set_up();
     let address = server.url.trim_start_matches("http://").to_owned();
     let slow: Vec<(TcpStream, &str)> = [
-        "GET /api/v1/health/live HTTP/1.1\r\nHost: x\r\n",
-        "POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
+        "GET /api/v1/health/live HTTP/1.1\r\nHost: localhost\r\n",
+        "POST /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
     ]
     .into_iter()
     .cycle()
