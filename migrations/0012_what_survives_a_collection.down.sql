@@ -9,6 +9,7 @@ ALTER TABLE operations ADD CONSTRAINT fk_operations_collection_id_collections
     FOREIGN KEY (collection_id) REFERENCES collections (id) ON DELETE CASCADE;
 ALTER TABLE collection_audit_log ADD CONSTRAINT fk_collection_audit_log_collection_id_collections
     FOREIGN KEY (collection_id) REFERENCES collections (id) ON DELETE CASCADE;
+ALTER TABLE collection_audit_log ALTER COLUMN created_at SET DEFAULT now();
 DROP TABLE deleted_collections;
 
 CREATE OR REPLACE FUNCTION write_messages() RETURNS trigger

@@ -18,6 +18,8 @@ CREATE INDEX idx_deleted_collections_owner_id_name ON deleted_collections (owner
 -- The id of a collection stays in these rows; deleted_collections has its name then.
 ALTER TABLE operations DROP CONSTRAINT fk_operations_collection_id_collections;
 ALTER TABLE collection_audit_log DROP CONSTRAINT fk_collection_audit_log_collection_id_collections;
+-- Entries of one transaction stand in the order of their deeds.
+ALTER TABLE collection_audit_log ALTER COLUMN created_at SET DEFAULT clock_timestamp();
 
 CREATE FUNCTION remember_collection() RETURNS trigger
     LANGUAGE plpgsql AS

@@ -9,6 +9,7 @@ mod accounts;
 mod catalogue;
 mod descriptors;
 mod listen;
+mod lists;
 mod rows;
 mod setup;
 mod targets;
@@ -24,7 +25,7 @@ use futures::future::try_join3;
 use pipeline::BoxError;
 use search::SearchMetrics;
 use search::http::ports;
-use search::http::{App, Config, Hosts};
+use search::http::{App, Config, Hosts, PublicUrl};
 use sinks::{Change, OperationStatus};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -126,7 +127,9 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let telling = tell(changes, &app, &told, &targets, &stop);
     let all = try_join3(serving, working, telling);
     if !is_read_only {
-        setup::offer(&postgres, args.setup_token_file.as_deref()).await?;
+        let public = args.public_url.first().map(PublicUrl::as_str);
+        let origin = public.map_or_else(|| setup::origin(scheme, address), str::to_owned);
+        setup::offer(&postgres, args.setup_token_file.as_deref(), &origin).await?;
     }
     render::say(format_args!("semantik: serving on {scheme}://{address}"));
     tokio::pin!(all);

@@ -446,9 +446,10 @@ fn whose(error: StoreError) -> StoreError {
     }
     let StoreError { source, .. } = &error;
     let source = format!(
-        "{source}; embedded vectors are open in one process at a time: a server has them for as long as it runs and \
-         answers searches itself (POST /api/v1/search), a worker has them while an operation goes on; ask the server, \
-         stop it, or keep the vectors in a Qdrant server, where anybody can search them"
+        "{source}; while one process writes to embedded vectors no other has them open: a server has those that it \
+         searches open for as long as it runs, and answers searches itself (POST /api/v1/search), a worker has them \
+         while an operation goes on; ask the server, stop it, or keep the vectors in a Qdrant server, where anybody can \
+         search them"
     );
     StoreError { source: source.into(), ..error }
 }

@@ -4,6 +4,7 @@
 //! begins; `layers.rs` is what every answer goes through. Handlers are in `routes/`, one file for each kind of thing,
 //! and JSON in `wire/`. Sockets, TLS and signals belong to whoever calls [`router`].
 
+mod browser;
 mod caches;
 mod client;
 mod credential;
@@ -35,6 +36,7 @@ use pipeline::StoreError;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use self::browser::{IDLE, MOST};
 pub use self::client::Network;
 pub use self::head::{Hosts, PublicUrl};
 pub use self::layers::router;
@@ -131,6 +133,7 @@ impl App {
     pub fn forget(&self, collection: Uuid) {
         self.work.doubt(Some(collection));
         self.searcher.caches().forget(collection);
+        self.caches.forget_counts(collection);
     }
 
     /// Somebody is told that an operation has ended: what they search from now on is as it left things, whether or not

@@ -18,6 +18,7 @@ mod questions;
 mod request;
 mod searcher;
 mod target;
+pub mod title;
 pub mod web;
 mod wildcards;
 

@@ -98,11 +98,25 @@ impl Searcher {
         &self.caches
     }
 
-    /// Answers a request.
+    /// Answers a request, and counts it among the searches.
     ///
     /// # Errors
     /// If the request is not right. A collection that cannot be asked is named in the answer.
     pub async fn answer(
+        &self,
+        request: &Request,
+        resolver: &dyn Resolve,
+    ) -> Result<Answer, SearchError> {
+        let answer = self.find(request, resolver).await?;
+        self.caches.metrics().answered(request.mode, &answer);
+        Ok(answer)
+    }
+
+    /// Answers a request that is a part of another one.
+    ///
+    /// # Errors
+    /// As [`Searcher::answer`].
+    pub(crate) async fn find(
         &self,
         request: &Request,
         resolver: &dyn Resolve,
@@ -170,7 +184,6 @@ impl Searcher {
                 timings: Timings { total: started.elapsed(), embed, store },
                 cost,
             };
-            self.caches.metrics().answered(request.mode, &answer);
             return Ok(answer);
         }
     }

@@ -26,19 +26,20 @@ pub use postgres::OPERATIONS;
 pub use postgres::{
     ApiKey, AppliedMigration, Asked, Audit, AuditEntry, Before, By, Change, Changes, Collection,
     CollectionChange, CollectionStanding, CollectionStatus, Collections, Comparison, Deed,
-    DeletedCollection, DocumentStatus, DocumentStory, DocumentSummary, Documents, Downgrade,
-    DueRun, Ending, ExecutorSummary, Executors, Forgotten, Generation, GenerationSettings,
-    GenerationStatus, Generations, Grant, Grantee, Grants, HandedOver, Integrity, KeyUse, Keys,
-    KnownPlace, LOCAL_ACCOUNT, Limits, Look, Meeting, Message, Messages, Missing, Moved,
-    NewCollection, NewKey, NewToken, NewUser, Operation, OperationStatus, OperationSummary,
-    OperationType, Operations, PastOperation, Place, PlaceSetAside, PoolState, Postgres,
-    PostgresOptions, Prospect, Rates, Reader, RemovedSource, ResourceLimits, Rotation, RunFate,
-    RunMetadata, ScheduleKey, ScheduleRun, ScheduleStanding, ScheduleSummary, Schedules, Schema,
-    Seen, Sessions, Side, SigningKey, SourceSummary, Sources, Standing, Stillness, Story, Swapped,
+    DeletedCollection, DocumentList, DocumentSelection, DocumentSort, DocumentStatus,
+    DocumentStory, DocumentSummary, Documents, Downgrade, DueRun, Ending, ExecutorSummary,
+    Executors, Forgotten, Generation, GenerationSettings, GenerationStatus, Generations, Grant,
+    Grantee, Grants, HandedOver, Integrity, KeyUse, Keys, KnownPlace, LOCAL_ACCOUNT, Lifetime,
+    Limits, ListedDocument, Look, Meeting, Message, Messages, Missing, Moved, NewCollection,
+    NewKey, NewToken, NewUser, Operation, OperationStatus, OperationSummary, OperationType,
+    Operations, PastOperation, Place, PlaceSetAside, PoolState, Postgres, PostgresOptions,
+    Prospect, Rates, Reader, RemovedSource, ResourceLimits, Rotation, RunFate, RunMetadata,
+    ScheduleKey, ScheduleRun, ScheduleStanding, ScheduleSummary, Schedules, Schema, Seen, Sessions,
+    SetAsideCount, Side, SigningKey, SourceSummary, Sources, Standing, Stillness, Story, Swapped,
     Turn, Usage, User, UserChange, Users,
 };
 #[doc(hidden)]
-pub use postgres::{HOT_QUERIES, HotQuery, Reads, SESSION};
+pub use postgres::{HOT_QUERIES, HotQuery, ListQuery, Reads, SESSION, document_list_queries};
 pub use qdrant::QdrantStore;
 pub use upsert::{UpsertOptions, purge, remove_strays};
 pub use vectors::{Inspected, Inventory, PointKey, Quantization, Vectors, VectorsConfig};

@@ -6,6 +6,7 @@
 //! here knows a vector: docs/adr/0005-document-and-location.md says how the two stores stay in step.
 
 mod audit;
+mod browser_sessions;
 mod changes;
 mod claim;
 mod collections;
@@ -21,6 +22,7 @@ mod identify;
 mod integrity;
 mod keys;
 mod limits;
+mod listing;
 mod locations;
 mod messages;
 mod migrations;
@@ -37,6 +39,7 @@ mod set_aside;
 mod sources;
 mod standing;
 mod story;
+mod takeover;
 mod users;
 mod write;
 
@@ -50,6 +53,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 pub use audit::{Audit, AuditEntry, Before, By};
+pub use browser_sessions::Lifetime;
 pub use changes::{Change, Changes};
 pub use claim::{OPERATIONS, Operation, Stillness, Turn};
 pub use collections::{
@@ -66,6 +70,10 @@ pub use hot::{HOT_QUERIES, HotQuery, Reads};
 pub use integrity::Integrity;
 pub use keys::{ApiKey, KeyUse, Keys, NewKey};
 pub use limits::{Limits, ResourceLimits, Usage};
+pub use listing::{
+    DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, SetAsideCount,
+    document_list_queries,
+};
 pub use messages::{Message, Messages};
 pub use migrations::{AppliedMigration, Downgrade, Schema};
 pub use missing::{Forgotten, Missing};

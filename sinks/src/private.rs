@@ -3,9 +3,11 @@
 //! What is made gets its mode when it is made, whatever the umask says; what an earlier version made is given it when
 //! it is next used. Nothing here touches what is not semantik's: the data folder may be one that has other files.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 /// What semantik keeps in a data folder.
 const OURS: [&str; 3] = ["memo", "postgres", "vectors"];
@@ -22,6 +24,17 @@ const OTHERS_BUT_PASSING: u32 = 0o067;
 /// If one of them cannot be made.
 pub fn folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Writes a file that only its owner can read.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write(path: &Path, content: &str) -> io::Result<()> {
+    let mut options = fs_err::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content.as_bytes())?;
+    close(path, OTHERS)
 }
 
 /// Takes from group and others what they may do in a data folder. `has_server` says that the cluster of PostgreSQL is in

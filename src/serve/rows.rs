@@ -2,8 +2,8 @@
 
 use search::http::{ports, right, wire};
 use sinks::{
-    ApiKey, AuditEntry, By, DocumentStatus, DocumentSummary, Generation, Grant, PastOperation,
-    Reader, ResourceLimits, Seen, SourceSummary, Usage, User,
+    ApiKey, AuditEntry, By, Generation, Grant, PastOperation, Reader, ResourceLimits, Seen,
+    SourceSummary, Usage, User,
 };
 
 use crate::render::word;
@@ -142,34 +142,6 @@ pub(super) fn limits((limits, usage): (ResourceLimits, Usage)) -> wire::LimitsAn
         size_bytes: usage.bytes,
         operations_within_the_hour: usage.operations,
         sources: usage.sources,
-    }
-}
-
-pub(super) fn status(status: wire::DocumentStatus) -> DocumentStatus {
-    match status {
-        wire::DocumentStatus::Pending => DocumentStatus::Pending,
-        wire::DocumentStatus::Processing => DocumentStatus::Processing,
-        wire::DocumentStatus::Completed => DocumentStatus::Completed,
-        wire::DocumentStatus::Failed => DocumentStatus::Failed,
-        wire::DocumentStatus::Deleted => DocumentStatus::Deleted,
-    }
-}
-
-pub(super) fn document(document: DocumentSummary) -> wire::Document {
-    let text = |key: &str| document.meta[key].as_str().map(str::to_owned);
-    wire::Document {
-        id: document.id,
-        title: text("title"),
-        language: text("language"),
-        metadata: document.meta.get("metadata").cloned().unwrap_or_else(|| serde_json::json!({})),
-        path: document.file_path,
-        status: word(document.status),
-        size_bytes: document.file_size,
-        mime_type: document.mime_type,
-        chunk_count: document.chunk_count,
-        reason: document.reason,
-        message: document.error_message,
-        updated_at: document.updated_at,
     }
 }
 

@@ -31,7 +31,9 @@ fn filled() -> Place {
 }
 
 fn read_only(place: &Place, is: &str) {
-    place.execute(&format!("ALTER DATABASE semantik SET default_transaction_read_only = {is}"));
+    place.execute(&format!(
+        "BEGIN READ WRITE; ALTER DATABASE semantik SET default_transaction_read_only = {is}; COMMIT"
+    ));
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 mod accounts;
 mod audit;
+mod browsers;
 mod costs;
 mod guessing;
 mod hardening;
 mod heads;
 mod limits;
+mod lists;
 mod matrix;
 mod readonly;
 mod searching;

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::support::Place;
 
-const DOCUMENTS: usize = 600;
+const DOCUMENTS: usize = 1_500;
 
 /// More often than this a statement is not sent for other reasons than that there are many documents.
-const FEW: usize = 12;
+const FEW: usize = 8;
 
 /// A statement without its line breaks and indents.
 fn plain(statement: &str) -> String {

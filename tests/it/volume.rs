@@ -159,7 +159,7 @@ fn what_only_reads_needs_no_room() {
 
 #[test]
 fn a_run_stops_before_the_volume_is_full() {
-    let (place, volume) = on_volume(80);
+    let (place, volume) = on_volume(72);
     write(&place, 900, 150);
     let mut codes = Vec::new();
     for _ in 0..3 {

@@ -4,6 +4,7 @@
 //! makes is seen when what was remembered is [`STALE`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -34,6 +35,9 @@ pub(crate) struct Caches {
     good_keys: Cache<String, ()>,
     seen: Cache<(Reader, Uuid), Seen>,
     readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
+    counts: Cache<Uuid, Arc<wire::DocumentCounts>>,
+    /// Whether an administrator was ever seen; there is one from then on.
+    is_set_up: AtomicBool,
     /// Operations of which it was said already that they have ended.
     ended: Cache<Uuid, ()>,
 }
@@ -72,6 +76,8 @@ impl Caches {
             good_keys: Cache::builder().max_capacity(MANY).time_to_idle(REMEMBERED).build(),
             seen: cache(),
             readable: cache(),
+            counts: cache(),
+            is_set_up: AtomicBool::new(false),
             ended: Cache::new(MANY),
         }
     }
@@ -127,6 +133,29 @@ impl Caches {
             Ok(Arc::new(readable.map(|(collection, _)| collection).collect()))
         };
         known(&self.readable, reader, ask).await
+    }
+
+    /// How many documents of a collection there are of each status and reason.
+    pub(super) async fn counts(
+        &self,
+        catalogue: &dyn Catalogue,
+        collection: Uuid,
+    ) -> Result<Arc<wire::DocumentCounts>, StoreError> {
+        let ask = async { Ok(Arc::new(catalogue.document_counts(collection).await?)) };
+        known(&self.counts, collection, ask).await
+    }
+
+    /// Whether the server has an administrator.
+    pub(super) async fn is_set_up(&self, accounts: &dyn Accounts) -> Result<bool, StoreError> {
+        if !self.is_set_up.load(Ordering::Relaxed) && accounts.is_set_up().await? {
+            self.is_set_up.store(true, Ordering::Relaxed);
+        }
+        Ok(self.is_set_up.load(Ordering::Relaxed))
+    }
+
+    /// Documents of a collection have changed.
+    pub(super) fn forget_counts(&self, collection: Uuid) {
+        self.counts.invalidate(&collection);
     }
 
     /// Whether it is said for the first time that an operation has ended.

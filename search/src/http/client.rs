@@ -67,6 +67,19 @@ pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) ->
     client
 }
 
+/// Whether the client came by TLS: to this server, or to a trusted proxy in front of it that says so.
+pub(super) fn is_secure(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    is_tls: bool,
+) -> bool {
+    let said = headers.get("x-forwarded-proto").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    // The first proxy is the one that the client came to.
+    let first = said.split(',').next().unwrap_or_default().trim();
+    is_tls || (first.eq_ignore_ascii_case("https") && is_trusted(peer, trusted))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +105,22 @@ mod tests {
         assert_eq!(seen("::1", &["2001:db8::1"], &["::1"]), "2001:db8::1");
         assert_eq!(seen("11.0.0.1", &["9.9.9.9"], &["10.0.0.0/8"]), "11.0.0.1");
         assert_eq!(seen("11.0.0.1", &["9.9.9.9"], &["0.0.0.0/0"]), "9.9.9.9");
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_that_a_client_came_by_tls() {
+        let trusted = ["10.0.0.0/8".parse().expect("a network")];
+        let by = |peer: &str, proto: &str, is_tls: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-proto", proto.parse().expect("a header"));
+            is_secure(peer.parse().expect("an address"), &headers, &trusted, is_tls)
+        };
+        assert!(by("10.0.0.1", "https", false));
+        assert!(by("10.0.0.1", "HTTPS, http", false));
+        assert!(by("1.2.3.4", "http", true));
+        assert!(!by("1.2.3.4", "https", false));
+        assert!(!by("10.0.0.1", "http, https", false));
+        assert!(!by("10.0.0.1", "", false));
     }
 
     #[test]

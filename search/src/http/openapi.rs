@@ -10,7 +10,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::problem::{CODES, Code, MEDIA_TYPE, ProblemDetails};
 use super::right::Right;
-use super::wire::{DocumentStatus, Mode, SetAsideReason};
+use super::wire::{DocumentStatus, Mode};
 
 /// Where the description is.
 pub(super) const PATH: &str = "/api/v1/openapi.json";
@@ -38,7 +38,6 @@ pub(super) fn head() -> OpenApi {
         .schema(ProblemDetails::name(), ProblemDetails::schema())
         // Parameters refer to these; utoipa takes only those of bodies in by itself.
         .schema(DocumentStatus::name(), DocumentStatus::schema())
-        .schema(SetAsideReason::name(), SetAsideReason::schema())
         .schema(Mode::name(), Mode::schema())
         .build();
     OpenApiBuilder::new().info(info).components(Some(components)).build()

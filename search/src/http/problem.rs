@@ -249,7 +249,11 @@ pub struct ProblemDetails {
 /// problem too, for the log.
 pub(super) fn written(response: Response, request_id: &str) -> (Response, Option<Problem>) {
     let status = response.status();
-    let is_one = response.headers().get(CONTENT_TYPE).is_some_and(|it| it == MEDIA_TYPE);
+    // A browser that asked for an address that is nothing's was given a page.
+    let is_one = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|it| it == MEDIA_TYPE || it.as_bytes().starts_with(b"text/html"));
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => problem.clone(),
         None if is_one || !(status.is_client_error() || status.is_server_error()) => {

@@ -4,12 +4,14 @@
 mod account;
 mod collection;
 mod document;
+mod listing;
 mod operation;
 mod search;
 
 pub use account::*;
 pub use collection::*;
 pub use document::*;
+pub use listing::*;
 pub use operation::*;
 pub use search::*;
 pub(crate) use search::{by_key, in_characters};

@@ -97,7 +97,7 @@ fn place_for_root(folder: &Path) -> Result<(PathBuf, Option<User>), EmbeddedErro
         "the user that runs PostgreSQL cannot reach the data folder, so the cluster lies elsewhere"
     );
     fs_err::create_dir_all(ELSEWHERE).map_err(|e| failed("make a folder for the cluster", e))?;
-    fs_err::write(&note, format!("{}\n", cluster.display()))
+    private::write(&note, &format!("{}\n", cluster.display()))
         .map_err(|e| failed("note where the cluster is", e))?;
     Ok((cluster, Some(user)))
 }

@@ -17,7 +17,7 @@
 
 use super::{
     audit, claim, documents, foresee, grants, history, identify, keys, locations, missing, moved,
-    queue, run, sessions, sources, story,
+    queue, run, sessions, sources, story, takeover,
 };
 
 /// A query with parameters to try it with.
@@ -66,7 +66,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     },
     HotQuery {
         doing: "find operations of the dead",
-        sql: claim::DEAD,
+        sql: takeover::DEAD,
         arguments: "{collection}",
         indexes: &["idx_operations_open"],
         reads: Reads::AskedOfPublic,
@@ -136,7 +136,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         doing: "list documents by status",
         sql: documents::LIST_BY_STATUS,
         arguments: "{collection}, '00000000-0000-0000-0000-000000000000', 50, 'completed'",
-        indexes: &["idx_documents_collection_status"],
+        indexes: &["idx_documents_status"],
         reads: Reads::Asked,
     },
     HotQuery {
@@ -293,7 +293,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         doing: "look for documents that have moved",
         sql: moved::MOVED,
         arguments: "{collection}, 50, 'fff00000-0000-0000-0000-000000000000'",
-        indexes: &["idx_documents_collection_id", "idx_document_locations_document_id"],
+        indexes: &["idx_document_locations_document_id"],
         reads: Reads::Asked,
     },
     HotQuery {

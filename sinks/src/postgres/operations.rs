@@ -8,8 +8,8 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::audit::Entry;
-use super::claim::end_transactions;
 use super::failure::Failure;
+use super::takeover::end_transactions;
 use super::{attempt, collections, sources};
 
 /// What is done to a collection.

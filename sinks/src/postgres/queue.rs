@@ -11,13 +11,14 @@ use sqlx::types::Json;
 use sqlx::{Connection as _, FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::claim::{Operation, Turn, at_work, begin, bury_the_dead, is_lock_of, lock_collection};
+use super::claim::{Operation, Turn, at_work, begin, is_lock_of, lock_collection};
 use super::collections::Collection;
 use super::failure::Failure;
 use super::limits::within_limits;
 use super::operations::{
     Ending, OperationStatus, OperationSummary, OperationType, Operations, finish_within, summary,
 };
+use super::takeover::bury_the_dead;
 use super::{Postgres, attempt};
 
 /// An operation is not tried more often than this when its worker dies: it may be what kills them.

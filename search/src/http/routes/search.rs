@@ -23,6 +23,7 @@ use crate::http::wire::{
     Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
     SearchedCollection, SimpleSearch, by_key, in_characters,
 };
+use crate::title;
 use crate::{BUDGET, Condition, FilterError, Request, SearchError, Searched, Target, Timings};
 
 /// The longest question, in characters.
@@ -77,6 +78,23 @@ pub(crate) async fn search_simply(
 }
 
 async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) -> Answer<Timed> {
+    let mode = wanted.mode.map(mode);
+    Ok(match found_for(app, caller, wanted, wrong).await? {
+        Some((found, failed)) => {
+            app.searcher.caches().metrics().answered(mode, &found);
+            (Extension(found.timings), Json(written(&found, failed)))
+        }
+        None => (Extension(Timings::default()), Json(nothing())),
+    })
+}
+
+/// What is found for a request, and the collections that did not answer; `None` where the caller may read none.
+pub(super) async fn found_for(
+    app: &App,
+    caller: &Caller,
+    wanted: SearchRequest,
+    wrong: Code,
+) -> Answer<Option<(crate::Answer, Vec<FailedCollection>)>> {
     if wanted.query.chars().count() > LONGEST_QUERY {
         let detail = format!("`query` has {LONGEST_QUERY} characters at most");
         return Err(Problem::new(wrong, detail));
@@ -86,13 +104,13 @@ async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) 
     if served.is_empty() {
         return match others.is_empty() {
             // There is nothing that they may read, so there is nothing to be found.
-            true => Ok((Extension(Timings::default()), Json(nothing()))),
+            true => Ok(None),
             false => Err(Problem::of(Code::NotServed)),
         };
     }
     let (request, counted) = request(app, caller, wanted, &served, wrong).await?;
     let places = afford(app, caller, &request, counted, wrong)?;
-    let found = app.searcher.answer(&request, &Targets(app.work.as_ref())).await;
+    let found = app.searcher.find(&request, &Targets(app.work.as_ref())).await;
     let found =
         found.map_err(|SearchError::Invalid(invalid)| Problem::new(wrong, invalid.to_string()))?;
     // Documents that had to be looked for further down have cost more.
@@ -112,7 +130,7 @@ async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) 
             false => Problem::later(Code::Unavailable, 5),
         });
     }
-    Ok((Extension(found.timings), Json(written(&found, failed))))
+    Ok(Some((found, failed)))
 }
 
 /// The collections that are meant, each once. One that is not there is not passed over: who names it expects hits of it.
@@ -268,7 +286,7 @@ fn written(found: &crate::Answer, failed: Vec<FailedCollection>) -> SearchAnswer
             document: payload.document,
             chunk_index: payload.chunk_index,
             uri: payload.uri.clone(),
-            title: payload.title.clone(),
+            title: Some(title::shown(payload.title.as_deref(), &payload.uri)),
             headings: payload.headings.clone(),
             page: payload.page,
             start: payload.start,

@@ -75,6 +75,25 @@ pub struct Session {
     pub user: User,
 }
 
+/// The session of a browser. What it goes on by is in a cookie that scripts cannot read.
+#[derive(Serialize, ToSchema)]
+pub struct BrowserSession {
+    /// Goes into the header `Authorization: Bearer …`.
+    pub access_token: String,
+    /// `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds that the access token is good.
+    pub expires_in: u64,
+    pub user: User,
+}
+
+/// Whether a server can be used.
+#[derive(Serialize, ToSchema)]
+pub struct SetUpState {
+    /// There is no administrator yet: `POST /api/v1/setup` makes the first one.
+    pub is_needed: bool,
+}
+
 /// An account that is to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

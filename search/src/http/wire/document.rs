@@ -12,21 +12,24 @@ pub struct Document {
     pub id: Uuid,
     /// Where it was when it was last written.
     pub path: String,
+    /// The last part of that.
+    pub name: String,
     /// `pending`, `processing`, `completed`, `failed` or `deleted`.
     pub status: String,
     pub size_bytes: i64,
     pub mime_type: Option<String>,
     pub chunk_count: i64,
+    /// What it is called in its metadata or its first heading; missing where that is a placeholder of a program.
     pub title: Option<String>,
     /// ISO 639-1.
     pub language: Option<String>,
     /// What it says of itself: author, dates.
     #[schema(value_type = Object)]
     pub metadata: Value,
-    /// Why it was set aside, in one word: `failed`, `unsupported`, `empty`, `too_large` or `unrouted`.
-    pub reason: Option<String>,
     /// Why it was set aside.
     pub message: Option<String>,
+    /// The same as a word: `failed`, `empty`, `unsupported`, …
+    pub reason: Option<String>,
     pub updated_at: DateTime<Utc>,
 }
 
@@ -39,47 +42,6 @@ pub enum DocumentStatus {
     Completed,
     Failed,
     Deleted,
-}
-
-/// Why a document was set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SetAsideReason {
-    Failed,
-    Unsupported,
-    Empty,
-    TooLarge,
-    Unrouted,
-}
-
-impl SetAsideReason {
-    /// As it stands in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Unsupported => "unsupported",
-            Self::Empty => "empty",
-            Self::TooLarge => "too_large",
-            Self::Unrouted => "unrouted",
-        }
-    }
-}
-
-/// Which documents.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct WhichDocuments {
-    /// Only those of this status.
-    pub status: Option<DocumentStatus>,
-    /// Only those that were set aside for this reason; their status is `failed`.
-    pub reason: Option<SetAsideReason>,
-    /// How many at most.
-    #[serde(default = "super::fifty")]
-    #[param(minimum = 1, maximum = 1000, default = 50)]
-    pub limit: u32,
-    /// The `next` of the part before; the beginning without it.
-    #[param(format = Uuid)]
-    pub cursor: Option<String>,
 }
 
 /// A part of a document, as it was embedded.

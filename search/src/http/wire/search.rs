@@ -151,6 +151,7 @@ pub struct SearchHit {
     /// Its place among the chunks of the document, from 0.
     pub chunk_index: u32,
     pub uri: String,
+    /// What the document is called; the name of its file where its title says nothing.
     pub title: Option<String>,
     /// The headings above it.
     pub headings: Option<String>,
