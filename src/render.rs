@@ -1,5 +1,6 @@
 //! What the command prints: errors, tables, figures.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
@@ -39,6 +40,11 @@ pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
 /// Prints what is wrong with a pipeline file.
 pub(crate) fn findings(findings: &Findings) {
     say(findings.render(stderr().is_terminal()).trim_end());
+}
+
+/// Prints what a person should know about a pipeline file that has no faults.
+pub(crate) fn warnings(warnings: &Findings) {
+    say(warnings.render_warnings(stderr().is_terminal()).trim_end());
 }
 
 /// A table as wide as the terminal; without a head if it is empty.
@@ -87,6 +93,17 @@ pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {what}{ending}", count(number))
+}
+
+/// What options of the sources left out: `3 hidden, 12 by globs`; `None` if that is nothing.
+pub(crate) fn left_out(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let parts = counts.iter().map(|(by, number)| match by.as_str() {
+        "hidden" => format!("{} hidden", count(*number)),
+        "gitignore" => format!("{} by .gitignore", count(*number)),
+        by => format!("{} by {by}", count(*number)),
+    });
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// A number of bytes in the unit that suits it: `1.4 MiB`.
