@@ -6,6 +6,7 @@ use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
 use crate::telemetry::Telemetry;
+use crate::wiring::Unreadable;
 
 pub(crate) use self::signals::Signals;
 
@@ -89,9 +90,12 @@ impl Exit {
 
 impl<E: Into<BoxError>> From<E> for Exit {
     fn from(error: E) -> Self {
-        let error = error.into();
-        match error.downcast::<Findings>() {
-            Ok(findings) => Self::BadConfig(*findings),
+        let error = match error.into().downcast::<Findings>() {
+            Ok(findings) => return Self::BadConfig(*findings),
+            Err(error) => error,
+        };
+        match error.downcast::<Unreadable>() {
+            Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
             Err(error) => Self::Failed(error),
         }
     }

@@ -99,7 +99,8 @@ pub struct StoresSpec {
     pub postgres: PostgresSpec,
     /// `embedded`, or a Qdrant server.
     pub vectors: VectorsSpec,
-    /// Folder of the embedded stores; `.semantik` beside the file unless it is named.
+    /// Folder of the embedded stores. Unless it is named, that of the environment variable `SEMANTIK_DATA`, or else
+    /// `.semantik` beside the file.
     pub data: Option<PathBuf>,
     /// MiB of the data folder that may remember what was computed before, so that it is not computed again;
     /// 0 remembers nothing.
@@ -215,7 +216,7 @@ pub enum From {
 
 impl From {
     /// The ids, each with its JSON pointer below the node.
-    pub(crate) fn ids(&self) -> Vec<(&str, String)> {
+    pub fn ids(&self) -> Vec<(&str, String)> {
         match self {
             Self::Nothing => Vec::new(),
             Self::One(id) => vec![(id, "/from".to_owned())],

@@ -28,19 +28,28 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
         DocumentsVerb::Delete { documents, change } => {
             let operator = change::operator(&change).await?;
             let ids = ids(&operator, &documents).await?;
-            change::confirm(&change, &format!("delete {} documents", ids.len()))?;
+            let what = render::several(ids.len(), "document");
+            change::confirm(&change, &format!("delete {what}"))?;
             let removed = operator.delete_documents(&ids).await?;
-            render::out(&format!("{} documents are deleted\n", removed.documents))?;
+            render::out(&format!("deleted {}\n", render::several(removed.documents, "document")))?;
         }
         DocumentsVerb::Undelete { documents, change } => {
             let operator = change::operator(&change).await?;
             let ids = ids(&operator, &documents).await?;
             let readmitted = operator.undelete_documents(&ids).await?;
             if readmitted == 0 {
-                return Err("none of them was deleted by `semantik documents delete` and has its file still".into());
+                let what =
+                    if ids.len() == 1 { "the document was" } else { "none of the documents was" };
+                let not = if ids.len() == 1 { "not " } else { "" };
+                return Err(format!(
+                    "nothing to undelete: {what} {not}deleted by `semantik documents delete`, or the file is gone; \
+                     `semantik why` tells what became of a document"
+                )
+                .into());
             }
             let report = operator.run().await?.report;
-            render::out(&format!("{readmitted} documents are undeleted\n"))?;
+            let what = render::several(readmitted, "document");
+            render::out(&format!("undeleted {what}\n"))?;
             if report.failed() > 0 {
                 return Ok(Exit::DocumentsFailed);
             }

@@ -179,7 +179,7 @@ fn refuse(asked: &Asked, least: &[(Measure, f64)]) -> Result<(), BoxError> {
     let worse = least.iter().filter_map(|(measure, least)| {
         let found = asked.evaluation.mean(*measure);
         let title = measure.title;
-        (found < *least).then(|| format!("{title} is {found:.3}, and {least} is good enough"))
+        (found < *least).then(|| format!("{title} is {found:.3}, below the required {least}"))
     });
     let worse: Vec<String> = worse.collect();
     if worse.is_empty() { Ok(()) } else { Err(worse.join("; ").into()) }

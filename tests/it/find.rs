@@ -342,7 +342,7 @@ fn an_evaluation_measures_compares_and_refuses() {
     .unwrap();
     let refused = eval(&["--mode", "sparse", "--min", "ndcg@10=0.5"]);
     assert_eq!(refused.code, 1);
-    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: nDCG@10 is 0.000, and 0.5 is good enough");
+    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: nDCG@10 is 0.000, below the required 0.5");
     let wrong = eval(&["--min", "map=0.5"]);
     insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: `map` is no measure; there are ndcg@10, recall@10, recall@100, mrr@10");
 }

@@ -120,6 +120,15 @@ fn in_words(error: MigrateError) -> Failure {
         MigrateError::VersionMissing(version) => Failure::GiveUp(format!(
             "the database has migration {version}, which this version of semantik does not know; use a newer one"
         )),
+        MigrateError::VersionMismatch(version) => Failure::GiveUp(format!(
+            "migration {version} of the database is not the one that this version of semantik carries: the database \
+             belongs to another build of semantik, or its table `_sqlx_migrations` was edited; use the version that \
+             made it, or index into a new database"
+        )),
+        MigrateError::Dirty(version) => Failure::GiveUp(format!(
+            "migration {version} of the database was applied in part only; restore the database from a backup, or \
+             index into a new one"
+        )),
         other => Failure::GiveUp(other.to_string()),
     }
 }

@@ -30,6 +30,89 @@ const PASSING: [&str; 7] = [
     "Unknown",
 ];
 
+/// Why a server was not reached: where, what happened there, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unreachable(String);
+
+/// The error of the first call of a connection, with the address of the server.
+pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) -> StoreError {
+    let StoreError { remedy, source, .. } = failed(doing, error);
+    let said = source.to_string();
+    let address = pipeline::origin(url);
+    let has = |words: &[&str]| words.iter().any(|it| said.contains(it));
+    let (why, remedy) = if has(&["Connection refused"]) {
+        let why = format!(
+            "{address} refused the connection; start the server, or correct host and port (6334 is the port for gRPC)"
+        );
+        (why, Remedy::Retry)
+    } else if has(&["dns error", "failed to lookup"]) {
+        let why = format!(
+            "the host name of {address} could not be resolved; correct it, or check the name server"
+        );
+        (why, Remedy::Retry)
+    } else if has(TLS) {
+        let why = format!(
+            "TLS with {address} failed ({}); write http:// if the server does not use TLS, or check its certificate",
+            cause(&said)
+        );
+        (why, Remedy::GiveUp)
+    } else if has(NOT_GRPC) {
+        let hint =
+            if url.starts_with("https:") { "" } else { ", and https:// if the server uses TLS" };
+        let why = format!(
+            "{address} does not speak gRPC; 6334 is the gRPC port of Qdrant (6333 is its REST API){hint}"
+        );
+        (why, Remedy::GiveUp)
+    } else if has(&["(Unauthenticated)", "(PermissionDenied)"]) {
+        let why = format!(
+            "{address} does not accept the API key ({}); check `api_key` in `stores.vectors`",
+            cause(&said)
+        );
+        (why, Remedy::GiveUp)
+    } else if has(&["Failed to connect"]) {
+        (
+            format!("{address} cannot be reached: {}; check host, port and firewall", cause(&said)),
+            Remedy::Retry,
+        )
+    } else {
+        // The server answered.
+        return StoreError { doing, remedy, source };
+    };
+    StoreError { doing, remedy, source: Unreachable(why).into() }
+}
+
+/// What the client says where another protocol is spoken than it expects.
+const NOT_GRPC: &[&str] = &[
+    "h2 protocol error",
+    "http2 error",
+    "invalid HTTP version",
+    "frame with invalid size",
+    "grpc-status header missing",
+    "invalid compression flag",
+];
+
+/// What the client says where no encrypted connection comes about.
+const TLS: &[&str] = &[
+    "InvalidContentType",
+    "corrupt message",
+    "certificate",
+    "InvalidCertificate",
+    "UnknownIssuer",
+    "HandshakeFailure",
+    "tls handshake",
+];
+
+/// A message without the code at its end and what the client puts in front.
+fn cause(said: &str) -> &str {
+    let said = said.rsplit_once(" (").map_or(said, |(said, _)| said);
+    match said.split_once("Failed to connect to ") {
+        Some((_, rest)) => rest.split_once(": ").map_or(rest, |(_, cause)| cause),
+        None if said.is_empty() => "it says no more",
+        None => said,
+    }
+}
+
 /// The error of a call.
 pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
     let status = match error {
