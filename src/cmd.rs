@@ -6,7 +6,7 @@ use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
 use crate::telemetry::Telemetry;
-use crate::wiring::Unreadable;
+use crate::wiring;
 
 pub(crate) use self::signals::Signals;
 
@@ -90,11 +90,12 @@ impl Exit {
 
 impl<E: Into<BoxError>> From<E> for Exit {
     fn from(error: E) -> Self {
-        let error = match error.into().downcast::<Findings>() {
+        let error = error.into();
+        let error = match error.downcast::<Findings>() {
             Ok(findings) => return Self::BadConfig(*findings),
             Err(error) => error,
         };
-        match error.downcast::<Unreadable>() {
+        match error.downcast::<wiring::Unreadable>() {
             Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
             Err(error) => Self::Failed(error),
         }

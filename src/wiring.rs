@@ -28,6 +28,28 @@ pub(crate) fn registry() -> Registry {
     Registry::new(&[stages::NODES, sinks::NODES])
 }
 
+/// A pipeline file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the pipeline file {}: {cause}", .file.display())]
+pub(crate) struct Unreadable {
+    file: PathBuf,
+    cause: String,
+}
+
+impl Unreadable {
+    fn new(file: &Path, error: &std::io::Error) -> Self {
+        let kind = error.kind();
+        let cause = if kind == std::io::ErrorKind::NotFound {
+            "there is no such file".to_owned()
+        } else if kind == std::io::ErrorKind::IsADirectory {
+            "it is a folder; name a file in it, as pipeline.yaml".to_owned()
+        } else {
+            kind.to_string()
+        };
+        Self { file: file.to_owned(), cause }
+    }
+}
+
 /// Reads a pipeline file; what is wrong with its form is said when it is compiled.
 pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
     let bytes = fs_err::read(file).map_err(|error| Unreadable::new(file, &error))?;
@@ -40,25 +62,6 @@ pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
         spec.file.stores.data = cli::data_folder();
     }
     Ok(spec)
-}
-
-/// A pipeline file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the pipeline file `{}`: {why}", .file.display())]
-pub(crate) struct Unreadable {
-    file: PathBuf,
-    why: String,
-}
-
-impl Unreadable {
-    fn new(file: &Path, error: &std::io::Error) -> Self {
-        let why = if error.kind() == std::io::ErrorKind::IsADirectory {
-            "it is a folder; name a file in it (`semantik worker` and `semantik serve` take folders)".to_owned()
-        } else {
-            pipeline::io_words(error)
-        };
-        Self { file: file.to_owned(), why }
-    }
 }
 
 /// Reads and checks a pipeline file.

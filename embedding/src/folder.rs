@@ -109,6 +109,8 @@ pub fn folder_of(model: &Path) -> Result<PathBuf, BoxError> {
 fn hub_hint(model: &Path) -> String {
     let last = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let parent = model.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
+    // Below the folder of the pipeline file, or relative: what stands below the root is meant as a path.
+    let parent = parent.filter(|parent| parent.parent().is_some_and(|it| it != Path::new("/")));
     let Some((parent, name)) = parent.and_then(last).zip(last(model)) else { return String::new() };
     let named = PathBuf::from(format!("hf:{parent}/{name}"));
     // A folder of models by its usual name is no organisation.

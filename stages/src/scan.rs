@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE};
 use pipeline::{
     BoxError, Location, MetadataStore, NodeDef, NodeKind, Outcome, Parallel, Resources, Source,
-    SourceConfig, Verdict, io_words, options_schema,
+    SourceConfig, Verdict, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -134,8 +134,8 @@ impl Scan {
 fn roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>, BoxError> {
     let mut roots = Vec::with_capacity(paths.len());
     for path in paths {
-        let root = absolute(path)
-            .map_err(|error| format!("cannot scan {}: {}", path.display(), io_words(&error)))?;
+        let root =
+            absolute(path).map_err(|error| format!("cannot scan {}: {error}", path.display()))?;
         if !roots.contains(&root) {
             roots.push(root);
         }
@@ -146,7 +146,7 @@ fn roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>, BoxError> {
 /// The absolute form of a path that is there. Links in it stay as the user wrote them, unless there is
 /// a `..` behind one, which only the file system can resolve.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
-    let kind = fs_err::metadata(path)?.file_type();
+    let kind = fs_err::metadata(path).map_err(|error| plain(&error))?.file_type();
     if !kind.is_file() && !kind.is_dir() {
         return Err(std::io::Error::other("it is neither a file nor a folder"));
     }
@@ -156,6 +156,11 @@ fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     }
     // Rebuilt from its parts, because `/a/b/` and `/a/b` are one folder.
     Ok(absolute.components().collect())
+}
+
+/// The error of the system without the path, which the caller names.
+fn plain(error: &std::io::Error) -> std::io::Error {
+    error.kind().into()
 }
 
 struct Files {
