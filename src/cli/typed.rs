@@ -115,7 +115,9 @@ fn as_option(root: &Command, verb: &Command, config: &Arg, typed: &[OsString]) -
         let is_file = (!found || takes_several) && is_yaml(word);
         if let Some(takes_next) = takes_next {
             out.push(word.clone());
-            out.extend(words.next().filter(|_| takes_next).cloned());
+            if takes_next {
+                out.extend(words.next().cloned());
+            }
         } else if is_file {
             found = true;
             out.extend([OsString::from("--config"), word.clone()]);
@@ -148,6 +150,14 @@ fn is_yaml(word: &OsStr) -> bool {
 }
 
 fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
+    let is_config = |it: &ContextValue| it.to_string() == "--config";
+    if error.kind() == ErrorKind::UnknownArgument
+        && error.get(ContextKind::InvalidArg).is_some_and(is_config)
+    {
+        let tip = StyledStr::from("'--config' is followed by the pipeline file: '--config FILE'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        return error;
+    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
@@ -160,7 +170,8 @@ fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
         && !is_of_a_subcommand(&error)
     {
         error.remove(ContextKind::SuggestedSubcommand);
-        let about = verb.get_about().map(|about| about.to_string()).unwrap_or_default();
+        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+        let about = about.split(". ").next().unwrap_or_default();
         let tip = format!("the subcommand for that is '{}': {about}", verb.get_name());
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
         return error;
@@ -216,6 +227,7 @@ mod tests {
             ),
             ("semantik run --config", "semantik run --config"),
             ("semantik search f.yaml what is it", "semantik search --config f.yaml what is it"),
+            ("semantik search f.yaml --json x", "semantik search --config f.yaml --json x"),
             ("semantik search a.yaml b.yml x", "semantik search --config a.yaml --config b.yml x"),
             (
                 "semantik search -k 3 f.yaml x.yaml",

@@ -34,6 +34,7 @@ fn place(from: &Path, to: &Path) {
 #[test]
 fn the_program_and_libtorch_work_wherever_they_are_put_together() {
     // Files of a build tree belong to whoever built; in a folder of its own anybody may read them.
+    std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();

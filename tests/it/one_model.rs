@@ -38,7 +38,7 @@ impl Models for Numbered {
     }
 
     fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        Err("chunks are measured in characters here".into())
+        embedding::Engine::new().tokenizer(Path::new("stand-in:4"))
     }
 
     fn embedder(

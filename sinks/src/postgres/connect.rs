@@ -136,9 +136,9 @@ fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
                 _ => format!("{address} refused database `{database}` to user `{user}`: {message}"),
             }
         }
-        sqlx::Error::Protocol(said) => format!(
-            "{address} does not answer like a PostgreSQL server ({said}); correct host and port"
-        ),
+        sqlx::Error::Protocol(_) => {
+            format!("{address} does not answer like a PostgreSQL server; correct host and port")
+        }
         other => format!("{address}: {other}"),
     }
 }

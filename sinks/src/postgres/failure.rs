@@ -84,8 +84,8 @@ fn words(error: &sqlx::Error) -> String {
             "the connections to Postgres are closed, because this process ends".to_owned()
         }
         sqlx::Error::Tls(error) => format!("TLS with Postgres failed: {error}"),
-        sqlx::Error::Protocol(said) => {
-            format!("Postgres answered something that is not understood: {said}")
+        sqlx::Error::Protocol(_) => {
+            "the server answered something that PostgreSQL does not; check what runs at that address".to_owned()
         }
         other => other.to_string(),
     }

@@ -37,48 +37,40 @@ pub(super) struct Unreachable(String);
 
 /// The error of the first call of a connection, with the address of the server.
 pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) -> StoreError {
+    // What the client says of the cause are its types; they tell what happened, and are not for people.
+    let raw = format!("{error:?}");
     let StoreError { remedy, source, .. } = failed(doing, error);
-    let said = source.to_string();
     let address = pipeline::origin(url);
-    let has = |words: &[&str]| words.iter().any(|it| said.contains(it));
-    let (why, remedy) = if has(&["Connection refused"]) {
-        let why = format!(
+    let has = |words: &[&str]| words.iter().any(|it| raw.contains(it));
+    let why = if has(&["Connection refused"]) {
+        format!(
             "{address} refused the connection; start the server, or correct host and port (6334 is the port for gRPC)"
-        );
-        (why, Remedy::Retry)
+        )
     } else if has(&["dns error", "failed to lookup"]) {
-        let why = format!(
+        format!(
             "the host name of {address} could not be resolved; correct it, or check the name server"
-        );
-        (why, Remedy::Retry)
-    } else if has(TLS) {
-        let why = format!(
-            "TLS with {address} failed ({}); write http:// if the server does not use TLS, or check its certificate",
-            cause(&said)
-        );
-        (why, Remedy::GiveUp)
+        )
+    } else if let Some((_, what)) = TLS.iter().find(|(word, _)| raw.contains(word)) {
+        format!("TLS with {address} failed: {what}")
     } else if has(NOT_GRPC) {
         let hint =
-            if url.starts_with("https:") { "" } else { ", and https:// if the server uses TLS" };
-        let why = format!(
+            if url.starts_with("https:") { "" } else { "; write https:// if the server uses TLS" };
+        format!(
             "{address} does not speak gRPC; 6334 is the gRPC port of Qdrant (6333 is its REST API){hint}"
-        );
-        (why, Remedy::GiveUp)
-    } else if has(&["(Unauthenticated)", "(PermissionDenied)"]) {
-        let why = format!(
-            "{address} does not accept the API key ({}); check `api_key` in `stores.vectors`",
-            cause(&said)
-        );
-        (why, Remedy::GiveUp)
-    } else if has(&["Failed to connect"]) {
-        (
-            format!("{address} cannot be reached: {}; check host, port and firewall", cause(&said)),
-            Remedy::Retry,
+        )
+    } else if has(&["Unauthenticated", "PermissionDenied"]) {
+        format!("{address} does not accept the API key; check `api_key` in `stores.vectors`")
+    } else if has(&["Failed to connect", "transport error"]) {
+        format!(
+            "{address} cannot be reached, or closes the connection at once; check that a Qdrant server runs there \
+             (6334 is the port for gRPC), and its log"
         )
     } else {
         // The server answered.
         return StoreError { doing, remedy, source };
     };
+    let may_pass = has(&["Connection refused", "dns error", "failed to lookup", "transport error"]);
+    let remedy = if may_pass { Remedy::Retry } else { Remedy::GiveUp };
     StoreError { doing, remedy, source: Unreachable(why).into() }
 }
 
@@ -92,26 +84,22 @@ const NOT_GRPC: &[&str] = &[
     "invalid compression flag",
 ];
 
-/// What the client says where no encrypted connection comes about.
-const TLS: &[&str] = &[
-    "InvalidContentType",
-    "corrupt message",
-    "certificate",
-    "InvalidCertificate",
-    "UnknownIssuer",
-    "HandshakeFailure",
-    "tls handshake",
+/// Types of the client where no encrypted connection comes about, and what each means.
+const TLS: &[(&str, &str)] = &[
+    (
+        "InvalidContentType",
+        "it does not answer in TLS; write http:// if the server does not use it",
+    ),
+    (
+        "UnknownIssuer",
+        "nobody that this machine trusts has signed its certificate; install the certificate's issuer",
+    ),
+    ("NotValidForName", "its certificate is for another host name; use that name in the URL"),
+    ("Expired", "its certificate has expired; renew it"),
+    ("InvalidCertificate", "its certificate is not accepted; check it"),
+    ("HandshakeFailure", "the server refused the handshake; check its settings"),
+    ("CorruptMessage", "it does not answer in TLS; write http:// if the server does not use it"),
 ];
-
-/// A message without the code at its end and what the client puts in front.
-fn cause(said: &str) -> &str {
-    let said = said.rsplit_once(" (").map_or(said, |(said, _)| said);
-    match said.split_once("Failed to connect to ") {
-        Some((_, rest)) => rest.split_once(": ").map_or(rest, |(_, cause)| cause),
-        None if said.is_empty() => "it says no more",
-        None => said,
-    }
-}
 
 /// The error of a call.
 pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
@@ -135,6 +123,9 @@ pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
 /// What a status says, without the names of the client's types around the cause: the client puts the
 /// `Debug` form of the system's error into the message when it cannot connect.
 fn said(message: &str) -> String {
+    if message == "transport error" || message.starts_with("h2 protocol error") {
+        return "the connection to the server was lost; check that it runs, and its log".to_owned();
+    }
     let Some((what, types)) = message.split_once(": tonic::transport::Error") else {
         return message.to_owned();
     };
