@@ -54,6 +54,8 @@ pub(crate) enum Exit {
     TestsFailed,
     /// The pipeline file is wrong.
     BadConfig(Findings),
+    /// The pipeline file is wrong, and its faults were printed.
+    FaultsTold,
     /// The pipeline file cannot do what it was asked for.
     Misconfigured(String),
     /// A signal stopped it; what was in flight is stored.
@@ -80,6 +82,7 @@ impl Exit {
                 crate::render::findings(&findings);
                 ExitCode::from(EX_CONFIG)
             }
+            Self::FaultsTold => ExitCode::from(EX_CONFIG),
             Self::Misconfigured(message) => {
                 crate::render::say(format_args!("semantik: {message}"));
                 ExitCode::from(EX_CONFIG)
@@ -106,7 +109,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
 /// Does what was typed.
 pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
     let ended = match verb {
-        Verb::Check(args) => check::check(&args),
+        Verb::Check(args) => return check::check(&args),
         Verb::Test(args) => return test::test(&args).await,
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,

@@ -139,20 +139,20 @@ impl Accounts {
         }
     }
 
-    /// How many documents were seen, and what has left.
+    /// How many documents were seen, what has left, and how many were in flight when the run was cut short.
     ///
     /// # Errors
     /// If the numbers do not add up, because a node has lost a document or doubled one.
-    pub(crate) fn settle(&self) -> Result<(u64, Left), RunError> {
+    pub(crate) fn settle(&self, cut_short: bool) -> Result<(u64, Left, u64), RunError> {
         let state = self.lock();
         if let Some(uri) = state.doubled.clone() {
             return Err(RunError::Doubled { uri });
         }
         match state.in_flight.keys().next() {
-            Some(first) => {
+            Some(first) if !cut_short => {
                 Err(RunError::Lost { count: state.in_flight.len(), first: first.clone() })
             }
-            None => Ok((state.seen, state.left.clone())),
+            Some(_) | None => Ok((state.seen, state.left.clone(), state.in_flight.len() as u64)),
         }
     }
 
@@ -194,6 +194,20 @@ impl Accounts {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it is held")
     }
+}
+
+/// Tokens of the chunks of all rows; 0 where there are no chunks yet.
+pub(crate) fn tokens_of(rows: &RecordBatch) -> u64 {
+    let Ok(chunks) = CHUNKS.of(rows) else { return 0 };
+    let fields = chunks.values().as_struct_opt();
+    let tokens = fields.and_then(|fields| fields.column_by_name("tokens"));
+    let Some(tokens) = tokens.and_then(|tokens| tokens.as_list_opt::<i32>()) else { return 0 };
+    // A slice of a batch has the child arrays of the whole.
+    let index = |offset: i32| usize::try_from(offset).unwrap_or(0);
+    let ends = chunks.value_offsets();
+    let [first, .., last] = ends else { return 0 };
+    let ends = tokens.value_offsets();
+    u64::try_from(ends[index(*last)] - ends[index(*first)]).unwrap_or(0)
 }
 
 /// Chunks of one document, and tokens in them; `chunks` is the column [`CHUNKS`].

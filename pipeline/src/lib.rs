@@ -32,6 +32,7 @@ mod spec;
 mod store;
 mod validate;
 mod when;
+mod window;
 mod words;
 mod yaml;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -103,10 +104,17 @@ pub enum ModelUse<'a> {
 /// A request to the runtime: put batches together until they weigh this much.
 #[derive(Clone, Copy)]
 pub struct Gather {
-    /// Weight at which the stage wants to start.
+    /// Weight at which the node starts. With [`Gather::first`], the largest weight of a batch.
     pub at_least: usize,
-    /// Weight of one batch, in the stage's own unit.
+    /// Weight of one batch, in the node's own unit. The weights of the slices of a batch add up to its own.
     pub weight: fn(&RecordBatch) -> usize,
+    /// Weight of the first batch, for a stage whose batches are to take about two seconds each: later ones are as
+    /// large as the measured rate allows, from a quarter of this weight up to [`Gather::at_least`]. Batches are split
+    /// between rows to keep to it. Two of them are in work at a time, so that the device of the stage does not wait
+    /// between them. `None` keeps the weight fixed and takes batches whole.
+    pub first: Option<usize>,
+    /// The longest that rows wait for others. `None` waits until the batch is full or the input has ended.
+    pub hold: Option<Duration>,
 }
 
 /// Where documents come from. The runtime pulls it on a thread of its own, so it may block.

@@ -9,7 +9,7 @@ use crate::progress::NodeState;
 use crate::{FAILED, SetAside, Why};
 
 /// What happened in a run. Every document that a source gave is counted in exactly one of `stored`,
-/// `unchanged`, `duplicate` and `set_aside`.
+/// `unchanged`, `duplicate`, `set_aside` and `interrupted`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// The pipeline's name.
@@ -62,6 +62,9 @@ pub struct DocumentCounts {
     pub duplicate: u64,
     /// Set aside for any other reason.
     pub set_aside: u64,
+    /// In flight when the run was cut short; the next run takes them in.
+    #[serde(default)]
+    pub interrupted: u64,
 }
 
 /// What a node did in a run.
@@ -136,7 +139,8 @@ impl RunReport {
         let stored = self.documents.stored + pass.documents.stored;
         let found = pass.documents.stored
             + pass.documents.set_aside.saturating_sub(self.documents.set_aside);
-        let others = seen.saturating_sub(stored + pass.documents.set_aside);
+        let interrupted = pass.documents.interrupted;
+        let others = seen.saturating_sub(stored + pass.documents.set_aside + interrupted);
         let duplicate =
             (self.documents.duplicate + pass.documents.duplicate).saturating_sub(found).min(others);
         self.documents = DocumentCounts {
@@ -145,6 +149,7 @@ impl RunReport {
             duplicate,
             set_aside: pass.documents.set_aside,
             unchanged: others - duplicate,
+            interrupted,
         };
         self.reasons = pass.reasons;
         // What the earlier pass found out is known to the later one, and is still news of this run.

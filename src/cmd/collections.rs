@@ -43,10 +43,14 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
             let (name, documents) = (&collection.name, collection.document_count);
             change::confirm(
                 &change,
-                &format!("delete the collection `{name}` with its {documents} documents, for good"),
+                &format!(
+                    "delete the collection `{name}` with {}, for good",
+                    render::several(documents, "document")
+                ),
             )?;
             operator.delete(&collection).await?;
-            render::out(&format!("the collection `{name}` is deleted\n"))
+            let answer = json!({ "collection": name, "documents": documents, "deleted": true });
+            render::answer(change.json, &answer, &format!("deleted the collection `{name}`\n"))
         }
     }
 }
@@ -167,7 +171,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         "size / overlap",
         "vectors",
     ];
-    render::out(&render::table(&head, rows))
+    render::out(&render::next_table(&head, rows))
 }
 
 fn collection_json(collection: &Collection) -> Value {

@@ -31,19 +31,24 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
         DocumentsVerb::Delete { documents, change } => {
             let operator = change::operator(&change).await?;
             let ids = ids(&operator, &documents).await?;
-            change::confirm(&change, &format!("delete {} documents", ids.len()))?;
-            let removed = operator.delete_documents(&ids).await?;
-            render::out(&format!("{} documents are deleted\n", removed.documents))?;
+            let many = render::several(ids.len(), "document");
+            change::confirm(&change, &format!("delete {many}"))?;
+            let deleted = operator.delete_documents(&ids).await?.documents;
+            let words = format!("deleted {}\n", render::several(deleted, "document"));
+            render::answer(change.json, &json!({ "documents": deleted }), &words)?;
         }
         DocumentsVerb::Undelete { documents, change } => {
             let operator = change::operator(&change).await?;
             let ids = ids(&operator, &documents).await?;
             let readmitted = operator.undelete_documents(&ids).await?;
             if readmitted == 0 {
-                return Err("none of them was deleted by `semantik documents delete` and has its file still".into());
+                return Err("nothing to undelete: none of these documents was deleted by `semantik documents delete` \
+                            while its file is still there"
+                    .into());
             }
             let report = operator.run().await?.report;
-            render::out(&format!("{readmitted} documents are undeleted\n"))?;
+            let words = format!("undeleted {}\n", render::several(readmitted, "document"));
+            render::answer(change.json, &json!({ "documents": readmitted }), &words)?;
             if report.newly_failed > 0 {
                 return Ok(Exit::DocumentsFailed);
             }
@@ -182,7 +187,7 @@ async fn show(of: &OfFile, document: &OsStr) -> Result<(), BoxError> {
         return render::json(&json);
     }
     render::out(&render::table(&[], story::document_rows(&document)))?;
-    render::out(&render::table(&story::PLACE_HEAD, story::place_rows(&told.places)))
+    render::out(&render::next_table(&story::PLACE_HEAD, story::place_rows(&told.places)))
 }
 
 /// What a person means by an id, a URL, or a path that may be spelled otherwise than a source of the collection has it.

@@ -201,5 +201,8 @@ fn examples(forecast: &Forecast) -> String {
             rows.push(vec![what, format!("… and {} more", render::count(more))]);
         }
     }
-    if rows.is_empty() { String::new() } else { render::table(&["for example", "where"], rows) }
+    if rows.is_empty() {
+        return String::new();
+    }
+    render::next_table(&["for example", "where"], rows)
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{BoxError, FAILED, RunReport, SetAsideReport};
+use pipeline::{FAILED, RunReport, SetAsideReport};
 
 use crate::operate::ModelTime;
 use crate::render;
 
-pub(super) fn as_json(report: &RunReport) -> Result<String, BoxError> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(report)?))
-}
+/// Work of a node that a table shows as more than nothing.
+const SHOWN_SECONDS: f64 = 0.05;
 
 pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
     let documents = report.documents;
@@ -25,6 +24,9 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
         let known = if why == FAILED { known(report) } else { String::new() };
         vec![format!("    {why}"), format!("{}{known}", render::count(*n))]
     }));
+    if documents.interrupted > 0 {
+        rows.push(vec!["  interrupted".to_owned(), render::count(documents.interrupted)]);
+    }
     if report.deleted > 0 {
         rows.push(vec!["  deleted".to_owned(), render::count(report.deleted)]);
     }
@@ -58,7 +60,11 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
             render::seconds(node.blocked_seconds),
         ]
     });
-    out.push_str(&render::table(&["node", "documents", "busy", "starved", "blocked"], nodes));
+    // Where nothing was to be done there is nothing to tell of nodes.
+    if report.nodes.iter().any(|node| node.busy_seconds >= SHOWN_SECONDS) {
+        let head = ["node", "documents", "busy", "starved", "blocked"];
+        out.push_str(&render::next_table(&head, nodes));
+    }
 
     /// More than these are for `--json`.
     const SHOWN: usize = 20;
@@ -74,13 +80,13 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
                 format!("{}{}", document.message, since(document)),
             ]
         });
-        out.push_str(&render::table(&["set aside", "at", "reason", "because it"], shown));
+        out.push_str(&render::next_table(&["set aside", "at", "reason", "because it"], shown));
         if report.set_aside.len() > SHOWN {
             out.push_str(&format!("… and {} more (see --json)\n", report.set_aside.len() - SHOWN));
         }
     }
     if report.stopped {
-        out.push_str("stopped before the sources had ended; the next run goes on from here\n");
+        out.push_str("stopped before all documents were stored; the next run goes on from here\n");
     }
     out
 }

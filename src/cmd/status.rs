@@ -47,7 +47,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
             "total_size_bytes": collection.total_size_bytes,
             "operations": operations,
         });
-        return render::out(&format!("{}\n", serde_json::to_string_pretty(&status)?));
+        return render::json(&status);
     }
 
     let mut rows = vec![
@@ -72,5 +72,5 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
             operation.error_message.clone().unwrap_or_default(),
         ]
     });
-    render::out(&render::table(&["operation", "status", "started", "ended", "error"], rows))
+    render::out(&render::next_table(&["operation", "status", "started", "ended", "error"], rows))
 }

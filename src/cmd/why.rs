@@ -339,18 +339,18 @@ impl Account {
         rows.extend(told.change.iter().map(|change| row("to change that", change.clone())));
         let mut out = render::table(&[], rows);
         if let Some(document) = &self.story.document {
-            out.push_str(&render::table(&[], story::document_rows(document)));
+            out.push_str(&render::next_table(&[], story::document_rows(document)));
         }
         if !self.story.places.is_empty() {
             let places = story::place_rows(&self.story.places);
-            out.push_str(&render::table(&story::PLACE_HEAD, places));
+            out.push_str(&render::next_table(&story::PLACE_HEAD, places));
         }
         if !self.story.deeds.is_empty() {
             let rows = self.story.deeds.iter().map(|deed| {
                 let by = deed.by.clone().unwrap_or_default();
                 vec![deed.action.replace('_', " "), by, render::time(deed.at)]
             });
-            out.push_str(&render::table(&["what was done", "by", "at"], rows));
+            out.push_str(&render::next_table(&["what was done", "by", "at"], rows));
         }
         out
     }

@@ -122,6 +122,7 @@ impl Operator {
         };
         let options = RunOptions {
             stop: self.stop.clone(),
+            cut_short: self.cut_short.clone(),
             metrics: Arc::clone(&self.metrics),
             feed: self.feed.clone(),
         };

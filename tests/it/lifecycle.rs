@@ -351,8 +351,8 @@ fn a_deleted_document_stays_out_until_it_is_undeleted_or_edited() {
     let is_found =
         |word: &str| place.search(word, 10).iter().any(|hit| text(&hit["text"]).contains(word));
     // By path, and by id.
-    assert_eq!(change("delete", "corpus/a.txt"), "1 documents are deleted\n");
-    assert_eq!(change("delete", &before["b.txt"]), "1 documents are deleted\n");
+    assert_eq!(change("delete", "corpus/a.txt"), "deleted 1 document\n");
+    assert_eq!(change("delete", &before["b.txt"]), "deleted 1 document\n");
     assert!(!is_found("apples") && !is_found("bananas") && is_found("cherries"));
     place.index().assert_sound();
     assert_eq!(place.told(), "unchanged 1, set aside 2", "its file is there, and it stays out");
@@ -378,7 +378,7 @@ fn a_deleted_document_stays_out_until_it_is_undeleted_or_edited() {
     assert_eq!(place.told(), "read 1, stored 1, unchanged 1, set aside 1, embedded 5");
     assert!(is_found("green") && !is_found("yellow"));
 
-    assert_eq!(change("undelete", "corpus/a.txt"), "1 documents are undeleted\n");
+    assert_eq!(change("undelete", "corpus/a.txt"), "undeleted 1 document\n");
     assert_eq!(place.ids()["a.txt"], before["a.txt"]);
     assert!(is_found("apples"));
     assert_eq!(place.told(), "unchanged 3");

@@ -38,6 +38,7 @@ mod servers;
 mod statements;
 mod support;
 mod telling;
+mod terminal;
 mod tidy;
 mod together;
 mod volume;
