@@ -6,6 +6,7 @@ use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
 use crate::telemetry::Telemetry;
+use crate::wiring;
 
 pub(crate) use self::signals::Signals;
 
@@ -18,6 +19,7 @@ mod eval;
 mod graph;
 mod migrate;
 mod models;
+mod named;
 mod operations;
 mod plan;
 mod report;
@@ -46,12 +48,14 @@ pub(crate) enum Exit {
     Fine,
     /// It could not do what it was asked to.
     Failed(BoxError),
-    /// It ran to its end, but documents failed on the way.
+    /// It ran to its end, but documents failed that were not known to.
     DocumentsFailed,
     /// Samples of the pipeline file did not become what it says.
     TestsFailed,
     /// The pipeline file is wrong.
     BadConfig(Findings),
+    /// The pipeline file is wrong, and its faults were printed.
+    FaultsTold,
     /// The pipeline file cannot do what it was asked for.
     Misconfigured(String),
     /// A signal stopped it; what was in flight is stored.
@@ -78,6 +82,7 @@ impl Exit {
                 crate::render::findings(&findings);
                 ExitCode::from(EX_CONFIG)
             }
+            Self::FaultsTold => ExitCode::from(EX_CONFIG),
             Self::Misconfigured(message) => {
                 crate::render::say(format_args!("semantik: {message}"));
                 ExitCode::from(EX_CONFIG)
@@ -90,8 +95,12 @@ impl Exit {
 impl<E: Into<BoxError>> From<E> for Exit {
     fn from(error: E) -> Self {
         let error = error.into();
-        match error.downcast::<Findings>() {
-            Ok(findings) => Self::BadConfig(*findings),
+        let error = match error.downcast::<Findings>() {
+            Ok(findings) => return Self::BadConfig(*findings),
+            Err(error) => error,
+        };
+        match error.downcast::<wiring::Unreadable>() {
+            Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
             Err(error) => Self::Failed(error),
         }
     }
@@ -100,7 +109,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
 /// Does what was typed.
 pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
     let ended = match verb {
-        Verb::Check(args) => check::check(&args),
+        Verb::Check(args) => return check::check(&args),
         Verb::Test(args) => return test::test(&args).await,
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,

@@ -18,6 +18,7 @@ mod pass;
 mod removal;
 mod stopped;
 mod verify;
+mod watched;
 pub(crate) mod webhooks;
 mod workplace;
 
@@ -73,6 +74,8 @@ pub(crate) struct Operator {
     watch: Watch,
     /// Cancelling it ends an operation when what is in flight is stored.
     pub(crate) stop: CancellationToken,
+    /// Cancelling it, after that, leaves what the model has not begun with for the next run.
+    cut_short: CancellationToken,
     pub(crate) wish: Wish,
     /// Held for as long as operations go on: the embedded cluster runs meanwhile.
     pub(crate) database: Database,
@@ -175,6 +178,7 @@ impl Operator {
             feed,
             watch,
             stop,
+            cut_short: CancellationToken::new(),
             wish,
             database,
             shards,
@@ -214,31 +218,6 @@ impl Operator {
     /// What the file asks for, as a document notes it.
     fn fingerprint(&self) -> String {
         self.settings.fingerprint.to_string()
-    }
-
-    /// A watch for [`Operator::progress`]; each watcher has its own.
-    pub(crate) fn watch(&self) -> Watch {
-        self.watch.clone()
-    }
-
-    /// How far the operation is, whoever carries it out.
-    pub(crate) fn progress(&self, watch: &mut Watch) -> Progress {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = &*followed {
-            return progress.clone();
-        }
-        drop(followed);
-        watch.look(self.model_time().tokens)
-    }
-
-    /// What the model has done so far. It is not loaded for the question.
-    fn model_time(&self) -> ModelTime {
-        if self.embedder.get().is_none() {
-            return ModelTime::default();
-        }
-        let usage = self.usage();
-        self.metrics.embedding(&self.model.short_name, usage);
-        ModelTime { tokens: usage.tokens, busy_seconds: usage.busy_seconds }
     }
 
     async fn open_vectors(

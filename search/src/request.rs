@@ -13,6 +13,9 @@ pub(crate) const MOST_HITS: usize = 1000;
 /// How many hits a request can leave out at most; and the most candidates.
 pub(crate) const DEEPEST: usize = 10_000;
 
+/// Longer than any cursor that is handed out.
+const LONGEST_CURSOR: usize = 200;
+
 /// The largest constant of reciprocal rank fusion; all ranks count alike long before.
 const MOST_FUSION_K: u32 = 1_000_000;
 
@@ -118,13 +121,23 @@ impl Request {
 
     /// Refuses what cannot be answered, before anything is asked.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
+        if self.collections.is_empty() {
+            let message = "no collection is named".to_owned();
+            return Err(Invalid { field: "collections", message });
+        }
+        self.check_question()
+    }
+
+    /// The same, whichever collections are asked.
+    pub(crate) fn check_question(&self) -> Result<(), Invalid> {
         let invalid = |field, message: String| Err(Invalid { field, message });
         let within = |number: f32| (-1.0..=1.0).contains(&number);
         if self.query.trim().is_empty() {
             return invalid("query", "it is empty".to_owned());
         }
-        if self.collections.is_empty() {
-            return invalid("collections", "no collection is named".to_owned());
+        let is_long = |cursor: &String| !(1..=LONGEST_CURSOR).contains(&cursor.len());
+        if self.cursor.as_ref().is_some_and(is_long) {
+            return invalid("cursor", "it is none that was handed out".to_owned());
         }
         if !(1..=MOST_HITS).contains(&self.k) {
             return invalid("k", format!("it is from 1 to {MOST_HITS}, and not {}", self.k));

@@ -26,15 +26,23 @@ pub fn folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Makes a file that only its owner can read, or empties one that is there.
+///
+/// # Errors
+/// If it cannot be made.
+pub(crate) fn create(path: &Path) -> io::Result<fs_err::File> {
+    let mut options = fs_err::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    close(path, OTHERS)?;
+    Ok(file)
+}
+
 /// Writes a file that only its owner can read.
 ///
 /// # Errors
 /// If it cannot be written.
 pub(crate) fn write(path: &Path, content: &str) -> io::Result<()> {
-    let mut options = fs_err::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())?;
-    close(path, OTHERS)
+    create(path)?.write_all(content.as_bytes())
 }
 
 /// Takes from group and others what they may do in a data folder. `has_server` says that the cluster of PostgreSQL is in

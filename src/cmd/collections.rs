@@ -4,7 +4,7 @@ use pipeline::BoxError;
 use serde_json::{Value, json};
 use sinks::{Collection, DeletedCollection, Generation};
 
-use super::{change, migrate};
+use super::{change, migrate, story};
 use crate::cli::{CollectionsVerb, OfFile};
 use crate::render::{self, word};
 use crate::wiring;
@@ -43,10 +43,14 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
             let (name, documents) = (&collection.name, collection.document_count);
             change::confirm(
                 &change,
-                &format!("delete the collection `{name}` with its {documents} documents, for good"),
+                &format!(
+                    "delete the collection `{name}` with {}, for good",
+                    render::several(documents, "document")
+                ),
             )?;
             operator.delete(&collection).await?;
-            render::out(&format!("the collection `{name}` is deleted\n"))
+            let answer = json!({ "collection": name, "documents": documents, "deleted": true });
+            render::answer(change.json, &answer, &format!("deleted the collection `{name}`\n"))
         }
     }
 }
@@ -119,10 +123,12 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
     let (database, collection) = wiring::opened(&of.config).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
+    let set_aside = database.postgres().documents().count_set_aside(collection.id).await?;
     if of.json {
         let mut json = collection_json(&collection);
         let counts = documents.iter().map(|(status, n)| (word(status), Value::from(*n)));
         json["documents"] = Value::Object(counts.collect());
+        json["set_aside"] = story::set_aside_json(&set_aside);
         json["generations"] = generations.iter().map(generation_json).collect();
         return render::json(&json);
     }
@@ -140,10 +146,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         row("chunks", render::count(collection.vector_count)),
         row("size", render::bytes(collection.total_size_bytes)),
     ]);
-    let counts = documents.iter();
-    rows.extend(
-        counts.map(|(status, n)| row(&format!("documents {}", word(status)), render::count(*n))),
-    );
+    rows.extend(story::count_rows(&documents, &set_aside));
     render::out(&render::table(&[], rows))?;
     let rows = generations.iter().map(|it| {
         let since = it.retired_at.or(it.live_at).unwrap_or(it.created_at);
@@ -168,7 +171,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         "size / overlap",
         "vectors",
     ];
-    render::out(&render::table(&head, rows))
+    render::out(&render::next_table(&head, rows))
 }
 
 fn collection_json(collection: &Collection) -> Value {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use pipeline::{BoxError, PipelineSpec, VectorsSpec};
+use serde_json::json;
 use sinks::Downgrade;
 
 use super::change;
@@ -15,13 +16,13 @@ const NAMED: usize = 20;
 
 pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
     match direction {
-        Direction::Up { store } => {
+        Direction::Up { store, json } => {
             let database = open(&store).await?;
             database.postgres().migrate_up().await?;
-            list(&database).await
+            list(&database, json).await
         }
-        Direction::Down { store, steps, yes } => down(&store, steps, yes).await,
-        Direction::Status { store } => list(&open(&store).await?).await,
+        Direction::Down { store, steps, yes, json } => down(&store, steps, yes, json).await,
+        Direction::Status { store, json } => list(&open(&store).await?, json).await,
     }
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn look(store: &StoreArgs) -> Result<Database, BoxError> {
     Ok(database)
 }
 
-async fn down(store: &NamedStore, steps: usize, yes: bool) -> Result<(), BoxError> {
+async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Result<(), BoxError> {
     let (spec, database) = match (&store.config, &store.url) {
         (Some(file), _) => {
             let (spec, _) = load(file, &embedding::Engine::new())?;
@@ -65,6 +66,9 @@ async fn down(store: &NamedStore, steps: usize, yes: bool) -> Result<(), BoxErro
     };
     let postgres = database.postgres();
     let what = postgres.downgrade(steps).await?;
+    if what.migrations.is_empty() && as_json {
+        return list(&database, as_json).await;
+    }
     if what.migrations.is_empty() {
         return render::out("no migration is applied, so there is none to take back\n");
     }
@@ -75,7 +79,7 @@ async fn down(store: &NamedStore, steps: usize, yes: bool) -> Result<(), BoxErro
     if !what.vectors.is_empty() {
         render::say(format_args!("{}", left_behind(&what.vectors, spec.as_ref())));
     }
-    list(&database).await
+    list(&database, as_json).await
 }
 
 /// What goes, for the person who is asked.
@@ -140,8 +144,14 @@ fn left_behind(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
     out
 }
 
-async fn list(database: &Database) -> Result<(), BoxError> {
+async fn list(database: &Database, as_json: bool) -> Result<(), BoxError> {
     let migrations = database.postgres().migrate_status().await?;
+    if as_json {
+        let migrations = migrations.iter().map(
+            |it| json!({ "version": it.version, "name": it.name, "applied_at": it.applied_at }),
+        );
+        return render::json(&migrations.collect());
+    }
     let rows = migrations.iter().map(|migration| {
         let applied = migration.applied_at.map_or_else(|| "not applied".to_owned(), render::time);
         vec![format!("{:04}", migration.version), migration.name.clone(), applied]

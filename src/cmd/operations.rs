@@ -107,7 +107,7 @@ async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
     }));
     render::out(&render::table(&[], rows))?;
     let rows = metrics.into_iter().map(|(name, value)| vec![name, format!("{value}")]);
-    render::out(&render::table(&["metric", "value"], rows))
+    render::out(&render::next_table(&["metric", "value"], rows))
 }
 
 fn missing(id: Uuid) -> String {

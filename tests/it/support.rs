@@ -416,6 +416,7 @@ pub(crate) fn end(child: Child) -> Ran {
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_semantik"));
     command.args(args).env_remove("SEMANTIK_LOG").env_remove("DATABASE_URL");
+    command.env_remove("NO_COLOR").env("SEMANTIK_LOG_FORMAT", "json");
     command
 }
 

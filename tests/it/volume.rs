@@ -74,10 +74,10 @@ impl Volume {
         self.shell("rm filler.*");
     }
 
-    fn grow_to(&self, mib: u32) {
+    fn remount(&self, option: &str) {
         let mut mount = self.inside("mount".as_ref(), Path::new("/"));
-        let size = format!("remount,size={mib}m");
-        assert!(mount.args(["-o", &size]).arg(&self.path).status().unwrap().success());
+        let options = format!("remount,{option}");
+        assert!(mount.args(["-o", &options]).arg(&self.path).status().unwrap().success());
     }
 }
 
@@ -170,7 +170,7 @@ fn a_run_stops_before_the_volume_is_full() {
     }
     assert_eq!(codes, [1, 1, 1]);
 
-    volume.grow_to(600);
+    volume.remount("size=600m");
     let done = volume.semantik(&place, &["run", "pipeline.yaml", "--json"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     let documents = &done.json()["documents"];
@@ -178,4 +178,33 @@ fn a_run_stops_before_the_volume_is_full() {
     let verified = volume.semantik(&place, &["verify", "pipeline.yaml", "--json"]);
     assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
     assert_eq!(verified.json()["documents"], 900);
+}
+
+/// Edge maps its files for writing, so that they cannot be searched where that is not allowed; everything else goes on.
+#[test]
+fn a_volume_that_is_read_only_is_named() {
+    let (place, volume) = on_volume(160);
+    write(&place, 10, 40);
+    let first = volume.semantik(&place, &["run", "pipeline.yaml"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    volume.remount("ro");
+    for args in [&["search", "--config", "pipeline.yaml", "w17"][..], &["verify", "pipeline.yaml"]]
+    {
+        let refused = volume.semantik(&place, args);
+        assert_eq!(refused.code, 1, "{args:?}: {}", refused.stderr);
+        for said in ["Read-only file system", "stores.data"] {
+            assert!(refused.stderr.contains(said), "{args:?}: {}", refused.stderr);
+        }
+    }
+    for args in [
+        &["status", "pipeline.yaml"][..],
+        &["plan", "pipeline.yaml"],
+        &["documents", "list", "--config", "pipeline.yaml"],
+        &["run", "pipeline.yaml"],
+    ] {
+        let done = volume.semantik(&place, args);
+        assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    }
+    volume.remount("rw");
+    assert_eq!(search(&volume, &place).as_array().unwrap().len(), 10);
 }

@@ -135,9 +135,9 @@ fn what_is_taken_out_beside_a_worker_is_taken_out_by_it() {
     let ran = place.semantik(
         &[&["documents", "delete", "corpus/1.txt", "corpus/2.txt"], &config[..]].concat(),
     );
-    assert_eq!(ran.stdout, "2 documents are deleted\n", "{}", ran.stderr);
+    assert_eq!(ran.stdout, "deleted 2 documents\n", "{}", ran.stderr);
     let ran = place.semantik(&[&["documents", "undelete", "corpus/2.txt"], &config[..]].concat());
-    assert_eq!(ran.stdout, "1 documents are undeleted\n", "{}", ran.stderr);
+    assert_eq!(ran.stdout, "undeleted 1 document\n", "{}", ran.stderr);
     let source = place.value("SELECT source_path FROM collection_sources");
     let ran = place.semantik(&[&["sources", "delete", &source], &config[..]].concat());
     assert!(ran.stdout.contains("with it 49 documents"), "{}{}", ran.stdout, ran.stderr);

@@ -133,7 +133,7 @@ fn rewrite(shard: &EdgeShard) -> OperationResult<bool> {
     let marker = shard.path().join(UNDER_WAY);
     // The old segments are what is left if this is cut short, so they have to be whole on disk.
     shard.flush();
-    fs_err::File::create(&marker).and_then(|file| file.sync_all())?;
+    crate::private::create(&marker).and_then(|file| file.sync_all())?;
     let built = shard.optimize()?;
     shard.flush();
     fs_err::remove_file(&marker)?;

@@ -125,7 +125,7 @@ pub(super) fn unseal(folder: &Path) -> io::Result<()> {
     if note.exists() {
         return Ok(());
     }
-    fs_err::File::create(&note)?.sync_all()?;
+    crate::private::create(&note)?.sync_all()?;
     fs_err::File::open(folder)?.sync_all()
 }
 
@@ -239,7 +239,7 @@ fn read(folder: &Path) -> io::Result<Option<Record>> {
 fn write(folder: &Path, record: &Record) -> io::Result<()> {
     let json = serde_json::to_string(record)?;
     let aside = folder.join("sealed.new");
-    let mut file = fs_err::File::create(&aside)?;
+    let mut file = crate::private::create(&aside)?;
     write!(file, "{:08x}\n{json}", crc32fast::hash(json.as_bytes()))?;
     file.sync_all()?;
     fs_err::rename(&aside, folder.join(RECORD))?;

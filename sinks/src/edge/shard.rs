@@ -115,7 +115,7 @@ pub(super) fn index_is_due(folder: &Path, config: &VectorsConfig, shape: Shape) 
 
 /// Notes that something is written that the index does not have yet.
 pub(super) fn note_index_due(folder: &Path) -> std::io::Result<()> {
-    fs_err::File::create(folder.join(INDEX_DUE)).map(drop)
+    crate::private::create(&folder.join(INDEX_DUE)).map(drop)
 }
 
 /// Notes that the index was built.

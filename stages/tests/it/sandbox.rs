@@ -33,6 +33,7 @@ fn it_can_do_nothing_but_compute() {
         assert!(denied.is_string(), "it can {what}: {said:#}");
     }
     assert_eq!(said["inherited_descriptors"], 0);
+    assert_eq!(said["environment"], 0);
     assert_eq!(said["can_be_dumped"], false);
     let limits = &said["hard_limits"];
     for (what, limit) in [("core", 0), ("file_size", 0), ("open_files", 3), ("processes", 0)] {

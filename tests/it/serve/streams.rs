@@ -60,17 +60,21 @@ fn with_operation() -> (Place, Server, String, String) {
     let server = Server::start(&place);
     let root = server.set_up();
     let operation = place.value(
-        "INSERT INTO operations (collection_id, user_id, type, status, worker, lease_expires_at, config, started_at)
-         SELECT id, owner_id, 'append', 'processing', 'elsewhere', now() + interval '1 hour', '{}', now()
-         FROM collections RETURNING id",
+        "WITH asked AS (
+             INSERT INTO operations (collection_id, user_id, type, worker, config)
+             SELECT id, owner_id, 'append', 'elsewhere', '{}' FROM collections RETURNING id),
+         leased AS (
+             INSERT INTO operation_leases (operation_id, expires_at) SELECT id, now() + interval '1 hour' FROM asked)
+         SELECT id FROM asked",
     );
     // psql says what it has done behind that.
     let operation = operation.lines().next().unwrap().to_owned();
+    place.execute("UPDATE operations SET status = 'processing'");
     (place, server, root, operation)
 }
 
 fn progress(place: &Place, seen: u32) {
-    place.execute(&format!("UPDATE operations SET progress = '{{\"seen\": {seen}}}'"));
+    place.execute(&format!("UPDATE operation_leases SET progress = '{{\"seen\": {seen}}}'"));
 }
 
 #[test]
@@ -180,7 +184,7 @@ fn what_is_lost_ends_the_streams_that_it_gave() {
     // Those who have lost nothing are told as before.
     let mut stream = Stream::open(&server, &one, &root);
     assert_eq!(stream.next().unwrap().0, "operation");
-    place.execute("UPDATE operations SET status = 'completed', completed_at = now()");
+    place.execute("UPDATE operations SET status = 'completed'");
     let (_, last) = stream.next().unwrap();
     assert_eq!((&last["status"], stream.next()), (&json!("completed"), None));
 }

@@ -28,8 +28,6 @@ pub struct Document {
     pub metadata: Value,
     /// Why it was set aside.
     pub message: Option<String>,
-    /// The same as a word: `failed`, `empty`, `unsupported`, …
-    pub reason: Option<String>,
     pub updated_at: DateTime<Utc>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::extract::Limits;
@@ -19,7 +20,7 @@ use crate::extract::worker::{EXTRACT_BUILD, probe, sandbox, wire};
 /// If an argument is not known, or the process cannot start a thread.
 pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let mut limits = Limits { time: Duration::from_secs(60), memory: 1 << 30 };
-    let mut probes = false;
+    let (mut probes, mut is_probe) = (false, false);
     for arg in args {
         let arg = arg.to_string_lossy();
         let number = |value: &str| value.parse::<u64>().map_err(|_| unknown(&arg));
@@ -28,18 +29,40 @@ pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()
             Some(("--max-seconds", seconds)) => limits.time = Duration::from_secs(number(seconds)?),
             None if arg == "--build" => return writeln!(io::stdout(), "{EXTRACT_BUILD}"),
             None if arg == "--probe" => probes = true,
+            None if arg == "--within" => is_probe = true,
             None if arg == "extract-worker" => {}
             Some(_) | None => return Err(unknown(&arg)),
         }
     }
     let (memory, seconds) = (limits.memory, limits.time.as_secs());
     if probes {
+        return start_probe(memory, seconds);
+    }
+    if is_probe {
         let before = probe::before();
         return sandbox::run(memory, seconds, false, move |sandbox| {
             probe::probe(&before, &sandbox, memory)
         });
     }
     sandbox::run(memory, seconds, true, move |sandbox| serve(limits, &sandbox))
+}
+
+/// Starts the probe as a worker is started, and passes on what it says: a worker cannot write to a file, which standard
+/// output may be.
+fn start_probe(memory: u64, seconds: u64) -> io::Result<()> {
+    let probe = Command::new(std::env::current_exe()?)
+        .args(["extract-worker", "--within"])
+        .arg(format!("--max-memory={memory}"))
+        .arg(format!("--max-seconds={seconds}"))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    io::stdout().write_all(&probe.stdout)?;
+    if probe.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("the probe failed ({})", probe.status)))
 }
 
 fn unknown(arg: &str) -> io::Error {
