@@ -1,5 +1,6 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+mod documents;
 mod embed;
 mod models;
 mod serve;
@@ -10,6 +11,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use self::documents::{DocumentsVerb, Reason, Status};
 pub(crate) use self::embed::{EmbedArgs, Kind};
 pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::serve::ServeArgs;
@@ -204,7 +206,7 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
     /// A path, a URL, or the id of a document. The file need not be there, nor have been there ever.
-    pub document: String,
+    pub document: OsString,
     #[command(flatten)]
     pub of: OfFile,
 }
@@ -516,57 +518,6 @@ pub(crate) enum OperationsVerb {
         id: uuid::Uuid,
         #[command(flatten)]
         of: OfFile,
-    },
-}
-
-/// What became of a document.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Status {
-    Pending,
-    Processing,
-    Completed,
-    Failed,
-    Deleted,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DocumentsVerb {
-    /// Lists documents in order of id.
-    List {
-        #[command(flatten)]
-        of: OfFile,
-        /// Only those of this status.
-        #[arg(long, value_enum)]
-        status: Option<Status>,
-        /// Only those behind the one of this id.
-        #[arg(long, value_name = "ID")]
-        after: Option<uuid::Uuid>,
-        /// How many at most.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
-    },
-    /// Shows one document with every place where it is seen.
-    Show {
-        /// Its id, a path or a URL.
-        document: String,
-        #[command(flatten)]
-        of: OfFile,
-    },
-    /// Deletes documents. They stay out while their files stay as they are.
-    Delete {
-        /// Ids, paths or URLs.
-        #[arg(required = true)]
-        documents: Vec<String>,
-        #[command(flatten)]
-        change: Change,
-    },
-    /// Takes documents in again that were deleted.
-    Undelete {
-        /// Ids, paths or URLs.
-        #[arg(required = true)]
-        documents: Vec<String>,
-        #[command(flatten)]
-        change: Change,
     },
 }
 

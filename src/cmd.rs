@@ -6,6 +6,7 @@ use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
 use crate::telemetry::Telemetry;
+use crate::wiring;
 
 pub(crate) use self::signals::Signals;
 
@@ -18,6 +19,7 @@ mod eval;
 mod graph;
 mod migrate;
 mod models;
+mod named;
 mod operations;
 mod plan;
 mod report;
@@ -46,7 +48,7 @@ pub(crate) enum Exit {
     Fine,
     /// It could not do what it was asked to.
     Failed(BoxError),
-    /// It ran to its end, but documents failed on the way.
+    /// It ran to its end, but documents failed that were not known to.
     DocumentsFailed,
     /// Samples of the pipeline file did not become what it says.
     TestsFailed,
@@ -93,8 +95,12 @@ impl Exit {
 impl<E: Into<BoxError>> From<E> for Exit {
     fn from(error: E) -> Self {
         let error = error.into();
-        match error.downcast::<Findings>() {
-            Ok(findings) => Self::BadConfig(*findings),
+        let error = match error.downcast::<Findings>() {
+            Ok(findings) => return Self::BadConfig(*findings),
+            Err(error) => error,
+        };
+        match error.downcast::<wiring::Unreadable>() {
+            Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
             Err(error) => Self::Failed(error),
         }
     }

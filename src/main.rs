@@ -24,6 +24,10 @@ mod wiring;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Bytes of the stack of each thread of the runtime. The future of an operation is large, and a build without optimisation
+/// comes close to the 2 MiB that threads have by themselves. What is not used takes no memory.
+const STACK: usize = 8 << 20;
+
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
@@ -45,7 +49,8 @@ fn main() -> ExitCode {
         cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
     );
     let telemetry = telemetry::Telemetry::new();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.thread_stack_size(STACK).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };

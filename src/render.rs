@@ -4,6 +4,7 @@
 mod table;
 mod visible;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
@@ -55,8 +56,17 @@ pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
 
 /// Prints what is wrong with a pipeline file.
 pub(crate) fn findings(findings: &Findings) {
+    say_findings(|colours| findings.render(colours));
+}
+
+/// Prints what a person should know about a pipeline file that has no faults.
+pub(crate) fn warnings(warnings: &Findings) {
+    say_findings(|colours| warnings.render_warnings(colours));
+}
+
+fn say_findings(render: impl Fn(bool) -> String) {
     let colours = Paint::of(stderr().is_terminal()).colours;
-    let text = findings.render(colours);
+    let text = render(colours);
     let text = if colours { visible_in_colour(&text) } else { visible(&text) };
     writeln!(stderr(), "{}", text.trim_end()).ok();
 }
@@ -167,6 +177,17 @@ pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {what}{ending}", count(number))
+}
+
+/// What options of the sources left out: `3 hidden, 12 by globs`; `None` if that is nothing.
+pub(crate) fn left_out(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let parts = counts.iter().map(|(by, number)| match by.as_str() {
+        "hidden" => format!("{} hidden", count(*number)),
+        "gitignore" => format!("{} by .gitignore", count(*number)),
+        by => format!("{} by {by}", count(*number)),
+    });
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// A number of bytes in the unit that suits it: `1.4 MiB`.

@@ -355,6 +355,7 @@ mod tests {
                 node: "extract".to_owned(),
                 reason: "failed".to_owned(),
                 message: "is not a valid PDF file: no trailer".to_owned(),
+                ..SetAsideReport::default()
             }],
             ..Progress::default()
         }

@@ -26,9 +26,31 @@ pub(crate) fn registry() -> Registry {
     Registry::new(&[stages::NODES, sinks::NODES])
 }
 
+/// A pipeline file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the pipeline file {}: {cause}", .file.display())]
+pub(crate) struct Unreadable {
+    file: PathBuf,
+    cause: String,
+}
+
+impl Unreadable {
+    fn new(file: &Path, error: &std::io::Error) -> Self {
+        let kind = error.kind();
+        let cause = if kind == std::io::ErrorKind::NotFound {
+            "there is no such file".to_owned()
+        } else if kind == std::io::ErrorKind::IsADirectory {
+            "it is a folder; name a file in it, as pipeline.yaml".to_owned()
+        } else {
+            kind.to_string()
+        };
+        Self { file: file.to_owned(), cause }
+    }
+}
+
 /// Reads a pipeline file; what is wrong with its form is said when it is compiled.
 pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
-    let bytes = fs_err::read(file)?;
+    let bytes = fs_err::read(file).map_err(|error| Unreadable::new(file, &error))?;
     let text = String::from_utf8_lossy(&bytes);
     if let Some(at) = text.find('\u{fffd}') {
         return Err(Findings::one(file, &text, at..at + 3, "this is not UTF-8").into());
@@ -467,14 +489,6 @@ pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
             None
         }
     }
-}
-
-/// The uri of a document that a person names by a path or by its uri. The file need not be there any more.
-pub(crate) fn uri_of(named: &str) -> Result<String, BoxError> {
-    if named.contains("://") {
-        return Ok(named.to_owned());
-    }
-    Ok(stages::uri::of_path(&std::path::absolute(named)?))
 }
 
 /// How the file's embed node runs its model.

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::progress::Feed;
 use crate::report::SetAsideReport;
 use crate::run::RunError;
-use crate::{SchemaError, SetAside};
+use crate::{FAILED, SchemaError, SetAside, SourceTotals, Why};
 
 /// The most documents that a report names one by one; all of them are counted, and recorded in the store.
 const NAMED: usize = 10_000;
@@ -44,6 +44,9 @@ pub(crate) struct Left {
     pub tokens: u64,
     pub named: Vec<SetAsideReport>,
     pub covered: Vec<String>,
+    pub totals: SourceTotals,
+    /// Documents that failed in an earlier run, and are as they were.
+    pub known_failures: u64,
 }
 
 #[derive(Default)]
@@ -80,9 +83,14 @@ impl Accounts {
         Ok(go_on)
     }
 
-    /// Places of which a source has given every document.
-    pub(crate) fn cover(&self, places: Vec<String>) {
-        self.lock().left.covered.extend(places);
+    /// A source has ended: the places of which it has given every document, and what else it says.
+    pub(crate) fn cover(&self, places: Vec<String>, totals: SourceTotals) {
+        let left = &mut self.lock().left;
+        left.covered.extend(places);
+        left.totals.empty.extend(totals.empty);
+        for (by, count) in totals.left_out {
+            *left.totals.left_out.entry(by).or_default() += count;
+        }
     }
 
     /// A document that takes several branches, or none.
@@ -122,6 +130,9 @@ impl Accounts {
             state.seen += 1;
             self.metrics.seen(1);
             tracing::debug!(uri, reason, "document left");
+            if matches!(document.why, Why::Before { .. }) && reason == FAILED {
+                state.left.known_failures += 1;
+            }
             self.leave(&mut state, reason);
         } else {
             self.close(&mut state, uri, Some(reason), (0, 0));

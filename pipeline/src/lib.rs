@@ -50,7 +50,8 @@ pub use memo::{Memo, MemoKey};
 pub use metrics::{Exposed, Exposition, Metrics, StoreMetrics, counters, gauges, histograms};
 pub use node::{
     BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
-    SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,
+    SinkConfig, Source, SourceConfig, SourceTotals, SourceWarning, Stage, StageConfig, Verdict,
+    options_schema, resolve_path,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
 pub use pattern::{
@@ -59,7 +60,7 @@ pub use pattern::{
 };
 pub use plan::Plan;
 pub use progress::{Feed, NodeState, Progress, Watch};
-pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
+pub use report::{DocumentCounts, Known, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};
 pub use schedule::{Due, Fate, Schedule, ScheduleFault};
 pub use schema::{RowsExt, SchemaError, SchemaExt};

@@ -1,5 +1,6 @@
 //! The three kinds of node, and the table that names them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +132,20 @@ pub trait Source: Send {
     /// Asked once [`Source::next`] has given `None`: the places ([`crate::column::SOURCE`]) whose every
     /// document was given. What the collection knows of them and was not given is gone.
     fn covered(&self) -> Vec<String>;
+
+    /// Asked with [`Source::covered`]: what the report says of the source.
+    fn totals(&self) -> SourceTotals {
+        SourceTotals::default()
+    }
+}
+
+/// What a source says of itself when it has given everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceTotals {
+    /// The covered places in which there was no document.
+    pub empty: Vec<String>,
+    /// How many files and folders its options left out, by the option; a folder counts once.
+    pub left_out: BTreeMap<String, u64>,
 }
 
 /// What the file says about one source.
@@ -148,6 +163,27 @@ pub trait SourceConfig: Send + Sync {
     fn verdict(&self, _uri: &str) -> Option<Verdict> {
         None
     }
+
+    /// The places that it reads, as they stand in [`crate::column::SOURCE`]; none from a source that cannot say.
+    fn places(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What would make a run fail, or find nothing, as it is now. It may look at the places, so it takes time.
+    fn warnings(&self) -> Vec<SourceWarning> {
+        Vec::new()
+    }
+}
+
+/// Something about the places of a source that a person should know before a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceWarning {
+    /// The option concerned, as a path below `with`: `paths/0`.
+    pub option: String,
+    /// What it is, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
 }
 
 /// What a source would make of a place ([`crate::column::URI`]).

@@ -4,6 +4,7 @@ use std::fmt;
 
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::Field;
+use chrono::{DateTime, Utc};
 
 use crate::SchemaError;
 use crate::column::{CONTENT_HASH, CTIME, INODE, MTIME, SIZE, SOURCE, URI};
@@ -172,6 +173,8 @@ pub enum Why {
         reason: String,
         /// The message of then.
         message: String,
+        /// Since when it is known, if that was noted.
+        since: Option<DateTime<Utc>>,
     },
 }
 
@@ -184,7 +187,7 @@ fn images_of(images: u64, pages: u64) -> String {
     }
 }
 
-/// What [`Why::reason`] says of a document that failed; it is what exit code 2 stands for.
+/// What [`Why::reason`] says of a document that failed; exit code 2 stands for those that were not known before.
 pub const FAILED: &str = "failed";
 
 impl Why {

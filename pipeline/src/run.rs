@@ -180,6 +180,9 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     report.set_aside = left.named;
     report.stopped = broke_off.is_cancelled() || interrupted > 0;
     report.covered = left.covered;
+    report.newly_failed = report.failed().saturating_sub(left.known_failures);
+    report.empty = left.totals.empty;
+    report.left_out = left.totals.left_out;
     report.nodes =
         nodes.iter().map(|(id, uses)| NodeReport::new(uses, options.metrics.node(id))).collect();
     report.seconds = started.elapsed().as_secs_f64();
@@ -332,7 +335,7 @@ async fn drive_source(
                 let outcome = source.next().await.map_err(|error| outlet.failed(error))?;
                 outlet.metrics.busy(started.elapsed());
                 let Some(outcome) = outcome else {
-                    outlet.accounts.cover(source.covered());
+                    outlet.accounts.cover(source.covered(), source.totals());
                     break;
                 };
                 outlet.metrics.batches.inc();

@@ -402,7 +402,8 @@ impl PipelineSpec {
         }
     }
 
-    pub(crate) fn refuse(&self, findings: Vec<Finding>) -> Findings {
+    /// Findings about this file, with what they say of it.
+    pub fn refuse(&self, findings: Vec<Finding>) -> Findings {
         Findings::new(&self.name, &self.text, findings)
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -87,6 +88,18 @@ pub enum KnownState {
         reason: String,
         /// The message of then.
         message: String,
+        /// Since when, if that was noted.
+        since: Option<DateTime<Utc>>,
+    },
+    /// It could not be read, by the present settings. It is tried at every run, since nothing about the file need
+    /// change for it to be readable.
+    Unreadable {
+        /// The node that tried.
+        node: String,
+        /// The message of then.
+        message: String,
+        /// Since when, if that was noted.
+        since: Option<DateTime<Utc>>,
     },
     /// Somebody has deleted its document; it stays out while it holds the content that it held.
     Withheld {

@@ -118,13 +118,22 @@ impl Request {
 
     /// Refuses what cannot be answered, before anything is asked.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
+        if self.collections.is_empty() {
+            let message = "no collection is named".to_owned();
+            return Err(Invalid { field: "collections", message });
+        }
+        self.check_question()
+    }
+
+    /// The same, whichever collections are asked.
+    pub(crate) fn check_question(&self) -> Result<(), Invalid> {
         let invalid = |field, message: String| Err(Invalid { field, message });
         let within = |number: f32| (-1.0..=1.0).contains(&number);
         if self.query.trim().is_empty() {
             return invalid("query", "it is empty".to_owned());
         }
-        if self.collections.is_empty() {
-            return invalid("collections", "no collection is named".to_owned());
+        if self.cursor.as_deref() == Some("") {
+            return invalid("cursor", "it is empty".to_owned());
         }
         if !(1..=MOST_HITS).contains(&self.k) {
             return invalid("k", format!("it is from 1 to {MOST_HITS}, and not {}", self.k));

@@ -317,11 +317,9 @@ impl Searcher {
     ) -> Result<Filter, StoreError> {
         let mut values = Values::new();
         for field in condition.matched_fields() {
-            if !values.contains_key(&field) {
-                // No more values than this are matched; a collection of more documents has more chunks.
-                let of_field = self.values(target, version, field, MOST_VALUES).await?;
-                values.insert(field, of_field);
-            }
+            // No more values than this are matched; a collection of more documents has more chunks.
+            let of_field = self.values(target, version, field, MOST_VALUES).await?;
+            values.insert(field, of_field);
         }
         if values.is_empty() {
             return Ok(condition.resolved(&values, &Cancelled::default()));

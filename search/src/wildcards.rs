@@ -1,7 +1,7 @@
 //! A condition with wildcards becomes a filter without: each pattern is replaced by the values of the collection that it
 //! matches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pipeline::{Facet, Filter, Keyword};
@@ -18,14 +18,14 @@ const CANCELLABLE: usize = 1000;
 
 impl Condition {
     /// The fields that it has patterns of.
-    pub(crate) fn matched_fields(&self) -> Vec<Keyword> {
+    pub(crate) fn matched_fields(&self) -> HashSet<Keyword> {
         match self {
             Self::All(conditions) | Self::Any(conditions) => {
                 conditions.iter().flat_map(Self::matched_fields).collect()
             }
             Self::Not(condition) => condition.matched_fields(),
-            Self::Matches(field, _) => vec![*field],
-            Self::Is(..) | Self::Within(..) | Self::Says(..) => Vec::new(),
+            Self::Matches(field, _) => HashSet::from([*field]),
+            Self::Is(..) | Self::Within(..) | Self::Says(..) => HashSet::new(),
         }
     }
 

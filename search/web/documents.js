@@ -365,7 +365,8 @@ export class DocumentList {
         "th",
         { scope: "row" },
         h("a", { href: `${this.path}/documents/${it.id}` }, it.name),
-        it.title && it.title !== it.name && h("span", { class: "document-title" }, it.title),
+        // A text without a heading is called like its file.
+        it.title && it.title !== it.name && !it.name.startsWith(`${it.title}.`) && h("span", { class: "document-title" }, it.title),
         h("span", { class: "path", title: pathOf(it.path) }, pathOf(it.path)),
         it.message && h("span", { class: "bad small" }, `it ${it.message}`),
       ),

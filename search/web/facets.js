@@ -60,7 +60,7 @@ export class Facets {
     }
     if (this.state !== state) return undefined;
     const passages = counted(answer.counted, "chunk");
-    this.counts = { of: answer.is_whole ? `of ${passages} found` : `of the best ${passages}` };
+    this.counts = { of: answer.is_whole ? `of ${passages} found` : `of the ${passages} that fit best` };
     for (const [key, , field] of FACETS)
       this.counts[key] = new Map(answer[field].map(({ value, count: many }) => [value, many]));
     this.draw();

@@ -32,9 +32,9 @@ pub use postgres::{
     Grantee, Grants, HandedOver, Integrity, KeyUse, Keys, KnownPlace, LOCAL_ACCOUNT, Lifetime,
     Limits, ListedDocument, Look, Meeting, Message, Messages, Missing, Moved, NewCollection,
     NewKey, NewToken, NewUser, Operation, OperationStatus, OperationSummary, OperationType,
-    Operations, PastOperation, Place, PoolState, Postgres, PostgresOptions, Prospect, Rates,
-    Reader, RemovedSource, ResourceLimits, Rotation, RunFate, RunMetadata, ScheduleKey,
-    ScheduleRun, ScheduleStanding, ScheduleSummary, Schedules, Schema, Seen, Sessions,
+    Operations, PastOperation, Place, PlaceSetAside, PoolState, Postgres, PostgresOptions,
+    Prospect, Rates, Reader, RemovedSource, ResourceLimits, Rotation, RunFate, RunMetadata,
+    ScheduleKey, ScheduleRun, ScheduleStanding, ScheduleSummary, Schedules, Schema, Seen, Sessions,
     SetAsideCount, Side, SigningKey, SourceSummary, Sources, Standing, Stillness, Story, Swapped,
     Turn, Usage, User, UserChange, Users,
 };

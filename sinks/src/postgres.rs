@@ -35,6 +35,7 @@ mod requests;
 mod run;
 mod schedules;
 mod sessions;
+mod set_aside;
 mod sources;
 mod standing;
 mod story;
@@ -86,6 +87,7 @@ pub use schedules::{
     DueRun, Look, Meeting, RunFate, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules,
 };
 pub use sessions::{NewToken, Rotation, Sessions, SigningKey};
+pub use set_aside::PlaceSetAside;
 pub use sources::{SourceSummary, Sources};
 pub use standing::{CollectionStanding, ScheduleStanding, Standing};
 pub use story::{Deed, DocumentStory, Place, Story};

@@ -1,4 +1,4 @@
-//! `semantik check`: every fault of a pipeline file.
+//! `semantik check`: every fault of a pipeline file, and what a run of it would find wanting.
 
 use pipeline::{BoxError, Findings};
 use serde_json::{Value, json};
@@ -22,21 +22,39 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
 }
 
 fn try_check(args: &CheckArgs) -> Result<(), BoxError> {
-    let (_, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let warnings = plan.warnings(&spec);
     if args.json {
         let columns = args.columns.then(|| plan.to_string());
-        let file = args.file.display().to_string();
-        return render::json(&json!({ "file": file, "faults": [], "columns": columns }));
+        let warnings =
+            if warnings.is_empty() { Vec::new() } else { listed(&spec.refuse(warnings)) };
+        return render::json(&json!({
+            "file": args.file.display().to_string(),
+            "faults": [],
+            "warnings": warnings,
+            "columns": columns,
+        }));
     }
     if args.columns {
         render::out(&plan.to_string())?;
     }
-    render::out(&format!("{}: no faults\n", args.file.display()))
+    let count = match warnings.len() {
+        0 => String::new(),
+        count => format!(", {}", render::several(count as u64, "warning")),
+    };
+    if !warnings.is_empty() {
+        render::warnings(&spec.refuse(warnings));
+    }
+    render::out(&format!("{}: no faults{count}\n", args.file.display()))
 }
 
-/// Faults with their places; lines and columns count from 1, columns in characters.
 fn as_json(findings: &Findings) -> Value {
-    let faults = findings.findings.iter().map(|finding| {
+    json!({ "file": findings.file, "faults": listed(findings), "warnings": [] })
+}
+
+/// Findings with their places; lines and columns count from 1, columns in characters.
+fn listed(findings: &Findings) -> Vec<Value> {
+    let listed = findings.findings.iter().map(|finding| {
         let (line, column) = findings.position(finding);
         json!({
             "message": finding.message,
@@ -47,5 +65,5 @@ fn as_json(findings: &Findings) -> Value {
             "end": finding.at.end,
         })
     });
-    json!({ "file": findings.file, "faults": faults.collect::<Vec<_>>() })
+    listed.collect()
 }

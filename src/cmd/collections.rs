@@ -4,7 +4,7 @@ use pipeline::BoxError;
 use serde_json::{Value, json};
 use sinks::{Collection, DeletedCollection, Generation};
 
-use super::{change, migrate};
+use super::{change, migrate, story};
 use crate::cli::{CollectionsVerb, OfFile};
 use crate::render::{self, word};
 use crate::wiring;
@@ -123,10 +123,12 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
     let (database, collection) = wiring::opened(&of.config).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
+    let set_aside = database.postgres().documents().count_set_aside(collection.id).await?;
     if of.json {
         let mut json = collection_json(&collection);
         let counts = documents.iter().map(|(status, n)| (word(status), Value::from(*n)));
         json["documents"] = Value::Object(counts.collect());
+        json["set_aside"] = story::set_aside_json(&set_aside);
         json["generations"] = generations.iter().map(generation_json).collect();
         return render::json(&json);
     }
@@ -144,10 +146,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         row("chunks", render::count(collection.vector_count)),
         row("size", render::bytes(collection.total_size_bytes)),
     ]);
-    let counts = documents.iter();
-    rows.extend(
-        counts.map(|(status, n)| row(&format!("documents {}", word(status)), render::count(*n))),
-    );
+    rows.extend(story::count_rows(&documents, &set_aside));
     render::out(&render::table(&[], rows))?;
     let rows = generations.iter().map(|it| {
         let since = it.retired_at.or(it.live_at).unwrap_or(it.created_at);

@@ -102,7 +102,7 @@ async fn watched(
     }
     Ok(match signals.stopped_by {
         Some(signal) if report.stopped => Exit::Stopped(signal),
-        Some(_) | None if report.failed() > 0 => Exit::DocumentsFailed,
+        Some(_) | None if report.newly_failed > 0 => Exit::DocumentsFailed,
         Some(_) | None => Exit::Fine,
     })
 }

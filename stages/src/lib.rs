@@ -9,6 +9,7 @@ mod embed;
 mod extract;
 mod hash;
 mod mime;
+pub mod real_path;
 mod scan;
 pub mod uri;
 

@@ -15,6 +15,7 @@ mod configs;
 mod crash;
 mod damage;
 mod embed;
+mod files;
 mod find;
 mod held;
 mod hub;

@@ -59,7 +59,7 @@ impl Visit {
             self.browser.type_into(&format!("input[name={name}]"), text);
         }
         self.browser.press(ENTER);
-        self.browser.wait("document.querySelector('.account')?.innerText === 'ada'");
+        self.browser.wait("document.querySelector('.account')?.ariaLabel === 'Account ada'");
     }
 
     /// Logs in on the page that asks for it.

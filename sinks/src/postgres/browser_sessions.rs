@@ -39,7 +39,8 @@ struct Known {
 
 const KNOWN: &str = "
     SELECT t.id, t.user_id, t.family_id,
-           t.expires_at < least(now() + make_interval(secs => $2), t.created_at + make_interval(secs => $3)) AS is_due
+           t.expires_at < least(now() + make_interval(secs => $2), t.created_at + make_interval(secs => $3))
+               AND current_setting('transaction_read_only') = 'off' AS is_due
     FROM refresh_tokens t JOIN users u ON u.id = t.user_id
     WHERE t.token_hash = $1 AND t.is_browser AND NOT t.is_revoked AND t.expires_at > now() AND u.is_active";
 

@@ -41,31 +41,53 @@ pub struct DocumentSummary {
     pub mime_type: Option<String>,
     /// What became of it.
     pub status: DocumentStatus,
-    /// Why, if it failed.
+    /// Why, if it was set aside.
     pub error_message: Option<String>,
+    /// The same in one word.
+    pub reason: Option<String>,
     /// Chunks.
     pub chunk_count: i64,
     /// When it was changed last.
     pub updated_at: DateTime<Utc>,
     /// `title`, `language` and `metadata`.
     pub meta: Value,
+    /// Where it was when it was last written, as a URI; unknown while it moves.
+    pub uri: Option<String>,
 }
 
-pub(super) const LIST: &str = "
-    SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
-    FROM documents
-    WHERE uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
-      AND uuid_send(collection_id) || uuid_send(id)
-          <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
-    ORDER BY uuid_send(collection_id) || uuid_send(id) LIMIT $3";
+macro_rules! summaries {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, file_path, file_size, mime_type, status, error_message, set_aside ->> 'reason' AS reason,
+                    chunk_count, updated_at, meta, uri
+             FROM documents ",
+            $rest
+        )
+    };
+}
 
-pub(super) const LIST_BY_STATUS: &str = "
-    SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
-    FROM documents
-    WHERE status = $4 AND uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
-      AND uuid_send(collection_id) || uuid_send(id)
-          <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
-    ORDER BY status, uuid_send(collection_id) || uuid_send(id) LIMIT $3";
+pub(super) const LIST: &str = summaries!(
+    "WHERE uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
+       AND uuid_send(collection_id) || uuid_send(id)
+           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
+     ORDER BY uuid_send(collection_id) || uuid_send(id) LIMIT $3"
+);
+
+pub(super) const LIST_BY_STATUS: &str = summaries!(
+    "WHERE status = $4 AND uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
+       AND uuid_send(collection_id) || uuid_send(id)
+           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
+     ORDER BY status, uuid_send(collection_id) || uuid_send(id) LIMIT $3"
+);
+
+/// Documents that were set aside for one reason, found as those of their status.
+pub(super) const LIST_BY_REASON: &str = summaries!(
+    "WHERE status = 'failed' AND set_aside ->> 'reason' = $4
+       AND uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
+       AND uuid_send(collection_id) || uuid_send(id)
+           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
+     ORDER BY status, uuid_send(collection_id) || uuid_send(id) LIMIT $3"
+);
 
 /// The documents of a store.
 pub struct Documents<'a>(pub(super) &'a PgPool);
@@ -115,6 +137,29 @@ impl Documents<'_> {
         .await
     }
 
+    /// The documents of a collection that were set aside for this reason, in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list_by_reason(
+        &self,
+        collection: Uuid,
+        reason: &str,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DocumentSummary>, StoreError> {
+        attempt("list documents", || async {
+            Ok(sqlx::query_as(LIST_BY_REASON)
+                .bind(collection)
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(i64::from(limit))
+                .bind(reason)
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
     /// One document.
     ///
     /// # Errors
@@ -125,14 +170,11 @@ impl Documents<'_> {
         document: Uuid,
     ) -> Result<Option<DocumentSummary>, StoreError> {
         attempt("find the document", || async {
-            Ok(sqlx::query_as(
-                "SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
-                 FROM documents WHERE collection_id = $1 AND id = $2",
-            )
-            .bind(collection)
-            .bind(document)
-            .fetch_optional(self.0)
-            .await?)
+            Ok(sqlx::query_as(summaries!("WHERE collection_id = $1 AND id = $2"))
+                .bind(collection)
+                .bind(document)
+                .fetch_optional(self.0)
+                .await?)
         })
         .await
     }
@@ -156,6 +198,25 @@ impl Documents<'_> {
             .bind(collection)
             .bind(super::locations::uri_hash(uri))
             .fetch_optional(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// The documents that lists show under this path, deleted ones not; ten of them at most. Unlike a URI, a path may
+    /// be that of several: bytes that are not UTF-8 are all written as the same character.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn listed_at(&self, collection: Uuid, path: &str) -> Result<Vec<Uuid>, StoreError> {
+        attempt("find the document", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT id FROM documents
+                 WHERE collection_id = $1 AND file_path = $2 AND status <> 'deleted' ORDER BY id LIMIT 10",
+            )
+            .bind(collection)
+            .bind(storable(path))
+            .fetch_all(self.0)
             .await?)
         })
         .await
@@ -341,7 +402,9 @@ impl<'a> Columns<'a> {
                 self.digests.push(None);
                 self.mime_types.push(None);
                 self.error_messages.push(Some(storable(message).into_owned()));
-                self.set_asides.push(Some(serde_json::json!({ "node": node, "reason": reason })));
+                self.set_asides.push(Some(serde_json::json!({
+                    "node": node, "reason": reason, "since": Utc::now(),
+                })));
                 self.chunk_counts.push(0);
                 self.metas.push(Value::Object(Map::new()));
             }

@@ -22,9 +22,14 @@ pub(super) struct LocationRow<'a> {
     pub(super) set_aside: Option<Value>,
 }
 
-/// The node, the reason and the words, as they stand in the table.
+/// The node, the reason, the words and the moment, as they stand in the table.
 pub(super) fn set_aside(node: &str, reason: &str, message: &str) -> Value {
-    json!({ "node": node, "reason": reason, "message": storable(message) })
+    json!({ "node": node, "reason": reason, "message": storable(message), "since": Utc::now() })
+}
+
+/// The moment that [`set_aside`] notes; rows of earlier versions have none.
+fn since(set_aside: &Value) -> Option<DateTime<Utc>> {
+    set_aside["since"].as_str()?.parse().ok()
 }
 
 /// The key of a location: a path may be longer than an index takes. Equal to `uri_hash(uri)` in SQL.
@@ -324,14 +329,15 @@ impl Known {
             if word(set_aside, "reason") == WITHHELD {
                 return KnownState::Withheld { message: word(set_aside, "message") };
             }
-            // A location that could not be read is tried at every run: nothing about the file need
-            // change for it to be readable.
-            let unreadable = word(set_aside, "reason") == FAILED;
-            let settled = self.is_current && !unreadable;
-            return if settled {
-                as_set_aside(set_aside, &word(set_aside, "message"))
-            } else {
-                KnownState::Stale
+            let message = word(set_aside, "message");
+            return match self.is_current {
+                false => KnownState::Stale,
+                true if word(set_aside, "reason") == FAILED => KnownState::Unreadable {
+                    node: word(set_aside, "node"),
+                    message,
+                    since: since(set_aside),
+                },
+                true => as_set_aside(set_aside, message, since(set_aside)),
             };
         }
         if !self.is_document_current {
@@ -340,18 +346,20 @@ impl Known {
         match (self.status, &self.document_set_aside) {
             (Some(DocumentStatus::Completed), _) => KnownState::Stored,
             (Some(DocumentStatus::Failed), Some(set_aside)) => {
-                as_set_aside(set_aside, self.error_message.as_deref().unwrap_or_default())
+                let message = self.error_message.clone().unwrap_or_default();
+                as_set_aside(set_aside, message, since(set_aside))
             }
             _ => KnownState::Stale,
         }
     }
 }
 
-fn as_set_aside(set_aside: &Value, message: &str) -> KnownState {
+fn as_set_aside(set_aside: &Value, message: String, since: Option<DateTime<Utc>>) -> KnownState {
     KnownState::SetAside {
         node: word(set_aside, "node"),
         reason: word(set_aside, "reason"),
-        message: message.to_owned(),
+        message,
+        since,
     }
 }
 

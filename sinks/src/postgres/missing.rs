@@ -113,6 +113,26 @@ impl RunMetadata {
         attempt("forget what is missing", || self.try_forget_missing(sources, after, limit)).await
     }
 
+    /// Those of these sources that have never given anything to the collection.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn unknown_sources(&self, sources: &[String]) -> Result<Vec<String>, StoreError> {
+        attempt("look up sources", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT i.source FROM unnest($2::text[]) WITH ORDINALITY AS i (source, n)
+                 WHERE NOT EXISTS (SELECT FROM collection_sources s
+                                   WHERE s.collection_id = $1 AND s.source_path = i.source)
+                 ORDER BY i.n",
+            )
+            .bind(self.collection)
+            .bind(sources)
+            .fetch_all(&self.pool)
+            .await?)
+        })
+        .await
+    }
+
     /// Notes the devices that sources are on, by which it is seen later whether one was unmounted.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod embed;
 mod extract;
 mod hash;
 mod hostile;
+mod opening;
 mod remembered;
 mod sandbox;
 mod scan;

@@ -164,7 +164,7 @@ fn patterns_of_files_and_commands_have_the_same_limits() {
         std::fs::write(place.file(), plain.replace(from, &to)).unwrap();
         let ran = place.semantik(&["check", "pipeline.yaml"]);
         let shown: String = to.chars().take(60).collect();
-        assert_eq!(ran.code, 1, "{shown}: {}", ran.stderr);
+        assert_ne!(ran.code, 0, "{shown}: {}", ran.stderr);
         assert!((ran.stderr + &ran.stdout).contains(said), "{shown}");
     }
 }

@@ -137,7 +137,7 @@ fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, O
         ("an inactive user's key", Some(inactive_key)),
         ("an expired token", Some(forged.expired())),
         ("a token that was logged out", Some(logged_out)),
-        ("a token from the future", Some(forged.from_the_future())),
+        ("a token from the future", Some(forged.of_the_future())),
         ("a token before its time", Some(forged.with("nbf", |now| json!(now + 3600)))),
         ("a token that lasts too long", Some(forged.with("exp", |now| json!(now + 86_400)))),
         ("a token of another account", Some(forged.with("sub", |_| json!(inactive_id)))),
@@ -217,7 +217,7 @@ impl Forged {
         Self::signed(&self.header, &claims, &self.secret)
     }
 
-    fn from_the_future(&self) -> String {
+    fn of_the_future(&self) -> String {
         let mut claims = self.claims.clone();
         for claim in ["iat", "exp"] {
             claims[claim] = json!(claims[claim].as_u64().unwrap() + 600);

@@ -60,12 +60,12 @@ fn with_operation() -> (Place, Server, String, String) {
     let server = Server::start(&place);
     let root = server.set_up();
     let operation = place.value(
-        "INSERT INTO operations (collection_id, user_id, type, status, worker, lease_expires_at, config, started_at)
-         SELECT id, owner_id, 'append', 'processing', 'elsewhere', now() + interval '1 hour', '{}', now()
-         FROM collections RETURNING id",
+        "INSERT INTO operations (collection_id, user_id, type, worker, lease_expires_at, config)
+         SELECT id, owner_id, 'append', 'elsewhere', now() + interval '1 hour', '{}' FROM collections RETURNING id",
     );
     // psql says what it has done behind that.
     let operation = operation.lines().next().unwrap().to_owned();
+    place.execute("UPDATE operations SET status = 'processing', started_at = now()");
     (place, server, root, operation)
 }
 

@@ -99,7 +99,10 @@ pub(super) async fn found_for(
         let detail = format!("`query` has {LONGEST_QUERY} characters at most");
         return Err(Problem::new(wrong, detail));
     }
-    let asked = asked(app, caller, &wanted.collections, wrong).await?;
+    let names = wanted.collections.clone();
+    // Refused whether or not there is anything to be searched.
+    let (mut request, counted) = request(app, caller, wanted, wrong).await?;
+    let asked = asked(app, caller, &names, wrong).await?;
     let (served, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.is_served);
     if served.is_empty() {
         return match others.is_empty() {
@@ -108,7 +111,7 @@ pub(super) async fn found_for(
             false => Err(Problem::of(Code::NotServed)),
         };
     }
-    let (request, counted) = request(app, caller, wanted, &served, wrong).await?;
+    request.collections = served.iter().map(|it| it.id.to_string()).collect();
     let places = afford(app, caller, &request, counted, wrong)?;
     let found = app.searcher.find(&request, &Targets(app.work.as_ref())).await;
     let found =
@@ -193,13 +196,12 @@ fn afford(app: &App, caller: &Caller, request: &Request, counted: u32, wrong: Co
     Ok(places.max(counted))
 }
 
-/// The request that is meant, and as how many it was counted so far: one was counted when it came in, and patterns are
+/// The request that is meant, without its collections, and as how many it was counted so far: one was counted when it came in, and patterns are
 /// counted before they are compiled.
 async fn request(
     app: &App,
     caller: &Caller,
     wanted: SearchRequest,
-    collections: &[Collection],
     wrong: Code,
 ) -> Answer<(Request, u32)> {
     let mut counted = 1;
@@ -234,8 +236,10 @@ async fn request(
         highlight: wanted.highlight,
         effort: if wanted.exact { Effort::Exact } else { Effort::Indexed },
         budget: BUDGET,
-        ..Request::new(wanted.query, collections.iter().map(|it| it.id.to_string()).collect())
+        ..Request::new(wanted.query, Vec::new())
     };
+    let checked = request.check_question();
+    checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     Ok((request, counted))
 }
 
