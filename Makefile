@@ -23,7 +23,7 @@ demo: setup ## Index a real corpus with embedded stores, and answer three questi
 	@.ci/setup corpus developers-reference
 	@.ci/setup corpus manpages
 	@.ci/setup corpus manpages-dev
-	@cargo build --quiet --bin semantik
+	@cargo build --quiet --bin semantik --bin semantik-extract-worker
 	@$(SEMANTIK) run $(DEMO) || [ $$? = 2 ]
 	@for question in \
 	    "how do I choose the version number of a native package" \

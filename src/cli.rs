@@ -1,15 +1,17 @@
 //! What can be typed: the verbs and their arguments, and nothing about what they do.
 
+mod embed;
 mod models;
 mod serve;
 mod typed;
 mod unattended;
 mod users;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+pub(crate) use self::embed::{EmbedArgs, Kind};
 pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::typed::parse;
@@ -25,8 +27,27 @@ pub(crate) struct Cli {
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,sinks=debug`.
     #[arg(long, global = true, env = "SEMANTIK_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// How it is logged: as lines of text, or as a JSON object a line.
+    #[arg(
+        long,
+        global = true,
+        env = "SEMANTIK_LOG_FORMAT",
+        value_enum,
+        default_value_t = LogFormat::Text,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// How events are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line, for programs.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,7 +119,11 @@ pub(crate) enum Verb {
     },
     /// Extracts documents that come on standard input; started by `run`.
     #[command(hide = true)]
-    ExtractWorker,
+    ExtractWorker {
+        /// The limits of one document, or `--probe` to see which protections hold on this machine.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +133,9 @@ pub(crate) struct CheckArgs {
     /// Prints the checked graph with the columns on its edges.
     #[arg(long)]
     pub columns: bool,
+    /// Prints the faults, or that there are none, as one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +145,9 @@ pub(crate) struct GraphArgs {
     /// The notation.
     #[arg(long, value_enum, default_value_t = Notation::Mermaid)]
     pub format: Notation,
+    /// Prints the nodes and their inputs as one JSON object.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -175,7 +206,7 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
     /// A path, a URL, or the id of a document. The file need not be there, nor have been there ever.
-    pub document: String,
+    pub document: OsString,
     #[command(flatten)]
     pub of: OfFile,
 }
@@ -199,6 +230,9 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct RollbackArgs {
     /// The pipeline file that fills the collection.
     pub file: PathBuf,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
     /// Waits for its turn if somebody else works on the collection.
     #[arg(long)]
     pub wait: bool,
@@ -300,49 +334,6 @@ pub(crate) struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct EmbedArgs {
-    /// Folder of the model, in the Hugging Face layout; or a model of the hub as hf:ORG/NAME or hf:ORG/NAME@REVISION,
-    /// fetched if it is not here.
-    #[arg(long, value_name = "MODEL")]
-    pub model: PathBuf,
-    /// The texts: Parquet with a column `text`, JSON Lines with a field `text`, or else one text a line; by the
-    /// ending of the name. Without a file, lines of standard input.
-    #[arg(long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// Where the vectors go, in the order of the texts: Parquet or JSON Lines, by the ending of the name. Without a
-    /// file, JSON Lines to standard output.
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// What the texts are to the model.
-    #[arg(long, value_enum, default_value_t = Kind::Document)]
-    pub kind: Kind,
-    /// Where the model runs: auto, cpu, mps, cuda (all), cuda:N or cuda:N,M.
-    #[arg(long, default_value = "auto")]
-    pub device: String,
-    /// Precision of the computation: auto, float32, bfloat16, float16 or int8.
-    #[arg(long, default_value = "auto")]
-    pub dtype: String,
-    /// The most tokens in one forward pass; found out or well chosen unless it is given.
-    #[arg(long, value_name = "N")]
-    pub tokens_per_batch: Option<NonZeroUsize>,
-    /// Length of the vectors, shorter than the model's: their beginning, scaled to length one.
-    #[arg(long)]
-    pub dim: Option<usize>,
-    /// Scales vectors to length one where the model's folder does not ask for it.
-    #[arg(long)]
-    pub normalize: bool,
-}
-
-/// What a text is to a model.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Kind {
-    /// A passage that is to be found.
-    Document,
-    /// A question that looks for passages.
-    Query,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The pipeline file that fills the collection.
     pub file: PathBuf,
@@ -363,19 +354,31 @@ pub(crate) enum Direction {
     Up {
         #[command(flatten)]
         store: StoreArgs,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
-    /// Takes migrations back, with the data in what they made.
+    /// Takes migrations back, with the data in what they made. Says what goes, and asks.
     Down {
         #[command(flatten)]
-        store: StoreArgs,
+        store: NamedStore,
         /// How many.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         steps: usize,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Does not ask.
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Lists the migrations.
     Status {
         #[command(flatten)]
         store: StoreArgs,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -387,6 +390,18 @@ pub(crate) struct StoreArgs {
     pub config: Option<PathBuf>,
     /// URL of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Which metadata store is meant, named in the command itself: what destroys data does not read `DATABASE_URL`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct NamedStore {
+    /// A pipeline file, whose metadata store is meant.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// URL of the database. DATABASE_URL is not read here.
+    #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 }
 
@@ -413,6 +428,9 @@ pub(crate) struct Change {
     /// Does not ask.
     #[arg(long, short)]
     pub yes: bool,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -427,6 +445,9 @@ pub(crate) enum CollectionsVerb {
         /// How many at most.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+        /// Those that are deleted, the last one first.
+        #[arg(long, conflicts_with = "after")]
+        deleted: bool,
         /// Prints them as a JSON array.
         #[arg(long)]
         json: bool,
@@ -435,6 +456,14 @@ pub(crate) enum CollectionsVerb {
     Show {
         #[command(flatten)]
         of: OfFile,
+    },
+    /// Shows who did what to the collection of a file, newest first; of one that is deleted, too.
+    Audit {
+        #[command(flatten)]
+        of: OfFile,
+        /// How many at most.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
     },
     /// Deletes the collection of a file from both stores, for good.
     Delete {
@@ -465,6 +494,10 @@ pub(crate) enum OperationsVerb {
     List {
         #[command(flatten)]
         of: OfFile,
+        /// Also those on collections of this name that are deleted; where there is none now, the last one's are shown
+        /// without it.
+        #[arg(long)]
+        deleted: bool,
         /// Only those older than the one of this id.
         #[arg(long, value_name = "ID")]
         before: Option<uuid::Uuid>,
@@ -489,13 +522,48 @@ pub(crate) enum OperationsVerb {
 }
 
 /// What became of a document.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Status {
     Pending,
     Processing,
+    #[value(alias = "stored")]
     Completed,
+    /// Set aside, for any reason; `--reason` names one.
+    #[value(alias = "set-aside", alias = "set_aside")]
     Failed,
     Deleted,
+}
+
+/// Why a document was set aside.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// It could not be read, is broken or encrypted, or exceeded a limit.
+    Failed,
+    /// No extractor reads its format.
+    Unsupported,
+    /// It has no text.
+    Empty,
+    /// It is larger than `max_size`.
+    TooLarge,
+    /// No branch of the pipeline takes it.
+    Unrouted,
+    /// Somebody deleted it, and it is what it was then.
+    Withheld,
+}
+
+impl Reason {
+    /// As it stands in reports and in the store.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Unsupported => "unsupported",
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::Unrouted => "unrouted",
+            Self::Withheld => "withheld",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -507,9 +575,12 @@ pub(crate) enum DocumentsVerb {
         /// Only those of this status.
         #[arg(long, value_enum)]
         status: Option<Status>,
-        /// Only those behind the one of this id.
+        /// Only those that were set aside for this reason.
+        #[arg(long, value_enum)]
+        reason: Option<Reason>,
+        /// Only those behind this one: an id, or the URL of one that has none.
         #[arg(long, value_name = "ID")]
-        after: Option<uuid::Uuid>,
+        after: Option<String>,
         /// How many at most.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
@@ -517,7 +588,7 @@ pub(crate) enum DocumentsVerb {
     /// Shows one document with every place where it is seen.
     Show {
         /// Its id, a path or a URL.
-        document: String,
+        document: OsString,
         #[command(flatten)]
         of: OfFile,
     },
@@ -525,7 +596,7 @@ pub(crate) enum DocumentsVerb {
     Delete {
         /// Ids, paths or URLs.
         #[arg(required = true)]
-        documents: Vec<String>,
+        documents: Vec<OsString>,
         #[command(flatten)]
         change: Change,
     },
@@ -533,7 +604,7 @@ pub(crate) enum DocumentsVerb {
     Undelete {
         /// Ids, paths or URLs.
         #[arg(required = true)]
-        documents: Vec<String>,
+        documents: Vec<OsString>,
         #[command(flatten)]
         change: Change,
     },
@@ -549,4 +620,33 @@ pub(crate) fn data_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("SEMANTIK_DATA").filter(|folder| !folder.is_empty())?;
     // A relative one is relative to where the command runs, not to the pipeline file.
     Some(std::path::absolute(&folder).unwrap_or_else(|_| folder.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Verbs that print nothing but what they are for, in a form of its own, or go on until they are told to end.
+    const WITHOUT_JSON: [&str; 6] =
+        ["worker", "serve", "embed", "schema", "completions", "extract-worker"];
+
+    #[test]
+    fn every_verb_that_prints_prints_json_if_asked() {
+        let mut without = Vec::new();
+        let mut todo = vec![(String::new(), Cli::command())];
+        while let Some((path, command)) = todo.pop() {
+            if command.has_subcommands() {
+                let below = command.get_subcommands().cloned();
+                todo.extend(below.map(|it| (format!("{path} {}", it.get_name()), it)));
+            } else if !command.get_arguments().any(|it| it.get_long() == Some("json")) {
+                without.push(path.trim().to_owned());
+            }
+        }
+        without.sort();
+        let mut expected = WITHOUT_JSON.map(str::to_owned);
+        expected.sort();
+        assert_eq!(without, expected);
+    }
 }

@@ -19,6 +19,7 @@ mod eval;
 mod graph;
 mod migrate;
 mod models;
+mod named;
 mod operations;
 mod plan;
 mod report;
@@ -47,12 +48,14 @@ pub(crate) enum Exit {
     Fine,
     /// It could not do what it was asked to.
     Failed(BoxError),
-    /// It ran to its end, but documents failed on the way.
+    /// It ran to its end, but documents failed that were not known to.
     DocumentsFailed,
     /// Samples of the pipeline file did not become what it says.
     TestsFailed,
     /// The pipeline file is wrong.
     BadConfig(Findings),
+    /// The pipeline file is wrong, and its faults were printed.
+    FaultsTold,
     /// The pipeline file cannot do what it was asked for.
     Misconfigured(String),
     /// A signal stopped it; what was in flight is stored.
@@ -79,6 +82,7 @@ impl Exit {
                 crate::render::findings(&findings);
                 ExitCode::from(EX_CONFIG)
             }
+            Self::FaultsTold => ExitCode::from(EX_CONFIG),
             Self::Misconfigured(message) => {
                 crate::render::say(format_args!("semantik: {message}"));
                 ExitCode::from(EX_CONFIG)
@@ -105,7 +109,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
 /// Does what was typed.
 pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
     let ended = match verb {
-        Verb::Check(args) => check::check(&args),
+        Verb::Check(args) => return check::check(&args),
         Verb::Test(args) => return test::test(&args).await,
         Verb::Graph(args) => graph::graph(&args),
         Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
@@ -131,7 +135,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Migrate(args) => migrate::migrate(args.direction).await,
         Verb::Schema => schema::schema(),
         Verb::Completions { shell } => schema::completions(shell),
-        Verb::ExtractWorker => stages::extract_worker().map_err(BoxError::from),
+        Verb::ExtractWorker { .. } => unreachable!("`main` runs it without a runtime"),
     };
     ended.map_or_else(Exit::from, |()| Exit::Fine)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod cli;
 mod cmd;
+mod extraction;
 mod fetching;
 mod logging;
 mod operate;
@@ -21,6 +22,10 @@ mod wiring;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Bytes of the stack of each thread of the runtime. The future of an operation is large, and a build without optimisation
+/// comes close to the 2 MiB that threads have by themselves. What is not used takes no memory.
+const STACK: usize = 8 << 20;
+
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -30,18 +35,26 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
+    if let cli::Verb::ExtractWorker { args } = cli.verb {
+        // The worker reads untrusted documents; it needs no runtime, log or model.
+        return match stages::extract_worker(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => cmd::Exit::Failed(error.into()).report(),
+        };
+    }
     let goes_on = matches!(
         cli.verb,
         cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
     );
     let telemetry = telemetry::Telemetry::new();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.thread_stack_size(STACK).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };
     // What sends spans somewhere does so in the runtime.
     let entered = runtime.enter();
-    let _logging = match logging::start(cli.log.as_deref(), goes_on, &telemetry) {
+    let _logging = match logging::start(cli.log.as_deref(), cli.log_format, goes_on, &telemetry) {
         Ok(logging) => logging,
         Err(error) => return cmd::Exit::Failed(error).report(),
     };

@@ -17,6 +17,7 @@ mod pass;
 mod removal;
 mod stopped;
 mod verify;
+mod watched;
 pub(crate) mod webhooks;
 mod workplace;
 
@@ -71,6 +72,8 @@ pub(crate) struct Operator {
     watch: Watch,
     /// Cancelling it ends an operation when what is in flight is stored.
     pub(crate) stop: CancellationToken,
+    /// Cancelling it, after that, leaves what the model has not begun with for the next run.
+    cut_short: CancellationToken,
     pub(crate) wish: Wish,
     /// Held for as long as operations go on: the embedded cluster runs meanwhile.
     pub(crate) database: Database,
@@ -124,6 +127,17 @@ impl Operator {
         Self::at(workplace, Arc::new(spec), plan, stop, wish)
     }
 
+    /// The same for a verb that only reads: nothing is made or changed.
+    pub(crate) async fn looking(
+        spec: PipelineSpec,
+        plan: &Plan,
+        wish: Wish,
+    ) -> Result<Self, BoxError> {
+        model_of(plan)?;
+        let workplace = Workplace::looking(&spec, &Telemetry::new()).await?;
+        Self::at(workplace, Arc::new(spec), plan, CancellationToken::new(), wish)
+    }
+
     /// An operator in a place that is open already.
     pub(crate) fn at(
         workplace: Workplace,
@@ -162,6 +176,7 @@ impl Operator {
             feed,
             watch,
             stop,
+            cut_short: CancellationToken::new(),
             wish,
             database,
             shards,
@@ -201,31 +216,6 @@ impl Operator {
     /// What the file asks for, as a document notes it.
     fn fingerprint(&self) -> String {
         self.settings.fingerprint.to_string()
-    }
-
-    /// A watch for [`Operator::progress`]; each watcher has its own.
-    pub(crate) fn watch(&self) -> Watch {
-        self.watch.clone()
-    }
-
-    /// How far the operation is, whoever carries it out.
-    pub(crate) fn progress(&self, watch: &mut Watch) -> Progress {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = &*followed {
-            return progress.clone();
-        }
-        drop(followed);
-        watch.look(self.model_time().tokens)
-    }
-
-    /// What the model has done so far. It is not loaded for the question.
-    fn model_time(&self) -> ModelTime {
-        if self.embedder.get().is_none() {
-            return ModelTime::default();
-        }
-        let usage = self.usage();
-        self.metrics.embedding(&self.model.short_name, usage);
-        ModelTime { tokens: usage.tokens, busy_seconds: usage.busy_seconds }
     }
 
     async fn open_vectors(
@@ -419,6 +409,7 @@ impl Operator {
                 // Once a run has come to its end, vectors that are not there are lost, and not about to be made.
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
                 let vectors = self.open_vectors(&live, &self.model, absent).await?;
+                vectors.may_be_written().await?;
                 let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;

@@ -63,25 +63,69 @@ pub(crate) fn rate(rate: f64) -> String {
     count(whole)
 }
 
+/// A part of a line, and how important it is: 0 is left out last.
+pub(crate) type Part = (u8, String);
+
+/// As many parts as fit into so many columns, the most important ones, in their order.
+pub(crate) fn fitted(parts: &[Part], room: usize) -> String {
+    let line = |least: u8| {
+        let parts = parts.iter().filter(|(importance, _)| *importance <= least);
+        parts.map(|(_, words)| words.as_str()).collect::<Vec<_>>().join(" · ")
+    };
+    let most = parts.iter().map(|(importance, _)| *importance).max().unwrap_or(0);
+    let fits = (0..=most).rev().map(line).find(|line| line.chars().count() <= room);
+    fits.unwrap_or_else(|| line(0).chars().take(room).collect())
+}
+
 /// What has become of the documents so far.
-pub(crate) fn outcomes(now: &Progress) -> String {
-    format!(
-        "{} seen{} · {} stored · {} unchanged · {} duplicate · {} set aside",
-        count(now.seen),
-        if now.all_seen { "" } else { " so far" },
-        count(now.outcome("stored")),
-        count(now.outcome("unchanged")),
-        count(now.outcome("duplicate")),
-        count(now.set_aside_count()),
-    )
+pub(crate) fn outcomes(now: &Progress) -> Vec<Part> {
+    let so_far = if now.all_seen { "" } else { " so far" };
+    vec![
+        (1, format!("{} seen{so_far}", count(now.seen))),
+        (0, format!("{} stored", count(now.outcome("stored")))),
+        (3, format!("{} unchanged", count(now.outcome("unchanged")))),
+        (4, format!("{} duplicate", count(now.outcome("duplicate")))),
+        (2, format!("{} set aside", count(now.set_aside_count()))),
+    ]
+}
+
+/// How far the model is, and how long it still takes, as far as that is known.
+pub(crate) fn model(now: &Progress) -> Vec<Part> {
+    let mut parts = Vec::new();
+    parts.extend(now.share.map(|share| (0, format!("{} %", percent(share)))));
+    let done = count(now.tokens_done());
+    // What is not cut into chunks yet is estimated.
+    parts.push(match now.tokens_expected {
+        Some(of) if of > now.tokens_given => (2, format!("{done} of about {} tokens", count(of))),
+        Some(of) => (2, format!("{done} of {} tokens", count(of))),
+        None => (2, format!("{done} of {} tokens so far", count(now.tokens_given))),
+    });
+    parts.push((3, format!("{} tokens/s", count(now.tokens_per_second()))));
+    parts.push((1, crate::render::seconds(now.elapsed_seconds)));
+    parts.extend(to_go(now).map(|words| (0, words)));
+    parts
+}
+
+/// A share in percent; all of it is 100 and nothing else is.
+pub(crate) fn percent(share: f64) -> u8 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100")]
+    let percent = (share.clamp(0.0, 1.0) * 100.0).floor() as u8;
+    percent
+}
+
+/// A span of time that is an estimate: `8 s`, `4 min`.
+pub(crate) fn roughly(seconds: f64) -> String {
+    if seconds < 99.5 {
+        return format!("{seconds:.0} s");
+    }
+    let minutes = seconds / 60.0;
+    if minutes < 99.5 { format!("{minutes:.0} min") } else { format!("{:.0} h", minutes / 60.0) }
 }
 
 /// How long it still takes, as far as that is known and there is anything left to do.
-pub(crate) fn to_go(now: &Progress) -> String {
-    match now.eta_seconds {
-        Some(eta) if now.left() < now.seen => format!(" · {} to go", crate::render::seconds(eta)),
-        Some(_) | None => String::new(),
-    }
+pub(crate) fn to_go(now: &Progress) -> Option<String> {
+    let eta = now.eta_seconds.filter(|_| now.in_flight() > 0)?;
+    Some(format!("about {} to go", roughly(eta)))
 }
 
 #[cfg(test)]
@@ -116,8 +160,10 @@ mod tests {
         let paces: Vec<_> = nodes(&now, &before).map(|(_, pace)| pace).collect();
         assert_eq!(paces, [Pace { rate: 2.5, busy: 0.5, idle: 1.0, holds_up: true }]);
         assert_eq!((documents(&now, &before), documents(&now, &Progress::default())), (1.5, 4.0));
-        assert_eq!(to_go(&now), " · 3.0 s to go");
-        assert_eq!(to_go(&look(14.0, 100, NodeState::default())), "", "nothing is left");
+        assert_eq!(to_go(&now).as_deref(), Some("about 3 s to go"));
+        assert_eq!(to_go(&look(14.0, 100, NodeState::default())), None, "nothing is left");
+        assert_eq!([0.4, 8.2, 250.0, 9000.0].map(roughly), ["0 s", "8 s", "4 min", "2 h"]);
+        assert_eq!([0.0, 0.999, 1.0].map(percent), [0, 99, 100]);
         let rates = [0.0, 0.04, 1.5, 9.94, 9.96, 1234.4].map(rate);
         assert_eq!(rates, ["0", "0", "1.5", "9.9", "10", "1\u{202f}234"]);
     }

@@ -1,14 +1,32 @@
-//! What the command prints: errors, tables, figures.
+//! What the command prints: errors, tables, figures. All of it passes through [`out`], [`say`] and [`json`], which make
+//! characters visible that a terminal would act on.
 
+mod table;
+mod visible;
+
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
-use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{ContentArrangement, Table};
 use pipeline::{BoxError, Findings};
+use serde::Serialize;
+
+pub(crate) use self::table::{next_table, table};
+pub(crate) use self::visible::{LogWriter, in_a_line, visible};
+use self::visible::{visible_in_colour, visible_json};
+use crate::cli::variable;
 
 /// Prints to standard output. A reader that has gone away is no fault.
 pub(crate) fn out(text: &str) -> Result<(), BoxError> {
+    written(&visible(text))
+}
+
+/// Prints text to standard output that was coloured by [`Paint`].
+pub(crate) fn out_in_colour(text: &str, paint: Paint) -> Result<(), BoxError> {
+    if paint.colours { written(&visible_in_colour(text)) } else { out(text) }
+}
+
+fn written(text: &str) -> Result<(), BoxError> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(format!("cannot write to standard output: {}", pipeline::io_words(&error)).into())
@@ -19,7 +37,7 @@ pub(crate) fn out(text: &str) -> Result<(), BoxError> {
 
 /// Prints a line to standard error; whatever cannot be said there cannot be said at all.
 pub(crate) fn say(text: impl Display) {
-    writeln!(stderr(), "{text}").ok();
+    writeln!(stderr(), "{}", visible(&text.to_string())).ok();
 }
 
 /// Prints an error with its causes.
@@ -40,23 +58,96 @@ pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
 
 /// Prints what is wrong with a pipeline file.
 pub(crate) fn findings(findings: &Findings) {
-    say(findings.render(stderr().is_terminal()).trim_end());
+    print_findings(|colours| findings.render(colours));
 }
 
-/// A table as wide as the terminal; without a head if it is empty.
-pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    if !head.is_empty() {
-        table.set_header(head);
-    }
-    table.add_rows(rows);
-    format!("{table}\n")
+/// Prints what a person should know about a pipeline file that has no faults.
+pub(crate) fn warnings(warnings: &Findings) {
+    print_findings(|colours| warnings.render_warnings(colours));
+}
+
+/// Prints findings, in colour where standard error is a terminal that shows it.
+fn print_findings(render: impl FnOnce(bool) -> String) {
+    let colours = Paint::of(stderr().is_terminal()).colours;
+    let text = render(colours);
+    let text = if colours { visible_in_colour(&text) } else { visible(&text) };
+    writeln!(stderr(), "{}", text.trim_end()).ok();
 }
 
 /// Prints one JSON value.
 pub(crate) fn json(value: &serde_json::Value) -> Result<(), BoxError> {
-    out(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    json_of(value)
+}
+
+/// Prints a value as JSON.
+pub(crate) fn json_of(value: &impl Serialize) -> Result<(), BoxError> {
+    written(&visible_json(&format!("{}\n", serde_json::to_string_pretty(value)?)))
+}
+
+/// Prints an answer: a JSON object where that was asked for, or else a line of words.
+pub(crate) fn answer(
+    as_json: bool,
+    value: &serde_json::Value,
+    words: &str,
+) -> Result<(), BoxError> {
+    if as_json { json(value) } else { out(words) }
+}
+
+/// Colours, where they are wanted: not where `NO_COLOR` is set (<https://no-color.org>) or the terminal has none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    colours: bool,
+}
+
+impl Paint {
+    /// For a stream that is a terminal or is none.
+    pub(crate) fn of(is_terminal: bool) -> Self {
+        let is_unwanted = variable("NO_COLOR").is_some_and(|it| !it.is_empty());
+        Self { colours: is_terminal && is_able() && !is_unwanted }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn colours(self) -> bool {
+        self.colours
+    }
+
+    /// No colours.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { colours: false }
+    }
+
+    /// Text that stands out.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.painted(text, "1")
+    }
+
+    /// Text that says what to look at.
+    pub(crate) fn marked(self, text: &str) -> String {
+        self.painted(text, "1;33")
+    }
+
+    fn painted(self, text: &str, colour: &str) -> String {
+        if self.colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Whether the terminal moves its cursor and colours text, as all do that do not say otherwise.
+pub(crate) fn is_able() -> bool {
+    variable("TERM").is_none_or(|it| it != "dumb")
+}
+
+/// Columns of the terminal that standard output is; `None` where it is none.
+pub(crate) fn width_of_output() -> Option<usize> {
+    stdout().is_terminal().then(width_of_terminal)
+}
+
+/// Columns of the terminal; 80 where it does not say.
+pub(crate) fn width_of_terminal() -> usize {
+    match ratatui::crossterm::terminal::size() {
+        Ok((columns, _)) if columns > 0 => columns.into(),
+        Ok(_) | Err(_) => 80,
+    }
 }
 
 /// The word for a state, as it stands in tables and JSON: `remove_source`.
@@ -89,6 +180,17 @@ pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {what}{ending}", count(number))
+}
+
+/// What options of the sources left out: `3 hidden, 12 by globs`; `None` if that is nothing.
+pub(crate) fn left_out(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let parts = counts.iter().map(|(by, number)| match by.as_str() {
+        "hidden" => format!("{} hidden", count(*number)),
+        "gitignore" => format!("{} by .gitignore", count(*number)),
+        by => format!("{} by {by}", count(*number)),
+    });
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// A number of bytes in the unit that suits it: `1.4 MiB`.

@@ -87,7 +87,7 @@ pub(crate) async fn run(
         metadata: Arc::new(MemoryMetadata::new(Uuid::nil())),
         vectors: Arc::new(MemoryVectors::new(dim)),
         known: Arc::default(),
-        extract_worker: std::env::current_exe().ok(),
+        extract_worker: crate::extraction::worker(),
         memo: None,
     };
     let options = RunOptions::new(&plan);

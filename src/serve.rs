@@ -7,7 +7,9 @@
 
 mod accounts;
 mod catalogue;
+mod descriptors;
 mod listen;
+mod lists;
 mod rows;
 mod setup;
 mod targets;
@@ -23,7 +25,7 @@ use futures::future::try_join3;
 use pipeline::BoxError;
 use search::SearchMetrics;
 use search::http::ports;
-use search::http::{App, Config};
+use search::http::{App, Config, Hosts, PublicUrl};
 use sinks::{Change, OperationStatus};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +59,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         return Err(fault.trim_end().to_owned().into());
     }
     let first = files.loaded().into_iter().next().ok_or("there is no pipeline file to serve")?;
+    let descriptors = descriptors::raise();
     let listener = listen::bind(args.listen)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(certificates), Some(key)) => Some(listen::tls(certificates, key)?),
@@ -64,7 +67,16 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     };
     let workplace = Workplace::open(&first.spec, telemetry).await?;
     let postgres = workplace.database.postgres().clone();
-    setup::open_collections(&postgres, &files).await?;
+    // What only reads goes on: searches, lists, keys and sessions that there are. The rest is answered with 503.
+    let is_read_only = postgres.is_read_only().await?;
+    if is_read_only {
+        tracing::warn!(
+            "the database is read-only: collections are searched, and nobody can log in or ask for operations until the \
+             server is started again with one that can be written to"
+        );
+    } else {
+        setup::open_collections(&postgres, &files).await?;
+    }
     let grace = Duration::from_secs(args.grace);
     let manner = Manner { grace, ..Manner::default() };
     let executor = Executor::new(workplace.clone(), files.clone(), manner);
@@ -83,6 +95,8 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let config = Config {
         rates: args.rate.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
+        hosts: Hosts::new(listener.local_addr()?.ip(), &args.public_url),
+        streams: descriptors::for_streams(descriptors),
         origins: args.cors_origin.clone(),
         is_tls: tls.is_some(),
         metrics: SearchMetrics::new(telemetry.exposition().registry()),
@@ -103,11 +117,22 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         stop.cancel();
         ended
     };
-    let working = executor.run(&stop);
-    let changes = postgres.listen().await?;
+    let working = async {
+        if is_read_only {
+            stop.cancelled().await;
+            return Ok(());
+        }
+        executor.run(&stop).await
+    };
+    // A standby does not listen.
+    let changes = if is_read_only { None } else { Some(postgres.listen().await?) };
     let telling = tell(changes, &app, &told, &targets, &stop);
     let all = try_join3(serving, working, telling);
-    setup::offer(&postgres, args.setup_token_file.as_deref()).await?;
+    if !is_read_only {
+        let public = args.public_url.first().map(PublicUrl::as_str);
+        let origin = public.map_or_else(|| setup::origin(scheme, address), str::to_owned);
+        setup::offer(&postgres, args.setup_token_file.as_deref(), &origin).await?;
+    }
     render::say(format_args!("semantik: serving on {scheme}://{address}"));
     tokio::pin!(all);
     let until_told = async {
@@ -128,6 +153,14 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     telemetry.served_while(args.metrics, until_told).await
 }
 
+/// The next change; never, where none is told.
+async fn next(changes: &mut Option<sinks::Changes>) -> Change {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// No new requests, and those under way are answered; streams end.
 fn stopping(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Duration) {
     tracing::info!(?grace, "stopping: what is under way is given this long");
@@ -135,9 +168,10 @@ fn stopping(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Dur
     handle.graceful_shutdown(Some(grace));
 }
 
-/// Tells streams of changes, and forgets what was found in collections that have changed.
+/// Tells streams of changes, and forgets what was found in collections that have changed. Where changes are not told, as by
+/// a standby, they may have happened at any time.
 async fn tell(
-    mut changes: sinks::Changes,
+    mut changes: Option<sinks::Changes>,
     app: &App,
     told: &broadcast::Sender<ports::Change>,
     targets: &Targets,
@@ -154,9 +188,12 @@ async fn tell(
                 if let Err(error) = targets.sweep().await {
                     tracing::debug!(error, "nothing was let go of");
                 }
+                if changes.is_none() {
+                    app.forget_all();
+                }
                 continue;
             }
-            change = changes.next() => change,
+            change = next(&mut changes) => change,
         };
         match change {
             Change::Operation { id, collection, status } => {

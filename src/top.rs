@@ -10,9 +10,17 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize as _};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
+use serde_json::{Value, json};
 
 use crate::pace::{self, Pace};
-use crate::render::{bytes, count, seconds};
+use crate::render::{bytes, count, in_a_line, seconds};
+
+/// Lines of the parts of the picture: what the operation is, the rate with its frame, the frame and head of the nodes,
+/// the least of what was set aside.
+const HEAD: u16 = 4;
+const RATE: u16 = 5;
+const FRAME: u16 = 3;
+const FEED: u16 = 3;
 
 /// How many looks the picture of the rate goes back.
 const LOOKS: usize = 240;
@@ -42,6 +50,8 @@ pub(crate) struct Seen {
     before: Option<Progress>,
     /// Tenths of documents a second, a figure for each look.
     rates: VecDeque<u64>,
+    /// How many nodes are scrolled over where they do not all fit.
+    scrolled: usize,
 }
 
 impl Seen {
@@ -66,52 +76,97 @@ impl Seen {
         self.before = Some(before);
     }
 
-    /// Draws it.
-    pub(crate) fn draw(&self, frame: &mut Frame<'_>) {
+    /// Scrolls over so many nodes more, or fewer.
+    pub(crate) fn scroll(&mut self, by: isize) {
+        let last = self.now.nodes.len().saturating_sub(1);
+        self.scrolled = self.scrolled.saturating_add_signed(by).min(last);
+    }
+
+    /// Lines that a picture of everything takes.
+    pub(crate) fn height(&self) -> u16 {
         let nodes = u16::try_from(self.now.nodes.len()).unwrap_or(u16::MAX);
+        nodes.saturating_add(HEAD + RATE + FRAME + FEED + 1)
+    }
+
+    /// What is drawn, as one JSON value.
+    pub(crate) fn as_json(&self) -> Result<Value, serde_json::Error> {
+        let Title { collection, kind, status, worker, error } = &self.title;
+        Ok(json!({
+            "collection": collection,
+            "type": kind,
+            "status": status,
+            "worker": worker,
+            "error": error,
+            "progress": serde_json::to_value(&self.now)?,
+        }))
+    }
+
+    /// Draws it: the nodes first of all, what else there is room for beside them.
+    pub(crate) fn draw(&self, frame: &mut Frame<'_>) {
+        let Rect { width, height, .. } = frame.area();
+        let nodes = u16::try_from(self.now.nodes.len()).unwrap_or(u16::MAX).saturating_add(FRAME);
+        let mut room = height.saturating_sub(HEAD + 1 + nodes);
+        let mut lines_for = |lines: u16| {
+            let given = if room >= lines { lines } else { 0 };
+            room -= given;
+            given
+        };
+        let (feed, rate) = (lines_for(FEED), lines_for(RATE));
+        let feed = if feed > 0 { Constraint::Min(feed) } else { Constraint::Length(0) };
         let [head, rate, table, feed, foot] = Layout::vertical([
-            Constraint::Length(4),
-            Constraint::Length(5),
-            Constraint::Length(nodes.saturating_add(3)),
-            Constraint::Min(3),
+            Constraint::Length(HEAD),
+            Constraint::Length(rate),
+            Constraint::Length(nodes.min(height.saturating_sub(HEAD + 1))),
+            feed,
             Constraint::Length(1),
         ])
         .areas(frame.area());
-        frame.render_widget(self.head(), head);
-        self.rate(frame, rate);
-        frame.render_widget(self.nodes(table.width), table);
-        self.feed(frame, feed);
+        frame.render_widget(self.head(width.saturating_sub(1).into()), head);
+        if rate.height > 0 {
+            self.rate(frame, rate);
+        }
+        frame.render_widget(self.nodes(table.width, table.height), table);
+        if feed.height > 0 {
+            self.feed(frame, feed);
+        }
         let keys = if self.goes_on() { " q quits; the operation goes on" } else { " q quits" };
         let keys = Line::from(keys).dim();
         frame.render_widget(Paragraph::new(keys), foot);
     }
 
-    fn head(&self) -> Paragraph<'_> {
+    fn head(&self, room: usize) -> Paragraph<'_> {
         let Title { collection, kind, status, worker, error } = &self.title;
         let state = match status.as_str() {
             "failed" => Span::from(status.as_str()).red(),
             "completed" => Span::from(status.as_str()).green(),
             _ => Span::from(status.as_str()).bold(),
         };
-        let by = worker.as_ref().map_or_else(String::new, |worker| format!(" · {worker}"));
+        let by =
+            worker.as_ref().map_or_else(String::new, |worker| format!(" · {}", in_a_line(worker)));
         let first = Line::from(vec![
-            Span::from(format!(" {collection}")).bold(),
+            Span::from(format!(" {}", in_a_line(collection))).bold(),
             Span::from(format!(" · {kind} · ")),
             state,
             Span::from(by).dim(),
         ]);
         let now = &self.now;
-        let second = Line::from(format!(" {}", pace::outcomes(now)));
-        let to_go = if status == "processing" { pace::to_go(now) } else { String::new() };
-        let third = Line::from(format!(
-            " {} chunks · {} tokens · {} tokens/s · {}{to_go}",
-            count(now.chunks),
-            count(now.tokens),
-            count(now.tokens_per_second()),
-            seconds(now.elapsed_seconds),
-        ));
+        let second = Line::from(format!(" {}", pace::fitted(&pace::outcomes(now), room)));
+        let mut parts = Vec::new();
+        if status == "processing" {
+            parts.extend(now.share.map(|share| (0, format!("{} %", pace::percent(share)))));
+        }
+        parts.extend([
+            (4, format!("{} chunks", count(now.chunks))),
+            (2, format!("{} tokens", count(now.tokens))),
+            (3, format!("{} tokens/s", count(now.tokens_per_second()))),
+            (1, seconds(now.elapsed_seconds)),
+        ]);
+        if status == "processing" {
+            parts.extend(pace::to_go(now).map(|words| (0, words)));
+        }
+        let third = Line::from(format!(" {}", pace::fitted(&parts, room)));
         let fourth = match error {
-            Some(error) => Line::from(format!(" {error}")).red(),
+            Some(error) => Line::from(format!(" {}", in_a_line(error))).red(),
             None => Line::default(),
         };
         Paragraph::new(vec![first, second, third, fourth])
@@ -141,25 +196,28 @@ impl Seen {
         matches!(self.title.status.as_str(), "pending" | "processing")
     }
 
-    fn nodes(&self, room: u16) -> Table<'_> {
+    fn nodes(&self, room: u16, height: u16) -> Table<'_> {
         let nothing = Progress::default();
         let before = self.before.as_ref().unwrap_or(&nothing);
-        let rows = pace::nodes(&self.now, before).map(|(node, pace)| {
-            let style = if pace.holds_up { Style::new().bold().yellow() } else { Style::new() };
-            Row::new(cells(node, pace)).style(style)
-        });
         let longest = self.now.nodes.iter().map(|node| node.id.chars().count()).max();
         let name = u16::try_from(longest.unwrap_or(0).clamp(4, 24)).unwrap_or(24);
-        let widths = [name, 9, 8, 10, 14, 5, 13];
-        // Two borders, and a space more between columns where there is room for it.
-        let needed = widths.iter().sum::<u16>() + 2 + 2 * 6;
-        let spacing = if needed <= room { 2 } else { 1 };
-        let head =
-            aligned(["node", "done", "a second", "queue", "busy", "idle", ""].map(str::to_owned));
-        Table::new(rows, widths.map(Constraint::Length))
-            .column_spacing(spacing)
-            .header(Row::new(head).dim())
-            .block(Block::bordered())
+        let columns = Columns::that_fit(name, room);
+        let all = self.now.nodes.len();
+        let fit = usize::from(height.saturating_sub(FRAME)).max(1);
+        let over = self.scrolled.min(all.saturating_sub(fit));
+        let rows = pace::nodes(&self.now, before).skip(over).take(fit).map(|(node, pace)| {
+            let style = if pace.holds_up { Style::new().bold().yellow() } else { Style::new() };
+            Row::new(columns.of(cells(node, pace, columns.has_bars))).style(style)
+        });
+        let head = ["node", "done", "a second", "queue", "busy", "idle", ""].map(str::to_owned);
+        let mut block = Block::bordered();
+        if all > fit {
+            block = block.title(format!(" {}–{} of {all}, ↑↓ scroll ", over + 1, over + fit));
+        }
+        Table::new(rows, columns.widths.iter().map(|width| Constraint::Length(*width)))
+            .column_spacing(columns.spacing)
+            .header(Row::new(columns.of(head)).dim())
+            .block(block)
     }
 
     fn feed(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -174,9 +232,9 @@ impl Seen {
             .map(|it| {
                 let name = it.uri.rsplit('/').next().unwrap_or(&it.uri);
                 Line::from(vec![
-                    Span::from(format!("{name} ")),
-                    Span::from(format!("at {}: {}, ", it.node, it.reason)).yellow(),
-                    Span::from(it.message.as_str()).dim(),
+                    Span::from(format!("{} ", in_a_line(name))),
+                    Span::from(format!("at {}: {}, ", in_a_line(&it.node), it.reason)).yellow(),
+                    Span::from(in_a_line(&it.message)).dim(),
                 ])
             })
             .collect();
@@ -184,32 +242,75 @@ impl Seen {
     }
 }
 
+/// Which columns of the table of nodes are shown, and how wide each is.
+struct Columns {
+    places: Vec<usize>,
+    widths: Vec<u16>,
+    spacing: u16,
+    has_bars: bool,
+}
+
+impl Columns {
+    /// As many as fit: idle goes first, then the bars of busy and the words of the mark, then the queue, the rate.
+    fn that_fit(name: u16, room: u16) -> Self {
+        const ALL: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
+        const WIDE: [u16; 7] = [0, 9, 8, 10, 14, 5, 13];
+        const NARROW: [u16; 7] = [0, 9, 8, 10, 5, 5, 5];
+        let tries: [(&[usize], [u16; 7], u16); 6] = [
+            (&ALL, WIDE, 2),
+            (&ALL, WIDE, 1),
+            (&[0, 1, 2, 3, 4, 6], WIDE, 1),
+            (&[0, 1, 2, 3, 4, 6], NARROW, 1),
+            (&[0, 1, 2, 4, 6], NARROW, 1),
+            (&[0, 1, 4, 6], NARROW, 1),
+        ];
+        let columns = |(places, mut widths, spacing): (&[usize], [u16; 7], u16)| {
+            widths[0] = name;
+            let has_bars = widths[4] == WIDE[4];
+            let widths: Vec<u16> = places.iter().map(|place| widths[*place]).collect();
+            Self { places: places.to_vec(), widths, spacing, has_bars }
+        };
+        let [.., last] = tries;
+        let fits = tries.into_iter().map(columns).find(|it| it.needed() <= room);
+        fits.unwrap_or_else(|| columns(last))
+    }
+
+    /// With two borders, and what is between the columns.
+    fn needed(&self) -> u16 {
+        let gaps = u16::try_from(self.widths.len()).unwrap_or(u16::MAX).saturating_sub(1);
+        self.widths.iter().sum::<u16>() + 2 + self.spacing * gaps
+    }
+
+    /// The cells of a row that are shown, figures to the right.
+    fn of(&self, mut cells: [String; 7]) -> Vec<Text<'static>> {
+        let mut cell = |place: usize| Text::from(std::mem::take(&mut cells[place]));
+        let is_figure = |place: usize| matches!(place, 1..=3 | 5) || (place == 4 && !self.has_bars);
+        let shown = self
+            .places
+            .iter()
+            .map(|&place| if is_figure(place) { cell(place).right_aligned() } else { cell(place) });
+        shown.collect()
+    }
+}
+
 /// What a node does.
-fn cells(node: &NodeState, pace: Pace) -> [Text<'static>; 7] {
+fn cells(node: &NodeState, pace: Pace, has_bars: bool) -> [String; 7] {
     let mark = match (node.ended, pace.holds_up) {
         (true, _) => "ended",
-        (false, true) => "◄ holds it up",
+        (false, true) if has_bars => "◄ holds it up",
+        (false, true) => "◄",
         (false, false) => "",
     };
-    aligned([
-        node.id.clone(),
+    let bar = if has_bars { format!("{} ", bar(pace.busy)) } else { String::new() };
+    [
+        in_a_line(&node.id).into_owned(),
         count(node.done()),
         pace::rate(pace.rate),
         bytes(node.queue_bytes),
-        format!("{} {:>3.0} %", bar(pace.busy), pace.busy * 100.0),
+        format!("{bar}{:>3.0} %", pace.busy * 100.0),
         format!("{:.0} %", pace.idle * 100.0),
         mark.to_owned(),
-    ])
-}
-
-/// A row with its figures to the right.
-fn aligned(cells: [String; 7]) -> [Text<'static>; 7] {
-    let mut place = 0;
-    cells.map(|cell| {
-        let is_figure = matches!(place, 1..=3 | 5);
-        place += 1;
-        if is_figure { Text::from(cell).right_aligned() } else { Text::from(cell) }
-    })
+    ]
 }
 
 /// A share as eight places; several workers may be busy more than all of the time.
@@ -254,7 +355,9 @@ mod tests {
                 node: "extract".to_owned(),
                 reason: "failed".to_owned(),
                 message: "is not a valid PDF file: no trailer".to_owned(),
+                ..SetAsideReport::default()
             }],
+            ..Progress::default()
         }
     }
 
@@ -285,6 +388,36 @@ mod tests {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| seen.draw(frame)).unwrap();
         }
+    }
+
+    /// A picture of seven nodes, `embed` among them, in a window of this size.
+    fn seven(width: u16, height: u16, scrolled: isize) -> String {
+        let mut now = progress(3.0, 40);
+        let more = ["hash", "dedup", "chunk"].map(|id| node(id, 40, 0.1, 0.2));
+        now.nodes.splice(1..1, more);
+        let mut seen = Seen::default();
+        seen.look(Title { status: "processing".to_owned(), ..Title::default() }, now);
+        seen.scroll(scrolled);
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| seen.draw(frame)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn a_small_window_shows_every_node_with_its_whole_name() {
+        let drawn = seven(50, 20, 0);
+        for words in ["scan", "hash", "dedup", "chunk", "extract", "embed", "upsert", "100 %", "◄"]
+        {
+            assert!(drawn.contains(words), "{words}: {drawn}");
+        }
+        insta::assert_snapshot!(drawn);
+    }
+
+    #[test]
+    fn where_nodes_do_not_fit_they_can_be_scrolled() {
+        let (first, last) = (seven(50, 11, 0), seven(50, 11, 9));
+        assert!(first.contains("1–3 of 7") && first.contains("scan"), "{first}");
+        assert!(last.contains("5–7 of 7") && last.contains("upsert"), "{last}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The live view of a run: a line for each node on a terminal, a log line now and then elsewhere.
 //!
-//! It draws a [`Progress`], wherever that comes from; it computes nothing but differences between two of them.
+//! It draws a [`Progress`], wherever that comes from; it computes nothing but differences between two of them. No line
+//! is longer than the terminal is wide: columns are left out, the least important first.
 
 use std::io::{IsTerminal as _, stderr};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pipeline::{NodeState, Progress};
 
 use crate::pace::{self, Pace};
-use crate::render::{bytes, count, seconds};
+use crate::render::{self, Paint, bytes, count, visible};
 
 /// How often a terminal is drawn.
 const DRAW: Duration = Duration::from_millis(200);
@@ -22,15 +23,18 @@ pub(crate) struct View {
 
 struct Screen {
     bars: MultiProgress,
-    total: ProgressBar,
+    /// What became of documents, and how far the model is.
+    totals: [ProgressBar; 2],
     /// Made when the nodes are known.
     nodes: Vec<ProgressBar>,
     before: Progress,
+    paint: Paint,
 }
 
 impl View {
     pub(crate) fn new() -> Self {
-        Self { screen: stderr().is_terminal().then(Screen::new) }
+        let draws = stderr().is_terminal() && render::is_able();
+        Self { screen: draws.then(Screen::new) }
     }
 
     /// How long to wait between two calls of [`View::update`].
@@ -46,11 +50,21 @@ impl View {
         }
     }
 
-    /// Says that the run was asked to stop.
-    pub(crate) fn stopping(&self) {
-        let words = "stopping: what is in flight is stored first (once more stops at once)";
+    /// Says that the run was asked to stop, and what it finishes first.
+    pub(crate) fn stopping(&self, now: &Progress) {
+        self.tell(&format!("{}; press Ctrl-C again to stop now", finishing(now)));
+    }
+
+    /// Says that the run does not finish what the model has not begun with.
+    pub(crate) fn cutting_short(&self) {
+        self.tell(
+            "storing what is embedded; the rest comes with the next run (once more ends at once)",
+        );
+    }
+
+    fn tell(&self, words: &str) {
         match &self.screen {
-            Some(screen) => screen.bars.suspend(|| crate::render::say(words)),
+            Some(screen) => screen.bars.suspend(|| render::say(words)),
             None => tracing::info!("{words}"),
         }
     }
@@ -58,9 +72,17 @@ impl View {
     /// Takes the view off the terminal.
     pub(crate) fn end(self) {
         if let Some(screen) = self.screen {
-            screen.total.finish_and_clear();
-            screen.nodes.iter().for_each(ProgressBar::finish_and_clear);
+            screen.totals.iter().chain(&screen.nodes).for_each(ProgressBar::finish_and_clear);
         }
+    }
+}
+
+/// `finishing 121 documents, about 8 s`.
+fn finishing(now: &Progress) -> String {
+    let documents = render::several(now.in_flight(), "document");
+    match now.in_flight_seconds.filter(|seconds| *seconds >= 1.0) {
+        Some(seconds) => format!("finishing {documents}, about {}", pace::roughly(seconds)),
+        None => format!("finishing {documents}"),
     }
 }
 
@@ -71,7 +93,11 @@ fn log(progress: &Progress) {
         unchanged = progress.outcome("unchanged"),
         duplicate = progress.outcome("duplicate"),
         set_aside = progress.set_aside_count(),
+        tokens = progress.tokens_done(),
+        tokens_given = progress.tokens_given,
         tokens_per_second = progress.tokens_per_second(),
+        percent = progress.share.map(pace::percent),
+        seconds_to_go = progress.eta_seconds.map(f64::round),
         busiest_node = progress.holder_since(&Progress::default()).unwrap_or("none"),
         "running"
     );
@@ -80,40 +106,34 @@ fn log(progress: &Progress) {
 impl Screen {
     fn new() -> Self {
         let bars = MultiProgress::new();
-        let total = bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
-        Self { bars, total, nodes: Vec::new(), before: Progress::default() }
+        let lines = ["{spinner} {msg}", "  {msg}"];
+        let totals = lines.map(|line| bars.add(ProgressBar::new_spinner().with_style(style(line))));
+        let paint = Paint::of(stderr().is_terminal());
+        Self { bars, totals, nodes: Vec::new(), before: Progress::default(), paint }
     }
 
     fn draw(&mut self, now: Progress) {
+        // Two columns are for the spinner, and the last one stays free.
+        let room = render::width_of_terminal().saturating_sub(3);
         if self.nodes.len() != now.nodes.len() {
-            self.name(&now.nodes);
+            self.nodes.iter().for_each(ProgressBar::finish_and_clear);
+            let line = |_| self.bars.add(ProgressBar::new_spinner().with_style(style("  {msg}")));
+            self.nodes = now.nodes.iter().map(line).collect();
         }
-        self.total.set_message(format!(
-            "{} · {} tokens/s · {}{}",
-            pace::outcomes(&now),
-            count(now.tokens_per_second()),
-            seconds(now.elapsed_seconds),
-            pace::to_go(&now),
-        ));
-        self.total.tick();
+        let [documents, model] = &self.totals;
+        documents.set_message(pace::fitted(&pace::outcomes(&now), room));
+        documents.tick();
+        let said = pace::fitted(&pace::model(&now), room);
+        model.set_message(self.paint.bold(&said));
         // What another process carries out is told once a second, and drawn more often.
         if now.elapsed_seconds <= self.before.elapsed_seconds {
             return;
         }
-        for (line, (node, pace)) in self.nodes.iter().zip(pace::nodes(&now, &self.before)) {
-            line.set_message(line_of(node, pace));
+        let lines = lines(&now, &self.before, room, self.paint);
+        for (bar, line) in self.nodes.iter().zip(lines) {
+            bar.set_message(line);
         }
         self.before = now;
-    }
-
-    fn name(&mut self, nodes: &[NodeState]) {
-        self.nodes.iter().for_each(ProgressBar::finish_and_clear);
-        let width = nodes.iter().map(|node| node.id.len()).max().unwrap_or(0);
-        let lines = nodes.iter().map(|node| {
-            let line = ProgressBar::new_spinner().with_style(style("  {prefix} {msg}"));
-            self.bars.add(line.with_prefix(format!("{:width$}", node.id)))
-        });
-        self.nodes = lines.collect();
     }
 }
 
@@ -121,15 +141,125 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is valid")
 }
 
+/// What each node does, as many columns of it as fit.
+fn lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<String> {
+    let rows: Vec<_> =
+        pace::nodes(now, before).map(|(node, pace)| (cells(node, pace), pace.holds_up)).collect();
+    // By importance: id, documents, the mark, busy, rate, queue, idle, the words of the mark.
+    const IMPORTANCE: [usize; 7] = [0, 1, 6, 4, 2, 3, 5];
+    let mut widths = [0; 7];
+    for (cells, _) in &rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let short = |place: usize| if place == 6 { widths[6].min(1) } else { widths[place] };
+    let (mut shown, mut used) = ([false; 7], 0);
+    for place in IMPORTANCE {
+        let needed = short(place) + if used > 0 { SEPARATOR.len() } else { 0 };
+        if used + needed <= room {
+            (shown[place], used) = (true, used + needed);
+        } else {
+            break;
+        }
+    }
+    let is_whole = shown[6] && used - short(6) + widths[6] <= room;
+    let line = |(cells, holds_up): (&[String; 7], bool)| {
+        let shown = (0..7).filter(|place| shown[*place]).map(|place| match (place, is_whole) {
+            (0, _) => format!("{:1$}", cells[0], widths[0]),
+            (6, true) => cells[6].clone(),
+            (6, false) => cells[6].chars().take(1).collect(),
+            (_, _) => format!("{:>1$}", cells[place], widths[place]),
+        });
+        let line = shown.collect::<Vec<_>>().join(SEPARATOR);
+        let line: String = line.trim_end().chars().take(room).collect();
+        if holds_up { paint.marked(&line) } else { line }
+    };
+    rows.iter().map(|(cells, holds_up)| line((cells, *holds_up))).collect()
+}
+
+const SEPARATOR: &str = "  ";
+
 /// What a node does.
-fn line_of(node: &NodeState, pace: Pace) -> String {
-    let mark = if pace.holds_up { " ◄ holds the flow up" } else { "" };
-    format!(
-        "{:>9} done · {:>7}/s · queue {:>10} · busy {:>3.0} % · waits {:>3.0} %{mark}",
-        count(node.done()),
-        pace::rate(pace.rate),
-        bytes(node.queue_bytes),
-        pace.busy * 100.0,
-        pace.idle * 100.0,
-    )
+fn cells(node: &NodeState, pace: Pace) -> [String; 7] {
+    [
+        visible(&node.id).into_owned(),
+        format!("{} done", count(node.done())),
+        format!("{}/s", pace::rate(pace.rate)),
+        format!("queue {}", bytes(node.queue_bytes)),
+        format!("busy {:>3.0} %", pace.busy * 100.0),
+        format!("waits {:>3.0} %", pace.idle * 100.0),
+        if pace.holds_up { "◄ holds the flow up".to_owned() } else { String::new() },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn progress(scale: u64) -> Progress {
+        let node = |id: &str, n: u64| NodeState {
+            id: id.to_owned(),
+            rows_in: n * scale,
+            queue_bytes: n * scale * 1000,
+            busy: 3.0,
+            starved: 1.0,
+            ..NodeState::default()
+        };
+        let ids = ["scan", "hash", "dedup", "extract", "chunk", "embed", "upsert"];
+        Progress {
+            seen: 142 * scale,
+            all_seen: true,
+            outcomes: [("stored", 99), ("duplicate", 10), ("unchanged", 3), ("failed", 2)]
+                .map(|(word, many)| (word.to_owned(), many * scale))
+                .into(),
+            tokens: 12_000 * scale,
+            tokens_expected: Some(27_000 * scale),
+            tokens_given: 27_000 * scale,
+            share: Some(0.444),
+            eta_seconds: Some(8.2),
+            in_flight_seconds: Some(8.2),
+            elapsed_seconds: 6.6,
+            nodes: ids.iter().zip(1..).map(|(id, n)| node(id, n)).collect(),
+            holder: Some("embed".to_owned()),
+            ..Progress::default()
+        }
+    }
+
+    fn drawn(now: &Progress, room: usize) -> String {
+        let mut all =
+            vec![pace::fitted(&pace::outcomes(now), room), pace::fitted(&pace::model(now), room)];
+        all.extend(lines(now, &Progress::default(), room, Paint::none()));
+        all.join("\n")
+    }
+
+    #[test]
+    fn what_matters_most_is_left_where_there_is_little_room() {
+        let now = progress(1);
+        let shown = [120, 78, 48].map(|room| drawn(&now, room));
+        insta::assert_snapshot!(shown.join("\n\n"));
+    }
+
+    #[test]
+    fn stopping_says_how_much_is_finished_first() {
+        let now = progress(1);
+        assert_eq!(finishing(&now), "finishing 28 documents, about 8 s");
+        let outcomes = [("stored".to_owned(), 141)].into();
+        let last = Progress { outcomes, in_flight_seconds: None, ..now };
+        assert_eq!(finishing(&last), "finishing 1 document");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_longer_than_the_terminal_is_wide(
+            room in 1_usize..200,
+            scale in 1_u64..10_000_000,
+        ) {
+            for line in drawn(&progress(scale), room).lines() {
+                prop_assert!(line.chars().count() <= room, "{line}");
+            }
+        }
+    }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    BoxError, EmbedderOptions, Findings, HubModel, Memo, ModelInfo, Models, NodeSpec, PipelineSpec,
-    Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
+    BoxError, EmbedderOptions, Findings, HubModel, Memo, Migrate, ModelInfo, Models, NodeSpec,
+    PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
 };
 use serde_json::Value;
 use sinks::{
-    Collection, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
-    NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, UpsertOptions,
+    Collection, DamagedFile, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
+    NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, Schema, UpsertOptions,
 };
 
 use crate::cli;
@@ -82,6 +82,7 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the store that the file names.
     pub(crate) async fn open(spec: &PipelineSpec) -> Result<Self, BoxError> {
+        close_to_others(spec);
         match &spec.file.stores.postgres {
             PostgresSpec::Url(url) => Self::at(url.reveal()).await,
             PostgresSpec::Embedded => {
@@ -113,15 +114,8 @@ impl Database {
             return Ok(None);
         }
         let database = Self::open(spec).await?;
-        let migrations = database.postgres.migrate_status().await?;
-        let applied = migrations.iter().filter(|migration| migration.applied_at.is_some()).count();
-        if applied == 0 {
+        if database.is_empty(&of_file(spec)).await? {
             return Ok(None);
-        }
-        if applied < migrations.len() {
-            return Err("the metadata store was made by an earlier version; `semantik migrate up` brings it up \
-                        to date"
-                .into());
         }
         let collections = database.postgres.collections();
         let found = collections.find(Some(&spec.file.owner), &spec.file.collection).await?;
@@ -139,13 +133,51 @@ impl Database {
     pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
         let nothing = || format!("there is no collection `{name}` yet; run the pipeline first");
-        let migrations = self.postgres.migrate_status().await?;
-        if migrations.iter().all(|migration| migration.applied_at.is_none()) {
+        if self.is_empty(&of_file(spec)).await? {
             return Err(nothing().into());
         }
-        self.postgres.migrate_up().await?;
         let found = self.postgres.collections().find(Some(&spec.file.owner), name).await?;
         Ok(found.ok_or_else(nothing)?)
+    }
+
+    /// Whether nothing was ever written to the store. It is not changed; `store` is how a command names it.
+    ///
+    /// # Errors
+    /// If its schema is not the one that this program needs, or it cannot be reached.
+    pub(crate) async fn is_empty(&self, store: &str) -> Result<bool, BoxError> {
+        let schema = self.postgres.schema().await?;
+        match schema.fault() {
+            Some(fault) => Err(needs(&schema, fault, store).into()),
+            None => Ok(schema == Schema::Empty),
+        }
+    }
+
+    /// Brings the schema up to date for a verb that writes, unless the file leaves that to a person. Where nothing is
+    /// to be done, nothing is written.
+    ///
+    /// # Errors
+    /// If the file leaves it to a person, the schema is that of a newer program, or the store cannot be reached.
+    pub(crate) async fn bring_up_to_date(&self, spec: &PipelineSpec) -> Result<(), BoxError> {
+        let schema = self.postgres.schema().await?;
+        let is_left =
+            matches!(schema, Schema::Older(_)) && spec.file.stores.migrate == Migrate::Manual;
+        match schema.fault() {
+            Some(fault) if is_left => Err(needs(&schema, fault, &of_file(spec)).into()),
+            _ => Ok(self.postgres.migrate_up().await?),
+        }
+    }
+}
+
+/// How a command names the store of a file.
+fn of_file(spec: &PipelineSpec) -> String {
+    format!("--config {}", spec.name())
+}
+
+/// What is the matter with a schema, and what to do.
+fn needs(schema: &Schema, fault: String, store: &str) -> String {
+    match schema {
+        Schema::Older(_) => format!("{fault}: run `semantik migrate up {store}`"),
+        Schema::Empty | Schema::Current | Schema::Newer(_) => fault,
     }
 }
 
@@ -158,6 +190,28 @@ pub(crate) async fn opened(file: &Path) -> Result<(Database, Collection), BoxErr
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     Ok((database, collection))
+}
+
+/// The metadata store of a pipeline file, with the ids of every collection of its name that there is or was, the present
+/// one first.
+///
+/// # Errors
+/// If the file is faulty, the store cannot be reached, or there never was such a collection.
+pub(crate) async fn ever(file: &Path) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
+    let (spec, _) = load(file, &embedding::Engine::new())?;
+    let database = Database::open(&spec).await?;
+    let (owner, name) = (spec.file.owner.as_str(), spec.file.collection.as_str());
+    let mut ids = Vec::new();
+    if !database.is_empty(&of_file(&spec)).await? {
+        let collections = database.postgres.collections();
+        ids.extend(collections.find(Some(owner), name).await?.map(|it| it.id));
+        let deleted = collections.deleted(Some((owner, name)), 1_000).await?;
+        ids.extend(deleted.into_iter().map(|it| it.id));
+    }
+    if ids.is_empty() {
+        return Err(format!("there is no collection `{name}` yet; run the pipeline first").into());
+    }
+    Ok((database, ids))
 }
 
 /// What a pipeline file asks of a generation.
@@ -198,7 +252,12 @@ fn sparse_settings(plan: &Plan) -> Option<Value> {
 /// The collection of a pipeline file, if it has to be made.
 pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) -> NewCollection {
     let file = &spec.file;
-    NewCollection { owner: Some(file.owner.clone()), name: file.collection.clone(), settings }
+    NewCollection {
+        owner: Some(file.owner.clone()),
+        name: file.collection.clone(),
+        description: file.description.clone(),
+        settings,
+    }
 }
 
 /// Whether a model made the vectors of a generation, as far as is known.
@@ -322,12 +381,54 @@ impl Vectors {
         }
     }
 
-    /// Builds what makes search fast; a server does that by itself.
+    /// Builds what makes search fast; a server does that by itself. An embedded store is closed for writing then.
     pub(crate) async fn optimize(&self) -> Result<(), BoxError> {
         if let Some(store) = &self.edge {
             store.optimize().await?;
+            store.end_writing().await;
         }
         Ok(())
+    }
+
+    /// Refuses where another process has embedded vectors open, before work is begun that could not be stored.
+    pub(crate) async fn may_be_written(&self) -> Result<(), BoxError> {
+        let Some(store) = &self.edge else { return Ok(()) };
+        let asked = Instant::now();
+        loop {
+            match store.may_be_written().await {
+                Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                done => return Ok(done.map_err(whose)?),
+            }
+        }
+    }
+
+    /// The files of embedded vectors that are not as they were when they were closed.
+    pub(crate) async fn damage(
+        spec: &PipelineSpec,
+        name: &str,
+    ) -> Result<Vec<DamagedFile>, BoxError> {
+        let folder = edge_folder(spec, name);
+        match &spec.file.stores.vectors {
+            VectorsSpec::Server(_) => Ok(Vec::new()),
+            VectorsSpec::Embedded | VectorsSpec::Word(_) if !EdgeStore::exists(&folder) => {
+                Ok(Vec::new())
+            }
+            VectorsSpec::Embedded | VectorsSpec::Word(_) => {
+                Ok(patiently(|| EdgeStore::damage(&folder)).await.map_err(whose)?)
+            }
+        }
+    }
+}
+
+/// Takes from other users of the machine what they may do in the data folder. That this cannot be done, as in one that
+/// is read only, is no reason not to go on.
+fn close_to_others(spec: &PipelineSpec) {
+    let folder = spec.data_folder();
+    let has_server = matches!(spec.file.stores.postgres, PostgresSpec::Embedded);
+    if let Err(error) = sinks::private::tighten(&folder, has_server) {
+        tracing::warn!(%error, folder = %folder.display(), "other users of this machine may read the data folder");
     }
 }
 
@@ -351,9 +452,10 @@ fn whose(error: StoreError) -> StoreError {
     }
     let StoreError { source, .. } = &error;
     let source = format!(
-        "{source}; embedded vectors are open in one process at a time: a server has them for as long as it runs and \
-         answers searches itself (POST /api/v1/search), a worker has them while an operation goes on; ask the server, \
-         stop it, or keep the vectors in a Qdrant server, where anybody can search them"
+        "{source}; while one process writes to embedded vectors no other has them open: a server has those that it \
+         searches open for as long as it runs, and answers searches itself (POST /api/v1/search), a worker has them \
+         while an operation goes on; ask the server, stop it, or keep the vectors in a Qdrant server, where anybody can \
+         search them"
     );
     StoreError { source: source.into(), ..error }
 }
@@ -395,14 +497,6 @@ pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
             None
         }
     }
-}
-
-/// The uri of a document that a person names by a path or by its uri. The file need not be there any more.
-pub(crate) fn uri_of(named: &str) -> Result<String, BoxError> {
-    if named.contains("://") {
-        return Ok(named.to_owned());
-    }
-    Ok(stages::uri::of_path(&std::path::absolute(named)?))
 }
 
 /// How the file runs the model that makes the vectors of its collection.

@@ -39,8 +39,22 @@ curl -sf -H 'content-type: application/json' -o /dev/null "$url/setup" -d \
   "{\"token\": \"$(cat token)\", \"username\": \"root\", \"email\": \"root@here\", \"password\": \"$password\"}"
 access=$(curl -sf -H 'content-type: application/json' "$url/sessions" -d "{\"username\": \"root\", \"password\": \"$password\"}" | field access_token)
 key=$(auth="Bearer $access" post /keys '{"name": "schemathesis", "scopes": ["admin"]}' | field secret)
-# Streams have no end; deleting the collection, or the account that asks, would leave nothing to ask.
-# What a generator knows to be valid is not always what there is: ids name nothing, names are taken.
+ids() { python3 -c "import json, sys; d = json.load(sys.stdin); print(json.dumps([it['id'] for it in d.get('items', d)] if isinstance(d, dict) else [it['id'] for it in d]))"; }
+get() { curl -sf -H "authorization: Bearer $access" "$url$1"; }
+collection=$(get /collections | ids); base=/collections/$(python3 -c "import json, sys; print(json.loads(sys.argv[1])[0])" "$collection")
+# Others than who asks: accounts that may be changed, deactivated and given passwords.
+for name in ada grace; do
+  auth="Bearer $access" post /users "{\"username\": \"$name\", \"email\": \"$name@here\", \"password\": \"$password\"}" > /dev/null
+done
+accounts=$(get /users | python3 -c "import json, sys; print(json.dumps([it['id'] for it in json.load(sys.stdin)['items'] if it['username'] in ('ada', 'grace')]))")
+grant=$(auth="Bearer $access" post "$base/grants" '{"user": "ada", "permission": "read"}' | field id)
+export REAL_IDS="{\"collection\": $collection, \"document\": $(get "$base/documents" | ids), \"source\": $(get "$base/sources" | ids),
+  \"operation\": $(get /operations | ids), \"user\": $accounts, \"grant\": [\"$grant\"]}"
+export SCHEMATHESIS_HOOKS=$root/tests/schemathesis_ids.py COLLECTION=test
+# Streams have no end; logging out or changing one's own password would leave nobody to ask.
+# `positive_data_acceptance` wants every value that the document allows to be accepted, but ids name nothing, names are
+# taken, cursors belong to lists; `ignored_auth` takes what everybody may read for a fault; `unsupported_method` sends TRACE,
+# which has no body to say that it is not allowed in; the last two guess links between endpoints by their names.
 for as in nobody key session; do
   case $as in
     nobody) header='X-Nobody: 1' ;;
@@ -48,8 +62,8 @@ for as in nobody key session; do
     session) header="Authorization: Bearer $access" ;;
   esac
   echo "== $as"
-  "$venv/bin/schemathesis" run "$url/openapi.json" --url "${url%/api/v1}" -H "$header" --workers 1 \
-    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
+  "$venv/bin/schemathesis" run "$url/openapi.json" --url "${url%/api/v1}" -H "$header" --workers 1 --continue-on-failure \
+    --checks all --exclude-checks "${WITHOUT:-positive_data_acceptance,ignored_auth,unsupported_method,use_after_free,ensure_resource_availability}" \
     --exclude-path-regex '/events$|/users/me/password|/sessions/logout' --phases examples,coverage,fuzzing --request-timeout 30 \
     --max-examples "${EXAMPLES:-40}" --seed 1 --no-color "$@" || failed=1
 done

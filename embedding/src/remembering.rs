@@ -4,8 +4,12 @@
 //! device and the numbers it was computed with, and the ids that the model read, prefix and special
 //! tokens included. It comes back bit for bit as it was computed. The model itself is loaded when the
 //! first vector is missing: a run that has nothing new to embed never reads the weights.
+//!
+//! What takes the model long is remembered part by part, so that a run which ends in the middle of a very long document
+//! has not computed for nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pipeline::{BoxError, Embedder, EmbedderUsage, Memo, MemoKey, ModelInfo};
 
@@ -13,6 +17,12 @@ use crate::batcher::distinct;
 
 /// Goes into every key; the number is raised when vectors are stored in another form.
 const WHAT: &str = "vector 1";
+
+/// Vectors are remembered when they have taken about so long. A window of the runtime takes less, and is one part.
+const PART: Duration = Duration::from_secs(8);
+
+/// Sequences of the smallest part, and of the first one, before it is known how long it takes.
+const SMALLEST_PART: usize = 64;
 
 /// Loads a model.
 pub(crate) type Load = Box<dyn Fn() -> Result<Arc<dyn Embedder>, BoxError> + Send + Sync>;
@@ -27,11 +37,14 @@ pub(crate) struct Remembering {
     model: Mutex<Option<Arc<dyn Embedder>>>,
     /// Sequences and tokens that the model was not asked for.
     reused: Mutex<(u64, u64)>,
+    /// Sequences of a part, by how long the last one took.
+    part: Mutex<usize>,
 }
 
 impl Remembering {
     pub(crate) fn new(info: ModelInfo, setting: String, memo: Arc<dyn Memo>, load: Load) -> Self {
-        Self { info, setting, memo, load, model: Mutex::default(), reused: Mutex::default() }
+        let (model, reused) = (Mutex::default(), Mutex::default());
+        Self { info, setting, memo, load, model, reused, part: Mutex::new(SMALLEST_PART) }
     }
 
     /// The model, loaded if it has not been.
@@ -52,10 +65,29 @@ impl Remembering {
 
     /// Embeds sequences that are not remembered, and remembers them.
     fn compute(&self, sequences: &[&[u32]], keys: &[MemoKey]) -> Result<Vec<f32>, BoxError> {
-        if sequences.is_empty() {
-            return Ok(Vec::new());
+        let mut vectors = Vec::with_capacity(sequences.len() * self.info.dim);
+        let mut done = 0;
+        while done < sequences.len() {
+            let part = *self.part.lock().unwrap_or_else(PoisonError::into_inner);
+            let end = sequences.len().min(done + part);
+            // Before the time is taken: loading takes its own.
+            let model = self.model()?;
+            let begun = Instant::now();
+            vectors.extend(self.compute_part(&*model, &sequences[done..end], &keys[done..end])?);
+            let part = next_part(end - done, begun.elapsed());
+            *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
+            done = end;
         }
-        let vectors = self.model()?.embed(sequences)?;
+        Ok(vectors)
+    }
+
+    fn compute_part(
+        &self,
+        model: &dyn Embedder,
+        sequences: &[&[u32]],
+        keys: &[MemoKey],
+    ) -> Result<Vec<f32>, BoxError> {
+        let vectors = model.embed(sequences)?;
         if vectors.len() != sequences.len() * self.info.dim {
             let (found, count, dim) = (vectors.len(), sequences.len(), self.info.dim);
             return Err(format!("the model gave {found} numbers for {count} × {dim}").into());
@@ -120,6 +152,18 @@ impl Embedder for Remembering {
         usage.reused_tokens += reused.1;
         usage
     }
+}
+
+/// Sequences of the next part, if so many took so long.
+fn next_part(sequences: usize, took: Duration) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "saturates"
+    )]
+    let fits = (sequences as f64 * PART.as_secs_f64() / took.as_secs_f64().max(1e-9)) as usize;
+    fits.max(SMALLEST_PART)
 }
 
 fn tokens(sequences: &[&[u32]]) -> u64 {

@@ -1,12 +1,13 @@
 //! A stand-in for a model, for tests of everything but embedding.
 //!
 //! It is chosen only by its own word, `stand-in:DIM` in place of a folder, and never falls into place by
-//! itself. Words are told apart at whitespace and punctuation, an id is a hash of the word, and a text's
+//! itself. `stand-in:DIM@RATE` reads so many tokens a second and no more, as a device of that speed does. Words are told apart at whitespace and punctuation, an id is a hash of the word, and a text's
 //! vector is the sum of pseudo-random vectors of its ids, scaled to length one: texts that share words are
 //! similar, the same text always has the same vector, and neither libtorch nor a file is needed.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use pipeline::{
     BoxError, Embedder, EmbedderUsage, ModelInfo, Reading, TextKind, Tokenizer, Tokens,
@@ -25,6 +26,10 @@ const END: u32 = 1;
 /// The stand-in for a model of this many dimensions.
 pub(crate) struct StandIn {
     info: ModelInfo,
+    /// Tokens a second.
+    rate: Option<u32>,
+    /// Held by the call that is computed: there is one device.
+    device: Mutex<()>,
     usage: Mutex<EmbedderUsage>,
 }
 
@@ -41,22 +46,27 @@ impl StandIn {
             return None;
         }
         let name = model.file_name()?.to_string_lossy().into_owned();
-        let dim = name.strip_prefix(WORD).and_then(|dim| dim.parse().ok());
-        Some(match dim.filter(|dim| (1..=LARGEST_DIM).contains(dim)) {
-            Some(dim) => Ok(Self::new(&name, dim)),
+        let options = name.strip_prefix(WORD)?;
+        let (dim, rate) = match options.split_once('@') {
+            Some((dim, rate)) => (dim, Some(rate.parse().ok().filter(|rate| *rate > 0))),
+            None => (options, None),
+        };
+        let dim = dim.parse().ok().filter(|dim| (1..=LARGEST_DIM).contains(dim));
+        Some(match dim.filter(|_| rate != Some(None)) {
+            Some(dim) => Ok(Self::new(&name, dim, rate.flatten())),
             None => Err(format!("`{name}` is no stand-in; write `{WORD}64`, with a dimension from 1 to {LARGEST_DIM}").into()),
         })
     }
 
-    fn new(name: &str, dim: usize) -> Self {
+    fn new(name: &str, dim: usize, rate: Option<u32>) -> Self {
         let info = ModelInfo {
             path: name.into(),
             short_name: "standin".to_owned(),
             dim,
             max_tokens: MAX_TOKENS,
-            fingerprint: format!("{name} 1"),
+            fingerprint: format!("{WORD}{dim} 1"),
         };
-        Self { info, usage: Mutex::default() }
+        Self { info, rate, device: Mutex::default(), usage: Mutex::default() }
     }
 }
 
@@ -114,10 +124,19 @@ impl Embedder for StandIn {
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        usage.batches += 1;
-        usage.sequences += sequences.len() as u64;
-        usage.tokens += sequences.iter().map(|sequence| sequence.len() as u64).sum::<u64>();
+        let _device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
+        // One at a time where it takes its time, so that it can be watched.
+        let batch = if self.rate.is_some() { 1 } else { sequences.len().max(1) };
+        for batch in sequences.chunks(batch) {
+            let tokens = batch.iter().map(|sequence| sequence.len() as u64).sum::<u64>();
+            if let Some(rate) = self.rate {
+                std::thread::sleep(Duration::from_secs(tokens) / rate);
+            }
+            let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+            usage.batches += 1;
+            usage.sequences += batch.len() as u64;
+            usage.tokens += tokens;
+        }
         Ok(sequences.iter().flat_map(|sequence| vector(sequence, self.info.dim)).collect())
     }
 

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::progress::Feed;
 use crate::report::SetAsideReport;
 use crate::run::RunError;
-use crate::{SchemaError, SetAside};
+use crate::{FAILED, SchemaError, SetAside, SourceTotals, Why};
 
 /// The most documents that a report names one by one; all of them are counted, and recorded in the store.
 const NAMED: usize = 10_000;
@@ -44,6 +44,9 @@ pub(crate) struct Left {
     pub tokens: u64,
     pub named: Vec<SetAsideReport>,
     pub covered: Vec<String>,
+    pub totals: SourceTotals,
+    /// Documents that failed in an earlier run, and are as they were.
+    pub known_failures: u64,
 }
 
 #[derive(Default)]
@@ -80,9 +83,14 @@ impl Accounts {
         Ok(go_on)
     }
 
-    /// Places of which a source has given every document.
-    pub(crate) fn cover(&self, places: Vec<String>) {
-        self.lock().left.covered.extend(places);
+    /// A source has ended: the places of which it has given every document, and what else it says.
+    pub(crate) fn cover(&self, places: Vec<String>, totals: SourceTotals) {
+        let left = &mut self.lock().left;
+        left.covered.extend(places);
+        left.totals.empty.extend(totals.empty);
+        for (by, count) in totals.left_out {
+            *left.totals.left_out.entry(by).or_default() += count;
+        }
     }
 
     /// A document that takes several branches, or none.
@@ -122,26 +130,29 @@ impl Accounts {
             state.seen += 1;
             self.metrics.seen(1);
             tracing::debug!(uri, reason, "document left");
+            if matches!(document.why, Why::Before { .. }) && reason == FAILED {
+                state.left.known_failures += 1;
+            }
             self.leave(&mut state, reason);
         } else {
             self.close(&mut state, uri, Some(reason), (0, 0));
         }
     }
 
-    /// How many documents were seen, and what has left.
+    /// How many documents were seen, what has left, and how many were in flight when the run was cut short.
     ///
     /// # Errors
     /// If the numbers do not add up, because a node has lost a document or doubled one.
-    pub(crate) fn settle(&self) -> Result<(u64, Left), RunError> {
+    pub(crate) fn settle(&self, cut_short: bool) -> Result<(u64, Left, u64), RunError> {
         let state = self.lock();
         if let Some(uri) = state.doubled.clone() {
             return Err(RunError::Doubled { uri });
         }
         match state.in_flight.keys().next() {
-            Some(first) => {
+            Some(first) if !cut_short => {
                 Err(RunError::Lost { count: state.in_flight.len(), first: first.clone() })
             }
-            None => Ok((state.seen, state.left.clone())),
+            Some(_) | None => Ok((state.seen, state.left.clone(), state.in_flight.len() as u64)),
         }
     }
 
@@ -183,6 +194,20 @@ impl Accounts {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it is held")
     }
+}
+
+/// Tokens of the chunks of all rows; 0 where there are no chunks yet.
+pub(crate) fn tokens_of(rows: &RecordBatch) -> u64 {
+    let Ok(chunks) = CHUNKS.of(rows) else { return 0 };
+    let fields = chunks.values().as_struct_opt();
+    let tokens = fields.and_then(|fields| fields.column_by_name("tokens"));
+    let Some(tokens) = tokens.and_then(|tokens| tokens.as_list_opt::<i32>()) else { return 0 };
+    // A slice of a batch has the child arrays of the whole.
+    let index = |offset: i32| usize::try_from(offset).unwrap_or(0);
+    let ends = chunks.value_offsets();
+    let [first, .., last] = ends else { return 0 };
+    let ends = tokens.value_offsets();
+    u64::try_from(ends[index(*last)] - ends[index(*first)]).unwrap_or(0)
 }
 
 /// Chunks of one document, and tokens in them; `chunks` is the column [`CHUNKS`].

@@ -50,7 +50,7 @@ impl Sender {
             permit = budget.acquire_many_owned(permits) => permit.map_err(|_| Closed)?,
             () = self.queue.closed() => return Err(Closed),
         };
-        self.reader.queued(bytes);
+        self.reader.queued(bytes, &rows);
         self.queue.send(Waiting { rows, bytes, _permit: permit }).map_err(|_| Closed)
     }
 }

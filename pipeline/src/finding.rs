@@ -66,6 +66,15 @@ impl Findings {
 
     /// Prints the findings with the lines they stand in, in colours for a terminal or without.
     pub fn render(&self, colours: bool) -> String {
+        self.render_as(&Level::ERROR, "fault", colours)
+    }
+
+    /// The same of findings that a file may have.
+    pub fn render_warnings(&self, colours: bool) -> String {
+        self.render_as(&Level::WARNING, "warning", colours)
+    }
+
+    fn render_as(&self, level: &Level<'static>, noun: &str, colours: bool) -> String {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
         for finding in &self.findings {
@@ -75,7 +84,8 @@ impl Findings {
             if let Some((at, label)) = &finding.beside {
                 place = place.annotation(AnnotationKind::Context.span(at.clone()).label(label));
             }
-            let mut group = Level::ERROR.primary_title(&finding.message).element(place);
+            let title = level.clone().primary_title(&finding.message);
+            let mut group = title.element(place);
             if let Some(help) = &finding.help {
                 group = group.element(Level::HELP.message(help));
             }
@@ -83,8 +93,8 @@ impl Findings {
             out.push_str("\n\n");
         }
         let count = self.findings.len();
-        let noun = if count == 1 { "fault" } else { "faults" };
-        out.push_str(&format!("{}: {count} {noun}\n", self.file));
+        let ending = if count == 1 { "" } else { "s" };
+        out.push_str(&format!("{}: {count} {noun}{ending}\n", self.file));
         out
     }
 }

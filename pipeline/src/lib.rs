@@ -21,6 +21,7 @@ mod metrics;
 mod node;
 mod outcome;
 mod outlet;
+mod pattern;
 mod plan;
 mod progress;
 mod report;
@@ -32,6 +33,7 @@ mod spec;
 mod store;
 mod validate;
 mod when;
+mod window;
 mod words;
 mod yaml;
 
@@ -50,24 +52,30 @@ pub use memo::{Memo, MemoKey};
 pub use metrics::{Exposed, Exposition, Metrics, StoreMetrics, counters, gauges, histograms};
 pub use node::{
     BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
-    SinkConfig, Source, SourceConfig, Stage, StageConfig, Verdict, options_schema, resolve_path,
+    SinkConfig, Source, SourceConfig, SourceTotals, SourceWarning, Stage, StageConfig, Verdict,
+    options_schema, resolve_path,
 };
 pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
+pub use pattern::{
+    MAX_ALTERNATIVES, MAX_BRACE_DEPTH, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError,
+    check_pattern, check_patterns,
+};
 pub use plan::Plan;
 pub use progress::{Feed, NodeState, Progress, Watch};
-pub use report::{DocumentCounts, NodeReport, RunReport, SetAsideReport};
+pub use report::{DocumentCounts, Known, NodeReport, RunReport, SetAsideReport};
 pub use run::{RunError, RunOptions, run};
 pub use schedule::{Due, Fate, Schedule, ScheduleFault};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
     ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LeastSpec, LifecycleSpec,
-    Missed, NodeSpec, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
-    RetrySpec, RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
-    VectorsSpec, WebhookSpec, Webhooks,
+    Migrate, Missed, NodeSpec, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec,
+    QdrantSpec, RetrySpec, RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span,
+    StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
     Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
-    Payload, Place, Point, Remedy, StoreError, StoredDocument, VectorStore, fact, point_id,
+    Payload, Place, Point, ReadOnly, Remedy, StoreError, StoredDocument, VectorStore, fact,
+    point_id,
 };
 pub use words::{SparseVector, Words};

@@ -1,7 +1,9 @@
 //! The three kinds of node, and the table that names them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -102,10 +104,17 @@ pub enum ModelUse<'a> {
 /// A request to the runtime: put batches together until they weigh this much.
 #[derive(Clone, Copy)]
 pub struct Gather {
-    /// Weight at which the stage wants to start.
+    /// Weight at which the node starts. With [`Gather::first`], the largest weight of a batch.
     pub at_least: usize,
-    /// Weight of one batch, in the stage's own unit.
+    /// Weight of one batch, in the node's own unit. The weights of the slices of a batch add up to its own.
     pub weight: fn(&RecordBatch) -> usize,
+    /// Weight of the first batch, for a stage whose batches are to take about two seconds each: later ones are as
+    /// large as the measured rate allows, from a quarter of this weight up to [`Gather::at_least`]. Batches are split
+    /// between rows to keep to it. Two of them are in work at a time, so that the device of the stage does not wait
+    /// between them. `None` keeps the weight fixed and takes batches whole.
+    pub first: Option<usize>,
+    /// The longest that rows wait for others. `None` waits until the batch is full or the input has ended.
+    pub hold: Option<Duration>,
 }
 
 /// Where documents come from. The runtime pulls it on a thread of its own, so it may block.
@@ -123,6 +132,20 @@ pub trait Source: Send {
     /// Asked once [`Source::next`] has given `None`: the places ([`crate::column::SOURCE`]) whose every
     /// document was given. What the collection knows of them and was not given is gone.
     fn covered(&self) -> Vec<String>;
+
+    /// Asked with [`Source::covered`]: what the report says of the source.
+    fn totals(&self) -> SourceTotals {
+        SourceTotals::default()
+    }
+}
+
+/// What a source says of itself when it has given everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceTotals {
+    /// The covered places in which there was no document.
+    pub empty: Vec<String>,
+    /// How many files and folders its options left out, by the option; a folder counts once.
+    pub left_out: BTreeMap<String, u64>,
 }
 
 /// What the file says about one source.
@@ -140,6 +163,27 @@ pub trait SourceConfig: Send + Sync {
     fn verdict(&self, _uri: &str) -> Option<Verdict> {
         None
     }
+
+    /// The places that it reads, as they stand in [`crate::column::SOURCE`]; none from a source that cannot say.
+    fn places(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What would make a run fail, or find nothing, as it is now. It may look at the places, so it takes time.
+    fn warnings(&self) -> Vec<SourceWarning> {
+        Vec::new()
+    }
+}
+
+/// Something about the places of a source that a person should know before a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceWarning {
+    /// The option concerned, as a path below `with`: `paths/0`.
+    pub option: String,
+    /// What it is, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
 }
 
 /// What a source would make of a place ([`crate::column::URI`]).
@@ -204,8 +248,8 @@ pub struct Resources {
     pub vectors: Arc<dyn VectorStore>,
     /// Contents that are stored already as these settings would store them, loaded before the run.
     pub known: Arc<crate::KnownHashes>,
-    /// The command that extracts one document in a process of its own
-    /// (`semantik extract-worker`); `None` extracts in this process, without its protection.
+    /// The program that extracts documents in a process of its own, given the argument `extract-worker`;
+    /// `None` extracts in this process, without limits of time and memory.
     pub extract_worker: Option<PathBuf>,
     /// What was computed before; `None` computes everything.
     pub memo: Option<Arc<dyn Memo>>,

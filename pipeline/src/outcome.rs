@@ -4,6 +4,7 @@ use std::fmt;
 
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::Field;
+use chrono::{DateTime, Utc};
 
 use crate::SchemaError;
 use crate::column::{CONTENT_HASH, CTIME, INODE, MTIME, SIZE, SOURCE, URI};
@@ -127,6 +128,14 @@ pub enum Why {
     /// There is no text in it.
     #[error("has no text")]
     Empty,
+    /// There is no text in it, but images of pages, as a scanner makes them.
+    #[error("has no text layer: {} (OCR is not supported)", images_of(*images, *pages))]
+    Images {
+        /// Pages that are images.
+        images: u64,
+        /// Pages in all.
+        pages: u64,
+    },
     /// It is larger than the pipeline file allows.
     #[error(
         "has {size} bytes; the limit is {limit} (raise `max_size` of the scan node to take it in)"
@@ -164,10 +173,21 @@ pub enum Why {
         reason: String,
         /// The message of then.
         message: String,
+        /// Since when it is known, if that was noted.
+        since: Option<DateTime<Utc>>,
     },
 }
 
-/// What [`Why::reason`] says of a document that failed; it is what exit code 2 stands for.
+/// How many of the pages are images, in words.
+fn images_of(images: u64, pages: u64) -> String {
+    match (images, pages) {
+        (1, 1) => "its page is an image".to_owned(),
+        (images, pages) if images == pages => format!("its {pages} pages are images"),
+        (images, pages) => format!("{images} of its {pages} pages are images"),
+    }
+}
+
+/// What [`Why::reason`] says of a document that failed; exit code 2 stands for those that were not known before.
 pub const FAILED: &str = "failed";
 
 impl Why {
@@ -176,7 +196,7 @@ impl Why {
         match self {
             Self::Unchanged | Self::Touched => "unchanged",
             Self::Duplicate => "duplicate",
-            Self::Empty => "empty",
+            Self::Empty | Self::Images { .. } => "empty",
             Self::TooLarge { .. } => "too_large",
             Self::Unsupported { .. } => "unsupported",
             Self::Unrouted => "unrouted",

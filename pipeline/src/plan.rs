@@ -8,7 +8,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::when::When;
-use crate::{Fingerprint, ModelInfo, NodeKind, SinkConfig, SourceConfig, Verdict};
+use crate::{
+    Finding, Fingerprint, ModelInfo, NodeKind, PipelineSpec, SinkConfig, SourceConfig, Verdict,
+};
 
 /// An index into [`Plan::nodes`]; a node's inputs always have smaller indices than it has.
 pub(crate) type NodeIdx = usize;
@@ -145,11 +147,34 @@ impl Plan {
 
     /// What each source says of a place, with the source's id; nothing of a source that cannot say.
     pub fn verdicts(&self, uri: &str) -> Vec<(&str, Verdict)> {
-        let sources = self.nodes.iter().filter_map(|node| match &node.kind {
-            NodeKind::Source(source) => Some((&*node.id, source)),
+        self.sources().filter_map(|(id, source)| Some((id, source.verdict(uri)?))).collect()
+    }
+
+    /// The places that its sources read, as they stand in [`crate::column::SOURCE`].
+    pub fn places(&self) -> Vec<String> {
+        self.sources().flat_map(|(_, source)| source.places()).collect()
+    }
+
+    /// What would make a run fail, or find nothing, as things are now, with its place in the file. It looks at the
+    /// sources, so it takes time.
+    pub fn warnings(&self, spec: &PipelineSpec) -> Vec<Finding> {
+        let mut warnings = Vec::new();
+        for (id, source) in self.sources() {
+            let node = spec.file.nodes.iter().position(|node| node.id == id);
+            let pointer = format!("/nodes/{}/with", node.unwrap_or_default());
+            warnings.extend(source.warnings().into_iter().map(|warning| {
+                let at = spec.at(&format!("{pointer}/{}", warning.option));
+                Finding::new(at, warning.message).help(warning.help)
+            }));
+        }
+        warnings
+    }
+
+    fn sources(&self) -> impl Iterator<Item = (&str, &dyn SourceConfig)> {
+        self.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Source(source) => Some((&*node.id, source.as_ref())),
             NodeKind::Stage(_) | NodeKind::Sink(_) => None,
-        });
-        sources.filter_map(|(id, source)| Some((id, source.verdict(uri)?))).collect()
+        })
     }
 
     /// The schema on the edges that leave a node.

@@ -1,14 +1,15 @@
 //! What happened in a run, as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::progress::NodeState;
 use crate::{FAILED, SetAside, Why};
 
 /// What happened in a run. Every document that a source gave is counted in exactly one of `stored`,
-/// `unchanged`, `duplicate` and `set_aside`.
+/// `unchanged`, `duplicate`, `set_aside` and `interrupted`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// The pipeline's name.
@@ -17,6 +18,13 @@ pub struct RunReport {
     pub documents: DocumentCounts,
     /// Documents set aside, by reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Those that failed and were not known to: they are new or changed, or the settings are, or they were tried again
+    /// because that was asked for.
+    #[serde(default)]
+    pub newly_failed: u64,
+    /// Files and folders that options of the sources left out, by the option. They are not among the documents.
+    #[serde(default)]
+    pub left_out: BTreeMap<String, u64>,
     /// Chunks of the stored documents.
     pub chunks: u64,
     /// Tokens that the model read for them.
@@ -32,6 +40,9 @@ pub struct RunReport {
     /// Places of which every document was seen; see [`crate::Source::covered`].
     #[serde(skip)]
     pub covered: Vec<String>,
+    /// Those of them in which there was no document.
+    #[serde(skip)]
+    pub empty: Vec<String>,
     /// The nodes, inputs before readers.
     pub nodes: Vec<NodeReport>,
     /// The documents that were set aside, up to 10,000 of them.
@@ -51,6 +62,9 @@ pub struct DocumentCounts {
     pub duplicate: u64,
     /// Set aside for any other reason.
     pub set_aside: u64,
+    /// In flight when the run was cut short; the next run takes them in.
+    #[serde(default)]
+    pub interrupted: u64,
 }
 
 /// What a node did in a run.
@@ -87,12 +101,27 @@ pub struct SetAsideReport {
     pub reason: String,
     /// Why, in words.
     pub message: String,
+    /// If an earlier run set it aside, and this one found it as it was: since when, as far as that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
+}
+
+/// That a document was set aside by an earlier run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Since when, if that was noted.
+    pub since: Option<DateTime<Utc>>,
 }
 
 impl SetAsideReport {
     pub(crate) fn new(node: &str, document: &SetAside) -> Self {
-        let node = if let Why::Before { node, .. } = &document.why { node } else { node };
+        let (node, known) = if let Why::Before { node, since, .. } = &document.why {
+            (node.as_str(), Some(Known { since: *since }))
+        } else {
+            (node, None)
+        };
         Self {
+            known,
             uri: document.location.uri.clone(),
             node: node.to_owned(),
             reason: document.why.reason().to_owned(),
@@ -110,7 +139,8 @@ impl RunReport {
         let stored = self.documents.stored + pass.documents.stored;
         let found = pass.documents.stored
             + pass.documents.set_aside.saturating_sub(self.documents.set_aside);
-        let others = seen.saturating_sub(stored + pass.documents.set_aside);
+        let interrupted = pass.documents.interrupted;
+        let others = seen.saturating_sub(stored + pass.documents.set_aside + interrupted);
         let duplicate =
             (self.documents.duplicate + pass.documents.duplicate).saturating_sub(found).min(others);
         self.documents = DocumentCounts {
@@ -119,9 +149,19 @@ impl RunReport {
             duplicate,
             set_aside: pass.documents.set_aside,
             unchanged: others - duplicate,
+            interrupted,
         };
         self.reasons = pass.reasons;
-        self.set_aside = pass.set_aside;
+        // What the earlier pass found out is known to the later one, and is still news of this run.
+        self.newly_failed = (self.newly_failed + pass.newly_failed).min(self.failed());
+        let news = self.set_aside.iter().filter(|document| document.known.is_none());
+        let news: BTreeSet<&str> = news.map(|document| document.uri.as_str()).collect();
+        let mut set_aside = pass.set_aside;
+        for document in set_aside.iter_mut().filter(|it| news.contains(it.uri.as_str())) {
+            document.known = None;
+        }
+        self.set_aside = set_aside;
+        self.left_out = pass.left_out;
         self.chunks += pass.chunks;
         self.tokens += pass.tokens;
         self.tokens_reused += pass.tokens_reused;
@@ -129,6 +169,7 @@ impl RunReport {
         self.seconds += pass.seconds;
         self.stopped |= pass.stopped;
         self.covered = pass.covered;
+        self.empty = pass.empty;
         self.nodes = pass.nodes;
     }
 
@@ -151,5 +192,45 @@ impl NodeReport {
             starved_seconds: node.starved,
             blocked_seconds: node.blocked,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(uri: &str, known: Option<Known>) -> SetAsideReport {
+        let (uri, reason) = (uri.to_owned(), FAILED.to_owned());
+        SetAsideReport { uri, reason, known, ..SetAsideReport::default() }
+    }
+
+    fn pass(newly_failed: u64, set_aside: Vec<SetAsideReport>) -> RunReport {
+        let reasons = BTreeMap::from([(FAILED.to_owned(), set_aside.len() as u64)]);
+        RunReport { newly_failed, reasons, set_aside, ..RunReport::default() }
+    }
+
+    #[test]
+    fn what_the_first_pass_found_out_is_news_of_the_whole_run() {
+        let known = Some(Known::default());
+        let mut report = pass(1, vec![failed("new", None), failed("old", known)]);
+        let later = vec![failed("late", None), failed("new", known), failed("old", known)];
+        report.add_pass(pass(1, later));
+        assert_eq!((report.failed(), report.newly_failed), (3, 2));
+        assert_eq!(
+            report.set_aside,
+            [failed("late", None), failed("new", None), failed("old", known)]
+        );
+        report.add_pass(pass(0, vec![failed("new", known)]));
+        assert_eq!((report.failed(), report.newly_failed), (1, 1), "others were mended meanwhile");
+    }
+
+    #[test]
+    fn a_report_of_an_earlier_version_can_be_read() {
+        let mut old = serde_json::to_value(pass(0, vec![failed("a", None)])).unwrap();
+        for key in ["newly_failed", "left_out"] {
+            assert!(old.as_object_mut().unwrap().remove(key).is_some());
+        }
+        let read: RunReport = serde_json::from_value(old).unwrap();
+        assert_eq!((read.failed(), read.newly_failed), (1, 0));
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! A source is pulled on a thread of its own; a stage's workers run on blocking threads and their results
 //! are awaited in order; a sink is a task. Stopping is closing: sources give no more, what is in flight
-//! drains, and every queue ends when the last node that feeds it has ended. After an error every task is
+//! drains, and every queue ends when the last node that feeds it has ended. A run that is cut short drops what no model
+//! has begun with, and drains the rest. After an error every task is
 //! cut off where it waits, which stores can bear, and the first error is what the run ends with.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt as _;
@@ -37,6 +38,9 @@ use crate::{
 pub struct RunOptions {
     /// Cancelling it stops the sources; what is already in flight is still finished.
     pub stop: CancellationToken,
+    /// Cancelling it, after `stop`, cuts the run short: what a model has read is stored, what it has in work is
+    /// waited for a few seconds, and everything in front of it is left for the next run.
+    pub cut_short: CancellationToken,
     /// Where the run counts; whoever watches it reads here.
     pub metrics: Arc<Metrics>,
     /// Where it shows the documents that it set aside last.
@@ -48,6 +52,7 @@ impl RunOptions {
     pub fn new(plan: &Plan) -> Self {
         Self {
             stop: CancellationToken::new(),
+            cut_short: CancellationToken::new(),
             metrics: Arc::new(Metrics::new(plan.name())),
             feed: Feed::default(),
         }
@@ -106,6 +111,12 @@ pub enum RunError {
     },
 }
 
+/// Batches that a stage has in work at a time whose batches adapt to the rate of its device.
+const OVERLAPPING: usize = 2;
+
+/// How long a run that is cut short waits for what a model has in work.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The most set-aside documents that are recorded in one transaction.
 const RECORD_AT_ONCE: usize = 1_000;
 
@@ -115,7 +126,8 @@ const RECORD_AT_ONCE: usize = 1_000;
 /// The first thing that made it impossible to go on.
 ///
 /// # Cancellation
-/// Cancel `options.stop` instead of dropping the future, so that what is in flight is stored.
+/// Cancel `options.stop` instead of dropping the future, so that what is in flight is stored; then
+/// `options.cut_short`, if that takes too long.
 pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let accounts = Arc::new(Accounts::new(Arc::clone(&options.metrics), options.feed.clone()));
@@ -150,7 +162,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
         return Err(error);
     }
 
-    let (seen, left) = accounts.settle()?;
+    let (seen, left, interrupted) = accounts.settle(options.cut_short.is_cancelled())?;
     let reason = |word: &str| left.reasons.get(word).copied().unwrap_or(0);
     let (unchanged, duplicate) = (reason("unchanged"), reason("duplicate"));
     report.documents = DocumentCounts {
@@ -159,14 +171,18 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
         unchanged,
         duplicate,
         set_aside: left.reasons.values().sum::<u64>() - unchanged - duplicate,
+        interrupted,
     };
     report.reasons = left.reasons;
     report.reasons.retain(|reason, _| reason != "unchanged" && reason != "duplicate");
     report.chunks = left.chunks;
     report.tokens = left.tokens;
     report.set_aside = left.named;
-    report.stopped = broke_off.is_cancelled();
+    report.stopped = broke_off.is_cancelled() || interrupted > 0;
     report.covered = left.covered;
+    report.newly_failed = report.failed().saturating_sub(left.known_failures);
+    report.empty = left.totals.empty;
+    report.left_out = left.totals.left_out;
     report.nodes =
         nodes.iter().map(|(id, uses)| NodeReport::new(uses, options.metrics.node(id))).collect();
     report.seconds = started.elapsed().as_secs_f64();
@@ -179,6 +195,8 @@ struct Built {
     inputs: Vec<NodeIdx>,
     when: Option<When>,
     output: Option<SchemaRef>,
+    /// Whether it runs a model.
+    runs_model: bool,
     work: Work,
 }
 
@@ -194,17 +212,19 @@ fn build(plan: Plan, with: &Resources) -> Result<Vec<Built>, RunError> {
         let work = match &node.kind {
             NodeKind::Source(config) => config.build(with).map(Work::Source),
             NodeKind::Stage(config) => {
-                let workers =
-                    (0..node.workers).map(|_| config.build(with)).collect::<Result<_, _>>();
-                workers.map(|workers| Work::Stage(workers, config.gather()))
+                let gather = config.gather();
+                let adapts = gather.is_some_and(|gather| gather.first.is_some());
+                let workers = if adapts { OVERLAPPING } else { node.workers };
+                let workers = (0..workers).map(|_| config.build(with)).collect::<Result<_, _>>();
+                workers.map(|workers| Work::Stage(workers, gather))
             }
             NodeKind::Sink(config) => {
                 config.build(with).map(|sink| Work::Sink(sink, config.gather()))
             }
         };
-        let Node { id, inputs, when, output, .. } = node;
+        let Node { id, inputs, when, output, model, .. } = node;
         match work {
-            Ok(work) => Ok(Built { id, inputs, when, output, work }),
+            Ok(work) => Ok(Built { id, inputs, when, output, runs_model: model.is_some(), work }),
             Err(source) => Err(RunError::Build { node: id, source }),
         }
     };
@@ -225,15 +245,24 @@ fn start(
     // One queue in front of every node that reads; whoever feeds it holds a clone of its sender.
     let mut outputs: Vec<Vec<Edge>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut queues: Vec<Receiver> = Vec::new();
+    // Whether a node comes after a model, so that a run that is cut short still finishes what it has.
+    let mut after_model: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in &nodes {
-        let (sender, receiver) = channel(edge_bytes, &options.metrics.of(&node.id));
+        let metrics = options.metrics.of(&node.id);
+        if node.runs_model {
+            metrics.runs_model();
+        }
+        let is_after = node.inputs.iter().any(|&it| nodes[it].runs_model || after_model[it]);
+        after_model.push(is_after);
+        let (sender, receiver) = channel(edge_bytes, &metrics);
         for &input in &node.inputs {
             outputs[input].push(Edge { sender: sender.clone(), when: node.when.clone() });
         }
         queues.push(receiver);
     }
-    for ((node, next), queue) in nodes.into_iter().zip(outputs).zip(queues) {
-        let Built { id, output, work, .. } = node;
+    let nodes = nodes.into_iter().zip(outputs).zip(queues).zip(after_model);
+    for (((node, next), queue), after_model) in nodes {
+        let Built { id, output, runs_model, work, .. } = node;
         let metrics = options.metrics.of(&id);
         let outlet = Outlet {
             node: Arc::clone(&id),
@@ -248,7 +277,12 @@ fn start(
         let drive: Driven = match work {
             Work::Source(source) => Box::pin(drive_source(source, outlet, stop)),
             Work::Stage(stages, gather) => {
-                Box::pin(drive_stage(stages, Inlet::new(queue, gather, edge_bytes), outlet))
+                let inlet = Inlet::new(queue, gather, edge_bytes);
+                let cut = (!after_model).then(|| Cut {
+                    asked: options.cut_short.clone(),
+                    patience: if runs_model { PATIENCE } else { Duration::ZERO },
+                });
+                Box::pin(drive_stage(stages, inlet, outlet, cut))
             }
             Work::Sink(sink, gather) => {
                 Box::pin(drive_sink(sink, Inlet::new(queue, gather, edge_bytes), outlet))
@@ -301,7 +335,7 @@ async fn drive_source(
                 let outcome = source.next().await.map_err(|error| outlet.failed(error))?;
                 outlet.metrics.busy(started.elapsed());
                 let Some(outcome) = outcome else {
-                    outlet.accounts.cover(source.covered());
+                    outlet.accounts.cover(source.covered(), source.totals());
                     break;
                 };
                 outlet.metrics.batches.inc();
@@ -316,26 +350,57 @@ async fn drive_source(
     spawn_blocking(pull).await.unwrap_or_else(|error| Err(panicked(node, error)))
 }
 
-/// A worker that comes back from a batch, with what it made of it.
-type Worked = (Box<dyn Stage>, Result<Outcome, BoxError>);
+/// How a stage learns that it is to begin nothing more, and how long it waits for what it has in work.
+struct Cut {
+    asked: CancellationToken,
+    patience: Duration,
+}
+
+impl Cut {
+    /// Returns when the run is cut short.
+    async fn asked(cut: Option<&Self>) {
+        match cut {
+            Some(cut) => cut.asked.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns when the run is cut short and the stage has waited long enough.
+    async fn over(cut: Option<&Self>) {
+        Self::asked(cut).await;
+        tokio::time::sleep(cut.map_or(Duration::ZERO, |cut| cut.patience)).await;
+    }
+}
+
+/// A worker that comes back from a batch, with what it made of it, the weight of the batch, and its beginning and end.
+type Worked = (Box<dyn Stage>, Result<Outcome, BoxError>, usize, [Instant; 2]);
 
 /// Keeps up to `idle.len()` batches in work and hands them on in the order they came.
 async fn drive_stage(
     mut idle: Vec<Box<dyn Stage>>,
     mut inlet: Inlet,
     outlet: Outlet,
+    cut: Option<Cut>,
 ) -> Result<(), RunError> {
     let mut busy = FuturesOrdered::new();
     let mut ended = false;
+    let (asked, over) = (Cut::asked(cut.as_ref()), Cut::over(cut.as_ref()));
+    tokio::pin!(asked, over);
     loop {
+        if ended && busy.is_empty() {
+            return Ok(());
+        }
         let waiting = Instant::now();
         let is_starving = busy.is_empty();
         tokio::select! {
             biased;
+            () = &mut over => return Ok(()),
+            () = &mut asked, if !ended => ended = true,
             Some(done) = busy.next() => {
                 let done: Result<Worked, JoinError> = done;
-                let (stage, outcome) =
+                let (stage, outcome, weight, [began, done]) =
                     done.map_err(|error| panicked(Arc::clone(&outlet.node), error))?;
+                inlet.took(weight, began, done);
                 idle.push(stage);
                 let outcome = outcome.map_err(|error| outlet.failed(error))?;
                 if outlet.give(outcome).await?.is_break() {
@@ -350,18 +415,18 @@ async fn drive_stage(
                     Some(rows) => {
                         let mut stage = idle.pop().expect("checked by the guard");
                         let working = outlet.metrics.work(rows.num_rows() as u64);
-                        let span = Span::current();
+                        let (span, weight) = (Span::current(), inlet.weight_of(&rows));
                         busy.push_back(spawn_blocking(move || {
                             let _in_node = span.enter();
+                            let began = Instant::now();
                             let outcome = stage.process(rows);
                             drop(working);
-                            (stage, outcome)
+                            (stage, outcome, weight, [began, Instant::now()])
                         }));
                     }
                     None => ended = true,
                 }
             }
-            else => return Ok(()),
         }
     }
 }

@@ -102,6 +102,9 @@ pub struct StoresSpec {
     /// Folder of the embedded stores. Unless it is named, that of the environment variable `SEMANTIK_DATA`, or else
     /// `.semantik` beside the file.
     pub data: Option<PathBuf>,
+    /// Whether a verb that writes brings the schema of an older database up to date: `auto`, or `manual`, which leaves it to
+    /// `semantik migrate up`. A new database is always made, and a verb that only reads never changes one.
+    pub migrate: Migrate,
     /// MiB of the data folder that may remember what was computed before, so that it is not computed again;
     /// 0 remembers nothing.
     pub memo_mib: u32,
@@ -115,10 +118,22 @@ impl Default for StoresSpec {
             postgres: PostgresSpec::default(),
             vectors: VectorsSpec::default(),
             data: None,
+            migrate: Migrate::Auto,
             memo_mib: 4096,
             webhooks: Webhooks::new(),
         }
     }
+}
+
+/// Who brings the schema of a database up to date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Migrate {
+    /// Whoever writes to it next.
+    #[default]
+    Auto,
+    /// `semantik migrate up`.
+    Manual,
 }
 
 /// Where metadata is kept.
@@ -375,6 +390,11 @@ impl PipelineSpec {
         Ok(Self { file: says, base, name, text: shown, document, faults: findings })
     }
 
+    /// The file as it was named.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Folder of the embedded stores.
     pub fn data_folder(&self) -> PathBuf {
         match &self.file.stores.data {
@@ -383,7 +403,8 @@ impl PipelineSpec {
         }
     }
 
-    pub(crate) fn refuse(&self, findings: Vec<Finding>) -> Findings {
+    /// Findings about this file, with what they say of it.
+    pub fn refuse(&self, findings: Vec<Finding>) -> Findings {
         Findings::new(&self.name, &self.text, findings)
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -35,6 +36,13 @@ pub enum Remedy {
     /// It will not succeed by itself.
     GiveUp,
 }
+
+/// The source of a [`StoreError`] where nothing can be written to the store at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database is read-only: a standby, or one whose default_transaction_read_only is on; what only reads works"
+)]
+pub struct ReadOnly;
 
 /// Identifies the settings that made a document's rows: SHA-256 over the chain of nodes before the
 /// sink, as [`crate::Plan::fingerprint`] gives it.
@@ -80,6 +88,18 @@ pub enum KnownState {
         reason: String,
         /// The message of then.
         message: String,
+        /// Since when, if that was noted.
+        since: Option<DateTime<Utc>>,
+    },
+    /// It could not be read, by the present settings. It is tried at every run, since nothing about the file need
+    /// change for it to be readable.
+    Unreadable {
+        /// The node that tried.
+        node: String,
+        /// The message of then.
+        message: String,
+        /// Since when, if that was noted.
+        since: Option<DateTime<Utc>>,
     },
     /// Somebody has deleted its document; it stays out while it holds the content that it held.
     Withheld {

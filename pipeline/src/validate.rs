@@ -95,6 +95,7 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
             of_value(format!("{name} must be less than {limit}, not {found}"))
         }
         Kind::MinItems { limit } => of_value(format!("{name} must have at least {limit} items")),
+        Kind::MaxItems { limit } => of_value(format!("{name} must have at most {limit} items")),
         Kind::MinLength { limit: 1 } => of_value(format!("{name} must not be empty")),
         Kind::Enum { options } => {
             let options: Vec<String> =

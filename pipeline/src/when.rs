@@ -16,6 +16,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::{Map, Value};
 
 use crate::finding::suggest;
+use crate::pattern::check_patterns;
 
 /// A checked `when:`.
 #[derive(Clone, Debug)]
@@ -114,6 +115,7 @@ fn globs(condition: &Value) -> Result<GlobSet, (String, Option<String>)> {
         }
         _ => return Err(wrong()),
     };
+    check_patterns(patterns.iter().copied()).map_err(|error| (error.to_string(), None))?;
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         set.add(Glob::new(pattern).map_err(|error| (error.to_string(), None))?);

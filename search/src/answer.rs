@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::request::Mode;
 
 /// The answer to a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// Best first; with [`crate::Request::per_document`], those of a document together.
     pub hits: Vec<SearchHit>,
@@ -21,6 +21,8 @@ pub struct Answer {
     pub failed: Vec<Failure>,
     /// Where the time went.
     pub timings: Timings,
+    /// What it has cost, in the points of [`crate::Request::cost`].
+    pub cost: u64,
 }
 
 /// A passage that was found.

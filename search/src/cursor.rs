@@ -55,11 +55,15 @@ impl Cursor {
         Ok(cursor)
     }
 
-    /// Where the page behind this one begins; `None` where nobody can turn to it.
-    pub(crate) fn behind(self, count: usize) -> Option<String> {
+    /// The page behind this one, if requests can turn to it.
+    pub(crate) fn behind(self, count: usize) -> Option<Self> {
         let next = Self { offset: self.offset + count, ..self };
-        let json = serde_json::to_vec(&next).expect("three numbers are JSON");
-        (next.offset <= LAST).then(|| URL_SAFE_NO_PAD.encode(json))
+        (next.offset <= LAST).then_some(next)
+    }
+
+    /// As it is handed out.
+    pub(crate) fn text(self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self).expect("three numbers are JSON"))
     }
 }
 

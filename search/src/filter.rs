@@ -1,12 +1,16 @@
 //! The filter language: JSON that says what hits must be like. `docs/search.md` describes it for its users.
 //!
-//! It is parsed once, into a [`Condition`], and everything that is wrong is said with its place. Wildcards stay in
-//! it until a collection is asked; then they become the values that there are (`glob.rs`).
+//! It becomes a [`Condition`], and everything that is wrong is said with its place. Wildcards stay in it until a
+//! collection is asked; then they become the values that there are (`glob.rs`).
+//!
+//! A filter may come from anybody, so it is read twice: the first reading checks every limit, the second compiles the
+//! patterns. A filter that exceeds a limit is refused at the first excess, before anything is compiled.
 
+use std::cell::Cell;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use pipeline::{Bounds, Keyword, Number, Text, fact};
+use pipeline::{Bounds, Keyword, Number, Text, check_pattern, fact};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -24,7 +28,7 @@ pub enum Condition {
     /// The field has one of these values.
     Is(Keyword, Vec<String>),
     /// The field has a value that one of these patterns matches.
-    Matches(Keyword, Vec<String>),
+    Matches(Keyword, Patterns),
     /// The number is within bounds.
     Within(Number, Bounds),
     /// The text has these words.
@@ -41,21 +45,88 @@ pub struct FilterError {
     pub message: String,
 }
 
+/// Most conditions of a filter: fields, `and`, `or` and `not`, wherever they stand.
+const MAX_CONDITIONS: usize = 100;
+/// Deepest nesting of `and`, `or` and `not`.
+const MAX_DEPTH: usize = 8;
+/// Most patterns in a filter; a path is one, with or without wildcards.
+const MAX_PATTERNS: usize = 100;
+/// Most bytes that all patterns of a filter have together.
+const MAX_PATTERN_BYTES: usize = 16 << 10;
+/// Most values in all lists of a filter together.
+const MAX_VALUES: usize = 1000;
+/// Longest path without wildcards, in bytes (`PATH_MAX` of Linux).
+const MAX_PATH_BYTES: usize = 4096;
+/// Most characters of the words of `title` and `headings`.
+const MAX_WORDS: usize = 1000;
+/// As much of a key is repeated in an error.
+const SHOWN_KEY: usize = 100;
+
+/// What was counted in a filter so far.
+#[derive(Default)]
+struct Counts {
+    conditions: Cell<usize>,
+    patterns: Cell<usize>,
+    pattern_bytes: Cell<usize>,
+    values: Cell<usize>,
+    /// Whether this is the second reading.
+    compiles: bool,
+}
+
 /// The place in a filter that is being read.
 #[derive(Clone)]
-struct At(String);
+struct At<'a> {
+    path: String,
+    /// How many `and`, `or` and `not` stand around it.
+    depth: usize,
+    counts: &'a Counts,
+}
 
-impl At {
+impl<'a> At<'a> {
+    fn root(counts: &'a Counts) -> Self {
+        Self { path: "filter".to_owned(), depth: 0, counts }
+    }
+
     fn key(&self, key: &str) -> Self {
-        Self(format!("{}.{key}", self.0))
+        let shown: String = key.chars().take(SHOWN_KEY).collect();
+        Self { path: format!("{}.{shown}", self.path), ..self.clone() }
     }
 
     fn item(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        Self { path: format!("{}[{index}]", self.path), ..self.clone() }
+    }
+
+    /// The place within an `and`, `or` or `not` that stands here.
+    fn within(&self) -> Result<Self, FilterError> {
+        if self.depth == MAX_DEPTH {
+            return self.fault(format_args!(
+                "`and`, `or` and `not` are nested more than {MAX_DEPTH} deep"
+            ));
+        }
+        Ok(Self { depth: self.depth + 1, ..self.clone() })
+    }
+
+    fn count(
+        &self,
+        of: impl Fn(&Counts) -> &Cell<usize>,
+        more: usize,
+        most: usize,
+        what: &str,
+    ) -> Result<(), FilterError> {
+        let count = of(self.counts);
+        count.set(count.get() + more);
+        if count.get() > most {
+            return self.fault(format_args!("the filter has more than {most} {what}"));
+        }
+        Ok(())
+    }
+
+    fn conditions(&self, more: usize) -> Result<(), FilterError> {
+        self.count(|counts| &counts.conditions, more, MAX_CONDITIONS, "conditions")
     }
 
     fn fault<T>(&self, message: impl fmt::Display) -> Result<T, FilterError> {
-        Err(FilterError { at: self.0.clone(), message: message.to_string() })
+        Err(FilterError { at: self.path.clone(), message: message.to_string() })
     }
 }
 
@@ -73,20 +144,45 @@ pub static FACETS: &[(&str, Keyword)] = &[
 ];
 
 impl Condition {
-    /// Reads a filter.
+    /// Reads a filter, and compiles its patterns. That takes a while: a server does it on a blocking thread
+    /// ([`crate::Searcher::parse`]).
     ///
     /// # Errors
-    /// The first thing that is wrong with it, and where.
+    /// The first thing that is wrong with it, or the first limit that it exceeds, and where.
     pub fn parse(filter: &Value) -> Result<Self, FilterError> {
-        object(filter, &At("filter".to_owned()))
+        Self::measure(filter)?;
+        object(filter, &At::root(&Counts { compiles: true, ..Counts::default() }))
+    }
+
+    /// Reads a filter without compiling anything; gives the bytes of its patterns, which is what compiling costs.
+    ///
+    /// # Errors
+    /// As [`Condition::parse`], but for patterns that are malformed.
+    pub fn measure(filter: &Value) -> Result<usize, FilterError> {
+        let counts = Counts::default();
+        object(filter, &At::root(&counts))?;
+        Ok(counts.pattern_bytes.get())
+    }
+
+    /// Its patterns, those of each field together.
+    pub(crate) fn patterns(&self) -> Vec<&Patterns> {
+        match self {
+            Self::All(conditions) | Self::Any(conditions) => {
+                conditions.iter().flat_map(Self::patterns).collect()
+            }
+            Self::Not(condition) => condition.patterns(),
+            Self::Matches(_, patterns) => vec![patterns],
+            Self::Is(..) | Self::Within(..) | Self::Says(..) => Vec::new(),
+        }
     }
 }
 
 /// An object: each of its keys holds.
-fn object(value: &Value, at: &At) -> Result<Condition, FilterError> {
+fn object(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let Value::Object(keys) = value else {
         return at.fault(format_args!("an object is wanted here, and not {}", kind(value)));
     };
+    at.conditions(keys.len().max(1))?;
     let mut conditions = Vec::with_capacity(keys.len());
     for (key, value) in keys {
         conditions.push(member(key, value, at)?);
@@ -94,12 +190,12 @@ fn object(value: &Value, at: &At) -> Result<Condition, FilterError> {
     Ok(if conditions.len() == 1 { conditions.swap_remove(0) } else { Condition::All(conditions) })
 }
 
-fn member(key: &str, value: &Value, outer: &At) -> Result<Condition, FilterError> {
+fn member(key: &str, value: &Value, outer: &At<'_>) -> Result<Condition, FilterError> {
     let at = outer.key(key);
     match key {
         "and" => Ok(Condition::All(list(value, &at)?)),
         "or" => Ok(Condition::Any(list(value, &at)?)),
-        "not" => Ok(Condition::Not(Box::new(object(value, &at)?))),
+        "not" => Ok(Condition::Not(Box::new(object(value, &at.within()?)?))),
         "path" => paths(value, &at),
         "source" => keyword(Keyword::Source, value, &at),
         "mime_type" => keyword(Keyword::MimeType, value, &at),
@@ -111,26 +207,31 @@ fn member(key: &str, value: &Value, outer: &At) -> Result<Condition, FilterError
         "chunk" => number(Number::Chunk, value, &at),
         "modified_at" => instants(value, &at),
         "metadata" => metadata(value, &at),
-        _ => outer.fault(format_args!("there is no `{key}`; a filter knows {KNOWN}")),
+        _ => {
+            let key: String = key.chars().take(SHOWN_KEY).collect();
+            outer.fault(format_args!("there is no `{key}`; a filter knows {KNOWN}"))
+        }
     }
 }
 
-fn list(value: &Value, at: &At) -> Result<Vec<Condition>, FilterError> {
+fn list(value: &Value, at: &At<'_>) -> Result<Vec<Condition>, FilterError> {
     let Value::Array(items) = value else {
         return at.fault(format_args!("a list of filters is wanted here, and not {}", kind(value)));
     };
     if items.is_empty() {
         return at.fault("the list is empty");
     }
-    items.iter().enumerate().map(|(index, item)| object(item, &at.item(index))).collect()
+    let within = at.within()?;
+    items.iter().enumerate().map(|(index, item)| object(item, &within.item(index))).collect()
 }
 
 /// A text, or several of which one is meant.
-fn texts(value: &Value, at: &At) -> Result<Vec<String>, FilterError> {
+fn texts(value: &Value, at: &At<'_>) -> Result<Vec<String>, FilterError> {
     let items = if let Value::Array(items) = value {
         if items.is_empty() {
             return at.fault("the list is empty");
         }
+        at.count(|counts| &counts.values, items.len(), MAX_VALUES, "values in its lists")?;
         items.iter().enumerate().map(|(index, it)| (it, at.item(index))).collect()
     } else {
         vec![(value, at.clone())]
@@ -148,7 +249,7 @@ fn texts(value: &Value, at: &At) -> Result<Vec<String>, FilterError> {
 }
 
 /// The patterns of `{ "glob": … }`, if that is what a value is.
-fn globs(value: &Value, at: &At) -> Result<Option<Vec<String>>, FilterError> {
+fn globs(value: &Value, at: &At<'_>) -> Result<Option<Vec<String>>, FilterError> {
     let Value::Object(keys) = value else {
         return Ok(None);
     };
@@ -159,14 +260,30 @@ fn globs(value: &Value, at: &At) -> Result<Option<Vec<String>>, FilterError> {
     texts(patterns, &at.key("glob")).map(Some)
 }
 
-fn matching(field: Keyword, patterns: Vec<String>, at: &At) -> Result<Condition, FilterError> {
-    match Patterns::new(field, &patterns) {
-        Ok(_) => Ok(Condition::Matches(field, patterns)),
+fn matching(field: Keyword, patterns: Vec<String>, at: &At<'_>) -> Result<Condition, FilterError> {
+    for pattern in &patterns {
+        if let Err(error) = check_pattern(pattern) {
+            return at.fault(error);
+        }
+    }
+    compiled(field, patterns, at)
+}
+
+fn compiled(field: Keyword, patterns: Vec<String>, at: &At<'_>) -> Result<Condition, FilterError> {
+    let bytes = patterns.iter().map(String::len).sum();
+    at.count(|counts| &counts.patterns, patterns.len(), MAX_PATTERNS, "patterns")?;
+    at.count(|counts| &counts.pattern_bytes, bytes, MAX_PATTERN_BYTES, "bytes of patterns")?;
+    if !at.counts.compiles {
+        // The first reading checks the limits and nothing else.
+        return Ok(Condition::All(Vec::new()));
+    }
+    match Patterns::new(field, patterns) {
+        Ok(patterns) => Ok(Condition::Matches(field, patterns)),
         Err(message) => at.fault(format_args!("this is no pattern: {message}")),
     }
 }
 
-fn keyword(field: Keyword, value: &Value, at: &At) -> Result<Condition, FilterError> {
+fn keyword(field: Keyword, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     match globs(value, at)? {
         Some(patterns) => matching(field, patterns, &at.key("glob")),
         None => Ok(Condition::Is(field, texts(value, at)?)),
@@ -174,7 +291,7 @@ fn keyword(field: Keyword, value: &Value, at: &At) -> Result<Condition, FilterEr
 }
 
 /// A path is a pattern, also one without wildcards; only a whole URI is just itself.
-fn paths(value: &Value, at: &At) -> Result<Condition, FilterError> {
+fn paths(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     if let Some(patterns) = globs(value, at)? {
         return matching(Keyword::Uri, patterns, &at.key("glob"));
     }
@@ -182,31 +299,40 @@ fn paths(value: &Value, at: &At) -> Result<Condition, FilterError> {
     if texts.iter().all(|text| text.contains("://")) {
         return Ok(Condition::Is(Keyword::Uri, texts));
     }
+    if texts.iter().any(|text| text.len() > MAX_PATH_BYTES) {
+        return at.fault(format_args!("a path has at most {MAX_PATH_BYTES} bytes"));
+    }
     // What looks like a wildcard is a letter of a name here.
     let escaped = texts.iter().map(|text| globset::escape(text)).collect();
-    matching(Keyword::Uri, escaped, at)
+    compiled(Keyword::Uri, escaped, at)
 }
 
-fn document(value: &Value, at: &At) -> Result<Condition, FilterError> {
+fn document(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let ids = texts(value, at)?.into_iter().map(|text| match text.parse::<Uuid>() {
         Ok(id) => Ok(id.to_string()),
-        Err(_) => at.fault(format_args!("`{text}` is no id of a document")),
+        Err(_) => {
+            let text: String = text.chars().take(SHOWN_KEY).collect();
+            at.fault(format_args!("`{text}` is no id of a document"))
+        }
     });
     Ok(Condition::Is(Keyword::Document, ids.collect::<Result<_, _>>()?))
 }
 
-fn words(field: Text, value: &Value, at: &At) -> Result<Condition, FilterError> {
+fn words(field: Text, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let Value::String(words) = value else {
         return at.fault(format_args!("words are wanted here, and not {}", kind(value)));
     };
+    if words.chars().count() > MAX_WORDS {
+        return at.fault(format_args!("at most {MAX_WORDS} characters are allowed here"));
+    }
     if !words.chars().any(char::is_alphanumeric) {
         return at.fault("there is no word in it");
     }
     Ok(Condition::Says(field, words.clone()))
 }
 
-fn number(field: Number, value: &Value, at: &At) -> Result<Condition, FilterError> {
-    let read = |value: &Value, at: &At| match value.as_i64() {
+fn number(field: Number, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
+    let read = |value: &Value, at: &At<'_>| match value.as_i64() {
         Some(number) => Ok(number),
         None => at.fault(format_args!("a whole number is wanted here, and not {}", kind(value))),
     };
@@ -218,8 +344,8 @@ fn number(field: Number, value: &Value, at: &At) -> Result<Condition, FilterErro
     Ok(Condition::Within(field, bounds))
 }
 
-fn instants(value: &Value, at: &At) -> Result<Condition, FilterError> {
-    let read = |value: &Value, at: &At| match value.as_str().and_then(instant) {
+fn instants(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
+    let read = |value: &Value, at: &At<'_>| match value.as_str().and_then(instant) {
         Some((from, to)) => Ok((from.timestamp_micros(), to.timestamp_micros())),
         None => at.fault("a date is wanted here, as 2024-05-31 or 2024-05-31T12:00:00Z"),
     };
@@ -244,8 +370,8 @@ fn instant(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
 
 fn bounds(
     keys: &Map<String, Value>,
-    at: &At,
-    read: impl Fn(&Value, &At) -> Result<i64, FilterError>,
+    at: &At<'_>,
+    read: impl Fn(&Value, &At<'_>) -> Result<i64, FilterError>,
 ) -> Result<Bounds, FilterError> {
     let mut bounds = Bounds::default();
     if keys.is_empty() {
@@ -264,13 +390,14 @@ fn bounds(
     Ok(bounds)
 }
 
-fn metadata(value: &Value, at: &At) -> Result<Condition, FilterError> {
+fn metadata(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let Value::Object(keys) = value else {
         return at.fault(format_args!("an object is wanted here, and not {}", kind(value)));
     };
     if keys.is_empty() {
         return at.fault("no key is named");
     }
+    at.conditions(keys.len() - 1)?;
     let mut conditions = Vec::with_capacity(keys.len());
     for (key, value) in keys {
         let at = at.key(key);
@@ -359,6 +486,7 @@ mod tests {
         };
         assert!(expected.iter().all(|it| conditions.contains(it)), "{conditions:?}");
         let path = Condition::parse(&json!({ "path": "a[1].txt" })).unwrap();
-        assert_eq!(path, Condition::Matches(Keyword::Uri, vec!["a[[]1[]].txt".into()]));
+        let patterns = Patterns::new(Keyword::Uri, vec!["a[[]1[]].txt".into()]).unwrap();
+        assert_eq!(path, Condition::Matches(Keyword::Uri, patterns));
     }
 }

@@ -4,23 +4,32 @@
 //! A pattern of paths is read as one in `.gitignore`: it matches at any depth unless it begins with `/`, `*` stays
 //! within a folder, and a folder stands for everything in it.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use percent_encoding::percent_decode_str;
-use pipeline::Keyword;
+use pipeline::{Keyword, check_patterns};
 
-/// The patterns of one condition.
-pub(crate) struct Patterns {
-    set: GlobSet,
+/// The patterns of one condition, compiled. Clones share what was compiled; two are equal if their texts are.
+#[derive(Clone)]
+pub struct Patterns {
+    texts: Arc<[String]>,
+    set: Arc<GlobSet>,
     of_paths: bool,
 }
 
 impl Patterns {
+    /// Compiles patterns, each of which has passed [`pipeline::check_pattern`] or is a literal text of bounded length:
+    /// the compiler itself has no limits.
+    ///
     /// # Errors
     /// If one of them is no pattern, in words.
-    pub(crate) fn new(field: Keyword, patterns: &[String]) -> Result<Self, String> {
+    pub(crate) fn new(field: Keyword, patterns: Vec<String>) -> Result<Self, String> {
         let of_paths = matches!(field, Keyword::Uri | Keyword::Source);
         let mut set = GlobSetBuilder::new();
-        for pattern in patterns {
+        for pattern in &patterns {
             let written = if of_paths { as_paths(pattern) } else { vec![pattern.clone()] };
             for pattern in written {
                 let glob = GlobBuilder::new(&pattern)
@@ -31,11 +40,51 @@ impl Patterns {
                 set.add(glob.map_err(|error| error.kind().to_string())?);
             }
         }
-        Ok(Self { set: set.build().map_err(|error| error.kind().to_string())?, of_paths })
+        let set = set.build().map_err(|error| error.kind().to_string())?;
+        Ok(Self { texts: patterns.into(), set: Arc::new(set), of_paths })
+    }
+
+    /// Compiles patterns of paths from a file.
+    ///
+    /// # Errors
+    /// If one of them exceeds a limit or is no pattern, in words.
+    pub(crate) fn of_paths(patterns: Vec<String>) -> Result<Self, String> {
+        check_patterns(patterns.iter().map(String::as_str)).map_err(|error| error.to_string())?;
+        Self::new(Keyword::Uri, patterns)
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// How many bytes they have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.texts.iter().map(String::len).sum()
     }
 
     pub(crate) fn match_one(&self, value: &str) -> bool {
         if self.of_paths { self.set.is_match(path_of(value)) } else { self.set.is_match(value) }
+    }
+}
+
+impl PartialEq for Patterns {
+    fn eq(&self, other: &Self) -> bool {
+        (self.of_paths, &self.texts) == (other.of_paths, &other.texts)
+    }
+}
+
+impl Eq for Patterns {}
+
+impl Hash for Patterns {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.of_paths, &self.texts).hash(state);
+    }
+}
+
+impl fmt::Debug for Patterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.texts.fmt(f)
     }
 }
 
@@ -83,11 +132,11 @@ mod tests {
             ("ocs/**", false),
             ("index.html", true),
         ] {
-            let patterns = Patterns::new(Keyword::Uri, &[pattern.to_owned()]).unwrap();
+            let patterns = Patterns::new(Keyword::Uri, vec![pattern.to_owned()]).unwrap();
             assert_eq!(patterns.match_one(uri), matches, "{pattern}");
         }
-        let text = Patterns::new(Keyword::MimeType, &["text/*".to_owned()]).unwrap();
+        let text = Patterns::new(Keyword::MimeType, vec!["text/*".to_owned()]).unwrap();
         assert!(text.match_one("text/html") && !text.match_one("image/png"));
-        assert!(Patterns::new(Keyword::Uri, &["a[".to_owned()]).is_err());
+        assert!(Patterns::of_paths(vec!["a[".to_owned()]).is_err());
     }
 }

@@ -4,12 +4,16 @@
 //! begins; `layers.rs` is what every answer goes through. Handlers are in `routes/`, one file for each kind of thing,
 //! and JSON in `wire/`. Sockets, TLS and signals belong to whoever calls [`router`].
 
+mod browser;
 mod caches;
 mod client;
+mod credential;
 mod events;
 mod extract;
 mod guard;
+mod head;
 mod layers;
+mod logged;
 mod openapi;
 mod password;
 pub mod ports;
@@ -18,7 +22,9 @@ mod rate;
 pub mod right;
 mod routes;
 pub mod secret;
+mod streams;
 mod table;
+mod throttle;
 mod token;
 pub mod wire;
 
@@ -30,7 +36,9 @@ use pipeline::StoreError;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use self::browser::{IDLE, MOST};
 pub use self::client::Network;
+pub use self::head::{Hosts, PublicUrl};
 pub use self::layers::router;
 pub use self::password::Passwords;
 pub use self::rate::{CLASSES, Class, Rate};
@@ -39,7 +47,9 @@ pub use self::token::{LIFETIME, REFRESH};
 
 use self::caches::Caches;
 use self::ports::{Accounts, Catalogue, Work};
-use self::rate::{Rates, Throttle};
+use self::rate::Rates;
+use self::streams::Streams;
+use self::throttle::Throttle;
 use self::token::Signer;
 use crate::Searcher;
 use crate::metrics::SearchMetrics;
@@ -51,6 +61,8 @@ pub struct Config {
     pub rates: Vec<(Class, Rate)>,
     /// Proxies whose word about the address of a client is taken.
     pub trusted_proxies: Vec<Network>,
+    /// The names by which clients may call the server.
+    pub hosts: Hosts,
     /// Origins of other pages that may use the API in a browser: `https://example.org`.
     pub origins: Vec<String>,
     /// Whether clients come by TLS, so that browsers may insist on it.
@@ -63,6 +75,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Passwords that are hashed at once.
     pub hashes_at_once: usize,
+    /// Streams of events that are open at once.
+    pub streams: usize,
     /// Where requests are counted.
     pub metrics: SearchMetrics,
 }
@@ -72,12 +86,14 @@ impl Default for Config {
         Self {
             rates: Vec::new(),
             trusted_proxies: Vec::new(),
+            hosts: Hosts::default(),
             origins: Vec::new(),
             is_tls: false,
             longest_body: 1 << 20,
             patience: Duration::from_secs(10),
             timeout: Duration::from_secs(60),
             hashes_at_once: 2,
+            streams: 1000,
             metrics: SearchMetrics::default(),
         }
     }
@@ -97,6 +113,7 @@ pub struct Shared {
     pub(crate) passwords: Passwords,
     pub(crate) rates: Rates,
     pub(crate) throttle: Throttle,
+    pub(crate) streams: Streams,
     pub(crate) caches: Caches,
     pub(crate) searcher: Searcher,
     /// Becomes true when the server stops; streams end then.
@@ -116,6 +133,7 @@ impl App {
     pub fn forget(&self, collection: Uuid) {
         self.work.doubt(Some(collection));
         self.searcher.caches().forget(collection);
+        self.caches.forget_counts(collection);
     }
 
     /// Somebody is told that an operation has ended: what they search from now on is as it left things, whether or not
@@ -153,6 +171,7 @@ impl App {
             passwords: Passwords::new(config.hashes_at_once),
             rates: Rates::new(&config.rates),
             throttle: Throttle::new(),
+            streams: Streams::new(config.streams),
             caches: Caches::new(),
             searcher: Searcher::new(crate::Caches::default().counted(&config.metrics)),
             closing,

@@ -6,6 +6,7 @@
 mod answer;
 mod blocking;
 mod caches;
+mod cost;
 mod cursor;
 pub mod evaluation;
 mod filter;
@@ -17,11 +18,15 @@ mod questions;
 mod request;
 mod searcher;
 mod target;
+pub mod title;
 pub mod web;
+mod wildcards;
 
 pub use answer::{Answer, Failure, SearchHit, Searched, Timings};
 pub use caches::Caches;
+pub use cost::BUDGET;
 pub use filter::{Condition, FACETS, FilterError};
+pub use glob::Patterns;
 pub use metrics::SearchMetrics;
 pub use request::{Invalid, Mode, Request};
 pub use searcher::{SearchError, Searcher};

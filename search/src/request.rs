@@ -13,6 +13,15 @@ pub(crate) const MOST_HITS: usize = 1000;
 /// How many hits a request can leave out at most; and the most candidates.
 pub(crate) const DEEPEST: usize = 10_000;
 
+/// Longer than any cursor that is handed out.
+const LONGEST_CURSOR: usize = 200;
+
+/// The largest constant of reciprocal rank fusion; all ranks count alike long before.
+const MOST_FUSION_K: u32 = 1_000_000;
+
+/// The largest weight of a ranking.
+const MOST_WEIGHT: f32 = 1_000_000.0;
+
 /// By what hits are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -84,6 +93,9 @@ pub struct Request {
     pub highlight: bool,
     /// How hard to look.
     pub effort: Effort,
+    /// What the search may cost ([`Request::cost`]): no more hits are read for gathering documents, and no page is offered,
+    /// than it allows. Whoever takes requests from clients refuses those that cost more to begin with.
+    pub budget: u64,
 }
 
 impl Request {
@@ -103,18 +115,29 @@ impl Request {
             candidates: None,
             highlight: true,
             effort: Effort::Indexed,
+            budget: u64::MAX,
         }
     }
 
     /// Refuses what cannot be answered, before anything is asked.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
+        if self.collections.is_empty() {
+            let message = "no collection is named".to_owned();
+            return Err(Invalid { field: "collections", message });
+        }
+        self.check_question()
+    }
+
+    /// The same, whichever collections are asked.
+    pub(crate) fn check_question(&self) -> Result<(), Invalid> {
         let invalid = |field, message: String| Err(Invalid { field, message });
         let within = |number: f32| (-1.0..=1.0).contains(&number);
         if self.query.trim().is_empty() {
             return invalid("query", "it is empty".to_owned());
         }
-        if self.collections.is_empty() {
-            return invalid("collections", "no collection is named".to_owned());
+        let is_long = |cursor: &String| !(1..=LONGEST_CURSOR).contains(&cursor.len());
+        if self.cursor.as_ref().is_some_and(is_long) {
+            return invalid("cursor", "it is none that was handed out".to_owned());
         }
         if !(1..=MOST_HITS).contains(&self.k) {
             return invalid("k", format!("it is from 1 to {MOST_HITS}, and not {}", self.k));
@@ -132,10 +155,12 @@ impl Request {
             return invalid("candidates", format!("it is from 1 to {DEEPEST}"));
         }
         let Fusion { k, dense, sparse, .. } = self.fusion;
-        let sound = |weight: f32| weight.is_finite() && weight >= 0.0;
-        if k == 0 || !sound(dense) || !sound(sparse) || dense + sparse <= 0.0 {
-            let message =
-                "k is at least 1, weights are not negative, and one of them is not 0".to_owned();
+        let sound = |weight: f32| (0.0..=MOST_WEIGHT).contains(&weight);
+        let is_sound = sound(dense) && sound(sparse) && dense + sparse > 0.0;
+        if !(1..=MOST_FUSION_K).contains(&k) || !is_sound {
+            let message = format!(
+                "k is from 1 to {MOST_FUSION_K}, weights are from 0 to {MOST_WEIGHT}, and one of them is not 0"
+            );
             return invalid("fusion", message);
         }
         Ok(())

@@ -8,18 +8,21 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use pipeline::{
-    BoxError, Facet, Filter, Fusion, Hit, IndexQuery, Keyword, Legs, SparseVector, StoreError,
+    BoxError, Facet, Filter, Fusion, Hit, IndexQuery, Keyword, Legs, Remedy, SparseVector,
+    StoreError,
 };
+use serde_json::Value;
 
 use crate::answer::{Answer, Failure, SearchHit, Searched, Timings};
+use crate::blocking::{Busy, Cancelled, Workers};
 use crate::caches::{Asked, Caches, Hits, Version};
 use crate::cursor::Cursor;
-use crate::filter::Condition;
-use crate::glob::Patterns;
+use crate::filter::{Condition, FilterError};
 use crate::merge::{self, Ranking};
 use crate::questions::Questions;
 use crate::request::{Invalid, Mode, Request};
 use crate::target::{Resolve, Target};
+use crate::wildcards::Values;
 
 /// Languages of a collection in which a question is looked for.
 const LANGUAGES: usize = 8;
@@ -51,11 +54,23 @@ enum Trouble {
     Resolve(BoxError),
 }
 
+/// Filters that are compiled or matched at once.
+const FILTERS_AT_ONCE: usize = 2;
+
+/// Filters that wait for that.
+const FILTER_QUEUE: usize = 1000;
+
 /// Answers requests. One serves a whole process: it remembers what was computed before.
-#[derive(Default)]
 pub struct Searcher {
     caches: Caches,
     questions: Questions,
+    filters: Workers,
+}
+
+impl Default for Searcher {
+    fn default() -> Self {
+        Self::new(Caches::default())
+    }
 }
 
 /// What one collection has answered.
@@ -74,7 +89,8 @@ struct Found {
 impl Searcher {
     /// A searcher with these caches.
     pub fn new(caches: Caches) -> Self {
-        Self { caches, questions: Questions::default() }
+        let filters = Workers::new(FILTERS_AT_ONCE, FILTER_QUEUE);
+        Self { caches, questions: Questions::default(), filters }
     }
 
     /// What was computed before; whoever changes a collection says so there.
@@ -82,11 +98,25 @@ impl Searcher {
         &self.caches
     }
 
-    /// Answers a request.
+    /// Answers a request, and counts it among the searches.
     ///
     /// # Errors
     /// If the request is not right. A collection that cannot be asked is named in the answer.
     pub async fn answer(
+        &self,
+        request: &Request,
+        resolver: &dyn Resolve,
+    ) -> Result<Answer, SearchError> {
+        let answer = self.find(request, resolver).await?;
+        self.caches.metrics().answered(request.mode, &answer);
+        Ok(answer)
+    }
+
+    /// Answers a request that is a part of another one.
+    ///
+    /// # Errors
+    /// As [`Searcher::answer`].
+    pub(crate) async fn find(
         &self,
         request: &Request,
         resolver: &dyn Resolve,
@@ -97,9 +127,10 @@ impl Searcher {
         // One more, which tells whether there is another page.
         let wanted = cursor.offset + request.k + 1;
         let per_document = request.per_document;
-        // Documents are gathered from all candidates, so that a page does not depend on where it begins.
-        let mut window = if per_document.is_some() { cursor.candidates * 2 } else { wanted };
+        let mut window = request.first_window(&cursor);
+        let mut cost = request.fixed_cost();
         loop {
+            cost += request.window_cost(&cursor, window);
             let window_request = Window { request, candidates: cursor.candidates, limit: window };
             let asked =
                 request.collections.iter().map(|name| self.ask(&window_request, name, resolver));
@@ -126,8 +157,12 @@ impl Searcher {
             // Many chunks of few documents: the other documents are further down.
             let has_more = found.iter().any(|(_, it)| it.has_more);
             if per_document.is_some() && groups.len() < wanted && has_more && window < DEEPEST {
-                window = (window * 4).min(DEEPEST);
-                continue;
+                let left = request.budget.saturating_sub(cost);
+                let next = (window * 4).min(DEEPEST).min(request.affordable_window(&cursor, left));
+                if next > window {
+                    window = next;
+                    continue;
+                }
             }
             let page = groups.iter().skip(cursor.offset).take(request.k);
             let hits = page.flatten().map(|&(from, hit)| shown(request, &found[from].1, from, hit));
@@ -137,14 +172,18 @@ impl Searcher {
             let (embed, store) =
                 slowest.max_by_key(|(embed, store)| *embed + *store).unwrap_or_default();
             let has_next = !is_last && !hits.is_empty();
+            let next = cursor.behind(request.k).filter(|next| {
+                let window = request.first_window(next);
+                request.fixed_cost() + request.window_cost(next, window) <= request.budget
+            });
             let answer = Answer {
-                cursor: if has_next { cursor.behind(request.k) } else { None },
+                cursor: next.filter(|_| has_next).map(Cursor::text),
                 hits,
                 searched: found.iter().map(|(asked, it)| searched(asked, it)).collect(),
                 failed,
                 timings: Timings { total: started.elapsed(), embed, store },
+                cost,
             };
-            self.caches.metrics().answered(request.mode, &answer);
             return Ok(answer);
         }
     }
@@ -276,29 +315,32 @@ impl Searcher {
         target: &Target,
         version: &Version,
     ) -> Result<Filter, StoreError> {
-        let all = |conditions: Vec<Condition>| async move {
-            let filters = conditions.iter().map(|it| Box::pin(self.filter(it, target, version)));
-            join_all(filters).await.into_iter().collect::<Result<Vec<_>, _>>()
-        };
-        Ok(match condition.clone() {
-            Condition::All(conditions) => Filter::All(all(conditions).await?),
-            Condition::Any(conditions) => Filter::Any(all(conditions).await?),
-            Condition::Not(condition) => {
-                Filter::Not(Box::new(Box::pin(self.filter(&condition, target, version)).await?))
-            }
-            Condition::Is(field, values) => Filter::Is(field, values),
-            Condition::Within(field, bounds) => Filter::Within(field, bounds),
-            Condition::Says(field, words) => Filter::Says(field, words),
-            Condition::Matches(field, patterns) => {
-                let patterns =
-                    Patterns::new(field, &patterns).expect("a condition is made of patterns");
-                // No more values than this are matched; a collection of more documents has more chunks.
-                let facets = self.values(target, version, field, MOST_VALUES).await?;
-                let values = facets.iter().map(|facet| &facet.value);
-                Filter::Is(field, values.filter(|it| patterns.match_one(it)).cloned().collect())
-            }
-        })
+        let mut values = Values::new();
+        for field in condition.matched_fields() {
+            // No more values than this are matched; a collection of more documents has more chunks.
+            let of_field = self.values(target, version, field, MOST_VALUES).await?;
+            values.insert(field, of_field);
+        }
+        if values.is_empty() {
+            return Ok(condition.resolved(&values, &Cancelled::default()));
+        }
+        let condition = condition.clone();
+        let work = move |cancelled: &Cancelled| condition.resolved(&values, cancelled);
+        self.filters.run(work).await.map_err(busy)
     }
+
+    /// Reads a filter as [`Condition::parse`] does, on a blocking thread: a request may bring one that takes a while.
+    ///
+    /// # Errors
+    /// If the filter is not right, or too many are being read.
+    pub async fn parse(&self, filter: Value) -> Result<Result<Condition, FilterError>, StoreError> {
+        self.filters.run(move |_| Condition::parse(&filter)).await.map_err(busy)
+    }
+}
+
+fn busy(_: Busy) -> StoreError {
+    let source = format!("{FILTER_QUEUE} filters wait for their turn already");
+    StoreError { doing: "apply the filter", remedy: Remedy::Retry, source: source.into() }
 }
 
 /// A request with how much of its ranking is asked for.

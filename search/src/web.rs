@@ -13,10 +13,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
     IF_NONE_MATCH,
 };
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
@@ -69,11 +69,12 @@ struct Page {
     tag: HeaderValue,
 }
 
-/// The page. What has another address is somebody else's to answer.
+/// The page. It answers what has no other address as well: browsers are shown the page, which says that there is nothing,
+/// and programs get a problem.
 pub fn router() -> Router {
     let page = Arc::new(Page::new());
     let views = VIEWS.iter().fold(Router::new(), |router, view| router.route(view, get(document)));
-    views.route("/assets/{version}/{file}", get(file)).with_state(page)
+    views.route("/assets/{version}/{file}", get(file)).fallback(nowhere).with_state(page)
 }
 
 impl Page {
@@ -109,6 +110,35 @@ async fn document(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     (common, [(CONTENT_TYPE, "text/html; charset=utf-8")], page.document.clone()).into_response()
+}
+
+/// An address that is nothing's.
+async fn nowhere(
+    State(page): State<Arc<Page>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let is_of_programs = ["/api/", "/assets/"].iter().any(|it| uri.path().starts_with(it));
+    let is_read = matches!(method, Method::GET | Method::HEAD);
+    if is_of_programs || !is_read || !wants_html(&headers) {
+        return Problem::of(Code::NotFound).into_response();
+    }
+    // Never "not modified": the status is a part of the answer.
+    let common = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (OPENER_POLICY, HeaderValue::from_static("same-origin")),
+    ];
+    (StatusCode::NOT_FOUND, common, page.document.clone()).into_response()
+}
+
+/// Whether a client names HTML among what it accepts, as browsers do for what is shown in a window.
+fn wants_html(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    let mut kinds = accepted.flat_map(|it| it.split(',')).map(|it| it.split(';').next());
+    kinds.any(|kind| kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html")))
 }
 
 async fn file(
@@ -188,6 +218,32 @@ mod tests {
         );
         for none in ["/assets/x/nothing.js", "/assets/x/..%2f..%2fCargo.toml", "/nowhere"] {
             assert_eq!(asked(none, None).await.0, StatusCode::NOT_FOUND, "{none}");
+        }
+    }
+
+    #[tokio::test]
+    async fn browsers_are_shown_the_page_where_there_is_nothing_and_programs_get_a_problem() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for (method, path, accept, is_page) in [
+            ("GET", "/nowhere", browser, true),
+            ("HEAD", "/collections/x/y/z", browser, true),
+            ("GET", "/nowhere", "*/*", false),
+            ("GET", "/nowhere", "application/json", false),
+            ("POST", "/nowhere", browser, false),
+            ("GET", "/api/v1/nowhere", browser, false),
+            ("GET", "/assets/nowhere", browser, false),
+        ] {
+            let request = Request::builder().method(method).uri(path).header(ACCEPT, accept);
+            let answer = router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
+            let kind = answer.headers().get(CONTENT_TYPE).map(|it| it.to_str().unwrap());
+            assert_eq!(
+                kind.is_some_and(|it| it.starts_with("text/html")),
+                is_page,
+                "{method} {path}"
+            );
+            let is_problem = answer.extensions().get::<Problem>().is_some();
+            assert_eq!(is_problem, !is_page, "{method} {path}");
         }
     }
 

@@ -6,11 +6,13 @@ import * as api from "./api.js";
 import { count, counted, duration } from "./format.js";
 import { MODES, PAGE, filterCount, toUrl } from "./query.js";
 
-/** How many hits there are, in words. */
-export function told({ hits, more, asked }) {
+/** How many hits there are, in words; `all` is how many on all pages, where that is known. */
+export function told({ hits, more, asked, all }) {
   const first = (asked.page - 1) * PAGE;
   if (!hits.length) return "No hit";
-  return more || first ? `Hits ${count(first + 1)}–${count(first + hits.length)}` : counted(hits.length, "hit");
+  if (!more && !first) return counted(hits.length, "hit");
+  const known = all ?? (more ? undefined : first + hits.length);
+  return `Hits ${count(first + 1)}–${count(first + hits.length)}${known === undefined ? "" : ` of ${count(known)}`}`;
 }
 
 /** The line above the hits, and the heading that they stand below. */
@@ -117,20 +119,36 @@ export function drawCollections(state, collections, isOpen, ask) {
   );
 }
 
-/** What there is, before anything is asked. */
-export function drawHome(collections) {
-  const sum = (key) => collections.reduce((all, it) => all + it[key], 0);
-  if (!collections.length) {
-    return h(
-      "div",
-      { class: "empty" },
+/** What to do on a server that shows nothing yet. */
+function drawEmpty(isSetUpNeeded) {
+  const empty = (...parts) => h("div", { class: "empty" }, parts);
+  if (isSetUpNeeded)
+    return empty(
+      h("p", {}, "This server has just been set up, and has no administrator yet."),
       h(
         "p",
         {},
-        api.who() ? "No collection is here for you yet." : "No collection is open to everybody. Log in to see yours.",
+        "Open the link that ",
+        h("code", {}, "semantik serve"),
+        " has printed when it was started, or go there with the token that it wrote to a file.",
       ),
+      h("a", { class: "button primary", href: "/setup" }, "Make the first administrator"),
     );
-  }
+  if (api.who())
+    return empty(
+      h("p", {}, "No collection is here for you yet."),
+      h("p", {}, "A collection is made by a pipeline file. Its owner, or an administrator, lets others in."),
+    );
+  return empty(
+    h("p", {}, "No collection is open to everybody. Log in to see yours."),
+    h("a", { class: "button primary", href: "/login" }, "Log in to search"),
+  );
+}
+
+/** What there is, before anything is asked. */
+export function drawHome(collections, isSetUpNeeded) {
+  const sum = (key) => collections.reduce((all, it) => all + it[key], 0);
+  if (!collections.length) return drawEmpty(isSetUpNeeded);
   const card = (it) =>
     h(
       "li",
@@ -149,5 +167,13 @@ export function drawHome(collections) {
       `${counted(sum("document_count"), "document")} and ${counted(sum("chunk_count"), "chunk")} in ${counted(collections.length, "collection")}`,
     ),
     h("ul", { class: "home-list" }, collections.slice(0, 12).map(card)),
+    sum("document_count") === 0 &&
+      h(
+        "p",
+        { class: "empty" },
+        "Nothing is indexed yet. Open a collection and press “Update”, or run ",
+        h("code", {}, "semantik run"),
+        " with its pipeline file.",
+      ),
   ];
 }

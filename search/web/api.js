@@ -1,11 +1,13 @@
 // The API under /api/v1: requests, the session, problems in words, events.
 //
-// The access token lives in memory alone. The refresh token is good for one use and kept for this tab only, so that a
-// reload does not ask for the password again; it is gone with the tab. Requests that are superseded are aborted by
-// whoever made them.
+// The session belongs to the browser: it goes on by a cookie that scripts cannot read, so every tab that is opened is
+// logged in, and none when one of them logs out. A tab asks for an access token of its own by that cookie and keeps it in
+// memory; all other requests are made with the token, and the cookie is good for nothing else. Requests that are
+// superseded are aborted by whoever made them.
 
 const BASE = "/api/v1";
-const REFRESH = "semantik-refresh";
+/** What requests for the session carry, so that the server knows them from those that another page makes. */
+const OWN_PAGE = { "X-Semantik-CSRF": "1" };
 /** An access token that ends sooner than this, in milliseconds, is renewed before it is used. */
 const EARLY = 30_000;
 
@@ -23,61 +25,61 @@ export const isAborted = (error) => error?.name === "AbortError";
 let access = null; // { token, until }
 let user = null;
 let refreshing = null;
+/** The cookie was tried, and there was no session. */
+let isNobody = false;
 const watchers = new Set();
 
 /** Who is logged in, or `null`. */
 export const who = () => user;
 
-/** Calls `watcher` whenever somebody logs in or out. */
+/**
+ * Calls `watcher` whenever somebody logs in or out, with the account or `null`, and whether that was done in another
+ * tab.
+ */
 export function onSession(watcher) {
   watchers.add(watcher);
   return () => watchers.delete(watcher);
 }
 
-const kept = {
-  get: () => {
-    try {
-      return sessionStorage.getItem(REFRESH);
-    } catch {
-      return null;
-    }
-  },
-  set: (token) => {
-    try {
-      token ? sessionStorage.setItem(REFRESH, token) : sessionStorage.removeItem(REFRESH);
-    } catch {
-      /* The session then ends with the page. */
-    }
-  },
-};
+/** The other tabs of this browser. Without a channel to them they find out at their next request. */
+const tabs = "BroadcastChannel" in window ? new BroadcastChannel("semantik-session") : null;
+tabs?.addEventListener("message", async ({ data }) => {
+  if (data === "out") end({ elsewhere: true });
+  else if (data === "in") {
+    await refreshing;
+    // Another account may be logged in now than the one whose token this tab has.
+    access = null;
+    await resume({ elsewhere: true });
+  }
+});
 
-function begin(session) {
+function begin(session, { elsewhere = false } = {}) {
   access = { token: session.access_token, until: Date.now() + session.expires_in * 1000 };
-  kept.set(session.refresh_token);
+  isNobody = false;
   const changed = user?.id !== session.user.id;
   user = session.user;
-  if (changed) watchers.forEach((watcher) => watcher(user));
+  if (changed) watchers.forEach((watcher) => watcher(user, elsewhere));
   return user;
 }
 
-function end() {
+function end({ elsewhere = false } = {}) {
   const was = user;
   access = null;
   user = null;
-  kept.set(null);
-  if (was) watchers.forEach((watcher) => watcher(null));
+  isNobody = true;
+  if (was) watchers.forEach((watcher) => watcher(null, elsewhere));
 }
 
-/** Goes on with the session of this tab, if it has one. A refresh token is used once, so all wait for one refresh. */
-export function resume() {
-  const token = kept.get();
-  if (!token) return Promise.resolve(null);
-  refreshing ??= send("POST", "/sessions/refresh", { body: { refresh_token: token }, bare: true })
-    .then(begin, (problem) => {
-      // A server that is away does not end a session; one that refuses the token does.
-      if (problem.status === 401) end();
+/** Goes on with the session of the browser, if there is one. */
+export function resume({ elsewhere = false } = {}) {
+  refreshing ??= send("POST", "/sessions/browser/token", { own: true })
+    .then((session) => {
+      if (session) return begin(session, { elsewhere });
+      end({ elsewhere: true });
       return null;
     })
+    // A server that is away does not end a session.
+    .catch(() => null)
     .finally(() => {
       refreshing = null;
     });
@@ -86,17 +88,22 @@ export function resume() {
 
 async function bearer() {
   if (access && access.until - Date.now() > EARLY) return access.token;
-  if (kept.get()) await resume();
+  if (!isNobody) await resume();
   return access && access.until > Date.now() ? access.token : null;
 }
 
-async function send(method, path, { query, body, signal, bare = false, accept = "application/json" } = {}) {
+/**
+ * `own` is for the session itself: by the cookie, and without a token. With a `token` it is this one, and is not tried
+ * again with another.
+ */
+async function send(method, path, options = {}) {
+  const { query, body, signal, own = false, bare = own, token: given, isAgain = false, accept = "application/json" } = options;
   const url = new URL(BASE + path, location.origin);
   for (const [key, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== "") url.searchParams.set(key, value);
   }
-  const headers = { Accept: accept };
-  const token = bare ? null : await bearer();
+  const headers = { Accept: accept, ...(own ? OWN_PAGE : {}) };
+  const token = bare ? null : (given ?? (await bearer()));
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
@@ -118,11 +125,10 @@ async function send(method, path, { query, body, signal, bare = false, accept = 
       status: 0,
     });
   }
-  if (response.status === 401 && token) {
+  if (response.status === 401 && token && !given && !isAgain) {
     // The token may have ended on the way, or its session was ended elsewhere.
     access = null;
-    if (await resume()) return send(method, path, { query, body, signal, accept });
-    end();
+    if (await resume()) return send(method, path, { ...options, isAgain: true });
   }
   if (!response.ok) throw await problemOf(response);
   if (accept !== "application/json") return response;
@@ -160,24 +166,47 @@ export async function text(path, signal) {
   return (await send("GET", path, { signal, accept: "text/plain" })).text();
 }
 
-/** Logs in. */
-export const logIn = (username, password) =>
-  send("POST", "/sessions", { body: { username, password }, bare: true }).then(begin);
+/** Logs in, in every tab. */
+export async function logIn(username, password) {
+  const session = await send("POST", "/sessions/browser", { body: { username, password }, own: true });
+  const account = begin(session);
+  tabs?.postMessage("in");
+  return account;
+}
+
+/**
+ * Changes the password of who is logged in. That ends all of their sessions, so this browser begins a new one; requests
+ * that find the old one ended meanwhile wait for it.
+ */
+export async function changePassword(wish) {
+  const { username } = user;
+  const token = await bearer();
+  const changing = send("POST", "/users/me/password", { body: wish, token })
+    .then(() => send("POST", "/sessions/browser", { body: { username, password: wish.new }, own: true }))
+    .then(begin);
+  refreshing = changing
+    .catch(() => null)
+    .finally(() => {
+      refreshing = null;
+    });
+  await changing;
+  tabs?.postMessage("in");
+}
+
+/** Whether the server still waits for its first administrator. */
+export const isSetUpNeeded = async (signal) => (await send("GET", "/setup", { bare: true, signal })).is_needed;
 
 /** Makes the first administrator, with the token that the server printed, and logs in as them. */
 export async function setUp(wish) {
-  const answer = await send("POST", "/setup", { body: wish, bare: true });
-  return answer?.access_token ? begin(answer) : logIn(wish.username, wish.password);
+  await send("POST", "/setup", { body: wish, bare: true });
+  return logIn(wish.username, wish.password);
 }
 
-/** Logs out. Whatever the server says, this tab has forgotten its tokens. */
+/** Logs out, in every tab. The cookie is the server's to take back: if it does not answer, the session goes on. */
 export async function logOut() {
-  const token = kept.get();
-  try {
-    if (token) await send("POST", "/sessions/logout", { body: { refresh_token: token } });
-  } finally {
-    end();
-  }
+  await send("DELETE", "/sessions/browser", { own: true });
+  end();
+  tabs?.postMessage("out");
 }
 
 /**

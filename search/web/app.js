@@ -93,6 +93,7 @@ async function render() {
     view.ready?.();
   } catch (error) {
     if (mine !== turn || api.isAborted(error)) return undefined;
+    if (isForOthers(error)) return toLogin();
     put(main, h("div", { class: "page" }, failure(error)));
   } finally {
     clearTimeout(late);
@@ -101,17 +102,27 @@ async function render() {
 }
 
 function failure(error) {
-  if (!(error instanceof api.Problem)) {
-    console.error(error);
-    return problemBox({ title: "The page failed", detail: String(error.message ?? error) }, render);
-  }
-  const box = problemBox(error, render);
-  if (error.status === 401 || (error.status === 404 && !api.who())) box.append(loginLink());
-  return box;
+  if (error instanceof api.Problem) return problemBox(error, render);
+  console.error(error);
+  return problemBox({ title: "The page failed", detail: String(error.message ?? error) }, render);
 }
 
 const here = () => encodeURIComponent(location.pathname + location.search);
-const loginLink = () => h("a", { class: "button", href: `/login?to=${here()}` }, "Log in");
+
+/** Whether somebody who logs in may see more: what is not for everybody is not there for who is not logged in. */
+const isForOthers = (error) =>
+  error instanceof api.Problem && (error.status === 401 || (error.status === 404 && !api.who()));
+
+/** To the login, and back to what is asked for. */
+const toLogin = () => go(`/login?to=${here()}`, { replace: true });
+
+/** The same address drawn anew, since somebody else looks at it now. */
+function redraw() {
+  shown?.abort.abort();
+  shown?.view.dispose?.();
+  shown = null;
+  return render();
+}
 
 /** The title of the window, said aloud as well since the page does not load anew. */
 export function titled(title) {
@@ -207,10 +218,10 @@ async function leave() {
   try {
     await api.logOut();
     toast("You are logged out");
+    go("/");
   } catch (problem) {
-    toast(`${problem.message} This tab has forgotten you.`, "problem");
+    toast(`${problem.message} You are still logged in.`, "problem");
   }
-  go("/");
 }
 
 const THEMES = ["system", "light", "dark"];
@@ -307,10 +318,17 @@ document.addEventListener("keydown", (event) => {
 });
 
 addEventListener("popstate", render);
-api.onSession(drawEnd);
-
 drawNav();
 drawEnd();
 await api.resume();
 drawEnd();
+api.onSession((user, elsewhere) => {
+  drawEnd();
+  if (!elsewhere) return;
+  document.querySelector("dialog[open]")?.close();
+  const isGate = /^\/(login|setup)\b/.test(location.pathname);
+  // What is on the screen may be for nobody who sits here now.
+  if (user || isGate) redraw();
+  else go(`/login?to=${here()}`);
+});
 await render();

@@ -4,7 +4,7 @@
 import { h, put, icon, confirm, figures, meter, problemBox, skeleton, table, toast } from "./dom.js";
 import * as api from "./api.js";
 import { AuditList } from "./audit.js";
-import { ago, bytes, count, day, moment, pathOf } from "./format.js";
+import { ago, bytes, count, counted, day, moment, pathOf } from "./format.js";
 import { modelOf, statePill } from "./collections.js";
 import { DocumentList } from "./documents.js";
 import { limits } from "./limits.js";
@@ -47,7 +47,10 @@ class CollectionView {
     this.tabs = h("nav", { class: "tabs", "aria-label": "About the collection" });
     this.body = h("section", { class: "tab" });
     this.element = h("div", { class: "page" }, this.head, this.trouble, this.running, this.tabs, this.body);
+    // How many others may read it is for those who administer it to know.
+    this.shared = h("span", {}, may(collection, "admin") ? "…" : "you, among others");
     this.drawHead();
+    this.countShared();
   }
 
   get title() {
@@ -57,7 +60,6 @@ class CollectionView {
   update(url) {
     const wanted = url.searchParams.get("tab");
     const tab = TABS.find(([name, , level]) => name === wanted && may(this.collection, level))?.[0] ?? "documents";
-    const status = url.searchParams.get("status") ?? "";
     put(
       this.tabs,
       TABS.filter(([, , level]) => may(this.collection, level)).map(([name, words]) =>
@@ -65,9 +67,12 @@ class CollectionView {
       ),
     );
     this.ready();
-    if (tab === this.tab && tab !== "documents") return;
+    if (tab === this.tab) {
+      if (tab === "documents") this.documentList?.update(url);
+      return;
+    }
     this.tab = tab;
-    this.drawTab(tab, status);
+    this.drawTab(tab, url);
   }
 
   /** Where the tabs are wider than the page, the current one is in sight. */
@@ -76,25 +81,25 @@ class CollectionView {
     this.tabs.scrollLeft = left + width / 2 - this.tabs.offsetLeft - this.tabs.clientWidth / 2;
   }
 
-  async drawTab(tab, status) {
+  async drawTab(tab, url) {
     put(this.body, skeleton(4));
     this.list = null;
     try {
-      const element = await this[tab](status);
+      const element = await this[tab](url);
       if (this.tab === tab) put(this.body, element);
     } catch (error) {
       if (!api.isAborted(error) && this.tab === tab)
         put(
           this.body,
-          problemBox(error, () => this.drawTab(tab, status)),
+          problemBox(error, () => this.drawTab(tab, url)),
         );
     }
   }
 
-  async documents(status) {
-    const list = new DocumentList(this.collection, { status, signal: this.signal, go: this.go });
-    await list.load();
-    return list.element;
+  async documents(url) {
+    this.documentList = new DocumentList(this.collection, { signal: this.signal, go: this.go });
+    await this.documentList.update(url);
+    return this.documentList.element;
   }
 
   async operations() {
@@ -150,7 +155,7 @@ class CollectionView {
         "Model",
         ["Dimensions", "number"],
         "Stored as",
-        ["Chunks of", "number"],
+        ["Chunk size / overlap", "number"],
         "Made",
         "Live since",
       ],
@@ -220,11 +225,24 @@ class CollectionView {
         ["Chunks", count(it.chunk_count)],
         ["Size", bytes(it.size_bytes)],
         ["Model", modelOf(it.model)],
-        ["Chunks of", `${it.chunk_size} / ${it.chunk_overlap}`],
+        ["Chunk size", it.chunk_size ? counted(it.chunk_size, "token") : "–", it.chunk_overlap > 0 && `overlapping by ${it.chunk_overlap}`],
         ["Owner", it.owner],
-        ["Open to", it.is_public ? "everybody" : "those who were let in"],
+        ["Shared with", it.is_public ? "everybody" : this.shared],
       ]),
     );
+  }
+
+  async countShared() {
+    if (this.collection.is_public || !may(this.collection, "admin")) return;
+    try {
+      const grants = await api.get(`${this.path}/grants`, {}, this.signal);
+      const keys = grants.filter((it) => it.key).length;
+      const accounts = grants.length - keys;
+      const words = [accounts && counted(accounts, "account"), keys && counted(keys, "key")].filter(Boolean);
+      put(this.shared, words.join(" and ") || "nobody");
+    } catch (error) {
+      if (!api.isAborted(error)) put(this.shared, "–");
+    }
   }
 
   async reload() {
@@ -254,8 +272,9 @@ class CollectionView {
       this.list?.take(operation);
       if (!began) return;
       this.reload();
-      if (isOver(operation) && ["documents", "sources", "generations"].includes(this.tab))
-        this.drawTab(this.tab, new URL(location.href).searchParams.get("status") ?? "");
+      if (!isOver(operation)) return;
+      if (this.tab === "documents") this.documentList?.reload();
+      else if (["sources", "generations"].includes(this.tab)) this.drawTab(this.tab, new URL(location.href));
     });
   }
 

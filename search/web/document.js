@@ -87,7 +87,8 @@ class DocumentView {
         h("h1", {}, this.name),
         told ? storyPill(told.state) : documentPill(document.status),
         h("span", { class: "space" }),
-        document &&
+        // Without a text there is nothing to be like.
+        document?.status === "completed" &&
           h(
             "a",
             { class: "button", href: `/?in=${collection.id}&q=${encodeURIComponent(this.name)}` },

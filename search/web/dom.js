@@ -146,16 +146,17 @@ export function viewOf({ title, words, actions }, ...below) {
 }
 
 /**
- * A table. A head is its words, or `[words, class]`; a class that ends with "unseen" hides them from who sees the column.
+ * A table. A head is its words, or `[words, class, content, sort]`; a class that ends with "unseen" hides them from who
+ * sees the column, `content` is shown in their place, and `sort` says how the rows are ordered by the column.
  * Where the page is narrow each row is a block of its own, with the heads beside the cells.
  */
 export function table(label, heads, rows) {
   const head = (it) => {
-    const [words, kind] = [it].flat();
+    const [words, kind, content, sort] = [it].flat(1);
     return h(
       "th",
-      { scope: "col", class: kind, role: "columnheader" },
-      kind?.endsWith("unseen") ? h("span", { class: "visually-hidden" }, words) : words,
+      { scope: "col", class: kind, role: "columnheader", "aria-sort": sort },
+      kind?.endsWith("unseen") ? h("span", { class: "visually-hidden" }, words) : (content ?? words),
     );
   };
   const body = h("tbody", { role: "rowgroup" });

@@ -1,12 +1,14 @@
-// The filters beside the hits: values of a field with how many passages have them, and times of modification.
+// The filters beside the hits: values of a field with how many of the passages that answer the question have them, and
+// times of modification.
 //
-// What a collection holds is asked once and kept for a while; values are counted in whole collections, since a search by
-// meaning ranks every passage and leaves none out.
+// Which values there are is asked of each collection once and kept for a while. The numbers are of the question and its
+// other filters: of all passages that have its words, or of the best by meaning, since a search by meaning ranks every
+// passage and leaves none out. A value without a number is further down.
 
 import { h, put } from "./dom.js";
 import * as api from "./api.js";
-import { DATES, FACETS, NO_FILTERS, filterCount } from "./query.js";
-import { count, kindOf, languageOf, pathOf } from "./format.js";
+import { DATES, FACETS, NO_FILTERS, filterCount, toFacetRequest } from "./query.js";
+import { count, counted, kindOf, languageOf, pathOf } from "./format.js";
 
 /** Values of a facet before "more". */
 const SHOWN = 6;
@@ -22,6 +24,7 @@ export class Facets {
     this.ask = ask;
     this.known = new Map(); // Collection: { at, values: promise }
     this.values = {};
+    this.counts = null; // { of: words, [key]: Map of value to number }
     this.opened = new Set();
     this.element = h("aside", { class: "facets", "aria-label": "Filters" });
   }
@@ -29,6 +32,8 @@ export class Facets {
   /** Shows the filters of a question to these collections. */
   async load(state, collections) {
     this.state = state;
+    // Numbers of another question are none of this one's.
+    this.counts = null;
     this.draw();
     const all = await Promise.all(collections.slice(0, MOST).map((id) => this.of(id)));
     if (this.state !== state) return;
@@ -37,10 +42,29 @@ export class Facets {
       for (const values of all)
         for (const { value, count: many } of values[field] ?? []) sums.set(value, (sums.get(value) ?? 0) + many);
       this.values[key] = [...sums]
-        .map(([value, many]) => ({ value, count: many }))
-        .sort((a, b) => b.count - a.count || a.value.localeCompare(b.value));
+        .map(([value, many]) => ({ value, many }))
+        .sort((a, b) => b.many - a.many || a.value.localeCompare(b.value));
     }
     this.draw();
+  }
+
+  /** Counts the answer to a question; gives how many passages there are in all, if that is known. */
+  async count(state, signal) {
+    let answer;
+    try {
+      answer = await api.post("/search/facets", toFacetRequest(state), { signal });
+    } catch (error) {
+      // Filters work without numbers, and the search itself has said what is wrong.
+      if (api.isAborted(error) || error instanceof api.Problem) return undefined;
+      throw error;
+    }
+    if (this.state !== state) return undefined;
+    const passages = counted(answer.counted, "chunk");
+    this.counts = { of: answer.is_whole ? `of ${passages} found` : `of the ${passages} that fit best` };
+    for (const [key, , field] of FACETS)
+      this.counts[key] = new Map(answer[field].map(({ value, count: many }) => [value, many]));
+    this.draw();
+    return answer.is_whole ? answer.counted : undefined;
   }
 
   /** The values of a collection; none if it cannot be asked, for the search itself says so. */
@@ -62,6 +86,7 @@ export class Facets {
         { class: "facets-head" },
         h("h2", {}, "Filters"),
         set > 0 && h("button", { class: "link", type: "button", onclick: () => this.ask(NO_FILTERS) }, "Clear all"),
+        h("p", { class: "quiet small facets-of" }, this.counts ? `Numbers: ${this.counts.of}` : "\u00a0"),
       ),
       FACETS.map(([key, title]) => this.drawFacet(key, title)),
       this.drawDates(),
@@ -71,10 +96,13 @@ export class Facets {
   drawFacet(key, title) {
     const chosen = this.state.facets[key];
     const known = this.values[key] ?? [];
+    const numbers = this.counts?.[key] ?? new Map();
     const values = [
-      ...chosen.filter((it) => !known.some(({ value }) => value === it)).map((value) => ({ value })),
+      ...chosen.filter((it) => !known.some(({ value }) => value === it)).map((value) => ({ value, many: 0 })),
       ...known,
-    ];
+    ].map((it) => ({ ...it, count: numbers.get(it.value) }));
+    // Those of the answer first; without numbers it is the order of the collections.
+    values.sort((a, b) => (b.count ?? 0) - (a.count ?? 0) || b.many - a.many);
     if (!values.length || (values.length === 1 && !chosen.length && key !== "type")) return null;
     const opened = this.opened.has(key);
     const some = opened ? values : values.slice(0, SHOWN);

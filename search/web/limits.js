@@ -32,9 +32,9 @@ const note = () =>
   h(
     "p",
     { class: "note" },
-    "The limits do not hold here: collections of the built-in account ",
+    "Without limits: the limits do not hold for collections of the built-in account ",
     h("code", {}, "local"),
-    " have none.",
+    ".",
   );
 
 function usage(known) {
@@ -44,13 +44,16 @@ function usage(known) {
     LIMITS.map(([key, words, used, unit]) => {
       const [is, most] = [used(known), known.limits[key]];
       const share = is / most;
+      // A limit that does not hold is no measure of anything.
+      if (!known.are_enforced)
+        return h("div", {}, h("dt", {}, words), h("dd", { class: "number" }, `${few(is)}${unit}`));
       return h(
         "div",
         {},
         h("dt", {}, words),
         h(
           "dd",
-          { class: known.are_enforced && share >= 1 ? "number bad" : "number" },
+          { class: share >= 1 ? "number bad" : "number" },
           meter(share),
           `${few(is)} of ${few(most)}${unit}`,
           h("span", { class: "quiet" }, ` ${percent(share)}`),

@@ -6,9 +6,17 @@ import * as api from "./api.js";
 /** What the API takes for the name of an account. */
 export const NAME = "[a-z0-9][a-z0-9._\\-]{0,63}";
 
-export async function show({ url, go }) {
-  const isSetUp = url.pathname.startsWith("/setup");
-  return isSetUp ? setUp(go) : logIn(url, go);
+export async function show({ url, go, signal }) {
+  const isNeeded = await api.isSetUpNeeded(signal);
+  if (!url.pathname.startsWith("/setup")) return logIn(url, go, isNeeded);
+  if (isNeeded) return setUp(url, go);
+  return instead(go, "/login?because=set-up");
+}
+
+/** Nothing to show: another address is shown in the place of this one. */
+async function instead(go, to) {
+  await go(to, { replace: true });
+  return { title: "", element: h("div") };
 }
 
 /** Where to go then: a path of this page and nothing else. */
@@ -52,10 +60,19 @@ function card(title, words, fields, action, submit, foot) {
   };
 }
 
-function logIn(url, go) {
+/** Why somebody is asked to log in. */
+function reasonOf(url) {
+  if (url.searchParams.get("because") === "set-up")
+    return "This server is set up: it has its first administrator. Log in; administrators make accounts for others.";
+  return url.searchParams.has("to") ? "Log in first. Then you are shown what you asked for." : null;
+}
+
+function logIn(url, go, isSetUpNeeded) {
+  const to = within(url.searchParams.get("to"));
+  if (api.who()) return instead(go, to);
   return card(
     "Log in",
-    null,
+    reasonOf(url),
     [
       field("User name", {
         required: true,
@@ -69,18 +86,29 @@ function logIn(url, go) {
     "Log in",
     async ({ username, password }) => {
       await api.logIn(username, password);
-      await go(within(url.searchParams.get("to")), { replace: true });
+      await go(to, { replace: true });
     },
-    h("p", { class: "quiet small foot" }, "First start? ", h("a", { href: "/setup" }, "Make the administrator")),
+    isSetUpNeeded
+      ? h("p", { class: "quiet small foot" }, "First start? ", h("a", { href: "/setup" }, "Make the administrator"))
+      : h(
+          "p",
+          { class: "quiet small foot" },
+          "Forgotten the password? An administrator gives you another one.",
+        ),
   );
 }
 
-function setUp(go) {
-  return card(
+function setUp(url, go) {
+  // The link that the server printed has it behind the "#", which is sent nowhere; nor does it stay in the history.
+  const token = new URLSearchParams(url.hash.slice(1)).get("token") ?? "";
+  if (url.hash) history.replaceState(null, "", url.pathname);
+  const gate = card(
     "The first administrator",
-    "The server has printed a setup token when it was started. It is good once.",
+    token
+      ? "Choose a name and a password for the account that administers this server."
+      : "`semantik serve` has printed a link with the set-up token when it was started. Open that link, or type the token here. It is good once.",
     [
-      field("Setup token", { required: true, name: "token", autocomplete: "off", spellcheck: "false" }),
+      field("Set-up token", { required: true, name: "token", autocomplete: "off", spellcheck: "false", value: token }),
       field(
         "User name",
         {
@@ -102,9 +130,13 @@ function setUp(go) {
     ],
     "Make the administrator",
     async (wish) => {
-      await api.setUp(wish);
+      await api.setUp({ ...wish, token: wish.token.trim() }).catch((error) => {
+        if (error.code === "invalid_credentials") error.title = "The set-up token is not good";
+        throw error;
+      });
       await go("/", { replace: true });
     },
-    h("p", { class: "quiet small foot" }, h("a", { href: "/login" }, "Log in instead")),
   );
+  const ready = () => gate.element.querySelector(token ? "input[name=username]" : "input[name=token]").focus();
+  return { ...gate, ready };
 }

@@ -1,13 +1,12 @@
-// Another password for one's own account. It ends all sessions, so this tab begins a new one with it.
+// Another password for one's own account. It ends all sessions, so this browser begins a new one with it.
 
 import { dialog, dialogForm, field, toast } from "./dom.js";
 import * as api from "./api.js";
 
 export async function changePassword() {
-  const user = api.who();
   const words = await dialog("Change your password", (close) =>
     dialogForm(close, {
-      words: "All your sessions end, but for this tab. Keys go on.",
+      words: "All your sessions end, but for this browser. Keys go on.",
       fields: [
         field("Password now", {
           name: "current",
@@ -24,8 +23,7 @@ export async function changePassword() {
       ],
       action: "Change it",
       send: async (form) => {
-        await api.post("/users/me/password", Object.fromEntries(form));
-        await api.logIn(user.username, form.get("new"));
+        await api.changePassword(Object.fromEntries(form));
         return "You have another password";
       },
     }),

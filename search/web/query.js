@@ -110,6 +110,12 @@ export function toRequest(state) {
   };
 }
 
+/** The body of `POST /search/facets`: the same question. */
+export function toFacetRequest(state) {
+  const { query, mode, collections, filter } = toRequest(state);
+  return { query, mode, collections, filter };
+}
+
 const REASONS = {
   not_served: "This server does not search it.",
   no_sparse_vectors: "It has no vectors of words; search it by meaning.",

@@ -108,12 +108,15 @@ class Search {
 
   /** The collections that can be searched. Without them the search still works; it asks all. */
   async loadCollections() {
+    this.isSetUpNeeded = false;
     try {
       this.collections = (await api.get("/collections", { limit: 200 }, this.signal)).items;
     } catch (error) {
       if (api.isAborted(error)) throw error;
       this.collectionsProblem = error;
     }
+    if (!this.collections.length && !api.who())
+      this.isSetUpNeeded = await api.isSetUpNeeded(this.signal).catch(() => false);
   }
 
   /** Those that this server can search. */
@@ -182,6 +185,7 @@ class Search {
       if (mine !== this.turn) return;
       this.answer = { ...answer, asked };
       this.drawAnswer();
+      this.countFacets(this.answer);
     } catch (error) {
       if (mine !== this.turn || api.isAborted(error)) return;
       this.answer = null;
@@ -191,6 +195,14 @@ class Search {
     } finally {
       if (mine === this.turn) this.bar.hidden = true;
     }
+  }
+
+  /** The numbers beside the filters, once the hits are there. They say how many there are in all, if all were counted. */
+  async countFacets(answer) {
+    const all = await this.facets.count(answer.asked, this.request.signal);
+    if (this.answer !== answer || all === undefined || !answer.more) return;
+    answer.all = all;
+    this.hits.querySelector(".summary strong").textContent = told(answer);
   }
 
   trouble(error) {
@@ -237,7 +249,7 @@ class Search {
     this.answer = null;
     this.preview.hide();
     this.element.classList.remove("opened");
-    put(this.hits, this.collectionsProblem ? problemBox(this.collectionsProblem) : drawHome(this.served()));
+    put(this.hits, this.collectionsProblem ? problemBox(this.collectionsProblem) : drawHome(this.served(), this.isSetUpNeeded));
   }
 
   /** Shows what the address says is open. */

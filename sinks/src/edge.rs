@@ -1,17 +1,21 @@
 //! Qdrant Edge: vectors in this process, in a folder, with the query language of the server.
 //!
-//! What it is not: a service. One process has a shard open at a time; a second one is told so
-//! ([`pipeline::Remedy::Conflict`]).
+//! What it is not: a service. One process writes to a shard at a time, and then no other reads it; a second one is told
+//! so ([`pipeline::Remedy::Conflict`]).
+//!
+//! A value opens the shard when it needs to: to read without changing a file (`edge/view.rs`), and to write where there
+//! is room for it (`edge/room.rs`, `edge/session.rs`). When what was written is closed, the checksums of the files are
+//! recorded (`edge/seal.rs`).
 //!
 //! Three things of version 0.7.2 shape this file. Its write-ahead log is not replayed when a shard is
 //! opened, so nothing survives a crash that [`VectorStore::flush`] has not made durable. A flush that
 //! meets an update panics, so one thread, the owner, does both and building the index (`edge/owner.rs`);
 //! searches have threads of their own, and go on meanwhile. And the log is never shortened, so its
-//! closed parts, which nobody will read, are deleted when a shard is opened.
+//! closed parts, which nobody will read, are deleted when a shard is opened for writing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pipeline::{
@@ -27,43 +31,74 @@ use qdrant_edge::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::edge::owner::Owner;
+use crate::edge::seal::Depth;
+use crate::edge::session::Session;
 use crate::vectors::{
-    CHUNK_INDEX, DENSE, DOCUMENT, Inventory, PointKey, Quantization, SEARCHING, SPARSE, Shape,
-    VectorsConfig, gives_up,
+    CHUNK_INDEX, DENSE, DOCUMENT, Inspected, Inventory, PointKey, Quantization, SEARCHING, SPARSE,
+    Shape, VectorsConfig, gives_up,
 };
 use crate::{payload, ranking};
 
+pub use self::seal::{DamagedFile, FileFault};
+pub use self::shard::is_of_damage;
+
+mod caught;
 mod filter;
 mod indexing;
+mod inspect;
 mod owner;
+mod room;
+mod seal;
 mod search;
+mod session;
 mod shard;
+mod view;
 
-/// An open shard.
+/// A shard, which is opened when it is needed.
 pub struct EdgeStore {
-    owner: Owner,
+    session: Session,
     shape: Shape,
     quantization: Quantization,
     /// Points written since the open segment was closed.
     written: AtomicUsize,
-    /// Whether the shard was empty when it was opened, and no graph was built since.
-    bare: AtomicBool,
 }
 
 impl EdgeStore {
-    /// Opens the shard in this folder, and makes it first if it is not there. Reads files; a shard of a
-    /// million points takes seconds.
+    /// The shard in this folder; made if it is not there. One that is there is opened by the first call that reads or
+    /// writes, which takes seconds for a million points; here its configuration is looked at, and the lengths of its files.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if another process has it open; otherwise if it holds other vectors than
-    /// these, or cannot be read.
+    /// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it holds other vectors than these,
+    /// is damaged, or there is no room to make it.
     pub fn open(folder: &Path, config: &VectorsConfig) -> Result<Self, StoreError> {
-        let (shard, shape) = shard::open(folder, config)?;
-        let bare = AtomicBool::new(shard.info().points_count == 0);
-        let owner = Owner::start(shard).map_err(|e| gives_up("start the threads of a shard", e))?;
+        let (session, shape) = if shard::exists(folder) {
+            let shape = shard::shape_of(folder, config)?;
+            (Session::of(folder, config, shape), shape)
+        } else {
+            let shape = Shape { dim: config.dim, sparse: config.sparse };
+            (Session::make(folder, config, shape)?, shape)
+        };
         let (quantization, written) = (config.quantization, AtomicUsize::new(0));
-        Ok(Self { owner, shape, quantization, written, bare })
+        Ok(Self { session, shape, quantization, written })
+    }
+
+    /// Refuses where another process has the shard open, before work is begun that could not be stored.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if one has.
+    pub async fn may_be_written(&self) -> Result<(), StoreError> {
+        self.session.may_be_written().await
+    }
+
+    /// The files of the shard in this folder that are not as they were when it was closed. Reads all of them, and opens
+    /// nothing. A shard that was never closed by a version that records checksums has none.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it has no log.
+    pub fn damage(folder: &Path) -> Result<Vec<DamagedFile>, StoreError> {
+        let doing = "check the files of the vector collection";
+        let _lock = shard::lock(folder, doing, shard::Lock::Shared)?;
+        Ok(seal::damage(folder, Depth::All))
     }
 
     /// Whether there is a shard in this folder.
@@ -81,13 +116,38 @@ impl EdgeStore {
 
     /// Builds HNSW graphs for what has grown above the threshold, and drops what was deleted; returns
     /// whether there was anything to do. Minutes of one core for a hundred thousand points; writes wait
-    /// for it, searches do not.
+    /// for it, searches do not. Where the volume has no room for it, it is left for another time.
     ///
     /// # Errors
     /// If files cannot be written.
     pub async fn optimize(&self) -> Result<bool, StoreError> {
-        self.bare.store(false, Ordering::Relaxed);
-        self.owner.write("index the vector collection", indexing::build).await
+        let doing = "index the vector collection";
+        if !self.session.is_writing().await && !self.session.index_is_due() {
+            return Ok(false);
+        }
+        let folder = self.session.folder();
+        // Each segment may be written anew beside the one that it replaces.
+        let needed = room::taken(&folder.join("segments"));
+        if let Err(error) = room::check(folder, doing, needed) {
+            tracing::warn!(
+                error = %error.source,
+                "the index is not built for now, so searches are exact and slower than they could be"
+            );
+            return Ok(false);
+        }
+        let sizes = self.session.sizes();
+        let build = move |shard: &EdgeShard| {
+            let built = indexing::build(shard, sizes)?;
+            Ok((built, sizes.is_small(shard.info().points_count)))
+        };
+        let (built, is_bare) = self.session.write(doing, needed, build).await?;
+        self.session.note_index(is_bare)?;
+        Ok(built)
+    }
+
+    /// Closes what was opened for writing, and records the checksums of its files: an operation has ended.
+    pub async fn end_writing(&self) {
+        self.session.end_writing().await;
     }
 
     /// Points in order of id, `after` excluded.
@@ -108,7 +168,7 @@ impl EdgeStore {
         let (limit, with_payload) = (Some(limit), Some(payload));
         let (filter, order_by) = (None, None);
         let request = ScrollRequest { offset, limit, filter, with_payload, with_vector, order_by };
-        Ok(self.owner.read(doing, move |shard| shard.scroll(request)).await?.0)
+        Ok(self.session.read(doing, move |shard| shard.scroll(request)).await?.0)
     }
 
     /// How many points have each value of a field.
@@ -125,7 +185,7 @@ impl EdgeStore {
             filter: filter.map(filter::filter),
             exact: true,
         };
-        let response = self.owner.read(doing, move |shard| shard.facet(request)).await?;
+        let response = self.session.read(doing, move |shard| shard.facet(request)).await?;
         let facets = response.hits.into_iter().map(|hit| match hit.value {
             FacetValue::Keyword(value) => Ok(Facet { value, count: hit.count as u64 }),
             FacetValue::Int(_) | FacetValue::Uuid(_) | FacetValue::Bool(_) => {
@@ -136,9 +196,28 @@ impl EdgeStore {
         Ok(ranking::most_frequent(facets.collect::<Result<_, _>>()?, limit))
     }
 
-    async fn update(&self, doing: &'static str, what: PointOperations) -> Result<(), StoreError> {
+    /// Closes the open segment, into which so many points were written; one caller of several does it.
+    async fn close_segment(&self, written: usize) -> Result<(), StoreError> {
+        let order = Ordering::Relaxed;
+        if self.written.compare_exchange(written, 0, order, order).is_err() {
+            return Ok(());
+        }
+        let bare = self.session.is_bare();
+        let close = move |shard: &EdgeShard| indexing::close(shard, bare);
+        let needed =
+            room::taken(&self.session.folder().join("segments")).min(indexing::CLOSED_BYTES);
+        self.session.write("close a segment of the vector collection", needed, close).await
+    }
+
+    async fn update(
+        &self,
+        doing: &'static str,
+        bytes: u64,
+        what: PointOperations,
+    ) -> Result<(), StoreError> {
+        self.session.note_change()?;
         let operation = UpdateOperation::PointOperation(what);
-        self.owner.write(doing, move |shard| shard.update(operation)).await
+        self.session.write(doing, bytes, move |shard| shard.update(operation)).await
     }
 }
 
@@ -149,12 +228,13 @@ impl VectorStore for EdgeStore {
         if points.is_empty() {
             return Ok(());
         }
-        let count = points.len();
+        let (count, bytes) = (points.len(), room::of_points(&points));
         let points = points.into_iter().map(persisted).collect();
         let points = PointInsertOperations::PointsList(points);
-        self.update("upsert points", PointOperations::UpsertPoints(points)).await?;
-        self.written.fetch_add(count, Ordering::Relaxed);
-        Ok(())
+        self.update("upsert points", bytes, PointOperations::UpsertPoints(points)).await?;
+        // Also within a window: a document of a hundred thousand chunks is one.
+        let written = self.written.fetch_add(count, Ordering::Relaxed) + count;
+        if written >= indexing::CLOSED_FROM { self.close_segment(written).await } else { Ok(()) }
     }
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
@@ -163,7 +243,7 @@ impl VectorStore for EdgeStore {
             { "key": CHUNK_INDEX, "range": { "gte": from_chunk } },
         ] });
         let filter = serde_json::from_value(filter).expect("has the form of a filter");
-        self.update("delete points", PointOperations::DeletePointsByFilter(filter)).await
+        self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
     }
 
     async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
@@ -176,7 +256,9 @@ impl VectorStore for EdgeStore {
             key: Some(payload::METADATA.parse().expect("a field name is a path")),
         };
         let operation = UpdateOperation::PayloadOperation(PayloadOps::SetPayload(change));
-        self.owner.write("change the place of points", move |shard| shard.update(operation)).await
+        let doing = "change the place of points";
+        self.session.note_change()?;
+        self.session.write(doing, 0, move |shard| shard.update(operation)).await
     }
 
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
@@ -185,23 +267,19 @@ impl VectorStore for EdgeStore {
         }
         let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "any": documents } }] });
         let filter = serde_json::from_value(filter).expect("has the form of a filter");
-        self.update("delete points", PointOperations::DeletePointsByFilter(filter)).await
+        self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        let written = self.written.load(Ordering::Relaxed);
-        if written < indexing::CLOSED_FROM {
-            let flush = |shard: &EdgeShard| {
-                shard.flush();
-                Ok(())
-            };
-            return self.owner.write("flush vectors", flush).await;
+        // Without a write there is nothing that could be lost.
+        if !self.session.is_writing().await {
+            return Ok(());
         }
-        let bare = self.bare.load(Ordering::Relaxed);
-        let close = move |shard: &EdgeShard| indexing::close(shard, bare);
-        self.owner.write("close a segment of the vector collection", close).await?;
-        self.written.fetch_sub(written, Ordering::Relaxed);
-        Ok(())
+        let flush = |shard: &EdgeShard| {
+            shard.flush();
+            Ok(())
+        };
+        self.session.write("flush vectors", 0, flush).await
     }
 }
 
@@ -212,7 +290,7 @@ impl VectorIndex for EdgeStore {
         self.shape.check_query(query)?;
         ranking::settled(query, |limit| async move {
             let request = search::request(query, self.quantization, limit);
-            let found = self.owner.read(doing, move |shard| shard.query(request)).await?;
+            let found = self.session.read(doing, move |shard| shard.query(request)).await?;
             let hits = found.into_iter().map(|it| search::hit(it, &query.legs));
             hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
         })
@@ -243,14 +321,14 @@ impl VectorIndex for EdgeStore {
             indices.map(|index| PointId::Uuid(point_id(document, index))).collect();
         let payload = Some(WithPayloadInterface::Bool(true));
         let read = move |shard: &EdgeShard| shard.retrieve(&ids, payload, None);
-        let records = self.owner.read(doing, read).await?.into_iter();
+        let records = self.session.read(doing, read).await?.into_iter();
         let payloads = records.map(|record| stored(record.payload).map_err(|e| gives_up(doing, e)));
         payloads.collect()
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
         let request = CountRequest { filter: None, exact: true };
-        let count = self.owner.read("count points", move |shard| shard.count(request)).await?;
+        let count = self.session.read("count points", move |shard| shard.count(request)).await?;
         Ok(count as u64)
     }
 
@@ -284,11 +362,41 @@ impl Inventory for EdgeStore {
         let records = self.records(doing, after, limit, payload, WithVector::Bool(false)).await?;
         records.into_iter().map(|record| key(record).map_err(|e| gives_up(doing, e))).collect()
     }
+
+    async fn inspect(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Inspected>, StoreError> {
+        let doing = "check points";
+        let everything = (WithPayloadInterface::Bool(true), WithVector::Bool(true));
+        let found = self.records(doing, after, limit, everything.0.clone(), everything.1.clone());
+        if let Ok(records) = found.await {
+            return Ok(records.into_iter().map(|it| inspect::record(it, self.shape)).collect());
+        }
+        // One of them cannot be read, so each is read by itself.
+        let (no_payload, no_vector) = (WithPayloadInterface::Bool(false), WithVector::Bool(false));
+        let mut inspected = Vec::new();
+        for Record { id, .. } in self.records(doing, after, limit, no_payload, no_vector).await? {
+            let (payload, vector) = everything.clone();
+            let read = move |shard: &EdgeShard| shard.retrieve(&[id], Some(payload), Some(vector));
+            inspected.push(match self.session.read(doing, read).await {
+                Ok(records) => match records.into_iter().next() {
+                    Some(record) => inspect::record(record, self.shape),
+                    None => inspect::unreadable(id, "is listed and cannot be found"),
+                },
+                Err(error) => inspect::unreadable(id, error.source),
+            });
+        }
+        Ok(inspected)
+    }
 }
 
 /// A point as Edge takes it.
 fn persisted(point: Point) -> PointStructPersisted {
-    let payload = serde_json::Value::Object(payload::to_json(point.payload));
+    let mut payload = payload::to_json(point.payload);
+    payload::add_checksum(&mut payload, point.sparse.as_ref());
+    let payload = serde_json::Value::Object(payload);
     let mut vectors = vec![(DENSE, Vector::from(point.vector))];
     if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
         vectors.push((SPARSE, Vector::from(qdrant_edge::SparseVector { indices, values })));

@@ -14,6 +14,7 @@ mod server;
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use place::Place;
@@ -88,7 +89,7 @@ impl EmbeddedPostgres {
     /// # Errors
     /// If PostgreSQL is not installed, or does not start.
     pub fn start(folder: &Path) -> Result<Self, EmbeddedError> {
-        fs_err::create_dir_all(folder).map_err(|e| failed("make the data folder", e))?;
+        crate::private::folder(folder).map_err(|e| failed("make the data folder", e))?;
         let folder = fs_err::canonicalize(folder).map_err(|e| failed("find the data folder", e))?;
         let _one_at_a_time = starting(&folder)?;
         let users = open_lock(&folder.join("users.lock"))?;
@@ -139,6 +140,8 @@ fn open_lock(path: &Path) -> Result<File, EmbeddedError> {
         .create(true)
         .truncate(false)
         .write(true)
+        // Whoever may open it could hold the lock, and with it every start.
+        .mode(0o600)
         .open(path)
         .map_err(|e| failed(format!("open {}", path.display()), e))
 }

@@ -186,7 +186,7 @@ struct Folder {
 impl Folder {
     /// The generations that there are; a first one where there is none.
     fn open(&self) -> Result<Generations, Trouble> {
-        fs::create_dir_all(&self.path)?;
+        crate::private::folder(&self.path)?;
         // Another process may delete what was listed here, but only after it has made a newer one.
         for _ in 0..ATTEMPTS {
             let Some(newest) = self.numbers()?.into_iter().max() else {

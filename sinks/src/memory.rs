@@ -396,7 +396,8 @@ impl MetadataStore for MemoryMetadata {
                 None => None,
             };
             let (reason, message) = (why.reason().to_owned(), why.to_string());
-            let known_state = KnownState::SetAside { node: node.clone(), reason, message };
+            let since = None;
+            let known_state = KnownState::SetAside { node: node.clone(), reason, message, since };
             let known_state = if known.is_some() { KnownState::Stored } else { known_state };
             state.place(location.clone(), *content_hash, known_state);
             if let Some(document) = known.and_then(|id| state.documents.get_mut(&id)) {

@@ -99,7 +99,8 @@ impl SinkConfig for ParquetOptions {
     }
 
     fn gather(&self) -> Option<Gather> {
-        Some(Gather { at_least: self.window, weight })
+        // Each window is a file of its own, so it is not written before it is full.
+        Some(Gather { at_least: self.window, weight, first: None, hold: None })
     }
 }
 

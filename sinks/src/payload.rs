@@ -2,7 +2,7 @@
 //! directions are here and nowhere else, for the server, the embedded store and the one in memory.
 
 use chrono::{DateTime, SecondsFormat};
-use pipeline::{Keyword, Number, Payload, Place, Text};
+use pipeline::{Keyword, Number, Payload, Place, SparseVector, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -91,6 +91,51 @@ pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::
         modified_at: metadata.modified_at.as_deref().and_then(micros),
         facts: metadata.facts,
     })
+}
+
+/// The field with the checksum of what a point holds.
+const CHECKSUM: &str = "checksum";
+
+/// Adds the checksum of what a point holds.
+pub(crate) fn add_checksum(payload: &mut Map<String, Value>, sparse: Option<&SparseVector>) {
+    let sum = checksum(payload, sparse);
+    payload.insert(CHECKSUM.to_owned(), sum.into());
+}
+
+/// Whether a point holds what its checksum says. One that an earlier version wrote has none, and passes.
+pub(crate) fn has_its_checksum(
+    payload: &Map<String, Value>,
+    sparse: Option<&SparseVector>,
+) -> bool {
+    match payload.get(CHECKSUM) {
+        Some(sum) => sum.as_u64() == Some(checksum(payload, sparse).into()),
+        None => true,
+    }
+}
+
+/// CRC-32 of payload and words, without the fields that change when a document moves ([`place_to_json`]), and without
+/// the dense vector, which the store rounds.
+fn checksum(payload: &Map<String, Value>, sparse: Option<&SparseVector>) -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    let mut add = |name: &str, value: Option<&Value>| {
+        let value = value.map(Value::to_string).unwrap_or_default();
+        hash.update(format!("{name}:{}:{value};", value.len()).as_bytes());
+    };
+    for name in [DOCUMENT, "collection_id", CHUNK_INDEX, "content"] {
+        add(name, payload.get(name));
+    }
+    let metadata = payload.get(METADATA);
+    for name in ["mime_type", "language", "headings", "page", "start", "end", "facts"] {
+        add(name, metadata.and_then(|it| it.get(name)));
+    }
+    let words = sparse.map(|it| it.indices.iter().zip(&it.values)).into_iter().flatten();
+    let mut words: Vec<_> = words.collect();
+    words.sort_unstable_by_key(|(index, _)| **index);
+    for (index, value) in words {
+        hash.update(&index.to_le_bytes());
+        hash.update(&value.to_le_bytes());
+    }
+    hash.finalize()
 }
 
 /// Where a field that is compared as a whole is.
@@ -191,5 +236,54 @@ mod tests {
         }
         "#);
         assert_eq!(from_json(json).unwrap(), payload);
+    }
+
+    /// Whatever changes in a point is noticed, but for what says where its document is.
+    #[test]
+    fn a_checksum_is_of_everything_but_the_place() {
+        let words = SparseVector { indices: vec![3, 9], values: vec![1.0, 0.5] };
+        let mut whole = to_json(crate::contract::point(1, 2, 3).payload);
+        add_checksum(&mut whole, Some(&words));
+        assert!(has_its_checksum(&whole, Some(&words)));
+        let moved = Place {
+            uri: "file:///elsewhere".to_owned(),
+            source: "/".to_owned(),
+            title: Some("Another".to_owned()),
+            modified_at: Some(1),
+        };
+        let mut elsewhere = whole.clone();
+        let metadata = elsewhere[METADATA].as_object_mut().unwrap();
+        metadata.extend(place_to_json(&moved));
+        let (places, others): (Vec<_>, Vec<_>) = whole[METADATA]
+            .as_object()
+            .unwrap()
+            .keys()
+            .partition(|key| place_to_json(&moved).contains_key(*key));
+        assert_eq!(places.len(), 4);
+        assert!(has_its_checksum(&elsewhere, Some(&words)));
+        let changed = |value: &Value| match value {
+            Value::String(text) => Value::from(text.replacen(|_: char| true, "\u{1}", 1)),
+            Value::Number(number) => Value::from(number.as_u64().unwrap() ^ 4),
+            Value::Array(values) => Value::from(values[1..].to_vec()),
+            Value::Null | Value::Bool(_) | Value::Object(_) => panic!("{value} is in no payload"),
+        };
+        for key in others {
+            let mut damaged = whole.clone();
+            let value = damaged[METADATA].get_mut(key).unwrap();
+            *value = changed(value);
+            assert!(!has_its_checksum(&damaged, Some(&words)), "{key}");
+            damaged[METADATA].as_object_mut().unwrap().remove(key);
+            assert!(!has_its_checksum(&damaged, Some(&words)), "{key}");
+        }
+        for key in whole.keys().filter(|key| *key != METADATA) {
+            let mut damaged = whole.clone();
+            damaged[key] = changed(&damaged[key]);
+            assert!(!has_its_checksum(&damaged, Some(&words)), "{key}");
+        }
+        for (indices, values) in [(vec![3, 8], vec![1.0, 0.5]), (vec![3, 9], vec![1.0, 0.25])] {
+            assert!(!has_its_checksum(&whole, Some(&SparseVector { indices, values })));
+        }
+        assert!(!has_its_checksum(&whole, None));
+        assert!(has_its_checksum(&to_json(crate::contract::point(1, 2, 3).payload), None));
     }
 }

@@ -6,6 +6,7 @@
 //! here knows a vector: docs/adr/0005-document-and-location.md says how the two stores stay in step.
 
 mod audit;
+mod browser_sessions;
 mod changes;
 mod claim;
 mod collections;
@@ -15,12 +16,14 @@ mod failure;
 mod foresee;
 mod generations;
 mod grants;
+mod growth;
 mod history;
 mod hot;
 mod identify;
 mod integrity;
 mod keys;
 mod limits;
+mod listing;
 mod locations;
 mod messages;
 mod migrations;
@@ -33,9 +36,11 @@ mod requests;
 mod run;
 mod schedules;
 mod sessions;
+mod set_aside;
 mod sources;
 mod standing;
 mod story;
+mod takeover;
 mod users;
 mod write;
 
@@ -48,9 +53,12 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use audit::{Audit, AuditEntry, Before, By};
+pub use browser_sessions::Lifetime;
 pub use changes::{Change, Changes};
 pub use claim::{OPERATIONS, Operation, Stillness, Turn};
-pub use collections::{Collection, CollectionChange, CollectionStatus, Collections, NewCollection};
+pub use collections::{
+    Collection, CollectionChange, CollectionStatus, Collections, DeletedCollection, NewCollection,
+};
 pub use documents::{DocumentStatus, DocumentSummary, Documents};
 pub use foresee::{KnownPlace, Prospect};
 pub use generations::{
@@ -58,12 +66,16 @@ pub use generations::{
 };
 pub use grants::{Grant, Grantee, Grants, Reader, Seen};
 pub use history::PastOperation;
-pub use hot::{HOT_QUERIES, HotQuery};
+pub use hot::{HOT_QUERIES, HotQuery, Reads};
 pub use integrity::Integrity;
 pub use keys::{ApiKey, KeyUse, Keys, NewKey};
 pub use limits::{Limits, ResourceLimits, Usage};
+pub use listing::{
+    DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, SetAsideCount,
+    document_list_queries,
+};
 pub use messages::{Message, Messages};
-pub use migrations::AppliedMigration;
+pub use migrations::{AppliedMigration, Downgrade, Schema};
 pub use missing::{Forgotten, Missing};
 pub use moved::Moved;
 pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
@@ -75,6 +87,7 @@ pub use schedules::{
     DueRun, Look, Meeting, RunFate, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules,
 };
 pub use sessions::{NewToken, Rotation, Sessions, SigningKey};
+pub use set_aside::PlaceSetAside;
 pub use sources::{SourceSummary, Sources};
 pub use standing::{CollectionStanding, ScheduleStanding, Standing};
 pub use story::{Deed, DocumentStory, Place, Story};
@@ -86,6 +99,21 @@ use failure::Failure;
 
 /// The built-in account that the command acts as.
 pub const LOCAL_ACCOUNT: &str = "local";
+
+/// What every session sets for its plans. The hot queries look a few hundred things up by index, whatever the statistics
+/// say (`hot.rs`).
+#[doc(hidden)]
+pub const SESSION: [(&str, &str); 4] = [
+    // For the arrays at hand Postgres would rather read a table of medium size as a whole, each time.
+    ("plan_cache_mode", "force_generic_plan"),
+    // A plan that is made while a table is empty is kept while it is filled: a sequential scan costs nothing then, also to
+    // those who check foreign keys. What has to read a whole collection does so by its indexes.
+    ("enable_seqscan", "off"),
+    // Pages are read in the order of an index, and not by reading everything that is left and sorting it.
+    ("random_page_cost", "1.1"),
+    // Where there is no other way than a sequential scan, its cost is that of a penalty, and no reason to compile.
+    ("jit", "off"),
+];
 
 /// How to use the server.
 #[derive(Clone, Copy, Debug)]
@@ -153,13 +181,10 @@ impl Postgres {
     /// If the URL is not one, or the server is not there or does not let us in.
     pub async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let connect = connect::options_of(url)?;
-        let connect = connect.application_name("semantik").options([
+        let connect = connect.application_name("semantik").options(SESSION).options([
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("lock_timeout", options.lock_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "120000".to_owned()),
-            // The hot queries look a few hundred things up by index, whatever the table's statistics say; for the
-            // arrays at hand Postgres would rather read a table of medium size as a whole, each time.
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
             // A client whose machine is gone must not hold a collection for hours.
             ("tcp_keepalives_idle", "30".to_owned()),
             ("tcp_keepalives_interval", "10".to_owned()),
@@ -257,6 +282,31 @@ impl Postgres {
         turn: Turn,
     ) -> Result<Operation, StoreError> {
         Operation::start(self, collection, kind, config, turn).await
+    }
+
+    /// The database in words, without any secret.
+    pub fn in_words(&self) -> String {
+        let (options, database) = (&self.options, self.options.get_database().unwrap_or_default());
+        let place = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        format!("the database `{database}` at {place}, as `{}`", options.get_username())
+    }
+
+    /// Whether nothing can be written at the moment: the server is a standby, or the database is read-only.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn is_read_only(&self) -> Result<bool, StoreError> {
+        attempt("ask whether the database is read-only", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+            )
+            .fetch_one(&self.pool)
+            .await?)
+        })
+        .await
     }
 
     /// How full the pool is.

@@ -32,6 +32,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
@@ -52,6 +53,9 @@ use crate::upsert::documents::{Documents, requests};
 use crate::vectors::{Quantization, Vectors, VectorsConfig};
 
 pub(crate) mod documents;
+
+/// The longest that documents wait for others before they are written.
+const HOLD: Duration = Duration::from_secs(2);
 
 /// Documents that are removed by one call.
 const STRAYS: usize = 1000;
@@ -81,7 +85,8 @@ pub struct UpsertOptions {
     /// Requests to the vector store that may be under way at once.
     #[schemars(range(min = 1, max = 64))]
     pub in_flight: usize,
-    /// Chunks that are gathered before documents are written, and committed in one transaction.
+    /// Chunks that are gathered before documents are written, and committed in one transaction. Documents wait two
+    /// seconds for others at most.
     #[schemars(range(min = 1, max = 100_000))]
     pub window: usize,
     /// How the numbers of a vector are stored.
@@ -167,7 +172,8 @@ impl SinkConfig for UpsertOptions {
     }
 
     fn gather(&self) -> Option<Gather> {
-        Some(Gather { at_least: self.window, weight: documents::weight })
+        let (at_least, weight) = (self.window, documents::weight);
+        Some(Gather { at_least, weight, first: None, hold: Some(HOLD) })
     }
 }
 

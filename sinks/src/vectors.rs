@@ -34,6 +34,31 @@ pub trait Inventory: Send + Sync {
     /// # Errors
     /// If the store cannot be reached, or a point in it was not written by semantik.
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError>;
+
+    /// The same, with what is wrong with a point. The embedded store reads all that a point holds, and compares it with
+    /// what was written; of others, which have files of their own to look after, this is [`Inventory::keys`].
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    async fn inspect(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Inspected>, StoreError> {
+        let keys = self.keys(after, limit).await?.into_iter();
+        Ok(keys.map(|key| Inspected { id: key.id, key: Some(key), fault: None }).collect())
+    }
+}
+
+/// A point that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// Its id.
+    pub id: Uuid,
+    /// Which chunk it is of; `None` where that cannot be read any more.
+    pub key: Option<PointKey>,
+    /// What is wrong with it.
+    pub fault: Option<String>,
 }
 
 /// A point without what it holds.

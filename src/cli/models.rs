@@ -12,6 +12,9 @@ pub(crate) enum ModelsVerb {
         /// The models, as `hf:ORG/NAME` or `hf:ORG/NAME@REVISION`.
         #[arg(required = true, value_name = "MODEL")]
         models: Vec<PathBuf>,
+        /// Prints what each is as one JSON array.
+        #[arg(long)]
+        json: bool,
     },
     /// Shows what a model is: where its files are, the length of its vectors, how much it reads.
     Show {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use search::http::{CLASSES, Class, Network, Rate};
+use search::http::{CLASSES, Class, Network, PublicUrl, Rate};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -14,6 +14,10 @@ pub(crate) struct ServeArgs {
     /// Where clients come in.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = super::typed::address)]
     pub listen: SocketAddr,
+    /// A URL by which clients reach the server: https://search.example.org. Requests for other hosts are refused; the
+    /// address of --listen, and localhost where it is one of this machine, are always served.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Vec<PublicUrl>,
     /// Certificates of the server, its own first, in PEM; clients come by TLS then.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

@@ -43,20 +43,29 @@ pub(crate) enum ScheduleVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Has a worker run a file as its schedule says, now.
+    /// Has a worker run a file now, as its schedule says.
     RunNow {
         /// The pipeline file.
         file: PathBuf,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
-    /// Has nothing be due until it is resumed.
+    /// Pauses a schedule until it is resumed.
     Pause {
         /// The pipeline file.
         file: PathBuf,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
-    /// Has a schedule go on that was paused; what would have been due meanwhile is not made up for.
+    /// Resumes a paused schedule. Runs that were due meanwhile are skipped.
     Resume {
         /// The pipeline file.
         file: PathBuf,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Lists the last runs of a file, newest first, with what became of each.
     History {
@@ -115,4 +124,7 @@ pub(crate) struct TopArgs {
     /// Prints one picture, and ends; so it does where there is no terminal.
     #[arg(long)]
     pub once: bool,
+    /// Prints the state as one JSON object, and ends.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -26,6 +26,9 @@ pub(crate) enum UsersVerb {
         superuser: bool,
         #[command(flatten)]
         store: StoreArgs,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Gives an account another password, read from standard input, and ends its sessions.
     Password {
@@ -33,5 +36,8 @@ pub(crate) enum UsersVerb {
         name: String,
         #[command(flatten)]
         store: StoreArgs,
+        /// Prints the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }

@@ -18,7 +18,12 @@ pub(super) async fn operator(change: &Change) -> Result<Operator, BoxError> {
 
 /// Asks whether something is really to be done; where nobody can answer, `--yes` has to say so.
 pub(super) fn confirm(change: &Change, what: &str) -> Result<(), BoxError> {
-    if change.yes {
+    ask(change.yes, what)
+}
+
+/// The same, where `--yes` was given or not.
+pub(super) fn ask(yes: bool, what: &str) -> Result<(), BoxError> {
+    if yes {
         return Ok(());
     }
     if !stdin().is_terminal() {

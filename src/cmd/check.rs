@@ -1,14 +1,66 @@
-//! `semantik check`: every fault of a pipeline file.
+//! `semantik check`: every fault of a pipeline file, and what a run of it would find wanting.
 
-use pipeline::BoxError;
+use pipeline::{BoxError, Findings};
+use serde_json::{Value, json};
 
+use super::Exit;
 use crate::cli::CheckArgs;
 use crate::{render, wiring};
 
-pub(super) fn check(args: &CheckArgs) -> Result<(), BoxError> {
-    let (_, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+pub(super) fn check(args: &CheckArgs) -> Exit {
+    match try_check(args) {
+        Ok(()) => Exit::Fine,
+        Err(error) => match error.downcast::<Findings>() {
+            Ok(findings) if args.json => match render::json(&as_json(&findings)) {
+                Ok(()) => Exit::FaultsTold,
+                Err(error) => Exit::from(error),
+            },
+            Ok(findings) => Exit::BadConfig(*findings),
+            Err(error) => Exit::from(error),
+        },
+    }
+}
+
+fn try_check(args: &CheckArgs) -> Result<(), BoxError> {
+    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let warnings = spec.refuse(plan.warnings(&spec));
+    if args.json {
+        let warnings = places(&warnings);
+        let columns = args.columns.then(|| plan.to_string());
+        let file = args.file.display().to_string();
+        return render::json(
+            &json!({ "file": file, "faults": [], "warnings": warnings, "columns": columns }),
+        );
+    }
     if args.columns {
         render::out(&plan.to_string())?;
     }
-    render::out(&format!("{}: no faults\n", args.file.display()))
+    let count = match warnings.findings.len() {
+        0 => String::new(),
+        count => format!(", {}", render::several(count as u64, "warning")),
+    };
+    if !warnings.findings.is_empty() {
+        render::warnings(&warnings);
+    }
+    render::out(&format!("{}: no faults{count}\n", args.file.display()))
+}
+
+fn as_json(findings: &Findings) -> Value {
+    json!({ "file": findings.file, "faults": places(findings) })
+}
+
+/// Findings with their places; lines and columns count from 1, columns in characters.
+fn places(findings: &Findings) -> Vec<Value> {
+    let faults = findings.findings.iter().map(|finding| {
+        let (line, column) = findings.position(finding);
+        json!({
+            "message": finding.message,
+            "help": finding.help,
+            "line": line,
+            "column": column,
+            "start": finding.at.start,
+            "end": finding.at.end,
+        })
+    });
+    faults.collect()
 }

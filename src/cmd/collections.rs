@@ -2,18 +2,21 @@
 
 use pipeline::BoxError;
 use serde_json::{Value, json};
-use sinks::{Collection, Generation};
+use sinks::{Collection, DeletedCollection, Generation};
 
-use super::{change, migrate};
+use super::{change, migrate, story};
 use crate::cli::{CollectionsVerb, OfFile};
 use crate::render::{self, word};
 use crate::wiring;
 
 pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
     match verb {
-        CollectionsVerb::List { store, after, limit, json } => {
-            let database = migrate::open(&store).await?;
-            database.postgres().migrate_up().await?;
+        CollectionsVerb::List { store, after, limit, deleted, json } => {
+            let database = migrate::look(&store).await?;
+            if deleted {
+                let found = database.postgres().collections().deleted(None, limit).await?;
+                return list_deleted(&found, json);
+            }
             let collections = database.postgres().collections().list(after, limit).await?;
             if json {
                 return render::json(&collections.iter().map(collection_json).collect());
@@ -33,28 +36,99 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
             render::out(&render::table(&head, rows))
         }
         CollectionsVerb::Show { of } => show(&of).await,
+        CollectionsVerb::Audit { of, limit } => audit(&of, limit).await,
         CollectionsVerb::Delete { change } => {
             let operator = change::operator(&change).await?;
             let collection = operator.database.collection(&operator.spec).await?;
             let (name, documents) = (&collection.name, collection.document_count);
             change::confirm(
                 &change,
-                &format!("delete the collection `{name}` with its {documents} documents, for good"),
+                &format!(
+                    "delete the collection `{name}` with {}, for good",
+                    render::several(documents, "document")
+                ),
             )?;
             operator.delete(&collection).await?;
-            render::out(&format!("the collection `{name}` is deleted\n"))
+            let answer = json!({ "collection": name, "documents": documents, "deleted": true });
+            render::answer(change.json, &answer, &format!("deleted the collection `{name}`\n"))
         }
     }
+}
+
+fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError> {
+    if json {
+        let found = found.iter().map(|it| {
+            json!({
+                "id": it.id,
+                "name": it.name,
+                "owner": it.owner,
+                "document_count": it.document_count,
+                "created_at": it.created_at,
+                "deleted_at": it.deleted_at,
+            })
+        });
+        return render::json(&found.collect());
+    }
+    let rows = found.iter().map(|it| {
+        vec![
+            it.id.to_string(),
+            it.name.clone(),
+            it.owner.clone(),
+            render::count(it.document_count),
+            render::time(it.created_at),
+            render::time(it.deleted_at),
+        ]
+    });
+    let head = ["collection", "name", "owner", "documents", "made", "deleted"];
+    render::out(&render::table(&head, rows))
+}
+
+/// Who did what to the collection of a file, as it is now or was before it was deleted.
+async fn audit(of: &OfFile, limit: u32) -> Result<(), BoxError> {
+    let (database, ids) = wiring::ever(&of.config).await?;
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(database.postgres().audit().of_collection(id, None, limit).await?);
+    }
+    found.sort_by_key(|it| std::cmp::Reverse((it.created_at, it.id)));
+    found.truncate(limit as usize);
+    if of.json {
+        let found = found.iter().map(|it| {
+            json!({
+                "id": it.id,
+                "action": it.action,
+                "by": it.by,
+                "operation": it.operation_id,
+                "details": it.details,
+                "ip_address": it.ip_address,
+                "user_agent": it.user_agent,
+                "created_at": it.created_at,
+            })
+        });
+        return render::json(&found.collect());
+    }
+    let rows = found.iter().map(|it| {
+        vec![
+            render::time(it.created_at),
+            it.action.clone(),
+            it.by.clone().unwrap_or_default(),
+            it.operation_id.map(|id| id.to_string()).unwrap_or_default(),
+            it.details.to_string(),
+        ]
+    });
+    render::out(&render::table(&["when", "what", "who", "operation", "details"], rows))
 }
 
 async fn show(of: &OfFile) -> Result<(), BoxError> {
     let (database, collection) = wiring::opened(&of.config).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
+    let set_aside = database.postgres().documents().count_set_aside(collection.id).await?;
     if of.json {
         let mut json = collection_json(&collection);
         let counts = documents.iter().map(|(status, n)| (word(status), Value::from(*n)));
         json["documents"] = Value::Object(counts.collect());
+        json["set_aside"] = story::set_aside_json(&set_aside);
         json["generations"] = generations.iter().map(generation_json).collect();
         return render::json(&json);
     }
@@ -64,6 +138,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         row("id", collection.id.to_string()),
         row("status", word(collection.status)),
     ];
+    rows.extend(collection.description.iter().map(|about| row("about", about.clone())));
     rows.extend(collection.status_message.iter().map(|why| row("why", why.clone())));
     rows.extend([
         row("made", render::time(collection.created_at)),
@@ -71,10 +146,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         row("chunks", render::count(collection.vector_count)),
         row("size", render::bytes(collection.total_size_bytes)),
     ]);
-    let counts = documents.iter();
-    rows.extend(
-        counts.map(|(status, n)| row(&format!("documents {}", word(status)), render::count(*n))),
-    );
+    rows.extend(story::count_rows(&documents, &set_aside));
     render::out(&render::table(&[], rows))?;
     let rows = generations.iter().map(|it| {
         let since = it.retired_at.or(it.live_at).unwrap_or(it.created_at);
@@ -99,7 +171,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         "size / overlap",
         "vectors",
     ];
-    render::out(&render::table(&head, rows))
+    render::out(&render::next_table(&head, rows))
 }
 
 fn collection_json(collection: &Collection) -> Value {
@@ -107,6 +179,7 @@ fn collection_json(collection: &Collection) -> Value {
         "id": collection.id,
         "name": collection.name,
         "owner_id": collection.owner_id,
+        "description": collection.description,
         "status": word(collection.status),
         "message": collection.status_message,
         "model": collection.embedding_model,

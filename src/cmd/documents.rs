@@ -1,13 +1,15 @@
 //! `semantik documents`: single documents of a collection.
 
+use std::ffi::{OsStr, OsString};
+
 use pipeline::BoxError;
-use serde_json::json;
-use sinks::DocumentStatus;
+use serde_json::{Value, json};
+use sinks::{Collection, DocumentStatus, DocumentSummary, PlaceSetAside, Postgres};
 use uuid::Uuid;
 
-use super::story::{self, Named};
-use super::{Exit, change};
-use crate::cli::{DocumentsVerb, OfFile, Status};
+use super::named::{self, Named};
+use super::{Exit, change, story};
+use crate::cli::{DocumentsVerb, OfFile, Reason, Status};
 use crate::operate::Operator;
 use crate::render::{self, word};
 use crate::wiring;
@@ -21,36 +23,33 @@ pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
 
 async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
     match verb {
-        DocumentsVerb::List { of, status, after, limit } => {
-            list(&of, status.map(status_of), after, limit).await?;
+        DocumentsVerb::List { of, status, reason, after, limit } => {
+            let reason = reason.map(Reason::word);
+            list(&of, Which { status, reason, after, limit }).await?;
         }
         DocumentsVerb::Show { document, of } => show(&of, &document).await?,
         DocumentsVerb::Delete { documents, change } => {
             let operator = change::operator(&change).await?;
             let ids = ids(&operator, &documents).await?;
-            let what = render::several(ids.len(), "document");
-            change::confirm(&change, &format!("delete {what}"))?;
-            let removed = operator.delete_documents(&ids).await?;
-            render::out(&format!("deleted {}\n", render::several(removed.documents, "document")))?;
+            let many = render::several(ids.len(), "document");
+            change::confirm(&change, &format!("delete {many}"))?;
+            let deleted = operator.delete_documents(&ids).await?.documents;
+            let words = format!("deleted {}\n", render::several(deleted, "document"));
+            render::answer(change.json, &json!({ "documents": deleted }), &words)?;
         }
         DocumentsVerb::Undelete { documents, change } => {
             let operator = change::operator(&change).await?;
             let ids = ids(&operator, &documents).await?;
             let readmitted = operator.undelete_documents(&ids).await?;
             if readmitted == 0 {
-                let what =
-                    if ids.len() == 1 { "the document was" } else { "none of the documents was" };
-                let not = if ids.len() == 1 { "not " } else { "" };
-                return Err(format!(
-                    "nothing to undelete: {what} {not}deleted by `semantik documents delete`, or the file is gone; \
-                     `semantik why` tells what became of a document"
-                )
-                .into());
+                return Err("nothing to undelete: none of these documents was deleted by `semantik documents delete` \
+                            while its file is still there"
+                    .into());
             }
             let report = operator.run().await?.report;
-            let what = render::several(readmitted, "document");
-            render::out(&format!("undeleted {what}\n"))?;
-            if report.failed() > 0 {
+            let words = format!("undeleted {}\n", render::several(readmitted, "document"));
+            render::answer(change.json, &json!({ "documents": readmitted }), &words)?;
+            if report.newly_failed > 0 {
                 return Ok(Exit::DocumentsFailed);
             }
         }
@@ -58,65 +57,152 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
     Ok(Exit::Fine)
 }
 
-async fn list(
-    of: &OfFile,
-    status: Option<DocumentStatus>,
-    after: Option<Uuid>,
+/// Which documents are listed.
+struct Which {
+    status: Option<Status>,
+    reason: Option<&'static str>,
+    after: Option<String>,
     limit: u32,
-) -> Result<(), BoxError> {
+}
+
+async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
+    let Which { status, reason, after, limit } = which;
+    if reason.is_some() && status.is_some_and(|status| status != Status::Failed) {
+        return Err(
+            "`--reason` is that of documents that were set aside (`--status failed`)".into()
+        );
+    }
+    // What is set aside includes places that never led to a document, and have no id.
+    let with_places = reason.is_some() || status == Some(Status::Failed);
+    let after_id = after.as_deref().map(str::parse::<Uuid>).transpose();
+    let (after_id, after_uri) = match (after_id, &after) {
+        (Ok(id), _) => (id, None),
+        (Err(_), Some(uri)) if with_places => (None, Some(Named::whole(uri))),
+        (Err(_), _) => return Err("`--after` is not the id of a document".into()),
+    };
+    let after_uri = after_uri.as_ref().and_then(Named::uri);
     let (database, collection) = wiring::opened(&of.config).await?;
     let documents = database.postgres().documents();
-    let found = match status {
-        Some(status) => documents.list_by_status(collection.id, status, after, limit).await?,
-        None => documents.list(collection.id, after, limit).await?,
+    let found = match (after_uri, reason, status.map(status_of)) {
+        (Some(_), ..) => Vec::new(),
+        (None, Some(reason), _) => {
+            documents.list_by_reason(collection.id, reason, after_id, limit).await?
+        }
+        (None, None, Some(status)) => {
+            documents.list_by_status(collection.id, status, after_id, limit).await?
+        }
+        (None, None, None) => documents.list(collection.id, after_id, limit).await?,
+    };
+    let more = limit.saturating_sub(u32::try_from(found.len())?);
+    let places = if with_places && more > 0 {
+        documents.places_set_aside(collection.id, reason, after_uri, more).await?
+    } else {
+        Vec::new()
     };
     if of.json {
-        let found = found.iter().map(|it| {
-            json!({
-                "id": it.id,
-                "path": it.file_path,
-                "status": word(it.status),
-                "size": it.file_size,
-                "mime_type": it.mime_type,
-                "chunks": it.chunk_count,
-                "title": it.meta["title"],
-                "message": it.error_message,
-                "updated_at": it.updated_at,
-            })
-        });
-        return render::json(&found.collect());
+        let found = found.iter().map(document_json);
+        return render::json(&found.chain(places.iter().map(place_json)).collect());
     }
     let rows = found.iter().map(|it| {
         vec![
             it.id.to_string(),
-            word(it.status),
+            status_words(it.status, it.reason.as_deref()),
             render::count(it.chunk_count),
-            it.file_path.clone(),
+            named::shown(it),
             it.error_message.clone().unwrap_or_default(),
         ]
     });
+    let places_rows = places.iter().map(|it| {
+        vec![
+            String::new(),
+            status_words(DocumentStatus::Failed, Some(&it.reason)),
+            String::new(),
+            named::shown_uri(&it.uri),
+            it.message.clone().unwrap_or_default(),
+        ]
+    });
     let head = ["document", "status", "chunks", "path", "set aside, since it"];
-    render::out(&render::table(&head, rows))?;
-    if let Some(last) = found.last().filter(|_| found.len() == limit as usize) {
-        render::out(&format!("there may be more: `--after {}`\n", last.id))?;
+    render::out(&render::table(&head, rows.chain(places_rows)))?;
+    if found.len() + places.len() == limit as usize {
+        let last = match (places.last(), found.last()) {
+            (Some(place), _) => named::shown_uri(&place.uri),
+            (None, Some(document)) => document.id.to_string(),
+            (None, None) => return Ok(()),
+        };
+        render::out(&format!("there may be more: `--after {last}`\n"))?;
     }
     Ok(())
 }
 
-async fn show(of: &OfFile, named: &str) -> Result<(), BoxError> {
+fn document_json(document: &DocumentSummary) -> Value {
+    json!({
+        "id": document.id,
+        "path": document.file_path,
+        "uri": document.uri,
+        "status": word(document.status),
+        "reason": document.reason,
+        "size": document.file_size,
+        "mime_type": document.mime_type,
+        "chunks": document.chunk_count,
+        "title": document.meta["title"],
+        "message": document.error_message,
+        "updated_at": document.updated_at,
+    })
+}
+
+/// A place that never led to a document, with the keys of one.
+fn place_json(place: &PlaceSetAside) -> Value {
+    let path = stages::uri::to_path(&place.uri);
+    json!({
+        "id": null,
+        "path": path.map_or_else(|| place.uri.clone(), |path| path.to_string_lossy().into_owned()),
+        "uri": place.uri,
+        "status": word(DocumentStatus::Failed),
+        "reason": place.reason,
+        "size": place.size,
+        "mime_type": null,
+        "chunks": 0,
+        "title": null,
+        "message": place.message,
+        "updated_at": place.last_seen_at,
+    })
+}
+
+/// What became of a document, in the words of a run's report.
+fn status_words(status: DocumentStatus, reason: Option<&str>) -> String {
+    match (status, reason) {
+        (DocumentStatus::Failed, Some(reason)) => format!("set aside: {reason}"),
+        (status, _) => story::outcome(status),
+    }
+}
+
+async fn show(of: &OfFile, document: &OsStr) -> Result<(), BoxError> {
     let (database, collection) = wiring::opened(&of.config).await?;
-    let told = Named::read(named)?.story(database.postgres(), &collection).await?;
-    let document = told.document.ok_or_else(|| no_document(&collection.name, named))?;
+    let named = typed(document, database.postgres(), &collection).await?;
+    let (told, _) = named.story(database.postgres(), &collection).await?;
+    let document = told.document.ok_or_else(|| no_document(&collection.name, document))?;
     if of.json {
         let mut json = story::document_json(&document);
         json["places"] = told.places.iter().map(story::place_json).collect();
         return render::json(&json);
     }
     render::out(&render::table(&[], story::document_rows(&document)))?;
-    render::out(&render::table(&story::PLACE_HEAD, story::place_rows(&told.places)))
+    render::out(&render::next_table(&story::PLACE_HEAD, story::place_rows(&told.places)))
 }
 
-fn no_document(collection: &str, named: &str) -> String {
+/// What a person means by an id, a URL, or a path that may be spelled otherwise than a source of the collection has it.
+async fn typed(
+    words: &OsStr,
+    postgres: &Postgres,
+    collection: &Collection,
+) -> Result<Named, BoxError> {
+    let sources = postgres.sources().list(collection.id).await?;
+    let places: Vec<String> = sources.into_iter().map(|source| source.source_path).collect();
+    Named::typed(words, &places)
+}
+
+fn no_document(collection: &str, named: &OsStr) -> String {
+    let named = named.display();
     format!("the collection `{collection}` has no document {named}; `semantik why` says more")
 }
 
@@ -131,15 +217,13 @@ fn status_of(status: Status) -> DocumentStatus {
 }
 
 /// The documents that a person names by id, path or URL.
-async fn ids(operator: &Operator, named: &[String]) -> Result<Vec<Uuid>, BoxError> {
+async fn ids(operator: &Operator, named: &[OsString]) -> Result<Vec<Uuid>, BoxError> {
     let collection = operator.database.collection(&operator.spec).await?;
-    let documents = operator.database.postgres().documents();
+    let postgres = operator.database.postgres();
     let mut ids = Vec::with_capacity(named.len());
     for name in named {
-        let found = match Named::read(name)? {
-            Named::Id(id) => documents.find(collection.id, id).await?.map(|it| it.id),
-            Named::At(uri) => documents.at(collection.id, &uri).await?,
-        };
+        let found = typed(name, postgres, &collection).await?;
+        let found = found.document(postgres, &collection).await?;
         ids.push(found.ok_or_else(|| no_document(&collection.name, name))?);
     }
     Ok(ids)

@@ -38,12 +38,11 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
         asked.extend(ask(&files.generation(number).await?, &judgements, &args.mode).await?);
     }
     let questions = judgements.judged.len();
-    let said = if args.json {
-        format!("{}\n", serde_json::to_string_pretty(&as_json(&judgements, &asked))?)
+    if args.json {
+        render::json(&as_json(&judgements, &asked))?;
     } else {
-        as_text(questions, &asked)
-    };
-    render::out(&said)?;
+        render::out(&as_text(questions, &asked))?;
+    }
     // Of the generation that is asked, the mode that comes first, which is what a search does by itself.
     refuse(&asked[0], &least)
 }
@@ -114,7 +113,8 @@ fn as_text(questions: usize, asked: &[Asked]) -> String {
         }));
         row
     });
-    let mut out = format!("{questions} questions; in brackets the intervals of 95 % certainty\n");
+    let questions = render::several(questions, "question");
+    let mut out = format!("{questions}; in brackets the intervals of 95 % certainty\n");
     out.push_str(&render::table(&head, rows));
     for of in 0..asked.len() {
         let Some(rival) = rival(asked, of) else {

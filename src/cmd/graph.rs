@@ -3,12 +3,20 @@
 use std::fmt::Write as _;
 
 use pipeline::{BoxError, Plan};
+use serde_json::json;
 
 use crate::cli::{GraphArgs, Notation};
 use crate::{render, wiring};
 
 pub(super) fn graph(args: &GraphArgs) -> Result<(), BoxError> {
     let (_, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    if args.json {
+        let nodes: Vec<_> = plan
+            .graph()
+            .map(|(id, uses, inputs)| json!({ "id": id, "uses": uses, "inputs": inputs }))
+            .collect();
+        return render::json(&json!({ "pipeline": plan.name(), "nodes": nodes }));
+    }
     let picture = match args.format {
         Notation::Mermaid => mermaid(&plan)?,
         Notation::Dot => dot(&plan)?,

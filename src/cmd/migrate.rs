@@ -1,24 +1,28 @@
 //! `semantik migrate`: the schema of a metadata store, up, down, and where it stands.
 
-use pipeline::BoxError;
+use std::fmt::Write as _;
 
-use crate::cli::{Direction, StoreArgs};
+use pipeline::{BoxError, PipelineSpec, VectorsSpec};
+use serde_json::json;
+use sinks::Downgrade;
+
+use super::change;
+use crate::cli::{Direction, NamedStore, StoreArgs};
 use crate::render;
 use crate::wiring::{Database, load};
 
+/// How many collections are named.
+const NAMED: usize = 20;
+
 pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
     match direction {
-        Direction::Up { store } => {
+        Direction::Up { store, json } => {
             let database = open(&store).await?;
             database.postgres().migrate_up().await?;
-            list(&database).await
+            list(&database, json).await
         }
-        Direction::Down { store, steps } => {
-            let database = open(&store).await?;
-            database.postgres().migrate_down(steps).await?;
-            list(&database).await
-        }
-        Direction::Status { store } => list(&open(&store).await?).await,
+        Direction::Down { store, steps, yes, json } => down(&store, steps, yes, json).await,
+        Direction::Status { store, json } => list(&open(&store).await?, json).await,
     }
 }
 
@@ -33,8 +37,121 @@ pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
     }
 }
 
-async fn list(database: &Database) -> Result<(), BoxError> {
+/// The store for a verb that only reads: it is not changed.
+///
+/// # Errors
+/// If its schema is not the one that this program needs, or nothing was ever written to it.
+pub(super) async fn look(store: &StoreArgs) -> Result<Database, BoxError> {
+    let database = open(store).await?;
+    let named = match &store.config {
+        Some(file) => format!("--config {}", file.display()),
+        None => "--url URL".to_owned(),
+    };
+    if database.is_empty(&named).await? {
+        let place = database.postgres().in_words();
+        return Err(format!("{place}, has no tables yet: run `semantik migrate up {named}`").into());
+    }
+    Ok(database)
+}
+
+async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Result<(), BoxError> {
+    let (spec, database) = match (&store.config, &store.url) {
+        (Some(file), _) => {
+            let (spec, _) = load(file, &embedding::Engine::new())?;
+            let database = Database::open(&spec).await?;
+            (Some(spec), database)
+        }
+        (None, Some(url)) => (None, Database::at(url).await?),
+        (None, None) => unreachable!("clap asks for one of them"),
+    };
+    let postgres = database.postgres();
+    let what = postgres.downgrade(steps).await?;
+    if what.migrations.is_empty() && as_json {
+        return list(&database, as_json).await;
+    }
+    if what.migrations.is_empty() {
+        return render::out("no migration is applied, so there is none to take back\n");
+    }
+    let place = postgres.in_words();
+    render::say(format_args!("{}", in_words(&what, &place)));
+    change::ask(yes, &format!("take them back in {place}, with all of this, for good"))?;
+    postgres.migrate_down(steps).await?;
+    if !what.vectors.is_empty() {
+        render::say(format_args!("{}", left_behind(&what.vectors, spec.as_ref())));
+    }
+    list(&database, as_json).await
+}
+
+/// What goes, for the person who is asked.
+fn in_words(what: &Downgrade, place: &str) -> String {
+    let mut out = format!("In {place}, these migrations are to be taken back:\n");
+    for it in &what.migrations {
+        let _ = writeln!(out, "  {:04} {}", it.version, it.name);
+    }
+    out.push_str("With them go, for good:\n");
+    for (table, rows) in &what.tables {
+        let _ = writeln!(out, "  the table {table} with {}", render::several(*rows, "row"));
+    }
+    for column in &what.columns {
+        let _ = writeln!(out, "  the column {column}");
+    }
+    if what.tables.is_empty() && what.columns.is_empty() {
+        out.push_str("  indexes and functions alone, and no data\n");
+    }
+    for (name, documents) in what.collections.iter().take(NAMED) {
+        let documents = render::several(*documents, "document");
+        let _ = writeln!(out, "  the collection `{name}` with {documents}");
+    }
+    if let Some(more) = what.collections.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        let _ = writeln!(out, "  and {} more", render::several(more, "collection"));
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// The vectors that nothing knows of any more, and how they are removed.
+fn left_behind(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
+    let mut out = "These vector collections belong to nothing any more".to_owned();
+    match spec.map(|spec| (spec, &spec.file.stores.vectors)) {
+        Some((_, VectorsSpec::Server(_))) => {
+            out.push_str(
+                "; a Qdrant server deletes them by (its HTTP port is 6333 unless it is changed):\n",
+            );
+            for name in vectors {
+                let _ = writeln!(out, "  curl -X DELETE http://HOST:6333/collections/{name}");
+            }
+        }
+        Some((spec, VectorsSpec::Embedded | VectorsSpec::Word(_))) => {
+            let folder = spec.data_folder().join("vectors");
+            let (here, elsewhere): (Vec<&String>, Vec<&String>) =
+                vectors.iter().partition(|name| folder.join(name).exists());
+            out.push_str("; those of this file are removed by:\n");
+            for name in here {
+                let _ = writeln!(out, "  rm -r '{}'", folder.join(name).display());
+            }
+            for name in elsewhere {
+                let _ = writeln!(out, "  {name}, which another file has in its store");
+            }
+        }
+        None => {
+            out.push_str("; remove them from the data folder (`vectors/NAME`) or the Qdrant server that has them:\n");
+            for name in vectors {
+                let _ = writeln!(out, "  {name}");
+            }
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+async fn list(database: &Database, as_json: bool) -> Result<(), BoxError> {
     let migrations = database.postgres().migrate_status().await?;
+    if as_json {
+        let migrations = migrations.iter().map(
+            |it| json!({ "version": it.version, "name": it.name, "applied_at": it.applied_at }),
+        );
+        return render::json(&migrations.collect());
+    }
     let rows = migrations.iter().map(|migration| {
         let applied = migration.applied_at.map_or_else(|| "not applied".to_owned(), render::time);
         vec![format!("{:04}", migration.version), migration.name.clone(), applied]

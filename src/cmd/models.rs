@@ -3,38 +3,47 @@
 use std::path::Path;
 
 use pipeline::{BoxError, Models as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::ModelsVerb;
 use crate::{fetching, render};
 
 pub(super) fn models(verb: &ModelsVerb) -> Result<(), BoxError> {
     match verb {
-        ModelsVerb::Fetch { models } => {
+        ModelsVerb::Fetch { models, json } => {
+            let mut fetched = Vec::new();
             for model in models {
                 fetching::again(model)?;
-                show(model, false)?;
+                if *json {
+                    fetched.push(as_json(model)?);
+                } else {
+                    show(model)?;
+                }
             }
-            Ok(())
+            if *json { render::json(&fetched.into()) } else { Ok(()) }
         }
-        ModelsVerb::Show { model, json } => show(model, *json),
+        ModelsVerb::Show { model, json: true } => render::json(&as_json(model)?),
+        ModelsVerb::Show { model, json: false } => show(model),
     }
 }
 
-fn show(model: &Path, as_json: bool) -> Result<(), BoxError> {
+fn as_json(model: &Path) -> Result<Value, BoxError> {
+    let info = embedding::Engine::new().describe(model)?;
+    let folder = embedding::folder_of(model)?;
+    Ok(json!({
+        "model": info.path.display().to_string(),
+        "folder": folder.display().to_string(),
+        "short_name": info.short_name,
+        "dim": info.dim,
+        "max_tokens": info.max_tokens,
+        "fingerprint": info.fingerprint,
+    }))
+}
+
+fn show(model: &Path) -> Result<(), BoxError> {
     let info = embedding::Engine::new().describe(model)?;
     let folder = embedding::folder_of(model)?;
     let (model, folder) = (info.path.display().to_string(), folder.display().to_string());
-    if as_json {
-        return render::json(&json!({
-            "model": model,
-            "folder": folder,
-            "short_name": info.short_name,
-            "dim": info.dim,
-            "max_tokens": info.max_tokens,
-            "fingerprint": info.fingerprint,
-        }));
-    }
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let rows = [
         row("model", model),

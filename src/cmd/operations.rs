@@ -11,7 +11,9 @@ use crate::wiring;
 
 pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
     match verb {
-        OperationsVerb::List { of, before, limit } => list(&of, before, limit).await,
+        OperationsVerb::List { of, deleted, before, limit } => {
+            list(&of, deleted, before, limit).await
+        }
         OperationsVerb::Show { id, of } => show(&of, id).await,
         OperationsVerb::Cancel { id, of } => {
             let (database, collection) = wiring::opened(&of.config).await?;
@@ -30,14 +32,28 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
     }
 }
 
-async fn list(of: &OfFile, before: Option<Uuid>, limit: u32) -> Result<(), BoxError> {
-    let (database, collection) = wiring::opened(&of.config).await?;
+async fn list(
+    of: &OfFile,
+    deleted: bool,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<(), BoxError> {
+    let (database, mut ids) = wiring::ever(&of.config).await?;
+    if !deleted {
+        // The collection that there is, or else the one that there was last.
+        ids.truncate(1);
+    }
     let operations = database.postgres().operations();
     let before = match before {
         Some(id) => Some(operations.find(id).await?.ok_or_else(|| missing(id))?.created_at),
         None => None,
     };
-    let found = operations.recent(collection.id, before, limit).await?;
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(operations.recent(id, before, limit).await?);
+    }
+    found.sort_by_key(|it| std::cmp::Reverse((it.created_at, it.id)));
+    found.truncate(limit as usize);
     if of.json {
         return render::json(&found.iter().map(as_json).collect());
     }
@@ -56,9 +72,9 @@ async fn list(of: &OfFile, before: Option<Uuid>, limit: u32) -> Result<(), BoxEr
 }
 
 async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
-    let (database, collection) = wiring::opened(&of.config).await?;
+    let (database, ids) = wiring::ever(&of.config).await?;
     let operations = database.postgres().operations();
-    let found = operations.find(id).await?.filter(|it| it.collection_id == collection.id);
+    let found = operations.find(id).await?.filter(|it| ids.contains(&it.collection_id));
     let found = found.ok_or_else(|| missing(id))?;
     let metrics = operations.metrics(id).await?;
     if of.json {
@@ -91,7 +107,7 @@ async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
     }));
     render::out(&render::table(&[], rows))?;
     let rows = metrics.into_iter().map(|(name, value)| vec![name, format!("{value}")]);
-    render::out(&render::table(&["metric", "value"], rows))
+    render::out(&render::next_table(&["metric", "value"], rows))
 }
 
 fn missing(id: Uuid) -> String {

@@ -70,6 +70,8 @@ fn as_json(collection: &str, forecast: &Forecast) -> Value {
             "refused": forecast.deletions_refused,
             "sources": sources,
         },
+        "nothing_matches": forecast.nothing_matches,
+        "left_out": forecast.left_out,
         "to_embed": {
             "documents": to_embed.documents,
             "chunks": to_embed.chunks,
@@ -133,6 +135,12 @@ fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
         row(&format!("set aside: {}", reason.replace('_', " ")), tally, "kept out, with the reason")
     }));
     out.push_str(&render::table(&["documents", "number", "chunks", "what happens"], rows));
+    if let Some(left_out) = render::left_out(&forecast.left_out) {
+        out.push_str(&format!("left out: {left_out}\n"));
+    }
+    if let Some(error) = &forecast.nothing_matches {
+        out.push_str(&format!("the run would end with an error: {error}\n"));
+    }
     if let Some(refused) = &forecast.deletions_refused {
         out.push_str(&format!("the run would stop before it deletes: {refused}\n"));
     }
@@ -193,5 +201,8 @@ fn examples(forecast: &Forecast) -> String {
             rows.push(vec![what, format!("… and {} more", render::count(more))]);
         }
     }
-    if rows.is_empty() { String::new() } else { render::table(&["for example", "where"], rows) }
+    if rows.is_empty() {
+        return String::new();
+    }
+    render::next_table(&["for example", "where"], rows)
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{BoxError, RunReport};
+use pipeline::{FAILED, RunReport, SetAsideReport};
 
 use crate::operate::ModelTime;
 use crate::render;
 
-pub(super) fn as_json(report: &RunReport) -> Result<String, BoxError> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(report)?))
-}
+/// Work of a node that a table shows as more than nothing.
+const SHOWN_SECONDS: f64 = 0.05;
 
 pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
     let documents = report.documents;
@@ -21,9 +20,18 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
     ];
     let reasons: &BTreeMap<String, u64> = &report.reasons;
     rows.push(vec!["  set aside".to_owned(), render::count(documents.set_aside)]);
-    rows.extend(reasons.iter().map(|(why, n)| vec![format!("    {why}"), render::count(*n)]));
+    rows.extend(reasons.iter().map(|(why, n)| {
+        let known = if why == FAILED { known(report) } else { String::new() };
+        vec![format!("    {why}"), format!("{}{known}", render::count(*n))]
+    }));
+    if documents.interrupted > 0 {
+        rows.push(vec!["  interrupted".to_owned(), render::count(documents.interrupted)]);
+    }
     if report.deleted > 0 {
         rows.push(vec!["  deleted".to_owned(), render::count(report.deleted)]);
+    }
+    if let Some(left_out) = render::left_out(&report.left_out) {
+        rows.push(vec!["left out".to_owned(), left_out]);
     }
     rows.push(vec!["chunks".to_owned(), render::count(report.chunks)]);
     rows.push(vec!["tokens".to_owned(), render::count(report.tokens)]);
@@ -52,26 +60,64 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
             render::seconds(node.blocked_seconds),
         ]
     });
-    out.push_str(&render::table(&["node", "documents", "busy", "starved", "blocked"], nodes));
+    // Where nothing was to be done there is nothing to tell of nodes.
+    if report.nodes.iter().any(|node| node.busy_seconds >= SHOWN_SECONDS) {
+        let head = ["node", "documents", "busy", "starved", "blocked"];
+        out.push_str(&render::next_table(&head, nodes));
+    }
 
     /// More than these are for `--json`.
     const SHOWN: usize = 20;
     if !report.set_aside.is_empty() {
-        let shown = report.set_aside.iter().take(SHOWN).map(|document| {
+        // What is new first: there may be more than are shown.
+        let (known, news): (Vec<_>, Vec<_>) =
+            report.set_aside.iter().partition(|document| document.known.is_some());
+        let shown = news.into_iter().chain(known).take(SHOWN).map(|document| {
             vec![
                 document.uri.clone(),
                 document.node.clone(),
                 document.reason.clone(),
-                document.message.clone(),
+                format!("{}{}", document.message, since(document)),
             ]
         });
-        out.push_str(&render::table(&["set aside", "at", "reason", "because it"], shown));
+        out.push_str(&render::next_table(&["set aside", "at", "reason", "because it"], shown));
         if report.set_aside.len() > SHOWN {
             out.push_str(&format!("… and {} more (see --json)\n", report.set_aside.len() - SHOWN));
         }
     }
     if report.stopped {
-        out.push_str("stopped before the sources had ended; the next run goes on from here\n");
+        out.push_str("stopped before all documents were stored; the next run goes on from here\n");
     }
     out
+}
+
+/// How many of the documents that failed were known to, and since when.
+fn known(report: &RunReport) -> String {
+    let failed = report.failed();
+    let known = failed.saturating_sub(report.newly_failed);
+    let named = report.set_aside.iter().filter(|it| it.reason == FAILED);
+    // The latest moment: since then all of them are known.
+    let since = named.filter_map(|it| it.known?.since).max();
+    let since =
+        since.map_or_else(|| "before".to_owned(), |at| format!("since {}", render::time(at)));
+    match (known, failed) {
+        (0, _) => String::new(),
+        (1, 1) => format!(", known {since}"),
+        (2, 2) => format!(", both known {since}"),
+        (known, failed) if known == failed => format!(", all known {since}"),
+        (known, _) => {
+            format!(", {} new and {} known {since}", report.newly_failed, render::count(known))
+        }
+    }
+}
+
+/// Since when a document is known to be set aside.
+fn since(document: &SetAsideReport) -> String {
+    match document.known {
+        None => String::new(),
+        Some(known) => known.since.map_or_else(
+            || " (known before)".to_owned(),
+            |at| format!(" (known since {})", render::time(at)),
+        ),
+    }
 }

@@ -1,6 +1,7 @@
 //! `semantik rollback`: back to the generation that was live before.
 
 use pipeline::BoxError;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RollbackArgs;
@@ -12,8 +13,9 @@ pub(super) async fn rollback(args: &RollbackArgs) -> Result<(), BoxError> {
     let wish = Wish { wait: args.wait, ..Wish::default() };
     let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
     let Swap { live, retired } = operator.roll_back().await?;
-    render::out(&format!(
+    let words = format!(
         "generation {} ({}) is live again; generation {} ({}) is kept\n",
         live.number, live.model, retired.number, retired.model
-    ))
+    );
+    render::answer(args.json, &json!({ "live": live, "retired": retired }), &words)
 }

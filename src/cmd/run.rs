@@ -95,14 +95,14 @@ async fn watched(
             live.number, live.model, retired.number, retired.model
         ));
     }
-    render::out(&if args.json {
-        report::as_json(&report)?
+    if args.json {
+        render::json_of(&report)?;
     } else {
-        report::as_table(&report, model)
-    })?;
+        render::out(&report::as_table(&report, model))?;
+    }
     Ok(match signals.stopped_by {
         Some(signal) if report.stopped => Exit::Stopped(signal),
-        Some(_) | None if report.failed() > 0 => Exit::DocumentsFailed,
+        Some(_) | None if report.newly_failed > 0 => Exit::DocumentsFailed,
         Some(_) | None => Exit::Fine,
     })
 }
@@ -124,13 +124,16 @@ async fn follow(
         tokio::select! {
             ended = &mut running => break ended,
             signal = signals.next() => {
-                if stop.is_cancelled() {
-                    // The second one: what is not stored yet comes with the next run.
+                if !stop.is_cancelled() {
+                    view.stopping(&operator.progress(&mut watch));
+                    stop.cancel();
+                    over = grace.map(|grace| (tokio::time::Instant::now() + grace, signal));
+                } else if operator.cut_short() {
+                    view.cutting_short();
+                } else {
+                    // The third one: what is not stored yet comes with the next run.
                     std::process::exit(i32::from(128 + signal));
                 }
-                view.stopping();
-                stop.cancel();
-                over = grace.map(|grace| (tokio::time::Instant::now() + grace, signal));
             }
             signal = passed(over) => {
                 tracing::warn!("cut off after the grace period: what is not stored comes with the next run");

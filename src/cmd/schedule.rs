@@ -17,16 +17,19 @@ pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
     match verb {
         ScheduleVerb::List { config, json } => list(&config, json).await,
         ScheduleVerb::Next { file, count, json } => next(&file, count, json),
-        ScheduleVerb::RunNow { file } => run_now(&file).await,
-        ScheduleVerb::Pause { file } => pause(&file, true).await,
-        ScheduleVerb::Resume { file } => pause(&file, false).await,
+        ScheduleVerb::RunNow { file, json } => run_now(&file, json).await,
+        ScheduleVerb::Pause { file, json } => pause(&file, true, json).await,
+        ScheduleVerb::Resume { file, json } => pause(&file, false, json).await,
         ScheduleVerb::History { file, limit, json } => history(&file, limit, json).await,
     }
 }
 
 async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
     let loaded = Loaded::read(config)?;
-    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let workplace = Workplace::looking(&loaded.spec, &Telemetry::new()).await?;
+    if workplace.database.is_empty(&format!("--config {}", config.display())).await? {
+        return nothing_yet(json);
+    }
     let found = workplace.database.postgres().schedules().list().await?;
     let alive = workplace.database.postgres().executors().alive(None).await?;
     let files: Vec<&Value> = alive.iter().filter_map(|it| it.files.as_array()).flatten().collect();
@@ -162,7 +165,7 @@ async fn stored(file: &Path) -> Result<(Loaded, Workplace, ScheduleSummary), Box
     Ok((loaded, workplace, known))
 }
 
-async fn run_now(file: &Path) -> Result<(), BoxError> {
+async fn run_now(file: &Path, as_json: bool) -> Result<(), BoxError> {
     let loaded = Loaded::read(file)?;
     schedule_of(&loaded)?;
     let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
@@ -172,20 +175,30 @@ async fn run_now(file: &Path) -> Result<(), BoxError> {
     let collection = found.map(|it| it.collection_id);
     let alive = postgres.executors().alive(collection).await?;
     let note = if alive.is_empty() { "; nobody serves it yet" } else { "" };
-    render::out(&format!("operation {operation} is asked for{note}\n"))
+    let answer = json!({ "operation": operation, "served": !alive.is_empty() });
+    render::answer(as_json, &answer, &format!("operation {operation} is asked for{note}\n"))
 }
 
-async fn pause(file: &Path, paused: bool) -> Result<(), BoxError> {
+async fn pause(file: &Path, paused: bool, as_json: bool) -> Result<(), BoxError> {
     let (loaded, workplace, known) = stored(file).await?;
     workplace.database.postgres().schedules().pause(known.id, paused).await?;
     let name = &loaded.spec.file.name;
-    let words = if paused { "is paused" } else { "goes on" };
-    render::out(&format!("the schedule of `{name}` {words}\n"))
+    let words = if paused { "paused" } else { "resumed" };
+    let answer = json!({ "pipeline": name, "paused": paused });
+    render::answer(as_json, &answer, &format!("{words} the schedule of `{name}`\n"))
+}
+
+/// What is said of schedules where nobody has written anything yet.
+fn nothing_yet(json: bool) -> Result<(), BoxError> {
+    if json { render::json(&json!([])) } else { render::out("nothing is in the store yet\n") }
 }
 
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
     let loaded = Loaded::read(file)?;
-    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let workplace = Workplace::looking(&loaded.spec, &Telemetry::new()).await?;
+    if workplace.database.is_empty(&format!("--config {}", file.display())).await? {
+        return nothing_yet(json);
+    }
     let schedules = workplace.database.postgres().schedules();
     // Of one that its file had, too.
     let known = schedules.find(&loaded.key()).await?;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
-use std::ops::Range;
 use std::sync::Arc;
 
 use pipeline::{BoxError, Fusion};
@@ -10,11 +9,11 @@ use search::{Answer, Condition, Request, SearchHit, Searched, Searcher};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
+use crate::render::Paint;
 use crate::wiring::FileTargets;
 use crate::{fetching, render};
 
-/// Lines of a passage that are shown.
-const LINES: usize = 6;
+mod snippet;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let request = request(args)?;
@@ -33,8 +32,12 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     });
     let failures: Vec<String> = failures.collect();
     if !answer.searched.is_empty() {
-        let bold = stdout().is_terminal();
-        render::out(&if args.json { as_json(&answer)? } else { as_text(&answer, bold) })?;
+        let paint = Paint::of(stdout().is_terminal());
+        if args.json {
+            render::json(&as_json(&answer))?;
+        } else {
+            render::out_in_colour(&as_text(&answer, paint), paint)?;
+        }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
@@ -62,8 +65,8 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
     })
 }
 
-fn as_json(answer: &Answer) -> Result<String, BoxError> {
-    let hits: Vec<_> = answer
+fn as_json(answer: &Answer) -> Value {
+    answer
         .hits
         .iter()
         .map(|SearchHit { from, score, similarity, highlights, payload }| {
@@ -91,15 +94,15 @@ fn as_json(answer: &Answer) -> Result<String, BoxError> {
                 "end": payload.end,
             })
         })
-        .collect();
-    Ok(format!("{}\n", serde_json::to_string_pretty(&hits)?))
+        .collect()
 }
 
 /// Words of the question stand out where a person reads.
-fn as_text(answer: &Answer, bold: bool) -> String {
+fn as_text(answer: &Answer, paint: Paint) -> String {
     if answer.hits.is_empty() {
         return "nothing was found\n".to_owned();
     }
+    let width = render::width_of_output().unwrap_or(snippet::WIDTH);
     let mut out = String::new();
     for (place, hit) in answer.hits.iter().enumerate() {
         let payload = &hit.payload;
@@ -116,48 +119,20 @@ fn as_text(answer: &Answer, bold: bool) -> String {
             1 => String::new(),
             _ => format!("{}, ", answer.searched[hit.from].name),
         };
+        let heading = format!("{title}{within}");
         let written = writeln!(
             out,
-            "{}. {score:.3}  {title}{within}\n   {} ({within_what}chunk {})",
+            "{}. {score:.3}  {}\n   {} ({within_what}chunk {})",
             place + 1,
-            payload.uri,
+            paint.bold(&render::in_a_line(&heading)),
+            render::in_a_line(&payload.uri),
             payload.chunk_index,
         );
         written.expect("a String takes all");
-        for line in passage(&payload.content, &hit.highlights, bold) {
+        for line in snippet::lines(&payload.content, &hit.highlights, width, paint) {
             writeln!(out, "   │ {line}").expect("a String takes all");
         }
         out.push('\n');
     }
-    out
-}
-
-/// The first lines of a passage that have something in them.
-fn passage(text: &str, highlights: &[Range<usize>], bold: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let end = start + line.len();
-        if !line.trim().is_empty() && lines.len() < LINES {
-            let within = highlights.iter().filter(|it| bold && it.start >= start && it.end <= end);
-            let within: Vec<_> = within.map(|it| it.start - start..it.end - start).collect();
-            lines.push(emphasised(line, &within).trim().to_owned());
-        }
-        start = end;
-    }
-    lines
-}
-
-fn emphasised(line: &str, words: &[Range<usize>]) -> String {
-    let mut out = String::with_capacity(line.len() + words.len() * 8);
-    let mut done = 0;
-    for word in words {
-        out.push_str(&line[done..word.start]);
-        out.push_str("\u{1b}[1m");
-        out.push_str(&line[word.clone()]);
-        out.push_str("\u{1b}[0m");
-        done = word.end;
-    }
-    out.push_str(&line[done..]);
     out
 }

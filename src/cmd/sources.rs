@@ -41,11 +41,12 @@ pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
             let operator = change::operator(&change).await?;
             change::confirm(&change, &format!("delete the documents that only {source} gives"))?;
             let removed = operator.remove_source(&source).await?;
-            render::out(&format!(
-                "{source} is removed, and with it {} documents; as long as the file names it, the next run takes \
-                 it in again\n",
-                removed.documents
-            ))
+            let words = format!(
+                "removed {source} with {}; as long as the file names it, the next run takes it in again\n",
+                render::several(removed.documents, "document"),
+            );
+            let answer = json!({ "source": source, "documents": removed.documents });
+            render::answer(change.json, &answer, &words)
         }
     }
 }

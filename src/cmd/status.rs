@@ -3,6 +3,7 @@
 use pipeline::BoxError;
 use serde_json::json;
 
+use super::story;
 use crate::cli::StatusArgs;
 use crate::render::{self, word};
 use crate::wiring;
@@ -14,6 +15,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
     let (database, collection) = wiring::opened(&args.file).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count(collection.id).await?;
+    let set_aside = database.postgres().documents().count_set_aside(collection.id).await?;
 
     if args.json {
         let documents: serde_json::Map<String, serde_json::Value> =
@@ -39,12 +41,13 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
             "model": collection.embedding_model,
             "vectors": collection.vector_store_name,
             "documents": documents,
+            "set_aside": story::set_aside_json(&set_aside),
             "document_count": collection.document_count,
             "vector_count": collection.vector_count,
             "total_size_bytes": collection.total_size_bytes,
             "operations": operations,
         });
-        return render::out(&format!("{}\n", serde_json::to_string_pretty(&status)?));
+        return render::json(&status);
     }
 
     let mut rows = vec![
@@ -58,11 +61,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
         vec!["chunks".to_owned(), render::count(collection.vector_count)],
         vec!["size".to_owned(), render::bytes(collection.total_size_bytes)],
     ]);
-    rows.extend(
-        documents
-            .iter()
-            .map(|(status, n)| vec![format!("documents {}", word(status)), render::count(*n)]),
-    );
+    rows.extend(story::count_rows(&documents, &set_aside));
     render::out(&render::table(&[], rows))?;
     let rows = operations.iter().map(|operation| {
         vec![
@@ -73,5 +72,5 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
             operation.error_message.clone().unwrap_or_default(),
         ]
     });
-    render::out(&render::table(&["operation", "status", "started", "ended", "error"], rows))
+    render::out(&render::next_table(&["operation", "status", "started", "ended", "error"], rows))
 }

@@ -1,40 +1,42 @@
 //! What is told of one document and its places, as JSON and as words: shared by the verbs that do.
 
-use pipeline::BoxError;
 use serde_json::{Value, json};
-use sinks::{Collection, DocumentStory, Place, Postgres, Story};
-use uuid::Uuid;
+use sinks::{DocumentStatus, DocumentStory, Place};
 
 use crate::render::{self, word};
-use crate::wiring;
 
-/// What a person names a document by.
-pub(super) enum Named {
-    Id(Uuid),
-    At(String),
+/// What became of a document, in the words of a run's report.
+pub(super) fn outcome(status: DocumentStatus) -> String {
+    match status {
+        DocumentStatus::Completed => "stored".to_owned(),
+        DocumentStatus::Failed => "set aside".to_owned(),
+        DocumentStatus::Pending | DocumentStatus::Processing | DocumentStatus::Deleted => {
+            word(status)
+        }
+    }
 }
 
-impl Named {
-    /// An id as it stands in lists, else a path or URL.
-    pub(super) fn read(words: &str) -> Result<Self, BoxError> {
-        Ok(match words.parse() {
-            Ok(id) => Self::Id(id),
-            Err(_) => Self::At(wiring::uri_of(words)?),
-        })
+/// Rows of a table: documents by what became of them, and below those set aside the places by reason.
+pub(super) fn count_rows(
+    documents: &[(DocumentStatus, i64)],
+    set_aside: &[(String, i64)],
+) -> Vec<Vec<String>> {
+    let row = |what: String, number: i64| vec![what, render::count(number)];
+    let others = documents.iter().filter(|(status, _)| *status != DocumentStatus::Failed);
+    let mut rows: Vec<_> = others
+        .map(|(status, number)| row(format!("documents {}", outcome(*status)), *number))
+        .collect();
+    if !set_aside.is_empty() {
+        let sum = set_aside.iter().map(|(_, number)| number).sum();
+        rows.push(row("documents set aside".to_owned(), sum));
+        rows.extend(set_aside.iter().map(|(reason, number)| row(format!("  {reason}"), *number)));
     }
+    rows
+}
 
-    /// What is known of it.
-    pub(super) async fn story(
-        &self,
-        postgres: &Postgres,
-        collection: &Collection,
-    ) -> Result<Story, BoxError> {
-        let documents = postgres.documents();
-        Ok(match self {
-            Self::Id(id) => documents.story_of(collection.id, *id).await?,
-            Self::At(uri) => documents.story_at(collection.id, uri).await?,
-        })
-    }
+/// What is set aside, as an object.
+pub(super) fn set_aside_json(set_aside: &[(String, i64)]) -> Value {
+    set_aside.iter().map(|(reason, number)| (reason.clone(), Value::from(*number))).collect()
 }
 
 pub(super) fn document_json(document: &DocumentStory) -> Value {
@@ -80,7 +82,7 @@ pub(super) fn document_rows(document: &DocumentStory) -> Vec<Vec<String>> {
     let row = |what: &str, words: String| vec![what.to_owned(), words];
     let mut rows = vec![
         row("document", document.id.to_string()),
-        row("status", word(document.status)),
+        row("status", outcome(document.status)),
         row("taken in", render::time(document.created_at)),
         row("changed last", render::time(document.updated_at)),
     ];

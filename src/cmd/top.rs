@@ -50,6 +50,9 @@ pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let mut seen = Seen::default();
     let (title, progress) = from.look(id).await?;
     seen.look(title, progress);
+    if args.json {
+        return render::json(&seen.as_json()?);
+    }
     if args.once || !stdout().is_terminal() {
         return picture(&seen);
     }
@@ -71,8 +74,13 @@ async fn watch(
         terminal.draw(|frame| seen.draw(frame))?;
         let looked = Instant::now();
         while looked.elapsed() < LOOK {
-            if tokio::task::block_in_place(wants_out)? {
-                return Ok(());
+            match tokio::task::block_in_place(key)? {
+                Key::Quit => return Ok(()),
+                Key::Scroll(by) => {
+                    seen.scroll(by);
+                    terminal.draw(|frame| seen.draw(frame))?;
+                }
+                Key::None => {}
             }
         }
         let (title, progress) = from.look(id).await?;
@@ -80,20 +88,36 @@ async fn watch(
     }
 }
 
-/// Whether a key says that it is enough.
-fn wants_out() -> std::io::Result<bool> {
+/// What a key says.
+enum Key {
+    None,
+    Quit,
+    Scroll(isize),
+}
+
+/// Waits for a key for a moment.
+fn key() -> std::io::Result<Key> {
     if !event::poll(KEY)? {
-        return Ok(false);
+        return Ok(Key::None);
     }
-    let Event::Key(key) = event::read()? else { return Ok(false) };
+    let Event::Key(key) = event::read()? else { return Ok(Key::None) };
     let is_interrupt =
         key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    Ok(is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
+    if is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
+        return Ok(Key::Quit);
+    }
+    if matches!(key.code, KeyCode::Down | KeyCode::Char('j')) {
+        return Ok(Key::Scroll(1));
+    }
+    let is_up = matches!(key.code, KeyCode::Up | KeyCode::Char('k'));
+    Ok(if is_up { Key::Scroll(-1) } else { Key::None })
 }
 
 /// One picture, as text.
 fn picture(seen: &Seen) -> Result<(), BoxError> {
-    let mut terminal = Terminal::new(TestBackend::new(WIDTH, HEIGHT))?;
+    let width = render::width_of_output().and_then(|width| u16::try_from(width).ok());
+    let size = (width.unwrap_or(WIDTH), seen.height().max(HEIGHT));
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
     terminal.draw(|frame| seen.draw(frame))?;
     let buffer = terminal.backend().buffer();
     let mut out = String::new();

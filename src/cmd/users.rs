@@ -17,8 +17,7 @@ const PART: u32 = 1000;
 pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
     match verb {
         UsersVerb::List { store, json } => {
-            let database = migrate::open(&store).await?;
-            database.postgres().migrate_up().await?;
+            let database = migrate::look(&store).await?;
             let (mut found, mut after) = (Vec::new(), None);
             loop {
                 let part = database.postgres().users().list(after, PART).await?;
@@ -50,7 +49,7 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             });
             render::out(&render::table(&["user", "address", "may do", "logged in last"], rows))
         }
-        UsersVerb::Add { name, email, superuser, store } => {
+        UsersVerb::Add { name, email, superuser, store, json } => {
             let hashed_password = new_password(&name).await?;
             let database = migrate::open(&store).await?;
             database.postgres().migrate_up().await?;
@@ -62,9 +61,10 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
                 is_superuser: superuser,
             };
             database.postgres().users().create(&new, &By::default()).await?;
-            render::out(&format!("the account `{name}` is made\n"))
+            let answer = json!({ "username": name, "created": true });
+            render::answer(json, &answer, &format!("created the account `{name}`\n"))
         }
-        UsersVerb::Password { name, store } => {
+        UsersVerb::Password { name, store, json } => {
             let hash = new_password(&name).await?;
             let database = migrate::open(&store).await?;
             database.postgres().migrate_up().await?;
@@ -73,7 +73,9 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             if !users.set_password(user.id, &hash, &By::default()).await? {
                 return Err(format!("the account `{name}` has no password, and gets none").into());
             }
-            render::out(&format!("the account `{name}` has another password, and no session\n"))
+            let answer = json!({ "username": name, "password_changed": true });
+            let words = format!("changed the password of `{name}` and revoked its sessions\n");
+            render::answer(json, &answer, &words)
         }
     }
 }

@@ -26,10 +26,18 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     }
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
     let wish = Wish { wait: args.wait, ..Wish::default() };
-    let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
+    let mut operator = if args.repair {
+        Operator::new(spec, &plan, CancellationToken::new(), wish).await?
+    } else {
+        Operator::looking(spec, &plan, wish).await?
+    };
     let before = operator.verify().await?;
     let after = if args.repair && !before.is_consistent() {
-        operator.repair().await?;
+        if before.must_be_built_anew() {
+            operator.rebuild().await?;
+        } else {
+            operator.repair().await?;
+        }
         Some(operator.verify().await?)
     } else {
         None
@@ -56,10 +64,20 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     Ok(match (last.is_consistent(), args.repair) {
         (true, _) => Exit::Fine,
         (false, false) => {
-            Exit::Failed("the stores do not agree; `--repair` makes that good".into())
+            Exit::Failed(format!("{}; `--repair` makes that good", summary(last)).into())
         }
-        (false, true) => Exit::Failed("the stores still do not agree".into()),
+        (false, true) => Exit::Failed(
+            format!("{}; `semantik reindex` builds the vectors anew", summary(last)).into(),
+        ),
     })
+}
+
+/// What is wrong, in a few words.
+fn summary(findings: &Findings) -> &'static str {
+    match findings.must_be_built_anew() {
+        true => "the vectors are damaged",
+        false => "the stores do not agree",
+    }
 }
 
 fn as_json(findings: &Findings) -> Value {
@@ -83,6 +101,12 @@ fn as_json(findings: &Findings) -> Value {
         "chunks": integrity.chunks,
         "points": findings.points,
         "wrong_points": points,
+        "damaged_files": {
+            "count": findings.files.len(),
+            "some": findings.files.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>(),
+        },
+        "unreadable_points": findings.unreadable,
+        "unusable": findings.unusable,
         "locations_without_document": {
             "count": integrity.homeless_locations,
             "some": integrity.homeless_uris,
@@ -105,6 +129,9 @@ fn points_of(troubles: &[Trouble]) -> u64 {
 
 fn as_text(findings: &Findings) -> String {
     let integrity = &findings.integrity;
+    if findings.unusable.is_some() || !findings.files.is_empty() {
+        return damage_as_text(findings);
+    }
     let mut out = format!(
         "generation {}: {} with {}, {}\n",
         findings.generation,
@@ -122,6 +149,7 @@ fn as_text(findings: &Findings) -> String {
             "missing" => "points are missing",
             "surplus" => "points are too many",
             "of_deleted_documents" => "points of documents that are not in",
+            "damaged" => "points are damaged",
             _ => "points of documents that nobody knows",
         };
         for trouble in troubles.iter().take(SHOWN) {
@@ -131,6 +159,10 @@ fn as_text(findings: &Findings) -> String {
         if let Some(more) = troubles.len().checked_sub(SHOWN).filter(|more| *more > 0) {
             rows.push(vec![what.to_owned(), String::new(), format!("… and {more} more documents")]);
         }
+    }
+    if findings.unreadable > 0 {
+        let number = render::count(findings.unreadable);
+        rows.push(vec!["points that cannot be read".to_owned(), number, String::new()]);
     }
     for (what, count, some) in [
         (
@@ -164,5 +196,22 @@ fn as_text(findings: &Findings) -> String {
         ]);
     }
     out.push_str(&render::table(&["wrong", "number", "where"], rows));
+    out
+}
+
+/// What is said of vectors that were not compared, since they are damaged.
+fn damage_as_text(findings: &Findings) -> String {
+    let mut out = format!("generation {}: the vectors are damaged\n", findings.generation);
+    if let Some(why) = &findings.unusable {
+        out.push_str(&format!("{why}\n"));
+    }
+    let shown = findings.files.iter().take(SHOWN);
+    let mut rows: Vec<_> = shown.map(|it| vec![it.file.clone(), it.fault.to_string()]).collect();
+    if let Some(more) = findings.files.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        rows.push(vec![format!("… and {more} more files"), String::new()]);
+    }
+    if !rows.is_empty() {
+        out.push_str(&render::table(&["file", "damage"], rows));
+    }
     out
 }

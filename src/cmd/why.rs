@@ -5,7 +5,8 @@ use pipeline::{BoxError, Fingerprint, Location, Plan, Verdict};
 use serde_json::{Value, json};
 use sinks::{Collection, Deed, DocumentStatus, DocumentStory, Generation, Place, Postgres, Story};
 
-use super::story::{self, Named};
+use super::named::{Named, Spellings};
+use super::story;
 use crate::cli::WhyArgs;
 use crate::render;
 use crate::wiring::{self, Database};
@@ -26,11 +27,16 @@ struct Account {
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
     let (spec, plan) = wiring::load(&args.of.config, &embedding::Engine::new())?;
-    let named = Named::read(&args.document)?;
     let found = Database::peek(&spec).await?;
     let place = found
         .as_ref()
         .and_then(|(database, collection)| Some((database.postgres(), collection.as_ref()?)));
+    let mut places = plan.places();
+    if let Some((postgres, collection)) = place {
+        let sources = postgres.sources().list(collection.id).await?;
+        places.extend(sources.into_iter().map(|source| source.source_path));
+    }
+    let named = Named::typed(&args.document, &places)?;
     let account = account(named, &plan, place, args.of.config.display().to_string()).await?;
     let told = account.told();
     if args.of.json {
@@ -50,7 +56,7 @@ pub(crate) async fn told_as_json(
     place: (&Postgres, &Collection),
     file: String,
 ) -> Result<Value, BoxError> {
-    let account = account(Named::read(named)?, plan, Some(place), file).await?;
+    let account = account(Named::whole(named), plan, Some(place), file).await?;
     Ok(account.as_json(&account.told()))
 }
 
@@ -68,12 +74,13 @@ async fn account(
         fingerprint: plan.fingerprint(),
         file,
     };
+    let mut known_as = None;
     if let Some((postgres, collection)) = place {
-        account.story = named.story(postgres, collection).await?;
+        (account.story, known_as) = named.story(postgres, collection).await?;
         account.live = Some(postgres.generations().live(collection.id).await?);
     }
     account.uri = match named {
-        Named::At(uri) => Some(uri),
+        Named::At(spellings) => Some(known_as.unwrap_or_else(|| likeliest(spellings, plan))),
         Named::Id(id) if account.story.document.is_none() => {
             return Err(format!("the collection has no document {id}").into());
         }
@@ -84,6 +91,20 @@ async fn account(
         account.verdicts = verdicts.map(|(id, verdict)| (id.to_owned(), verdict)).collect();
     }
     Ok(account)
+}
+
+/// The spelling of a path that is not in the index by which a source would know it.
+fn likeliest(spellings: Spellings, plan: &Plan) -> String {
+    let rank = |uri: &String| {
+        let ranks = plan.verdicts(uri).into_iter().map(|(_, verdict)| match verdict {
+            Verdict::Given(_) | Verdict::SetAside(_) => 0,
+            Verdict::LeftOut(_) | Verdict::NotThere => 1,
+            Verdict::Elsewhere => 2,
+        });
+        ranks.min().unwrap_or(2)
+    };
+    // The first of equals.
+    spellings.uris.into_iter().min_by_key(rank).expect("a path has a spelling")
 }
 
 /// What is said in the end.
@@ -126,7 +147,8 @@ impl Account {
         let generation = self.live.as_ref().map_or(1, |live| live.number);
         let also = match self.place() {
             Some(place)
-                if wiring::uri_of(&document.file_path).is_ok_and(|uri| uri != place.uri) =>
+                if stages::uri::to_path(&place.uri)
+                    .is_some_and(|path| path.to_string_lossy() != document.file_path) =>
             {
                 format!(", as the document that was taken in from {}", document.file_path)
             }
@@ -183,6 +205,9 @@ impl Account {
         change.extend(match reason {
             "too_large" => Some("raise `max_size` of the scan node".to_owned()),
             "unsupported" => Some("convert it to a format that `extract` reads".to_owned()),
+            "empty" if message.contains("OCR is not supported") => {
+                Some("give it a text layer with an OCR program".to_owned())
+            }
             "empty" => Some("put text into it".to_owned()),
             "unrouted" => Some("give a node a `when:` that takes it".to_owned()),
             _ => None,
@@ -314,18 +339,18 @@ impl Account {
         rows.extend(told.change.iter().map(|change| row("to change that", change.clone())));
         let mut out = render::table(&[], rows);
         if let Some(document) = &self.story.document {
-            out.push_str(&render::table(&[], story::document_rows(document)));
+            out.push_str(&render::next_table(&[], story::document_rows(document)));
         }
         if !self.story.places.is_empty() {
             let places = story::place_rows(&self.story.places);
-            out.push_str(&render::table(&story::PLACE_HEAD, places));
+            out.push_str(&render::next_table(&story::PLACE_HEAD, places));
         }
         if !self.story.deeds.is_empty() {
             let rows = self.story.deeds.iter().map(|deed| {
                 let by = deed.by.clone().unwrap_or_default();
                 vec![deed.action.replace('_', " "), by, render::time(deed.at)]
             });
-            out.push_str(&render::table(&["what was done", "by", "at"], rows));
+            out.push_str(&render::next_table(&["what was done", "by", "at"], rows));
         }
         out
     }

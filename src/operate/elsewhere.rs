@@ -73,7 +73,7 @@ impl Operator {
         let mut asked_to_stop = false;
         loop {
             let Some(found) = operations.find(id).await? else {
-                // Gone with its collection, which was to be deleted.
+                // Somebody has removed it by hand.
                 return Ok(Some(errand::Result::default()));
             };
             match found.status {

@@ -1,6 +1,7 @@
 //! What is to be done to a collection and what came of it, as data: that is how an operation is handed over to
 //! somebody else and its result comes back. Never a secret is in it: who carries it out loads the file itself.
 
+use futures::future::LocalBoxFuture;
 use pipeline::{BoxError, RunReport};
 use serde::{Deserialize, Serialize};
 use sinks::{Generation, OperationType, Swapped};
@@ -148,22 +149,41 @@ impl From<&Swapped> for Swap {
 
 impl Operator {
     /// Does what an errand says; what came of it stands in the operation.
-    pub(crate) async fn carry_out(&self, errand: &Errand) -> std::result::Result<(), BoxError> {
+    ///
+    /// Each errand is a future of its own on the heap: polled in the place of its caller they would take most of the
+    /// stack of a thread together.
+    pub(crate) fn carry_out<'a>(
+        &'a self,
+        errand: &'a Errand,
+    ) -> LocalBoxFuture<'a, std::result::Result<(), BoxError>> {
         match errand {
-            Errand::Run { undelete, .. } => drop(self.run_letting_in(undelete).await?),
-            Errand::DeleteDocuments { documents } => drop(self.delete_documents(documents).await?),
-            Errand::UndeleteDocuments { documents } => {
+            Errand::Run { undelete, .. } => Box::pin(async move {
+                self.run_letting_in(undelete).await?;
+                Ok(())
+            }),
+            Errand::DeleteDocuments { documents } => Box::pin(async move {
+                self.delete_documents(documents).await?;
+                Ok(())
+            }),
+            Errand::UndeleteDocuments { documents } => Box::pin(async move {
                 self.undelete_documents(documents).await?;
-            }
-            Errand::RemoveSource { source } => drop(self.remove_source(source).await?),
-            Errand::RollBack => drop(self.roll_back().await?),
-            Errand::Repair => self.repair().await?,
-            Errand::DeleteCollection => {
+                Ok(())
+            }),
+            Errand::RemoveSource { source } => Box::pin(async move {
+                self.remove_source(source).await?;
+                Ok(())
+            }),
+            Errand::RollBack => Box::pin(async move {
+                self.roll_back().await?;
+                Ok(())
+            }),
+            Errand::Repair => Box::pin(self.repair()),
+            Errand::DeleteCollection => Box::pin(async move {
                 let collection = self.database.collection(&self.spec).await?;
                 self.delete(&collection).await?;
-            }
+                Ok(())
+            }),
         }
-        Ok(())
     }
 }
 

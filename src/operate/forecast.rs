@@ -53,6 +53,10 @@ pub(crate) struct Forecast {
     pub(crate) set_aside: BTreeMap<String, Tally>,
     /// What is gone, by source.
     pub(crate) missing: Vec<Missing>,
+    /// Why the run would end with an error though it stored everything: a source gives nothing, and never has.
+    pub(crate) nothing_matches: Option<String>,
+    /// Files and folders that options of the sources would leave out, by the option.
+    pub(crate) left_out: BTreeMap<String, u64>,
     /// Why the deletions would be refused.
     pub(crate) deletions_refused: Option<String>,
     /// How quickly earlier runs went.
@@ -128,13 +132,17 @@ pub(crate) async fn forecast(
         vectors: Arc::new(MemoryVectors::new(dim)) as _,
         // Opening it would write to it.
         memo: None,
-        extract_worker: std::env::current_exe().ok(),
+        extract_worker: crate::extraction::worker(),
     };
     let counting = Counting { look: Arc::clone(&look), ledger: Arc::clone(&ledger) };
     let plan = plan.before_models(&|| Box::new(counting.clone()));
     let options = RunOptions::new(&plan);
     let report = pipeline::run(plan, &with, options).await?;
     ledger.settle(&look, &report, &mut forecast).await?;
+    let unknown = look.unknown_sources(&report.empty).await?;
+    let nothing_matches = pass::NothingMatches::among(unknown, &report.left_out);
+    forecast.nothing_matches = nothing_matches.map(|error| error.to_string());
+    forecast.left_out = report.left_out;
     let devices = pass::devices_of(&report.covered);
     let missing = &forecast.missing;
     let too_many = missing.iter().find_map(|it| pass::too_many(it, ratio, &devices));

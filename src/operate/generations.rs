@@ -8,6 +8,7 @@ use pipeline::BoxError;
 use sinks::{Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 
 use super::errand::{self, Errand, Swap};
+use super::removal::counted;
 use super::{Done, Operator, finish, metrics_of};
 use crate::wiring::{self, Absent, Vectors};
 
@@ -131,7 +132,8 @@ impl Operator {
                 let swap = Some(self.swap_to(&operation, &to).await?);
                 let result = errand::Result { swap, ..errand::Result::default() };
                 operation.note(&serde_json::to_value(result)?, None).await?;
-                Ok(operation.roll_back(&to).await?)
+                let metrics = counted("chunks", Some(chunks));
+                Ok(operation.roll_back(&to, &metrics).await?)
             })
             .await;
         match ended {

@@ -1,5 +1,6 @@
 //! Brings one generation up to date with its sources: passes over them, then what they give no more.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use sinks::{Missing, Moved, Operation, RunMetadata, Side};
 use uuid::Uuid;
 
 use super::{Operator, exceeds};
+use crate::render;
 use crate::wiring::{Vectors, embed_options};
 
 /// How many documents' points are removed at once, and locations forgotten.
@@ -36,6 +38,30 @@ pub(crate) struct TooManyGone {
     source_uri: String,
     /// What else speaks against it.
     sign: &'static str,
+}
+
+/// A source gives nothing, and never has: the path or the globs are wrong, or it is not filled yet. One that has given
+/// documents before is a matter of [`TooManyGone`].
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "nothing in {source_uri} matches, and it has never given a document ({because}); correct `paths`, `include`, \
+     `exclude` or `hidden` of the scan node (what other sources give is stored)"
+)]
+pub(crate) struct NothingMatches {
+    source_uri: String,
+    because: String,
+}
+
+impl NothingMatches {
+    /// The first of the sources that have never given anything.
+    pub(super) fn among(unknown: Vec<String>, left_out: &BTreeMap<String, u64>) -> Option<Self> {
+        let source_uri = unknown.into_iter().next()?;
+        let because = match render::left_out(left_out) {
+            None => "there is no file in it".to_owned(),
+            Some(left_out) => format!("left out: {left_out}"),
+        };
+        Some(Self { source_uri, because })
+    }
 }
 
 impl Operator {
@@ -66,7 +92,12 @@ impl Operator {
             report.deleted = self.take_out(&metadata, &report.covered).await?;
             relocate(&metadata, vectors).await?;
             purge(&metadata, vectors.store.as_ref()).await?;
+            let unknown = metadata.unknown_sources(&report.empty).await?;
+            if let Some(error) = NothingMatches::among(unknown, &report.left_out) {
+                return Err(error.into());
+            }
         }
+        metadata.analyze().await;
         let after = self.usage();
         report.tokens = after.tokens - before.tokens;
         report.tokens_reused = after.reused_tokens - before.reused_tokens;
@@ -86,11 +117,12 @@ impl Operator {
             metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors.store) as _,
             known: Arc::new(metadata.known_hashes().await?),
-            extract_worker: std::env::current_exe().ok(),
+            extract_worker: crate::extraction::worker(),
             memo: self.memo.clone(),
         };
         let options = RunOptions {
             stop: self.stop.clone(),
+            cut_short: self.cut_short.clone(),
             metrics: Arc::clone(&self.metrics),
             feed: self.feed.clone(),
         };

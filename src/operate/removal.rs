@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipeline::BoxError;
-use sinks::{Collection, GenerationStatus, Operation, OperationType, Side};
+use sinks::{Collection, DocumentStatus, GenerationStatus, Operation, OperationType, Side};
 use uuid::Uuid;
 
 use super::errand::{self, Errand};
@@ -14,6 +14,12 @@ use crate::wiring::{Absent, Vectors};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removed {
     pub(crate) documents: u64,
+}
+
+/// How many documents an operation was about, as `operation_metrics` has it; nothing of one that has failed.
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
+pub(super) fn counted(name: &str, documents: Option<u64>) -> Vec<(String, f64)> {
+    documents.map(|count| (name.to_owned(), count as f64)).into_iter().collect()
 }
 
 /// Notes how many documents an operation was about.
@@ -41,7 +47,8 @@ impl Operator {
                 Ok(Removed { documents })
             })
             .await;
-        finish(operation, ended, &[]).await
+        let metrics = counted("documents_deleted", ended.as_ref().ok().map(|it| it.documents));
+        finish(operation, ended, &metrics).await
     }
 
     /// Lets documents in again that somebody had deleted; the next run takes them in.
@@ -59,7 +66,8 @@ impl Operator {
                 Ok(readmitted)
             })
             .await;
-        finish(operation, ended, &[]).await
+        let metrics = counted("documents_undeleted", ended.as_ref().ok().copied());
+        finish(operation, ended, &metrics).await
     }
 
     /// Takes out every document that only this source gives.
@@ -92,7 +100,8 @@ impl Operator {
                 Ok(removed)
             })
             .await;
-        finish(operation, ended, &[]).await
+        let metrics = counted("documents_deleted", ended.as_ref().ok().map(|it| it.documents));
+        finish(operation, ended, &metrics).await
     }
 
     /// Deletes the collection from both stores.
@@ -104,8 +113,15 @@ impl Operator {
         let operation = self.claim(collection, OperationType::Delete, errand.details()).await?;
         let ended = self
             .while_ours(&operation, async {
+                let counts = self.database.postgres().documents().count(collection.id).await?;
+                let stored =
+                    counts.iter().filter(|(status, _)| *status == DocumentStatus::Completed);
+                let documents = stored.map(|(_, count)| count.unsigned_abs()).sum();
                 self.delete_vectors(&operation).await?;
-                Ok(operation.delete_collection().await?)
+                note(&operation, documents).await?;
+                let metrics = counted("documents_deleted", Some(documents));
+                // The operation ends with the collection.
+                Ok(operation.delete_collection(&metrics).await?)
             })
             .await;
         match ended {

@@ -11,7 +11,6 @@ use crate::wiring::Database;
 /// Where operations take place: what those of one process share.
 #[derive(Clone)]
 pub(crate) struct Workplace {
-    /// Brought up to date.
     pub(crate) database: Database,
     pub(crate) shards: Shards,
     pub(crate) telemetry: Telemetry,
@@ -23,9 +22,22 @@ impl Workplace {
     /// Opens the metadata store of a file, and brings its schema up to date.
     pub(crate) async fn open(spec: &PipelineSpec, telemetry: &Telemetry) -> Result<Self, BoxError> {
         let database = Database::open(spec).await?;
-        database.postgres().migrate_up().await?;
+        database.bring_up_to_date(spec).await?;
+        Ok(Self::of(database, spec, telemetry))
+    }
+
+    /// Opens the metadata store of a file for a verb that only reads, and leaves it as it is; whether its schema will do is
+    /// asked with its collection ([`Database::collection`]).
+    pub(crate) async fn looking(
+        spec: &PipelineSpec,
+        telemetry: &Telemetry,
+    ) -> Result<Self, BoxError> {
+        Ok(Self::of(Database::open(spec).await?, spec, telemetry))
+    }
+
+    fn of(database: Database, spec: &PipelineSpec, telemetry: &Telemetry) -> Self {
         telemetry.watch(database.postgres(), &spec.data_folder());
         let (shards, engine) = (Shards::default(), Arc::default());
-        Ok(Self { database, shards, telemetry: telemetry.clone(), engine })
+        Self { database, shards, telemetry: telemetry.clone(), engine }
     }
 }

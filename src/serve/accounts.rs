@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pipeline::StoreError;
 use search::http::ports::{self, Accounts, Before, KeyUse, Rotation, SigningKey};
-use search::http::wire;
+use search::http::{self, wire};
 use serde_json::Value;
-use sinks::{NewKey, NewToken, NewUser, Postgres, UserChange};
+use sinks::{Lifetime, NewKey, NewToken, NewUser, Postgres, UserChange};
 use uuid::Uuid;
 
 use super::rows;
@@ -88,8 +88,36 @@ impl Accounts for StoredAccounts {
         })
     }
 
+    async fn begin_browser(
+        &self,
+        user: Uuid,
+        hash: &str,
+        by: &ports::By,
+    ) -> Result<Uuid, StoreError> {
+        let token = NewToken { hash, lifetime: http::IDLE };
+        self.0.sessions().begin_browser(user, token, &rows::by(by)).await
+    }
+
+    async fn resume_browser(&self, hash: &str) -> Result<Option<(wire::User, Uuid)>, StoreError> {
+        let lifetime = Lifetime { idle: http::IDLE, most: http::MOST };
+        let found = self.0.sessions().resume_browser(hash, lifetime).await?;
+        Ok(found.map(|(user, session)| (rows::user(user), session)))
+    }
+
+    async fn end_browser(&self, hash: &str, by: &ports::By) -> Result<bool, StoreError> {
+        self.0.sessions().end_browser(hash, &rows::by(by)).await
+    }
+
+    async fn is_set_up(&self) -> Result<bool, StoreError> {
+        self.0.sessions().is_set_up().await
+    }
+
     async fn end(&self, hash: &str, by: &ports::By) -> Result<(), StoreError> {
         self.0.sessions().end(hash, &rows::by(by)).await.map(drop)
+    }
+
+    async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
+        self.0.users().login_addresses(username).await
     }
 
     async fn refused(&self, user: Option<Uuid>, by: &ports::By) -> Result<(), StoreError> {

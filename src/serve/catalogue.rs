@@ -7,7 +7,7 @@ use search::http::{right, wire};
 use sinks::{CollectionChange, Grantee, Postgres, ResourceLimits};
 use uuid::Uuid;
 
-use super::rows;
+use super::{lists, rows};
 use crate::operate::Files;
 
 /// What a metadata store knows.
@@ -126,18 +126,22 @@ impl Catalogue for StoredCatalogue {
     async fn documents(
         &self,
         collection: Uuid,
-        status: Option<wire::DocumentStatus>,
-        after: Option<Uuid>,
+        list: &wire::DocumentList,
         limit: u32,
-    ) -> Result<Vec<wire::Document>, StoreError> {
+    ) -> Result<Vec<ports::Listed>, StoreError> {
+        let list = lists::list(list);
+        let found = self.postgres.documents().page(collection, &list, limit).await?;
+        let listed = found
+            .into_iter()
+            .map(|it| ports::Listed { key: it.key(list.sort), document: lists::document(it) });
+        Ok(listed.collect())
+    }
+
+    async fn document_counts(&self, collection: Uuid) -> Result<wire::DocumentCounts, StoreError> {
         let documents = self.postgres.documents();
-        let found = match status {
-            Some(status) => {
-                documents.list_by_status(collection, rows::status(status), after, limit).await?
-            }
-            None => documents.list(collection, after, limit).await?,
-        };
-        Ok(found.into_iter().map(rows::document).collect())
+        let statuses = documents.count(collection).await?;
+        let set_aside = documents.set_aside_counts(collection).await?;
+        Ok(lists::counts(&statuses, set_aside))
     }
 
     async fn document(
@@ -145,7 +149,7 @@ impl Catalogue for StoredCatalogue {
         collection: Uuid,
         id: Uuid,
     ) -> Result<Option<wire::Document>, StoreError> {
-        Ok(self.postgres.documents().find(collection, id).await?.map(rows::document))
+        Ok(self.postgres.documents().listed(collection, id).await?.map(lists::document))
     }
 
     async fn operations(

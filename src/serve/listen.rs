@@ -10,6 +10,7 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
+use hyper_util::server::conn::auto::Http1Builder;
 use pipeline::BoxError;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -18,6 +19,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// How long a client may take to send the head of a request; then the connection is closed. It holds between requests,
 /// too.
 const HEAD: Duration = Duration::from_secs(10);
+
+/// Longest head of a request, in bytes; a longer one is answered by 431. Other servers take 8 to 32 KiB.
+const LONGEST_HEAD: usize = 32 << 10;
 
 /// A socket that clients may connect to.
 ///
@@ -90,14 +94,19 @@ pub(super) async fn serve(
     match tls {
         None => {
             let mut server = axum_server::from_tcp(listener)?.handle(handle).http1_only();
-            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+            limit(&mut server.http_builder().http1());
             Ok(server.serve(service).await?)
         }
         Some(tls) => {
             let server = axum_server::tls_rustls::from_tcp_rustls(listener, tls)?;
             let mut server = server.handle(handle).http1_only();
-            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+            limit(&mut server.http_builder().http1());
             Ok(server.serve(service).await?)
         }
     }
+}
+
+/// What holds for every connection.
+fn limit<E>(http: &mut Http1Builder<'_, E>) {
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LONGEST_HEAD);
 }

@@ -2,8 +2,8 @@
 
 use search::http::{ports, right, wire};
 use sinks::{
-    ApiKey, AuditEntry, By, DocumentStatus, DocumentSummary, Generation, Grant, PastOperation,
-    Reader, ResourceLimits, Seen, SourceSummary, Usage, User,
+    ApiKey, AuditEntry, By, Generation, Grant, PastOperation, Reader, ResourceLimits, Seen,
+    SourceSummary, Usage, User,
 };
 
 use crate::render::word;
@@ -59,7 +59,7 @@ pub(super) fn audit(entry: AuditEntry) -> wire::AuditEntry {
 
 /// A collection with what its reader was given. What they may do by that is not for a row to say.
 pub(super) fn seen(seen: Seen, is_served: bool) -> (wire::Collection, right::Given) {
-    let Seen { collection, description, owner, is_owner, user_grant, key_grant } = seen;
+    let Seen { collection, owner, is_owner, user_grant, key_grant } = seen;
     let level = |word: Option<String>| word.as_deref().and_then(right::Level::of);
     let given = right::Given {
         is_owner,
@@ -71,7 +71,7 @@ pub(super) fn seen(seen: Seen, is_served: bool) -> (wire::Collection, right::Giv
         id: collection.id,
         name: collection.name,
         owner,
-        description,
+        description: collection.description,
         status: word(collection.status),
         status_message: collection.status_message,
         model: collection.embedding_model,
@@ -142,33 +142,6 @@ pub(super) fn limits((limits, usage): (ResourceLimits, Usage)) -> wire::LimitsAn
         size_bytes: usage.bytes,
         operations_within_the_hour: usage.operations,
         sources: usage.sources,
-    }
-}
-
-pub(super) fn status(status: wire::DocumentStatus) -> DocumentStatus {
-    match status {
-        wire::DocumentStatus::Pending => DocumentStatus::Pending,
-        wire::DocumentStatus::Processing => DocumentStatus::Processing,
-        wire::DocumentStatus::Completed => DocumentStatus::Completed,
-        wire::DocumentStatus::Failed => DocumentStatus::Failed,
-        wire::DocumentStatus::Deleted => DocumentStatus::Deleted,
-    }
-}
-
-pub(super) fn document(document: DocumentSummary) -> wire::Document {
-    let text = |key: &str| document.meta[key].as_str().map(str::to_owned);
-    wire::Document {
-        id: document.id,
-        title: text("title"),
-        language: text("language"),
-        metadata: document.meta.get("metadata").cloned().unwrap_or_else(|| serde_json::json!({})),
-        path: document.file_path,
-        status: word(document.status),
-        size_bytes: document.file_size,
-        mime_type: document.mime_type,
-        chunk_count: document.chunk_count,
-        message: document.error_message,
-        updated_at: document.updated_at,
     }
 }
 

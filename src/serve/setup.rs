@@ -1,6 +1,7 @@
 //! What there has to be before anybody can use a server: the collections of its files, and a way to make the first
 //! administrator.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,22 +34,41 @@ pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Resu
     Ok(())
 }
 
-/// Says by what token the first administrator is made, where there is none yet.
-pub(super) async fn offer(postgres: &Postgres, file: Option<&Path>) -> Result<(), BoxError> {
+/// Where the page is found from this machine: a server that listens on every address is found on the loopback one.
+pub(super) fn origin(scheme: &str, mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("{scheme}://{address}")
+}
+
+/// Says where the first administrator is made, where there is none yet: by one link that has the token in its fragment,
+/// which no browser sends and no proxy logs.
+pub(super) async fn offer(
+    postgres: &Postgres,
+    file: Option<&Path>,
+    origin: &str,
+) -> Result<(), BoxError> {
     let token = secret::random();
     if !postgres.sessions().offer_setup(&secret::digest(&token), SETUP).await? {
         return Ok(());
     }
     match file {
-        Some(file) => write_private(file, &token),
-        None => {
+        Some(file) => {
+            write_private(file, &token)?;
+            let file = file.display();
             render::say(format_args!(
-                "semantik: nobody administers this server yet. `POST /api/v1/setup` makes the first administrator with \
-                 this token, once, within a day: {token}"
+                "semantik: this server has no administrator yet. Make one at {origin}/setup with the token in {file}"
             ));
-            Ok(())
         }
+        None => render::say(format_args!(
+            "semantik: this server has no administrator yet. Make one, within a day, at {origin}/setup#token={token}"
+        )),
     }
+    Ok(())
 }
 
 /// Writes a file that nobody else can read. One that is there is replaced, whoever could read that.

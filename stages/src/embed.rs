@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     Array as _, AsArray as _, FixedSizeListArray, Float32Array, ListArray, RecordBatch, StructArray,
@@ -61,8 +62,8 @@ struct Embed {
     /// Most tokens in one forward pass, padding included. The engine chooses if it is not given.
     #[schemars(range(min = 1))]
     tokens_per_batch: Option<usize>,
-    /// How many chunks are gathered before the model is asked, so that it can put those of equal length
-    /// together.
+    /// How many chunks at most are gathered before the model is asked, so that it can put those of equal length
+    /// together. A window takes the model about two seconds; it is smaller where so many chunks would take longer.
     #[serde(default = "window")]
     #[schemars(range(min = 1))]
     window: usize,
@@ -144,8 +145,15 @@ fn auto() -> String {
 }
 
 fn window() -> usize {
-    1024
+    8192
 }
+
+/// Chunks of the first window, when the rate of the model is not known yet.
+const FIRST_WINDOW: usize = 32;
+
+/// The longest that chunks wait for others. A source that is slower than the model leaves it idle meanwhile, which
+/// costs nothing.
+const HOLD: Duration = Duration::from_secs(2);
 
 impl Embed {
     /// Makes the model's path one that does not depend on where the command runs. A model of the hub and the
@@ -213,7 +221,12 @@ impl StageConfig for Embed {
     }
 
     fn gather(&self) -> Option<Gather> {
-        Some(Gather { at_least: self.window, weight: chunk_count })
+        Some(Gather {
+            at_least: self.window,
+            weight: chunk_count,
+            first: Some(FIRST_WINDOW),
+            hold: Some(HOLD),
+        })
     }
 
     fn model(&self) -> ModelUse<'_> {

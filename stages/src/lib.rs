@@ -9,11 +9,12 @@ mod embed;
 mod extract;
 mod hash;
 mod mime;
+pub mod real_path;
 mod scan;
 pub mod uri;
 
 pub use bm25::{plain_words, words};
-pub use extract::extract_worker;
+pub use extract::{EXTRACT_BUILD, extract_worker};
 pub use mime::of as mime_of;
 use pipeline::NodeDef;
 

@@ -7,7 +7,11 @@
 
 mod decide;
 mod explain;
+mod filter;
+mod gitignore;
 mod globs;
+mod open;
+mod places;
 mod read;
 mod walk;
 
@@ -18,17 +22,18 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE};
 use pipeline::{
-    BoxError, Location, MetadataStore, NodeDef, NodeKind, Outcome, Parallel, Resources, Source,
-    SourceConfig, Verdict, options_schema,
+    BoxError, Location, MAX_PATTERNS, MetadataStore, NodeDef, NodeKind, Outcome, Parallel,
+    Resources, Source, SourceConfig, SourceTotals, SourceWarning, Verdict, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::byte_size::ByteSize;
 use crate::scan::decide::{Decision, ToRead, decide};
+use crate::scan::filter::WalkOptions;
 use crate::scan::globs::Glob;
 use crate::scan::read::Reader;
-use crate::scan::walk::{Walk, WalkOptions};
+use crate::scan::walk::Walk;
 use crate::uri;
 
 pub(crate) const NODE: NodeDef = NodeDef {
@@ -40,7 +45,10 @@ pub(crate) const NODE: NodeDef = NodeDef {
     parse: |with, folder| {
         let mut config: Scan = serde_json::from_value(with)?;
         for path in &mut config.paths {
-            *path = folder.join(&path);
+            // One with a scheme is no path; what it is said to be stays as it is written.
+            if places::scheme_of(path).is_none() {
+                *path = folder.join(&path);
+            }
         }
         Ok(NodeKind::Source(Box::new(config)))
     },
@@ -58,9 +66,11 @@ struct Scan {
     /// against the path below the scanned folder: `*.md` are files in the folder itself, `**/*.md` are
     /// files at any depth.
     #[serde(default)]
+    #[schemars(length(max = MAX_PATTERNS))]
     include: Vec<Glob>,
     /// No files or folders that one of these globs matches.
     #[serde(default)]
+    #[schemars(length(max = MAX_PATTERNS))]
     exclude: Vec<Glob>,
     /// Whether `.gitignore` files are heeded, in a Git repository or not. They are not unless this is
     /// set, so that whatever is left out is left out by the pipeline file.
@@ -98,10 +108,9 @@ impl SourceConfig for Scan {
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError> {
-        let options = self.walk_options()?;
-        let roots = roots(&self.paths)?;
+        let roots = self.roots()?;
         Ok(Box::new(Files {
-            walk: Walk::open(&roots, options),
+            walk: Walk::open(&roots, &self.walk_options()?),
             roots: roots.iter().map(|root| uri::of_path(root)).collect(),
             known: Arc::clone(&with.metadata),
             reader: Reader { schema: self.schema(), max_size: self.max_size.0 },
@@ -116,6 +125,14 @@ impl SourceConfig for Scan {
             None => Some(Verdict::Elsewhere),
         }
     }
+
+    fn places(&self) -> Vec<String> {
+        self.roots_as_far_as_possible().iter().map(|root| uri::of_path(root)).collect()
+    }
+
+    fn warnings(&self) -> Vec<SourceWarning> {
+        places::warnings(self)
+    }
 }
 
 impl Scan {
@@ -128,39 +145,28 @@ impl Scan {
             follow_symlinks: self.follow_symlinks,
         })
     }
-}
 
-/// The paths, absolute and each once.
-fn roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>, BoxError> {
-    let mut roots = Vec::with_capacity(paths.len());
-    for path in paths {
-        let root =
-            absolute(path).map_err(|error| format!("cannot scan {}: {error}", path.display()))?;
-        if !roots.contains(&root) {
-            roots.push(root);
+    /// The paths, absolute and each once.
+    fn roots(&self) -> Result<Vec<PathBuf>, BoxError> {
+        let mut roots = Vec::with_capacity(self.paths.len());
+        for path in &self.paths {
+            let root = places::root_of(path)?;
+            if !roots.contains(&root) {
+                roots.push(root);
+            }
         }
+        Ok(roots)
     }
-    Ok(roots)
-}
 
-/// The absolute form of a path that is there. Links in it stay as the user wrote them, unless there is
-/// a `..` behind one, which only the file system can resolve.
-fn absolute(path: &Path) -> std::io::Result<PathBuf> {
-    let kind = fs_err::metadata(path).map_err(|error| plain(&error))?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(std::io::Error::other("it is neither a file nor a folder"));
+    /// The same, and a path that is not there as it would be called.
+    fn roots_as_far_as_possible(&self) -> Vec<PathBuf> {
+        let as_written = |path: &Path| -> PathBuf {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            absolute.components().collect()
+        };
+        let paths = self.paths.iter().filter(|path| places::scheme_of(path).is_none());
+        paths.map(|path| places::root_of(path).unwrap_or_else(|_| as_written(path))).collect()
     }
-    let absolute = std::path::absolute(path)?;
-    if absolute.components().any(|part| part == std::path::Component::ParentDir) {
-        return fs_err::canonicalize(&absolute);
-    }
-    // Rebuilt from its parts, because `/a/b/` and `/a/b` are one folder.
-    Ok(absolute.components().collect())
-}
-
-/// The error of the system without the path, which the caller names.
-fn plain(error: &std::io::Error) -> std::io::Error {
-    error.kind().into()
 }
 
 struct Files {
@@ -201,5 +207,12 @@ impl Source for Files {
 
     fn covered(&self) -> Vec<String> {
         self.roots.clone()
+    }
+
+    fn totals(&self) -> SourceTotals {
+        SourceTotals {
+            empty: self.walk.empty_roots().into_iter().map(uri::of_path).collect(),
+            left_out: self.walk.left_out().counts(),
+        }
     }
 }

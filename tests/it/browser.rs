@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys by their code points in WebDriver.
 pub(crate) const ENTER: &str = "\u{e007}";
+const CONTROL: &str = "\u{e009}";
 pub(crate) const ESCAPE: &str = "\u{e00c}";
 pub(crate) const DOWN: &str = "\u{e015}";
 
@@ -130,16 +131,82 @@ impl Browser {
         self.run_with(script, &[json!(selector)]).as_str().unwrap().to_owned()
     }
 
-    fn element(&self, selector: &str) -> String {
-        self.wait(&format!("document.querySelector({})", json!(selector)));
-        let found =
-            self.ask("element", Some(&json!({ "using": "css selector", "value": selector })));
-        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    /// Does something to an element that is found by an expression in JavaScript. A view may draw itself anew between
+    /// the search for the element and what is done to it; then it is looked for again.
+    fn with_element(&self, find: &str, action: &str, body: &Value) {
+        let began = Instant::now();
+        loop {
+            self.wait(find);
+            let found = self.run(&format!("return {find}"));
+            let element = found.as_object().and_then(|it| it.values().next()?.as_str());
+            if let Some(element) = element {
+                let path = format!("{}/element/{element}/{action}", self.session);
+                match call(&path, Some(body)) {
+                    Ok(_) => return,
+                    Err(error) => {
+                        let is_gone = ["stale element", "no such element", "detached"]
+                            .iter()
+                            .any(|it| error.contains(it));
+                        assert!(is_gone && began.elapsed() < PATIENCE, "{action} {find}: {error}");
+                    }
+                }
+            }
+        }
     }
 
     /// Clicks as a person does: on what is there and visible.
     pub(crate) fn click(&self, selector: &str) {
-        self.ask(&format!("element/{}/click", self.element(selector)), Some(&json!({})));
+        let find = format!("document.querySelector({})", json!(selector));
+        self.with_element(&find, "click", &json!({}));
+    }
+
+    /// Clicks while Control is held, which opens a link in another tab, and looks at that tab.
+    pub(crate) fn click_into_new_tab(&self, selector: &str) {
+        let before = self.tabs();
+        self.wait(&format!("document.querySelector({})", json!(selector)));
+        let found =
+            self.ask("element", Some(&json!({ "using": "css selector", "value": selector })));
+        let actions = json!({ "actions": [
+            { "type": "key", "id": "keyboard", "actions": [
+                { "type": "keyDown", "value": CONTROL }, { "type": "pause" }, { "type": "pause" },
+                { "type": "pause" }, { "type": "keyUp", "value": CONTROL } ] },
+            { "type": "pointer", "id": "mouse", "actions": [
+                { "type": "pause" }, { "type": "pointerMove", "origin": found, "x": 0, "y": 0 },
+                { "type": "pointerDown", "button": 0 }, { "type": "pointerUp", "button": 0 },
+                { "type": "pause" } ] } ] });
+        self.ask("actions", Some(&actions));
+        let began = Instant::now();
+        let opened = loop {
+            let opened = self.tabs().into_iter().find(|it| !before.contains(it));
+            if let Some(opened) = opened {
+                break opened;
+            }
+            assert!(began.elapsed() < PATIENCE, "no tab was opened by {selector}");
+            std::thread::sleep(Duration::from_millis(25));
+        };
+        self.look_at(&opened);
+    }
+
+    /// Every tab there is, by its handle.
+    fn tabs(&self) -> Vec<String> {
+        let handles = self.ask("window/handles", None);
+        handles.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The handle of the tab that is looked at.
+    pub(crate) fn tab(&self) -> String {
+        self.ask("window", None).as_str().unwrap().to_owned()
+    }
+
+    /// Opens an empty tab and looks at it.
+    pub(crate) fn open_tab(&self) {
+        let opened = self.ask("window/new", Some(&json!({ "type": "tab" })));
+        self.look_at(opened["handle"].as_str().unwrap());
+    }
+
+    /// Looks at another tab from now on.
+    pub(crate) fn look_at(&self, tab: &str) {
+        self.ask("window", Some(&json!({ "handle": tab })));
     }
 
     /// Clicks the first button or link that says this.
@@ -154,17 +221,13 @@ impl Browser {
             json!(selector),
             json!(text)
         );
-        self.wait(&find);
-        let found = self.run(&format!("return {find}"));
-        let element =
-            found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        self.ask(&format!("element/{element}/click"), Some(&json!({})));
+        self.with_element(&find, "click", &json!({}));
     }
 
     /// Types into an element.
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
-        let element = self.element(selector);
-        self.ask(&format!("element/{element}/value"), Some(&json!({ "text": text })));
+        let find = format!("document.querySelector({})", json!(selector));
+        self.with_element(&find, "value", &json!({ "text": text }));
     }
 
     /// Presses keys, wherever the focus is.

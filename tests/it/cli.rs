@@ -41,7 +41,8 @@ fn migrations_go_up_and_down() {
     let status = place.semantik(&["migrate", "status", "--config", "pipeline.yaml"]);
     assert_eq!(status.code, 0, "{}", status.stderr);
     assert!(!status.stdout.contains("not applied"), "{}", status.stdout);
-    let down = place.semantik(&["migrate", "down", "--config", "pipeline.yaml", "--steps", "99"]);
+    let down =
+        place.semantik(&["migrate", "down", "--config", "pipeline.yaml", "--steps", "99", "--yes"]);
     assert_eq!(down.code, 0, "{}", down.stderr);
     assert!(down.stdout.contains("not applied"), "{}", down.stdout);
     let up = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);

@@ -329,11 +329,8 @@ fn an_evaluation_measures_compares_and_refuses() {
     assert_eq!(impossible.code, 0, "{}", impossible.stderr);
     insta::assert_snapshot!(impossible.stdout, @r"
     2 questions; in brackets the intervals of 95 % certainty
-    ┌─────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
-    │ generation   mode     nDCG@10               Recall@10             Recall@100            MRR@10              │
-    ╞═════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
-    │ 1            sparse   1.000 (1.000–1.000)   1.000 (1.000–1.000)   1.000 (1.000–1.000)   1.000 (1.000–1.000) │
-    └─────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+    generation	mode	nDCG@10	Recall@10	Recall@100	MRR@10
+    1	sparse	1.000 (1.000–1.000)	1.000 (1.000–1.000)	1.000 (1.000–1.000)	1.000 (1.000–1.000)
     ");
     std::fs::write(
         place.path().join("judged.jsonl"),

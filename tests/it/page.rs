@@ -3,8 +3,10 @@
 //!
 //! The documents are those of this repository.
 
+mod documents;
 mod people;
 mod phone;
+mod sessions;
 
 use std::path::Path;
 
@@ -57,7 +59,7 @@ impl Visit {
             self.browser.type_into(&format!("input[name={name}]"), text);
         }
         self.browser.press(ENTER);
-        self.browser.wait("document.querySelector('.account')?.innerText === 'ada'");
+        self.browser.wait("document.querySelector('.account')?.ariaLabel === 'Account ada'");
     }
 
     /// Logs in on the page that asks for it.
@@ -361,7 +363,7 @@ fn takes_a_document_out(visit: &Visit) {
     let browser = &visit.browser;
     visit.goto("/collections");
     browser.click(".card h2 a");
-    browser.click_text("Set aside");
+    browser.click(".segments a[href*='status=failed']");
     browser.wait("document.querySelectorAll('.tab tbody tr').length === 1");
     browser.wait_for_text("broken.docx");
     visit.assert_accessible("documents");
@@ -460,6 +462,7 @@ fn what_fails_is_said_where_it_failed() {
     names_what_did_not_answer(&visit, || std::fs::rename(&aside, &vectors).unwrap());
     let browser = &visit.browser;
     visit.goto("/collections/8d0b5c1e-0000-4000-8000-000000000000");
+    // Who is logged in is told, and not led to the login.
     browser.wait_for_text("it is not yours to see");
     visit.goto("/?q=lock");
     browser.wait("document.querySelector('.hit')");

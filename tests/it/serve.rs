@@ -2,10 +2,17 @@
 
 mod accounts;
 mod audit;
+mod browsers;
+mod costs;
+mod guessing;
 mod hardening;
+mod heads;
 mod limits;
+mod lists;
 mod matrix;
+mod readonly;
 mod searching;
 pub(crate) mod server;
+mod streams;
 mod swap;
 mod working;

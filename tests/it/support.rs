@@ -269,7 +269,10 @@ nodes:
     /// Has the leases of operations run out that nobody renews: a process that was killed between asking for an
     /// operation and beginning it is given a minute.
     pub(crate) fn a_minute_passes(&self) {
-        self.execute("UPDATE operations SET lease_expires_at = now() WHERE status = 'pending'");
+        self.execute(
+            "UPDATE operation_leases SET expires_at = now()
+             WHERE operation_id IN (SELECT id FROM operations WHERE status = 'pending')",
+        );
     }
 
     /// Waits until a question to the database is answered with `t`.
@@ -416,6 +419,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
     for variable in ["SEMANTIK_LOG", "SEMANTIK_DATA", "DATABASE_URL"] {
         command.env_remove(variable);
     }
+    command.env_remove("NO_COLOR").env("SEMANTIK_LOG_FORMAT", "json");
     command
 }
 

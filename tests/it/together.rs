@@ -89,7 +89,7 @@ fn a_cancelled_operation_ends_and_is_never_completed() {
     let cancel = place.start(&args);
     place.wait_until(
         "SELECT EXISTS (SELECT FROM pg_stat_activity
-                        WHERE wait_event_type = 'Lock' AND query LIKE '%SELECT collection_id, user_id, status%')",
+                        WHERE wait_event_type = 'Lock' AND query LIKE '%FROM operations WHERE id = $1 FOR NO KEY UPDATE%')",
     );
     drop(gate);
     let cancelled = end(cancel);
@@ -158,7 +158,7 @@ fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
     // It is not dead for a minute.
     let refused = place.semantik(&RUN);
     assert!(refused.code == 1 && refused.stderr.contains("works on"), "{}", refused.stderr);
-    place.execute("UPDATE operations SET lease_expires_at = now() - interval '1 second' WHERE status = 'processing'");
+    place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
     let next = place.semantik(&RUN);
     assert_eq!(next.code, 0, "{}", next.stderr);
     assert!(next.stderr.contains("the process of an operation has died"), "{}", next.stderr);
@@ -169,5 +169,35 @@ fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
     let hung = end(child);
     assert_eq!(hung.code, 1, "{}", hung.stderr);
     assert_eq!(everything(&place), before);
+    place.assert_true();
+}
+
+/// Whatever a transaction of a run waits for, its process gives signs of life; a process that is stopped in the middle of
+/// one does not, and whoever takes over does not wait for what it has left.
+#[test]
+fn a_long_transaction_keeps_its_lease_and_one_of_a_stopped_process_holds_nobody_up() {
+    let place = filled();
+    // At the gate it holds the row of its operation.
+    let (child, gate) = begin(&place);
+    place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
+    place.wait_until("SELECT expires_at > now() + interval '50 seconds' FROM operation_leases");
+    let refused = place.semantik(&RUN);
+    assert!(refused.code == 1 && refused.stderr.contains("works on"), "{}", refused.stderr);
+    // How far it is can be seen meanwhile.
+    place.wait_until("SELECT progress ->> 'seen' <> '0' FROM operation_leases");
+
+    signal(&child, "-STOP");
+    place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
+    // The server by itself would end the transaction after more than two minutes.
+    let claim = place.start(&RUN);
+    place.wait_until("SELECT count(*) = 1 FROM operations WHERE status = 'failed'");
+    // What it had open of the vectors is free again when it has found that out.
+    signal(&child, "-CONT");
+    let hung = end(child);
+    assert_eq!(hung.code, 1, "{}", hung.stderr);
+    drop(gate);
+    let next = end(claim);
+    assert_eq!(next.code, 0, "{}", next.stderr);
+    assert_eq!(operations(&place), ["index failed", "index completed"]);
     place.assert_true();
 }

@@ -99,6 +99,29 @@ fn the_second_run_gives_the_same_bits_and_embeds_nothing() {
     assert_eq!(without.info(), second.info());
 }
 
+/// A call that ends in the middle, as that of a very long document does whose run is killed.
+#[test]
+fn what_was_computed_of_a_call_that_fails_is_remembered() {
+    let model = reference().join("tiny-e5");
+    let memo = Arc::new(Shelf::default());
+    let embedder = run(&memo, &model);
+    let mut sequences: Vec<Vec<u32>> =
+        (0..200_u32).map(|n| vec![5 + n % 50; n as usize % 60 + 1]).collect();
+    sequences.push(vec![5; embedder.info().max_tokens + 1]);
+    embedder.embed(&slices(&sequences)).unwrap_err();
+    let computed = memo.len();
+    assert!(computed > 0 && computed < 200, "{computed}");
+
+    sequences.pop();
+    let vectors = embedder.embed(&slices(&sequences)).unwrap();
+    let usage = embedder.usage();
+    assert_eq!((usage.sequences, usage.reused_sequences), (200, computed as u64));
+    let whole = Engine::new().embedder(&model, &options()).unwrap();
+    let expected = whole.embed(&slices(&sequences)).unwrap();
+    let near = vectors.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5);
+    assert!(near && vectors.len() == expected.len(), "parts change no vector");
+}
+
 #[test]
 fn weights_are_read_at_the_first_miss_and_not_before() {
     let folder = copy("tiny-e5");

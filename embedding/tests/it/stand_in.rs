@@ -34,6 +34,13 @@ fn it_is_asked_for_by_name_only() {
             assert!(Engine::new().describe(Path::new(word)).is_err());
         }
     }
+    // A slow one is the same model.
+    let [slow, fast] = ["stand-in:64@9", "stand-in:64"]
+        .map(|word| Engine::new().describe(Path::new(word)).unwrap().fingerprint);
+    assert_eq!(slow, fast);
+    for word in ["stand-in:64@", "stand-in:64@0", "stand-in:64@fast", "stand-in:@9"] {
+        assert!(Engine::new().describe(Path::new(word)).is_err(), "{word}");
+    }
     let info = Engine::new().describe(Path::new("stand-in:64")).unwrap();
     assert_eq!((info.dim, info.short_name.as_str(), info.max_tokens), (64, "standin", 512));
     insta::assert_snapshot!(Engine::new().describe(Path::new("stand-in:0")).unwrap_err(), @"`stand-in:0` is no stand-in; write `stand-in:64`, with a dimension from 1 to 4096");

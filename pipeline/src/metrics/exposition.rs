@@ -150,6 +150,9 @@ fn sum(kind: MetricType, before: &Metric, mut metric: Metric) -> Metric {
 mod tests {
     use std::time::Duration;
 
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::Schema;
+
     use super::*;
 
     fn value(text: &str, line: &str) -> f64 {
@@ -169,7 +172,7 @@ mod tests {
             let metrics = Arc::new(Metrics::new("p"));
             let exposed = exposition.expose(&metrics);
             let node = metrics.of("hash");
-            node.queued(7);
+            node.queued(7, &RecordBatch::new_empty(Arc::new(Schema::empty())));
             drop(node.work(10));
             let text = exposition.text();
             assert_eq!(value(&text, rows), f64::from(run * 10));

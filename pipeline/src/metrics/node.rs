@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use prometheus::core::{AtomicF64, GenericCounter};
 use prometheus::{
     CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
 use super::{counters, gauges, histograms, locked, seconds};
+use crate::accounts::tokens_of;
 use crate::progress::NodeState;
 
 /// Seconds that a batch may take: from a look at a database to a window of thousands of chunks on one core.
@@ -61,11 +63,27 @@ pub(crate) struct NodeMetrics {
 struct UnderWay {
     batches: HashMap<u64, (Instant, u64)>,
     next: u64,
+    /// Whether the node runs a model. Its batches share one device, so time is counted once where two are in work.
+    runs_model: bool,
+    /// Up to when the time of a node that runs a model is counted.
+    counted: Option<Instant>,
+    /// Documents that were put into the queue of a node that runs a model, and tokens of their chunks.
+    given: (u64, u64),
 }
 
 impl UnderWay {
+    /// Seconds of work that are not counted yet.
     fn seconds(&self) -> f64 {
-        self.batches.values().map(|(since, _)| since.elapsed().as_secs_f64()).sum()
+        let since = self.batches.values().map(|(since, _)| *since);
+        if self.runs_model {
+            return since.min().map_or(0.0, |since| self.uncounted(since).as_secs_f64());
+        }
+        since.map(|since| since.elapsed().as_secs_f64()).sum()
+    }
+
+    /// Time since then that is not counted yet.
+    fn uncounted(&self, since: Instant) -> Duration {
+        self.counted.map_or(since, |counted| counted.max(since)).elapsed()
     }
 
     fn rows(&self) -> u64 {
@@ -83,7 +101,12 @@ impl Drop for Working {
     fn drop(&mut self) {
         let mut under_way = locked(&self.metrics.under_way);
         if let Some((since, _)) = under_way.batches.remove(&self.batch) {
-            self.metrics.busy(since.elapsed());
+            if under_way.runs_model {
+                self.metrics.busy(under_way.uncounted(since));
+                under_way.counted = Some(Instant::now());
+            } else {
+                self.metrics.busy(since.elapsed());
+            }
             self.metrics.batch_seconds.observe(since.elapsed().as_secs_f64());
         }
     }
@@ -163,9 +186,19 @@ impl NodeMetrics {
         self.queue_limit.set(bytes.into());
     }
 
-    pub(crate) fn queued(&self, bytes: usize) {
+    pub(crate) fn queued(&self, bytes: usize, rows: &RecordBatch) {
         self.queue_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.queue_batches.inc();
+        let mut under_way = locked(&self.under_way);
+        if under_way.runs_model {
+            under_way.given.0 += rows.num_rows() as u64;
+            under_way.given.1 += tokens_of(rows);
+        }
+    }
+
+    /// Notes that the node runs a model.
+    pub(crate) fn runs_model(&self) {
+        locked(&self.under_way).runs_model = true;
     }
 
     pub(crate) fn dequeued(&self, bytes: usize) {
@@ -212,6 +245,8 @@ impl NodeMetrics {
             id: self.labels[1].clone(),
             rows_in: self.rows_in.get(),
             rows_under_way: under_way.rows(),
+            rows_given: under_way.given.0,
+            tokens_given: under_way.given.1,
             rows_out: self.rows_out.get(),
             batches: self.batches.get(),
             bytes_in: self.bytes_in.get(),

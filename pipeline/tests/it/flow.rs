@@ -7,7 +7,7 @@ use std::time::Duration;
 use pipeline::{RunError, RunOptions, RunReport, run};
 use proptest::prelude::*;
 
-use crate::support::{Stores, compile, compile_file, fresh_name, kept, resources};
+use crate::support::{Stores, compile, compile_file, fresh_name, kept, resources, windows};
 
 struct Ran {
     report: RunReport,
@@ -105,6 +105,55 @@ proptest! {
         prop_assert_eq!(ran.report.documents.stored, once);
         prop_assert_eq!(ran.report.reasons.get("unrouted").copied().unwrap_or(0), unrouted);
         prop_assert_eq!(ran.report.failed(), failed);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Windows that adapt keep to their bounds however the rows come, and change nothing but the sizes of batches.
+    #[test]
+    fn windows_keep_order_and_bounds(
+        count in 0usize..400,
+        per_batch in 1usize..60,
+        first in 1usize..20,
+        more in 0usize..60,
+        edge_bytes in 1024u32..65536,
+    ) {
+        let name = fresh_name();
+        let contents: Vec<String> = (0..count).map(|n| format!("text {n}")).collect();
+        let most = first + more;
+        let ran = run_nodes(edge_bytes, &format!("
+  - {{ id: scan, uses: memory, with: {{ docs: {}, per_batch: {per_batch} }} }}
+  - {{ id: windows, uses: windows, from: scan, with: {{ name: {name}, first: {first}, at_least: {most} }} }}
+  - {{ id: keep, uses: keep, from: windows, with: {{ name: {name} }} }}
+", docs(&contents))).unwrap();
+        prop_assert_eq!(ran.report.documents.stored, count as u64);
+        prop_assert_eq!(kept(&name), (0..count).map(uri).collect::<Vec<_>>());
+        let windows = windows(&name);
+        prop_assert_eq!(windows.iter().sum::<usize>(), count);
+        prop_assert!(windows.iter().all(|rows| (1..=most).contains(rows)), "{windows:?}");
+        prop_assert!(windows.first().is_none_or(|rows| *rows <= first), "{windows:?}");
+    }
+}
+
+/// A source that gives a document only when the one before is stored: a node that waits for a full window would wait
+/// for ever.
+#[test]
+fn rows_are_not_held_back_for_a_source_that_has_no_more() {
+    for (first, at_least) in [("null", 1000), ("100", 1000)] {
+        let name = fresh_name();
+        let nodes = format!(
+            "
+  - {{ id: scan, uses: one_by_one, with: {{ name: {name}, count: 5 }} }}
+  - {{ id: windows, uses: windows, from: scan,
+      with: {{ name: {name}, first: {first}, at_least: {at_least}, hold: 20 }} }}
+  - {{ id: keep, uses: keep, from: windows, with: {{ name: {name} }} }}
+"
+        );
+        let ran = run_nodes(1024, &nodes).unwrap();
+        assert_eq!(ran.report.documents.stored, 5);
+        assert_eq!(windows(&name), [1; 5]);
     }
 }
 

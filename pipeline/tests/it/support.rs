@@ -42,6 +42,22 @@ pub(crate) static NODES: &[NodeDef] = &[
         parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Once>(with)?))),
     },
     NodeDef {
+        name: "one_by_one",
+        summary: "gives a document when a sink has kept the one before",
+        version: 1,
+        parallel: Parallel::Single,
+        schema: options_schema::<OneByOne>,
+        parse: |with, _| Ok(NodeKind::Source(Box::new(serde_json::from_value::<OneByOne>(with)?))),
+    },
+    NodeDef {
+        name: "windows",
+        summary: "passes rows on, in windows",
+        version: 1,
+        parallel: Parallel::Single,
+        schema: options_schema::<Windows>,
+        parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Windows>(with)?))),
+    },
+    NodeDef {
         name: "keep",
         summary: "keeps what it is given",
         version: 1,
@@ -91,26 +107,117 @@ impl Source for MemorySource {
     async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
         tokio::task::yield_now().await;
         let Some(docs) = self.0.next() else { return Ok(None) };
-        if docs.iter().any(|(_, text)| text == "source panics") {
-            panic!("the source is broken");
-        }
-        let n = docs.len();
-        let mime = |text: &str| if text.starts_with("html") { "text/html" } else { "text/plain" };
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(docs.iter().map(|(i, _)| format!("mem:{i}")))),
-            Arc::new(StringArray::from(vec!["mem:"; n])),
-            Arc::new(UInt64Array::from_iter_values(docs.iter().map(|(_, text)| text.len() as u64))),
-            Arc::new(TimestampMicrosecondArray::from(vec![None; n]).with_timezone("UTC")),
-            Arc::new(TimestampMicrosecondArray::from(vec![None; n]).with_timezone("UTC")),
-            Arc::new(UInt64Array::from(vec![None; n])),
-            Arc::new(StringArray::from_iter_values(docs.iter().map(|(_, text)| mime(text)))),
-            Arc::new(LargeBinaryArray::from_iter_values(docs.iter().map(|(_, text)| text))),
-        ];
-        Ok(Some(RecordBatch::try_new(source_schema(), columns)?.into()))
+        Ok(Some(rows_of(&docs)?.into()))
     }
 
     fn covered(&self) -> Vec<String> {
         vec!["mem:".to_owned()]
+    }
+}
+
+fn rows_of(docs: &[(usize, String)]) -> Result<RecordBatch, BoxError> {
+    if docs.iter().any(|(_, text)| text == "source panics") {
+        panic!("the source is broken");
+    }
+    let n = docs.len();
+    let mime = |text: &str| if text.starts_with("html") { "text/html" } else { "text/plain" };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(docs.iter().map(|(i, _)| format!("mem:{i}")))),
+        Arc::new(StringArray::from(vec!["mem:"; n])),
+        Arc::new(UInt64Array::from_iter_values(docs.iter().map(|(_, text)| text.len() as u64))),
+        Arc::new(TimestampMicrosecondArray::from(vec![None; n]).with_timezone("UTC")),
+        Arc::new(TimestampMicrosecondArray::from(vec![None; n]).with_timezone("UTC")),
+        Arc::new(UInt64Array::from(vec![None; n])),
+        Arc::new(StringArray::from_iter_values(docs.iter().map(|(_, text)| mime(text)))),
+        Arc::new(LargeBinaryArray::from_iter_values(docs.iter().map(|(_, text)| text))),
+    ];
+    Ok(RecordBatch::try_new(source_schema(), columns)?)
+}
+
+/// A source that gives its next document when the sink of this name has kept those before.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OneByOne {
+    /// Of the sink.
+    pub(crate) name: String,
+    /// How many documents.
+    pub(crate) count: usize,
+}
+
+impl SourceConfig for OneByOne {
+    fn schema(&self) -> SchemaRef {
+        source_schema()
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
+        Ok(Box::new(OneByOneSource { options: self.clone(), given: 0 }))
+    }
+}
+
+struct OneByOneSource {
+    options: OneByOne,
+    given: usize,
+}
+
+#[async_trait]
+impl Source for OneByOneSource {
+    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+        let OneByOne { name, count } = &self.options;
+        while KEPT.lock().unwrap().get(name).map_or(0, Vec::len) < self.given {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if self.given == *count {
+            return Ok(None);
+        }
+        self.given += 1;
+        Ok(Some(rows_of(&[(self.given - 1, "text".to_owned())])?.into()))
+    }
+
+    fn covered(&self) -> Vec<String> {
+        vec!["mem:".to_owned()]
+    }
+}
+
+/// A stage that passes windows on and notes how large they were.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Windows {
+    /// Names what [`windows`] gives back.
+    pub(crate) name: String,
+    /// Rows of a window.
+    pub(crate) at_least: usize,
+    /// Rows of the first window, if windows adapt.
+    pub(crate) first: Option<usize>,
+    /// Milliseconds for which rows are held.
+    pub(crate) hold: Option<u64>,
+}
+
+static WINDOWS: LazyLock<Mutex<HashMap<String, Vec<usize>>>> = LazyLock::new(Mutex::default);
+
+/// Rows of the windows that a [`Windows`] of this name was given.
+pub(crate) fn windows(name: &str) -> Vec<usize> {
+    WINDOWS.lock().unwrap().remove(name).unwrap_or_default()
+}
+
+impl StageConfig for Windows {
+    fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+        Ok(Arc::new(input.clone()))
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+        let name = self.name.clone();
+        Ok(Box::new(move |rows: RecordBatch| {
+            WINDOWS.lock().unwrap().entry(name.clone()).or_default().push(rows.num_rows());
+            // Those that are in work at once differ in speed.
+            std::thread::sleep(Duration::from_micros(rows.num_rows() as u64 % 5 * 50));
+            Ok(rows.into())
+        }))
+    }
+    fn identity(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+    fn gather(&self) -> Option<Gather> {
+        let (at_least, first) = (self.at_least, self.first);
+        let hold = self.hold.map(Duration::from_millis);
+        Some(Gather { at_least, weight: RecordBatch::num_rows, first, hold })
     }
 }
 
@@ -188,7 +295,7 @@ impl StageConfig for Once {
         serde_json::Value::Null
     }
     fn gather(&self) -> Option<Gather> {
-        Some(Gather { at_least: 3, weight: RecordBatch::num_rows })
+        Some(Gather { at_least: 3, weight: RecordBatch::num_rows, first: None, hold: None })
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::Keyword;
 use serde::Deserialize;
 
 use crate::glob::Patterns;
@@ -113,7 +112,7 @@ impl Judged {
         }
         let mut patterns = Vec::new();
         for (pattern, grade) in relevant.into_iter().filter(|(_, grade)| *grade > 0) {
-            let made = Patterns::new(Keyword::Uri, std::slice::from_ref(&pattern));
+            let made = Patterns::of_paths(vec![pattern.clone()]);
             patterns.push((
                 made.map_err(|error| format!("`{pattern}` is no pattern: {error}"))?,
                 grade,

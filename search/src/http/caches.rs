@@ -4,6 +4,7 @@
 //! makes is seen when what was remembered is [`STALE`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -15,7 +16,9 @@ use super::right::{Given, Identity, level};
 use super::wire;
 
 /// How long something is believed.
-const STALE: Duration = Duration::from_secs(5);
+const STALE: Duration = Duration::from_secs(3);
+/// How long a key is remembered to have been good.
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// How many of a kind are remembered.
 const MANY: u64 = 10_000;
 
@@ -28,8 +31,13 @@ type Seen = Option<Arc<(wire::Collection, Given)>>;
 pub(crate) struct Caches {
     sessions: Cache<Uuid, Option<Arc<wire::User>>>,
     keys: Cache<String, Option<Arc<KeyUse>>>,
+    /// Digests of keys that were good when they were last looked up, of the last hour.
+    good_keys: Cache<String, ()>,
     seen: Cache<(Reader, Uuid), Seen>,
     readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
+    counts: Cache<Uuid, Arc<wire::DocumentCounts>>,
+    /// Whether an administrator was ever seen; there is one from then on.
+    is_set_up: AtomicBool,
     /// Operations of which it was said already that they have ended.
     ended: Cache<Uuid, ()>,
 }
@@ -65,8 +73,11 @@ impl Caches {
         Self {
             sessions: cache(),
             keys: cache(),
+            good_keys: Cache::builder().max_capacity(MANY).time_to_idle(REMEMBERED).build(),
             seen: cache(),
             readable: cache(),
+            counts: cache(),
+            is_set_up: AtomicBool::new(false),
             ended: Cache::new(MANY),
         }
     }
@@ -86,7 +97,17 @@ impl Caches {
         hash: String,
     ) -> Result<Option<Arc<KeyUse>>, StoreError> {
         let ask = async { Ok(accounts.key(&hash).await?.map(Arc::new)) };
-        known(&self.keys, hash.clone(), ask).await
+        let found = known(&self.keys, hash.clone(), ask).await?;
+        match found {
+            Some(_) => self.good_keys.insert(hash, ()),
+            None => self.good_keys.invalidate(&hash),
+        }
+        Ok(found)
+    }
+
+    /// Whether a key was good a while ago, so that looking it up is no guess.
+    pub(super) fn is_good_key(&self, hash: &str) -> bool {
+        self.good_keys.contains_key(hash)
     }
 
     pub(super) async fn seen(
@@ -112,6 +133,29 @@ impl Caches {
             Ok(Arc::new(readable.map(|(collection, _)| collection).collect()))
         };
         known(&self.readable, reader, ask).await
+    }
+
+    /// How many documents of a collection there are of each status and reason.
+    pub(super) async fn counts(
+        &self,
+        catalogue: &dyn Catalogue,
+        collection: Uuid,
+    ) -> Result<Arc<wire::DocumentCounts>, StoreError> {
+        let ask = async { Ok(Arc::new(catalogue.document_counts(collection).await?)) };
+        known(&self.counts, collection, ask).await
+    }
+
+    /// Whether the server has an administrator.
+    pub(super) async fn is_set_up(&self, accounts: &dyn Accounts) -> Result<bool, StoreError> {
+        if !self.is_set_up.load(Ordering::Relaxed) && accounts.is_set_up().await? {
+            self.is_set_up.store(true, Ordering::Relaxed);
+        }
+        Ok(self.is_set_up.load(Ordering::Relaxed))
+    }
+
+    /// Documents of a collection have changed.
+    pub(super) fn forget_counts(&self, collection: Uuid) {
+        self.counts.invalidate(&collection);
     }
 
     /// Whether it is said for the first time that an operation has ended.

@@ -47,20 +47,37 @@ impl FromStr for Network {
     }
 }
 
+/// Whether an address is that of a proxy whose word is taken.
+pub(super) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.holds(address))
+}
+
 /// The address of the client: the peer's, or where that is a trusted proxy, the last in `X-Forwarded-For` that is none.
 pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
     let mut client = peer;
     let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
     let hops: Vec<&str> = forwarded.flat_map(|line| line.split(',')).map(str::trim).collect();
     for hop in hops.into_iter().rev() {
-        if !is_trusted(client) {
+        if !is_trusted(client, trusted) {
             break;
         }
         let Ok(address) = hop.parse() else { break };
         client = address;
     }
     client
+}
+
+/// Whether the client came by TLS: to this server, or to a trusted proxy in front of it that says so.
+pub(super) fn is_secure(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    is_tls: bool,
+) -> bool {
+    let said = headers.get("x-forwarded-proto").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    // The first proxy is the one that the client came to.
+    let first = said.split(',').next().unwrap_or_default().trim();
+    is_tls || (first.eq_ignore_ascii_case("https") && is_trusted(peer, trusted))
 }
 
 #[cfg(test)]
@@ -88,6 +105,22 @@ mod tests {
         assert_eq!(seen("::1", &["2001:db8::1"], &["::1"]), "2001:db8::1");
         assert_eq!(seen("11.0.0.1", &["9.9.9.9"], &["10.0.0.0/8"]), "11.0.0.1");
         assert_eq!(seen("11.0.0.1", &["9.9.9.9"], &["0.0.0.0/0"]), "9.9.9.9");
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_that_a_client_came_by_tls() {
+        let trusted = ["10.0.0.0/8".parse().expect("a network")];
+        let by = |peer: &str, proto: &str, is_tls: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-proto", proto.parse().expect("a header"));
+            is_secure(peer.parse().expect("an address"), &headers, &trusted, is_tls)
+        };
+        assert!(by("10.0.0.1", "https", false));
+        assert!(by("10.0.0.1", "HTTPS, http", false));
+        assert!(by("1.2.3.4", "http", true));
+        assert!(!by("1.2.3.4", "https", false));
+        assert!(!by("10.0.0.1", "http, https", false));
+        assert!(!by("10.0.0.1", "", false));
     }
 
     #[test]

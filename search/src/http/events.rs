@@ -2,7 +2,12 @@
 //!
 //! An event says how an operation is now, whole; who misses one has lost nothing with the next. Changes are told by the
 //! database; now and then a stream looks by itself, in case that it was not told.
+//!
+//! A stream may outlive the right to it. So before every event, and every [`CHECK`] seconds, its caller is identified
+//! anew by their session or key, and the right is decided anew. Where it is lost, the stream says `end` and ends. What
+//! cannot be checked, because the store is away, is not said.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -10,105 +15,216 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
+use pipeline::StoreError;
 use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
 
 use super::App;
 use super::guard::Caller;
 use super::ports::Change;
+use super::problem::Answer;
 use super::right::level;
+use super::streams::OpenStream;
 use super::wire::Operation;
 
 /// How often a stream looks by itself.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often a stream checks by itself that its caller may still hear it. What is remembered of callers is three seconds
+/// old at most (`caches.rs`), so that a loss is heeded within five.
+const CHECK: Duration = Duration::from_secs(2);
 /// How often a silent stream says that it is there, for proxies.
 const ALIVE: Duration = Duration::from_secs(15);
 
+/// Why a stream does something.
+enum Wake {
+    /// It is time to look.
+    Look,
+    /// It is time to check the right.
+    Check,
+    /// An operation has changed.
+    Change(Change),
+}
+
+/// What a stream does then.
+enum Step {
+    Silence,
+    Say(Event),
+    SayLast(Event),
+}
+
+/// Why a stream ends before its time; the word in the event `end`.
+#[derive(Clone, Copy)]
+enum Lost {
+    /// The session has ended, the key was revoked or has expired, the account is deactivated.
+    Credentials,
+    /// The account, or the key, may no longer do what it might when the stream began.
+    Rights,
+}
+
+impl Lost {
+    fn event(self) -> Event {
+        let reason = match self {
+            Self::Credentials => "credentials",
+            Self::Rights => "rights",
+        };
+        Event::default().event("end").data(format!(r#"{{"reason":"{reason}"}}"#))
+    }
+}
+
+/// What is followed.
+enum Subject {
+    /// One operation, of this collection.
+    One { operation: Uuid, collection: Uuid },
+    /// Every operation that the caller may see; these are the collections of which something was told.
+    All { told: HashSet<Uuid> },
+}
+
+struct Follower {
+    app: App,
+    caller: Caller,
+    subject: Subject,
+    /// The event that was sent last.
+    last: Option<String>,
+    _open: OpenStream,
+}
+
 /// One operation until it ends.
-pub(super) fn of_one(app: &App, operation: Uuid) -> impl IntoResponse + use<> {
-    let changes =
-        app.work.changes().filter(move |change| std::future::ready(change.operation == operation));
-    let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(|_| ());
-    let wakes = stream::select(looks, changes.map(|_| ()));
-    let reader = app.clone();
-    let states = wakes.then(move |()| {
-        let app = reader.clone();
-        async move { app.catalogue.operation(operation).await }
-    });
-    let (mut last, teller) = (None, app.clone());
-    // A state that cannot be read is read again at the next look.
-    let news = states.filter_map(|state| std::future::ready(state.ok())).scan(
-        false,
-        move |is_over, state| {
-            let next = match (*is_over, state) {
-                (true, _) => None,
-                (false, None) => {
-                    *is_over = true;
-                    Some(Some(Event::default().event("gone").data("{}")))
-                }
-                (false, Some(operation)) => {
-                    *is_over = operation.completed_at.is_some();
-                    teller.tell_end(&operation);
-                    Some(news_of(&operation, &mut last))
-                }
-            };
-            std::future::ready(next)
-        },
-    );
-    let events = news.filter_map(std::future::ready).map(Ok::<_, Infallible>).boxed();
-    sent(app, events)
+pub(super) fn of_one(
+    app: &App,
+    caller: &Caller,
+    collection: Uuid,
+    operation: Uuid,
+) -> Answer<impl IntoResponse + use<>> {
+    let changes = app.work.changes();
+    let changes = changes.filter(move |it| std::future::ready(it.operation == operation));
+    let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(|_| Wake::Look);
+    let wakes = stream::select(looks, changes.map(Wake::Change));
+    sent(app, caller, Subject::One { operation, collection }, wakes.boxed())
 }
 
 /// Every operation that the caller may see, from now on.
-pub(super) fn of_all(app: &App, caller: &Caller) -> impl IntoResponse + use<> {
-    let (reader, caller) = (app.clone(), caller.clone());
-    let seen = app.work.changes().filter_map(move |change| {
-        let (app, caller) = (reader.clone(), caller.clone());
-        async move { visible(&app, &caller, &change).await }
-    });
-    let mut last = None;
-    let news = seen.filter_map(move |operation| std::future::ready(news_of(&operation, &mut last)));
-    sent(app, news.map(Ok::<_, Infallible>).boxed())
+pub(super) fn of_all(app: &App, caller: &Caller) -> Answer<impl IntoResponse + use<>> {
+    let wakes = app.work.changes().map(Wake::Change);
+    sent(app, caller, Subject::All { told: HashSet::new() }, wakes.boxed())
 }
 
-async fn visible(app: &App, caller: &Caller, change: &Change) -> Option<Operation> {
-    // Most are of collections that this caller has no business with: nothing of those is read.
-    if let Some(collection) = change.collection
-        && !may_see(app, caller, collection).await
-    {
-        return None;
-    }
-    let operation = app.catalogue.operation(change.operation).await.ok()??;
-    let is_checked = change.collection == Some(operation.collection_id);
-    (is_checked || may_see(app, caller, operation.collection_id).await).then_some(operation)
-}
-
-async fn may_see(app: &App, caller: &Caller, collection: Uuid) -> bool {
-    let seen = app.caches.seen(app.catalogue.as_ref(), caller.reader(), collection).await;
-    seen.ok().flatten().is_some_and(|seen| level(&caller.identity, seen.1).is_some())
-}
-
-/// An event, if an operation is not as it was said last.
-fn news_of(operation: &Operation, last: &mut Option<String>) -> Option<Event> {
-    let state = serde_json::to_string(operation).expect("it is JSON");
-    if last.as_ref() == Some(&state) {
-        return None;
-    }
-    let event = Event::default().event("operation").data(&state);
-    *last = Some(state);
-    Some(event)
-}
-
-/// Streams until the server stops.
+/// Streams until the server stops, there is nothing more to say, or the caller may hear no more.
 fn sent(
     app: &App,
-    events: BoxStream<'static, Result<Event, Infallible>>,
-) -> impl IntoResponse + use<> {
+    caller: &Caller,
+    subject: Subject,
+    wakes: BoxStream<'static, Wake>,
+) -> Answer<impl IntoResponse + use<>> {
+    let open = app.streams.open(caller.identity.user(), caller.address)?;
+    let (app, caller) = (app.clone(), caller.clone());
     let mut closing = app.closing.clone();
     let closed = async move {
         // An error is a server that is gone already.
         drop(closing.wait_for(|is_closing| *is_closing).await);
     };
-    let stream = events.take_until(closed.boxed());
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(ALIVE))
+    let checks = IntervalStream::new(tokio::time::interval(CHECK)).map(|_| Wake::Check);
+    let wakes = stream::select(wakes, checks).boxed();
+    let follower = Follower { app, caller, subject, last: None, _open: open };
+    let events = stream::unfold(Some((follower, wakes)), |state| async move {
+        let (mut follower, mut wakes) = state?;
+        loop {
+            let wake = wakes.next().await?;
+            match follower.step(&wake).await {
+                // A state that cannot be read is read again at the next look.
+                Ok(Step::Silence) | Err(_) => {}
+                Ok(Step::Say(event)) => return Some((event, Some((follower, wakes)))),
+                Ok(Step::SayLast(event)) => return Some((event, None)),
+            }
+        }
+    });
+    let events = events.map(Ok::<_, Infallible>).take_until(closed.boxed());
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)))
+}
+
+impl Follower {
+    async fn step(&mut self, wake: &Wake) -> Result<Step, StoreError> {
+        if let Some(lost) = self.lost().await? {
+            return Ok(Step::SayLast(lost.event()));
+        }
+        match (&self.subject, wake) {
+            (_, Wake::Check) | (Subject::All { .. }, Wake::Look) => Ok(Step::Silence),
+            (Subject::One { operation, .. }, Wake::Look | Wake::Change(_)) => {
+                let operation = *operation;
+                self.one(operation).await
+            }
+            (Subject::All { .. }, Wake::Change(change)) => self.any(change).await,
+        }
+    }
+
+    /// What the caller has lost since the stream began.
+    async fn lost(&self) -> Result<Option<Lost>, StoreError> {
+        let Some(now) = self.caller.credential.identity(&self.app).await? else {
+            return Ok(Some(Lost::Credentials));
+        };
+        if now != self.caller.identity {
+            return Ok(Some(Lost::Rights));
+        }
+        let heard: Vec<Uuid> = match &self.subject {
+            Subject::One { collection, .. } => vec![*collection],
+            Subject::All { told } => told.iter().copied().collect(),
+        };
+        for collection in heard {
+            if self.may_see(collection).await? == Some(false) {
+                return Ok(Some(Lost::Rights));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the caller may see a collection; `None` if there is no such collection.
+    async fn may_see(&self, collection: Uuid) -> Result<Option<bool>, StoreError> {
+        let Self { app, caller, .. } = self;
+        let seen = app.caches.seen(app.catalogue.as_ref(), caller.reader(), collection).await?;
+        Ok(seen.map(|seen| level(&caller.identity, seen.1).is_some()))
+    }
+
+    async fn one(&mut self, operation: Uuid) -> Result<Step, StoreError> {
+        let Some(operation) = self.app.catalogue.operation(operation).await? else {
+            return Ok(Step::SayLast(Event::default().event("gone").data("{}")));
+        };
+        self.app.tell_end(&operation);
+        let is_over = operation.completed_at.is_some();
+        Ok(match self.news(&operation) {
+            Some(event) if is_over => Step::SayLast(event),
+            Some(event) => Step::Say(event),
+            None => Step::Silence,
+        })
+    }
+
+    async fn any(&mut self, change: &Change) -> Result<Step, StoreError> {
+        // Most are of collections that this caller has no business with: nothing of those is read.
+        if let Some(collection) = change.collection
+            && self.may_see(collection).await? != Some(true)
+        {
+            return Ok(Step::Silence);
+        }
+        let Some(operation) = self.app.catalogue.operation(change.operation).await? else {
+            return Ok(Step::Silence);
+        };
+        let collection = operation.collection_id;
+        let is_checked = change.collection == Some(collection);
+        if !is_checked && self.may_see(collection).await? != Some(true) {
+            return Ok(Step::Silence);
+        }
+        if let Subject::All { told } = &mut self.subject {
+            told.insert(collection);
+        }
+        Ok(self.news(&operation).map_or(Step::Silence, Step::Say))
+    }
+
+    /// An event, if an operation is not as it was said last.
+    fn news(&mut self, operation: &Operation) -> Option<Event> {
+        let state = serde_json::to_string(operation).expect("it is JSON");
+        if self.last.as_ref() == Some(&state) {
+            return None;
+        }
+        let event = Event::default().event("operation").data(&state);
+        self.last = Some(state);
+        Some(event)
+    }
 }

@@ -50,9 +50,7 @@ impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        if !is_json(&request) {
-            return Err(Problem::of(Code::UnsupportedMediaType));
-        }
+        check_media_type(&request)?;
         // What says that it is too large need not be waited for.
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
         let announced = announced.and_then(|it| it.parse::<usize>().ok());
@@ -79,10 +77,19 @@ impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
 /// Postgres has no text with it, and nobody means it.
 const NO_NUL: &str = "text may not hold the character NUL";
 
-fn is_json(request: &Request) -> bool {
+/// JSON is UTF-8 (RFC 8259, 8.1); a body that says it is something else would be read wrongly.
+fn check_media_type(request: &Request) -> Result<(), Problem> {
     let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = media.and_then(|media| media.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
+    let mut parts = media.unwrap_or_default().split(';').map(str::trim);
+    if !parts.next().unwrap_or_default().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::of(Code::UnsupportedMediaType));
+    }
+    let mut parameters = parts.filter_map(|part| part.split_once('='));
+    let is_utf8 = |charset: &str| charset.trim_matches('"').eq_ignore_ascii_case("utf-8");
+    if parameters.any(|(name, value)| name.eq_ignore_ascii_case("charset") && !is_utf8(value)) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "the body has to be in UTF-8"));
+    }
+    Ok(())
 }
 
 fn unreadable(rejection: &BytesRejection) -> Problem {

@@ -12,6 +12,8 @@ use axum::response::{IntoResponse as _, Response};
 use uuid::Uuid;
 
 use super::App;
+use super::credential::Credential;
+use super::logged;
 use super::ports::{By, Reader};
 use super::problem::{Answer, Code, Problem};
 use super::rate::{Class, Client};
@@ -26,6 +28,10 @@ pub(super) struct Address(pub(super) IpAddr);
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) identity: Identity,
+    /// By what they have come in.
+    pub(super) credential: Credential,
+    /// As whom their requests are counted.
+    pub(super) client: Client,
     pub(super) address: IpAddr,
     agent: Option<String>,
 }
@@ -113,9 +119,9 @@ async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answ
         return Err(Problem::internal("nobody has found out the address of the client"));
     };
     let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let agent = agent.map(|agent| agent.chars().take(256).collect());
-    let identity = if right == Right::Open {
-        Identity::Anonymous
+    let agent = agent.map(|agent| logged::cleaned(agent, logged::AGENT));
+    let (identity, credential) = if right == Right::Open {
+        (Identity::Anonymous, Credential::None)
     } else {
         identify(app, &parts.headers, address).await?
     };
@@ -123,7 +129,7 @@ async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answ
         Some(id) => Client::Known(id),
         None => Client::at(address),
     };
-    let caller = Caller { identity, address, agent };
+    let caller = Caller { identity, credential, client, address, agent };
     parts.extensions.insert(caller.clone());
     app.rates.count(class, client)?;
     let target = match collection_of(app, right, parts).await? {
@@ -152,19 +158,28 @@ pub(super) fn shown(level: Level, identity: &Identity) -> Level {
 }
 
 /// Who it is by the header `Authorization`. Credentials that are not good are never taken for none.
-async fn identify(app: &App, headers: &HeaderMap, address: IpAddr) -> Answer<Identity> {
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Identity::Anonymous) };
+async fn identify(
+    app: &App,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Answer<(Identity, Credential)> {
+    let nobody = (Identity::Anonymous, Credential::None);
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(nobody) };
     let bearer = header.to_str().ok().and_then(|header| {
         let (scheme, bearer) = header.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(bearer.trim())
     });
-    let identity = match bearer {
-        Some(bearer) if secret::is_key(bearer) => by_key(app, bearer).await?,
+    let credential = match bearer {
+        Some(bearer) if secret::is_key(bearer) => Some(by_key(app, bearer, address)?),
         Some(bearer) => by_token(app, bearer).await?,
         None => None,
     };
-    match identity {
-        Some(identity) => Ok(identity),
+    let identity = match &credential {
+        Some(credential) => credential.identity(app).await?,
+        None => None,
+    };
+    match credential.and_then(|credential| Some((identity?, credential))) {
+        Some(known) => Ok(known),
         None => {
             // Who tries keys is as slow as who tries passwords.
             app.rates.count(Class::Login, Client::at(address))?;
@@ -173,26 +188,20 @@ async fn identify(app: &App, headers: &HeaderMap, address: IpAddr) -> Answer<Ide
     }
 }
 
-async fn by_key(app: &App, key: &str) -> Answer<Option<Identity>> {
-    let found = app.caches.key(app.accounts.as_ref(), secret::digest(key)).await?;
-    Ok(found.map(|found| Identity::Key {
-        key: found.key,
-        id: found.user,
-        username: found.username.clone(),
-        is_superuser: found.is_superuser,
-        scope: Scope::furthest(&found.scopes),
-    }))
+/// A key. Only the store can tell whether it is good, and it is not asked for an address that has tried too many, unless
+/// the key was good a while ago.
+fn by_key(app: &App, key: &str, address: IpAddr) -> Answer<Credential> {
+    let digest = secret::digest(key);
+    if !app.caches.is_good_key(&digest) {
+        app.rates.may_try(Client::at(address))?;
+    }
+    Ok(Credential::Key(digest))
 }
 
-async fn by_token(app: &App, token: &str) -> Answer<Option<Identity>> {
-    let accounts = app.accounts.as_ref();
-    let Some(session) = app.signer.session(token, accounts).await? else { return Ok(None) };
-    let user = app.caches.session(accounts, session).await?;
-    Ok(user.map(|user| Identity::User {
-        id: user.id,
-        username: user.username.clone(),
-        is_superuser: user.is_superuser,
-    }))
+/// An access token, if it is one: that is seen by its signature, without asking the store.
+async fn by_token(app: &App, token: &str) -> Answer<Option<Credential>> {
+    let signed = app.signer.session(token, app.accounts.as_ref()).await?;
+    Ok(signed.map(|(user, session)| Credential::Session { session, user }))
 }
 
 /// The collection that the path is about: named in it, or that of the operation named in it.
@@ -204,7 +213,8 @@ async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> Answer<Opt
         | Right::Browse
         | Right::Known
         | Right::Session
-        | Right::Superuser => return Ok(None),
+        | Right::Superuser
+        | Right::SuperuserSession => return Ok(None),
     }
     let params = RawPathParams::from_request_parts(parts, &())
         .await

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -15,17 +16,17 @@ use axum::http::header::{
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Router, routing};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
+use super::browser::IsSecure;
 use super::guard::{Address, Caller};
-use super::problem::{Code, Problem, written};
+use super::problem::{Problem, written};
 use super::right::Identity;
-use super::{App, client, openapi, table};
+use super::{App, Config, client, head, logged, openapi, table};
 use crate::Timings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,7 +37,8 @@ const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
 const ALL_OURS: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
                         base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The whole server. `page` is what else it serves: nothing of it goes through a guard.
+/// The whole server. `page` is what else it serves, and answers addresses that are nothing's: nothing of it goes
+/// through a guard.
 pub fn router(app: &App, page: Router) -> Router {
     let (api, description) = table::routed(app);
     let docs = SwaggerUi::new(openapi::DOCS).url(openapi::PATH, description);
@@ -47,7 +49,6 @@ pub fn router(app: &App, page: Router) -> Router {
         .merge(api)
         .merge(docs)
         .merge(page)
-        .fallback(routing::any(|| async { Problem::of(Code::NotFound) }))
         .layer(DefaultBodyLimit::max(app.config.longest_body))
         .layer(timeout)
         .layer(CatchPanicLayer::custom(panicked))
@@ -70,12 +71,19 @@ async fn through(app: App, mut request: Request, next: Next) -> Response {
     let peer = peer.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let address = client::address(peer, request.headers(), &app.config.trusted_proxies);
     request.extensions_mut().insert(Address(address));
+    let Config { trusted_proxies, is_tls, .. } = &app.config;
+    let is_secure = client::is_secure(peer, request.headers(), trusted_proxies, *is_tls);
+    request.extensions_mut().insert(IsSecure(is_secure));
     let origin = allowed_origin(&app, request.headers());
     let asked = Asked::of(&request);
     let is_known = request.extensions().get::<MatchedPath>().is_some();
-    let response = match preflight(&request, origin.as_ref()) {
-        Some(response) => response,
-        None => next.run(request).await,
+    let is_from_proxy = client::is_trusted(peer, &app.config.trusted_proxies);
+    let response = match head::check(&request, &app.config.hosts, is_from_proxy) {
+        Err(problem) => problem.into_response(),
+        Ok(()) => match preflight(&request, origin.as_ref()) {
+            Some(response) => response,
+            None => next.run(request).await,
+        },
     };
     let caller = response.extensions().get::<Caller>().cloned();
     let (mut response, problem) = written(response, &id);
@@ -118,14 +126,11 @@ struct Asked {
     path: Arc<str>,
 }
 
-/// Of a path that is none of ours, so much is logged.
-const LONGEST_PATH: usize = 200;
-
 impl Asked {
     fn of(request: &Request) -> Self {
         let path = match request.extensions().get::<MatchedPath>() {
             Some(matched) => matched.as_str().into(),
-            None => request.uri().path().chars().take(LONGEST_PATH).collect::<String>().into(),
+            None => logged::cleaned(request.uri().path(), logged::PATH).into(),
         };
         Self { method: request.method().clone(), path }
     }
@@ -139,7 +144,8 @@ impl Asked {
         problem: Option<&Problem>,
         began: Instant,
     ) {
-        let (method, path, status) = (self.method.as_str(), &*self.path, status.as_u16());
+        let method = logged::cleaned(self.method.as_str(), logged::METHOD);
+        let (path, status) = (&*self.path, status.as_u16());
         let by = caller.and_then(|caller| match &caller.identity {
             Identity::Anonymous => None,
             Identity::User { username, .. } => Some(username.clone()),
@@ -147,6 +153,7 @@ impl Asked {
         });
         let code = problem.map(|it| it.code.name());
         let cause = problem.and_then(|problem| problem.cause.as_deref());
+        let cause = cause.map(|cause| logged::cleaned(cause, logged::CAUSE));
         let ms = began.elapsed().as_secs_f64() * 1000.0;
         if status >= 500 {
             tracing::error!(request_id = id, %address, by, method, path, status, code, ms, cause, "failed");
@@ -211,6 +218,7 @@ fn preflight(request: &Request, origin: Option<&HeaderValue>) -> Option<Response
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     origin.filter(|_| is_one)?;
     let headers = [
+        // Never `x-semantik-csrf`: the cookie of a browser is for this server's own page (`browser.rs`).
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
         (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, x-request-id"),
         (ACCESS_CONTROL_MAX_AGE, "600"),

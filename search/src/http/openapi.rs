@@ -66,7 +66,7 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
     for item in paths.paths.values_mut() {
         for operation in operations(item) {
             let extension = utoipa::openapi::extensions::ExtensionsBuilder::new()
-                .add(RIGHT, format!("{right:?}").to_lowercase())
+                .add(RIGHT, right.name())
                 .build();
             operation.extensions.get_or_insert_default().merge(extension);
             let bearer = SecurityRequirement::new(BEARER, Vec::<String>::new());
@@ -77,6 +77,7 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
                 Right::Known
                 | Right::Session
                 | Right::Superuser
+                | Right::SuperuserSession
                 | Right::Write
                 | Right::Admin
                 | Right::Owner => Some(vec![bearer]),
@@ -105,7 +106,7 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
 fn may_answer(code: Code, right: Right, takes_body: bool) -> bool {
     match code {
         Code::BadRequest | Code::RateLimited | Code::Internal | Code::Unavailable => true,
-        Code::NotFound => true,
+        Code::NotFound | Code::Misdirected => true,
         Code::InvalidJson
         | Code::UnsupportedMediaType
         | Code::InvalidBody
@@ -115,5 +116,6 @@ fn may_answer(code: Code, right: Right, takes_body: bool) -> bool {
         Code::InsufficientScope | Code::SessionRequired => right != Right::Open,
         Code::Conflict | Code::LimitReached | Code::NotServed => takes_body,
         Code::InvalidQuery | Code::ConfirmationRequired | Code::MethodNotAllowed => false,
+        Code::TooCostly => false,
     }
 }

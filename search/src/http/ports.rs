@@ -117,8 +117,18 @@ pub trait Accounts: Send + Sync {
     /// Goes on with a session: the token of `spent` is spent for one of `hash`.
     async fn go_on(&self, spent: &str, hash: &str, lifetime: Duration, by: &By)
     -> Stored<Rotation>;
+    /// Begins the session of a browser, with a credential of this digest that lasts; gives its id.
+    async fn begin_browser(&self, user: Uuid, hash: &str, by: &By) -> Stored<Uuid>;
+    /// The account and the id of a browser's session that goes on.
+    async fn resume_browser(&self, hash: &str) -> Stored<Option<(wire::User, Uuid)>>;
+    /// Ends the session of a browser; says whether it went on.
+    async fn end_browser(&self, hash: &str, by: &By) -> Stored<bool>;
+    /// Whether there is an administrator.
+    async fn is_set_up(&self) -> Stored<bool>;
     /// Ends the session of a refresh token.
     async fn end(&self, hash: &str, by: &By) -> Stored<()>;
+    /// The addresses from which an account has logged in within the last month.
+    async fn login_addresses(&self, username: &str) -> Stored<Vec<String>>;
     /// Notes that a login failed.
     async fn refused(&self, user: Option<Uuid>, by: &By) -> Stored<()>;
 
@@ -147,6 +157,12 @@ pub trait Accounts: Send + Sync {
     async fn audit(&self, before: Before, limit: u32) -> Stored<Vec<wire::AuditEntry>>;
 }
 
+/// A document in a list, with what the list is ordered by, as text.
+pub struct Listed {
+    pub document: wire::Document,
+    pub key: String,
+}
+
 /// Who looks at the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Reader {
@@ -173,7 +189,8 @@ pub trait Catalogue: Send + Sync {
     async fn sources(&self, collection: Uuid) -> Stored<Vec<wire::Source>>;
 
     async fn grants(&self, collection: Uuid) -> Stored<Vec<wire::Grant>>;
-    /// Gives the id of the grant, if there is such an account or key.
+    /// Gives the id of the grant, if there is such an account or key, somebody can log in to the account, and the key is
+    /// good.
     async fn give(
         &self,
         collection: Uuid,
@@ -191,14 +208,15 @@ pub trait Catalogue: Send + Sync {
         limit: u32,
     ) -> Stored<Vec<wire::AuditEntry>>;
 
-    /// Documents in order of id.
+    /// A page of a list of documents.
     async fn documents(
         &self,
         collection: Uuid,
-        status: Option<wire::DocumentStatus>,
-        after: Option<Uuid>,
+        list: &wire::DocumentList,
         limit: u32,
-    ) -> Stored<Vec<wire::Document>>;
+    ) -> Stored<Vec<Listed>>;
+    /// How many documents there are of each status, and were set aside for each reason.
+    async fn document_counts(&self, collection: Uuid) -> Stored<wire::DocumentCounts>;
     async fn document(&self, collection: Uuid, id: Uuid) -> Stored<Option<wire::Document>>;
 
     /// Operations on one collection, newest first.

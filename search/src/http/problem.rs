@@ -6,7 +6,7 @@
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pipeline::{Remedy, StoreError};
+use pipeline::{ReadOnly, Remedy, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,7 +33,9 @@ pub enum Code {
     NotServed,
     TooLarge,
     UnsupportedMediaType,
+    Misdirected,
     InvalidBody,
+    TooCostly,
     RateLimited,
     Internal,
     Unavailable,
@@ -93,11 +95,18 @@ pub const CODES: &[(Code, &str, StatusCode, &str)] = &[
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "The body has to be application/json",
     ),
+    (Code::Misdirected, "misdirected", StatusCode::MISDIRECTED_REQUEST, "Misdirected request"),
     (
         Code::InvalidBody,
         "invalid_body",
         StatusCode::UNPROCESSABLE_ENTITY,
         "The body does not say what it should",
+    ),
+    (
+        Code::TooCostly,
+        "too_costly",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The search costs more than a request may",
     ),
     (Code::RateLimited, "rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
     (Code::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, "The server failed"),
@@ -187,6 +196,15 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if error.source.is::<ReadOnly>() {
+            let detail = "the database is read-only at the moment: searching works, changes do not";
+            let cause = Some(pipeline::chain(&error));
+            return Self {
+                detail: Some(detail.to_owned()),
+                cause,
+                ..Self::later(Code::Unavailable, 30)
+            };
+        }
         let code = match error.remedy {
             Remedy::Retry => Code::Unavailable,
             Remedy::Conflict => Code::Conflict,
@@ -231,7 +249,11 @@ pub struct ProblemDetails {
 /// problem too, for the log.
 pub(super) fn written(response: Response, request_id: &str) -> (Response, Option<Problem>) {
     let status = response.status();
-    let is_one = response.headers().get(CONTENT_TYPE).is_some_and(|it| it == MEDIA_TYPE);
+    // A browser that asked for an address that is nothing's was given a page.
+    let is_one = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|it| it == MEDIA_TYPE || it.as_bytes().starts_with(b"text/html"));
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => problem.clone(),
         None if is_one || !(status.is_client_error() || status.is_server_error()) => {

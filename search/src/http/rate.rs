@@ -1,8 +1,8 @@
-//! How often a client may come: a rate for each class of endpoints, and patience at the login that wears off.
+//! How often a client may come: a rate for each class of endpoints.
 //!
-//! Rates are counted in this process by client: the key or the account, and the address where neither is known. Logins
-//! that fail are counted by account and by address, whether or not there is such an account; what is refused by that
-//! is not even checked. Both forget what has not been seen for a while, and neither can be made to grow without end.
+//! Rates are counted in this process by client: the key or the account, and the address where neither is known. What has
+//! not been seen for a while is forgotten, so that the counts cannot be made to grow without end. Logins that fail are
+//! counted in `throttle.rs`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, InsufficientCapacity, Quota, RateLimiter};
 use moka::sync::Cache;
 
 use super::problem::{Answer, Code, Problem};
@@ -70,9 +70,16 @@ impl Client {
     }
 }
 
+/// Clients over the rate of logins that are remembered at most.
+const REMEMBERED: u64 = 100_000;
+/// For how long at most.
+const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
+
 /// Counts requests.
 pub(crate) struct Rates {
     limiters: HashMap<Class, DefaultKeyedRateLimiter<Client>>,
+    /// Until when clients are over the rate of [`Class::Login`].
+    over: Cache<Client, Instant>,
     swept: Mutex<Instant>,
     clock: DefaultClock,
 }
@@ -87,6 +94,7 @@ impl Rates {
         });
         Self {
             limiters: limiters.collect(),
+            over: Cache::builder().max_capacity(REMEMBERED).time_to_live(FORGOTTEN).build(),
             swept: Mutex::new(Instant::now()),
             clock: DefaultClock::default(),
         }
@@ -97,12 +105,54 @@ impl Rates {
     /// # Errors
     /// If it is one too many; says when to come again.
     pub(super) fn count(&self, class: Class, client: Client) -> Answer<()> {
+        self.count_many(class, client, 1)
+    }
+
+    /// Counts a request that costs as much as several. One that costs more than a client may have at once takes all of
+    /// that; one place is the request's own, which was counted when it came in.
+    ///
+    /// # Errors
+    /// If the client has not so many left; says when to come again.
+    pub(super) fn count_many(&self, class: Class, client: Client, places: u32) -> Answer<()> {
         let Some(limiter) = self.limiters.get(&class) else { return Ok(()) };
         self.sweep();
-        limiter.check_key(&client).map_err(|not_yet| {
+        let Some(wanted) = NonZeroU32::new(places) else { return Ok(()) };
+        let checked = match limiter.check_key_n(&client, wanted) {
+            Ok(checked) => checked,
+            Err(InsufficientCapacity(most)) => {
+                let Some(all) = NonZeroU32::new(most.saturating_sub(1)) else { return Ok(()) };
+                limiter.check_key_n(&client, all).unwrap_or(Ok(()))
+            }
+        };
+        checked.map_err(|not_yet| {
             let wait = not_yet.wait_time_from(self.clock.now());
+            if class == Class::Login {
+                self.over.insert(client, Instant::now() + wait);
+            }
             Problem::later(Code::RateLimited, whole_seconds(wait))
         })
+    }
+
+    /// Takes as many places as are left of these, for something that has cost more than was known before.
+    pub(super) fn take(&self, class: Class, client: Client, places: u32) {
+        let mut places = places;
+        while places > 0 && self.count_many(class, client, places).is_err() {
+            places /= 2;
+        }
+    }
+
+    /// Whether a client has tried so many credentials that no further ones are looked at.
+    ///
+    /// # Errors
+    /// If so; says when to come again.
+    pub(super) fn may_try(&self, client: Client) -> Answer<()> {
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        match self.over.get(&client).map(left) {
+            Some(left) if !left.is_zero() => {
+                Err(Problem::later(Code::RateLimited, whole_seconds(left)))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Forgets clients that have rested, once a minute.
@@ -120,100 +170,8 @@ fn quota(rate: Rate) -> Option<Quota> {
     Some(Quota::with_period(between)?.allow_burst(NonZeroU32::new(rate.burst.max(1))?))
 }
 
-fn whole_seconds(wait: Duration) -> u64 {
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + 1
-}
-
-/// Failed logins that are forgiven before the next one has to wait.
-const ACCOUNT_FAILURES: u32 = 5;
-/// Of an address, behind which there may be many people.
-const ADDRESS_FAILURES: u32 = 20;
-/// The longest wait; longer ones would let anybody lock somebody else out.
-const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
-/// After this long without a failure everything is forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
-/// Accounts and addresses that are remembered at most.
-const REMEMBERED: u64 = 100_000;
-
-/// Slows down whoever guesses passwords.
-pub(crate) struct Throttle {
-    failures: Cache<Subject, (u32, Instant)>,
-}
-
-/// What failures are counted of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Subject {
-    Account(String),
-    Address(Client),
-}
-
-impl Subject {
-    fn forgiven(&self) -> u32 {
-        match self {
-            Self::Account(_) => ACCOUNT_FAILURES,
-            Self::Address(_) => ADDRESS_FAILURES,
-        }
-    }
-
-    fn both(username: &str, address: IpAddr) -> [Self; 2] {
-        // Digested, so that a name of a megabyte costs no memory.
-        let account = super::secret::digest(&username.to_lowercase());
-        [Self::Account(account), Self::Address(Client::at(address))]
-    }
-}
-
-impl Throttle {
-    /// Remembers nothing yet.
-    pub(crate) fn new() -> Self {
-        let failures = Cache::builder().max_capacity(REMEMBERED).time_to_idle(FORGOTTEN).build();
-        Self { failures }
-    }
-
-    /// Whether somebody may try.
-    ///
-    /// # Errors
-    /// If they have to wait; says how long.
-    pub(super) fn may_try(&self, username: &str, address: IpAddr) -> Answer<()> {
-        for subject in Subject::both(username, address) {
-            let Some((failures, last)) = self.failures.get(&subject) else { continue };
-            let left = wait(failures, subject.forgiven()).saturating_sub(last.elapsed());
-            if !left.is_zero() {
-                return Err(Problem::later(Code::RateLimited, whole_seconds(left)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes that a login failed.
-    pub(super) fn failed(&self, username: &str, address: IpAddr) {
-        for subject in Subject::both(username, address) {
-            self.failures.entry(subject).and_upsert_with(|entry| {
-                let before = entry.map_or(0, |entry| entry.into_value().0);
-                (before.saturating_add(1), Instant::now())
-            });
-        }
-    }
-
-    /// Notes that one went well: that account is forgiven. Its address is not, or an account of their own would
-    /// buy somebody as many guesses as they like.
-    pub(super) fn succeeded(&self, username: &str, address: IpAddr) {
-        let [account, _] = Subject::both(username, address);
-        self.failures.invalidate(&account);
-    }
-}
-
-impl Default for Throttle {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A second after the first failure that is not forgiven, twice as long after each further one.
-fn wait(failures: u32, forgiven: u32) -> Duration {
-    match failures.checked_sub(forgiven) {
-        None => Duration::ZERO,
-        Some(beyond) => Duration::from_secs(1 << beyond.min(20)).min(LONGEST_WAIT),
-    }
 }
 
 #[cfg(test)]
@@ -244,19 +202,26 @@ mod tests {
     }
 
     #[test]
-    fn guessing_gets_slower_for_known_and_unknown_names_alike() {
-        assert_eq!(
-            [4, 5, 6, 10, 30, 40].map(|n| wait(n, ACCOUNT_FAILURES).as_secs()),
-            [0, 1, 2, 32, 300, 300]
-        );
-        let throttle = Throttle::new();
-        (0..12).for_each(|_| throttle.failed("Ada", HERE));
-        let elsewhere = "10.0.0.1".parse().expect("an address");
-        assert!(throttle.may_try("ada", elsewhere).is_err(), "the account has to wait");
-        assert!(throttle.may_try("bob", HERE).is_ok(), "the address is still forgiven");
-        throttle.succeeded("ada", elsewhere);
-        assert!(throttle.may_try("ada", elsewhere).is_ok());
-        (0..12).for_each(|n| throttle.failed(&n.to_string(), HERE));
-        assert!(throttle.may_try("bob", HERE).is_err(), "the address has to wait");
+    fn an_expensive_request_takes_more_and_never_more_than_there_is() {
+        let rates = Rates::new(&[(Class::Search, Rate { per_second: 0.001, burst: 10 })]);
+        let client = |n: u128| Client::Known(uuid::Uuid::from_u128(n));
+        let many = |n, places| rates.count_many(Class::Search, client(n), places);
+        assert!(many(1, 7).is_ok() && many(1, 4).is_err() && many(1, 3).is_ok());
+        // More than a client may have at once: all but the place that the request has taken itself.
+        assert!(many(2, 1).is_ok() && many(2, 1000).is_ok() && many(2, 1).is_err());
+        assert!(many(3, 6).is_ok());
+        rates.take(Class::Search, client(3), 1000);
+        assert!(many(3, 3).is_err());
+    }
+
+    #[test]
+    fn who_is_over_the_rate_of_logins_is_known_before_the_next_try() {
+        let rates = Rates::new(&[(Class::Login, Rate { per_second: 0.01, burst: 1 })]);
+        let one = Client::at(HERE);
+        assert!(rates.may_try(one).is_ok());
+        assert!(rates.count(Class::Login, one).is_ok());
+        assert!(rates.may_try(one).is_ok(), "it has not been refused yet");
+        assert!(rates.count(Class::Login, one).is_err());
+        assert!(rates.may_try(one).is_err());
     }
 }

@@ -25,6 +25,8 @@ pub enum Right {
     Session,
     /// An administrator of the server.
     Superuser,
+    /// An administrator of the server who is logged in; not a key, which would outlive being revoked by what it changes.
+    SuperuserSession,
     /// Reading the collection of the path.
     Read,
     /// Changing what is in the collection of the path.
@@ -33,6 +35,25 @@ pub enum Right {
     Admin,
     /// The owner of the collection of the path.
     Owner,
+}
+
+impl Right {
+    /// Its word in the description of the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Search => "search",
+            Self::Browse => "browse",
+            Self::Known => "known",
+            Self::Session => "session",
+            Self::Superuser => "superuser",
+            Self::SuperuserSession => "superuser_session",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
 }
 
 /// What somebody may do to a collection; each includes those before it.
@@ -77,7 +98,7 @@ pub enum Scope {
     Read,
     /// Changes what is in collections.
     Write,
-    /// Does what its account may do, but for what takes a session: keys, passwords.
+    /// Does what its account may do, but for what takes a session: keys, passwords, rights of accounts.
     Admin,
 }
 
@@ -177,7 +198,9 @@ pub fn decide(right: Right, identity: &Identity, level: Option<Level>) -> Result
         Right::Open => return Ok(()),
         Right::Search => return scoped(identity, Scope::Search),
         Right::Browse => return scoped(identity, Scope::Read),
-        Right::Known | Right::Session | Right::Superuser => return personal(right, identity),
+        Right::Known | Right::Session | Right::Superuser | Right::SuperuserSession => {
+            return personal(right, identity);
+        }
         Right::Read => (Level::Read, Scope::Read),
         Right::Write => (Level::Write, Scope::Write),
         Right::Admin => (Level::Admin, Scope::Admin),
@@ -193,8 +216,12 @@ pub fn decide(right: Right, identity: &Identity, level: Option<Level>) -> Result
 fn personal(right: Right, identity: &Identity) -> Result<(), Problem> {
     match (right, identity) {
         (_, Identity::Anonymous) => Err(Problem::of(Code::Unauthenticated)),
-        (Right::Session, Identity::Key { .. }) => Err(Problem::of(Code::SessionRequired)),
-        (Right::Superuser, _) if !identity.is_superuser() => Err(Problem::of(Code::Forbidden)),
+        (Right::Session | Right::SuperuserSession, Identity::Key { .. }) => {
+            Err(Problem::of(Code::SessionRequired))
+        }
+        (Right::Superuser | Right::SuperuserSession, _) if !identity.is_superuser() => {
+            Err(Problem::of(Code::Forbidden))
+        }
         (Right::Superuser, _) => scoped(identity, Scope::Admin),
         (_, _) => Ok(()),
     }

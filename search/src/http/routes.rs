@@ -1,6 +1,7 @@
 //! The handlers, one file for each kind of thing. Who may call them is decided before (`table.rs`, `guard.rs`).
 
 pub(super) mod accounts;
+pub(super) mod browser;
 pub(super) mod collections;
 pub(super) mod documents;
 pub(super) mod facets;

@@ -13,10 +13,12 @@ use super::openapi;
 use super::rate::Class;
 use super::rate::Class::{Change, Light, Login, Look, Search as Searches};
 use super::right::Right::{
-    self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, Write,
+    self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, SuperuserSession,
+    Write,
 };
 use super::routes::{
-    accounts, collections, documents, facets, grants, keys, operations, search, sessions, system,
+    accounts, browser, collections, documents, facets, grants, keys, operations, search, sessions,
+    system,
 };
 
 /// Where the API begins.
@@ -45,10 +47,14 @@ fn table() -> Vec<Row> {
         Row(Superuser, Look,     routes!(system::metrics)),
         Row(Superuser, Look,     routes!(system::audit)),
 
+        Row(Open,      Light,    routes!(browser::set_up_state)),
         Row(Open,      Login,    routes!(sessions::set_up)),
         Row(Open,      Login,    routes!(sessions::login)),
         Row(Open,      Look,     routes!(sessions::refresh)),
         Row(Open,      Look,     routes!(sessions::logout)),
+        Row(Open,      Login,    routes!(browser::log_in)),
+        Row(Open,      Look,     routes!(browser::token)),
+        Row(Open,      Look,     routes!(browser::log_out)),
 
         Row(Known,     Look,     routes!(accounts::me)),
         Row(Session,   Change,   routes!(accounts::change_me)),
@@ -56,8 +62,8 @@ fn table() -> Vec<Row> {
         Row(Superuser, Look,     routes!(accounts::list)),
         Row(Superuser, Change,   routes!(accounts::create)),
         Row(Superuser, Look,     routes!(accounts::show)),
-        Row(Superuser, Change,   routes!(accounts::change)),
-        Row(Superuser, Change,   routes!(accounts::set_password)),
+        Row(SuperuserSession, Change, routes!(accounts::change)),
+        Row(SuperuserSession, Change, routes!(accounts::set_password)),
         Row(Session,   Look,     routes!(keys::list)),
         Row(Session,   Change,   routes!(keys::create)),
         Row(Session,   Change,   routes!(keys::revoke)),
@@ -65,6 +71,7 @@ fn table() -> Vec<Row> {
 
         Row(Search,    Searches, routes!(search::search)),
         Row(Search,    Searches, routes!(search::search_simply)),
+        Row(Search,    Searches, routes!(facets::facets_of_a_question)),
 
         Row(Search,    Look,     routes!(collections::list)),
         Row(Read,      Look,     routes!(collections::show)),
@@ -82,6 +89,7 @@ fn table() -> Vec<Row> {
         Row(Admin,     Change,   routes!(grants::take)),
 
         Row(Read,      Look,     routes!(documents::list)),
+        Row(Read,      Look,     routes!(documents::counts)),
         Row(Read,      Look,     routes!(documents::show)),
         Row(Read,      Look,     routes!(documents::chunks)),
         Row(Read,      Look,     routes!(documents::text)),

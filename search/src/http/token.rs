@@ -34,7 +34,13 @@ struct Claims {
     /// When it was made and until when it is good, in seconds since 1970.
     iat: u64,
     exp: u64,
+    /// Who has made it. Servers of one database name nobody, so a token that does is meant for something else.
+    #[serde(default, skip_serializing)]
+    iss: Option<serde_json::Value>,
 }
+
+/// Seconds by which the clocks of servers of one database may differ.
+const LEEWAY: u64 = 5;
 
 /// Signs and checks access tokens.
 pub(crate) struct Signer {
@@ -54,7 +60,8 @@ impl Signer {
     /// A token for a session of an account.
     pub(super) fn sign(&self, user: Uuid, session: Uuid) -> String {
         let now = jsonwebtoken::get_current_timestamp();
-        let claims = Claims { sub: user, sid: session, iat: now, exp: now + LIFETIME.as_secs() };
+        let exp = now + LIFETIME.as_secs();
+        let claims = Claims { sub: user, sid: session, iat: now, exp, iss: None };
         let keys = self.keys.read().expect("nobody panics while holding it");
         let newest = keys.0.first().expect("reading makes one");
         let header = Header { kid: Some(newest.kid.clone()), ..Header::new(Algorithm::HS256) };
@@ -62,7 +69,8 @@ impl Signer {
             .expect("claims are JSON, and HMAC takes any key")
     }
 
-    /// The session of a token that is good.
+    /// The account and the session of a token that is good: signed by one of the keys, for this server (`iss` and `aud` are
+    /// absent), at a time between `iat`, `nbf` and `exp`. Whether the session goes on, and is the account's, is looked up.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -70,7 +78,7 @@ impl Signer {
         &self,
         token: &str,
         accounts: &dyn Accounts,
-    ) -> Result<Option<Uuid>, StoreError> {
+    ) -> Result<Option<(Uuid, Uuid)>, StoreError> {
         let Some(kid) = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid)
         else {
             return Ok(None);
@@ -81,11 +89,18 @@ impl Signer {
         }
         let Some(secret) = self.key(&kid) else { return Ok(None) };
         let mut validation = Validation::new(Algorithm::HS256);
-        // Servers of one database have one clock, or nearly so.
-        validation.leeway = 5;
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        // A token with an audience is refused, since none is expected.
+        validation.validate_aud = true;
         let key = DecodingKey::from_secret(&secret);
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation);
-        Ok(claims.ok().map(|token| token.claims.sid))
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key, &validation);
+        let now = jsonwebtoken::get_current_timestamp();
+        let good = decoded.ok().map(|token| token.claims).filter(|claims| {
+            let lifetime = claims.exp.saturating_sub(claims.iat);
+            claims.iss.is_none() && claims.iat <= now + LEEWAY && lifetime <= LIFETIME.as_secs()
+        });
+        Ok(good.map(|claims| (claims.sub, claims.sid)))
     }
 
     fn key(&self, kid: &str) -> Option<Vec<u8>> {

@@ -4,12 +4,14 @@
 mod account;
 mod collection;
 mod document;
+mod listing;
 mod operation;
 mod search;
 
 pub use account::*;
 pub use collection::*;
 pub use document::*;
+pub use listing::*;
 pub use operation::*;
 pub use search::*;
 pub(crate) use search::{by_key, in_characters};
@@ -50,6 +52,7 @@ pub struct Paging {
     #[param(minimum = 1, maximum = 1000, default = 50)]
     pub limit: u32,
     /// The `next` of the part before; the beginning without it.
+    #[param(min_length = 1, max_length = 100)]
     pub cursor: Option<String>,
 }
 

@@ -1,8 +1,10 @@
 //! The folder of a shard: making, opening and deleting it, and what is set when it is made.
+//!
+//! Opening it for writing changes its files; opening it to read is in `edge/view.rs`.
 
 use std::path::{Path, PathBuf};
 
-use pipeline::{Remedy, StoreError};
+use pipeline::{BoxError, Remedy, StoreError};
 use qdrant_edge::{
     CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
     EdgeVectorParams, FieldIndexOperations, HnswIndexConfig, Modifier, OperationError,
@@ -12,7 +14,9 @@ use qdrant_edge::{
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
-use crate::edge::indexing;
+use crate::edge::caught::caught;
+use crate::edge::seal::Depth;
+use crate::edge::{indexing, room, seal};
 use crate::vectors::{
     DENSE, FILTERABLE, FieldKind, Quantization, SPARSE, Shape, VectorsConfig, check_collection,
     gives_up,
@@ -24,36 +28,134 @@ const CONFIG_FILE: &str = "edge_config.json";
 /// Bytes of one part of the log. Its default, 32 MiB, is also what an empty shard would weigh.
 const LOG_PART: usize = 8 << 20;
 
+/// What is done when a shard is opened.
+pub(super) const OPENING: &str = "open the vector collection";
+
+/// Is there from the first change of a shard until its index was built where one was due.
+const INDEX_DUE: &str = "index-due";
+
+/// How a shard is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// Beside others who read.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
 /// Whether there is a shard in this folder.
 pub(super) fn exists(folder: &Path) -> bool {
     folder.join(CONFIG_FILE).exists()
 }
 
-/// Opens the shard in this folder, and makes it first if it is not there; says what its vectors are.
+/// What the vectors of the shard in this folder are, if they are what was asked for. Opens no segment.
+///
+/// # Errors
+/// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it holds other vectors, or is damaged.
+pub(super) fn shape_of(folder: &Path, config: &VectorsConfig) -> Result<Shape, StoreError> {
+    let _lock = lock(folder, OPENING, Lock::Shared)?;
+    refuse_damage(folder, Depth::Small)?;
+    let there = stored_config(folder)?;
+    let Some(dense) = there.vectors.get(DENSE) else {
+        return Err(damaged(OPENING, folder, "its configuration names no vectors"));
+    };
+    let shape = Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) };
+    check_collection(config, shape)?;
+    Ok(shape)
+}
+
+/// The configuration that the shard in this folder was opened with the last time.
+pub(super) fn stored_config(folder: &Path) -> Result<EdgeConfig, StoreError> {
+    let found = caught(|| EdgeConfig::load(folder)).map_err(|e| damaged(OPENING, folder, e))?;
+    let found = found.transpose().map_err(|e| damaged(OPENING, folder, e))?;
+    found.ok_or_else(|| damaged(OPENING, folder, format!("{CONFIG_FILE} is missing")))
+}
+
+/// Makes a shard in this folder, and opens it for writing.
+pub(super) fn make(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
+    room::check(folder, OPENING, 0)?;
+    crate::private::folder(folder).map_err(|e| gives_up(OPENING, e))?;
+    begin_changes(folder)?;
+    let shape = Shape { dim: config.dim, sparse: config.sparse };
+    let shard = EdgeShard::new(folder, edge_config(config, shape));
+    ready(folder, shard.map_err(|error| opening(folder, error))?)
+}
+
+/// Opens the shard in this folder for writing.
 pub(super) fn open(
     folder: &Path,
     config: &VectorsConfig,
-) -> Result<(EdgeShard, Shape), StoreError> {
-    let doing = "open the vector collection";
-    let mut shape = Shape { dim: config.dim, sparse: config.sparse };
-    let shard = if exists(folder) {
-        let there = EdgeConfig::load(folder).transpose().map_err(|e| gives_up(doing, e))?;
-        if let Some(there) = there
-            && let Some(dense) = there.vectors.get(DENSE)
-        {
-            shape = Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) };
-            check_collection(config, shape)?;
-        }
-        EdgeShard::load(folder, Some(edge_config(config, shape)))
-    } else {
-        fs_err::create_dir_all(folder).map_err(|e| gives_up(doing, e))?;
-        EdgeShard::new(folder, edge_config(config, shape))
+    shape: Shape,
+) -> Result<EdgeShard, StoreError> {
+    room::check(folder, OPENING, 0)?;
+    // Let go of at once: Edge takes it itself.
+    drop(lock(folder, OPENING, Lock::Exclusive)?);
+    refuse_damage(folder, Depth::Changing)?;
+    begin_changes(folder)?;
+    let shard = EdgeShard::load(folder, Some(edge_config(config, shape)));
+    ready(folder, shard.map_err(|error| opening(folder, error))?)
+}
+
+fn begin_changes(folder: &Path) -> Result<(), StoreError> {
+    seal::unseal(folder).map_err(|e| gives_up(OPENING, e))
+}
+
+fn ready(folder: &Path, shard: EdgeShard) -> Result<EdgeShard, StoreError> {
+    shorten_log(folder).map_err(|e| gives_up(OPENING, e))?;
+    indexing::repair(&shard).map_err(|e| damaged(OPENING, folder, e))?;
+    index_fields(&shard).map_err(|e| damaged(OPENING, folder, e))?;
+    Ok(shard)
+}
+
+/// Whether something was written since the index was built, or it is to be built otherwise.
+pub(super) fn index_is_due(folder: &Path, config: &VectorsConfig, shape: Shape) -> bool {
+    folder.join(INDEX_DUE).exists()
+        || stored_config(folder).is_ok_and(|it| it != edge_config(config, shape))
+}
+
+/// Notes that something is written that the index does not have yet.
+pub(super) fn note_index_due(folder: &Path) -> std::io::Result<()> {
+    crate::private::create(&folder.join(INDEX_DUE)).map(drop)
+}
+
+/// Notes that the index was built.
+pub(super) fn note_index_built(folder: &Path) -> std::io::Result<()> {
+    match fs_err::remove_file(folder.join(INDEX_DUE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Locks the shard in this folder, if no other process has it open otherwise.
+pub(super) fn lock(
+    folder: &Path,
+    doing: &'static str,
+    how: Lock,
+) -> Result<fs_err::File, StoreError> {
+    // The lock that an open shard holds is on the folder of its log.
+    let log = fs_err::File::open(folder.join("wal")).map_err(|e| damaged(doing, folder, e))?;
+    let operation = match how {
+        Lock::Shared => FlockOperation::NonBlockingLockShared,
+        Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
-    let shard = shard.map_err(|error| opening(folder, error))?;
-    shorten_log(folder).map_err(|e| gives_up(doing, e))?;
-    indexing::repair(&shard).map_err(|e| gives_up(doing, e))?;
-    index_fields(&shard).map_err(|e| gives_up(doing, e))?;
-    Ok((shard, shape))
+    match flock(log.file(), operation) {
+        Ok(()) => Ok(log),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(doing, folder)),
+        Err(error) => Err(gives_up(doing, error)),
+    }
+}
+
+/// Refuses a shard of which a file is not as it was recorded.
+pub(super) fn refuse_damage(folder: &Path, depth: Depth) -> Result<(), StoreError> {
+    let found = seal::damage(folder, depth);
+    let Some(first) = found.first() else { return Ok(()) };
+    let more = found.len() - 1;
+    let what = if more == 0 {
+        first.to_string()
+    } else {
+        format!("{first} (and {more} more files are damaged)")
+    };
+    Err(damaged(OPENING, folder, what))
 }
 
 /// Deletes the shard in this folder, if there is one that nobody has open.
@@ -67,11 +169,10 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
     if !folder.exists() {
         return Ok(());
     }
-    // The lock that an open shard holds is on the folder of its log.
-    if let Ok(log) = fs_err::File::open(folder.join("wal")) {
-        flock(log.file(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| in_use(doing, folder))?;
-    }
+    let _log = match folder.join("wal").exists() {
+        true => Some(lock(folder, doing, Lock::Exclusive)?),
+        false => None,
+    };
     // Renamed first: a folder that is half deleted must not be taken for a shard.
     fs_err::rename(folder, &doomed).map_err(|e| gives_up(doing, e))?;
     fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))
@@ -156,13 +257,37 @@ fn shorten_log(folder: &Path) -> std::io::Result<()> {
 }
 
 fn opening(folder: &Path, error: OperationError) -> StoreError {
-    let doing = "open the vector collection";
     // Edge has no error of its own for a log that is locked.
     if error.to_string().contains("WouldBlock") {
-        in_use(doing, folder)
+        in_use(OPENING, folder)
     } else {
-        gives_up(doing, error)
+        damaged(OPENING, folder, error)
     }
+}
+
+/// A shard whose files are not what they should be, as far as is known.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the shard {} cannot be used: {cause}; if its files are damaged, `semantik verify --repair FILE` builds it anew",
+    shard.display()
+)]
+struct Damaged {
+    shard: PathBuf,
+    cause: BoxError,
+}
+
+/// An error of a shard whose files are not what they should be.
+pub(super) fn damaged(
+    doing: &'static str,
+    folder: &Path,
+    cause: impl Into<BoxError>,
+) -> StoreError {
+    gives_up(doing, Damaged { shard: folder.to_owned(), cause: cause.into() })
+}
+
+/// Whether it is the files of an embedded store that are at fault, as far as is known.
+pub fn is_of_damage(error: &StoreError) -> bool {
+    error.source.is::<Damaged>() || error.source.is::<OperationError>()
 }
 
 fn in_use(doing: &'static str, folder: &Path) -> StoreError {

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{EmbeddedError, failed};
+use crate::private;
 
 /// A Unix socket address holds 108 bytes, one of them the final zero.
 const LONGEST_SOCKET: usize = 107;
@@ -70,7 +71,11 @@ fn place_for_root(folder: &Path) -> Result<(PathBuf, Option<User>), EmbeddedErro
     if let Ok(data) = fs_err::metadata(here.join("data"))
         && data.uid() != 0
     {
-        return Ok((here, Some(User { uid: data.uid(), gid: data.gid() })));
+        let user = User { uid: data.uid(), gid: data.gid() };
+        if !can_reach(folder, user) {
+            let_pass(folder, user)?;
+        }
+        return Ok((here, Some(user)));
     }
     let users = fs_err::read_to_string("/etc/passwd").map_err(|e| failed("list the users", e))?;
     let user = ["postgres", "nobody"].iter().find_map(|name| find_user(&users, name));
@@ -82,13 +87,17 @@ fn place_for_root(folder: &Path) -> Result<(PathBuf, Option<User>), EmbeddedErro
     if let Ok(path) = fs_err::read_to_string(&note) {
         return Ok((PathBuf::from(path.trim_end()), Some(user)));
     }
+    let_pass(folder, user)?;
+    if can_reach(folder, user) {
+        return Ok((here, Some(user)));
+    }
     let cluster = Path::new(ELSEWHERE).join(Uuid::new_v4().to_string());
     tracing::info!(
         data_folder = %folder.display(), cluster = %cluster.display(),
         "the user that runs PostgreSQL cannot reach the data folder, so the cluster lies elsewhere"
     );
     fs_err::create_dir_all(ELSEWHERE).map_err(|e| failed("make a folder for the cluster", e))?;
-    fs_err::write(&note, format!("{}\n", cluster.display()))
+    private::write(&note, &format!("{}\n", cluster.display()))
         .map_err(|e| failed("note where the cluster is", e))?;
     Ok((cluster, Some(user)))
 }
@@ -97,6 +106,22 @@ fn find_user(passwd: &str, name: &str) -> Option<User> {
     let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     Some(User { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+}
+
+/// Lets the server's user pass through the folder and the data folder above it, which are closed to others: by their
+/// group, and without a right to list them. A data folder with other files in it is left as it is.
+fn let_pass(folder: &Path, user: User) -> Result<(), EmbeddedError> {
+    let open = |(level, path): (usize, &Path)| {
+        let found = fs_err::metadata(path)?;
+        let is_closed = found.uid() == 0 && found.mode() & 0o067 == 0;
+        if is_closed && (level == 0 || private::is_ours(path)?) {
+            chown(path, None, Some(user.gid))?;
+            fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o710))?;
+        }
+        Ok(())
+    };
+    let opened = folder.ancestors().take(2).enumerate().try_for_each(open);
+    opened.map_err(|e| failed("let the server's user reach its folder", e))
 }
 
 /// May this user pass through every folder of the path? Looks at permission bits only: an access

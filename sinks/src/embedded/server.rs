@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::place::{Place, SOCKET_LOCK};
 use super::process;
 use super::{EmbeddedError, NAME, failed};
+use crate::private;
 
 /// How long a server may take to recover from a crash before the command gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -113,7 +114,7 @@ impl Server {
                 .map_err(|e| failed("put the log aside", e))?;
         }
         let conf = data.join("semantik.conf");
-        fs_err::write(&conf, settings(&self.place.socket))
+        private::write(&conf, &settings(&self.place.socket))
             .and_then(|()| {
                 self.place.user.map_or(Ok(()), |user| chown(&conf, Some(user.uid), Some(user.gid)))
             })
@@ -169,7 +170,7 @@ impl Server {
             Err(EmbeddedError::Program { output, .. }) if output.contains("already exists") => {}
             Err(error) => return Err(error),
         }
-        fs_err::write(&done, "").map_err(|e| failed("note that the database is made", e))
+        private::write(&done, "").map_err(|e| failed("note that the database is made", e))
     }
 
     /// A program of PostgreSQL as the server's user, in the folder of the cluster: `pg_ctl` gives paths to

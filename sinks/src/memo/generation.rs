@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use pipeline::MemoKey;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
@@ -86,9 +87,10 @@ impl Generation {
     pub(super) fn make(folder: &Path, number: u64) -> Result<(), Trouble> {
         // It is made aside and then put into its place, where other processes find it whole.
         let aside = folder.join(format!("{}.new", uuid::Uuid::new_v4()));
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // SQLite gives the mode of this file to its log as well.
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
+        drop(made?);
         let db = Connection::open_with_flags(&aside, flags)?;
         db.pragma_update(None, "page_size", signed(PAGE))?;
         db.pragma_update(None, "journal_mode", "wal")?;

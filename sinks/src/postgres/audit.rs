@@ -119,14 +119,17 @@ pub type Before = (DateTime<Utc>, Uuid);
 pub(super) const OF_COLLECTION: &str = "
     SELECT a.id, a.action, u.username AS by, NULL AS subject, a.operation_id, a.details, a.ip_address, a.user_agent,
            a.created_at
-    FROM collection_audit_log a LEFT JOIN users u ON u.id = a.user_id
+    FROM collection_audit_log a
+    LEFT JOIN LATERAL (SELECT u.username FROM users u WHERE u.id = a.user_id OFFSET 0) u ON TRUE
     WHERE a.collection_id = $1 AND (a.created_at, a.id) < ($2, $3)
     ORDER BY a.created_at DESC, a.id DESC LIMIT $4";
 
 pub(super) const OF_ACCOUNTS: &str = "
     SELECT a.id, a.action, u.username AS by, s.username AS subject, NULL::uuid AS operation_id, a.details,
            a.ip_address, a.user_agent, a.created_at
-    FROM account_audit_log a LEFT JOIN users u ON u.id = a.user_id LEFT JOIN users s ON s.id = a.subject_id
+    FROM account_audit_log a
+    LEFT JOIN LATERAL (SELECT u.username FROM users u WHERE u.id = a.user_id OFFSET 0) u ON TRUE
+    LEFT JOIN LATERAL (SELECT s.username FROM users s WHERE s.id = a.subject_id OFFSET 0) s ON TRUE
     WHERE (a.created_at, a.id) < ($1, $2)
     ORDER BY a.created_at DESC, a.id DESC LIMIT $3";
 

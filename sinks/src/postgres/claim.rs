@@ -5,7 +5,13 @@
 //! operations can be `processing`; and each transaction of a run checks that its operation still is
 //! ([`hold`]), so that a run that was given up for dead writes nothing more. A process that lives and does
 //! nothing, because its machine sleeps, say, loses its lease, and with it the lock.
+//!
+//! The lease is a row of its own (`operation_leases`), which no transaction of a run locks: the heartbeat never waits
+//! for one, however long it takes. Each transaction of a run holds a shared advisory lock with the key of its operation,
+//! so that a takeover finds and ends those that a stopped process has left open, instead of waiting for them
+//! (docs/adr/0025-plans-leases-and-what-survives.md).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,21 +24,27 @@ use uuid::Uuid;
 use super::collections::Collection;
 use super::failure::Failure;
 use super::limits::within_limits;
-use super::operations::{Ending, OperationStatus, OperationType, end};
-use super::queue::survive;
+use super::operations::{Ending, OperationStatus, OperationType};
 use super::run::{RunMetadata, Side};
+use super::takeover::{bury_the_dead, evict};
 use super::{Postgres, attempt};
 
-/// Whether a row `l` of `pg_locks` is the lock of the collection with the id that this expression gives. The locks of
-/// every database of a server are in there.
+/// Whether a row `l` of `pg_locks` is an advisory lock with the key of the id that this expression gives: seed 0 is the
+/// lock of the session that works on a collection, seed 1 that of each transaction of an operation. The locks of every
+/// database of a server are in there.
 macro_rules! is_lock_of {
-    ($collection:literal) => {
+    ($id:literal) => {
+        is_lock_of!($id, 0)
+    };
+    ($id:literal, $seed:literal) => {
         concat!(
-            "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            "l.locktype = 'advisory' AND l.objsubid = 1
              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
              AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended((",
-            $collection,
-            ")::text, 0)"
+            $id,
+            ")::text, ",
+            $seed,
+            ")"
         )
     };
 }
@@ -43,12 +55,13 @@ pub(super) use is_lock_of;
 macro_rules! at_work {
     ($collection:literal) => {
         concat!(
-            "EXISTS (SELECT FROM operations p WHERE p.collection_id = ",
+            "EXISTS (SELECT FROM operations p WHERE uuid_send(p.collection_id) = uuid_send(",
             $collection,
-            " AND p.status = 'processing' AND p.lease_expires_at > now()
-                AND EXISTS (SELECT FROM pg_locks l WHERE ",
+            ") AND p.status = 'processing'
+                AND EXISTS (SELECT FROM operation_leases e WHERE e.operation_id = p.id AND e.expires_at > now() OFFSET 0)
+                AND EXISTS (SELECT FROM pg_locks l WHERE l.granted AND ",
             is_lock_of!($collection),
-            "))"
+            ") OFFSET 0)"
         )
     };
 }
@@ -64,7 +77,7 @@ const LEASE: &str = "60 seconds";
 const WAIT: Duration = Duration::from_millis(500);
 
 /// What a session calls itself that keeps operations away and has none: it has no lease to lose.
-const READER: &str = "semantik reader";
+pub(super) const READER: &str = "semantik reader";
 
 /// What to do when somebody else works on the collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +153,7 @@ impl Operation {
                 (Turn::Wait, None) => Ok(Claim::Waits(ask(&mut lock, wanted).await?)),
                 // Says that somebody still waits for it.
                 (Turn::Wait, Some(id)) => {
-                    let renewed = renew(&mut lock, id, OperationStatus::Pending, None).await?;
+                    let renewed = renew(&mut lock, id, None).await?;
                     if renewed { Ok(Claim::Waits(id)) } else { Err(cancelled(id)) }
                 }
             };
@@ -188,6 +201,7 @@ impl Operation {
             started_at: self.started_at,
             fingerprint,
             retry_failed: false,
+            growth: Arc::default(),
         }
     }
 
@@ -204,11 +218,11 @@ impl Operation {
             let progress = progress();
             let renewed = async {
                 let mut connection = self.postgres.pool.acquire().await?;
-                renew(&mut connection, self.id, OperationStatus::Processing, progress).await
+                renew(&mut connection, self.id, progress).await
             };
             match renewed.await {
                 Ok(false) if self.is_over().await => return,
-                // It ended as it should, or is gone with its collection; that is for the work itself to say.
+                // It ended as it should; that is for the work itself to say.
                 Ok(false) => std::future::pending().await,
                 Ok(true) => {}
                 Err(error) => tracing::debug!(%error, "the lease was not renewed"),
@@ -288,8 +302,7 @@ impl Operation {
     async fn tell(&self) {
         let (kind, status) = match self.postgres.operations().find(self.id).await {
             Ok(Some(it)) => (it.kind, it.status),
-            // It is gone with its collection once that is deleted.
-            Ok(None) => (OperationType::Delete, OperationStatus::Completed),
+            Ok(None) => return tracing::debug!("the operation is gone"),
             Err(error) => return tracing::debug!(%error, "how the operation ended is not known"),
         };
         let seconds = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
@@ -363,14 +376,16 @@ impl Postgres {
     }
 }
 
+/// The advisory lock comes before the lock of the row, so that whoever waits for the row is found as well.
+pub(super) const HOLD: &str = "
+    SELECT o.status::text, pg_advisory_xact_lock_shared(hashtextextended(o.id::text, 1))
+    FROM operations o WHERE o.id = $1 FOR NO KEY UPDATE";
+
 /// Makes sure that a transaction may write to the collection of an operation: it is being processed, and
 /// stays so until the transaction ends.
 pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Result<(), Failure> {
     let status: Option<String> =
-        sqlx::query_scalar("SELECT status::text FROM operations WHERE id = $1 FOR NO KEY UPDATE")
-            .bind(operation)
-            .fetch_optional(connection)
-            .await?;
+        sqlx::query_scalar(HOLD).bind(operation).fetch_optional(connection).await?;
     match status.as_deref() {
         Some("processing") => Ok(()),
         Some(status) => Err(Failure::Conflict(format!(
@@ -385,8 +400,12 @@ async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, 
     let Wanted { collection, kind, config } = wanted;
     within_limits(connection, collection).await?;
     Ok(sqlx::query_scalar(
-        "INSERT INTO operations (collection_id, user_id, type, config, worker, lease_expires_at)
-         VALUES ($1, $2, $3, $4, $5, now() + $6::interval) RETURNING id",
+        "WITH o AS (
+             INSERT INTO operations (collection_id, user_id, type, config, worker)
+             VALUES ($1, $2, $3, $4, $5) RETURNING id),
+         e AS (
+             INSERT INTO operation_leases (operation_id, expires_at) SELECT id, now() + $6::interval FROM o)
+         SELECT id FROM o",
     )
     .bind(collection.id)
     .bind(collection.owner_id)
@@ -405,13 +424,19 @@ pub(super) async fn begin(
     operation: Uuid,
 ) -> Result<DateTime<Utc>, sqlx::Error> {
     let started_at = sqlx::query_scalar(
-        "UPDATE operations SET status = 'processing', worker = $2, lease_expires_at = now() + $3::interval
-         WHERE id = $1 RETURNING started_at",
+        "UPDATE operations SET status = 'processing', worker = $2 WHERE id = $1 RETURNING started_at",
     )
     .bind(operation)
     .bind(worker())
-    .bind(LEASE)
     .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO operation_leases (operation_id, expires_at) VALUES ($1, now() + $2::interval)
+         ON CONFLICT (operation_id) DO UPDATE SET expires_at = excluded.expires_at",
+    )
+    .bind(operation)
+    .bind(LEASE)
+    .execute(&mut *connection)
     .await?;
     sqlx::query(
         "UPDATE collections SET status = 'processing', status_message = NULL WHERE id = $1",
@@ -432,23 +457,22 @@ async fn pending(connection: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>
     .await
 }
 
-/// Says that an operation is still ours, and how far it is; `false` if it is not.
+pub(super) const RENEW: &str = "
+    UPDATE operation_leases SET expires_at = now() + $2::interval, progress = coalesce($3, progress)
+    WHERE operation_id = $1";
+
+/// Says that an operation is still ours, and how far it is; `false` if it has ended: then it has no lease any more.
 async fn renew(
     connection: &mut PgConnection,
     operation: Uuid,
-    status: OperationStatus,
     progress: Option<Progress>,
 ) -> Result<bool, sqlx::Error> {
-    let renewed = sqlx::query(
-        "UPDATE operations SET lease_expires_at = now() + $3::interval, progress = coalesce($4, progress)
-         WHERE id = $1 AND status = $2",
-    )
-    .bind(operation)
-    .bind(status)
-    .bind(LEASE)
-    .bind(progress.map(Json))
-    .execute(connection)
-    .await?;
+    let renewed = sqlx::query(RENEW)
+        .bind(operation)
+        .bind(LEASE)
+        .bind(progress.map(Json))
+        .execute(connection)
+        .await?;
     Ok(renewed.rows_affected() > 0)
 }
 
@@ -475,24 +499,6 @@ pub(super) async fn lock_collection(
     Ok(false)
 }
 
-/// Ends the session that holds the lock of a collection, if its operation has lost its lease.
-async fn evict(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query(concat!(
-        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l
-         WHERE ",
-        is_lock_of!("$1::uuid"),
-        "  AND NOT EXISTS (SELECT FROM pg_stat_activity a
-                           WHERE a.pid = l.pid AND a.application_name = $2)
-           AND EXISTS (SELECT FROM operations
-                       WHERE collection_id = $1 AND status = 'processing' AND lease_expires_at < now())",
-    ))
-    .bind(collection)
-    .bind(READER)
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
 fn cancelled(id: Uuid) -> Failure {
     Failure::Conflict(format!("operation {id} was cancelled before it began"))
 }
@@ -512,36 +518,6 @@ async fn in_use(
     let other = other.map(|other| format!(": {other}")).unwrap_or_default();
     let name = &collection.name;
     Ok(Failure::Conflict(format!("another process works on the collection `{name}`{other}")))
-}
-
-/// Marks the operation of a process that has died as failed, and cancels those that nobody waits for any
-/// more.
-pub(super) async fn bury_the_dead(
-    connection: &mut PgConnection,
-    collection: Uuid,
-) -> Result<Vec<Uuid>, Failure> {
-    let dead: Vec<(Uuid, Uuid, OperationStatus)> = sqlx::query_as(
-        "SELECT id, user_id, status FROM operations
-         WHERE collection_id = $1
-           AND (status = 'processing' OR (status = 'pending' AND lease_expires_at < now()))
-         ORDER BY id FOR NO KEY UPDATE",
-    )
-    .bind(collection)
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut recovered = Vec::new();
-    for (id, user, status) in dead {
-        let ending = if status == OperationStatus::Processing {
-            tracing::warn!(operation = %id, %collection, "the process of an operation has died");
-            recovered.push(id);
-            Ending::Failed("the process that worked on it died".to_owned())
-        } else {
-            Ending::Cancelled
-        };
-        end(connection, id, collection, user, status, &ending).await?;
-        survive(connection, id).await?;
-    }
-    Ok(recovered)
 }
 
 /// This process, for the person who has to find it.

@@ -35,6 +35,8 @@ pub struct NewCollection {
     pub owner: Option<String>,
     /// Unique among the owner's collections.
     pub name: String,
+    /// What the file says that it is about.
+    pub description: Option<String>,
     /// What the file says of its vectors. They are those of the first generation, if the collection is made;
     /// whether one that is there can take such vectors is its live generation's to say.
     pub settings: GenerationSettings,
@@ -60,6 +62,8 @@ pub struct Collection {
     pub name: String,
     /// The account it belongs to.
     pub owner_id: Uuid,
+    /// What it is about.
+    pub description: Option<String>,
     /// The vector collection that searches read.
     pub vector_store_name: String,
     /// The embedding model.
@@ -90,6 +94,23 @@ pub struct Collection {
     pub updated_at: DateTime<Utc>,
 }
 
+/// A collection that is not there any more.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct DeletedCollection {
+    /// Its id, by which its operations and its audit log are found.
+    pub id: Uuid,
+    /// Its name when it was deleted.
+    pub name: String,
+    /// The user name of its owner then.
+    pub owner: String,
+    /// Documents in it then.
+    pub document_count: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was deleted.
+    pub deleted_at: DateTime<Utc>,
+}
+
 /// The columns of [`Collection`], and others if they are named.
 macro_rules! select {
     ($rest:literal) => {
@@ -97,7 +118,7 @@ macro_rules! select {
     };
     ($columns:literal, $joins:literal, $rest:literal) => {
         concat!(
-            "SELECT c.id, c.name, c.owner_id, c.vector_store_name, c.embedding_model, c.quantization,
+            "SELECT c.id, c.name, c.owner_id, c.description, c.vector_store_name, c.embedding_model, c.quantization,
                     c.chunk_size, c.chunk_overlap, c.is_public, c.status, c.status_message,
                     c.document_count, c.vector_count, c.total_size_bytes, c.deleting_since, c.created_at,
                     c.updated_at",
@@ -154,6 +175,32 @@ impl Collections<'_> {
         .await
     }
 
+    /// Collections that are deleted, the last one first: of this owner and name where they are given.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn deleted(
+        &self,
+        of: Option<(&str, &str)>,
+        limit: u32,
+    ) -> Result<Vec<DeletedCollection>, StoreError> {
+        let (owner, name) = of.unzip();
+        attempt("list deleted collections", || async {
+            Ok(sqlx::query_as(
+                "SELECT x.id, x.name, u.username AS owner, x.document_count, x.created_at, x.deleted_at
+                 FROM deleted_collections x JOIN users u ON u.id = x.owner_id
+                 WHERE ($1::text IS NULL OR u.username = $1) AND ($2::text IS NULL OR x.name = $2)
+                 ORDER BY x.deleted_at DESC, x.id LIMIT $3",
+            )
+            .bind(owner)
+            .bind(name)
+            .bind(i64::from(limit))
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+
     /// Changes what is said of a collection, or whose it is; says whether there is one.
     ///
     /// # Errors
@@ -195,6 +242,7 @@ impl Collections<'_> {
         let mut transaction = self.0.begin().await?;
         let owner = owner(&mut transaction, new).await?;
         insert(&mut transaction, owner, new).await?;
+        describe(&mut transaction, owner, new).await?;
         let collection: Collection =
             // Not FOR UPDATE, which would wait for every transaction that writes documents of it.
             sqlx::query_as(select!("WHERE c.owner_id = $1 AND c.name = $2 FOR NO KEY UPDATE"))
@@ -259,6 +307,28 @@ async fn insert(
         details: json!({ "name": new.name, "model": settings.model, "vectors": vectors }),
     };
     Ok(entry.write(connection).await?)
+}
+
+/// Says of a collection what its file says, where that has changed, and nobody has said anything else by the API since.
+/// `meta.described_by_file` is what the file said last.
+async fn describe(
+    connection: &mut PgConnection,
+    owner: Uuid,
+    new: &NewCollection,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE collections
+         SET description = $3, meta = jsonb_set(meta, '{described_by_file}', coalesce(to_jsonb($3::text), 'null'))
+         WHERE owner_id = $1 AND name = $2 AND deleting_since IS NULL
+           AND meta ->> 'described_by_file' IS DISTINCT FROM $3
+           AND description IS NOT DISTINCT FROM meta ->> 'described_by_file'",
+    )
+    .bind(owner)
+    .bind(&new.name)
+    .bind(&new.description)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// As it stands in the table.

@@ -41,23 +41,53 @@ pub struct DocumentSummary {
     pub mime_type: Option<String>,
     /// What became of it.
     pub status: DocumentStatus,
-    /// Why, if it failed.
+    /// Why, if it was set aside.
     pub error_message: Option<String>,
+    /// The same in one word.
+    pub reason: Option<String>,
     /// Chunks.
     pub chunk_count: i64,
     /// When it was changed last.
     pub updated_at: DateTime<Utc>,
     /// `title`, `language` and `metadata`.
     pub meta: Value,
+    /// Where it was when it was last written, as a URI; unknown while it moves.
+    pub uri: Option<String>,
 }
 
-pub(super) const LIST: &str = "
-    SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
-    FROM documents WHERE collection_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+macro_rules! summaries {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, file_path, file_size, mime_type, status, error_message, set_aside ->> 'reason' AS reason,
+                    chunk_count, updated_at, meta, uri
+             FROM documents ",
+            $rest
+        )
+    };
+}
 
-pub(super) const LIST_BY_STATUS: &str = "
-    SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
-    FROM documents WHERE collection_id = $1 AND status = $4 AND id > $2 ORDER BY id LIMIT $3";
+pub(super) const LIST: &str = summaries!(
+    "WHERE uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
+       AND uuid_send(collection_id) || uuid_send(id)
+           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
+     ORDER BY uuid_send(collection_id) || uuid_send(id) LIMIT $3"
+);
+
+pub(super) const LIST_BY_STATUS: &str = summaries!(
+    "WHERE status = $4 AND uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
+       AND uuid_send(collection_id) || uuid_send(id)
+           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
+     ORDER BY status, uuid_send(collection_id) || uuid_send(id) LIMIT $3"
+);
+
+/// Documents that were set aside for one reason, found as those of their status.
+pub(super) const LIST_BY_REASON: &str = summaries!(
+    "WHERE status = 'failed' AND set_aside ->> 'reason' = $4
+       AND uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
+       AND uuid_send(collection_id) || uuid_send(id)
+           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
+     ORDER BY status, uuid_send(collection_id) || uuid_send(id) LIMIT $3"
+);
 
 /// The documents of a store.
 pub struct Documents<'a>(pub(super) &'a PgPool);
@@ -107,6 +137,29 @@ impl Documents<'_> {
         .await
     }
 
+    /// The documents of a collection that were set aside for this reason, in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list_by_reason(
+        &self,
+        collection: Uuid,
+        reason: &str,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<DocumentSummary>, StoreError> {
+        attempt("list documents", || async {
+            Ok(sqlx::query_as(LIST_BY_REASON)
+                .bind(collection)
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(i64::from(limit))
+                .bind(reason)
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
     /// One document.
     ///
     /// # Errors
@@ -117,14 +170,11 @@ impl Documents<'_> {
         document: Uuid,
     ) -> Result<Option<DocumentSummary>, StoreError> {
         attempt("find the document", || async {
-            Ok(sqlx::query_as(
-                "SELECT id, file_path, file_size, mime_type, status, error_message, chunk_count, updated_at, meta
-                 FROM documents WHERE collection_id = $1 AND id = $2",
-            )
-            .bind(collection)
-            .bind(document)
-            .fetch_optional(self.0)
-            .await?)
+            Ok(sqlx::query_as(summaries!("WHERE collection_id = $1 AND id = $2"))
+                .bind(collection)
+                .bind(document)
+                .fetch_optional(self.0)
+                .await?)
         })
         .await
     }
@@ -136,14 +186,37 @@ impl Documents<'_> {
     pub async fn at(&self, collection: Uuid, uri: &str) -> Result<Option<Uuid>, StoreError> {
         attempt("find the document", || async {
             Ok(sqlx::query_scalar(
-                "SELECT d.id FROM document_locations l
-                 JOIN documents d ON d.collection_id = l.collection_id AND d.content_hash = l.content_hash
-                 WHERE l.collection_id = $1 AND l.uri_hash = $2
+                "SELECT d.id
+                 FROM (SELECT content_hash FROM document_locations
+                       WHERE collection_id = $1 AND uri_hash = $2 OFFSET 0) l
+                 CROSS JOIN LATERAL (
+                     SELECT d.id, d.collection_id, d.status, d.deleted_at FROM documents d
+                     WHERE d.content_hash = l.content_hash OFFSET 0) d
+                 WHERE d.collection_id = $1
                  ORDER BY d.status = 'deleted', d.deleted_at DESC LIMIT 1",
             )
             .bind(collection)
             .bind(super::locations::uri_hash(uri))
             .fetch_optional(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// The documents that lists show under this path, deleted ones not; ten of them at most. Unlike a URI, a path may
+    /// be that of several: bytes that are not UTF-8 are all written as the same character.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn listed_at(&self, collection: Uuid, path: &str) -> Result<Vec<Uuid>, StoreError> {
+        attempt("find the document", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT id FROM documents
+                 WHERE collection_id = $1 AND file_path = $2 AND status <> 'deleted' ORDER BY id LIMIT 10",
+            )
+            .bind(collection)
+            .bind(storable(path))
+            .fetch_all(self.0)
             .await?)
         })
         .await
@@ -234,7 +307,8 @@ pub(super) const UPSERT: &str = "
                 $10::bytea[], $11::text[], $12::jsonb[], $13::bigint[], $14::jsonb[], $15::bytea[], $16::text[])
          AS i (id, source, path, name, size, mime_type, content_hash, error_message, set_aside,
                chunk_count, meta, points_digest, uri)
-    LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
+    LEFT JOIN LATERAL (SELECT s.id FROM collection_sources s
+                       WHERE s.collection_id = $1 AND s.source_path = i.source OFFSET 0) s ON TRUE
     ORDER BY i.id
     ON CONFLICT (id) DO UPDATE SET
         source_id = excluded.source_id, file_path = excluded.file_path,
@@ -328,7 +402,9 @@ impl<'a> Columns<'a> {
                 self.digests.push(None);
                 self.mime_types.push(None);
                 self.error_messages.push(Some(storable(message).into_owned()));
-                self.set_asides.push(Some(serde_json::json!({ "node": node, "reason": reason })));
+                self.set_asides.push(Some(serde_json::json!({
+                    "node": node, "reason": reason, "since": Utc::now(),
+                })));
                 self.chunk_counts.push(0);
                 self.metas.push(Value::Object(Map::new()));
             }
@@ -338,9 +414,13 @@ impl<'a> Columns<'a> {
 
 pub(super) const REPLACE: &str = "
     UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
-    FROM unnest($3::uuid[], $4::bytea[]) AS i (id, content_hash)
-    WHERE d.collection_id = $1 AND d.content_hash = i.content_hash AND d.status <> 'deleted'
-      AND d.id <> i.id
+    WHERE d.ctid = ANY(ARRAY(
+        SELECT o.ctid FROM unnest($3::uuid[], $4::bytea[]) AS i (id, content_hash)
+        CROSS JOIN LATERAL (
+            SELECT o.ctid, o.id FROM documents o
+            WHERE uuid_send(o.collection_id) || o.content_hash = uuid_send($1) || i.content_hash
+              AND o.status <> 'deleted' OFFSET 0) o
+        WHERE o.id <> i.id))
     RETURNING d.id";
 
 /// Marks other documents that hold the contents of these as deleted, and returns their ids. There are
@@ -363,10 +443,14 @@ pub(super) async fn replace(
 
 pub(super) const DELETE_WITHOUT_LOCATION: &str = "
     UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
-    WHERE d.id = ANY($3) AND d.collection_id = $1 AND d.status <> 'deleted'
-      AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id)
-      AND NOT EXISTS (SELECT FROM document_writes w
-                      WHERE w.document_id = d.id AND w.operation_id = $2)
+    WHERE d.ctid = ANY(ARRAY(
+        SELECT o.ctid FROM unnest($3::uuid[]) AS i (id)
+        CROSS JOIN LATERAL (SELECT o.ctid, o.collection_id, o.status FROM documents o
+                            WHERE o.id = i.id OFFSET 0) o
+        WHERE o.collection_id = $1 AND o.status <> 'deleted'
+          AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = i.id OFFSET 0)
+          AND NOT EXISTS (SELECT FROM document_writes w
+                          WHERE w.document_id = i.id AND w.operation_id IS NOT DISTINCT FROM $2 OFFSET 0)))
     RETURNING d.id";
 
 /// Marks those of these documents that have no location left as deleted, and returns their ids. One
@@ -384,15 +468,15 @@ pub(super) async fn delete_without_location(
         .await
 }
 
+pub(super) const FAILED_WITH_POINTS: &str = "
+    SELECT d.id FROM unnest($1::uuid[]) AS i (id)
+    CROSS JOIN LATERAL (SELECT d.id, d.status, d.chunk_count FROM documents d WHERE d.id = i.id OFFSET 0) d
+    WHERE d.status = 'failed' AND d.chunk_count > 0";
+
 /// Which of these have failed and still have points.
 pub(super) async fn failed_with_points(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT id FROM documents WHERE id = ANY($1) AND status = 'failed' AND chunk_count > 0",
-    )
-    .bind(ids)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(FAILED_WITH_POINTS).bind(ids).fetch_all(connection).await
 }

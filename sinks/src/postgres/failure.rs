@@ -1,7 +1,10 @@
 //! What Postgres says when it does not do something, and what can be done about it.
 
-use pipeline::{Remedy, StoreError};
+use pipeline::{ReadOnly, Remedy, StoreError};
 use sqlx::error::DatabaseError;
+
+/// `read_only_sql_transaction`.
+const READ_ONLY: &str = "25006";
 
 /// Why a call failed. Its text never has a connection string in it.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,11 @@ impl From<sqlx::Error> for Failure {
 
 impl Failure {
     pub(super) fn doing(self, doing: &'static str) -> StoreError {
+        if let Self::Sql(error) = &self
+            && is_read_only(error)
+        {
+            return StoreError { doing, remedy: Remedy::GiveUp, source: ReadOnly.into() };
+        }
         let remedy = match &self {
             Self::Sql(error) => remedy(error),
             Self::Conflict(_) => Remedy::Conflict,
@@ -48,6 +56,11 @@ impl Failure {
 /// Whether an error says that the pool gave no connection in its time.
 pub(super) fn is_pool_timeout(error: &StoreError) -> bool {
     matches!(error.source.downcast_ref(), Some(Failure::Sql(sqlx::Error::PoolTimedOut)))
+}
+
+/// Whether Postgres refused to write since the database is read-only.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(READ_ONLY)
 }
 
 /// The cause in words, without sqlx's words around it and without repeating it as a source.

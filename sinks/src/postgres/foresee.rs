@@ -1,6 +1,7 @@
 //! What a run would find, for telling it before it is done: everything is read, and nothing is written.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::Utc;
 use pipeline::{ContentHash, Fingerprint, StoreError};
@@ -37,18 +38,22 @@ pub struct KnownPlace {
 
 pub(super) const PROSPECTS: &str = "
     SELECT d.status, coalesce(d.fingerprint = $2, FALSE) AS is_current,
-           d.id IS NULL AND EXISTS (SELECT FROM documents g
-                                    WHERE g.collection_id = $1 AND g.content_hash = i.content_hash
-                                      AND g.status = 'deleted') AS was_deleted
+           g.id IS NOT NULL AS was_deleted
     FROM unnest($3::bytea[]) WITH ORDINALITY AS i (content_hash, n)
-    LEFT JOIN documents d ON d.collection_id = $1 AND d.content_hash = i.content_hash
-                         AND d.status <> 'deleted'
+    LEFT JOIN LATERAL (SELECT d.id, d.status, d.fingerprint FROM documents d
+                       WHERE uuid_send(d.collection_id) || d.content_hash = uuid_send($1) || i.content_hash
+                         AND d.status <> 'deleted' LIMIT 1) d ON TRUE
+    LEFT JOIN LATERAL (SELECT g.id FROM documents g
+                       WHERE d.id IS NULL AND g.status = 'deleted'
+                         AND uuid_send(g.collection_id) || g.content_hash = uuid_send($1) || i.content_hash
+                       ORDER BY g.deleted_at DESC, g.id LIMIT 1) g ON TRUE
     ORDER BY i.n";
 
 pub(super) const PLACES: &str = "
     SELECT l.uri, s.source_path AS source, l.uri_hash AS key,
            CASE WHEN l.document_id IS NOT NULL THEN l.content_hash END AS content_hash
-    FROM document_locations l LEFT JOIN collection_sources s ON s.id = l.source_id
+    FROM document_locations l
+    LEFT JOIN LATERAL (SELECT s.source_path FROM collection_sources s WHERE s.id = l.source_id OFFSET 0) s ON TRUE
     WHERE l.collection_id = $1 AND l.uri_hash > $2 ORDER BY l.uri_hash LIMIT $3";
 
 impl Postgres {
@@ -65,6 +70,7 @@ impl Postgres {
             started_at: Utc::now(),
             fingerprint,
             retry_failed: false,
+            growth: Arc::default(),
         }
     }
 }

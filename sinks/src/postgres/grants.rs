@@ -6,9 +6,9 @@ use serde_json::json;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
 use super::audit::{By, of_collection};
 use super::collections::{Collection, select_collection};
+use super::{LOCAL_ACCOUNT, attempt};
 
 /// A grant in a list.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -55,8 +55,6 @@ pub struct Seen {
     /// The collection.
     #[sqlx(flatten)]
     pub collection: Collection,
-    /// What it is about.
-    pub description: Option<String>,
     /// The user name of its owner.
     pub owner: String,
     /// Whether that is who asks.
@@ -71,11 +69,13 @@ pub struct Seen {
 macro_rules! seen {
     ($rest:literal) => {
         select_collection!(
-            ", c.description, o.username AS owner, coalesce(c.owner_id = $1, FALSE) AS is_owner,
+            ", o.username AS owner, coalesce(c.owner_id = $1, FALSE) AS is_owner,
                ug.permission AS user_grant, kg.permission AS key_grant ",
-            "JOIN users o ON o.id = c.owner_id
-             LEFT JOIN collection_permissions ug ON ug.collection_id = c.id AND ug.user_id = $1
-             LEFT JOIN collection_permissions kg ON kg.collection_id = c.id AND kg.api_key_id = $2 ",
+            "CROSS JOIN LATERAL (SELECT o.username FROM users o WHERE o.id = c.owner_id OFFSET 0) o
+             LEFT JOIN LATERAL (SELECT g.id, g.permission FROM collection_permissions g
+                                WHERE g.collection_id = c.id AND g.user_id = $1 OFFSET 0) ug ON TRUE
+             LEFT JOIN LATERAL (SELECT g.id, g.permission FROM collection_permissions g
+                                WHERE g.collection_id = c.id AND g.api_key_id = $2 OFFSET 0) kg ON TRUE ",
             $rest
         )
     };
@@ -150,7 +150,8 @@ impl Grants<'_> {
         .await
     }
 
-    /// Gives somebody a permission, in the place of what they had; `None` if there is no such account or key.
+    /// Gives somebody a permission, in the place of what they had; `None` if there is no such account or key, or nobody
+    /// can act by it: the built-in account, one that is deactivated, a key that was revoked or has expired.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -168,10 +169,14 @@ impl Grants<'_> {
         attempt("give the permission", || async {
             let mut transaction = self.0.begin().await?;
             let there: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM api_keys WHERE id = $2)",
+                "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND is_active AND username <> $3)
+                     OR EXISTS (SELECT FROM api_keys k JOIN users u ON u.id = k.user_id
+                                WHERE k.id = $2 AND k.is_active AND u.is_active
+                                      AND (k.expires_at IS NULL OR k.expires_at > now()))",
             )
             .bind(user)
             .bind(key)
+            .bind(LOCAL_ACCOUNT)
             .fetch_one(&mut *transaction)
             .await?;
             if !there {

@@ -18,7 +18,7 @@ pub struct PastOperation {
     pub id: Uuid,
     /// The collection it is done to.
     pub collection_id: Uuid,
-    /// The name of that.
+    /// The name of that, as it is or was.
     pub collection: String,
     /// What it does.
     #[sqlx(rename = "type")]
@@ -46,10 +46,17 @@ pub struct PastOperation {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT p.id, p.collection_id, c.name AS collection, p.type, p.status, u.username AS by, p.config,
-                    p.error_message, p.created_at, p.started_at, p.completed_at, p.progress,
-                    p.meta -> 'report' AS report
-             FROM operations p JOIN users u ON u.id = p.user_id JOIN collections c ON c.id = p.collection_id ",
+            "SELECT p.id, p.collection_id, coalesce(c.name, x.name, '') AS collection, p.type, p.status,
+                    u.username AS by, p.config, p.error_message, p.created_at, p.started_at, p.completed_at,
+                    coalesce(e.progress, p.progress) AS progress, p.meta -> 'report' AS report
+             FROM operations p
+             LEFT JOIN LATERAL (SELECT u.username FROM users u WHERE u.id = p.user_id OFFSET 0) u ON TRUE
+             LEFT JOIN LATERAL (SELECT c.id, c.name, c.is_public, c.owner_id FROM collections c
+                                WHERE c.id = p.collection_id OFFSET 0) c ON TRUE
+             LEFT JOIN LATERAL (SELECT x.name, x.owner_id FROM deleted_collections x
+                                WHERE x.id = p.collection_id OFFSET 0) x ON TRUE
+             LEFT JOIN LATERAL (SELECT e.progress FROM operation_leases e
+                                WHERE e.operation_id = p.id OFFSET 0) e ON TRUE ",
             $rest
         )
     };
@@ -58,16 +65,16 @@ macro_rules! select {
 pub(super) const ONE: &str = select!("WHERE p.id = $1");
 
 pub(super) const OF_COLLECTION: &str = select!(
-    "WHERE p.collection_id = $1 AND (p.created_at, p.id) < ($2, $3)
-     ORDER BY p.created_at DESC, p.id DESC LIMIT $4"
+    "WHERE p.collection_id = $1 AND (p.created_at, uuid_send(p.id)) < ($2, uuid_send($3))
+     ORDER BY p.created_at DESC, uuid_send(p.id) DESC LIMIT $4"
 );
 
 pub(super) const READABLE: &str = select!(
-    "WHERE (p.created_at, p.id) < ($4, $5)
-       AND ($3 OR c.is_public OR c.owner_id = $1
+    "WHERE (p.created_at, uuid_send(p.id)) < ($4, uuid_send($5))
+       AND ($3 OR c.is_public OR c.owner_id = $1 OR x.owner_id = $1
             OR EXISTS (SELECT FROM collection_permissions g
-                       WHERE g.collection_id = c.id AND (g.user_id = $1 OR g.api_key_id = $2)))
-     ORDER BY p.created_at DESC, p.id DESC LIMIT $6"
+                       WHERE g.collection_id = c.id AND (g.user_id = $1 OR g.api_key_id = $2) OFFSET 0))
+     ORDER BY p.created_at DESC, uuid_send(p.id) DESC LIMIT $6"
 );
 
 impl Operations<'_> {
@@ -99,7 +106,8 @@ impl Operations<'_> {
         .await
     }
 
-    /// The operations on all collections that somebody may read, newest first.
+    /// The operations on all collections that somebody may read, newest first; those on a collection that is deleted are
+    /// its owner's to read, and the superusers'.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -45,19 +45,26 @@ pub(super) const CANDIDATES: &str = "
            gone.id AS gone, gone.chunk_count AS gone_chunks,
            own.id AS own, own.chunk_count AS own_chunks
     FROM unnest($3::bytea[], $4::bytea[]) WITH ORDINALITY AS i (content_hash, uri_hash, n)
-    LEFT JOIN documents live ON live.collection_id = $1 AND live.content_hash = i.content_hash
-                            AND live.status <> 'deleted'
+    LEFT JOIN LATERAL (
+        SELECT d.id, d.chunk_count, d.status, d.fingerprint, d.points_digest FROM documents d
+        WHERE uuid_send(d.collection_id) || d.content_hash = uuid_send($1) || i.content_hash
+          AND d.status <> 'deleted' LIMIT 1) live ON TRUE
     LEFT JOIN LATERAL (
         SELECT d.id, d.chunk_count FROM documents d
-        WHERE d.collection_id = $1 AND d.content_hash = i.content_hash AND d.status = 'deleted'
-        ORDER BY d.deleted_at DESC, d.id LIMIT 1) gone ON live.id IS NULL
+        WHERE live.id IS NULL AND d.status = 'deleted'
+          AND uuid_send(d.collection_id) || d.content_hash = uuid_send($1) || i.content_hash
+        ORDER BY d.deleted_at DESC, d.id LIMIT 1) gone ON TRUE
     LEFT JOIN LATERAL (
         SELECT d.id, d.chunk_count
-        FROM document_locations l JOIN documents d ON d.id = l.document_id AND d.status <> 'deleted'
-        WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash
+        FROM (SELECT l.document_id FROM document_locations l
+              WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash
+                AND live.id IS NULL AND gone.id IS NULL OFFSET 0) l
+        CROSS JOIN LATERAL (SELECT d.id, d.chunk_count, d.status FROM documents d
+                            WHERE d.id = l.document_id OFFSET 0) d
+        WHERE d.status <> 'deleted'
           AND NOT EXISTS (SELECT FROM document_locations o
-                          WHERE o.document_id = l.document_id AND o.uri_hash <> l.uri_hash)
-        ) own ON live.id IS NULL AND gone.id IS NULL
+                          WHERE o.document_id = l.document_id AND o.uri_hash <> i.uri_hash OFFSET 0)
+        LIMIT 1) own ON TRUE
     ORDER BY i.n";
 
 /// Finds the identities of documents, in the order given.
@@ -117,6 +124,10 @@ impl Found {
     }
 }
 
+pub(super) const TAKEN: &str = "
+    SELECT d.id FROM unnest($1::uuid[]) AS i (id)
+    CROSS JOIN LATERAL (SELECT d.id FROM documents d WHERE d.id = i.id OFFSET 0) d";
+
 /// Ids for contents that no document has: version 5 of the content in the namespace of the collection.
 /// Where a document was made from that content and holds another now, a number is added.
 async fn new_ids(
@@ -135,10 +146,8 @@ async fn new_ids(
             _ => Uuid::new_v5(&collection, &[&hash.0[..], &attempt.to_be_bytes()].concat()),
         };
         let candidates: Vec<_> = open.iter().map(|hash| candidate(*hash)).collect();
-        let taken: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM documents WHERE id = ANY($1)")
-            .bind(&candidates)
-            .fetch_all(&mut *connection)
-            .await?;
+        let taken: Vec<Uuid> =
+            sqlx::query_scalar(TAKEN).bind(&candidates).fetch_all(&mut *connection).await?;
         let taken: HashSet<Uuid> = taken.into_iter().collect();
         let mut rest = Vec::new();
         for (hash, id) in open.into_iter().zip(candidates) {
@@ -150,7 +159,9 @@ async fn new_ids(
 }
 
 pub(super) const HALF_WRITTEN: &str = "
-    SELECT document_id FROM document_writes WHERE document_id = ANY($1) AND operation_id <> $2";
+    SELECT w.document_id FROM unnest($1::uuid[]) AS i (id)
+    CROSS JOIN LATERAL (SELECT w.document_id FROM document_writes w
+                        WHERE w.document_id = i.id AND w.operation_id <> $2 OFFSET 0) w";
 
 /// Those of these documents whose points another operation, one that has died, was writing.
 async fn half_written(
@@ -161,6 +172,11 @@ async fn half_written(
     sqlx::query_scalar(HALF_WRITTEN).bind(ids).bind(run.operation).fetch_all(connection).await
 }
 
+pub(super) const NOTE_WRITES: &str = "
+    INSERT INTO document_writes (document_id, operation_id, collection_id)
+    SELECT DISTINCT i.id, $2::uuid, $1::uuid FROM unnest($3::uuid[]) AS i (id)
+    ON CONFLICT (document_id, operation_id) DO NOTHING";
+
 /// Notes that the points of these documents are about to be written.
 pub(super) async fn note_writes(
     connection: &mut PgConnection,
@@ -168,27 +184,24 @@ pub(super) async fn note_writes(
     found: &[Found],
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<_> = found.iter().map(|found| found.identity.document).collect();
-    sqlx::query(
-        "INSERT INTO document_writes (document_id, operation_id, collection_id)
-         SELECT DISTINCT i.id, $2::uuid, $1::uuid FROM unnest($3::uuid[]) AS i (id)
-         ON CONFLICT (document_id, operation_id) DO NOTHING",
-    )
-    .bind(run.collection)
-    .bind(run.operation)
-    .bind(ids)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(NOTE_WRITES)
+        .bind(run.collection)
+        .bind(run.operation)
+        .bind(ids)
+        .execute(connection)
+        .await
+        .map(drop)
 }
+
+pub(super) const SETTLE_WRITES: &str = "
+    DELETE FROM document_writes WHERE ctid = ANY(ARRAY(
+        SELECT w.ctid FROM unnest($1::uuid[]) AS i (id)
+        CROSS JOIN LATERAL (SELECT w.ctid FROM document_writes w WHERE w.document_id = i.id OFFSET 0) w))";
 
 /// Notes that the points of these documents are written.
 pub(super) async fn settle_writes(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM document_writes WHERE document_id = ANY($1)")
-        .bind(ids)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query(SETTLE_WRITES).bind(ids).execute(connection).await.map(drop)
 }

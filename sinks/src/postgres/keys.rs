@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::attempt;
 use super::audit::{By, of_account};
+use super::failure::is_read_only;
 
 /// A key as it is stored.
 #[derive(Clone, Debug, PartialEq, FromRow)]
@@ -64,7 +65,9 @@ pub struct KeyUse {
 
 pub(super) const USE: &str = "
     SELECT k.id AS key_id, k.scopes, u.id AS user_id, u.username, u.is_superuser
-    FROM api_keys k JOIN users u ON u.id = k.user_id
+    FROM api_keys k
+    CROSS JOIN LATERAL (SELECT u.id, u.username, u.is_superuser, u.is_active FROM users u
+                        WHERE u.id = k.user_id OFFSET 0) u
     WHERE k.key_hash = $1 AND k.is_active AND u.is_active AND coalesce(k.expires_at > now(), TRUE)";
 
 pub(super) const LIST: &str = "
@@ -159,13 +162,20 @@ impl Keys<'_> {
             let found: Option<KeyUse> =
                 sqlx::query_as(USE).bind(hash).fetch_optional(self.0).await?;
             if let Some(found) = &found {
-                sqlx::query(
+                let noted = sqlx::query(
                     "UPDATE api_keys SET last_used_at = now()
                      WHERE id = $1 AND coalesce(last_used_at < now() - interval '1 minute', TRUE)",
                 )
                 .bind(found.key_id)
                 .execute(self.0)
-                .await?;
+                .await;
+                // A key is good whether or not its use can be noted.
+                if let Err(error) = noted {
+                    if !is_read_only(&error) {
+                        return Err(error.into());
+                    }
+                    tracing::trace!("the database is read-only: the use of a key is not noted");
+                }
             }
             Ok(found)
         })

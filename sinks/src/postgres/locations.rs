@@ -22,9 +22,14 @@ pub(super) struct LocationRow<'a> {
     pub(super) set_aside: Option<Value>,
 }
 
-/// The node, the reason and the words, as they stand in the table.
+/// The node, the reason, the words and the moment, as they stand in the table.
 pub(super) fn set_aside(node: &str, reason: &str, message: &str) -> Value {
-    json!({ "node": node, "reason": reason, "message": storable(message) })
+    json!({ "node": node, "reason": reason, "message": storable(message), "since": Utc::now() })
+}
+
+/// The moment that [`set_aside`] notes; rows of earlier versions have none.
+fn since(set_aside: &Value) -> Option<DateTime<Utc>> {
+    set_aside["since"].as_str()?.parse().ok()
 }
 
 /// The key of a location: a path may be longer than an index takes. Equal to `uri_hash(uri)` in SQL.
@@ -65,8 +70,10 @@ fn instant(micros: i64) -> Option<DateTime<Utc>> {
 }
 
 pub(super) const OWNERS: &str = "
-    SELECT DISTINCT document_id FROM document_locations
-    WHERE collection_id = $1 AND uri_hash = ANY($2) AND document_id IS NOT NULL";
+    SELECT DISTINCT l.document_id FROM unnest($2::bytea[]) AS i (uri_hash)
+    CROSS JOIN LATERAL (SELECT l.document_id FROM document_locations l
+                        WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash OFFSET 0) l
+    WHERE l.document_id IS NOT NULL";
 
 /// The documents that these locations belong to.
 pub(super) async fn owners(
@@ -96,9 +103,11 @@ pub(super) const UPSERT: &str = "
     FROM unnest($4::text[], $5::text[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
                 $9::bigint[], $10::bytea[], $11::jsonb[])
          AS i (uri, source, size, mtime, ctime, inode, content_hash, set_aside)
-    LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
-    LEFT JOIN documents d ON d.collection_id = $1 AND d.content_hash = i.content_hash
-                         AND d.status <> 'deleted'
+    LEFT JOIN LATERAL (SELECT s.id FROM collection_sources s
+                       WHERE s.collection_id = $1 AND s.source_path = i.source OFFSET 0) s ON TRUE
+    LEFT JOIN LATERAL (SELECT d.id FROM documents d
+                       WHERE uuid_send(d.collection_id) || d.content_hash = uuid_send($1) || i.content_hash
+                         AND d.status <> 'deleted' LIMIT 1) d ON TRUE
     ON CONFLICT (collection_id, uri_hash) DO UPDATE SET
         source_id = excluded.source_id,
         size = CASE WHEN $12 THEN l.size ELSE excluded.size END,
@@ -141,9 +150,12 @@ pub(super) async fn upsert(
 
 pub(super) const DETACH: &str = "
     UPDATE document_locations l SET document_id = NULL
-    FROM documents d
-    WHERE d.id = ANY($1) AND l.document_id = d.id
-      AND (d.status = 'deleted' OR l.content_hash IS DISTINCT FROM d.content_hash)";
+    WHERE l.ctid = ANY(ARRAY(
+        SELECT o.ctid FROM unnest($1::uuid[]) AS i (id)
+        CROSS JOIN LATERAL (SELECT d.status, d.content_hash FROM documents d WHERE d.id = i.id OFFSET 0) d
+        CROSS JOIN LATERAL (SELECT o.ctid, o.content_hash FROM document_locations o
+                            WHERE o.document_id = i.id OFFSET 0) o
+        WHERE d.status = 'deleted' OR o.content_hash IS DISTINCT FROM d.content_hash))";
 
 /// Takes every location from these documents that has another content than they have now.
 pub(super) async fn detach(
@@ -154,11 +166,15 @@ pub(super) async fn detach(
 }
 
 pub(super) const ATTACH: &str = "
-    UPDATE document_locations l SET document_id = d.id, set_aside = NULL, fingerprint = NULL
-    FROM documents d
-    WHERE d.id = ANY($2) AND d.status <> 'deleted' AND l.collection_id = $1
-      AND l.document_id IS NULL AND l.content_hash = d.content_hash
-      AND l.set_aside ->> 'reason' IS DISTINCT FROM 'withheld'";
+    UPDATE document_locations l SET document_id = f.id, set_aside = NULL, fingerprint = NULL
+    FROM (SELECT o.place, i.id FROM unnest($2::uuid[]) AS i (id)
+          CROSS JOIN LATERAL (SELECT d.status, d.content_hash FROM documents d WHERE d.id = i.id OFFSET 0) d
+          CROSS JOIN LATERAL (
+              SELECT o.ctid AS place, o.set_aside FROM document_locations o
+              WHERE uuid_send(o.collection_id) || o.content_hash = uuid_send($1) || d.content_hash
+                AND num_nulls(o.document_id) = 1 OFFSET 0) o
+          WHERE d.status <> 'deleted' AND o.set_aside ->> 'reason' IS DISTINCT FROM 'withheld') f
+    WHERE l.ctid = f.place";
 
 /// Gives these documents every location that waits for their content. One whose document somebody has deleted
 /// does not wait: its content may have come in from another place.
@@ -172,12 +188,16 @@ pub(super) async fn attach(
 
 pub(super) const TOUCH: &str = "
     UPDATE document_locations l
-    SET source_id = s.id, size = i.size, mtime = i.mtime, ctime = i.ctime, inode = i.inode,
+    SET source_id = f.source_id, size = f.size, mtime = f.mtime, ctime = f.ctime, inode = f.inode,
         set_aside = NULL, fingerprint = NULL, last_seen_at = greatest(now(), $2)
-    FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
-                $8::bigint[]) AS i (uri_hash, source, size, mtime, ctime, inode)
-    LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
-    WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash";
+    FROM (SELECT o.place, s.id AS source_id, i.size, i.mtime, i.ctime, i.inode
+          FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
+                      $8::bigint[]) AS i (uri_hash, source, size, mtime, ctime, inode)
+          CROSS JOIN LATERAL (SELECT o.ctid AS place FROM document_locations o
+                              WHERE o.collection_id = $1 AND o.uri_hash = i.uri_hash OFFSET 0) o
+          LEFT JOIN LATERAL (SELECT s.id FROM collection_sources s
+                             WHERE s.collection_id = $1 AND s.source_path = i.source OFFSET 0) s ON TRUE) f
+    WHERE l.ctid = f.place";
 
 /// Notes that locations are there and hold what they held; what the file system says of them may have
 /// changed.
@@ -204,8 +224,10 @@ pub(super) async fn touch(
 
 pub(super) const SEE: &str = "
     UPDATE document_locations l SET last_seen_at = greatest(now(), $2)
-    FROM unnest($3::bytea[]) AS i (uri_hash)
-    WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash";
+    WHERE l.ctid = ANY(ARRAY(
+        SELECT o.ctid FROM unnest($3::bytea[]) AS i (uri_hash)
+        CROSS JOIN LATERAL (SELECT o.ctid FROM document_locations o
+                            WHERE o.collection_id = $1 AND o.uri_hash = i.uri_hash OFFSET 0) o))";
 
 /// Notes that locations are there, and nothing else.
 pub(super) async fn see(
@@ -250,13 +272,17 @@ pub(super) const LOCATE: &str = "
            d.status, d.set_aside AS document_set_aside, d.error_message,
            d.fingerprint IS NOT DISTINCT FROM $2
                AND NOT EXISTS (SELECT FROM document_writes w
-                               WHERE w.document_id = d.id AND w.operation_id <> $4)
+                               WHERE w.document_id = l.document_id AND w.operation_id <> $4 OFFSET 0)
                AND NOT ($5 AND d.status = 'failed' AND coalesce(d.retry_at <= now(), FALSE))
                AS is_document_current
     FROM unnest($3::bytea[]) WITH ORDINALITY AS asked (uri_hash, n)
-    JOIN document_locations l ON l.collection_id = $1 AND l.uri_hash = asked.uri_hash
-    LEFT JOIN collection_sources s ON s.id = l.source_id
-    LEFT JOIN documents d ON d.id = l.document_id";
+    CROSS JOIN LATERAL (
+        SELECT l.source_id, l.size, l.mtime, l.ctime, l.inode, l.content_hash, l.set_aside, l.fingerprint,
+               l.document_id
+        FROM document_locations l WHERE l.collection_id = $1 AND l.uri_hash = asked.uri_hash OFFSET 0) l
+    LEFT JOIN LATERAL (SELECT s.source_path FROM collection_sources s WHERE s.id = l.source_id OFFSET 0) s ON TRUE
+    LEFT JOIN LATERAL (SELECT d.status, d.set_aside, d.error_message, d.fingerprint, d.retry_at
+                       FROM documents d WHERE d.id = l.document_id OFFSET 0) d ON TRUE";
 
 /// What is known of these locations, in the order asked, by one query.
 pub(super) async fn locate(
@@ -303,14 +329,15 @@ impl Known {
             if word(set_aside, "reason") == WITHHELD {
                 return KnownState::Withheld { message: word(set_aside, "message") };
             }
-            // A location that could not be read is tried at every run: nothing about the file need
-            // change for it to be readable.
-            let unreadable = word(set_aside, "reason") == FAILED;
-            let settled = self.is_current && !unreadable;
-            return if settled {
-                as_set_aside(set_aside, &word(set_aside, "message"))
-            } else {
-                KnownState::Stale
+            let message = word(set_aside, "message");
+            return match self.is_current {
+                false => KnownState::Stale,
+                true if word(set_aside, "reason") == FAILED => KnownState::Unreadable {
+                    node: word(set_aside, "node"),
+                    message,
+                    since: since(set_aside),
+                },
+                true => as_set_aside(set_aside, message, since(set_aside)),
             };
         }
         if !self.is_document_current {
@@ -319,18 +346,20 @@ impl Known {
         match (self.status, &self.document_set_aside) {
             (Some(DocumentStatus::Completed), _) => KnownState::Stored,
             (Some(DocumentStatus::Failed), Some(set_aside)) => {
-                as_set_aside(set_aside, self.error_message.as_deref().unwrap_or_default())
+                let message = self.error_message.clone().unwrap_or_default();
+                as_set_aside(set_aside, message, since(set_aside))
             }
             _ => KnownState::Stale,
         }
     }
 }
 
-fn as_set_aside(set_aside: &Value, message: &str) -> KnownState {
+fn as_set_aside(set_aside: &Value, message: String, since: Option<DateTime<Utc>>) -> KnownState {
     KnownState::SetAside {
         node: word(set_aside, "node"),
         reason: word(set_aside, "reason"),
-        message: message.to_owned(),
+        message,
+        since,
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::failure::Failure;
 use super::{Postgres, attempt};
@@ -21,13 +21,140 @@ pub struct AppliedMigration {
     pub applied_at: Option<DateTime<Utc>>,
 }
 
+/// How the schema of a database compares with the one that this program needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Nothing is there yet.
+    Empty,
+    /// It is what this program needs.
+    Current,
+    /// These are missing.
+    Older(Vec<AppliedMigration>),
+    /// It has a migration that this program does not know.
+    Newer(i64),
+}
+
+impl Schema {
+    /// What this program cannot work with, in words; nothing if it can.
+    pub fn fault(&self) -> Option<String> {
+        match self {
+            Self::Empty | Self::Current => None,
+            Self::Older(missing) => {
+                let names: Vec<String> =
+                    missing.iter().map(|it| format!("{} ({})", it.version, it.name)).collect();
+                let plural = if names.len() == 1 { "" } else { "s" };
+                Some(format!(
+                    "the database is older and needs migration{plural} {}",
+                    names.join(", ")
+                ))
+            }
+            Self::Newer(version) => Some(too_new(*version)),
+        }
+    }
+}
+
+/// What taking migrations back destroys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Downgrade {
+    /// The migrations, the last one first.
+    pub migrations: Vec<AppliedMigration>,
+    /// The tables that go, with the number of their rows.
+    pub tables: Vec<(String, i64)>,
+    /// The columns that go from tables that stay, as `table.column`.
+    pub columns: Vec<String>,
+    /// Whether collections go: their names, and how many documents each has.
+    pub collections: Vec<(String, i64)>,
+    /// The vector collections that nothing knows of any more afterwards, where they are not deleted.
+    pub vectors: Vec<String>,
+}
+
 impl Postgres {
+    /// How the schema is. Nothing is written.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn schema(&self) -> Result<Schema, StoreError> {
+        attempt("read the state of migrations", || async {
+            let applied = self.applied().await?;
+            let known = |version| MIGRATOR.version_exists(version);
+            if let Some((version, _)) = applied.iter().find(|(version, _)| !known(*version)) {
+                return Ok(Schema::Newer(*version));
+            }
+            let missing: Vec<_> =
+                all(&applied).into_iter().filter(|it| it.applied_at.is_none()).collect();
+            Ok(match (applied.is_empty(), missing.is_empty()) {
+                (true, _) => Schema::Empty,
+                (false, true) => Schema::Current,
+                (false, false) => Schema::Older(missing),
+            })
+        })
+        .await
+    }
+
+    /// What taking back the last `steps` migrations destroys.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn downgrade(&self, steps: usize) -> Result<Downgrade, StoreError> {
+        attempt("look at what would go", || async {
+            let applied = all(&self.applied().await?);
+            let applied = applied.into_iter().filter(|it| it.applied_at.is_some());
+            let migrations: Vec<_> = applied.rev().take(steps).collect();
+            let mut down = Downgrade { migrations, ..Downgrade::default() };
+            for it in &down.migrations {
+                let undo = MIGRATOR.iter().find(|migration| {
+                    migration.version == it.version && migration.migration_type.is_down_migration()
+                });
+                let sql = undo.map(|migration| migration.sql.as_str()).unwrap_or_default();
+                let (tables, columns) = dropped(sql);
+                for table in tables {
+                    let count = format!("SELECT count(*) FROM {table}");
+                    let rows =
+                        sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&self.pool).await?;
+                    down.tables.push((table, rows));
+                }
+                down.columns.extend(columns);
+            }
+            if goes_in(&down.tables, "collections") {
+                down.collections =
+                    sqlx::query_as("SELECT name, document_count FROM collections ORDER BY name")
+                        .fetch_all(&self.pool)
+                        .await?;
+            }
+            if goes_in(&down.tables, "generations") {
+                down.vectors = sqlx::query_scalar(
+                    "SELECT vector_store_name FROM generations ORDER BY vector_store_name",
+                )
+                .fetch_all(&self.pool)
+                .await?;
+            } else if goes_in(&down.tables, "collections") {
+                down.vectors = sqlx::query_scalar(
+                    "SELECT vector_store_name FROM collections ORDER BY vector_store_name",
+                )
+                .fetch_all(&self.pool)
+                .await?;
+            }
+            let columns = std::mem::take(&mut down.columns);
+            down.columns = columns
+                .into_iter()
+                .filter(|it| {
+                    !it.split_once('.').is_some_and(|(table, _)| goes_in(&down.tables, table))
+                })
+                .collect();
+            Ok(down)
+        })
+        .await
+    }
+
     /// Applies every migration that is not applied yet, each in a transaction. Several processes may
-    /// ask at once.
+    /// ask at once. A database that has them all is left alone, also by a connection that cannot write.
     ///
     /// # Errors
     /// If one fails, or the database was made by a newer program.
     pub async fn migrate_up(&self) -> Result<(), StoreError> {
+        if self.schema().await? == Schema::Current {
+            return Ok(());
+        }
         attempt("migrate the database", || async {
             let mut connection = self.unhurried().await?;
             MIGRATOR.run(&mut connection).await.map_err(in_words)?;
@@ -67,31 +194,20 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn migrate_status(&self) -> Result<Vec<AppliedMigration>, StoreError> {
-        attempt("read the state of migrations", || async {
-            let any: bool =
-                sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-                    .fetch_one(&self.pool)
-                    .await?;
-            let mut applied: Vec<(i64, DateTime<Utc>)> = Vec::new();
-            if any {
-                applied = sqlx::query_as(
-                    "SELECT version, installed_on FROM _sqlx_migrations WHERE success",
-                )
-                .fetch_all(&self.pool)
-                .await?;
-            }
-            let at = |version| applied.iter().find(|(of, _)| *of == version).map(|(_, at)| *at);
-            Ok(MIGRATOR
-                .iter()
-                .filter(|migration| migration.migration_type.is_up_migration())
-                .map(|migration| AppliedMigration {
-                    version: migration.version,
-                    name: migration.description.clone().into_owned(),
-                    applied_at: at(migration.version),
-                })
-                .collect())
-        })
-        .await
+        attempt("read the state of migrations", || async { Ok(all(&self.applied().await?)) }).await
+    }
+
+    /// The versions that are applied, and when.
+    async fn applied(&self) -> Result<Vec<(i64, DateTime<Utc>)>, Failure> {
+        let any: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+            .fetch_one(&self.pool)
+            .await?;
+        if !any {
+            return Ok(Vec::new());
+        }
+        Ok(sqlx::query_as("SELECT version, installed_on FROM _sqlx_migrations WHERE success")
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     /// Closes the idle connections: what was prepared on them was prepared for other tables.
@@ -113,13 +229,65 @@ impl Postgres {
     }
 }
 
+/// Every migration of this program, in order.
+fn all(applied: &[(i64, DateTime<Utc>)]) -> Vec<AppliedMigration> {
+    let at = |version| applied.iter().find(|(of, _)| *of == version).map(|(_, at)| *at);
+    MIGRATOR
+        .iter()
+        .filter(|migration| migration.migration_type.is_up_migration())
+        .map(|migration| AppliedMigration {
+            version: migration.version,
+            name: migration.description.clone().into_owned(),
+            applied_at: at(migration.version),
+        })
+        .collect()
+}
+
+fn goes_in(tables: &[(String, i64)], table: &str) -> bool {
+    tables.iter().any(|(gone, _)| gone == table)
+}
+
+/// The tables, and the columns as `table.column`, that a migration drops, by its own words.
+fn dropped(sql: &str) -> (Vec<String>, Vec<String>) {
+    let (mut tables, mut columns) = (Vec::new(), Vec::new());
+    let code: String = sql
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    for statement in code.split(';') {
+        let words: Vec<&str> = statement
+            .split(|it: char| it.is_whitespace() || it == ',')
+            .filter(|it| !it.is_empty())
+            .collect();
+        match words[..] {
+            ["DROP", "TABLE", table, ..] => tables.push(table.to_owned()),
+            ["DROP", "SCHEMA", schema, ..] => {
+                // What stands in them is of `documents` and `document_locations`.
+                tables.push(format!("{schema}.documents"));
+                tables.push(format!("{schema}.document_locations"));
+            }
+            ["ALTER", "TABLE", table, ..] => {
+                let pairs = words.windows(3).filter(|it| it[..2] == ["DROP", "COLUMN"]);
+                columns.extend(pairs.map(|it| format!("{table}.{}", it[2])));
+            }
+            _ => {}
+        }
+    }
+    (tables, columns)
+}
+
+fn too_new(version: i64) -> String {
+    format!(
+        "the database has migration {version}, which this version of semantik does not know; use a newer one"
+    )
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
 fn in_words(error: MigrateError) -> Failure {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-        MigrateError::VersionMissing(version) => Failure::GiveUp(format!(
-            "the database has migration {version}, which this version of semantik does not know; use a newer one"
-        )),
+        MigrateError::VersionMissing(version) => Failure::GiveUp(too_new(version)),
         MigrateError::VersionMismatch(version) => Failure::GiveUp(format!(
             "migration {version} of the database is not the one that this version of semantik carries: the database \
              belongs to another build of semantik, or its table `_sqlx_migrations` was edited; use the version that \

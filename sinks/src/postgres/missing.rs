@@ -42,18 +42,27 @@ macro_rules! missing {
         concat!(
             "WITH hidden AS MATERIALIZED (
                  SELECT uri || '/' AS folder FROM document_locations
-                 WHERE collection_id = $1 AND last_seen_at >= $3 AND set_aside ->> 'reason' = 'failed'
+                 WHERE uuid_send(collection_id) = uuid_send($1) AND last_seen_at >= $3
+                   AND set_aside ->> 'reason' = 'failed'
                    -- A file that cannot be read has a time; a folder that cannot be looked into has none.
                    AND mtime IS NULL),
              missing AS (
-                 SELECT l.uri_hash, l.document_id, l.source_id
-                 FROM document_locations l JOIN collection_sources s ON s.id = l.source_id
+                 SELECT l.uri_hash, l.document_id, l.source_id, l.ctid AS place
+                 FROM document_locations l
+                 CROSS JOIN LATERAL (SELECT s.source_path FROM collection_sources s
+                                     WHERE s.id = l.source_id OFFSET 0) s
                  WHERE l.collection_id = $1 AND s.source_path = ANY($2) AND l.last_seen_at < $3
                    AND NOT EXISTS (SELECT FROM hidden h WHERE starts_with(l.uri, h.folder)))",
             $rest
         )
     };
 }
+
+pub(super) const FORGET: &str = missing!(
+    " DELETE FROM document_locations WHERE ctid = ANY(ARRAY(
+          SELECT place FROM missing WHERE uri_hash > $5 ORDER BY uri_hash LIMIT $4))
+      RETURNING uri_hash, document_id"
+);
 
 impl RunMetadata {
     /// What is missing of these sources after a whole pass over them; nothing of a source where everything
@@ -104,6 +113,26 @@ impl RunMetadata {
         attempt("forget what is missing", || self.try_forget_missing(sources, after, limit)).await
     }
 
+    /// Those of these sources that have never given anything to the collection.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn unknown_sources(&self, sources: &[String]) -> Result<Vec<String>, StoreError> {
+        attempt("look up sources", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT i.source FROM unnest($2::text[]) WITH ORDINALITY AS i (source, n)
+                 WHERE NOT EXISTS (SELECT FROM collection_sources s
+                                   WHERE s.collection_id = $1 AND s.source_path = i.source)
+                 ORDER BY i.n",
+            )
+            .bind(self.collection)
+            .bind(sources)
+            .fetch_all(&self.pool)
+            .await?)
+        })
+        .await
+    }
+
     /// Notes the devices that sources are on, by which it is seen later whether one was unmounted.
     ///
     /// # Errors
@@ -135,19 +164,14 @@ impl RunMetadata {
         limit: u32,
     ) -> Result<Option<Forgotten>, Failure> {
         let mut transaction = self.begin().await?;
-        let gone: Vec<(Vec<u8>, Option<Uuid>)> = sqlx::query_as(missing!(
-            " DELETE FROM document_locations l
-              WHERE l.collection_id = $1 AND l.uri_hash IN (
-                  SELECT uri_hash FROM missing WHERE uri_hash > $5 ORDER BY uri_hash LIMIT $4)
-              RETURNING l.uri_hash, l.document_id"
-        ))
-        .bind(self.collection)
-        .bind(sources)
-        .bind(self.started_at)
-        .bind(i64::from(limit))
-        .bind(after)
-        .fetch_all(&mut *transaction)
-        .await?;
+        let gone: Vec<(Vec<u8>, Option<Uuid>)> = sqlx::query_as(FORGET)
+            .bind(self.collection)
+            .bind(sources)
+            .bind(self.started_at)
+            .bind(i64::from(limit))
+            .bind(after)
+            .fetch_all(&mut *transaction)
+            .await?;
         let Some(last) = gone.iter().map(|(key, _)| key.clone()).max() else { return Ok(None) };
         let owners: Vec<Uuid> = gone.into_iter().filter_map(|(_, owner)| owner).collect();
         let deleted = documents::delete_without_location(&mut transaction, self, &owners).await?;

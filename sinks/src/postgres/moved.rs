@@ -28,6 +28,43 @@ pub struct Moved {
     pub mtime: Option<DateTime<Utc>>,
 }
 
+pub(super) const MOVED: &str = "
+    SELECT d.id AS document, d.file_path AS before, l.uri, s.source_path AS source, d.meta ->> 'title' AS title,
+           l.mtime
+    FROM documents d
+    JOIN LATERAL (SELECT uri, source_id, mtime FROM document_locations
+                  WHERE document_id = d.id ORDER BY uri LIMIT 1) l ON TRUE
+    LEFT JOIN LATERAL (SELECT s.source_path FROM collection_sources s WHERE s.id = l.source_id OFFSET 0) s ON TRUE
+    WHERE uuid_send(d.collection_id) || uuid_send(d.id) > uuid_send($1) || uuid_send($3)
+      AND uuid_send(d.collection_id) || uuid_send(d.id)
+          <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
+      AND d.status = 'completed'
+      AND NOT EXISTS (SELECT FROM document_locations o
+                      WHERE o.document_id = d.id AND o.uri = d.uri
+                        AND o.source_id IS NOT DISTINCT FROM d.source_id OFFSET 0)
+    ORDER BY uuid_send(d.collection_id) || uuid_send(d.id) LIMIT $2";
+
+pub(super) const RELOCATING: &str = "
+    UPDATE documents SET uri = NULL, points_digest = NULL
+    WHERE ctid = ANY(ARRAY(
+        SELECT d.ctid FROM unnest($2::uuid[]) AS i (id)
+        CROSS JOIN LATERAL (SELECT d.ctid, d.collection_id FROM documents d WHERE d.id = i.id OFFSET 0) d
+        WHERE d.collection_id = $1))";
+
+pub(super) const RELOCATED: &str = "
+    UPDATE documents d
+    SET uri = f.uri, file_path = f.path, file_name = regexp_replace(rtrim(f.path, '/'), '^.*/', ''),
+        source_id = f.source_id, meta = d.meta || f.title, points_digest = NULL
+    FROM (SELECT o.place, i.uri, i.path, i.title, s.id AS source_id
+          FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+               AS i (id, uri, path, source, title)
+          CROSS JOIN LATERAL (SELECT o.ctid AS place, o.collection_id FROM documents o
+                              WHERE o.id = i.id OFFSET 0) o
+          LEFT JOIN LATERAL (SELECT s.id FROM collection_sources s
+                             WHERE s.collection_id = $1 AND s.source_path = i.source OFFSET 0) s ON TRUE
+          WHERE o.collection_id = $1) f
+    WHERE d.ctid = f.place";
+
 impl RunMetadata {
     /// At most `limit` of the documents that have moved, in order of id, from behind `after` on.
     ///
@@ -35,24 +72,12 @@ impl RunMetadata {
     /// If the store cannot be reached.
     pub async fn moved(&self, after: Uuid, limit: u32) -> Result<Vec<Moved>, StoreError> {
         attempt("look for documents that have moved", || async {
-            Ok(sqlx::query_as(
-                "SELECT d.id AS document, d.file_path AS before, l.uri, s.source_path AS source,
-                        d.meta ->> 'title' AS title, l.mtime
-                 FROM documents d
-                 JOIN LATERAL (SELECT uri, source_id, mtime FROM document_locations
-                               WHERE document_id = d.id ORDER BY uri LIMIT 1) l ON TRUE
-                 LEFT JOIN collection_sources s ON s.id = l.source_id
-                 WHERE d.collection_id = $1 AND d.id > $3 AND d.status = 'completed'
-                   AND NOT EXISTS (SELECT FROM document_locations o
-                                   WHERE o.document_id = d.id AND o.uri = d.uri
-                                     AND o.source_id IS NOT DISTINCT FROM d.source_id)
-                 ORDER BY d.id LIMIT $2",
-            )
-            .bind(self.collection)
-            .bind(i64::from(limit))
-            .bind(after)
-            .fetch_all(&self.pool)
-            .await?)
+            Ok(sqlx::query_as(MOVED)
+                .bind(self.collection)
+                .bind(i64::from(limit))
+                .bind(after)
+                .fetch_all(&self.pool)
+                .await?)
         })
         .await
     }
@@ -65,13 +90,11 @@ impl RunMetadata {
     pub async fn relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
         attempt("note that documents have moved", || async {
             let mut transaction = self.begin().await?;
-            sqlx::query(
-                "UPDATE documents SET uri = NULL, points_digest = NULL WHERE collection_id = $1 AND id = ANY($2)",
-            )
-            .bind(self.collection)
-            .bind(documents)
-            .execute(&mut *transaction)
-            .await?;
+            sqlx::query(RELOCATING)
+                .bind(self.collection)
+                .bind(documents)
+                .execute(&mut *transaction)
+                .await?;
             Ok(transaction.commit().await?)
         })
         .await
@@ -95,23 +118,15 @@ impl RunMetadata {
             .collect();
         attempt("note where documents are", || async {
             let mut transaction = self.begin().await?;
-            sqlx::query(
-                "UPDATE documents d
-                 SET uri = i.uri, file_path = i.path, file_name = regexp_replace(rtrim(i.path, '/'), '^.*/', ''),
-                     source_id = s.id, meta = d.meta || i.title, points_digest = NULL
-                 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
-                      AS i (id, uri, path, source, title)
-                 LEFT JOIN collection_sources s ON s.collection_id = $1 AND s.source_path = i.source
-                 WHERE d.collection_id = $1 AND d.id = i.id",
-            )
-            .bind(self.collection)
-            .bind(&ids)
-            .bind(&uris)
-            .bind(&paths)
-            .bind(&sources)
-            .bind(&titles)
-            .execute(&mut *transaction)
-            .await?;
+            sqlx::query(RELOCATED)
+                .bind(self.collection)
+                .bind(&ids)
+                .bind(&uris)
+                .bind(&paths)
+                .bind(&sources)
+                .bind(&titles)
+                .execute(&mut *transaction)
+                .await?;
             Ok(transaction.commit().await?)
         })
         .await

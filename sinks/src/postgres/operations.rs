@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::audit::Entry;
 use super::failure::Failure;
+use super::takeover::end_transactions;
 use super::{attempt, collections, sources};
 
 /// What is done to a collection.
@@ -119,8 +120,9 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, collection_id, type, status, worker, config, error_message, created_at, started_at,
-                    completed_at, lease_expires_at, handed_over, attempt, continues, schedule_run_id
-             FROM operations ",
+                    completed_at, e.expires_at AS lease_expires_at, handed_over, attempt, continues,
+                    schedule_run_id
+             FROM operations LEFT JOIN operation_leases e ON e.operation_id = id ",
             $rest
         )
     };
@@ -180,7 +182,7 @@ impl Operations<'_> {
     }
 
     /// Stops an operation: one that waits never begins; one that is being worked on can write nothing more,
-    /// and its worker notices within seconds.
+    /// and its worker notices within seconds. A transaction that it has open for longer than a moment is ended.
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if it has ended, or is not there.
@@ -191,6 +193,14 @@ impl Operations<'_> {
                 .await?
                 .ok_or_else(|| Failure::Conflict(format!("there is no operation {operation}")))?;
             let mut transaction = self.0.begin().await?;
+            // A transaction of the operation may be long, or its process stopped in the middle of it.
+            sqlx::query("SET LOCAL lock_timeout = '3s'").execute(&mut *transaction).await?;
+            let row = sqlx::query("SELECT FROM operations WHERE id = $1 FOR NO KEY UPDATE");
+            if let Err(error) = row.bind(operation).execute(&mut *transaction).await {
+                transaction.rollback().await?;
+                end_transactions(&mut *self.0.acquire().await?, operation).await?;
+                return Err(error.into());
+            }
             finish_within(&mut transaction, operation, &Ending::Cancelled, &[]).await?;
             transaction.commit().await?;
             Ok(found)
@@ -300,6 +310,16 @@ pub(super) async fn finish_within(
     .bind(operation)
     .bind(names)
     .bind(values)
+    .execute(&mut *transaction)
+    .await?;
+    // Every operation says at least how long it took.
+    sqlx::query(
+        "INSERT INTO operation_metrics (operation_id, metric_name, metric_value)
+         SELECT id, 'seconds', extract(epoch FROM clock_timestamp() - started_at) FROM operations
+         WHERE id = $1 AND started_at IS NOT NULL
+           AND NOT EXISTS (SELECT FROM operation_metrics m WHERE m.operation_id = $1 AND m.metric_name = 'seconds')",
+    )
+    .bind(operation)
     .execute(&mut *transaction)
     .await?;
     if status == OperationStatus::Processing {

@@ -11,13 +11,14 @@ use sqlx::types::Json;
 use sqlx::{Connection as _, FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::claim::{Operation, Turn, at_work, begin, bury_the_dead, is_lock_of, lock_collection};
+use super::claim::{Operation, Turn, at_work, begin, is_lock_of, lock_collection};
 use super::collections::Collection;
 use super::failure::Failure;
 use super::limits::within_limits;
 use super::operations::{
     Ending, OperationStatus, OperationSummary, OperationType, Operations, finish_within, summary,
 };
+use super::takeover::bury_the_dead;
 use super::{Postgres, attempt};
 
 /// An operation is not tried more often than this when its worker dies: it may be what kills them.
@@ -41,10 +42,14 @@ pub struct HandedOver<'a> {
 /// it, or has lost its lease. Oldest first.
 pub(super) const WAITING: &str = concat!(
     "
-    SELECT o.collection_id FROM operations o
-    WHERE o.collection_id = ANY($1) AND o.handed_over AND o.status IN ('pending', 'processing')
+    SELECT o.collection_id FROM unnest($1::uuid[]) AS c (id)
+    CROSS JOIN LATERAL (
+        SELECT o.id, o.collection_id, o.status, o.handed_over, o.not_before, o.created_at FROM operations o
+        WHERE uuid_send(o.collection_id) = uuid_send(c.id) AND o.status IN ('pending', 'processing') OFFSET 0) o
+    WHERE o.handed_over
       AND (o.status = 'processing'
-           OR (o.status = 'pending' AND o.lease_expires_at IS NULL AND coalesce(o.not_before, '-infinity') <= now()))
+           OR (coalesce(o.not_before, '-infinity') <= now()
+               AND NOT EXISTS (SELECT FROM operation_leases e WHERE e.operation_id = o.id OFFSET 0)))
       AND NOT ",
     at_work!("o.collection_id"),
     " GROUP BY o.collection_id ORDER BY min(o.created_at)"
@@ -73,10 +78,13 @@ impl Operations<'_> {
     pub async fn progress(&self, operation: Uuid) -> Result<Option<Progress>, StoreError> {
         attempt("read how far the operation is", || async {
             let found: Option<Option<Json<Progress>>> =
-                sqlx::query_scalar("SELECT progress FROM operations WHERE id = $1")
-                    .bind(operation)
-                    .fetch_optional(self.0)
-                    .await?;
+                sqlx::query_scalar(
+                    "SELECT coalesce(e.progress, o.progress)
+                     FROM operations o LEFT JOIN operation_leases e ON e.operation_id = o.id WHERE o.id = $1",
+                )
+                .bind(operation)
+                .fetch_optional(self.0)
+                .await?;
             Ok(found.flatten().map(|progress| progress.0))
         })
         .await
@@ -270,10 +278,11 @@ impl Postgres {
         let mut transaction = lock.begin().await?;
         let recovered = bury_the_dead(&mut transaction, collection).await?;
         let id: Option<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM operations
-             WHERE collection_id = $1 AND handed_over AND status = 'pending' AND lease_expires_at IS NULL
-               AND coalesce(not_before, '-infinity') <= now()
-             ORDER BY created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED",
+            "SELECT o.id FROM operations o
+             WHERE uuid_send(o.collection_id) = uuid_send($1) AND o.handed_over AND o.status = 'pending'
+               AND NOT EXISTS (SELECT FROM operation_leases e WHERE e.operation_id = o.id OFFSET 0)
+               AND coalesce(o.not_before, '-infinity') <= now()
+             ORDER BY o.created_at, o.id LIMIT 1 FOR UPDATE SKIP LOCKED",
         )
         .bind(collection)
         .fetch_optional(&mut *transaction)

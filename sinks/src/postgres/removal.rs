@@ -11,11 +11,12 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
+use super::attempt;
 use super::audit::Entry;
 use super::claim::Operation;
 use super::failure::Failure;
 use super::locations::WITHHELD;
-use super::{Postgres, attempt};
+use super::operations::{Ending, OperationStatus, finish_within, summary};
 
 /// Where the tables of documents stand.
 const SCHEMAS: [&str; 3] = ["public", "building", "retired"];
@@ -168,13 +169,34 @@ impl Operation {
         .await
     }
 
-    /// Deletes everything that the metadata has of the collection, itself and this operation last.
+    /// Deletes everything that the metadata has of the documents of the collection and the collection itself, and ends the
+    /// operation with it. Operations, their metrics and the audit log stay (migration 0012).
     ///
     /// # Errors
     /// If the store cannot be reached; doing it again goes on from there.
-    pub async fn delete_collection(&self) -> Result<(), StoreError> {
-        attempt("delete the collection", || delete_collection(self.postgres(), self.collection()))
-            .await
+    pub async fn delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), StoreError> {
+        attempt("delete the collection", || self.try_delete_collection(metrics)).await
+    }
+
+    async fn try_delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), Failure> {
+        let mut connection = self.postgres().unhurried().await?;
+        delete_documents(&mut connection, self.collection()).await?;
+        let mut transaction = connection.begin().await?;
+        let found = summary(&mut transaction, self.id()).await?;
+        if found.is_some_and(|it| it.status == OperationStatus::Completed) {
+            // The answer was lost.
+            return Ok(());
+        }
+        self.hold(&mut transaction).await?;
+        let name: Option<String> =
+            sqlx::query_scalar("DELETE FROM collections WHERE id = $1 RETURNING name")
+                .bind(self.collection())
+                .fetch_optional(&mut *transaction)
+                .await?;
+        self.audit(&mut transaction, "collection_deleted", json!({ "name": name })).await?;
+        finish_within(&mut transaction, self.id(), &Ending::Completed, metrics).await?;
+        transaction.commit().await?;
+        Ok(connection.close().await?)
     }
 
     /// Forgets documents that were deleted longer ago than this, and have no points any more. Gives how many.
@@ -191,9 +213,10 @@ impl Operation {
                    AND d.deleted_at < now() - make_interval(secs => $2)
                    -- One that somebody has deleted, and whose file is still there, can be undeleted for ever.
                    AND NOT EXISTS (SELECT FROM document_locations l
-                                   WHERE l.collection_id = $1 AND l.document_id IS NULL
-                                     AND l.content_hash = d.content_hash
-                                     AND l.set_aside ->> 'reason' = 'withheld')",
+                                   WHERE num_nulls(l.document_id) = 1
+                                     AND uuid_send(l.collection_id) || l.content_hash
+                                         = uuid_send($1) || d.content_hash
+                                     AND l.set_aside ->> 'reason' = 'withheld' OFFSET 0)",
             )
             .bind(self.collection())
             .bind(retention.as_secs_f64())
@@ -252,9 +275,11 @@ async fn remove_some(
     Ok(RemovedSource { documents, locations: gone.len() as u64 })
 }
 
-async fn delete_collection(postgres: &Postgres, collection: Uuid) -> Result<(), Failure> {
-    let mut connection = postgres.unhurried().await?;
-    // In small steps first, so that the last one, which takes everything along, is short.
+/// In small steps, so that the last one, which takes everything else along, is short.
+async fn delete_documents(
+    connection: &mut PgConnection,
+    collection: Uuid,
+) -> Result<(), sqlx::Error> {
     for table in [
         "public.document_locations",
         "public.documents",
@@ -268,14 +293,10 @@ async fn delete_collection(postgres: &Postgres, collection: Uuid) -> Result<(), 
                 "DELETE FROM {table} WHERE ctid = ANY(ARRAY(
                      SELECT ctid FROM {table} WHERE collection_id = $1 LIMIT {AT_ONCE}))"
             )));
-            if delete.bind(collection).execute(&mut connection).await?.rows_affected() == 0 {
+            if delete.bind(collection).execute(&mut *connection).await?.rows_affected() == 0 {
                 break;
             }
         }
     }
-    sqlx::query("DELETE FROM collections WHERE id = $1")
-        .bind(collection)
-        .execute(&mut connection)
-        .await?;
-    Ok(connection.close().await?)
+    Ok(())
 }

@@ -1,17 +1,20 @@
 //! What a run knows of the documents of its collection: the port `MetadataStore` on Postgres.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 use pipeline::{
     ContentHash, Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, MetadataStore,
-    SetAside, StoreError, StoredDocument,
+    SetAside, StoreError, StoredDocument, Why,
 };
 use sqlx::{PgPool, Transaction};
 use uuid::Uuid;
 
 use super::claim::hold;
 use super::failure::Failure;
+use super::growth::Growth;
 use super::{attempt, identify, locations, write};
 
 /// The documents of one collection, for one operation under one fingerprint. Whether they are those of the
@@ -26,6 +29,8 @@ pub struct RunMetadata {
     pub(super) fingerprint: Fingerprint,
     /// Whether documents that failed are tried again once their time has come.
     pub(super) retry_failed: bool,
+    /// Clones count together.
+    pub(super) growth: Arc<Growth>,
 }
 
 /// Which generation of a collection is meant.
@@ -38,22 +43,50 @@ pub enum Side {
 }
 
 pub(super) const UNPURGED: &str = "
-    (SELECT id FROM documents
-     WHERE collection_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0
-     ORDER BY id LIMIT $3)
-    UNION
-    (SELECT w.document_id FROM document_writes w
-     LEFT JOIN documents d ON d.id = w.document_id
-     WHERE w.collection_id = $1 AND w.operation_id <> $2
-       AND (d.id IS NULL OR d.status IN ('deleted', 'failed'))
-     LIMIT $3)
-    LIMIT $3";
+    SELECT id FROM (
+        (SELECT id FROM documents
+         WHERE uuid_send(collection_id) = uuid_send($1) AND status IN ('deleted', 'failed') AND chunk_count > 0
+         LIMIT $3)
+        UNION
+        (SELECT w.document_id FROM document_writes w
+         LEFT JOIN LATERAL (SELECT d.id, d.status FROM documents d WHERE d.id = w.document_id OFFSET 0) d ON TRUE
+         WHERE w.collection_id = $1 AND w.operation_id <> $2
+           AND (d.id IS NULL OR d.status IN ('deleted', 'failed'))
+         LIMIT $3)
+        LIMIT $3) u
+    ORDER BY id";
+
+pub(super) const RECOVER: &str = "
+    UPDATE documents SET status = 'deleted', deleted_at = now()
+    WHERE ctid = ANY(ARRAY(
+        SELECT d.ctid FROM document_writes w
+        CROSS JOIN LATERAL (SELECT d.ctid, d.status FROM documents d WHERE d.id = w.document_id OFFSET 0) d
+        WHERE w.collection_id = $1 AND w.operation_id <> $2 AND d.status <> 'deleted'
+          AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = w.document_id OFFSET 0)))";
+
+pub(super) const PURGED: &str = "
+    UPDATE documents SET chunk_count = 0
+    WHERE ctid = ANY(ARRAY(
+        SELECT d.ctid FROM unnest($2::uuid[]) AS i (id)
+        CROSS JOIN LATERAL (SELECT d.ctid, d.collection_id, d.status FROM documents d
+                            WHERE d.id = i.id OFFSET 0) d
+        WHERE d.collection_id = $1 AND d.status IN ('deleted', 'failed')))";
+
+pub(super) const FORGET_WRITES: &str = "
+    DELETE FROM document_writes
+    WHERE ctid = ANY(ARRAY(
+        SELECT w.ctid FROM unnest($2::uuid[]) AS i (id)
+        CROSS JOIN LATERAL (SELECT w.ctid, w.collection_id, w.operation_id FROM document_writes w
+                            WHERE w.document_id = i.id OFFSET 0) w
+        LEFT JOIN LATERAL (SELECT d.status FROM documents d WHERE d.id = i.id OFFSET 0) d ON TRUE
+        WHERE w.collection_id = $1 AND w.operation_id <> $3
+          AND (d.status IS NULL OR d.status IN ('deleted', 'failed'))))";
 
 pub(super) const KNOWN_HASHES: &str = "
     SELECT content_hash FROM documents d
     WHERE collection_id = $1 AND fingerprint = $2 AND status = 'completed'
       AND NOT EXISTS (SELECT FROM document_writes w
-                      WHERE w.document_id = d.id AND w.operation_id <> $3)";
+                      WHERE w.document_id = d.id AND w.operation_id <> $3 OFFSET 0)";
 
 impl RunMetadata {
     /// Has documents that failed tried again, as far as their time has come.
@@ -86,17 +119,11 @@ impl RunMetadata {
     pub async fn recover(&self) -> Result<(), StoreError> {
         attempt("recover from a run that died", || async {
             let mut transaction = self.begin().await?;
-            sqlx::query(
-                "UPDATE documents d SET status = 'deleted', deleted_at = now()
-                 FROM document_writes w
-                 WHERE w.collection_id = $1 AND w.operation_id <> $2 AND d.id = w.document_id
-                   AND d.status <> 'deleted'
-                   AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id)",
-            )
-            .bind(self.collection)
-            .bind(self.operation)
-            .execute(&mut *transaction)
-            .await?;
+            sqlx::query(RECOVER)
+                .bind(self.collection)
+                .bind(self.operation)
+                .execute(&mut *transaction)
+                .await?;
             Ok(transaction.commit().await?)
         })
         .await
@@ -142,6 +169,11 @@ impl RunMetadata {
             Ok(count.cast_unsigned())
         })
         .await
+    }
+
+    /// Has the planner look at what was written, if that was not done since. To be called when a run has ended.
+    pub async fn analyze(&self) {
+        self.growth.ended(&self.pool).await;
     }
 
     /// A transaction that holds the right to write to the collection.
@@ -190,25 +222,17 @@ impl RunMetadata {
 
     async fn try_purged(&self, documents: &[Uuid]) -> Result<(), Failure> {
         let mut transaction = self.begin().await?;
-        sqlx::query(
-            "UPDATE documents SET chunk_count = 0
-             WHERE collection_id = $1 AND id = ANY($2) AND status IN ('deleted', 'failed')",
-        )
-        .bind(self.collection)
-        .bind(documents)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "DELETE FROM document_writes w
-             WHERE w.collection_id = $1 AND w.document_id = ANY($2) AND w.operation_id <> $3
-               AND NOT EXISTS (SELECT FROM documents d
-                               WHERE d.id = w.document_id AND d.status NOT IN ('deleted', 'failed'))",
-        )
-        .bind(self.collection)
-        .bind(documents)
-        .bind(self.operation)
-        .execute(&mut *transaction)
-        .await?;
+        sqlx::query(PURGED)
+            .bind(self.collection)
+            .bind(documents)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(FORGET_WRITES)
+            .bind(self.collection)
+            .bind(documents)
+            .bind(self.operation)
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction.commit().await?)
     }
 }
@@ -231,11 +255,23 @@ impl MetadataStore for RunMetadata {
     }
 
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
-        attempt("commit documents", || self.try_commit(documents)).await
+        let lost = attempt("commit documents", || self.try_commit(documents)).await?;
+        self.growth.wrote(&self.pool, documents.len()).await;
+        Ok(lost)
     }
 
     async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
-        attempt("record documents that were set aside", || self.try_record(set_aside)).await
+        let lost =
+            attempt("record documents that were set aside", || self.try_record(set_aside)).await?;
+        let is_news = |why: &Why| {
+            !matches!(
+                why,
+                Why::Unchanged | Why::Touched | Why::Before { .. } | Why::Withheld { .. }
+            )
+        };
+        let news = set_aside.iter().filter(|(_, one)| is_news(&one.why)).count();
+        self.growth.wrote(&self.pool, news).await;
+        Ok(lost)
     }
 
     async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {

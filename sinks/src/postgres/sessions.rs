@@ -25,6 +25,15 @@ pub struct NewToken<'a> {
     pub lifetime: Duration,
 }
 
+/// How the credential of a session is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A refresh token: each use spends it for another one.
+    Rotating,
+    /// The cookie of a browser: the same for as long as the session goes on.
+    Browser,
+}
+
 /// What became of a refresh token that was to be used.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rotation {
@@ -55,6 +64,8 @@ struct Known {
     family_id: Uuid,
     is_spent: bool,
     is_good: bool,
+    /// See [`super::browser_sessions`].
+    is_browser: bool,
 }
 
 pub(super) const ALIVE: &str = select_user!(
@@ -62,6 +73,9 @@ pub(super) const ALIVE: &str = select_user!(
          SELECT t.user_id FROM refresh_tokens t
          WHERE t.family_id = $1 AND NOT t.is_revoked AND t.expires_at > now() LIMIT 1)"
 );
+
+const SIGNING_KEYS: &str = "
+    SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid";
 
 /// The sessions of a store.
 pub struct Sessions<'a>(pub(super) &'a PgPool);
@@ -77,6 +91,17 @@ impl Sessions<'_> {
         token: NewToken<'_>,
         by: &By,
     ) -> Result<Uuid, StoreError> {
+        self.begin_as(Kind::Rotating, user, token, by).await
+    }
+
+    /// Begins a session with a credential of this kind; gives its family.
+    pub(super) async fn begin_as(
+        &self,
+        kind: Kind,
+        user: Uuid,
+        token: NewToken<'_>,
+        by: &By,
+    ) -> Result<Uuid, StoreError> {
         let family = Uuid::new_v4();
         attempt("begin the session", || async {
             let mut transaction = self.0.begin().await?;
@@ -84,7 +109,7 @@ impl Sessions<'_> {
                 .bind(user)
                 .execute(&mut *transaction)
                 .await?;
-            insert_token(&mut transaction, user, family, token).await?;
+            insert_token(&mut transaction, kind, user, family, token).await?;
             sqlx::query("UPDATE users SET last_login = now() WHERE id = $1")
                 .bind(user)
                 .execute(&mut *transaction)
@@ -119,8 +144,9 @@ impl Sessions<'_> {
         let Some(known) = find(&mut transaction, hash).await? else {
             return Ok(Rotation::Unknown);
         };
-        let Known { id, user_id: user, family_id: family, is_spent, is_good } = known;
-        if !is_good {
+        let Known { id, user_id: user, family_id: family, is_spent, is_good, is_browser } = known;
+        // The credential of a browser is in its cookie and nowhere else.
+        if !is_good || is_browser {
             return Ok(Rotation::Unknown);
         }
         if is_spent {
@@ -134,7 +160,7 @@ impl Sessions<'_> {
             .bind(id)
             .execute(&mut *transaction)
             .await?;
-        insert_token(&mut transaction, user, family, token).await?;
+        insert_token(&mut transaction, Kind::Rotating, user, family, token).await?;
         let user = sqlx::query_as(select_user!("WHERE u.id = $1"))
             .bind(user)
             .fetch_one(&mut *transaction)
@@ -170,6 +196,17 @@ impl Sessions<'_> {
         .await
     }
 
+    /// Whether there is an administrator of the server.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn is_set_up(&self) -> Result<bool, StoreError> {
+        attempt("look for an administrator", || async {
+            Ok(has_administrator(&mut *self.0.acquire().await?).await?)
+        })
+        .await
+    }
+
     /// The keys that sign access tokens, newest first. `fresh` is taken in as the newest if there is none that is
     /// younger than `age`; one that nothing can be signed by any more is dropped.
     ///
@@ -182,6 +219,21 @@ impl Sessions<'_> {
     ) -> Result<Vec<SigningKey>, StoreError> {
         let seconds = age.as_secs_f64();
         attempt("read the signing keys", || async {
+            let read_only: bool = sqlx::query_scalar(
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+            )
+            .fetch_one(self.0)
+            .await?;
+            if read_only {
+                // What was signed before is still checked. Nobody can log in, so nothing is signed anew; the fresh key is
+                // there since somebody asks for the newest.
+                let mut keys: Vec<SigningKey> = sqlx::query_as(SIGNING_KEYS).fetch_all(self.0).await?;
+                if keys.is_empty() {
+                    let (kid, secret) = (fresh.0.to_owned(), fresh.1.to_vec());
+                    keys.push(SigningKey { kid, secret, created_at: Utc::now() });
+                }
+                return Ok(keys);
+            }
             let mut transaction = self.0.begin().await?;
             // Servers that start together must not each bring a key.
             sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
@@ -202,11 +254,7 @@ impl Sessions<'_> {
             .bind(seconds)
             .execute(&mut *transaction)
             .await?;
-            let keys = sqlx::query_as(
-                "SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid",
-            )
-            .fetch_all(&mut *transaction)
-            .await?;
+            let keys = sqlx::query_as(SIGNING_KEYS).fetch_all(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(keys)
         })
@@ -277,7 +325,7 @@ pub(super) async fn end_all(connection: &mut PgConnection, user: Uuid) -> Result
         .map(drop)
 }
 
-async fn revoke(connection: &mut PgConnection, family: Uuid) -> Result<(), sqlx::Error> {
+pub(super) async fn revoke(connection: &mut PgConnection, family: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE family_id = $1")
         .bind(family)
         .execute(connection)
@@ -288,7 +336,7 @@ async fn revoke(connection: &mut PgConnection, family: Uuid) -> Result<(), sqlx:
 async fn find(connection: &mut PgConnection, hash: &str) -> Result<Option<Known>, sqlx::Error> {
     sqlx::query_as(
         "SELECT t.id, t.user_id, t.family_id, t.used_at IS NOT NULL AS is_spent,
-                NOT t.is_revoked AND t.expires_at > now() AND u.is_active AS is_good
+                NOT t.is_revoked AND t.expires_at > now() AND u.is_active AS is_good, t.is_browser
          FROM refresh_tokens t JOIN users u ON u.id = t.user_id WHERE t.token_hash = $1 FOR UPDATE OF t",
     )
     .bind(hash)
@@ -298,18 +346,20 @@ async fn find(connection: &mut PgConnection, hash: &str) -> Result<Option<Known>
 
 async fn insert_token(
     connection: &mut PgConnection,
+    kind: Kind,
     user: Uuid,
     family: Uuid,
     token: NewToken<'_>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO refresh_tokens (user_id, family_id, token_hash, expires_at)
-         VALUES ($1, $2, $3, now() + make_interval(secs => $4))",
+        "INSERT INTO refresh_tokens (user_id, family_id, token_hash, expires_at, is_browser)
+         VALUES ($1, $2, $3, now() + make_interval(secs => $4), $5)",
     )
     .bind(user)
     .bind(family)
     .bind(token.hash)
     .bind(token.lifetime.as_secs_f64())
+    .bind(kind == Kind::Browser)
     .execute(connection)
     .await
     .map(drop)

@@ -9,6 +9,11 @@ use uuid::Uuid;
 
 use super::attempt;
 
+pub(super) const ENSURE: &str = "
+    INSERT INTO collection_sources (collection_id, source_path, source_type)
+    SELECT $1, i.path, i.type FROM unnest($2::text[], $3::text[]) AS i (path, type)
+    ON CONFLICT (collection_id, source_path) DO NOTHING";
+
 /// Makes sure that these sources have a row.
 pub(super) async fn ensure(
     connection: &mut PgConnection,
@@ -17,17 +22,7 @@ pub(super) async fn ensure(
 ) -> Result<(), sqlx::Error> {
     let (paths, types): (Vec<&str>, Vec<&str>) =
         sources.iter().map(|path| (*path, kind(path))).unzip();
-    sqlx::query(
-        "INSERT INTO collection_sources (collection_id, source_path, source_type)
-         SELECT $1, i.path, i.type FROM unnest($2::text[], $3::text[]) AS i (path, type)
-         ON CONFLICT (collection_id, source_path) DO NOTHING",
-    )
-    .bind(collection)
-    .bind(paths)
-    .bind(types)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query(ENSURE).bind(collection).bind(paths).bind(types).execute(connection).await.map(drop)
 }
 
 /// A path may be one of a file, but whether it is nobody asks: it may be gone by now.

@@ -61,6 +61,7 @@ impl Postgres {
                 "SELECT config->>'pipeline', max(completed_at) FROM operations
                  WHERE status = 'completed' AND type IN ('index', 'append', 'reindex')
                    AND config->>'pipeline' IS NOT NULL
+                   AND EXISTS (SELECT FROM collections c WHERE c.id = collection_id)
                  GROUP BY 1",
             );
             let schedules = sqlx::query_as(

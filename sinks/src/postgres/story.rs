@@ -108,7 +108,9 @@ macro_rules! places {
         concat!(
             "SELECT l.uri, s.source_path AS source, l.document_id, l.content_hash IS NOT NULL AS was_read,
                     l.size, l.mtime, l.ctime, l.inode, l.set_aside, l.created_at, l.last_seen_at
-             FROM document_locations l LEFT JOIN collection_sources s ON s.id = l.source_id ",
+             FROM document_locations l
+             LEFT JOIN LATERAL (SELECT s.source_path FROM collection_sources s
+                                WHERE s.id = l.source_id OFFSET 0) s ON TRUE ",
             $rest
         )
     };

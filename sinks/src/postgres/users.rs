@@ -238,6 +238,26 @@ impl Users<'_> {
         .await
     }
 
+    /// The addresses of an account's last thousand logins, within a month, each once.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
+        attempt("find the addresses of logins", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT DISTINCT ip_address FROM (
+                     SELECT a.ip_address FROM account_audit_log a
+                     WHERE a.subject_id = (SELECT id FROM users WHERE username = $1) AND a.action = 'login'
+                           AND a.ip_address IS NOT NULL AND a.created_at > now() - interval '30 days'
+                     ORDER BY a.created_at DESC LIMIT 1000) logins",
+            )
+            .bind(username)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+
     /// Notes that somebody could not log in; the name that was tried is in the entry only if it is an account's.
     ///
     /// # Errors

@@ -86,6 +86,7 @@ pub(super) async fn record(
             (
                 Why::Duplicate
                 | Why::Empty
+                | Why::Images { .. }
                 | Why::TooLarge { .. }
                 | Why::Unsupported { .. }
                 | Why::Unrouted,
@@ -93,6 +94,7 @@ pub(super) async fn record(
             ) => moved.push(LocationRow { location, content_hash: None, set_aside: set_aside() }),
             (
                 Why::Empty
+                | Why::Images { .. }
                 | Why::TooLarge { .. }
                 | Why::Unsupported { .. }
                 | Why::Unrouted

@@ -208,7 +208,7 @@ async fn edge_builds_an_index_above_the_threshold() {
     }
 }
 
-/// A segment that has grown is closed when what was written is flushed, once before there is a graph and once with one;
+/// A segment that has grown is closed while more is written, once before there is a graph and once with one;
 /// answers are as before, changes reach what is closed, and a graph is built when asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_closes_what_has_grown() {
@@ -217,12 +217,12 @@ async fn edge_closes_what_has_grown() {
     let exact = MemoryVectors::with_words(contract::DIM);
     let segments = || fs_err::read_dir(folder.path().join("segments")).unwrap().count();
     let grow = async |store: &EdgeStore, numbers: Range<u32>| {
+        let before = segments();
         for number in numbers {
             let points = contract::chunks(number, 300, u64::from(number) * 1000);
             store.upsert(points.clone()).await.unwrap();
             exact.upsert(points).await.unwrap();
         }
-        let before = segments();
         store.flush().await.unwrap();
         assert!(segments() > before, "a new one was opened");
         recall(store, &exact).await;

@@ -239,19 +239,20 @@ fn a_data_folder_that_the_server_cannot_reach_has_its_cluster_elsewhere() {
     // Only root can go through it.
     let closed = tempfile::tempdir().unwrap();
     fs_err::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    let note = closed.path().join("cluster-is-at");
-    let cluster = EmbeddedPostgres::start(closed.path()).unwrap();
+    let folder = closed.path().join("data/postgres");
+    let note = folder.join("cluster-is-at");
+    let cluster = EmbeddedPostgres::start(&folder).unwrap();
     tell(cluster.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
     drop(cluster);
     let first = fs_err::read_to_string(&note).unwrap();
     assert!(first.starts_with("/var/lib/semantik/"), "{first}");
-    let again = EmbeddedPostgres::start(closed.path()).unwrap();
+    let again = EmbeddedPostgres::start(&folder).unwrap();
     assert_eq!(ask(again.url(), "SELECT n FROM t"), 1);
     drop(again);
 
     // Who deletes the data folder starts anew.
     fs_err::remove_file(&note).unwrap();
-    let fresh = EmbeddedPostgres::start(closed.path()).unwrap();
+    let fresh = EmbeddedPostgres::start(&folder).unwrap();
     assert_eq!(ask(fresh.url(), "SELECT count(*) FROM pg_tables WHERE tablename = 't'"), 0);
     drop(fresh);
     for cluster in [first, fs_err::read_to_string(&note).unwrap()] {

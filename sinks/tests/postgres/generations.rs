@@ -149,7 +149,7 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
     assert_eq!((found.vector_store_name, found.vector_count), (built.vector_store_name, 9));
 
     let operation = start(&database, &collection).await;
-    let swapped = operation.roll_back(&swapped.retired).await.unwrap();
+    let swapped = operation.roll_back(&swapped.retired, &[]).await.unwrap();
     operation.let_go().await;
     assert_eq!((swapped.live.number, swapped.retired.number), (1, 2));
     assert!(swapped.retired.rolled_back_at.is_some() && swapped.live.rolled_back_at.is_none());

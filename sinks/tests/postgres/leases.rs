@@ -26,8 +26,8 @@ async fn start(
 }
 
 async fn expire(database: &Database, status: &str) {
-    let expire = "UPDATE operations SET lease_expires_at = now() - interval '1 second'
-                  WHERE status = $1::text::operation_status";
+    let expire = "UPDATE operation_leases e SET expires_at = now() - interval '1 second'
+                  FROM operations o WHERE o.id = e.operation_id AND o.status = $1::text::operation_status";
     sqlx::query(expire).bind(status).execute(&database.sql).await.unwrap();
 }
 
@@ -55,8 +55,17 @@ async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
     expire(&database, "processing").await;
     tokio::select! {
         () = first.lost() => panic!("nobody has taken it"),
-        () = until(&database, "SELECT lease_expires_at > now() + interval '50 seconds' FROM operations") => {}
+        () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
     }
+    // However long a transaction of its own takes: it holds the row of the operation.
+    let mut long = database.sql.begin().await.unwrap();
+    sqlx::query("SELECT FROM operations FOR NO KEY UPDATE").execute(&mut *long).await.unwrap();
+    expire(&database, "processing").await;
+    tokio::select! {
+        () = first.lost() => panic!("nobody has taken it"),
+        () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
+    }
+    long.rollback().await.unwrap();
     let refused = start(&second, &collection, Turn::Now).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict, "{}", refused.source);
 
@@ -188,4 +197,40 @@ async fn a_lock_in_another_database_is_nobody_at_work() {
     )
     .await;
     database.postgres.nobody_works_on(&collection).await.unwrap();
+}
+
+/// A run that was stopped in a transaction holds the row of its operation; who takes over, or cancels it, ends that.
+#[tokio::test]
+async fn a_transaction_that_was_left_open_holds_nobody_up() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let open = "SELECT pg_advisory_xact_lock_shared(hashtextextended(o.id::text, 1)), o.id
+                FROM operations o WHERE o.status = 'processing' FOR NO KEY UPDATE";
+    let second = another(&database).await;
+    for cancels in [false, true] {
+        let stopped = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+        let mut left = database.sql.begin().await.unwrap();
+        sqlx::query(open).execute(&mut *left).await.unwrap();
+        if cancels {
+            second.operations().cancel(stopped.id()).await.unwrap();
+        } else {
+            expire(&database, "processing").await;
+            let next = start(&second, &collection, Turn::Now).await.unwrap();
+            assert_eq!(next.recovered(), [stopped.id()]);
+            next.finish(&Ending::Completed, &[]).await.unwrap();
+        }
+        let ended = status_of(&database, stopped.id()).await;
+        assert_eq!(
+            ended,
+            if cancels { OperationStatus::Cancelled } else { OperationStatus::Failed }
+        );
+        sqlx::query("SELECT 1").execute(&mut *left).await.unwrap_err();
+        drop(left);
+        drop(stopped);
+    }
+    let leases: i64 = sqlx::query_scalar("SELECT count(*) FROM operation_leases")
+        .fetch_one(&database.sql)
+        .await
+        .unwrap();
+    assert_eq!(leases, 0, "what has ended has no lease");
 }

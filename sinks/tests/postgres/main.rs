@@ -6,6 +6,7 @@ mod embedded;
 mod faults;
 mod generations;
 mod leases;
+mod lists;
 mod measure;
 mod metadata;
 mod migrations;

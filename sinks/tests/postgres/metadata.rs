@@ -13,12 +13,28 @@ const NONE: [Uuid; 0] = [];
 async fn state(metadata: &sinks::RunMetadata, uri: &str) -> Option<KnownState> {
     let known = metadata.locate(&[uri.to_owned()]).await.unwrap().remove(0)?;
     assert_eq!(known.location.uri, uri);
-    Some(known.state)
+    Some(match known.state {
+        KnownState::SetAside { node, reason, message, since } => {
+            assert!(since.is_some(), "{uri}");
+            KnownState::SetAside { node, reason, message, since: None }
+        }
+        KnownState::Unreadable { node, message, since } => {
+            assert!(since.is_some(), "{uri}");
+            KnownState::Unreadable { node, message, since: None }
+        }
+        state @ (KnownState::Stored | KnownState::Withheld { .. } | KnownState::Stale) => state,
+    })
 }
 
 fn set_aside(reason: &str, message: &str) -> KnownState {
     let (node, reason, message) = ("extract".to_owned(), reason.to_owned(), message.to_owned());
-    KnownState::SetAside { node, reason, message }
+    KnownState::SetAside { node, reason, message, since: None }
+}
+
+/// The state of a location that could not be read, which is tried each time.
+fn cannot_be_read() -> KnownState {
+    let (node, message) = ("extract".to_owned(), unreadable().to_string());
+    KnownState::Unreadable { node, message, since: None }
 }
 
 #[tokio::test]
@@ -151,13 +167,14 @@ async fn a_document_that_was_set_aside_says_why() {
         Some(set_aside("too_large", &too_large.to_string()))
     );
     // Nothing about the file need change for it to be readable: it is tried each time.
-    assert_eq!(state(&metadata, "file:///locked").await, Some(KnownState::Stale));
+    assert_eq!(state(&metadata, "file:///locked").await, Some(cannot_be_read()));
     assert!(metadata.known_hashes().await.unwrap().is_empty());
 
     let before = Why::Before {
         node: "extract".to_owned(),
         reason: "failed".to_owned(),
         message: "something else".to_owned(),
+        since: None,
     };
     metadata.record(&[aside("file:///bad.pdf", Some(1), before)]).await.unwrap();
     assert_eq!(state(&metadata, "file:///bad.pdf").await, bad, "what it said then is what it says");
@@ -197,7 +214,7 @@ async fn what_cannot_be_read_deletes_nothing_but_what_has_grown_too_large_does()
     let (document, _) = store(&metadata, "file:///a", 1, 5).await;
     assert_eq!(metadata.record(&[aside("file:///a", None, unreadable())]).await.unwrap(), NONE);
     assert_eq!(metadata.known_hashes().await.unwrap(), [content(1)].into());
-    assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stale), "it is tried again");
+    assert_eq!(state(&metadata, "file:///a").await, Some(cannot_be_read()), "it is tried again");
 
     metadata.record(&[aside("file:///a", Some(1), Why::Touched)]).await.unwrap();
     assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stored));

@@ -165,8 +165,8 @@ impl World<'_> {
                 };
                 let (content_hash, why) = match state {
                     Some(KnownState::Stored) if same_stat => (None, Why::Unchanged),
-                    Some(KnownState::SetAside { node, reason, message }) if same_stat => {
-                        (None, Why::Before { node, reason, message })
+                    Some(KnownState::SetAside { node, reason, message, since }) if same_stat => {
+                        (None, Why::Before { node, reason, message, since })
                     }
                     Some(KnownState::Stored) if before == Some(hash) => (Some(hash), Why::Touched),
                     _ if known.contains(&hash) || !seen.insert(hash) => {
@@ -300,7 +300,7 @@ impl World<'_> {
             match &known.state {
                 KnownState::Stored => assert!(good.contains(number)),
                 KnownState::SetAside { .. } => assert!(!good.contains(number)),
-                KnownState::Stale | KnownState::Withheld { .. } => {
+                KnownState::Stale | KnownState::Unreadable { .. } | KnownState::Withheld { .. } => {
                     panic!("file {file} is {:?} after a run", known.state)
                 }
             }

@@ -4,8 +4,8 @@ use futures::future::join_all;
 use pipeline::{MetadataStore as _, Remedy, Why};
 use serde_json::json;
 use sinks::{
-    CollectionStatus, Ending, NewCollection, OperationStatus, OperationType, Postgres,
-    PostgresOptions, Side, Turn,
+    By, CollectionChange, CollectionStatus, Ending, NewCollection, OperationStatus, OperationType,
+    Postgres, PostgresOptions, Side, Turn,
 };
 use uuid::Uuid;
 
@@ -268,13 +268,21 @@ async fn a_cancelled_operation_is_never_completed() {
 }
 
 #[tokio::test]
-async fn deleting_a_collection_leaves_no_row() {
+async fn deleting_a_collection_leaves_what_was_done_to_it_and_no_other_row() {
     let database = Database::new().await;
     let (operation, metadata) = database.run().await;
     store(&metadata, "file:///a", 1, 1).await;
     metadata.record(&[aside("file:///d", Some(3), corrupt())]).await.unwrap();
     metadata.identify(&[crate::support::incoming("file:///x", 9)]).await.unwrap();
     operation.finish(&Ending::Completed, &[("x".to_owned(), 1.0)]).await.unwrap();
+    // Somebody has asked for one that nobody will begin.
+    sqlx::query(
+        "INSERT INTO operations (collection_id, user_id, type, config, handed_over)
+         SELECT id, owner_id, 'append', '{}', TRUE FROM collections",
+    )
+    .execute(&database.sql)
+    .await
+    .unwrap();
     sqlx::query("DELETE FROM collections").execute(&database.sql).await.unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
@@ -282,14 +290,21 @@ async fn deleting_a_collection_leaves_no_row() {
     .fetch_all(&database.sql)
     .await
     .unwrap();
+    let kept = ["operations", "operation_metrics", "collection_audit_log", "deleted_collections"];
     for table in
         tables.iter().filter(|table| !["users", "_sqlx_migrations"].contains(&table.as_str()))
     {
         let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         let left: i64 = sqlx::query_scalar(count).fetch_one(&database.sql).await.unwrap();
-        assert_eq!(left, 0, "{table}");
+        assert_eq!(left > 0, kept.contains(&table.as_str()), "{table}");
     }
     assert!(tables.len() > 10);
+    let statuses: Vec<String> =
+        sqlx::query_scalar("SELECT status::text FROM operations ORDER BY created_at")
+            .fetch_all(&database.sql)
+            .await
+            .unwrap();
+    assert_eq!(statuses, ["completed", "cancelled"]);
 }
 
 #[tokio::test]
@@ -324,5 +339,30 @@ async fn no_error_has_a_secret_in_it() {
     let metadata = operation.metadata(Side::Live, settings(1));
     for said in [format!("{postgres:?}"), format!("{operation:?}"), format!("{metadata:?}")] {
         assert!(!said.contains("s3cr3t"), "{said}");
+    }
+}
+
+/// What the file says of a collection stands in it from the first run on, and follows the file, until somebody has said
+/// something else by the API.
+#[tokio::test]
+async fn a_collection_is_described_by_its_file_until_somebody_describes_it() {
+    let database = Database::new().await;
+    let open = |description: Option<&'static str>| {
+        let description = description.map(str::to_owned);
+        let new = NewCollection { description, ..new_collection("docs") };
+        let postgres = database.postgres.clone();
+        async move { postgres.open_collection(&new).await.unwrap().description }
+    };
+    assert_eq!(open(Some("the handbook")).await.as_deref(), Some("the handbook"));
+    assert_eq!(open(Some("all handbooks")).await.as_deref(), Some("all handbooks"));
+    assert_eq!(open(None).await, None);
+    assert_eq!(open(Some("the handbook")).await.as_deref(), Some("the handbook"));
+    let collection = database.collection("docs").await;
+    assert_eq!(collection.description, None, "a file without one takes back what a file said");
+    let change = CollectionChange { description: Some("mine".to_owned()), ..Default::default() };
+    let collections = database.postgres.collections();
+    collections.change(collection.id, &change, &By::default()).await.unwrap();
+    for said in [None, Some("the handbook"), Some("all handbooks")] {
+        assert_eq!(open(said).await.as_deref(), Some("mine"), "{said:?}");
     }
 }

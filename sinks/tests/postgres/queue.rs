@@ -86,8 +86,7 @@ async fn only_what_is_served_and_due_is_taken_up_and_one_that_somebody_waits_for
     hand_over(&database, &others).await;
     // Somebody waits for this one: it has a lease.
     let waits = hand_over(&database, &ours).await;
-    let lease =
-        "UPDATE operations SET lease_expires_at = now() + interval '1 minute' WHERE id = $1";
+    let lease = "INSERT INTO operation_leases (operation_id, expires_at) VALUES ($1, now() + interval '1 minute')";
     sqlx::query(lease).bind(waits).execute(&database.sql).await.unwrap();
     assert!(postgres.take_up(&[ours.id]).await.unwrap().is_none());
     // And this one is for later.

@@ -3,7 +3,9 @@
 
 use pipeline::{KnownState, Location, MetadataStore as _, SetAside, Why};
 use serde_json::json;
-use sinks::{Ending, Missing, Operation, OperationType, RunMetadata, Side, Turn};
+use sinks::{
+    Ending, HandedOver, Missing, Operation, OperationStatus, OperationType, RunMetadata, Side, Turn,
+};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
@@ -209,7 +211,8 @@ async fn a_collection_is_deleted_from_every_generation() {
     operation.begin_deletion().await.unwrap();
     let collection = database.collection("docs").await;
     assert!(collection.deleting_since.is_some(), "whoever opens it sees that");
-    operation.delete_collection().await.unwrap();
+    operation.delete_collection(&[("documents_deleted".to_owned(), 5.0)]).await.unwrap();
+    operation.delete_collection(&[]).await.unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT schemaname || '.' || tablename FROM pg_tables
          WHERE schemaname IN ('public', 'building', 'retired') AND tablename NOT IN ('users', '_sqlx_migrations')",
@@ -218,12 +221,31 @@ async fn a_collection_is_deleted_from_every_generation() {
     .await
     .unwrap();
     assert!(tables.len() > 15, "{tables:?}");
+    let kept = ["operations", "operation_metrics", "collection_audit_log", "deleted_collections"];
     for table in tables {
         let query = format!("SELECT count(*) FROM {table}");
         let left: i64 =
             sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&database.sql).await.unwrap();
-        assert_eq!(left, 0, "{table}");
+        let is_kept = kept.iter().any(|name| table == format!("public.{name}"));
+        assert_eq!(left > 0, is_kept, "{table}");
     }
+    // The operation ended with it, says what it did, and is found.
+    let past = database.postgres.operations().past(operation.id()).await.unwrap().unwrap();
+    assert_eq!((past.status, past.collection.as_str()), (OperationStatus::Completed, "docs"));
+    let metrics = database.postgres.operations().metrics(operation.id()).await.unwrap();
+    let names: Vec<_> = metrics.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["documents_deleted", "seconds"]);
+    let log = database.postgres.audit().of_collection(collection.id, None, 100).await.unwrap();
+    assert_eq!(log[0].action, "operation_completed");
+    assert_eq!(log[1].action, "collection_deleted");
+    assert_eq!(log.last().unwrap().action, "collection_created");
+    let deleted =
+        database.postgres.collections().deleted(Some(("local", "docs")), 10).await.unwrap();
+    assert_eq!((deleted.len(), deleted[0].id), (1, collection.id));
+    // Nothing is asked for of a collection that is gone.
+    let config = json!({});
+    let what = HandedOver { collection: &collection, kind: OperationType::Append, config: &config };
+    database.postgres.operations().hand_over(&what).await.unwrap_err();
     assert_ne!(database.collection("docs").await.id, collection.id);
 }
 

@@ -87,7 +87,7 @@ async fn forget_finished_tests(connection: &mut PgConnection) {
 }
 
 pub(crate) fn new_collection(name: &str) -> NewCollection {
-    NewCollection { owner: None, name: name.to_owned(), settings: generation(1) }
+    NewCollection { owner: None, name: name.to_owned(), description: None, settings: generation(1) }
 }
 
 /// What a file asks of a generation; another number is another model.

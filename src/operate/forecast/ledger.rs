@@ -199,6 +199,7 @@ impl Ledger {
                 Some(_) | None => Cause::Duplicate,
             },
             Why::Empty
+            | Why::Images { .. }
             | Why::TooLarge { .. }
             | Why::Unsupported { .. }
             | Why::Unrouted

@@ -62,6 +62,17 @@ impl Look {
         }
     }
 
+    /// Those of these sources that have never given anything.
+    pub(super) async fn unknown_sources(
+        &self,
+        sources: &[String],
+    ) -> Result<Vec<String>, StoreError> {
+        match &self.metadata {
+            Some(metadata) => metadata.unknown_sources(sources).await,
+            None => Ok(sources.to_vec()),
+        }
+    }
+
     /// Every place that is known, by pages.
     pub(super) async fn places(
         &self,
@@ -80,7 +91,7 @@ fn forget_document(known: &mut KnownLocation) {
     let of_document = match known.state {
         KnownState::Stored => true,
         KnownState::SetAside { .. } => known.content_hash.is_some(),
-        KnownState::Withheld { .. } | KnownState::Stale => false,
+        KnownState::Unreadable { .. } | KnownState::Withheld { .. } | KnownState::Stale => false,
     };
     if of_document {
         known.state = KnownState::Stale;

@@ -17,7 +17,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::extract::document::{Document, Pen, one_line};
-use crate::extract::{Refusal, language};
+use crate::extract::language;
+use crate::extract::read::Refusal;
 
 /// How an OLE compound file begins, in which Office puts encrypted documents.
 const COMPOUND: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::extract::Refusal;
+use crate::extract::read::Refusal;
 
 /// The content, if it is no more than so many bytes.
 pub(crate) fn unpack(bytes: &[u8], most: u64) -> Result<Vec<u8>, Refusal> {

@@ -1,7 +1,7 @@
 //! PDF: paragraphs page by page, bookmarks as headings (ADR 0003 says why this reader).
 //!
-//! Scanned pages have no text, and none is made up for them. A file whose directory is broken is read
-//! from the objects that are left in it.
+//! Scanned pages have no text, and none is made up for them; a document of nothing else is refused as images. A
+//! file whose directory is broken is read from the objects that are left in it.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -13,8 +13,8 @@ use std::collections::HashMap;
 use unpdf::model::OutlineItem;
 use unpdf::{Block, Error, ParseOptions};
 
-use crate::extract::Refusal;
 use crate::extract::document::{Document, Heading, Pen, one_line};
+use crate::extract::read::Refusal;
 
 /// The document.
 pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
@@ -25,7 +25,9 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
     let bookmarks = pdf.outline.map(|outline| outline.items).unwrap_or_default();
     let mut pen = Pen::default();
     let mut pages = 0;
+    let mut images = 0;
     for page in &pdf.pages {
+        images += u64::from(page.text_op_count == 0 && page.image_op_count > 0);
         // A page that could not be read is a page all the same.
         while pages < page.number {
             pen.page();
@@ -40,6 +42,9 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
         return Err(Refusal::Corrupt(
             "its end is missing, and there is no text in what is left".to_owned(),
         ));
+    }
+    if document.text.is_empty() && images > 0 {
+        return Err(Refusal::Images(images, pages.into()));
     }
     let placed = place(&bookmarks, &document);
     if !placed.is_empty() {
@@ -132,7 +137,8 @@ fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
         // Bookmarks come in the order of the text; one that leads back begins where the last one did.
         let start = start.max(from);
         let page = start..end.max(start);
-        let line = same.iter().copied().find(|at| page.contains(at));
+        let after = same.partition_point(|at| *at < page.start);
+        let line = same.get(after).copied().filter(|at| page.contains(at));
         // Where it is no line of its own, it is somewhere on its page.
         let within =
             || on_page.map(|_| start + document.text[page.clone()].find(&title).unwrap_or(0));

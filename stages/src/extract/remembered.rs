@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::extract::document::Document;
-use crate::extract::{Format, NODE, is_gzip, path_of};
+use crate::extract::read::{Format, is_gzip};
+use crate::extract::{NODE, path_of};
 
 /// Goes into every key; the number is raised when documents are stored in another form.
 const WHAT: &str = "document 1";

@@ -3,6 +3,10 @@
 //! It is a reader of the macros that manual pages use, not a formatter: fonts, indents and page layout
 //! are passed over, conditions are decided as for a terminal, and macros that a page defines itself are
 //! treated by what they are usually called. What it does not know, it shows the words of.
+//!
+//! A page is read in time and memory that are linear in its size, whatever is in it: conditions on one line
+//! are evaluated in a loop, macros are never called, and what the strings of a page expand to is bounded
+//! ([`escape::Strings`]).
 
 mod escape;
 mod mdoc;
@@ -16,19 +20,27 @@ use crate::extract::text::{decode, with_plain_newlines};
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let source = decode(bytes, None)?;
     let source = with_plain_newlines(&source);
-    let mut page = Page::default();
+    let mut page = Page::of(source.len());
     let mut lines = source.lines();
     while let Some(line) = lines.next() {
-        // A backslash at the end joins the next line to this one.
-        let mut line = std::borrow::Cow::Borrowed(line);
-        while line.ends_with('\\') && !line.ends_with("\\\\") {
-            let Some(more) = lines.next() else { break };
-            let joined = line.trim_end_matches('\\').to_owned() + more;
-            line = std::borrow::Cow::Owned(joined);
+        if !is_continued(line) {
+            page.line(line);
+            continue;
         }
-        page.line(&line);
+        let mut joined = line.to_owned();
+        while is_continued(&joined) {
+            let Some(more) = lines.next() else { break };
+            joined.pop();
+            joined.push_str(more);
+        }
+        page.line(&joined);
     }
     Some(page.finish())
+}
+
+/// Whether a backslash at the end joins the next line to this one.
+fn is_continued(line: &str) -> bool {
+    line.ends_with('\\') && !line.ends_with("\\\\")
 }
 
 /// What the lines that follow are.
@@ -71,13 +83,27 @@ enum Awaits {
 }
 
 impl Page {
+    /// A page whose source has so many bytes.
+    fn of(source: usize) -> Self {
+        Self { strings: Strings::of(source), ..Self::default() }
+    }
+
+    /// Reads a line; one condition after the other where it begins with several.
     fn line(&mut self, line: &str) {
+        let mut rest = Some(line);
+        while let Some(line) = rest {
+            rest = self.step(line);
+        }
+    }
+
+    /// Reads a line up to the body of a condition that holds, which is given back to be read as a line.
+    fn step<'a>(&mut self, line: &'a str) -> Option<&'a str> {
         match &mut self.mode {
             Mode::Skip(end) => {
                 if line.trim_end() == end {
                     self.mode = Mode::Text;
                 }
-                return;
+                return None;
             }
             Mode::Untaken(depth) => {
                 *depth += line.matches("\\{").count();
@@ -85,20 +111,29 @@ impl Page {
                 if *depth == 0 {
                     self.mode = Mode::Text;
                 }
-                return;
+                return None;
             }
-            Mode::Table(_) if !line.starts_with(".TE") => return self.table_line(line),
+            Mode::Table(_) if !line.starts_with(".TE") => {
+                self.table_line(line);
+                return None;
+            }
             Mode::Table(_) | Mode::Text => {}
         }
         let is_request = line.starts_with(['.', '\'']);
         if !is_request {
-            return self.text(line);
+            self.text(line);
+            return None;
         }
         let request = line[1..].trim_start();
         let end = request.find([' ', '\t']).unwrap_or(request.len());
         // A request may stand directly before a comment: `.br\" why`.
         let name = request[..end].split('\\').next().unwrap_or_default();
-        self.request(name, request[name.len()..].trim_start());
+        let rest = request[name.len()..].trim_start();
+        if matches!(name, "if" | "ie" | "el") {
+            return self.condition(name, rest);
+        }
+        self.request(name, rest);
+        None
     }
 
     /// A line of text.
@@ -180,7 +215,6 @@ impl Page {
                 let end = rest.split_whitespace().nth(usize::from(name != "ig"));
                 self.mode = Mode::Skip(format!(".{}", end.unwrap_or(".")));
             }
-            "if" | "ie" | "el" => self.condition(name, rest),
             "ds" | "ds1" | "as" => self.strings.define(rest, name == "as"),
             "so" => {
                 self.pen.flow(rest);
@@ -261,8 +295,9 @@ impl Page {
         self.pen.space();
     }
 
-    /// `.if CONDITION ANYTHING`, of which `n` (a terminal) is true, and so is `!` of what is false.
-    fn condition(&mut self, name: &str, rest: &str) {
+    /// `.if CONDITION ANYTHING`, of which `n` (a terminal) is true, and so is `!` of what is false. Gives
+    /// the body of one that holds.
+    fn condition<'a>(&mut self, name: &str, rest: &'a str) -> Option<&'a str> {
         let (holds, body) = if name == "el" {
             (!self.taken, rest)
         } else {
@@ -271,7 +306,7 @@ impl Page {
                 None => (false, rest),
             };
             let end = rest.find(' ').unwrap_or(rest.len());
-            let end = rest.find("\\{").map_or(end, |brace| brace.min(end));
+            let end = rest[..end].find("\\{").unwrap_or(end);
             let holds = matches!(&rest[..end], "n" | "o" | "1") != negated;
             (holds, rest[end..].trim_start())
         };
@@ -282,15 +317,13 @@ impl Page {
             if block.is_some() && depth > 0 {
                 self.mode = Mode::Untaken(depth);
             }
-            return;
+            return None;
         }
         let body = block.unwrap_or(body).trim_end_matches("\\}").trim();
-        if !body.is_empty() && body != "\\" {
-            self.line(body);
-        }
+        Some(body).filter(|body| !body.is_empty() && *body != "\\")
     }
 
-    fn arguments(&self, rest: &str) -> Vec<String> {
+    fn arguments(&mut self, rest: &str) -> Vec<String> {
         escape::arguments(rest).iter().map(|argument| self.strings.expand(argument)).collect()
     }
 

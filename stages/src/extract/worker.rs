@@ -1,199 +1,195 @@
-//! The process that reads risky documents, from both of its ends.
+//! The process that extracts documents, from the parent's end.
 //!
-//! A request is a length-prefixed head in JSON and the length-prefixed bytes of the document; an answer
-//! is length-prefixed JSON. The child limits its own address space and processor time; the parent limits
-//! the time by the clock, and kills a child that exceeds it. A child that dies costs the document that
-//! it was reading, and the next document starts another one. It ends when its input does, so it does not
-//! outlive its parent.
+//! A stage has one child, started when the first document has to be read and reused until the stage is dropped. The
+//! requests of a batch are sent without waiting for answers, so a small document costs the child's time and a
+//! pair of system calls. Limits are those of each document: the clock of one starts when the answer to the one before
+//! it is there. A child that exceeds it is killed; one that dies costs the document that it was reading, unless
+//! it has read others before, whose doing that may be: then that document is tried once more in a new one. Either way
+//! those before it keep their answers, and the rest go to a new child.
+//!
+//! The child can do nothing but compute ([`sandbox`]), gets an empty environment, and is not trusted ([`wire`]). It
+//! ends when its input is closed, so it does not outlive its parent.
 
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt as _;
+mod child;
+mod filter;
+mod probe;
+mod sandbox;
+mod wire;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, IoSlice, Read, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use pipeline::BoxError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde::{Deserialize, Serialize};
+use rustix::pipe::fcntl_setpipe_size;
 
+pub use self::child::extract_worker;
 use crate::byte_size::ByteSize;
-use crate::extract::document::Document;
-use crate::extract::{Format, Limits, Refusal, read};
+use crate::extract::Limits;
+use crate::extract::read::{Answer, Format, Refusal, Request};
 
-/// What the child is told about a document.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    format: Format,
-    max_memory: u64,
-    max_seconds: u64,
-    unpacked: u64,
-}
+/// Names the sources that this crate was built from. Parent and child must be of one build.
+pub const EXTRACT_BUILD: &str = env!("EXTRACT_BUILD");
 
-type Answer = Result<Document, Refusal>;
+/// How long a child may take to be ready; that is milliseconds, or what it takes to load libtorch.
+const START: Duration = Duration::from_secs(60);
 
-/// Reads documents from standard input until it ends, and answers on standard output; the body of the
-/// process that [`pipeline::Resources::extract_worker`] names.
-///
-/// # Errors
-/// If the parent does not speak the protocol, or has gone before it was answered.
-pub fn extract_worker() -> io::Result<()> {
-    // What a parser panics with goes into the answer.
-    std::panic::set_hook(Box::new(|_| {}));
-    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
-    let own = address_space()?;
-    while let Some(head) = read_frame(&mut input)? {
-        let head: Head = serde_json::from_slice(&head)?;
-        let Some(bytes) = read_frame(&mut input)? else {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        };
-        limit(own, &head)?;
-        let answer = read(head.format, &bytes, head.unpacked);
-        drop(bytes);
-        let answer = serde_json::to_vec(&answer)?;
-        output.write_all(&(answer.len() as u64).to_le_bytes())?;
-        output.write_all(&answer)?;
-        output.flush()?;
-    }
-    Ok(())
-}
+/// How much a pipe may hold, if the system allows it.
+const PIPE: usize = 1 << 20;
 
-/// The next frame; `None` at the end of the input.
-fn read_frame(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
-    let mut length = [0; 8];
-    match input.read_exact(&mut length) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let length = u64::from_le_bytes(length);
-    let mut frame = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
-    input.take(length).read_to_end(&mut frame)?;
-    if (frame.len() as u64) < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(Some(frame))
-}
-
-/// How much of its address space this process has taken.
-fn address_space() -> io::Result<u64> {
-    let statm = fs_err::read_to_string("/proc/self/statm")?;
-    let pages: u64 = statm.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    Ok(pages * rustix::param::page_size() as u64)
-}
-
-/// Limits this process to what it had at first and what a document may take. The limit of processor
-/// time is for a parser that runs on after the parent is gone; the parent's clock strikes before it.
-fn limit(own: u64, head: &Head) -> io::Result<()> {
-    set_soft_limit(Resource::As, own.saturating_add(head.max_memory))?;
-    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec;
-    let used = u64::try_from(used).unwrap_or(0);
-    set_soft_limit(Resource::Cpu, used + 2 * head.max_seconds + 2)
-}
-
-/// The hard limit stays, so that the soft one can be raised for the next document.
-fn set_soft_limit(resource: Resource, most: u64) -> io::Result<()> {
-    let maximum = getrlimit(resource).maximum;
-    let current = Some(maximum.map_or(most, |maximum| maximum.min(most)));
-    Ok(setrlimit(resource, Rlimit { current, maximum })?)
-}
+/// The most that is read from a pipe before it is looked at.
+const AT_ONCE: u64 = 1 << 20;
 
 /// The parent's end: a child that is started when it is needed.
 pub(crate) struct Worker {
     command: PathBuf,
     limits: Limits,
+    /// Where the child finds its libraries, if it finds them by the environment alone.
+    library_path: Option<OsString>,
     running: Option<Running>,
 }
 
-struct Running {
-    child: Child,
-    input: ChildStdin,
-    output: ChildStdout,
-    errors: ChildStderr,
-    /// Documents that it has answered for.
-    answered: usize,
-}
-
-/// What became of an exchange with the child.
-enum Exchange {
-    Answered(Vec<u8>),
-    /// The child is gone; the last that it wrote to standard error.
-    Died(String),
+/// How an exchange with the child ended.
+enum End {
+    /// Everything was answered.
+    Answered,
+    /// The same, but the child is not to be asked again: it is gone, or said more than it was asked.
+    Spent,
+    /// The document that it is reading takes too long.
     TimedOut,
+    /// The child is gone, or says what none does.
+    Died,
 }
 
 impl Worker {
     pub(crate) fn new(command: &Path, limits: Limits) -> Self {
-        Self { command: command.to_owned(), limits, running: None }
+        Self { command: command.to_owned(), limits, library_path: None, running: None }
     }
 
-    /// Reads one document in the child.
+    /// Reads documents in the child; an answer for each, in their order.
     ///
     /// # Errors
-    /// If the child cannot be started, or does not speak the protocol.
-    pub(crate) fn read(&mut self, format: Format, bytes: &[u8]) -> Result<Answer, BoxError> {
-        let head = Head {
-            format,
-            max_memory: self.limits.memory,
-            max_seconds: self.limits.time.as_secs(),
-            unpacked: self.limits.unpacked(),
-        };
-        let head = serde_json::to_vec(&head)?;
-        let (head_length, length) =
-            ((head.len() as u64).to_le_bytes(), (bytes.len() as u64).to_le_bytes());
-        let request = [&head_length, head.as_slice(), &length, bytes];
-        loop {
+    /// If a child cannot be started.
+    pub(crate) fn read(&mut self, requests: &[Request<'_>]) -> Result<Vec<Answer>, BoxError> {
+        let mut answers = Vec::with_capacity(requests.len());
+        while answers.len() < requests.len() {
             let mut running = match self.running.take() {
                 Some(running) => running,
-                None => Running::start(&self.command)?,
+                None => self.start()?,
             };
-            match running.exchange(&request, Instant::now() + self.limits.time)? {
-                Exchange::Answered(answer) => {
-                    running.answered += 1;
-                    self.running = Some(running);
-                    return Ok(serde_json::from_slice(&answer)?);
-                }
-                Exchange::TimedOut => {
+            let rest = &requests[answers.len()..];
+            let end = running.exchange(rest, self.limits, &mut answers)?;
+            let culprit = || requests.get(answers.len()).and_then(|it| Format::of(&it.mime_type));
+            match end {
+                End::Answered => self.running = Some(running),
+                End::Spent => {}
+                End::TimedOut if running.is_ready => {
                     let limit = format!("{} s (max_seconds)", self.limits.time.as_secs());
-                    return Ok(Err(Refusal::Limit(limit)));
+                    let refused = Refusal::Limit(limit).of(culprit());
+                    answers.push(Err(refused));
                 }
+                End::TimedOut | End::Died if !running.is_ready => self.not_started(running)?,
                 // What other documents have left behind in it is not this one's fault.
-                Exchange::Died(_) if running.answered > 0 => {}
-                Exchange::Died(errors) => return Ok(Err(self.death(&errors))),
+                End::TimedOut | End::Died if running.answered > 0 => {}
+                End::TimedOut | End::Died => {
+                    let refused = self.death(running).of(culprit());
+                    answers.push(Err(refused));
+                }
             }
         }
+        Ok(answers)
     }
 
-    /// What the last words of a child mean.
-    fn death(&self, errors: &str) -> Refusal {
-        if errors.contains("memory allocation of") {
+    fn start(&self) -> Result<Running, BoxError> {
+        let mut command = Command::new(&self.command);
+        command
+            .arg("extract-worker")
+            .arg(format!("--max-memory={}", self.limits.memory))
+            .arg(format!("--max-seconds={}", self.limits.time.as_secs()))
+            // Variables may be secrets, and none is of use to it.
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C in the terminal is for the command, which lets a document in work be finished.
+            .process_group(0);
+        if let Some(path) = &self.library_path {
+            command.env(LIBRARY_PATH, path);
+        }
+        let child = command.spawn().map_err(|error| {
+            format!("cannot start {} extract-worker: {error}", self.command.display())
+        })?;
+        Running::of(child)
+    }
+
+    /// Says why a child did not start, unless that may be because it did not find its libraries.
+    fn not_started(&mut self, running: Running) -> Result<(), BoxError> {
+        if self.library_path.is_none() {
+            self.library_path = std::env::var_os(LIBRARY_PATH);
+            if self.library_path.is_some() {
+                return Ok(());
+            }
+        }
+        let (said, status) = running.last_words();
+        let status = status.map_or_else(|| "no status".to_owned(), |status| status.to_string());
+        Err(format!(
+            "{} extract-worker did not start ({status}): {}",
+            self.command.display(),
+            said.trim()
+        )
+        .into())
+    }
+
+    /// What the end of a child means.
+    fn death(&self, running: Running) -> Refusal {
+        let (said, status) = running.last_words();
+        if said.contains("memory allocation of") {
             return Refusal::Limit(format!(
                 "{} of memory (max_memory)",
                 ByteSize(self.limits.memory)
             ));
         }
-        if errors.contains("overflowed its stack") {
+        if said.contains("overflowed its stack") {
             return Refusal::Corrupt("it is nested too deeply".to_owned());
         }
-        Refusal::Corrupt("its reader crashed".to_owned())
+        match status.and_then(|status| status.signal()) {
+            Some(signal) => Refusal::Corrupt(format!("its reader was ended by signal {signal}")),
+            None => Refusal::Corrupt("its reader crashed".to_owned()),
+        }
     }
 }
 
+/// What a child that has to be ended is ended by.
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+
+/// The variable by which the loader finds libraries that are in no usual place.
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+
+struct Running {
+    child: Child,
+    input: ChildStdin,
+    output: ChildStdout,
+    /// `None` once it is closed.
+    errors: Option<ChildStderr>,
+    /// What it has said and nobody has looked at.
+    received: Vec<u8>,
+    /// The end of what it wrote to standard error.
+    said: Vec<u8>,
+    /// Whether it has said that it can begin.
+    is_ready: bool,
+    /// Documents that it has answered for.
+    answered: usize,
+}
+
 impl Running {
-    fn start(command: &Path) -> Result<Self, BoxError> {
-        let child = Command::new(command)
-            .arg("extract-worker")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C in the terminal is for the command, which lets a document in work be finished.
-            .process_group(0)
-            .spawn();
-        let mut child = child.map_err(|error| {
-            format!("cannot start {} extract-worker: {error}", command.display())
-        })?;
+    fn of(mut child: Child) -> Result<Self, BoxError> {
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = pipes else {
             unreachable!("all three are piped")
@@ -201,49 +197,139 @@ impl Running {
         for pipe in [input.as_fd(), output.as_fd(), errors.as_fd()] {
             fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
         }
-        Ok(Self { child, input, output, errors, answered: 0 })
+        for pipe in [input.as_fd(), output.as_fd()] {
+            // A user has so much room for pipes; with less of it the processes take turns more often.
+            fcntl_setpipe_size(pipe, PIPE).ok();
+        }
+        let (received, said) = (Vec::new(), Vec::new());
+        let errors = Some(errors);
+        Ok(Self { child, input, output, errors, received, said, is_ready: false, answered: 0 })
     }
 
-    /// Sends a request and receives the answer. Reads whenever there is something to read, also while it
-    /// still writes, so neither side waits for the other for ever.
-    fn exchange(&mut self, request: &[&[u8]], deadline: Instant) -> Result<Exchange, BoxError> {
-        let mut unsent: Vec<&[u8]> = request.iter().rev().copied().collect();
-        let (mut answer, mut errors) = (Vec::new(), Vec::new());
+    /// Sends requests, and adds their answers as they come. Reads whenever there is something to read, also while
+    /// it still writes, so neither side waits for the other for ever.
+    fn exchange(
+        &mut self,
+        requests: &[Request<'_>],
+        limits: Limits,
+        answers: &mut Vec<Answer>,
+    ) -> Result<End, BoxError> {
+        let all = answers.len() + requests.len();
+        let heads: Vec<Vec<u8>> = requests.iter().map(wire::request).collect::<Result<_, _>>()?;
+        let parts = heads.iter().zip(requests);
+        let mut unsent: VecDeque<&[u8]> = parts
+            .flat_map(|(head, request)| [head.as_slice(), request.bytes.as_ref()])
+            .filter(|part| !part.is_empty())
+            .collect();
+        let time = |is_ready| if is_ready { limits.time } else { START };
+        let mut deadline = Instant::now() + time(self.is_ready);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(Exchange::TimedOut);
+                return Ok(End::TimedOut);
             }
-            let writing = if unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-            let mut pipes = [
-                PollFd::new(&self.input, writing),
-                PollFd::new(&self.output, PollFlags::IN),
-                PollFd::new(&self.errors, PollFlags::IN),
-            ];
-            match poll(&mut pipes, Some(&Timespec::try_from(left)?)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let ready = pipes.map(|pipe| !pipe.revents().is_empty());
-            if ready[0] {
+            let ready = self.wait(!unsent.is_empty(), left)?;
+            if ready.input {
                 send(&mut self.input, &mut unsent)?;
             }
-            if ready[2] {
-                receive(&mut self.errors, &mut errors)?;
-                // The last words are what counts.
-                errors.drain(..errors.len().saturating_sub(4096));
+            if ready.errors {
+                self.listen()?;
             }
-            if ready[1] {
-                let ended = receive(&mut self.output, &mut answer)?;
-                if let Some(answer) = whole(&mut answer)? {
-                    return Ok(Exchange::Answered(answer));
-                }
-                if ended {
-                    receive(&mut self.errors, &mut errors)?;
-                    return Ok(Exchange::Died(String::from_utf8_lossy(&errors).into_owned()));
-                }
+            if !ready.output {
+                continue;
+            }
+            let ended = receive(&mut self.output, &mut self.received)?;
+            let before = (self.is_ready, answers.len());
+            let sound = self.take(limits.memory, all, answers);
+            if answers.len() == all {
+                let is_well = sound.is_ok() && self.received.is_empty() && !ended;
+                return Ok(if is_well { End::Answered } else { End::Spent });
+            }
+            if ended || sound.is_err() {
+                return Ok(End::Died);
+            }
+            if before != (self.is_ready, answers.len()) {
+                deadline = Instant::now() + limits.time;
             }
         }
+    }
+
+    /// Waits until a pipe can be written to or read from.
+    fn wait(&self, writes: bool, left: Duration) -> Result<Ready, BoxError> {
+        let writes = if writes { PollFlags::OUT } else { PollFlags::empty() };
+        let mut pipes = vec![PollFd::new(&self.output, PollFlags::IN)];
+        // A pipe that is closed at the other end is ready for ever, so one of no use is not waited for.
+        let input = if writes.is_empty() { None } else { Some(pipes.len()) };
+        pipes.extend(input.map(|_| PollFd::new(&self.input, writes)));
+        let errors = self.errors.as_ref().map(|errors| (pipes.len(), errors));
+        pipes.extend(errors.map(|(_, errors)| PollFd::new(errors, PollFlags::IN)));
+        match poll(&mut pipes, Some(&Timespec::try_from(left)?)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |at: usize| !pipes[at].revents().is_empty();
+        Ok(Ready {
+            output: is_ready(0),
+            input: input.is_some_and(is_ready),
+            errors: errors.is_some_and(|(at, _)| is_ready(at)),
+        })
+    }
+
+    /// Takes what it has received apart.
+    fn take(
+        &mut self,
+        most: u64,
+        all: usize,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), wire::Nonsense> {
+        let mut at = 0;
+        if !self.is_ready {
+            let end = self.received.iter().take(wire::LONGEST_LINE).position(|byte| *byte == b'\n');
+            let Some(end) = end else {
+                let is_line = self.received.len() < wire::LONGEST_LINE;
+                return if is_line { Ok(()) } else { Err(wire::Nonsense) };
+            };
+            let line = String::from_utf8_lossy(&self.received[..end]);
+            let missing = line.strip_prefix(wire::READY).ok_or(wire::Nonsense)?.trim();
+            if !missing.is_empty() {
+                tracing::debug!(missing, "the extract worker lacks protections of the kernel");
+            }
+            self.is_ready = true;
+            at = end + 1;
+        }
+        while answers.len() < all {
+            let Some((answer, length)) = wire::first_answer(&self.received[at..], most)? else {
+                break;
+            };
+            answers.push(answer);
+            self.answered += 1;
+            at += length;
+        }
+        self.received.drain(..at);
+        Ok(())
+    }
+
+    /// Reads what it writes to standard error; the last words are what counts.
+    fn listen(&mut self) -> Result<(), BoxError> {
+        if let Some(errors) = &mut self.errors {
+            let ended = receive(errors, &mut self.said)?;
+            self.said.drain(..self.said.len().saturating_sub(4096));
+            if ended {
+                self.errors = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// What it said last, and how it ended, unless it had to be killed.
+    fn last_words(mut self) -> (String, Option<ExitStatus>) {
+        let has_ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+        // One that is about to end keeps its status.
+        drop(self.child.kill());
+        let status = self.child.wait().ok();
+        let status = status.filter(|status| has_ended || status.signal() != Some(SIGKILL));
+        drop(self.listen());
+        (String::from_utf8_lossy(&self.said).into_owned(), status)
     }
 }
 
@@ -255,47 +341,46 @@ impl Drop for Running {
     }
 }
 
+/// Which pipes can be written to or read from.
+struct Ready {
+    input: bool,
+    output: bool,
+    errors: bool,
+}
+
 /// Writes what the pipe takes.
-fn send(input: &mut ChildStdin, unsent: &mut Vec<&[u8]>) -> Result<(), BoxError> {
-    while let Some(part) = unsent.last_mut() {
-        if part.is_empty() {
-            unsent.pop();
-            continue;
-        }
-        match input.write(part) {
-            Ok(count) => *part = &part[count..],
+fn send(input: &mut ChildStdin, unsent: &mut VecDeque<&[u8]>) -> Result<(), BoxError> {
+    while !unsent.is_empty() {
+        let parts: Vec<IoSlice<'_>> =
+            unsent.iter().take(64).map(|part| IoSlice::new(part)).collect();
+        let mut count = match input.write_vectored(&parts) {
+            Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => unsent.clear(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                unsent.clear();
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
+        };
+        while let Some(part) = unsent.front_mut() {
+            if count < part.len() {
+                *part = &part[count..];
+                break;
+            }
+            count -= part.len();
+            unsent.pop_front();
         }
     }
     Ok(())
 }
 
-/// Reads what there is; says whether the pipe has ended.
+/// Reads what there is, up to a limit; says whether the pipe has ended.
 fn receive(output: &mut impl Read, into: &mut Vec<u8>) -> Result<bool, BoxError> {
-    let mut some = [0; 1 << 16];
-    loop {
-        match output.read(&mut some) {
-            Ok(0) => return Ok(true),
-            Ok(count) => into.extend_from_slice(&some[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
+    // An interrupted read is repeated; one that would block has read what there was.
+    match output.take(AT_ONCE).read_to_end(into) {
+        Ok(count) => Ok((count as u64) < AT_ONCE),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error.into()),
     }
-}
-
-/// The answer, once all of it is there.
-fn whole(answer: &mut Vec<u8>) -> Result<Option<Vec<u8>>, BoxError> {
-    let Some(length) = answer.first_chunk() else { return Ok(None) };
-    let end = 8 + usize::try_from(u64::from_le_bytes(*length))?;
-    if answer.len() < end {
-        return Ok(None);
-    }
-    if answer.len() > end {
-        return Err("the extract worker said more than it was asked".into());
-    }
-    Ok(Some(answer.split_off(8)))
 }

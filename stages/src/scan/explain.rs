@@ -2,23 +2,33 @@
 //!
 //! It has no rules of its own. It walks as a scan does, only down to the path; where the path does not come
 //! out, options are taken away until it does, and those without which it does not are what leaves it out.
+//! Nothing behind a link that leads out of the scanned folder is looked at, so that the answer tells nothing of it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path};
 
 use pipeline::{BoxError, Verdict};
 
+use crate::real_path;
 use crate::scan::decide::{Decision, decide};
 use crate::scan::walk::{Found, Walk};
-use crate::scan::{Scan, absolute, globs};
+use crate::scan::{Scan, globs};
 
 /// What the scan would make of an absolute path, looked at now.
 pub(super) fn verdict(scan: &Scan, path: &Path) -> Result<Verdict, BoxError> {
-    let roots: Vec<PathBuf> = scan.paths.iter().map(|root| root_of(root)).collect();
+    // Only the file system could say where such a path leads.
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Ok(Verdict::Elsewhere);
+    }
+    let roots = scan.roots_as_far_as_possible();
     // Of roots in one another, the inner one is walked.
     let above = roots.iter().filter(|root| path.starts_with(root));
     let Some(root) = above.max_by_key(|root| root.components().count()) else {
         return Ok(Verdict::Elsewhere);
     };
+    if is_behind_a_way_out(path, root) {
+        let words = "a link on the way to it leads out of the scanned folder";
+        return Ok(Verdict::LeftOut(vec![words.to_owned()]));
+    }
     let find = |scan: &Scan| -> Result<Option<Found>, BoxError> {
         Ok(Walk::to(path, root, &roots, &scan.walk_options()?).next())
     };
@@ -47,17 +57,21 @@ pub(super) fn verdict(scan: &Scan, path: &Path) -> Result<Verdict, BoxError> {
     Ok(match fs_err::metadata(path) {
         Err(_) => Verdict::NotThere,
         Ok(stat) if stat.is_dir() => Verdict::LeftOut(vec!["it is a folder".to_owned()]),
-        Ok(stat) if stat.is_file() => Verdict::LeftOut(vec![
-            "a link on the way to it leads out of the scanned folder".to_owned(),
-        ]),
+        // It has come to be since the walk looked for it.
+        Ok(stat) if stat.is_file() => Verdict::NotThere,
         Ok(_) => Verdict::LeftOut(vec!["it is no regular file".to_owned()]),
     })
 }
 
-/// As [`super::roots`] has it, also of a root that is not there.
-fn root_of(path: &Path) -> PathBuf {
-    let as_written = || path.components().collect();
-    absolute(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| as_written())
+/// Whether a part of the path below the root is a link that leads out of it. No part behind that one is looked at.
+fn is_behind_a_way_out(path: &Path, root: &Path) -> bool {
+    let real_root = real_path::resolve(root);
+    let below = path.strip_prefix(root).unwrap_or(path);
+    let mut at = root.to_owned();
+    below.components().any(|part| {
+        at.push(part);
+        fs_err::read_link(&at).is_ok() && !real_path::resolve(&at).starts_with(&real_root)
+    })
 }
 
 /// An option that may leave files out.

@@ -22,6 +22,7 @@ impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let pattern = text.strip_prefix("./").unwrap_or(&text);
+        pipeline::check_pattern(pattern).map_err(serde::de::Error::custom)?;
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
         glob.map(Self).map_err(serde::de::Error::custom)
     }

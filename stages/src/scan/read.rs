@@ -13,7 +13,11 @@ use pipeline::{BoxError, DocError, SetAside, Why};
 use sha2::{Digest as _, Sha256};
 
 use crate::mime;
-use crate::scan::decide::ToRead;
+use crate::scan::decide::{ToRead, as_news};
+use crate::scan::open::Opened;
+
+/// What is said of a file that is not the one that the walk saw.
+pub(super) const CHANGED: &str = "it changed while the run read it; the next run reads it";
 
 /// Reads files into batches of one schema.
 pub(crate) struct Reader {
@@ -22,7 +26,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads the next files until the batch holds this many bytes. What cannot be read is set aside.
+    /// Reads the next files until the batch holds this many bytes. What cannot be read is set aside; what has become
+    /// a FIFO or a device since the walk is passed over, as the next walk does.
     ///
     /// A row carries the size and times that were taken before the file was read: if somebody writes
     /// to it meanwhile, the next run sees the difference and reads it again.
@@ -37,14 +42,20 @@ impl Reader {
             && let Some(file) = files.next()
         {
             let start = batch.bytes.len();
-            let read = read_file(&file, self.max_size, &mut batch.bytes)
-                .and_then(|()| still_withheld(&file, &batch.bytes[start..]));
+            let read = read_file(&file, self.max_size, &mut batch.bytes).and_then(|is_document| {
+                if is_document {
+                    still_withheld(&file, &batch.bytes[start..])?;
+                }
+                Ok(is_document)
+            });
             match read {
-                Ok(()) => batch.add(&file, start)?,
+                Ok(true) => batch.add(&file, start)?,
+                Ok(false) => {}
                 Err(why) => {
                     batch.bytes.truncate(start);
                     let content_hash = file.known_hash.filter(|_| file.withheld.is_some());
-                    set_aside.push(SetAside { location: file.location, content_hash, why });
+                    let document = SetAside { location: file.location, content_hash, why };
+                    set_aside.push(as_news(document, file.failed_before.as_ref()));
                 }
             }
         }
@@ -52,12 +63,17 @@ impl Reader {
     }
 }
 
-/// Appends the content of a file.
-fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<(), Why> {
+/// Appends the content of a file; gives `false`, and nothing, if it is no file any more.
+fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bool, Why> {
     let unreadable = |error: &io::Error| DocError::Unreadable { cause: cause(error) };
     let start = bytes.len();
+    let opened = file.root.open_file(&file.path, file.device, &file.location);
+    let opened = match opened.map_err(|error| unreadable(&error))? {
+        Opened::File(opened) => opened,
+        Opened::NoDocument => return Ok(false),
+        Opened::Changed => return Err(DocError::Unreadable { cause: CHANGED.to_owned() }.into()),
+    };
     bytes.reserve(usize::try_from(file.location.size).unwrap_or(0) + 1);
-    let opened = fs_err::File::open(&file.path).map_err(|error| unreadable(&error))?;
     // One byte more than the limit, to see that a file has outgrown it since it was looked at.
     let mut opened = opened.take(max_size.saturating_add(1));
     opened.read_to_end(bytes).map_err(|error| unreadable(&error))?;
@@ -65,7 +81,7 @@ fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<(), Wh
     if size > max_size {
         return Err(Why::TooLarge { size, limit: max_size });
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether somebody has deleted the document of this file, and it is still what it was then: it may have been

@@ -20,8 +20,9 @@ use crate::support::{files, nothing, reasons, run, stage};
 pub(crate) const DOCX: &str =
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
-fn with_worker() -> Resources {
-    let worker = PathBuf::from(env!("CARGO_BIN_EXE_extract-worker"));
+/// The real worker.
+pub(crate) fn with_worker() -> Resources {
+    let worker = PathBuf::from(env!("CARGO_BIN_EXE_semantik-extract-worker"));
     Resources { extract_worker: Some(worker), ..nothing() }
 }
 
@@ -74,6 +75,11 @@ pub(crate) fn pdf(pages: &[&[&str]]) -> Vec<u8> {
             first_page + 2 * page
         ));
     }
+    assemble(&objects)
+}
+
+/// The file of these objects, of which the first is the catalogue and the fourth says what the document is.
+fn assemble(objects: &[String]) -> Vec<u8> {
     let mut out = b"%PDF-1.4\n".to_vec();
     let mut offsets = Vec::new();
     for (index, object) in objects.iter().enumerate() {
@@ -92,6 +98,31 @@ pub(crate) fn pdf(pages: &[&[&str]]) -> Vec<u8> {
     )
     .unwrap();
     out
+}
+
+/// A PDF of so many pages, the first of which show an image and nothing else.
+pub(crate) fn scanned(images: usize, pages: usize) -> Vec<u8> {
+    let kids: Vec<String> = (0..pages).map(|page| format!("{} 0 R", 5 + page)).collect();
+    let image = "<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray \
+                 /BitsPerComponent 8 /Length 1 >>\nstream\n\x7f\nendstream";
+    let mut objects = vec![
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        format!("<< /Type /Pages /Kids [{}] /Count {pages} >>", kids.join(" ")),
+        image.to_owned(),
+        "<< /Title (untitled) >>".to_owned(),
+    ];
+    for page in 0..pages {
+        objects.push(format!(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {} 0 R \
+             /Resources << /XObject << /Im1 3 0 R >> >> >>",
+            5 + pages + page
+        ));
+    }
+    for page in 0..pages {
+        let content = if page < images { "q 612 0 0 792 0 0 cm /Im1 Do Q" } else { "q Q" };
+        objects.push(format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()));
+    }
+    assemble(&objects)
 }
 
 pub(crate) fn docx(body: &[u8]) -> Vec<u8> {
@@ -201,7 +232,11 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
         ("fake.pdf", "application/pdf", b"%PDF-1.4\nthis is not one"),
         ("image.png", "image/png", b"\x89PNG\r\n\x1a\n"),
         ("nothing.html", "text/html", b"<html><script>x</script></html>"),
-        ("scan.pdf", "application/pdf", &pdf(&[&[]])),
+        ("mail.eml", "message/rfc822", b"From: a\nMessage-ID: <x>\n\naGVsbG8="),
+        ("blank.pdf", "application/pdf", &pdf(&[&[]])),
+        ("scan.pdf", "application/pdf", &scanned(3, 3)),
+        ("scan-of-one-page.pdf", "application/pdf", &scanned(1, 1)),
+        ("scan-with-blank-pages.pdf", "application/pdf", &scanned(2, 5)),
         ("truncated.gz", "application/gzip", &gz(b"some text")[..12]),
         ("truncated.pdf", "application/pdf", &whole[..whole.len() / 3]),
         ("unmade.docx", DOCX, &docx(b"<w:p><w:t>")[..60]),
@@ -209,13 +244,14 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     ]);
     let outcome = extract(rows);
     assert_eq!(TEXT.of(&outcome.rows).unwrap().value(0), "the rest is read");
-    assert_eq!(outcome.rows.num_rows() + outcome.set_aside.len(), 14);
+    assert_eq!(outcome.rows.num_rows() + outcome.set_aside.len(), 18);
     let lines: Vec<_> = reasons(&outcome.set_aside)
         .into_iter()
         .map(|(name, why)| format!("{name}: {why}"))
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     binary: unsupported: is of type application/octet-stream, which no extractor reads
+    blank.pdf: empty: has no text
     bomb.docx: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
     bomb.txt.gz: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
     empty.txt: empty: has no text
@@ -223,8 +259,11 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     fake.md: unsupported: is of type application/octet-stream, which no extractor reads
     fake.pdf: failed: is not a valid PDF file: its end is missing (startxref not found)
     image.png: unsupported: is of type image/png, which no extractor reads
+    mail.eml: unsupported: is of type message/rfc822, which no extractor reads
     nothing.html: empty: has no text
-    scan.pdf: empty: has no text
+    scan-of-one-page.pdf: empty: has no text layer: its page is an image (OCR is not supported)
+    scan-with-blank-pages.pdf: empty: has no text layer: 2 of its 5 pages are images (OCR is not supported)
+    scan.pdf: empty: has no text layer: its 3 pages are images (OCR is not supported)
     truncated.gz: failed: is not a valid gzip file: incomplete deflate stream
     truncated.pdf: failed: is not a valid PDF file: its end is missing, and there is no text in what is left
     unmade.docx: failed: is not a valid DOCX file: it is no ZIP archive, or not a whole one
@@ -234,9 +273,17 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
 #[test]
 fn this_process_and_the_worker_read_the_same() {
     let rows = files(&[
+        ("a.txt", "text/plain", b"one\x0ctwo"),
+        ("b.md", "text/markdown", b"---\ntags: [x, y]\n---\n# Title\n\nText\n"),
+        ("c.html", "text/html", b"<html lang=fr><title>T</title><h1>H</h1><p>Texte"),
+        ("ls.1.gz", "application/gzip", &gz(b".TH LS 1 2020-01-01\n.SH NAME\nls\n")),
+        ("twice.gz.gz", "application/gzip", &gz(&gz(b"text"))),
         ("e.docx", DOCX, &docx(b"<w:p><w:r><w:t>Hello from Word</w:t></w:r></w:p>")),
         ("f.pdf", "application/pdf", &pdf(&[&["First line", "Trees"]])),
+        ("scan.pdf", "application/pdf", &scanned(1, 2)),
         ("fake.pdf", "application/pdf", b"%PDF-1.4\nthis is not one"),
+        ("empty.txt.gz", "application/gzip", &gz(b"")),
+        ("image.png", "image/png", b"\x89PNG\r\n\x1a\n"),
     ]);
     let here = run(&*stage("extract", json!({})), &nothing(), rows.clone());
     let there = extract(rows);
@@ -244,34 +291,51 @@ fn this_process_and_the_worker_read_the_same() {
     assert_eq!(here.set_aside, there.set_aside);
 }
 
-/// A worker that is a shell script, given these options.
-fn with_script(script: &str, options: Value) -> (Outcome, tempfile::TempDir) {
+/// A worker that does what the script says when it is started for the first time, and is the real one
+/// after that, told to extract these documents.
+fn with_script(script: &str, options: Value, documents: &[(&str, &str, &[u8])]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("worker");
-    fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    let (real, started) = (env!("CARGO_BIN_EXE_semantik-extract-worker"), path.display());
+    let text = format!(
+        "#!/bin/sh\nmkdir '{started}.started' 2>/dev/null || exec '{real}' \"$@\"\nreal='{real}'\n{script}\n"
+    );
+    fs_err::write(&path, text).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs_err::set_permissions(&path, mode).unwrap();
-    let good = pdf(&[&["First line"]]);
-    let rows = files(&[("a.pdf", "application/pdf", &good), ("b.txt", "text/plain", b"text")]);
     let with = Resources { extract_worker: Some(path), ..nothing() };
-    (run(&*stage("extract", options), &with, rows), folder)
+    run(&*stage("extract", options), &with, files(documents))
 }
 
 #[test]
 fn a_worker_that_hangs_or_dies_costs_one_document() {
     let scripts = [
-        "exec sleep 60",
-        "echo 'memory allocation of 5 bytes failed' >&2; kill -ABRT $$",
-        "echo 'thread main has overflowed its stack' >&2; kill -ABRT $$",
-        "head -c 100 >/dev/null; exit 0",
+        "echo ready; exec sleep 60",
+        "echo ready; echo 'memory allocation of 5 bytes failed' >&2; kill -ABRT $$",
+        "echo ready; echo 'thread extract has overflowed its stack' >&2; kill -ABRT $$",
+        "echo ready; head -c 100 >/dev/null; exit 0",
         // It reads nothing, and fills the pipe of its errors.
-        "head -c 1000000 /dev/zero >&2; exit 1",
+        "echo ready; head -c 1000000 /dev/zero >&2; exit 1",
+        "echo ready; kill -KILL $$",
+        // It answers what nobody asked, without end.
+        "echo ready; exec cat /dev/zero",
+        "echo ready; exec yes",
+        // It closes all that it was given, and stays.
+        "echo ready; exec <&- >&- 2>&- ; exec sleep 60",
+        // It closes its input and its errors, and stays.
+        "echo ready; exec <&- 2>&- ; exec sleep 60",
+    ];
+    let good = pdf(&[&["First line"]]);
+    let documents: [(&str, &str, &[u8]); 3] = [
+        ("a.pdf", "application/pdf", &good),
+        ("b.txt", "text/plain", b"text"),
+        ("c.md", "text/markdown", b"# Title"),
     ];
     let found: Vec<String> = scripts
         .iter()
         .map(|script| {
-            let (outcome, _folder) = with_script(script, json!({ "max_seconds": 1 }));
-            assert_eq!(outcome.rows.num_rows(), 1);
+            let outcome = with_script(script, json!({ "max_seconds": 1 }), &documents);
+            assert_eq!(texts(&outcome), ["text", "# Title"], "{script}");
             reasons(&outcome.set_aside)[0].1.clone()
         })
         .collect();
@@ -281,7 +345,49 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
     failed: is not a valid PDF file: it is nested too deeply
     failed: is not a valid PDF file: its reader crashed
     failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader was ended by signal 9
+    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: its reader crashed
+    failed: exceeds the limit of 1 s (max_seconds) on one document
     "#);
+}
+
+#[test]
+fn a_worker_that_is_killed_in_the_middle_costs_no_other_document() {
+    // The first one passes on what the real worker says until some answers are there and one has begun, and is killed.
+    let documents: Vec<(String, String)> =
+        (0..200).map(|at| (format!("{at:03}.txt"), format!("the text of document {at}"))).collect();
+    let rows: Vec<(&str, &str, &[u8])> = documents
+        .iter()
+        .map(|(name, text)| (name.as_str(), "text/plain", text.as_bytes()))
+        .collect();
+    let script = "\"$real\" \"$@\" | { head -c 300; kill -KILL $$; }";
+    let outcome = with_script(script, json!({}), &rows);
+    assert_eq!(reasons(&outcome.set_aside), []);
+    let expected: Vec<&str> = documents.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts(&outcome), expected);
+}
+
+#[test]
+fn a_worker_that_does_not_start_fails_the_run() {
+    for script in ["echo 'cannot open shared object file' >&2; exit 127", "echo 'another program'"]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("worker");
+        fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(&path, mode).unwrap();
+        let with = Resources { extract_worker: Some(path), ..nothing() };
+        let mut extract = stage("extract", json!({})).build(&with).unwrap();
+        let error = extract.process(files(&[("b.txt", "text/plain", b"text")])).unwrap_err();
+        assert!(error.to_string().contains("extract-worker did not start"), "{error}");
+    }
+}
+
+/// The texts that were read, in their order.
+pub(crate) fn texts(outcome: &Outcome) -> Vec<String> {
+    TEXT.of(&outcome.rows).unwrap().iter().flatten().map(str::to_owned).collect()
 }
 
 #[test]

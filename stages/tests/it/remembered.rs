@@ -42,7 +42,7 @@ fn extract(memo: &Arc<Shelf>, options: Value, rows: RecordBatch) -> Outcome {
 }
 
 fn extract_hashed(memo: &Arc<Shelf>, options: Value, rows: RecordBatch) -> Outcome {
-    let worker = PathBuf::from(env!("CARGO_BIN_EXE_extract-worker"));
+    let worker = PathBuf::from(env!("CARGO_BIN_EXE_semantik-extract-worker"));
     let memo = Some(Arc::clone(memo) as Arc<dyn Memo>);
     run(
         &*stage("extract", options),

@@ -110,6 +110,107 @@ fn gitignore_is_heeded_only_when_asked() {
     let scan = |options| names(folder.path(), &scan(folder.path(), options));
     assert_eq!(scan(json!({ "paths": ["."] })), ["a.log", "b.md", "build/c.md"]);
     assert_eq!(scan(json!({ "paths": ["."], "gitignore": true })), ["b.md"]);
+    // The nearest file decides, and its last pattern; `exclude` and `hidden` hold besides.
+    for (name, text) in [
+        ("sub/.gitignore", "!kept.log\n*.tmp\n\\!.dot\n"),
+        ("sub/kept.log", ""),
+        ("sub/other.log", ""),
+        ("sub/deep/x.tmp", ""),
+        ("sub/deep/y.txt", ""),
+        (".git/info/exclude", "y.txt\n"),
+        ("z.tmp", ""),
+    ] {
+        fs_err::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        fs_err::write(folder.path().join(name), text).unwrap();
+    }
+    assert_eq!(
+        scan(json!({ "paths": ["."], "gitignore": true })),
+        ["b.md", "sub/kept.log", "z.tmp"]
+    );
+    // Those above the scanned folder are heeded as well.
+    let below = source("scan", json!({ "paths": ["sub"], "gitignore": true }), folder.path());
+    let below = drain(&*below, &nothing()).0;
+    assert_eq!(names(&folder.path().join("sub"), &below), ["kept.log"]);
+}
+
+#[test]
+fn what_options_leave_out_is_counted() {
+    let folder = folder(&[
+        (".gitignore", "*.log\n"),
+        (".git/config", ""),
+        ("a.log", ""),
+        ("b.md", ""),
+        ("c.txt", ""),
+        ("drafts/d.md", ""),
+        ("drafts/e.md", ""),
+    ]);
+    let options = json!({
+        "paths": ["."], "include": ["**/*.md"], "exclude": ["drafts"], "gitignore": true,
+    });
+    let mut source = source("scan", options, folder.path()).build(&nothing()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    while runtime.block_on(source.next()).unwrap().is_some() {}
+    let totals = source.totals();
+    let counts: Vec<_> = totals.left_out.iter().map(|(by, count)| (by.as_str(), *count)).collect();
+    assert_eq!(counts, [("gitignore", 1), ("globs", 2), ("hidden", 2)], "a folder counts once");
+    assert!(totals.empty.is_empty());
+}
+
+#[test]
+fn a_source_without_a_document_says_so() {
+    let folder = folder(&[("full/a.md", ""), ("full/inner/b.md", ""), ("other/c.txt", "")]);
+    fs_err::create_dir(folder.path().join("empty")).unwrap();
+    let paths = json!({
+        "paths": ["full/inner", "other", "empty", "full/", "full/a.md"], "include": ["*/*.md", "b.md"],
+    });
+    let config = source("scan", paths, folder.path());
+    let mut source = config.build(&nothing()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    while runtime.block_on(source.next()).unwrap().is_some() {}
+    let uri = |name: &str| stages::uri::of_path(&folder.path().join(name));
+    // In `full` itself nothing is left that matches, but in the sources below it there is.
+    assert_eq!(source.totals().empty, [uri("other"), uri("empty")]);
+
+    let warnings: Vec<_> = config
+        .warnings()
+        .into_iter()
+        .map(|it| format!("{}: {} ({})", it.option, it.message, it.help))
+        .collect();
+    let warnings = warnings.join("\n").replace(&folder.path().display().to_string(), "FOLDER");
+    insta::assert_snapshot!(warnings, @r"
+    paths/1: nothing below `FOLDER/other` matches (what is there is left out: 1 by `globs`)
+    paths/2: nothing below `FOLDER/empty` matches (there is no file in the folder)
+    ");
+}
+
+#[test]
+fn a_path_that_cannot_be_scanned_is_a_warning_and_stops_a_run() {
+    let folder = folder(&[("a.md", "")]);
+    for (path, expected) in [
+        (
+            "s3://bucket/x",
+            "`s3://bucket/x` is a URL, and `scan` reads folders and files of this machine; fetch or mount what \
+             is there, and name the folder",
+        ),
+        (
+            "file:///srv/docs",
+            "`file:///srv/docs` is a URL, and `scan` reads folders and files of this machine; write it as a path: \
+             `/srv/docs`",
+        ),
+        (
+            "nowhere",
+            "cannot scan FOLDER/nowhere: there is no such file or folder; make or mount it, or correct `paths` (they \
+             are relative to the pipeline file)",
+        ),
+    ] {
+        let config = source("scan", json!({ "paths": [".", path] }), folder.path());
+        let plain = |text: String| text.replace(&folder.path().display().to_string(), "FOLDER");
+        let error = config.build(&nothing()).err().unwrap().to_string();
+        assert_eq!(plain(error), expected);
+        let [warning] = &config.warnings()[..] else { panic!("{path}") };
+        assert_eq!(warning.option, "paths/1");
+        assert_eq!(plain(format!("{}; {}", warning.message, warning.help)), expected);
+    }
 }
 
 #[test]
@@ -130,7 +231,7 @@ fn a_path_that_is_not_there_is_an_error() {
     let config = source("scan", json!({ "paths": ["."," corpus"] }), folder.path());
     let error = config.build(&nothing()).err().unwrap().to_string();
     let error = error.replace(&folder.path().display().to_string(), "FOLDER");
-    insta::assert_snapshot!(error, @"cannot scan FOLDER/ corpus: entity not found");
+    insta::assert_snapshot!(error, @"cannot scan FOLDER/ corpus: there is no such file or folder; make or mount it, or correct `paths` (they are relative to the pipeline file)");
 }
 
 #[test]
@@ -163,6 +264,13 @@ fn links_are_followed_when_asked_and_never_out_of_the_folder() {
         ),
     ]
     "#);
+
+    // What is left out is no failure, nor is a link that would lead out.
+    symlink("nowhere", root.join(".hidden link")).unwrap();
+    symlink(outside.path().join("nowhere"), root.join("out of sight")).unwrap();
+    let options =
+        json!({ "paths": ["."], "follow_symlinks": true, "exclude": ["brok*", "**/loop"] });
+    assert_eq!(scan(root, options).set_aside, []);
 
     // A link that is named itself is followed.
     let outcome = scan(root, json!({ "paths": ["link.md"] }));
@@ -328,6 +436,7 @@ fn what_was_set_aside_stays_so_unless_it_could_not_be_read() {
         node: "extract".to_owned(),
         reason: "failed".to_owned(),
         message: "is not a valid PDF file: no".to_owned(),
+        since: None,
     };
     let outcome = again(&failed, Some(ContentHash([7; 32])));
     let [SetAside { why: Why::Before { node, .. }, .. }] = &outcome.set_aside[..] else { panic!() };
@@ -386,4 +495,84 @@ fn a_path_is_explained_by_the_rules_of_the_scan() {
         assert!(all.contains(word), "{all}");
     }
     assert_eq!(said("docs/drafts"), "it is a folder");
+}
+
+/// Nothing outside the scanned folder may show in an answer, since a client of the server may ask for any path: what
+/// is behind a link that leads out is left out, whether it is there or not.
+#[test]
+fn nothing_is_said_of_what_is_behind_a_way_out() {
+    let outside = folder(&[("there.md", "x"), ("folder/there.md", "x")]);
+    let folder = folder(&[("docs/a.md", "a"), ("docs/sub/b.md", "b")]);
+    let root = folder.path().join("docs");
+    let out = |name: &str| outside.path().join(name);
+    symlink(outside.path(), root.join("out")).unwrap();
+    symlink(out("there.md"), root.join("out.md")).unwrap();
+    symlink(out("none.md"), root.join("dangling.md")).unwrap();
+    symlink("../out/folder", root.join("sub/through")).unwrap();
+    symlink("../../docs/../nowhere", root.join("sub/up")).unwrap();
+    symlink("dangling.md", root.join("chain.md")).unwrap();
+    for options in [
+        json!({ "paths": ["docs"] }),
+        json!({ "paths": ["docs"], "follow_symlinks": true }),
+        json!({ "paths": ["docs"], "follow_symlinks": true, "hidden": true, "exclude": ["out/*"] }),
+        json!({ "paths": ["docs"], "include": ["**/a.md"], "max_size": 1 }),
+    ] {
+        let scan = source("scan", options.clone(), folder.path());
+        let verdict = |name: &str| scan.verdict(&stages::uri::of_path(&root.join(name))).unwrap();
+        let expected = Verdict::LeftOut(vec![
+            "a link on the way to it leads out of the scanned folder".to_owned(),
+        ]);
+        for name in [
+            "out",
+            "out/there.md",
+            "out/none.md",
+            "out/folder",
+            "out/folder/none",
+            "out/there.md/none",
+            "out.md",
+            "dangling.md",
+            "dangling.md/x",
+            "chain.md",
+            "sub/through/there.md",
+            "sub/through/none.md",
+            "sub/up",
+        ] {
+            assert_eq!(verdict(name), expected, "{name} with {options}");
+        }
+        for name in ["../outside.md", "out/../../x", "sub/../../../etc/passwd"] {
+            assert_eq!(verdict(name), Verdict::Elsewhere, "{name}");
+        }
+        assert!(matches!(verdict("a.md"), Verdict::Given(_)), "{options}");
+        assert_eq!(verdict("none.md"), Verdict::NotThere, "{options}");
+    }
+}
+
+#[test]
+fn a_failure_that_was_known_is_no_news_and_one_that_has_changed_is() {
+    let folder = folder(&[("a", "1"), ("b", "2")]);
+    for name in ["a", "b"] {
+        fs_err::remove_file(folder.path().join(name)).unwrap();
+        symlink(name, folder.path().join(name)).unwrap();
+    }
+    let config =
+        || source("scan", json!({ "paths": ["."], "follow_symlinks": true }), folder.path());
+    let (first, _) = drain(&*config(), &nothing());
+    assert_eq!(first.set_aside.len(), 2);
+    assert!(first.set_aside.iter().all(|it| matches!(it.why, Why::Failed(_))), "{first:?}");
+    let since = Some(Default::default());
+    let known = |document: &SetAside, message: String| KnownLocation {
+        location: document.location.clone(),
+        content_hash: None,
+        state: KnownState::Unreadable { node: "files".to_owned(), message, since },
+    };
+    let [a, b] = &first.set_aside[..] else { unreachable!("there are two") };
+    let with = knowing(vec![known(a, a.why.to_string()), known(b, "something else".to_owned())]);
+    let (second, _) = drain(&*config(), &with);
+    let [a_again, b_again] = &second.set_aside[..] else { panic!("{second:?}") };
+    let Why::Before { node, reason, message, since: of_before } = &a_again.why else {
+        panic!("{a_again:?}")
+    };
+    assert_eq!((node.as_str(), reason.as_str(), message), ("files", "failed", &a.why.to_string()));
+    assert_eq!(*of_before, since);
+    assert_eq!(b_again.why, b.why);
 }

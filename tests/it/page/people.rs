@@ -151,5 +151,7 @@ fn sets_limits(visit: &Visit) {
     browser.wait("document.querySelector('input[name=max_documents]')");
     browser.run("document.querySelector('input[name=max_documents]').value = '1234'");
     browser.click_text("Set the limits");
-    browser.wait("document.querySelector('.usage').innerText.includes('4 of 1,234')");
+    browser.wait_for_text("The limits are set");
+    browser.step("refresh");
+    browser.wait("document.querySelector('input[name=max_documents]')?.value === '1234'");
 }

@@ -34,8 +34,14 @@ fn every_view_fits_a_phone() {
     place.run();
     let visit = Visit::begin(place);
     let browser = &visit.browser;
-    visit.set_up();
+    // What is shown to who is not logged in.
     browser.become_phone(WIDTH, HEIGHT);
+    for (view, there) in [("/", ".empty .button"), ("/login", ".gate"), ("/setup", ".gate")] {
+        visit.goto(view);
+        browser.wait(&format!("document.querySelector({})", json!(there)));
+        assert_fits(&visit, view);
+    }
+    visit.set_up();
     let address = |view: &str, link: &str| {
         visit.goto(view);
         browser.wait(&format!("document.querySelector({})", json!(link)));
@@ -48,12 +54,11 @@ fn every_view_fits_a_phone() {
     let operation = address("/operations", "tbody th a");
     let tab = |name: &str| format!("{collection}?tab={name}");
     let views = [
-        ("/login".to_owned(), ".gate"),
-        ("/setup".to_owned(), ".gate"),
         ("/".to_owned(), ".home-list"),
         ("/?q=lock".to_owned(), ".hit"),
         ("/collections".to_owned(), ".card"),
         (collection.clone(), "tbody th"),
+        (format!("{collection}?status=failed"), ".reason-list a"),
         (tab("sources"), "tbody th"),
         (tab("operations"), "tbody th"),
         (tab("generations"), "tbody th"),

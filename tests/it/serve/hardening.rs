@@ -72,7 +72,7 @@ fn malformed_requests_are_answered_by_problems() {
 
     // A body that says it is too large is refused before it is sent.
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
-    let head = "POST /api/v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let head = "POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Content-Length: 2000000\r\n\r\n{";
     stream.write_all(head.as_bytes()).unwrap();
     let mut said = [0; 4096];
@@ -85,6 +85,7 @@ fn malformed_requests_are_answered_by_problems() {
 fn nothing_leads_out_of_where_it_belongs() {
     let place = Place::with_stand_in();
     place.write("a.txt", "a document");
+    std::os::unix::fs::symlink("/etc", place.corpus().join("etc")).unwrap();
     let server = Server::start(&place);
     let root = server.set_up();
     server.run(&root, "append");
@@ -102,6 +103,16 @@ fn nothing_leads_out_of_where_it_belongs() {
         // Where no source looks, whether something is there is not said.
         assert!(reply.status == 400 || reply.json()["state"] == "unknown", "{named}: {reply:?}");
         assert!(!reply.text.contains("root:"), "{reply:?}");
+    }
+    // What is behind a link that leads out is left out, whether it is there or not.
+    let said = |name: &str| {
+        let named = format!("{corpus}/etc/{name}");
+        let reply = server.get(&format!("/collections/{id}/why?document={named}"), by).good();
+        reply.to_string().replace(name, "NAME")
+    };
+    assert!(said("passwd").contains("left_out"), "{}", said("passwd"));
+    for name in ["no-such", "ssh", "passwd/x"] {
+        assert_eq!(said(name), said("passwd"), "{name}");
     }
     for path in [
         "/api/v1/docs/../../../etc/passwd",
@@ -185,8 +196,8 @@ fn clients_that_are_too_slow_are_let_go_and_hold_nobody_up() {
     server.set_up();
     let address = server.url.trim_start_matches("http://").to_owned();
     let slow: Vec<(TcpStream, &str)> = [
-        "GET /api/v1/health/live HTTP/1.1\r\nHost: x\r\n",
-        "POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
+        "GET /api/v1/health/live HTTP/1.1\r\nHost: localhost\r\n",
+        "POST /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
     ]
     .into_iter()
     .cycle()

@@ -14,13 +14,14 @@ use super::server::Server;
 use crate::support::{Place, ROOT, text};
 
 /// The columns: the rights in their order, but for the owner's part.
-const RIGHTS: [Right; 10] = [
+const RIGHTS: [Right; 11] = [
     Right::Open,
     Right::Search,
     Right::Browse,
     Right::Known,
     Right::Session,
     Right::Superuser,
+    Right::SuperuserSession,
     Right::Read,
     Right::Write,
     Right::Admin,
@@ -30,44 +31,50 @@ const RIGHTS: [Right; 10] = [
 /// What everybody is answered on a collection that is not public: `ok`, or the status.
 #[rustfmt::skip]
 const PRIVATE: &[(&str, &str)] = &[
-    //                                open srch brws know sess supr read writ admn ownr
-    ("nobody",                       "ok   ok   ok   401  401  401  404  404  404  404"),
-    ("a stranger",                   "ok   ok   ok   ok   ok   403  404  404  404  404"),
-    ("a reader",                     "ok   ok   ok   ok   ok   403  ok   403  403  403"),
-    ("a writer",                     "ok   ok   ok   ok   ok   403  ok   ok   403  403"),
-    ("an admin of it",               "ok   ok   ok   ok   ok   403  ok   ok   ok   403"),
-    ("its owner",                    "ok   ok   ok   ok   ok   403  ok   ok   ok   ok"),
-    ("an administrator",             "ok   ok   ok   ok   ok   ok   ok   ok   ok   ok"),
-    ("the owner's key: search",      "ok   ok   403  ok   403  403  403  403  403  403"),
-    ("the owner's key: read",        "ok   ok   ok   ok   403  403  ok   403  403  403"),
-    ("the owner's key: write",       "ok   ok   ok   ok   403  403  ok   ok   403  403"),
-    ("the owner's key: admin",       "ok   ok   ok   ok   403  403  ok   ok   ok   ok"),
-    ("the stranger's key: admin",    "ok   ok   ok   ok   403  403  404  404  404  404"),
-    ("the stranger's key, granted",  "ok   ok   ok   ok   403  403  ok   403  403  403"),
-    ("the reader's key: admin",      "ok   ok   ok   ok   403  403  ok   403  403  403"),
-    ("an administrator's key: read", "ok   ok   ok   ok   403  403  ok   403  403  403"),
-    ("an administrator's key: admin","ok   ok   ok   ok   403  ok   ok   ok   ok   ok"),
-    ("an expired key",               "ok   401  401  401  401  401  401  401  401  401"),
-    ("a revoked key",                "ok   401  401  401  401  401  401  401  401  401"),
-    ("an inactive user",             "ok   401  401  401  401  401  401  401  401  401"),
-    ("an inactive user's key",       "ok   401  401  401  401  401  401  401  401  401"),
-    ("an expired token",             "ok   401  401  401  401  401  401  401  401  401"),
-    ("a token that was logged out",  "ok   401  401  401  401  401  401  401  401  401"),
-    ("a token of another key",       "ok   401  401  401  401  401  401  401  401  401"),
-    ("a token without a signature",  "ok   401  401  401  401  401  401  401  401  401"),
-    ("nonsense",                     "ok   401  401  401  401  401  401  401  401  401"),
+    //                                open srch brws know sess supr sups read writ admn ownr
+    ("nobody",                       "ok   ok   ok   401  401  401  401  404  404  404  404"),
+    ("a stranger",                   "ok   ok   ok   ok   ok   403  403  404  404  404  404"),
+    ("a reader",                     "ok   ok   ok   ok   ok   403  403  ok   403  403  403"),
+    ("a writer",                     "ok   ok   ok   ok   ok   403  403  ok   ok   403  403"),
+    ("an admin of it",               "ok   ok   ok   ok   ok   403  403  ok   ok   ok   403"),
+    ("its owner",                    "ok   ok   ok   ok   ok   403  403  ok   ok   ok   ok"),
+    ("an administrator",             "ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok"),
+    ("the owner's key: search",      "ok   ok   403  ok   403  403  403  403  403  403  403"),
+    ("the owner's key: read",        "ok   ok   ok   ok   403  403  403  ok   403  403  403"),
+    ("the owner's key: write",       "ok   ok   ok   ok   403  403  403  ok   ok   403  403"),
+    ("the owner's key: admin",       "ok   ok   ok   ok   403  403  403  ok   ok   ok   ok"),
+    ("the stranger's key: admin",    "ok   ok   ok   ok   403  403  403  404  404  404  404"),
+    ("the stranger's key, granted",  "ok   ok   ok   ok   403  403  403  ok   403  403  403"),
+    ("the reader's key: admin",      "ok   ok   ok   ok   403  403  403  ok   403  403  403"),
+    ("an administrator's key: read", "ok   ok   ok   ok   403  403  403  ok   403  403  403"),
+    ("an administrator's key: admin","ok   ok   ok   ok   403  ok   403  ok   ok   ok   ok"),
+    ("an expired key",               "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a revoked key",                "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("an inactive user",             "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("an inactive user's key",       "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("an expired token",             "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token that was logged out",  "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token of another key",       "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token from the future",      "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token before its time",      "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token that lasts too long",  "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token of another account",   "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token for another service",  "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token by another issuer",    "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token without a signature",  "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("nonsense",                     "ok   401  401  401  401  401  401  401  401  401  401"),
 ];
 
 /// The same on a public one, of those for whom it makes a difference.
 #[rustfmt::skip]
 const PUBLIC: &[(&str, &str)] = &[
-    ("nobody",                       "ok   ok   ok   401  401  401  ok   401  401  401"),
-    ("a stranger",                   "ok   ok   ok   ok   ok   403  ok   403  403  403"),
-    ("a reader",                     "ok   ok   ok   ok   ok   403  ok   403  403  403"),
-    ("the owner's key: search",      "ok   ok   403  ok   403  403  403  403  403  403"),
-    ("the stranger's key: admin",    "ok   ok   ok   ok   403  403  ok   403  403  403"),
-    ("an expired key",               "ok   401  401  401  401  401  401  401  401  401"),
-    ("nonsense",                     "ok   401  401  401  401  401  401  401  401  401"),
+    ("nobody",                       "ok   ok   ok   401  401  401  401  ok   401  401  401"),
+    ("a stranger",                   "ok   ok   ok   ok   ok   403  403  ok   403  403  403"),
+    ("a reader",                     "ok   ok   ok   ok   ok   403  403  ok   403  403  403"),
+    ("the owner's key: search",      "ok   ok   403  ok   403  403  403  403  403  403  403"),
+    ("the stranger's key: admin",    "ok   ok   ok   ok   403  403  403  ok   403  403  403"),
+    ("an expired key",               "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("nonsense",                     "ok   401  401  401  401  401  401  401  401  401  401"),
 ];
 
 /// Everybody, by what the tables call them, with what they come in with.
@@ -102,6 +109,7 @@ fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, O
     server.send("DELETE", &path, Some(&owner), None).good();
     let inactive_key = key(&inactive, "admin");
     let id = text(&server.get("/users/me", Some(&inactive)).good()["id"]);
+    let inactive_id = id.clone();
     let off = json!({ "is_active": false });
     server.send("PATCH", &format!("/users/{id}"), Some(root), Some(&off)).good();
     let session = server.session("gone");
@@ -129,6 +137,12 @@ fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, O
         ("an inactive user's key", Some(inactive_key)),
         ("an expired token", Some(forged.expired())),
         ("a token that was logged out", Some(logged_out)),
+        ("a token from the future", Some(forged.of_the_future())),
+        ("a token before its time", Some(forged.with("nbf", |now| json!(now + 3600)))),
+        ("a token that lasts too long", Some(forged.with("exp", |now| json!(now + 86_400)))),
+        ("a token of another account", Some(forged.with("sub", |_| json!(inactive_id)))),
+        ("a token for another service", Some(forged.with("aud", |_| json!("another service")))),
+        ("a token by another issuer", Some(forged.with("iss", |_| json!("another issuer")))),
         ("a token of another key", Some(forged.of_another_key())),
         ("a token without a signature", Some(forged.unsigned())),
         ("nonsense", Some("nonsense".to_owned())),
@@ -174,10 +188,16 @@ impl Forged {
             r#"{{"typ":{},"alg":{},"kid":{}}}"#,
             header["typ"], header["alg"], header["kid"]
         );
-        let claims = format!(
-            r#"{{"sub":{},"sid":{},"iat":{},"exp":{}}}"#,
+        let mut written = format!(
+            r#"{{"sub":{},"sid":{},"iat":{},"exp":{}"#,
             claims["sub"], claims["sid"], claims["iat"], claims["exp"]
         );
+        for name in ["nbf", "aud", "iss"] {
+            if !claims[name].is_null() {
+                written += &format!(r#","{name}":{}"#, claims[name]);
+            }
+        }
+        let claims = written + "}";
         let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
         mac.update(text.as_bytes());
@@ -187,6 +207,21 @@ impl Forged {
     fn expired(&self) -> String {
         let mut claims = self.claims.clone();
         claims["exp"] = json!(claims["iat"].as_u64().unwrap() - 60);
+        Self::signed(&self.header, &claims, &self.secret)
+    }
+
+    /// With a claim that is made of the time at which the token was made.
+    fn with(&self, claim: &str, value: impl FnOnce(u64) -> Value) -> String {
+        let mut claims = self.claims.clone();
+        claims[claim] = value(claims["iat"].as_u64().unwrap());
+        Self::signed(&self.header, &claims, &self.secret)
+    }
+
+    fn of_the_future(&self) -> String {
+        let mut claims = self.claims.clone();
+        for claim in ["iat", "exp"] {
+            claims[claim] = json!(claims[claim].as_u64().unwrap() + 600);
+        }
         Self::signed(&self.header, &claims, &self.secret)
     }
 
@@ -224,7 +259,7 @@ fn answer(server: &Server, endpoint: &Endpoint, ids: (&str, &str), bearer: Optio
 fn the_documents_list_every_endpoint_with_its_right() {
     let lines = endpoints().into_iter().map(|Endpoint { right, method, path, .. }| {
         let path = path.strip_prefix("/api/v1").unwrap();
-        let right = format!("{right:?}").to_lowercase();
+        let right = right.name();
         format!("| `{} {path}` | {right} |", method.to_uppercase())
     });
     let table = lines.collect::<Vec<_>>().join("\n");

@@ -77,6 +77,15 @@ impl Server {
 
     /// With these arguments in addition.
     pub(super) fn with(place: &Place, args: &[&str]) -> Self {
+        Self::launch(place, &[&["--setup-token-file", "setup-token"], args].concat())
+    }
+
+    /// One that prints the link to its set-up, and writes the token to no file.
+    pub(crate) fn printing_its_link(place: &Place) -> Self {
+        Self::launch(place, &ANY_RATE)
+    }
+
+    fn launch(place: &Place, args: &[&str]) -> Self {
         let token = place.path().join("setup-token");
         drop(std::fs::remove_file(&token));
         let fixed = [
@@ -87,8 +96,6 @@ impl Server {
             "pipeline.yaml",
             "--listen",
             "127.0.0.1:0",
-            "--setup-token-file",
-            "setup-token",
         ];
         let mut child = place.start(&[&fixed[..], args].concat());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -227,7 +234,7 @@ impl Server {
     }
 
     /// Everything that it has said so far.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 

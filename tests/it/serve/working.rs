@@ -56,6 +56,12 @@ fn one_process_is_a_whole_system() {
     // Documents, whole and in parts.
     let failed = server.get(&format!("{base}/documents?status=failed"), by).good();
     assert_eq!(failed["items"].as_array().unwrap().len(), 1, "{failed}");
+    let reason = text(&failed["items"][0]["reason"]);
+    let of_reason = |query: &str| server.get(&format!("{base}/documents?{query}"), by);
+    assert_eq!(of_reason(&format!("reason={reason}")).good()["items"], failed["items"]);
+    for none in ["reason=withheld".to_owned(), format!("reason={reason}&status=completed")] {
+        assert_eq!(of_reason(&none).good()["items"], json!([]), "{none}");
+    }
     let mut documents = Vec::new();
     let mut path = format!("{base}/documents?limit=5");
     loop {

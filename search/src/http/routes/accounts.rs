@@ -57,11 +57,18 @@ pub(crate) async fn change_password(
     InBody(wanted): InBody<ChangePassword>,
 ) -> Answer<StatusCode> {
     let Json(user) = found(app.accounts.user(caller.user()?).await?)?;
-    app.throttle.may_try(&user.username, caller.address)?;
+    let accounts = app.accounts.as_ref();
+    let attempt = app.throttle.begin(accounts, &user.username, caller.address).await?;
     let known = app.accounts.password(user.id).await?;
-    if !app.passwords.verify(&wanted.current, known.as_deref()).await {
-        app.throttle.failed(&user.username, caller.address);
-        return Err(Problem::new(Code::InvalidBody, "`current` is not the password"));
+    match app.passwords.verify(&wanted.current, known.as_deref()).await {
+        Ok(true) => attempt.succeeded(),
+        Ok(false) => {
+            return Err(Problem::new(Code::InvalidBody, "`current` is not the password"));
+        }
+        Err(busy) => {
+            attempt.withdraw();
+            return Err(busy);
+        }
     }
     set(&app, &user, &wanted.new, &caller).await
 }
@@ -78,7 +85,7 @@ pub(crate) async fn list(
     Ok(Json(Page::new(users, limit, |user| user.id.to_string())))
 }
 
-/// Makes an account.
+/// Makes an account. An administrator is made by somebody who is logged in, not by a key.
 #[utoipa::path(post, path = "/users", tag = "users", request_body = CreateUser,
     responses((status = CREATED, body = User)))]
 pub(crate) async fn create(
@@ -89,6 +96,10 @@ pub(crate) async fn create(
     check_username(&wanted.username)?;
     check_email(&wanted.email)?;
     wanted.full_name.as_deref().map_or(Ok(()), |name| line("full_name", name, 200))?;
+    // A key that is stolen must not leave an administrator behind.
+    if wanted.is_superuser && caller.identity.key().is_some() {
+        return Err(Problem::of(Code::SessionRequired));
+    }
     let hashed_password = app.passwords.hash(&wanted.password, &wanted.username).await?;
     let new = NewUser {
         username: wanted.username,

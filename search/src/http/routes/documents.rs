@@ -13,16 +13,21 @@ use crate::http::extract::{InPath, InQuery};
 use crate::http::guard::{Caller, Target};
 use crate::http::ports::Order;
 use crate::http::problem::{Answer, Code, Problem};
+use crate::http::rate::Class;
 use crate::http::wire::{
-    Chunk, Chunks, Confirm, Document, Page, Which, WhichChunks, WhichDocuments, within,
+    Chunk, Chunks, Confirm, Document, DocumentCounts, DocumentList, DocumentStatus, Page, Which,
+    WhichChunks, WhichDocuments, within,
 };
+use crate::title;
 
 /// Chunks that are read at a time.
 const PART: u32 = 1000;
+/// Documents that are looked at for a text in one request, at most.
+const LOOKED_AT: u32 = 10_000;
 /// The longest text that is put together for one answer.
 const LONGEST_TEXT: usize = 16 << 20;
 
-/// The documents of a collection, in order of id.
+/// The documents of a collection, in an order, narrowed by status, by reason and by text.
 #[utoipa::path(get, path = "/collections/{collection}/documents", tag = "documents",
     params(("collection" = Uuid, Path), WhichDocuments), responses((status = OK, body = Page<Document>)))]
 pub(crate) async fn list(
@@ -30,14 +35,62 @@ pub(crate) async fn list(
     target: Target,
     InQuery(which): InQuery<WhichDocuments>,
 ) -> Answer<Json<Page<Document>>> {
-    let limit = within(which.limit, PART)?;
-    let parse = |cursor: &String| {
-        cursor.parse::<Uuid>().map_err(|_| Problem::new(Code::InvalidQuery, "`cursor` is no id"))
-    };
-    let after = which.cursor.as_ref().map(parse).transpose()?;
+    let (list, limit) = which.list()?;
     let id = target.collection.id;
-    let documents = app.catalogue.documents(id, which.status, after, limit + 1).await?;
-    Ok(Json(Page::new(documents, limit, |it| it.id.to_string())))
+    // None is of another status and was set aside.
+    if list.reason.is_some() && list.status.is_some_and(|it| it != DocumentStatus::Failed) {
+        return Ok(Json(Page { items: Vec::new(), next: None }));
+    }
+    if let Some(text) = which.text() {
+        return Ok(Json(looked_for(&app, id, list, &text, limit).await?));
+    }
+    let documents = app.catalogue.documents(id, &list, limit + 1).await?;
+    let Page { items, next } = Page::new(documents, limit, |it| list.cursor(it));
+    Ok(Json(Page { items: items.into_iter().map(|it| it.document).collect(), next }))
+}
+
+/// The documents of a list that have a text in them. They are looked at in the order of the list, a part at a time; who
+/// asks goes on where this has stopped.
+async fn looked_for(
+    app: &App,
+    collection: Uuid,
+    mut list: DocumentList,
+    text: &str,
+    limit: u32,
+) -> Answer<Page<Document>> {
+    let (mut items, mut next, mut looked) = (Vec::new(), None, 0);
+    while looked < LOOKED_AT {
+        let part = app.catalogue.documents(collection, &list, PART).await?;
+        let is_last = part.len() < PART as usize;
+        looked += PART;
+        for it in part {
+            let has_it = has(&it.document, text);
+            if has_it && items.len() == limit as usize {
+                return Ok(Page { items, next });
+            }
+            next = Some(list.cursor(&it));
+            list.after = Some((it.key, it.document.id));
+            items.extend(has_it.then_some(it.document));
+        }
+        if is_last {
+            return Ok(Page { items, next: None });
+        }
+    }
+    Ok(Page { items, next })
+}
+
+fn has(document: &Document, text: &str) -> bool {
+    let Document { path, title, message, .. } = document;
+    let texts = [Some(path), title.as_ref(), message.as_ref()];
+    texts.into_iter().flatten().any(|it| it.to_lowercase().contains(text))
+}
+
+/// How many documents a collection has of each status, and how many were set aside for each reason.
+#[utoipa::path(get, path = "/collections/{collection}/documents/counts", tag = "documents",
+    params(("collection" = Uuid, Path)), responses((status = OK, body = DocumentCounts)))]
+pub(crate) async fn counts(State(app): State<App>, target: Target) -> Answer<Json<DocumentCounts>> {
+    let counts = app.caches.counts(app.catalogue.as_ref(), target.collection.id).await?;
+    Ok(Json(DocumentCounts::clone(&counts)))
 }
 
 /// One document.
@@ -78,6 +131,7 @@ pub(crate) async fn chunks(
         body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn text(
     State(app): State<App>,
+    caller: Caller,
     InPath((collection, document)): InPath<(Uuid, Uuid)>,
 ) -> Answer<impl IntoResponse> {
     found(&app, collection, document).await?;
@@ -87,6 +141,8 @@ pub(crate) async fn text(
         let Some(last) = part.items.last() else { break };
         next = last.index + 1;
         part.items.iter().for_each(|chunk| append(&mut text, chunk));
+        // A long text is as many requests for chunks.
+        app.rates.take(Class::Look, caller.client, 1);
         if text.len() > LONGEST_TEXT {
             return Err(Problem::new(Code::LimitReached, "the text is too long; read its chunks"));
         }
@@ -114,7 +170,12 @@ pub(crate) async fn why(
     target: Target,
     InQuery(Which { document }): InQuery<Which>,
 ) -> Answer<Json<Value>> {
-    Ok(Json(app.work.why(target.collection.id, &document).await?))
+    let mut told = app.work.why(target.collection.id, &document).await?;
+    // As a list has it.
+    if let Some(named) = told.pointer_mut("/document/title") {
+        *named = title::meaningful(named.as_str()).into();
+    }
+    Ok(Json(told))
 }
 
 /// Takes a document out, until somebody takes it in again; its file stays where it is.

@@ -35,10 +35,11 @@ fn page(operations: Vec<Operation>, limit: u32) -> Page<Operation> {
 
 /// Changes of operations on every collection that who asks may read, from now on, as server-sent events.
 ///
-/// Each event is named `operation`, and its data is the operation as `GET /operations/{operation}` gives it.
+/// Each event is named `operation`, and its data is the operation as `GET /operations/{operation}` gives it. One named
+/// `end` says that the credentials or rights with which the stream began are lost.
 #[utoipa::path(get, path = "/operations/events", tag = "operations",
     responses((status = OK, body = Operation, content_type = "text/event-stream")))]
-pub(crate) async fn events(State(app): State<App>, caller: Caller) -> impl IntoResponse {
+pub(crate) async fn events(State(app): State<App>, caller: Caller) -> Answer<impl IntoResponse> {
     events::of_all(&app, &caller)
 }
 
@@ -87,15 +88,18 @@ pub(crate) async fn show(
 /// How an operation gets on, as server-sent events, until it ends.
 ///
 /// Each event is named `operation`, and its data is the operation as `GET /operations/{operation}` gives it; one named
-/// `gone` says that it went with its collection.
+/// `gone` says that it went with its collection, one named `end` that the credentials or rights with which the stream
+/// began are lost.
 #[utoipa::path(get, path = "/operations/{operation}/events", tag = "operations",
     params(("operation" = Uuid, Path)),
     responses((status = OK, body = Operation, content_type = "text/event-stream")))]
 pub(crate) async fn events_of_one(
     State(app): State<App>,
+    caller: Caller,
+    target: Target,
     InPath(operation): InPath<Uuid>,
-) -> impl IntoResponse {
-    events::of_one(&app, operation)
+) -> Answer<impl IntoResponse> {
+    events::of_one(&app, &caller, target.collection.id, operation)
 }
 
 /// Stops an operation, whoever works on it.

@@ -12,16 +12,19 @@ use pipeline::{BoxError, Effort, Fusion};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::cost::PATTERN_BYTE;
 use crate::http::App;
 use crate::http::extract::{InBody, InQuery};
 use crate::http::guard::Caller;
 use crate::http::ports::Work;
 use crate::http::problem::{Answer, Code, Problem};
+use crate::http::rate::Class;
 use crate::http::wire::{
     Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
     SearchedCollection, SimpleSearch, by_key, in_characters,
 };
-use crate::{Condition, Request, SearchError, Searched, Target, Timings};
+use crate::title;
+use crate::{BUDGET, Condition, FilterError, Request, SearchError, Searched, Target, Timings};
 
 /// The longest question, in characters.
 const LONGEST_QUERY: usize = 10_000;
@@ -46,6 +49,8 @@ pub(crate) async fn search(
 #[utoipa::path(get, path = "/search", tag = "search", params(SimpleSearch),
     responses((status = OK, body = SearchAnswer),
         (status = CONFLICT, description = "None of the collections is served here",
+        body = crate::http::problem::ProblemDetails, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, description = "The search costs more than a request may",
         body = crate::http::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn search_simply(
     State(app): State<App>,
@@ -73,23 +78,46 @@ pub(crate) async fn search_simply(
 }
 
 async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) -> Answer<Timed> {
+    let mode = wanted.mode.map(mode);
+    Ok(match found_for(app, caller, wanted, wrong).await? {
+        Some((found, failed)) => {
+            app.searcher.caches().metrics().answered(mode, &found);
+            (Extension(found.timings), Json(written(&found, failed)))
+        }
+        None => (Extension(Timings::default()), Json(nothing())),
+    })
+}
+
+/// What is found for a request, and the collections that did not answer; `None` where the caller may read none.
+pub(super) async fn found_for(
+    app: &App,
+    caller: &Caller,
+    wanted: SearchRequest,
+    wrong: Code,
+) -> Answer<Option<(crate::Answer, Vec<FailedCollection>)>> {
     if wanted.query.chars().count() > LONGEST_QUERY {
         let detail = format!("`query` has {LONGEST_QUERY} characters at most");
         return Err(Problem::new(wrong, detail));
     }
-    let asked = asked(app, caller, &wanted.collections, wrong).await?;
+    let names = wanted.collections.clone();
+    // Refused whether or not there is anything to be searched.
+    let (mut request, counted) = request(app, caller, wanted, wrong).await?;
+    let asked = asked(app, caller, &names, wrong).await?;
     let (served, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.is_served);
     if served.is_empty() {
         return match others.is_empty() {
             // There is nothing that they may read, so there is nothing to be found.
-            true => Ok((Extension(Timings::default()), Json(nothing()))),
+            true => Ok(None),
             false => Err(Problem::of(Code::NotServed)),
         };
     }
-    let request = request(wanted, &served, wrong)?;
-    let found = app.searcher.answer(&request, &Targets(app.work.as_ref())).await;
+    request.collections = served.iter().map(|it| it.id.to_string()).collect();
+    let places = afford(app, caller, &request, counted, wrong)?;
+    let found = app.searcher.find(&request, &Targets(app.work.as_ref())).await;
     let found =
         found.map_err(|SearchError::Invalid(invalid)| Problem::new(wrong, invalid.to_string()))?;
+    // Documents that had to be looked for further down have cost more.
+    app.rates.take(Class::Search, caller.client, places_of(found.cost).saturating_sub(places));
     let mut failed: Vec<FailedCollection> =
         others.iter().map(|it| failure(it, "not_served")).collect();
     for trouble in &found.failed {
@@ -105,7 +133,7 @@ async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) 
             false => Problem::later(Code::Unavailable, 5),
         });
     }
-    Ok((Extension(found.timings), Json(written(&found, failed))))
+    Ok(Some((found, failed)))
 }
 
 /// The collections that are meant, each once. One that is not there is not passed over: who names it expects hits of it.
@@ -143,16 +171,54 @@ async fn asked(
     Ok(found)
 }
 
-fn request(wanted: SearchRequest, collections: &[Collection], wrong: Code) -> Answer<Request> {
+/// Points for which a search counts as one request.
+const PLACE: u64 = 1000;
+
+/// As how many requests a search counts that costs so much.
+fn places_of(cost: u64) -> u32 {
+    u32::try_from(cost.div_ceil(PLACE).max(1)).unwrap_or(u32::MAX)
+}
+
+/// Refuses a search that costs more than one may, and counts it as as many requests as it is worth, less those that were
+/// counted before. Gives that number.
+fn afford(app: &App, caller: &Caller, request: &Request, counted: u32, wrong: Code) -> Answer<u32> {
+    let cost = request.cost().map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
+    if cost > request.budget {
+        let detail = format!(
+            "the search costs {cost} points and may cost {}: ask for less by `k`, `offset`, `candidates`, \
+             `per_document`, `filter` or `exact`, or ask fewer collections",
+            request.budget
+        );
+        return Err(Problem::new(Code::TooCostly, detail));
+    }
+    let places = places_of(cost);
+    app.rates.count_many(Class::Search, caller.client, places.saturating_sub(counted))?;
+    Ok(places.max(counted))
+}
+
+/// The request that is meant, without its collections, and as how many it was counted so far: one was counted when it came in, and patterns are
+/// counted before they are compiled.
+async fn request(
+    app: &App,
+    caller: &Caller,
+    wanted: SearchRequest,
+    wrong: Code,
+) -> Answer<(Request, u32)> {
+    let mut counted = 1;
     let filter = match wanted.filter {
-        Some(filter) => Some(
-            Condition::parse(&Value::Object(filter))
-                .map_err(|error| Problem::new(wrong, error.to_string()))?,
-        ),
+        Some(filter) => {
+            let filter = Value::Object(filter);
+            let invalid = |error: FilterError| Problem::new(wrong, error.to_string());
+            let bytes = u64::try_from(Condition::measure(&filter).map_err(invalid)?);
+            let places = places_of(bytes.unwrap_or(u64::MAX).saturating_mul(PATTERN_BYTE)) - 1;
+            app.rates.count_many(Class::Search, caller.client, places)?;
+            counted += places;
+            Some(app.searcher.parse(filter).await?.map_err(invalid)?)
+        }
         None => None,
     };
     let fusion = wanted.fusion.unwrap_or_default();
-    Ok(Request {
+    let request = Request {
         mode: wanted.mode.map(mode),
         k: wanted.k,
         offset: wanted.offset,
@@ -169,8 +235,12 @@ fn request(wanted: SearchRequest, collections: &[Collection], wrong: Code) -> An
         candidates: wanted.candidates,
         highlight: wanted.highlight,
         effort: if wanted.exact { Effort::Exact } else { Effort::Indexed },
-        ..Request::new(wanted.query, collections.iter().map(|it| it.id.to_string()).collect())
-    })
+        budget: BUDGET,
+        ..Request::new(wanted.query, Vec::new())
+    };
+    let checked = request.check_question();
+    checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
+    Ok((request, counted))
 }
 
 fn mode(mode: Mode) -> crate::Mode {
@@ -220,7 +290,7 @@ fn written(found: &crate::Answer, failed: Vec<FailedCollection>) -> SearchAnswer
             document: payload.document,
             chunk_index: payload.chunk_index,
             uri: payload.uri.clone(),
-            title: payload.title.clone(),
+            title: Some(title::shown(payload.title.as_deref(), &payload.uri)),
             headings: payload.headings.clone(),
             page: payload.page,
             start: payload.start,

@@ -34,7 +34,16 @@ pub(crate) async fn set_up(
     };
     let made = app.accounts.set_up(&secret::digest(&wanted.token), new, &caller.by()).await;
     let made = made.map_err(taken)?;
-    let user = made.ok_or_else(|| Problem::of(Code::InvalidCredentials))?;
+    let Some(user) = made else {
+        let detail = match app.caches.is_set_up(app.accounts.as_ref()).await? {
+            true => "the server has its first administrator already: log in",
+            false => {
+                "the set-up token is wrong, or is from an earlier start: each start of the server prints another one, \
+                 which is good for a day"
+            }
+        };
+        return Err(Problem::new(Code::InvalidCredentials, detail));
+    };
     app.caches.forget_accounts();
     Ok((StatusCode::CREATED, Json(user)))
 }
@@ -48,22 +57,35 @@ pub(crate) async fn login(
     caller: Caller,
     InBody(login): InBody<Login>,
 ) -> Answer<(StatusCode, Json<Session>)> {
-    app.throttle.may_try(&login.username, caller.address)?;
+    let user = authenticated(&app, &caller, &login).await?;
+    let token = secret::random();
+    let hash = secret::digest(&token);
+    let session = app.accounts.begin(user.id, &hash, REFRESH, &caller.by()).await?;
+    Ok((StatusCode::CREATED, Json(session_of(&app, user, session, token))))
+}
+
+/// The account of a login, if its password is right.
+pub(super) async fn authenticated(app: &App, caller: &Caller, login: &Login) -> Answer<User> {
+    // Counted as failed from here on, so that guesses that come at once are counted before they are checked.
+    let accounts = app.accounts.as_ref();
+    let attempt = app.throttle.begin(accounts, &login.username, caller.address).await?;
     let user = app.accounts.user_named(&login.username).await?;
     // The same questions whether or not there is such an account, so that the time says nothing of it.
     let id = user.as_ref().map_or(Uuid::nil(), |user| user.id);
     let known = app.accounts.password(id).await?;
-    let is_right = app.passwords.verify(&login.password, known.as_deref()).await;
+    let is_right = match app.passwords.verify(&login.password, known.as_deref()).await {
+        Ok(is_right) => is_right,
+        Err(busy) => {
+            attempt.withdraw();
+            return Err(busy);
+        }
+    };
     match user {
         Some(user) if is_right && user.is_active => {
-            app.throttle.succeeded(&login.username, caller.address);
-            let token = secret::random();
-            let hash = secret::digest(&token);
-            let session = app.accounts.begin(user.id, &hash, REFRESH, &caller.by()).await?;
-            Ok((StatusCode::CREATED, Json(session_of(&app, user, session, token))))
+            attempt.succeeded();
+            Ok(user)
         }
         user => {
-            app.throttle.failed(&login.username, caller.address);
             app.accounts.refused(user.map(|user| user.id), &caller.by()).await?;
             Err(Problem::of(Code::InvalidCredentials))
         }

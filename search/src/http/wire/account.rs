@@ -33,9 +33,13 @@ pub struct User {
 pub struct SetUp {
     /// The token that the server printed when it was started.
     pub token: String,
+    /// Lower-case letters, digits, `.`, `_` and `-`; the first is a letter or digit.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
     pub username: String,
+    #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: String,
-    /// 12 characters at least.
+    /// 12 characters at least, and 256 bytes at most.
+    #[schema(min_length = 12, max_length = 256)]
     pub password: String,
     pub full_name: Option<String>,
 }
@@ -71,6 +75,25 @@ pub struct Session {
     pub user: User,
 }
 
+/// The session of a browser. What it goes on by is in a cookie that scripts cannot read.
+#[derive(Serialize, ToSchema)]
+pub struct BrowserSession {
+    /// Goes into the header `Authorization: Bearer …`.
+    pub access_token: String,
+    /// `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds that the access token is good.
+    pub expires_in: u64,
+    pub user: User,
+}
+
+/// Whether a server can be used.
+#[derive(Serialize, ToSchema)]
+pub struct SetUpState {
+    /// There is no administrator yet: `POST /api/v1/setup` makes the first one.
+    pub is_needed: bool,
+}
+
 /// An account that is to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -78,8 +101,10 @@ pub struct CreateUser {
     /// Lower-case letters, digits, `.`, `_` and `-`; the first is a letter or digit.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
     pub username: String,
+    #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: String,
-    /// 12 characters at least.
+    /// 12 characters at least, and 256 bytes at most.
+    #[schema(min_length = 12, max_length = 256)]
     pub password: String,
     pub full_name: Option<String>,
     #[serde(default)]
@@ -90,7 +115,9 @@ pub struct CreateUser {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeUser {
+    #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
     pub full_name: Option<String>,
     /// `false` ends its sessions, and its keys are good for nothing.
     pub is_active: Option<bool>,
@@ -101,7 +128,9 @@ pub struct ChangeUser {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeMe {
+    #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
     pub full_name: Option<String>,
     /// Replaces what was there.
     #[schema(value_type = Option<Object>)]
@@ -113,7 +142,8 @@ pub struct ChangeMe {
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     pub current: String,
-    /// 12 characters at least.
+    /// 12 characters at least, and 256 bytes at most.
+    #[schema(min_length = 12, max_length = 256)]
     pub new: String,
 }
 
@@ -121,7 +151,8 @@ pub struct ChangePassword {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPassword {
-    /// 12 characters at least.
+    /// 12 characters at least, and 256 bytes at most.
+    #[schema(min_length = 12, max_length = 256)]
     pub password: String,
 }
 
@@ -148,6 +179,7 @@ pub struct Key {
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// What it is for.
+    #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     #[schema(min_items = 1)]
     pub scopes: Vec<Scope>,

@@ -12,11 +12,14 @@ pub struct Document {
     pub id: Uuid,
     /// Where it was when it was last written.
     pub path: String,
+    /// The last part of that.
+    pub name: String,
     /// `pending`, `processing`, `completed`, `failed` or `deleted`.
     pub status: String,
     pub size_bytes: i64,
     pub mime_type: Option<String>,
     pub chunk_count: i64,
+    /// What it is called in its metadata or its first heading; missing where that is a placeholder of a program.
     pub title: Option<String>,
     /// ISO 639-1.
     pub language: Option<String>,
@@ -37,20 +40,6 @@ pub enum DocumentStatus {
     Completed,
     Failed,
     Deleted,
-}
-
-/// Which documents.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct WhichDocuments {
-    /// Only those of this status.
-    pub status: Option<DocumentStatus>,
-    /// How many at most.
-    #[serde(default = "super::fifty")]
-    #[param(minimum = 1, maximum = 1000, default = 50)]
-    pub limit: u32,
-    /// The `next` of the part before; the beginning without it.
-    pub cursor: Option<String>,
 }
 
 /// A part of a document, as it was embedded.
@@ -96,5 +85,6 @@ pub struct Chunks {
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// The path, the URL or the id of a document.
+    #[param(min_length = 1)]
     pub document: String,
 }

@@ -43,6 +43,7 @@ pub struct SearchRequest {
     #[schema(minimum = 0, maximum = 10000, default = 0)]
     pub offset: usize,
     /// The `next` of the answer before, for the page behind it; in the place of `offset`.
+    #[schema(min_length = 1, max_length = 200)]
     pub cursor: Option<String>,
     /// What hits must be like; docs/search.md has the language.
     #[schema(value_type = Option<Object>)]
@@ -80,13 +81,13 @@ fn yes() -> bool {
 #[serde(deny_unknown_fields, default)]
 pub struct FusionRequest {
     /// The larger, the less the first ranks stand out.
-    #[schema(minimum = 1, default = 60)]
+    #[schema(minimum = 1, maximum = 1_000_000, default = 60)]
     pub k: u32,
     /// Weight of the ranking by meaning.
-    #[schema(minimum = 0.0, default = 1.0)]
+    #[schema(minimum = 0.0, maximum = 1_000_000.0, default = 1.0)]
     pub dense: f32,
     /// Weight of the ranking by words.
-    #[schema(minimum = 0.0, default = 1.0)]
+    #[schema(minimum = 0.0, maximum = 1_000_000.0, default = 1.0)]
     pub sparse: f32,
 }
 
@@ -102,6 +103,7 @@ impl Default for FusionRequest {
 #[into_params(parameter_in = Query)]
 pub struct SimpleSearch {
     /// What is looked for.
+    #[param(min_length = 1, max_length = 10000)]
     pub q: String,
     /// Ids or names of collections, with commas between them.
     pub collections: Option<String>,
@@ -112,6 +114,7 @@ pub struct SimpleSearch {
     #[param(minimum = 1, maximum = 1000, default = 10)]
     pub k: usize,
     /// The `next` of the answer before.
+    #[param(min_length = 1, max_length = 200)]
     pub cursor: Option<String>,
 }
 
@@ -148,6 +151,7 @@ pub struct SearchHit {
     /// Its place among the chunks of the document, from 0.
     pub chunk_index: u32,
     pub uri: String,
+    /// What the document is called; the name of its file where its title says nothing.
     pub title: Option<String>,
     /// The headings above it.
     pub headings: Option<String>,

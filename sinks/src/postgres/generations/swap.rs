@@ -42,9 +42,15 @@ impl Operation {
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the operation is not ours any more.
-    pub async fn roll_back(&self, to: &Generation) -> Result<Swapped, StoreError> {
-        attempt("go back to a generation", || async { self.put_in_place(to, "retired", &[]).await })
-            .await
+    pub async fn roll_back(
+        &self,
+        to: &Generation,
+        metrics: &[(String, f64)],
+    ) -> Result<Swapped, StoreError> {
+        attempt("go back to a generation", || async {
+            self.put_in_place(to, "retired", metrics).await
+        })
+        .await
     }
 
     async fn put_in_place(

@@ -117,11 +117,31 @@ const CHARACTERS: &[(&str, &str)] = &[
     ("*p", "π"),
 ];
 
+/// What the strings of a page may add to it: so many times its size, and a constant for a small page. Strings
+/// of real pages are names, quotes and signs, and add less than the page has.
+const GROWTH: usize = 4;
+const GROWTH_OF_ANY: usize = 64 << 10;
+
 /// Strings that a page may define, with those that are there from the start.
-pub(super) struct Strings(HashMap<String, String>);
+///
+/// Every string that is put in, into text or into another string, is paid for from one allowance, so neither a
+/// page nor a string grows beyond it. Once it is spent, a string is shown by its name, as it stands in the
+/// source: the text of the page is kept.
+pub(super) struct Strings {
+    known: HashMap<String, String>,
+    /// How many bytes may still be put in.
+    left: usize,
+}
 
 impl Default for Strings {
     fn default() -> Self {
+        Self::of(0)
+    }
+}
+
+impl Strings {
+    /// The strings of a page whose source has so many bytes.
+    pub(super) fn of(source: usize) -> Self {
         let known = [
             ("lq", "“"),
             ("rq", "”"),
@@ -131,27 +151,47 @@ impl Default for Strings {
             ("R\"", "”"),
             ("C+", "C++"),
         ];
-        Self(known.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        Self {
+            known: known
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            left: source.saturating_mul(GROWTH).saturating_add(GROWTH_OF_ANY),
+        }
     }
-}
 
-impl Strings {
     /// `.ds NAME VALUE`
     pub(super) fn define(&mut self, rest: &str, append: bool) {
         let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
         let value = value.trim_start().trim_start_matches('"');
         let value = self.expand(value);
-        let known = self.0.entry(name.to_owned()).or_default();
-        // A page that appends a string to itself for ever is not read to that end.
-        if append && known.len() < 4096 {
+        let known = self.known.entry(name.to_owned()).or_default();
+        if append {
             known.push_str(&value);
-        } else if !append {
+        } else {
             *known = value;
         }
     }
 
+    /// Whether so many bytes may be put in; takes them from the allowance if so.
+    pub(super) fn pay(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+
+    /// Puts a string in; says whether that was allowed.
+    fn put(&mut self, name: &str, out: &mut String) -> bool {
+        let length = self.known.get(name).map_or(0, String::len);
+        if !self.pay(length) {
+            return false;
+        }
+        out.push_str(self.known.get(name).map_or("", String::as_str));
+        true
+    }
+
     /// The text with its escape sequences replaced by what they show.
-    pub(super) fn expand(&self, text: &str) -> String {
+    pub(super) fn expand(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find('\\') {
@@ -163,7 +203,7 @@ impl Strings {
     }
 
     /// Shows the escape sequence at the beginning of `rest`, and returns what is behind it.
-    fn escape<'a>(&self, rest: &'a str, out: &mut String) -> &'a str {
+    fn escape<'a>(&mut self, rest: &'a str, out: &mut String) -> &'a str {
         let mut chars = rest.chars();
         let Some(kind) = chars.next() else { return "" };
         let rest = chars.as_str();
@@ -184,9 +224,12 @@ impl Strings {
                 return rest;
             }
             '*' => {
-                let (name, rest) = name(rest);
-                out.push_str(self.0.get(name).map_or("", String::as_str));
-                return rest;
+                let (name, behind) = name(rest);
+                if !self.put(name, out) {
+                    out.push_str("\\*");
+                    out.push_str(&rest[..rest.len() - behind.len()]);
+                }
+                return behind;
             }
             'f' | 'F' | 'm' | 'M' | 'n' | 'g' | 'k' | 'V' | 'Y' => {
                 let rest = rest.strip_prefix(['+', '-']).filter(|_| kind == 'n').unwrap_or(rest);

@@ -136,8 +136,10 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
                         }
                     }
                     _ => {
-                        let name = page.name.clone();
-                        add(&mut shown, &name, &mut glue);
+                        // A name is as long as a page makes it, and stands wherever the page says.
+                        let paid = page.strings.pay(page.name.len());
+                        let name = if paid { page.name.as_str() } else { "Nm" };
+                        add(&mut shown, name, &mut glue);
                     }
                 },
                 "Xr" => {

@@ -1,0 +1,4 @@
+DROP INDEX idx_documents_set_aside_name;
+DROP INDEX idx_documents_status_updated_at;
+DROP INDEX idx_documents_status_size;
+DROP INDEX idx_documents_status_name;

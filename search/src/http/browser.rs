@@ -1,0 +1,204 @@
+//! What makes the session of a browser safe: the cookie that it goes on by, and the proof that a request which may use
+//! the cookie was sent by this server's own page.
+//!
+//! The cookie gives no right to anything but to three endpoints (`routes/browser.rs`), of which one gives the page an
+//! access token. Everything else takes the header `Authorization`, which no browser sends by itself. See
+//! docs/adr/0028-browser-sessions.md.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+
+use super::problem::{Answer, Code, Problem};
+
+/// How long the session of a browser goes on without being used.
+pub const IDLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long it goes on in all.
+pub const MOST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// What the page sends with requests that may use the cookie. A form cannot send it, and a script of another origin
+/// only after asking (CORS), which is never allowed: the header is not among those of `layers.rs`.
+const CSRF: HeaderName = HeaderName::from_static("x-semantik-csrf");
+/// Where a browser says that a request comes from (Fetch Metadata Request Headers).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether the client came by TLS, as the layers have found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IsSecure(pub(super) bool);
+
+/// A request of this server's own page.
+#[derive(Debug)]
+pub(super) struct Browser {
+    /// The name of the cookie.
+    name: String,
+    is_secure: bool,
+    /// The credential in the cookie.
+    pub(super) credential: Option<String>,
+}
+
+impl Browser {
+    /// The header that keeps a credential for as long as the session may go on.
+    pub(super) fn keep(&self, credential: &str) -> HeaderValue {
+        self.cookie(credential, MOST.as_secs())
+    }
+
+    /// The header that has the browser forget it.
+    pub(super) fn forget(&self) -> HeaderValue {
+        self.cookie("", 0)
+    }
+
+    fn cookie(&self, value: &str, seconds: u64) -> HeaderValue {
+        let name = &self.name;
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        let text =
+            format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+        HeaderValue::try_from(text).expect("a name, and what was made by `secret::random`")
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Browser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let Some(IsSecure(is_secure)) = parts.extensions.get().copied() else {
+            return Err(Problem::internal("nobody has found out how the client came"));
+        };
+        let host = host(&parts.headers, &parts.uri);
+        is_own_page(&parts.headers, host)?;
+        let name = name(host, is_secure);
+        let credential = cookie(&parts.headers, &name);
+        Ok(Self { name, is_secure, credential })
+    }
+}
+
+/// Where the request was sent to, as the client has it: a name, and a port unless it is the usual one.
+fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
+    let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+    named.or_else(|| uri.authority().map(|it| it.as_str())).unwrap_or_default()
+}
+
+/// The name of the cookie. Cookies of all ports of a host are sent to each of them: with the port in its name, two
+/// servers of one machine do not overwrite each other's.
+fn name(host: &str, is_secure: bool) -> String {
+    // No other host of the same domain can set a cookie of this prefix (RFC 6265bis, 4.1.3.2).
+    let prefix = if is_secure { "__Host-" } else { "" };
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    let is_port = |port: &&str| !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit());
+    match port.filter(is_port) {
+        Some(port) => format!("{prefix}semantik-session-{port}"),
+        None => format!("{prefix}semantik-session"),
+    }
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs =
+        lines.flat_map(|line| line.split(';')).filter_map(|it| it.trim().split_once('='));
+    let (_, value) = pairs.find(|(it, _)| *it == name)?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// Lets through what the page of this server has sent: it carries the header, and the browser says that it comes from
+/// the origin that it goes to.
+fn is_own_page(headers: &HeaderMap, host: &str) -> Answer<()> {
+    let refused = |why: &str| Err(Problem::new(Code::Forbidden, why));
+    if headers.get(CSRF).is_none_or(|value| value != "1") {
+        return refused("requests for the session of a browser carry `X-Semantik-CSRF: 1`");
+    }
+    // Browsers leave it away where the page came without TLS from another machine.
+    let is_own = match headers.get(FETCH_SITE) {
+        Some(site) => site == "same-origin",
+        None => {
+            let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+            let origin = origin.and_then(|origin| origin.split_once("://"));
+            origin.is_some_and(|(_, it)| !it.is_empty() && it.eq_ignore_ascii_case(host))
+        }
+    };
+    if is_own {
+        return Ok(());
+    }
+    refused(
+        "only the page of this server may use the session of a browser; programs log in by `POST /api/v1/sessions` (a \
+         proxy in front has to pass `Host` on)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().expect("a header"));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_the_own_page_may_use_the_cookie() {
+        let host = "search.example:8080";
+        for (is_own, pairs) in [
+            (true, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "same-origin")][..]),
+            (true, &[("x-semantik-csrf", "1"), ("origin", "http://search.example:8080")]),
+            (true, &[("x-semantik-csrf", "1"), ("origin", "https://SEARCH.example:8080")]),
+            // A form, or a script that was not allowed the header.
+            (false, &[("sec-fetch-site", "same-origin")]),
+            (false, &[("origin", "http://search.example:8080")]),
+            (false, &[("x-semantik-csrf", "0"), ("sec-fetch-site", "same-origin")]),
+            // Another port is another origin, though it is the same site.
+            (false, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "same-site")]),
+            (false, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "cross-site")]),
+            (false, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "none")]),
+            (false, &[("x-semantik-csrf", "1"), ("origin", "http://search.example")]),
+            (false, &[("x-semantik-csrf", "1"), ("origin", "http://search.example:9090")]),
+            (false, &[("x-semantik-csrf", "1"), ("origin", "http://evil.example:8080")]),
+            (false, &[("x-semantik-csrf", "1"), ("origin", "null")]),
+            (false, &[("x-semantik-csrf", "1")]),
+            // What the browser says of the site goes before the origin.
+            (
+                false,
+                &[
+                    ("x-semantik-csrf", "1"),
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "http://search.example:8080"),
+                ],
+            ),
+            (false, &[]),
+        ] {
+            assert_eq!(is_own_page(&headers(pairs), host).is_ok(), is_own, "{pairs:?}");
+        }
+        let no_host = headers(&[("x-semantik-csrf", "1"), ("origin", "http://")]);
+        assert!(is_own_page(&no_host, "").is_err());
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name_and_told_apart_by_port() {
+        assert_eq!(name("127.0.0.1:8080", false), "semantik-session-8080");
+        assert_eq!(name("[::1]:8080", false), "semantik-session-8080");
+        assert_eq!(name("[::1]", false), "semantik-session");
+        assert_eq!(name("search.example", true), "__Host-semantik-session");
+        let sent = headers(&[
+            ("cookie", "a=1; semantik-session-80800=no; semantik-session=other"),
+            ("cookie", "semantik-session-8080=abc-_; semantik-session-8080=later"),
+        ]);
+        assert_eq!(cookie(&sent, "semantik-session-8080").as_deref(), Some("abc-_"));
+        assert_eq!(cookie(&sent, "semantik"), None);
+        let browser = |is_secure| Browser {
+            name: name("search.example", is_secure),
+            is_secure,
+            credential: None,
+        };
+        assert_eq!(
+            browser(true).keep("abc").to_str().expect("plain"),
+            "__Host-semantik-session=abc; Path=/; Max-Age=7776000; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            browser(false).forget().to_str().expect("plain"),
+            "semantik-session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! Texts of clients as they stand in the log and in the audit trail: short, in one line, and without anything that acts
+//! on a terminal.
+
+/// Characters of a path that is none of ours.
+pub(super) const PATH: usize = 200;
+/// Characters of a method; it may be any word.
+pub(super) const METHOD: usize = 32;
+/// Characters of what a client calls itself.
+pub(super) const AGENT: usize = 256;
+/// Characters of what a library has said, which may quote what a client has sent.
+pub(super) const CAUSE: usize = 2000;
+
+/// A text of at most so many characters. Control characters, and those that change the direction of text (Unicode
+/// Standard Annex 9), become U+FFFD.
+pub(super) fn cleaned(text: &str, most: usize) -> String {
+    let visible = |character: char| if acts(character) { '\u{fffd}' } else { character };
+    let mut cleaned: String = text.chars().take(most).map(visible).collect();
+    if text.chars().nth(most).is_some() {
+        cleaned.push('…');
+    }
+    cleaned
+}
+
+fn acts(character: char) -> bool {
+    let is_bidi = matches!(
+        character,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    character.is_control() || is_bidi || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn nothing_acts_and_nothing_is_long(text in any::<String>(), most in 0_usize..50) {
+            let cleaned = cleaned(&text, most);
+            prop_assert!(cleaned.chars().count() <= most + 1);
+            prop_assert!(!cleaned.chars().any(acts));
+            if text.chars().count() <= most && !text.chars().any(acts) {
+                prop_assert_eq!(cleaned, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Sessions of browsers: one credential in a cookie that scripts cannot read, the same for as long as the session goes
+//! on, so that any number of tabs may use it at the same time.
+//!
+//! It is a row among the refresh tokens, in a family of its own: whatever ends the sessions of an account ends this one
+//! too. As a refresh token it is not accepted.
+
+use std::time::Duration;
+
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::attempt;
+use super::audit::{By, of_account};
+use super::sessions::{Kind, NewToken, Sessions, revoke};
+use super::users::{User, select_user};
+
+/// How much of its lifetime a session has to have used before it is prolonged, so that a tab that is opened does not
+/// write each time.
+const PROLONGED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the session of a browser may go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    /// Since it was last used.
+    pub idle: Duration,
+    /// In all.
+    pub most: Duration,
+}
+
+#[derive(FromRow)]
+struct Known {
+    id: Uuid,
+    user_id: Uuid,
+    family_id: Uuid,
+    is_due: bool,
+}
+
+const KNOWN: &str = "
+    SELECT t.id, t.user_id, t.family_id,
+           t.expires_at < least(now() + make_interval(secs => $2), t.created_at + make_interval(secs => $3))
+               AND current_setting('transaction_read_only') = 'off' AS is_due
+    FROM refresh_tokens t JOIN users u ON u.id = t.user_id
+    WHERE t.token_hash = $1 AND t.is_browser AND NOT t.is_revoked AND t.expires_at > now() AND u.is_active";
+
+impl Sessions<'_> {
+    /// Begins the session of a browser; gives its family.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn begin_browser(
+        &self,
+        user: Uuid,
+        token: NewToken<'_>,
+        by: &By,
+    ) -> Result<Uuid, StoreError> {
+        self.begin_as(Kind::Browser, user, token, by).await
+    }
+
+    /// The account and the family of a browser's session that goes on, which is prolonged.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn resume_browser(
+        &self,
+        hash: &str,
+        lifetime: Lifetime,
+    ) -> Result<Option<(User, Uuid)>, StoreError> {
+        let soon = lifetime.idle.saturating_sub(PROLONGED_AFTER).as_secs_f64();
+        attempt("go on with the session", || async {
+            let mut connection = self.0.acquire().await?;
+            let known: Option<Known> = sqlx::query_as(KNOWN)
+                .bind(hash)
+                .bind(soon)
+                .bind(lifetime.most.as_secs_f64())
+                .fetch_optional(&mut *connection)
+                .await?;
+            let Some(known) = known else { return Ok(None) };
+            if known.is_due {
+                sqlx::query(
+                    "UPDATE refresh_tokens SET used_at = now(), expires_at = greatest(expires_at,
+                         least(now() + make_interval(secs => $2), created_at + make_interval(secs => $3)))
+                     WHERE id = $1",
+                )
+                .bind(known.id)
+                .bind(lifetime.idle.as_secs_f64())
+                .bind(lifetime.most.as_secs_f64())
+                .execute(&mut *connection)
+                .await?;
+            }
+            let user = sqlx::query_as(select_user!("WHERE u.id = $1"))
+                .bind(known.user_id)
+                .fetch_one(&mut *connection)
+                .await?;
+            Ok(Some((user, known.family_id)))
+        })
+        .await
+    }
+
+    /// Ends the session of a browser, if it goes on; says whether it did.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn end_browser(&self, hash: &str, by: &By) -> Result<bool, StoreError> {
+        attempt("end the session", || async {
+            let mut transaction = self.0.begin().await?;
+            let known: Option<Known> = sqlx::query_as(KNOWN)
+                .bind(hash)
+                .bind(0.0)
+                .bind(0.0)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            let Some(known) = known else { return Ok(false) };
+            revoke(&mut transaction, known.family_id).await?;
+            of_account(&mut transaction, Some(known.user_id), by, "logout", &json!({})).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+}

@@ -1,0 +1,340 @@
+//! Lists of documents for people: in several orders, narrowed by status or by the reason for which documents were set
+//! aside, one page at a time, and the counts by both.
+//!
+//! Every page begins behind the last row of the page before (keyset pagination) and is read from an index in its
+//! order, so that its cost does not grow with the collection. The indexes begin with the status; a list of all
+//! statuses merges one ordered scan for each of them.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use pipeline::StoreError;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, FromRow, PgPool};
+use uuid::Uuid;
+
+use super::attempt;
+use super::documents::{DocumentStatus, Documents};
+
+/// What a list is ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentSort {
+    /// The id: any order that stays the same.
+    Id,
+    /// The name of the file, whatever the case of ASCII letters.
+    Name,
+    /// Its size in bytes.
+    Size,
+    /// When the document was last written.
+    UpdatedAt,
+    /// What became of it, in the order of [`DocumentStatus`].
+    Status,
+}
+
+/// Which documents of a collection are listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentSelection {
+    /// All of them.
+    All,
+    /// Those of one status.
+    Status(DocumentStatus),
+    /// Those that were set aside for this reason.
+    Reason(String),
+}
+
+/// A list of documents, and the place in it from which a page is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentList {
+    /// Which documents.
+    pub selection: DocumentSelection,
+    /// In which order; documents that are equal in it are in the order of their ids.
+    pub sort: DocumentSort,
+    /// Whether the largest comes first.
+    pub is_descending: bool,
+    /// The [`ListedDocument::key`] and the id of the document behind which the page begins; `None` for the first page.
+    pub after: Option<(String, Uuid)>,
+}
+
+/// A document in a list.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct ListedDocument {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it was when it was last written.
+    pub file_path: String,
+    /// The last part of that.
+    pub file_name: String,
+    /// Bytes.
+    pub file_size: i64,
+    /// Media type.
+    pub mime_type: Option<String>,
+    /// What became of it.
+    pub status: DocumentStatus,
+    /// Why, if it was set aside.
+    pub error_message: Option<String>,
+    /// The same as a word.
+    pub reason: Option<String>,
+    /// Chunks.
+    pub chunk_count: i64,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
+    /// `title`, `language` and `metadata`.
+    pub meta: Value,
+    sort_name: String,
+}
+
+impl ListedDocument {
+    /// What the document is ordered by, as text.
+    pub fn key(&self, sort: DocumentSort) -> String {
+        match sort {
+            DocumentSort::Id => self.id.to_string(),
+            DocumentSort::Name => self.sort_name.clone(),
+            DocumentSort::Size => self.file_size.to_string(),
+            DocumentSort::UpdatedAt => self.updated_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            DocumentSort::Status => status_word(self.status).to_owned(),
+        }
+    }
+}
+
+/// How many documents were set aside for one reason with one message.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct SetAsideCount {
+    /// The reason, as a word.
+    pub reason: String,
+    /// The beginning of the message; `None` sums up all messages of the reason.
+    pub message: Option<String>,
+    /// Documents.
+    pub count: i64,
+}
+
+/// A query for a list, with the index that it is read from where one serves it alone. For the test of the plans.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ListQuery {
+    /// What it does.
+    pub doing: String,
+    /// The query.
+    pub sql: String,
+    /// The index.
+    pub index: Option<&'static str>,
+}
+
+/// Characters of a name that are compared.
+const SORT_NAME: &str = r#"left(lower(file_name COLLATE "C"), 200)"#;
+
+const COLUMNS: &str = "id, file_path, file_name, file_size, mime_type, status, error_message,
+    set_aside ->> 'reason' AS reason, chunk_count, updated_at, meta";
+
+/// The most messages of all reasons together.
+const MESSAGES: i64 = 50;
+
+const STATUSES: [(DocumentStatus, &str); 5] = [
+    (DocumentStatus::Pending, "pending"),
+    (DocumentStatus::Processing, "processing"),
+    (DocumentStatus::Completed, "completed"),
+    (DocumentStatus::Failed, "failed"),
+    (DocumentStatus::Deleted, "deleted"),
+];
+
+fn status_word(status: DocumentStatus) -> &'static str {
+    STATUSES.iter().find(|(it, _)| *it == status).expect("all are listed").1
+}
+
+const SORTS: [DocumentSort; 5] = [
+    DocumentSort::Id,
+    DocumentSort::Name,
+    DocumentSort::Size,
+    DocumentSort::UpdatedAt,
+    DocumentSort::Status,
+];
+
+impl DocumentSort {
+    /// The expression and the type of its values; none for the id, which every order ends with.
+    fn key(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Id => None,
+            Self::Name => Some((SORT_NAME, "text")),
+            Self::Size => Some(("file_size", "bigint")),
+            Self::UpdatedAt => Some(("updated_at", "timestamptz")),
+            Self::Status => Some(("status", "document_status")),
+        }
+    }
+
+    /// A key that no document goes before, or none behind.
+    fn edge(self, is_descending: bool) -> String {
+        match (self, is_descending) {
+            (Self::Id, _) | (Self::Name, false) => String::new(),
+            // Longer than any name of the greatest character there is.
+            (Self::Name, true) => "\u{10FFFF}".repeat(201),
+            (Self::Size, false) => "-1".to_owned(),
+            (Self::Size, true) => i64::MAX.to_string(),
+            (Self::UpdatedAt, false) => "-infinity".to_owned(),
+            (Self::UpdatedAt, true) => "infinity".to_owned(),
+            (Self::Status, false) => STATUSES[0].1.to_owned(),
+            (Self::Status, true) => STATUSES[STATUSES.len() - 1].1.to_owned(),
+        }
+    }
+}
+
+/// The query of a list. Parameters: the collection, the most rows, the id behind which the page begins; then its key,
+/// but in the order of ids; then the status or the reason.
+fn query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool) -> String {
+    let (compares, direction) = if is_descending { ("<", "DESC") } else { (">", "ASC") };
+    let (behind, order, next) = match sort.key() {
+        None => (format!("id {compares} $3"), format!("id {direction}"), 4),
+        Some((key, kind)) => (
+            format!("({key}, id) {compares} ($4::{kind}, $3)"),
+            format!("{key} {direction}, id {direction}"),
+            5,
+        ),
+    };
+    let page = |narrowed: &str| {
+        format!(
+            "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents
+             WHERE collection_id = $1 {narrowed} AND {behind} ORDER BY {order} LIMIT $2"
+        )
+    };
+    match (selection, sort) {
+        (DocumentSelection::Status(_), _) => page(&format!("AND status = ${next}")),
+        (DocumentSelection::Reason(_), _) => {
+            page(&format!("AND status = 'failed' AND set_aside ->> 'reason' = ${next}"))
+        }
+        (DocumentSelection::All, DocumentSort::Id | DocumentSort::Status) => page(""),
+        (
+            DocumentSelection::All,
+            DocumentSort::Name | DocumentSort::Size | DocumentSort::UpdatedAt,
+        ) => {
+            let of_one = page("AND status = every.one");
+            let order = order.replace(SORT_NAME, "sort_name");
+            format!(
+                "SELECT d.* FROM unnest(enum_range(NULL::document_status)) AS every (one)
+                 CROSS JOIN LATERAL ({of_one}) AS d ORDER BY {order} LIMIT $2"
+            )
+        }
+    }
+}
+
+/// Every query of a list that there is.
+#[doc(hidden)]
+pub fn document_list_queries() -> Vec<ListQuery> {
+    let selections = [
+        DocumentSelection::All,
+        DocumentSelection::Status(DocumentStatus::Failed),
+        DocumentSelection::Reason(String::new()),
+    ];
+    let mut queries = Vec::new();
+    for selection in &selections {
+        for sort in SORTS {
+            for is_descending in [false, true] {
+                let index = match (selection, sort) {
+                    (DocumentSelection::Reason(_), DocumentSort::Name) => {
+                        Some("idx_documents_set_aside_name")
+                    }
+                    // A reason in another order is sorted among those of the reason.
+                    (DocumentSelection::Reason(_), _) => None,
+                    (DocumentSelection::All, DocumentSort::Id) => {
+                        Some("idx_documents_collection_id")
+                    }
+                    (_, DocumentSort::Id | DocumentSort::Status) => {
+                        Some("idx_documents_collection_status")
+                    }
+                    (_, DocumentSort::Name) => Some("idx_documents_status_name"),
+                    (_, DocumentSort::Size) => Some("idx_documents_status_size"),
+                    (_, DocumentSort::UpdatedAt) => Some("idx_documents_status_updated_at"),
+                };
+                queries.push(ListQuery {
+                    doing: format!("list {selection:?} by {sort:?}, descending: {is_descending}"),
+                    sql: query(selection, sort, is_descending),
+                    index,
+                });
+            }
+        }
+    }
+    queries
+}
+
+impl Documents<'_> {
+    /// A page of a list.
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or the key of the place is not one of the order.
+    pub async fn page(
+        &self,
+        collection: Uuid,
+        list: &DocumentList,
+        limit: u32,
+    ) -> Result<Vec<ListedDocument>, StoreError> {
+        let DocumentList { selection, sort, is_descending, after } = list;
+        let sql = query(selection, *sort, *is_descending);
+        let edge = if *is_descending { Uuid::max() } else { Uuid::nil() };
+        let (key, id) = after.clone().unwrap_or_else(|| (sort.edge(*is_descending), edge));
+        attempt("list documents", || async {
+            let mut asked = sqlx::query_as(AssertSqlSafe(sql.clone()))
+                .bind(collection)
+                .bind(i64::from(limit))
+                .bind(id);
+            if sort.key().is_some() {
+                asked = asked.bind(&key);
+            }
+            asked = match selection {
+                DocumentSelection::All => asked,
+                DocumentSelection::Status(status) => asked.bind(status),
+                DocumentSelection::Reason(reason) => asked.bind(reason),
+            };
+            Ok(asked.fetch_all(self.0).await?)
+        })
+        .await
+    }
+
+    /// One document, as a list has it.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn listed(
+        &self,
+        collection: Uuid,
+        document: Uuid,
+    ) -> Result<Option<ListedDocument>, StoreError> {
+        attempt("find the document", || find(self.0, collection, document)).await
+    }
+
+    /// How many documents were set aside for each reason, and with which messages; the most frequent first.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn set_aside_counts(
+        &self,
+        collection: Uuid,
+    ) -> Result<Vec<SetAsideCount>, StoreError> {
+        attempt("count documents that were set aside", || async {
+            Ok(sqlx::query_as(
+                "WITH counted AS (
+                     SELECT coalesce(set_aside ->> 'reason', 'failed') AS reason,
+                            left(coalesce(error_message, ''), 200) AS message, count(*) AS count
+                     FROM documents WHERE collection_id = $1 AND status = 'failed' GROUP BY 1, 2)
+                 (SELECT reason, NULL AS message, sum(count)::bigint AS count FROM counted
+                  GROUP BY reason ORDER BY 3 DESC, 1)
+                 UNION ALL
+                 (SELECT reason, message, count FROM counted ORDER BY count DESC, reason, message LIMIT $2)",
+            )
+            .bind(collection)
+            .bind(MESSAGES)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+}
+
+async fn find(
+    pool: &PgPool,
+    collection: Uuid,
+    document: Uuid,
+) -> Result<Option<ListedDocument>, super::failure::Failure> {
+    let sql = format!(
+        "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents WHERE collection_id = $1 AND id = $2"
+    );
+    Ok(sqlx::query_as(AssertSqlSafe(sql))
+        .bind(collection)
+        .bind(document)
+        .fetch_optional(pool)
+        .await?)
+}

@@ -1,0 +1,97 @@
+//! What becomes of an operation whose process is dead, or lives and does nothing: its session, its transactions and its
+//! row, seen to by whoever works on the collection next (`claim.rs`).
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::claim::{READER, is_lock_of};
+use super::failure::Failure;
+use super::operations::{Ending, OperationStatus, end};
+use super::queue::survive;
+
+/// Ends the session that holds the lock of a collection, if its operation has lost its lease.
+pub(super) async fn evict(
+    connection: &mut PgConnection,
+    collection: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(concat!(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l
+         WHERE l.granted AND ",
+        is_lock_of!("$1::uuid"),
+        "  AND NOT EXISTS (SELECT FROM pg_stat_activity a
+                           WHERE a.pid = l.pid AND a.application_name = $2)
+           AND EXISTS (SELECT FROM operations o LEFT JOIN operation_leases e ON e.operation_id = o.id
+                       WHERE uuid_send(o.collection_id) = uuid_send($1) AND o.status = 'processing'
+                         AND coalesce(e.expires_at < now(), TRUE))",
+    ))
+    .bind(collection)
+    .bind(READER)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Ends the transactions that the operation of a dead process has left open: whoever has the lock of the collection need
+/// not wait until the server notices by itself, which takes two minutes where the process was stopped in between.
+async fn end_transactions_of_the_dead(
+    connection: &mut PgConnection,
+    collection: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(concat!(
+        "SELECT pg_terminate_backend(l.pid) FROM operations o
+         JOIN pg_locks l ON l.pid <> pg_backend_pid() AND ",
+        is_lock_of!("o.id", 1),
+        " WHERE uuid_send(o.collection_id) = uuid_send($1) AND o.status = 'processing'",
+    ))
+    .bind(collection)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Ends the transactions of one operation.
+pub(super) async fn end_transactions(
+    connection: &mut PgConnection,
+    operation: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(concat!(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.pid <> pg_backend_pid() AND ",
+        is_lock_of!("$1::uuid", 1),
+    ))
+    .bind(operation)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(super) const DEAD: &str = "
+    SELECT o.id, o.user_id, o.status FROM operations o
+    WHERE uuid_send(o.collection_id) = uuid_send($1) AND o.status IN ('pending', 'processing')
+      AND (o.status = 'processing'
+           OR EXISTS (SELECT FROM operation_leases e
+                      WHERE e.operation_id = o.id AND e.expires_at < now() OFFSET 0))
+    FOR NO KEY UPDATE";
+
+/// Marks the operation of a process that has died as failed, and cancels those that nobody waits for any
+/// more.
+pub(super) async fn bury_the_dead(
+    connection: &mut PgConnection,
+    collection: Uuid,
+) -> Result<Vec<Uuid>, Failure> {
+    end_transactions_of_the_dead(connection, collection).await?;
+    let dead: Vec<(Uuid, Uuid, OperationStatus)> =
+        sqlx::query_as(DEAD).bind(collection).fetch_all(&mut *connection).await?;
+    let mut recovered = Vec::new();
+    for (id, user, status) in dead {
+        let ending = if status == OperationStatus::Processing {
+            tracing::warn!(operation = %id, %collection, "the process of an operation has died");
+            recovered.push(id);
+            Ending::Failed("the process that worked on it died".to_owned())
+        } else {
+            Ending::Cancelled
+        };
+        end(connection, id, collection, user, status, &ending).await?;
+        survive(connection, id).await?;
+    }
+    Ok(recovered)
+}

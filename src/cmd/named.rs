@@ -1,0 +1,271 @@
+//! How a person names a document: by its id, by a URL, or by a path in any spelling.
+//!
+//! A document is known by the URI under which its source found it, and that depends on how the pipeline file spells
+//! the source. So a path is turned into every URI that it may stand for: as it is written; with `.`, `..` and the
+//! links of its folder resolved; and below each source whose folder is that one. What is in the index decides.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use pipeline::BoxError;
+use sinks::{Collection, DocumentSummary, Postgres, Story};
+use stages::{real_path, uri};
+use uuid::Uuid;
+
+/// What a person names a document by.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Id(Uuid),
+    At(Spellings),
+}
+
+/// What a path or URL may stand for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Spellings {
+    /// The URIs, the likeliest first; at least one.
+    pub(super) uris: Vec<String>,
+    /// As `documents list` writes it where a name is not UTF-8.
+    path: Option<String>,
+}
+
+impl Named {
+    /// What was typed at the command line, relative to the current directory; `places` are the URIs of sources.
+    pub(super) fn typed(words: &OsStr, places: &[String]) -> Result<Self, BoxError> {
+        if let Some(id) = words.to_str().and_then(|words| words.parse().ok()) {
+            return Ok(Self::Id(id));
+        }
+        let path = match words.to_str().and_then(url) {
+            None => PathBuf::from(words),
+            Some(url) => match path_of(url) {
+                Some(path) => path,
+                None => return Ok(Self::exactly(url.to_owned())),
+            },
+        };
+        let absolute = std::path::absolute(&path)?;
+        let paths = spellings(&absolute, places);
+        let path =
+            words.to_str().map_or_else(|| words.to_string_lossy().into_owned(), str::to_owned);
+        let uris = paths.iter().map(|path| uri::of_path(path)).collect();
+        Ok(Self::At(Spellings { uris, path: Some(path) }))
+    }
+
+    /// What a client of the API asks for: an id, a URL or a whole path. The file system is not asked, since its answer
+    /// could tell something of it.
+    pub(super) fn whole(words: &str) -> Self {
+        if let Ok(id) = words.parse() {
+            return Self::Id(id);
+        }
+        let path = match url(words) {
+            None => Some(PathBuf::from(words)),
+            Some(url) => path_of(url),
+        };
+        Self::exactly(match path {
+            Some(path) => uri::of_path(&path.components().collect::<PathBuf>()),
+            None => words.to_owned(),
+        })
+    }
+
+    fn exactly(uri: String) -> Self {
+        Self::At(Spellings { uris: vec![uri], path: None })
+    }
+
+    /// The URI of one that is named by just that.
+    pub(super) fn uri(&self) -> Option<&str> {
+        match self {
+            Self::Id(_) => None,
+            Self::At(spellings) => spellings.uris.first().map(String::as_str),
+        }
+    }
+
+    /// What is known of it, and the URI that it is known by.
+    pub(super) async fn story(
+        &self,
+        postgres: &Postgres,
+        collection: &Collection,
+    ) -> Result<(Story, Option<String>), BoxError> {
+        let documents = postgres.documents();
+        let spellings = match self {
+            Self::Id(id) => return Ok((documents.story_of(collection.id, *id).await?, None)),
+            Self::At(spellings) => spellings,
+        };
+        for uri in &spellings.uris {
+            let story = documents.story_at(collection.id, uri).await?;
+            if story.document.is_some() || !story.places.is_empty() {
+                return Ok((story, Some(uri.clone())));
+            }
+        }
+        match spellings.listed(postgres, collection).await? {
+            Some(document) => {
+                let story = documents.story_of(collection.id, document).await?;
+                let uri = story.places.first().map(|place| place.uri.clone());
+                Ok((story, uri))
+            }
+            None => Ok((Story { document: None, places: Vec::new(), deeds: Vec::new() }, None)),
+        }
+    }
+
+    /// The document, one that was deleted from there included.
+    pub(super) async fn document(
+        &self,
+        postgres: &Postgres,
+        collection: &Collection,
+    ) -> Result<Option<Uuid>, BoxError> {
+        let documents = postgres.documents();
+        let spellings = match self {
+            Self::Id(id) => return Ok(documents.find(collection.id, *id).await?.map(|it| it.id)),
+            Self::At(spellings) => spellings,
+        };
+        for uri in &spellings.uris {
+            if let Some(found) = documents.at(collection.id, uri).await? {
+                return Ok(Some(found));
+            }
+        }
+        spellings.listed(postgres, collection).await
+    }
+}
+
+impl Spellings {
+    /// The one document that `documents list` shows under this path.
+    async fn listed(
+        &self,
+        postgres: &Postgres,
+        collection: &Collection,
+    ) -> Result<Option<Uuid>, BoxError> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let found = postgres.documents().listed_at(collection.id, path).await?;
+        match &found[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
+            several => {
+                let ids: Vec<String> = several.iter().map(Uuid::to_string).collect();
+                Err(format!(
+                    "several documents are listed as {path}; name one by its id: {}",
+                    ids.join(", ")
+                )
+                .into())
+            }
+        }
+    }
+}
+
+/// The words, if they are a URL and no path.
+fn url(words: &str) -> Option<&str> {
+    let (scheme, _) = words.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '+' | '-' | '.'));
+    is_scheme.then_some(words)
+}
+
+/// The path of a `file:` URL, which may name this machine.
+fn path_of(url: &str) -> Option<PathBuf> {
+    let local = url.strip_prefix("file://localhost/").map(|rest| format!("file:///{rest}"));
+    uri::to_path(local.as_deref().unwrap_or(url)).filter(|path| path.is_absolute())
+}
+
+/// Every path that an absolute path may be known by, the likeliest first.
+fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
+    let mut spellings: Vec<PathBuf> = Vec::new();
+    let mut add = |path: PathBuf| {
+        if !spellings.contains(&path) {
+            spellings.push(path);
+        }
+    };
+    if !path.components().any(|part| part == Component::ParentDir) {
+        add(path.components().collect());
+    }
+    // The name itself may be that of a link, which is a place of its own.
+    let resolved = match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => real_path::resolve(folder).join(name),
+        _ => real_path::resolve(path),
+    };
+    let mut roots: Vec<PathBuf> = places.iter().filter_map(|place| uri::to_path(place)).collect();
+    // Of sources in one another, the inner one gives the document.
+    roots.sort_by_key(|root| std::cmp::Reverse(root.components().count()));
+    for root in roots {
+        let real_root = real_path::resolve(&root);
+        match resolved.strip_prefix(&real_root) {
+            Ok(below) if below == Path::new("") => add(root),
+            Ok(below) => add(root.join(below)),
+            Err(_) => {}
+        }
+    }
+    add(resolved);
+    spellings
+}
+
+/// How lists write where a document is, so that it can be named by what is written: as a path if every character of
+/// it can be seen, or else as its URI, in which the others are encoded.
+pub(super) fn shown(document: &DocumentSummary) -> String {
+    match &document.uri {
+        Some(uri) => shown_uri(uri),
+        None => document.file_path.clone(),
+    }
+}
+
+/// The same of a URI.
+pub(super) fn shown_uri(uri: &str) -> String {
+    let path = uri::to_path(uri).map(PathBuf::into_os_string).map(OsString::into_string);
+    match path {
+        Some(Ok(path)) if !path.contains(is_unseen) => path,
+        Some(_) => {
+            let mut shown = String::with_capacity(uri.len());
+            for char in uri.chars() {
+                match is_unseen(char) {
+                    false => shown.push(char),
+                    true => shown.extend(
+                        char.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")),
+                    ),
+                }
+            }
+            shown
+        }
+        None => uri.to_owned(),
+    }
+}
+
+/// Control characters, and those that change the direction of what is written.
+fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_urls_and_paths_are_told_apart() {
+        let id = "3f0c1a5e-0000-4000-8000-000000000001";
+        assert_eq!(Named::whole(id), Named::Id(id.parse().unwrap()));
+        let at = |words: &str| match Named::whole(words) {
+            Named::At(Spellings { uris, .. }) => uris.concat(),
+            Named::Id(id) => panic!("{id}"),
+        };
+        for same in
+            ["/srv/ä b", "/srv/./ä b", "file:///srv/%C3%A4%20b", "file://localhost/srv/ä%20b"]
+        {
+            assert_eq!(at(same), "file:///srv/ä%20b", "{same}");
+        }
+        assert_eq!(at("https://example.org/a"), "https://example.org/a");
+        assert_eq!(at("/a/b://c"), "file:///a/b:/c", "a path may hold `://`");
+    }
+
+    #[test]
+    fn what_is_shown_stands_for_the_same_document() {
+        for (uri, expected) in [
+            ("file:///srv/%C3%BCber%20uns", "/srv/über uns"),
+            ("file:///srv/caf%E9", "file:///srv/caf%E9"),
+            ("file:///srv/a%0Ab", "file:///srv/a%0Ab"),
+            ("file:///srv/\u{202e}gpj", "file:///srv/%E2%80%AEgpj"),
+            ("https://example.org/", "https://example.org/"),
+        ] {
+            let shown = shown_uri(uri);
+            assert_eq!(shown, expected);
+            let exact = |named: &str| Named::whole(named);
+            assert_eq!(exact(&shown), exact(uri));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Which program extracts documents: the small one that is installed beside this one, or this one itself.
+//!
+//! `semantik-extract-worker` starts in milliseconds; this program loads libtorch first, even as a worker. Both do the
+//! same, provided that they were built from the same sources, which is asked before the small one is used.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+const SMALL: &str = "semantik-extract-worker";
+
+/// The program to start; `None` if not even this one can be found.
+pub(crate) fn worker() -> Option<PathBuf> {
+    static WORKER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = WORKER.get_or_init(|| {
+        let own = std::env::current_exe().ok()?;
+        let small = own.with_file_name(SMALL);
+        Some(if is_of_this_build(&small) { small } else { own })
+    });
+    found.clone()
+}
+
+fn is_of_this_build(small: &Path) -> bool {
+    let asked = Command::new(small)
+        .args(["extract-worker", "--build"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .output();
+    let is_same = asked
+        .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).trim() == stages::EXTRACT_BUILD);
+    if !is_same {
+        tracing::debug!(
+            program = %small.display(),
+            "not there, or of another build: this program extracts in its place, and starts more slowly"
+        );
+    }
+    is_same
+}

@@ -1,0 +1,141 @@
+//! Characters that a terminal would act on, made visible.
+//!
+//! Names of files, titles, headings, messages of a database or a server are not the user's own words. A control
+//! character in them could move the cursor, change the title of the window or rewrite lines above; a bidirectional
+//! control shows text in another order than it has. Whatever is printed goes through here, so no caller has to think of
+//! it. In JSON the same characters become escapes of JSON, which read back as what they were.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Text as it may be printed: lines and tabs stay, other control and bidirectional characters become `\u{1b}`.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, false, |out, letter| match letter {
+        '\r' => out.push_str("\\r"),
+        letter => out.extend(letter.escape_unicode()),
+    })
+}
+
+/// The same for text that this program has coloured: sequences that only colour stay.
+pub(crate) fn visible_in_colour(text: &str) -> Cow<'_, str> {
+    escaped(text, true, |out, letter| out.extend(letter.escape_unicode()))
+}
+
+/// Text of one line: line breaks and tabs are made visible, too.
+pub(crate) fn in_a_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\n', '\t', '\r']) {
+        return visible(text);
+    }
+    let text = text.replace("\r\n", "\\n").replace('\n', "\\n").replace('\t', "\\t");
+    Cow::Owned(visible(&text).into_owned())
+}
+
+/// JSON as it may be printed. Outside of strings it has no such characters.
+pub(crate) fn visible_json(json: &str) -> Cow<'_, str> {
+    escaped(json, false, |out, letter| {
+        // All of them are in the basic plane.
+        write!(out, "\\u{:04x}", u32::from(letter)).expect("a String takes all");
+    })
+}
+
+/// Whether a terminal might act on a character, or show others in another order because of it.
+fn is_acted_on(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            true
+        }
+        letter => letter.is_control(),
+    }
+}
+
+fn escaped(text: &str, keep_colour: bool, escape: fn(&mut String, char)) -> Cow<'_, str> {
+    if !text.contains(is_acted_on) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find(is_acted_on) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(length) = colour(rest).filter(|_| keep_colour) {
+            out.push_str(&rest[..length]);
+            rest = &rest[length..];
+            continue;
+        }
+        let mut letters = rest.chars();
+        if let Some(letter) = letters.next() {
+            escape(&mut out, letter);
+        }
+        rest = letters.as_str();
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// The length of the sequence at the beginning of a text, if it is one that only colours.
+fn colour(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let end = parameters.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
+    parameters[end..].starts_with('m').then_some("\u{1b}[".len() + end + 1)
+}
+
+/// Writes what is logged, each event in one call, to standard error.
+pub(crate) struct LogWriter {
+    /// Whether events are JSON.
+    pub(crate) json: bool,
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = if self.json { visible_json(&text) } else { visible_in_colour(&text) };
+        io::stderr().write_all(text.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown() {
+        let said = "a\u{1b}]0;title\u{7}b\u{9b}2Jc\u{202e}fdp.\u{2066}d\r\u{7f}\n\tü\u{61c}";
+        insta::assert_snapshot!(
+            visible(said),
+            @r"
+        a\u{1b}]0;title\u{7}b\u{9b}2Jc\u{202e}fdp.\u{2066}d\r\u{7f}
+        	ü\u{61c}
+        "
+        );
+        assert_eq!(in_a_line("a\tb\nc"), "a\\tb\\nc");
+        assert!(matches!(visible("plain – ü 漢 \u{202f}"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn only_colours_stay_where_there_are_colours() {
+        let said = "\u{1b}[1;31mred\u{1b}[0m \u{1b}[2J \u{1b}[";
+        assert_eq!(visible_in_colour(said), "\u{1b}[1;31mred\u{1b}[0m \\u{1b}[2J \\u{1b}[");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_acted_on_is_left(text in "(\\PC|[\u{0}-\u{a0}]|[\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}\u{61c}]){0,40}") {
+            prop_assert!(!visible(&text).contains(is_acted_on));
+            prop_assert!(!in_a_line(&text).contains(['\n', '\t']));
+            let json = serde_json::to_string(&text).unwrap();
+            let shown = visible_json(&json);
+            prop_assert!(!shown.contains(is_acted_on));
+            prop_assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), Value::from(text));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Reads one document: what the worker process does with each, and this process where no worker is configured.
+//!
+//! It is a function of the request alone: the content, its media type and the extension of its name.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use pipeline::{DocError, Why};
+use serde::{Deserialize, Serialize};
+
+use crate::byte_size::ByteSize;
+use crate::extract::document::Document;
+use crate::extract::{docx, gzip, html, language, markdown, pdf, roff, text};
+use crate::mime;
+
+/// A document that is to be read.
+pub(crate) struct Request<'a> {
+    pub(crate) mime_type: Cow<'a, str>,
+    /// The extension of its name; for a compressed one, of the name inside.
+    pub(crate) extension: Cow<'a, str>,
+    pub(crate) bytes: Cow<'a, [u8]>,
+}
+
+/// A document, with the media type of what was read.
+pub(crate) type Extracted = (String, Document);
+
+/// What became of a request.
+pub(crate) type Answer = Result<Extracted, Refused>;
+
+/// Why there is no text of a document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    /// What it was read as; `None` if it was still being unpacked.
+    pub(crate) format: Option<Format>,
+    pub(crate) refusal: Refusal,
+}
+
+/// Why a reader gives no text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("empty")]
+    Empty,
+    /// Pages that are images, of so many pages.
+    #[error("{0} of {1} pages are images")]
+    Images(u64, u64),
+    /// The media type of which there is no reader.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// What claims to be text is something else.
+    #[error("not a text")]
+    NotText,
+    /// What the parser said.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+    #[error("encrypted")]
+    Encrypted,
+    /// The limit that it exceeds.
+    #[error("exceeds {0}")]
+    Limit(String),
+}
+
+impl Refusal {
+    pub(crate) fn unpacks_to_more_than(most: u64) -> Self {
+        Self::Limit(format!("{} of unpacked content (a quarter of max_memory)", ByteSize(most)))
+    }
+
+    pub(crate) fn of(self, format: Option<Format>) -> Refused {
+        Refused { format, refusal: self }
+    }
+}
+
+impl Refused {
+    pub(crate) fn why(self) -> Why {
+        let format = self.format.map_or("gzip", Format::name);
+        match self.refusal {
+            Refusal::Empty => Why::Empty,
+            Refusal::Images(images, pages) => Why::Images { images, pages },
+            Refusal::Unsupported(mime_type) => Why::Unsupported { mime_type },
+            Refusal::NotText => Why::Unsupported { mime_type: mime::BINARY.to_owned() },
+            Refusal::Corrupt(cause) => DocError::Corrupt { format, cause }.into(),
+            Refusal::Encrypted => DocError::Encrypted.into(),
+            Refusal::Limit(limit) => DocError::Limit { limit }.into(),
+        }
+    }
+}
+
+/// A format that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Format {
+    Text,
+    Markdown,
+    Html,
+    Roff,
+    Pdf,
+    Docx,
+}
+
+impl Format {
+    pub(crate) fn of(mime_type: &str) -> Option<Self> {
+        Some(match mime_type {
+            "text/markdown" => Self::Markdown,
+            "text/html" | "application/xhtml+xml" => Self::Html,
+            "text/troff" => Self::Roff,
+            "application/pdf" => Self::Pdf,
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => Self::Docx,
+            "application/json" | "application/jsonl" | "application/sql" | "application/toml"
+            | "application/xml" | "application/yaml" => Self::Text,
+            // Markup, for which there is no reader, whatever its type says.
+            "text/rtf" => return None,
+            other if other.starts_with("text/") => Self::Text,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Markdown => "Markdown",
+            Self::Html => "HTML",
+            Self::Roff => "manual page",
+            Self::Pdf => "PDF",
+            Self::Docx => "DOCX",
+        }
+    }
+}
+
+pub(crate) fn is_gzip(mime_type: &str) -> bool {
+    mime_type == "application/gzip"
+}
+
+/// Why there is no text in content of this type, as far as it can be told without reading it.
+pub(crate) fn refused_unread(mime_type: &str, bytes: &[u8]) -> Option<Refused> {
+    if is_gzip(mime_type) {
+        return None;
+    }
+    let format = Format::of(mime_type);
+    if bytes.is_empty() {
+        return Some(Refusal::Empty.of(format));
+    }
+    format.is_none().then(|| Refusal::Unsupported(mime_type.to_owned()).of(None))
+}
+
+/// Reads one document. What is compressed may unpack to so many bytes.
+pub(crate) fn read(request: &Request<'_>, unpacked: u64) -> Answer {
+    let mut mime_type = request.mime_type.as_ref();
+    let mut bytes = Cow::Borrowed(request.bytes.as_ref());
+    if is_gzip(mime_type) {
+        let content = gzip::unpack(&bytes, unpacked).map_err(|refusal| refusal.of(None))?;
+        let name = PathBuf::from(format!("document.{}", request.extension));
+        mime_type = mime::of(&name, &content);
+        if is_gzip(mime_type) {
+            return Err(Refusal::Unsupported(mime_type.to_owned()).of(None));
+        }
+        bytes = Cow::Owned(content);
+    }
+    if let Some(refused) = refused_unread(mime_type, &bytes) {
+        return Err(refused);
+    }
+    let format = Format::of(mime_type);
+    let parsed = format.map_or(Err(Refusal::NotText), |format| parse(format, &bytes, unpacked));
+    let mut document = parsed.map_err(|refusal| refusal.of(format))?;
+    if document.text.trim().is_empty() {
+        return Err(Refusal::Empty.of(format));
+    }
+    if document.language.is_none() {
+        document.language = language::detect(&document.text);
+    }
+    Ok((mime_type.to_owned(), document))
+}
+
+/// Panics of a parser are its own, and cost this document only.
+fn parse(format: Format, bytes: &[u8], unpacked: u64) -> Result<Document, Refusal> {
+    let parse = || match format {
+        Format::Text => text::extract(bytes).ok_or(Refusal::NotText),
+        Format::Markdown => markdown::extract(bytes).ok_or(Refusal::NotText),
+        Format::Html => html::extract(bytes).ok_or(Refusal::NotText),
+        Format::Roff => roff::extract(bytes).ok_or(Refusal::NotText),
+        Format::Pdf => pdf::extract(bytes),
+        Format::Docx => docx::extract(bytes, unpacked),
+    };
+    catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
+        Err(Refusal::Corrupt(said.unwrap_or_else(|| "its reader gave up".to_owned())))
+    })
+}

@@ -1,0 +1,172 @@
+//! Which title a document has: its own, its first heading, or the name of its file.
+//!
+//! Programs write titles that say nothing of the document: a placeholder, or the name of the file that it was
+//! made from. Such a title gives way to the next best.
+
+use std::path::Path;
+
+use crate::extract::document::{Document, one_line};
+
+/// Titles that programs give to what nobody has named, in lower case.
+const PLACEHOLDERS: &[&str] = &[
+    "(anonymous)",
+    "(untitled)",
+    "blank",
+    "document",
+    "dokument",
+    "new document",
+    "no title",
+    "no title available",
+    "none",
+    "null",
+    "ohne titel",
+    "page",
+    "powerpoint presentation",
+    "powerpoint-präsentation",
+    "présentation powerpoint",
+    "sans titre",
+    "sin título",
+    "slide 1",
+    "titel",
+    "title",
+    "unbenannt",
+    "unknown",
+    "unspecified",
+    "untitled document",
+    "word document",
+];
+
+/// How the titles begin that Office gives to what it prints.
+const PRINTED: &[&str] = &["microsoft word - ", "microsoft powerpoint - ", "microsoft excel - "];
+
+/// Extensions of the programs that write documents, in lower case: a title that ends with one is a file's name.
+const EXTENSIONS: &[&str] = &[
+    "ai", "cdr", "doc", "docm", "docx", "dot", "dotx", "dvi", "eps", "fm", "indd", "key", "odp",
+    "ods", "odt", "p65", "pages", "pdf", "pmd", "ppt", "pptx", "ps", "pub", "qxd", "rtf", "tex",
+    "wpd", "wps", "xls", "xlsx",
+];
+
+/// Headings that name a part of any document, in lower case.
+const PARTS: &[&str] = &[
+    "contents",
+    "cover",
+    "cover page",
+    "front cover",
+    "inhalt",
+    "inhaltsverzeichnis",
+    "table of contents",
+    "title page",
+    "toc",
+];
+
+/// The document with a title that says something, as far as there is one. The headings of a manual page are the
+/// same in all of them, and are passed over.
+pub(crate) fn titled(mut document: Document, mime_type: &str, path: &Path) -> Document {
+    let own = document.title.take().map(|title| one_line(&title));
+    let own = own.filter(|title| !says_nothing(title, path));
+    let heading = || first_heading(&document).filter(|_| mime_type != "text/troff");
+    let name = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    document.title = own.or_else(heading).or_else(name);
+    document
+}
+
+/// The first of the highest level.
+fn first_heading(document: &Document) -> Option<String> {
+    let headings = document.outline.iter();
+    let headings = headings.filter(|heading| {
+        let title = heading.title.to_lowercase();
+        !title.is_empty() && !PARTS.contains(&title.as_str())
+    });
+    headings.min_by_key(|heading| heading.level).map(|heading| heading.title.clone())
+}
+
+/// Whether a title says nothing of the document in this file.
+fn says_nothing(title: &str, path: &Path) -> bool {
+    let title = title.to_lowercase();
+    if title.is_empty() || PLACEHOLDERS.contains(&title.as_str()) || is_numbered(&title) {
+        return true;
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let extension = title.rsplit_once('.').map(|(_, extension)| extension);
+    PRINTED.iter().any(|printed| title.starts_with(printed))
+        || extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
+        || extension.is_some() && title == name
+}
+
+/// `untitled`, `Untitled-3`, `Document1`, `Slide 12`.
+fn is_numbered(title: &str) -> bool {
+    let word = title.trim_end_matches(|char: char| char.is_ascii_digit());
+    let word = word.trim_end_matches([' ', '-', '_', '#']);
+    match word {
+        "untitled" | "unbenannt" => true,
+        "document" | "dokument" | "presentation" | "slide" => word != title,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::document::Heading;
+
+    fn title(own: Option<&str>, headings: &[(u8, &str)], mime_type: &str, path: &str) -> String {
+        let outline = headings
+            .iter()
+            .map(|(level, title)| Heading { at: 0, level: *level, title: (*title).to_owned() })
+            .collect();
+        let document = Document { title: own.map(str::to_owned), outline, ..Document::default() };
+        titled(document, mime_type, Path::new(path)).title.unwrap()
+    }
+
+    #[test]
+    fn a_title_that_says_nothing_gives_way() {
+        for junk in [
+            "untitled",
+            "Untitled",
+            " UNTITLED ",
+            "Untitled-3",
+            "untitled document",
+            "Document1",
+            "Microsoft Word - report.doc",
+            "Microsoft PowerPoint - Trees",
+            "report.pdf",
+            "Annual Report final.docx",
+            "thesis.dvi",
+            "Slide 1",
+            "PowerPoint Presentation",
+            "",
+            "scan_0001.tif",
+        ] {
+            let path = "/corpus/scan_0001.tif";
+            let pdf = "application/pdf";
+            assert_eq!(
+                title(Some(junk), &[(2, "b"), (1, "On Trees")], pdf, path),
+                "On Trees",
+                "{junk}"
+            );
+            assert_eq!(title(Some(junk), &[(1, "Contents")], pdf, path), "scan_0001", "{junk}");
+        }
+    }
+
+    #[test]
+    fn a_title_that_says_something_stays() {
+        for own in [
+            "On Trees",
+            "Node.js",
+            "Documents of state",
+            "Untitled love songs",
+            "Version 2.0",
+            "What is .NET",
+            "Book of hours",
+            "Document 1 and document 2",
+        ] {
+            assert_eq!(title(Some(own), &[(1, "x")], "application/pdf", "/a/b.pdf"), own);
+        }
+        assert_eq!(title(None, &[(1, "NAME")], "text/troff", "/man/ls.1"), "ls");
+        assert_eq!(
+            title(None, &[(2, "Two"), (1, "One"), (1, "Other")], "text/html", "/a.html"),
+            "One"
+        );
+        assert_eq!(title(None, &[], "text/plain", "/a/notes.txt"), "notes");
+    }
+}

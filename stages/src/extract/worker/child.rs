@@ -1,0 +1,124 @@
+//! The child's end: what the command `extract-worker` does.
+
+use std::ffi::OsString;
+use std::io::{self, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::extract::Limits;
+use crate::extract::read::read;
+use crate::extract::worker::sandbox::Sandbox;
+use crate::extract::worker::{EXTRACT_BUILD, probe, sandbox, wire};
+
+/// Extracts the documents that come on standard input until it ends, and answers on standard output; the body of
+/// the process that [`pipeline::Resources::extract_worker`] names, given its arguments.
+///
+/// With `--build` it says by which sources it was built, and with `--probe` it tries to do what a worker must not be
+/// able to, and says what came of that.
+///
+/// # Errors
+/// If an argument is not known, or the process cannot start a thread.
+pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
+    let mut limits = Limits { time: Duration::from_secs(60), memory: 1 << 30 };
+    let (mut probes, mut is_probe) = (false, false);
+    for arg in args {
+        let arg = arg.to_string_lossy();
+        let number = |value: &str| value.parse::<u64>().map_err(|_| unknown(&arg));
+        match arg.split_once('=') {
+            Some(("--max-memory", bytes)) => limits.memory = number(bytes)?,
+            Some(("--max-seconds", seconds)) => limits.time = Duration::from_secs(number(seconds)?),
+            None if arg == "--build" => return writeln!(io::stdout(), "{EXTRACT_BUILD}"),
+            None if arg == "--probe" => probes = true,
+            None if arg == "--within" => is_probe = true,
+            None if arg == "extract-worker" => {}
+            Some(_) | None => return Err(unknown(&arg)),
+        }
+    }
+    let (memory, seconds) = (limits.memory, limits.time.as_secs());
+    if probes {
+        return start_probe(memory, seconds);
+    }
+    if is_probe {
+        let before = probe::before();
+        return sandbox::run(memory, seconds, false, move |sandbox| {
+            probe::probe(&before, &sandbox, memory)
+        });
+    }
+    sandbox::run(memory, seconds, true, move |sandbox| serve(limits, &sandbox))
+}
+
+/// Starts the probe as a worker is started, and passes on what it says: a worker cannot write to a file, which standard
+/// output may be.
+fn start_probe(memory: u64, seconds: u64) -> io::Result<()> {
+    let probe = Command::new(std::env::current_exe()?)
+        .args(["extract-worker", "--within"])
+        .arg(format!("--max-memory={memory}"))
+        .arg(format!("--max-seconds={seconds}"))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    io::stdout().write_all(&probe.stdout)?;
+    if probe.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("the probe failed ({})", probe.status)))
+}
+
+fn unknown(arg: &str) -> io::Error {
+    let expected = "--max-memory=BYTES, --max-seconds=NUMBER, --probe or --build";
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("invalid argument {arg:?} of extract-worker: expected {expected}"),
+    )
+}
+
+fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
+    // What a parser panics with goes into the answer.
+    std::panic::set_hook(Box::new(|_| {}));
+    // A parser that asks for the pool of threads gets one of this thread alone, since it may start no other.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .use_current_thread()
+        .build_global()
+        .map_err(io::Error::other)?;
+    let mut input = BufReader::with_capacity(64 << 10, Standard);
+    let mut output = Standard;
+    let missing = sandbox.missing.join("; ").replace('\n', " ");
+    let ready = format!("{} {missing}", wire::READY);
+    let end = ready.floor_char_boundary(wire::LONGEST_LINE - 1);
+    output.write_all(format!("{}\n", &ready[..end]).as_bytes())?;
+    while let Some(request) = wire::next_request(&mut input)? {
+        let answer = read(&request, limits.unpacked());
+        drop(request);
+        let (mut head, text) = wire::answer(answer).map_err(io::Error::other)?;
+        // Each answer goes out before the next document is begun, which may be the last one.
+        if text.len() < 16 << 10 {
+            head.extend_from_slice(text.as_bytes());
+            output.write_all(&head)?;
+        } else {
+            output.write_all(&head)?;
+            output.write_all(text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Standard input and output without the buffers of the library.
+struct Standard;
+
+impl Read for Standard {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(io::stdin(), into)?)
+    }
+}
+
+impl Write for Standard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(io::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

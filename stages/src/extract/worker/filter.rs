@@ -1,0 +1,98 @@
+//! The system calls that a worker may make: memory, time, threads that wait for each other, and the standard
+//! descriptors. Everything else fails with `EPERM`, so a library that asks for more does without.
+
+use std::fmt::{self, Display};
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+/// Calls that are allowed whatever their arguments.
+const CALLS: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+];
+
+/// Why there is no filter.
+#[derive(Debug)]
+pub(super) struct NoFilter(String);
+
+impl Display for NoFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn no_filter(error: impl Display) -> NoFilter {
+    NoFilter(error.to_string())
+}
+
+/// Allows the calls of this module, and no others, to every thread of this process.
+pub(super) fn apply() -> Result<(), NoFilter> {
+    let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(no_filter)?;
+    let mut rules: Vec<(i64, Vec<SeccompRule>)> =
+        CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
+    let own = u64::from(std::process::id());
+    let is = |argument, value| one(argument, SeccompCmpOp::Eq, value);
+    // No code is mapped, and no file: whoever got hold of a descriptor cannot read it this way either.
+    let no_code = |argument| one(argument, SeccompCmpOp::MaskedEq(executable), 0);
+    let anonymous = u64::from(u32::MAX);
+    rules.extend([
+        (libc::SYS_read, vec![rule([is(0, 0)?])?]),
+        (libc::SYS_readv, vec![rule([is(0, 0)?])?]),
+        (libc::SYS_write, vec![rule([is(0, 1)?])?, rule([is(0, 2)?])?]),
+        (libc::SYS_writev, vec![rule([is(0, 1)?])?, rule([is(0, 2)?])?]),
+        (libc::SYS_mmap, vec![rule([no_code(2)?, is(4, anonymous)?])?]),
+        (libc::SYS_mprotect, vec![rule([no_code(2)?])?]),
+        // A panic that cannot be caught, such as a stack overflow, ends the process by a signal to itself.
+        (libc::SYS_tgkill, vec![rule([is(0, own)?])?]),
+        // Limits are read, and never set.
+        (libc::SYS_prlimit64, vec![rule([wide(2, 0)?])?]),
+    ]);
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let rules = rules.into_iter().collect();
+    let filter =
+        SeccompFilter::new(rules, refused, SeccompAction::Allow, arch).map_err(no_filter)?;
+    let program: BpfProgram = filter.try_into().map_err(no_filter)?;
+    seccompiler::apply_filter_all_threads(&program).map_err(no_filter)
+}
+
+fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, NoFilter> {
+    SeccompRule::new(conditions.into()).map_err(no_filter)
+}
+
+/// A condition on the lower half of an argument, which is all that is read of an `int`.
+fn one(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, NoFilter> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(no_filter)
+}
+
+/// A condition that a whole argument is this.
+fn wide(argument: u8, value: u64) -> Result<SeccompCondition, NoFilter> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
+        .map_err(no_filter)
+}

@@ -1,0 +1,250 @@
+//! What the two processes say to each other.
+//!
+//! The child begins with a line that says that it is ready, and which protections it lacks. Then each request and
+//! each answer is a frame: the lengths of head and body (`u32`, `u64`, little endian), the head in
+//! MessagePack, and the body, which is the content of the document or its text, as it is. Requests are sent without
+//! waiting; the child answers them in their order, each before it turns to the next.
+//!
+//! The child may have been taken over by the document that it reads, so nothing that it says is trusted: lengths are
+//! bounded, and offsets and characters are checked here before anything else sees them.
+
+use std::borrow::Cow;
+use std::io::{self, Read};
+
+use pipeline::BoxError;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::extract::document::Document;
+use crate::extract::read::{Answer, Format, Refusal, Request};
+
+/// How the line begins that says that the child is ready.
+pub(super) const READY: &str = "ready";
+
+/// The longest such line.
+pub(super) const LONGEST_LINE: usize = 1024;
+
+/// The longest message of a parser that is passed on, in characters.
+const LONGEST_MESSAGE: usize = 500;
+
+const LENGTHS: usize = 12;
+
+#[derive(Serialize, Deserialize)]
+struct RequestHead<'a> {
+    mime_type: Cow<'a, str>,
+    extension: Cow<'a, str>,
+}
+
+/// The lengths of a frame and its head.
+fn prefix(head: &[u8], body: usize) -> Result<Vec<u8>, BoxError> {
+    let mut out = Vec::with_capacity(LENGTHS + head.len());
+    out.extend_from_slice(&u32::try_from(head.len())?.to_le_bytes());
+    out.extend_from_slice(&(body as u64).to_le_bytes());
+    out.extend_from_slice(head);
+    Ok(out)
+}
+
+/// What stands before the content of a document.
+pub(super) fn request(request: &Request<'_>) -> Result<Vec<u8>, BoxError> {
+    let head = RequestHead {
+        mime_type: Cow::Borrowed(&request.mime_type),
+        extension: Cow::Borrowed(&request.extension),
+    };
+    prefix(&rmp_serde::to_vec(&head)?, request.bytes.len())
+}
+
+/// The next request; `None` at the end of the input.
+pub(super) fn next_request(input: &mut impl Read) -> io::Result<Option<Request<'static>>> {
+    let mut lengths = [0; LENGTHS];
+    match input.read_exact(&mut lengths) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let (head, body) = split(&lengths);
+    let head = take(input, head)?;
+    let head: RequestHead<'_> = rmp_serde::from_slice(&head).map_err(io::Error::other)?;
+    Ok(Some(Request {
+        mime_type: Cow::Owned(head.mime_type.into_owned()),
+        extension: Cow::Owned(head.extension.into_owned()),
+        bytes: Cow::Owned(take(input, body)?),
+    }))
+}
+
+fn split(lengths: &[u8; LENGTHS]) -> (u64, u64) {
+    let (head, body) = lengths.split_at(4);
+    let head = head.try_into().map_or(0, u32::from_le_bytes);
+    (head.into(), body.try_into().map_or(0, u64::from_le_bytes))
+}
+
+fn take(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+    input.take(length).read_to_end(&mut bytes)?;
+    if (bytes.len() as u64) < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// What is written as an answer: the lengths and the head, and the text.
+pub(super) fn answer(mut answer: Answer) -> Result<(Vec<u8>, String), BoxError> {
+    let text = match &mut answer {
+        Ok((_, document)) => std::mem::take(&mut document.text),
+        Err(_) => String::new(),
+    };
+    Ok((prefix(&rmp_serde::to_vec(&answer)?, text.len())?, text))
+}
+
+/// What no sound child says.
+#[derive(Debug, PartialEq)]
+pub(super) struct Nonsense;
+
+/// The first answer in what was received, once all of it is there, and its length. A frame may have so many bytes.
+pub(super) fn first_answer(
+    received: &[u8],
+    most: u64,
+) -> Result<Option<(Answer, usize)>, Nonsense> {
+    let Some(lengths) = received.first_chunk() else { return Ok(None) };
+    let (head, body) = split(lengths);
+    if head.saturating_add(body) > most {
+        return Err(Nonsense);
+    }
+    let of = |length: u64| usize::try_from(length).map_err(|_| Nonsense);
+    let (head, body) = (of(head)?, of(body)?);
+    let Some(frame) = received[LENGTHS..].get(..head + body) else { return Ok(None) };
+    let (head_bytes, text) = frame.split_at(head);
+    let answer: Answer = rmp_serde::from_slice(head_bytes).map_err(|_| Nonsense)?;
+    Ok(Some((sound(answer, text)?, LENGTHS + head + body)))
+}
+
+/// The answer with its text, if everything that follows can rely on it.
+fn sound(answer: Answer, text: &[u8]) -> Result<Answer, Nonsense> {
+    let (mime_type, mut document) = match answer {
+        Ok(read) => read,
+        Err(mut refused) => {
+            match &mut refused.refusal {
+                Refusal::Unsupported(said) | Refusal::Corrupt(said) | Refusal::Limit(said) => {
+                    *said = crate::extract::document::one_line(said)
+                        .chars()
+                        .take(LONGEST_MESSAGE)
+                        .collect();
+                }
+                Refusal::Images(..) | Refusal::Empty | Refusal::NotText | Refusal::Encrypted => {}
+            }
+            return Ok(Err(refused));
+        }
+    };
+    let text = std::str::from_utf8(text).map_err(|_| Nonsense)?;
+    if Format::of(&mime_type).is_none() || mime_type.len() > 128 || !is_sound(text, &document) {
+        return Err(Nonsense);
+    }
+    text.clone_into(&mut document.text);
+    Ok(Ok((mime_type, document)))
+}
+
+/// Whether all offsets are places in the text, in order, and no word has a NUL, which PostgreSQL does not take.
+fn is_sound(text: &str, document: &Document) -> bool {
+    let is_place = |at: u64| usize::try_from(at).is_ok_and(|at| text.is_char_boundary(at));
+    let Document { title, language, metadata, pages, outline, .. } = document;
+    let words = [title.as_deref(), language.as_deref(), Some(text)].into_iter().flatten();
+    words.chain(outline.iter().map(|heading| heading.title.as_str())).all(|it| !it.contains('\0'))
+        && metadata.iter().all(|(key, value)| !key.contains('\0') && has_no_nul(value))
+        && pages.is_sorted()
+        && pages.iter().all(|at| is_place(*at))
+        && outline.is_sorted_by_key(|heading| heading.at)
+        && outline.iter().all(|heading| is_place(heading.at))
+}
+
+/// Readers give words and lists of words.
+fn has_no_nul(value: &Value) -> bool {
+    match value {
+        Value::String(word) => !word.contains('\0'),
+        Value::Array(items) => {
+            items.iter().all(|item| item.as_str().is_some_and(|word| !word.contains('\0')))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::document::Heading;
+
+    fn document() -> Document {
+        let mut document = Document {
+            text: "Über uns\n\nzwei".to_owned(),
+            title: Some("Über uns".to_owned()),
+            pages: vec![0, 11],
+            outline: vec![Heading { at: 0, level: 1, title: "Über uns".to_owned() }],
+            ..Document::default()
+        };
+        document.note("author", "A. Author");
+        document
+    }
+
+    fn sent(answer: Answer) -> Vec<u8> {
+        let (mut bytes, text) = super::answer(answer).unwrap();
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_is_sent_arrives_once_it_is_whole() {
+        for answer in [
+            Ok(("text/html".to_owned(), document())),
+            Err(Refusal::Corrupt("no trailer".to_owned()).of(Some(Format::Pdf))),
+            Err(Refusal::Images(2, 3).of(Some(Format::Pdf))),
+        ] {
+            let bytes = sent(answer.clone());
+            for cut in 0..bytes.len() {
+                assert_eq!(first_answer(&bytes[..cut], 1 << 20), Ok(None));
+            }
+            let more = [bytes.as_slice(), b"the next"].concat();
+            assert_eq!(first_answer(&more, 1 << 20), Ok(Some((answer, bytes.len()))));
+        }
+        let sent = Request {
+            mime_type: "text/html".into(),
+            extension: "html".into(),
+            bytes: Cow::Borrowed(b"<p>text"),
+        };
+        let bytes = [request(&sent).unwrap().as_slice(), &sent.bytes].concat();
+        let mut input = bytes.as_slice();
+        let received = next_request(&mut input).unwrap().unwrap();
+        assert_eq!((&*received.mime_type, &*received.extension), ("text/html", "html"));
+        assert_eq!(&*received.bytes, b"<p>text");
+        assert!(next_request(&mut input).unwrap().is_none());
+        assert!(next_request(&mut &bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn nonsense_is_told_from_an_answer() {
+        let said = |mime_type: &str, change: &dyn Fn(&mut Document)| {
+            let mut document = document();
+            change(&mut document);
+            first_answer(&sent(Ok((mime_type.to_owned(), document))), 1 << 20)
+        };
+        assert!(said("text/html", &|_| {}).is_ok());
+        let changes: [&dyn Fn(&mut Document); 9] = [
+            &|document| document.pages = vec![11, 0],
+            &|document| document.pages = vec![1],
+            &|document| document.pages = vec![u64::MAX],
+            &|document| document.outline[0].at = 1,
+            &|document| document.outline[0].at = 1_000,
+            &|document| document.outline[0].title.push('\0'),
+            &|document| document.text.push('\0'),
+            &|document| document.title = Some("\0".to_owned()),
+            &|document| drop(document.metadata.insert("x".to_owned(), Value::from("\0"))),
+        ];
+        for change in changes {
+            assert_eq!(said("text/html", change), Err(Nonsense));
+        }
+        assert_eq!(said("image/png", &|_| {}), Err(Nonsense));
+        let mut bytes = sent(Ok(("text/html".to_owned(), document())));
+        assert_eq!(first_answer(&bytes, 8), Err(Nonsense));
+        *bytes.last_mut().unwrap() = 0xff;
+        assert_eq!(first_answer(&bytes, 1 << 20), Err(Nonsense));
+        assert_eq!(first_answer(&[0xff; 64], 1 << 20), Err(Nonsense));
+        assert_eq!(first_answer(&[0; 64], 1 << 20), Err(Nonsense));
+    }
+}

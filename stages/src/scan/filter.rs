@@ -1,0 +1,109 @@
+//! Which entries below a scanned folder are walked, and how many are left out by what.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use globset::GlobSet;
+
+use crate::real_path;
+use crate::scan::gitignore::Ignored;
+
+/// Which files below a folder are wanted.
+pub(crate) struct WalkOptions {
+    pub(crate) include: GlobSet,
+    pub(crate) exclude: GlobSet,
+    pub(crate) gitignore: bool,
+    pub(crate) hidden: bool,
+    pub(crate) follow_symlinks: bool,
+}
+
+/// How many files and folders below the roots the options left out. A folder counts once, whatever is in it.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    hidden: AtomicU64,
+    globs: AtomicU64,
+    gitignore: AtomicU64,
+}
+
+impl LeftOut {
+    /// The numbers by what left them out, those that are not 0.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        let Self { hidden, globs, gitignore } = self;
+        let all = [("hidden", hidden), ("globs", globs), ("gitignore", gitignore)];
+        let all = all.map(|(by, count)| (by.to_owned(), count.load(Ordering::Relaxed)));
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// What of the entries below a root is walked.
+pub(crate) struct Filter {
+    pub(crate) root: PathBuf,
+    /// The root without links.
+    real_root: PathBuf,
+    /// Roots below this one, which are walked as themselves.
+    others: Vec<PathBuf>,
+    /// The one path that is looked for, if there is one.
+    only: Option<PathBuf>,
+    exclude: GlobSet,
+    hidden: bool,
+    ignored: Option<Ignored>,
+    pub(crate) follow_symlinks: bool,
+    left_out: Arc<LeftOut>,
+}
+
+impl Filter {
+    pub(crate) fn new(
+        root: &Path,
+        roots: &[PathBuf],
+        options: &WalkOptions,
+        only: Option<&Path>,
+        left_out: &Arc<LeftOut>,
+    ) -> Self {
+        let others = roots.iter().filter(|other| *other != root && other.starts_with(root));
+        Self {
+            root: root.to_owned(),
+            real_root: real_path::resolve(root),
+            others: others.cloned().collect(),
+            only: only.map(Path::to_owned),
+            exclude: options.exclude.clone(),
+            hidden: options.hidden,
+            ignored: options.gitignore.then(|| Ignored::new(root)),
+            follow_symlinks: options.follow_symlinks,
+            left_out: Arc::clone(left_out),
+        }
+    }
+
+    /// Whether an entry below the root is walked.
+    pub(crate) fn takes(&self, path: &Path, is_folder: bool, is_link: bool) -> bool {
+        self.only.as_ref().is_none_or(|only| only.starts_with(path))
+            && !self.others.iter().any(|other| other == path)
+            && !self.is_left_out(path, is_folder)
+            && (!self.follow_symlinks
+                || !is_link
+                || real_path::resolve(path).starts_with(&self.real_root))
+    }
+
+    fn is_left_out(&self, path: &Path, is_folder: bool) -> bool {
+        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        let is_hidden = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+        let by = if !self.hidden && is_hidden {
+            &self.left_out.hidden
+        } else if self.exclude.is_match(relative) {
+            &self.left_out.globs
+        } else if self.ignored.as_ref().is_some_and(|it| it.leaves_out(path, is_folder)) {
+            &self.left_out.gitignore
+        } else {
+            return false;
+        };
+        by.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Notes a file that no glob of `include` matches.
+    pub(crate) fn is_not_included(&self) {
+        self.left_out.globs.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,323 @@
+//! How files are named and accounted for at the command line: every spelling of a path, failures that are known, and
+//! sources that give nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::{Place, Ran, command, ran, text};
+
+impl Place {
+    /// The command with arguments that need not be text, in a folder below this one.
+    fn semantik_in(&self, folder: &str, args: &[OsString]) -> Ran {
+        ran(command(&[]).args(args).current_dir(self.path().join(folder)).output().unwrap())
+    }
+}
+
+fn os(text: impl AsRef<OsStr>) -> OsString {
+    text.as_ref().to_owned()
+}
+
+/// Names that are hard to write: spaces, what URIs encode, other scripts, bytes that are not UTF-8 (two of which look the
+/// same), control characters, and one that turns the direction of what is written.
+const NAMES: [&[u8]; 10] = [
+    b"plain.txt",
+    b"with spaces .txt",
+    "sub/\u{fc}ber.txt".as_bytes(),
+    b"sub/100%?#&+.txt",
+    b"sub/deep/-rf",
+    b"caf\xe9.txt",
+    b"caf\xe8.txt",
+    b"sub/new\nline\x1b[31m.txt",
+    "sub/\u{202e}gpj.txt".as_bytes(),
+    b"sub/%41%2F.txt",
+];
+
+/// Every way to write the path of a document, in the folder `here/now` beside the corpus. `alias` there is a link to the
+/// corpus, and `link` in the corpus one to `sub`.
+fn spellings(place: &Place, name: &[u8]) -> Vec<OsString> {
+    let behind =
+        |folder: &str, name: &[u8]| OsString::from_vec([folder.as_bytes(), b"/", name].concat());
+    let corpus = place.corpus().display().to_string();
+    let path = PathBuf::from(behind(&corpus, name));
+    let each_byte: String =
+        path.as_os_str().as_bytes()[1..].iter().map(|byte| format!("%{byte:02x}")).collect();
+    let uri = stages::uri::of_path(&path);
+    let mut all = vec![
+        behind(&corpus, name),
+        behind(&format!("{corpus}//./sub/.."), name),
+        behind("../../corpus", name),
+        behind("./../now/../../corpus/.", name),
+        behind("../../alias", name),
+        behind("../../alias/sub/..", name),
+        behind("../../alias/link/..", name),
+        os(&uri),
+        os(uri.replace("file://", "file://localhost")),
+        os(format!("file:///{each_byte}")),
+    ];
+    if let Some(below) = name.strip_prefix(b"sub/") {
+        all.push(behind("../../corpus/link", below));
+        all.push(behind("../../alias/link/./", below));
+    }
+    all
+}
+
+#[test]
+fn every_spelling_of_a_path_names_its_document() {
+    let place = Place::with_stand_in();
+    for (n, name) in NAMES.iter().enumerate() {
+        let path = place.corpus().join(OsStr::from_bytes(name));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, format!("document number {n}, which is {} long", name.len())).unwrap();
+    }
+    std::fs::create_dir_all(place.path().join("here/now")).unwrap();
+    symlink("corpus", place.path().join("alias")).unwrap();
+    symlink("sub", place.corpus().join("link")).unwrap();
+    // The file names its source by a link, so that no absolute path is spelled as the index has it by chance.
+    place.edit_pipeline("paths: [corpus]", "paths: [alias]");
+    assert_eq!(place.run()["documents"]["stored"], NAMES.len() as u64);
+
+    let config = ["--config", "../../pipeline.yaml"].map(os);
+    let list = |more: &[&str]| {
+        let args =
+            [&["documents", "list"].map(os)[..], &config, &more.iter().map(os).collect::<Vec<_>>()];
+        let ran = place.semantik_in("here/now", &args.concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran
+    };
+    let listed = list(&["--json"]).json();
+    let printed = list(&[]).stdout;
+    assert!(!printed.contains('\u{1b}') && !printed.contains('\u{202e}'), "{printed}");
+    for name in NAMES {
+        let uri = stages::uri::of_path(
+            &std::fs::canonicalize(place.path())
+                .unwrap()
+                .join("corpus")
+                .join(OsStr::from_bytes(name)),
+        );
+        let of_it = |it: &&Value| text(&it["uri"]).ends_with(uri.rsplit('/').next().unwrap());
+        let document = listed.as_array().unwrap().iter().find(of_it).unwrap();
+        let mut named = spellings(&place, name);
+        named.push(os(text(&document["id"])));
+        named.push(os(text(&document["uri"])));
+        // What the list prints is a path where that says everything.
+        let path = text(&document["path"]);
+        let is_shown = |shown: &str| printed.lines().any(|line| line.contains(shown));
+        if !path.contains('\u{fffd}') && is_shown(&path) {
+            named.push(os(path));
+        } else {
+            let shown = text(&document["uri"]).replace('\u{202e}', "%E2%80%AE");
+            assert!(is_shown(&shown), "{shown} is not in\n{printed}");
+            named.push(os(shown));
+        }
+        let change = |verb: &str| {
+            let verb = ["documents", verb].map(os);
+            let named = [&[os("--yes"), os("--")], &named[..]].concat();
+            let ran = place.semantik_in("here/now", &[&verb[..], &config, &named].concat());
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            assert!(ran.stdout.starts_with("1 document"), "{}: {}", uri, ran.stdout);
+        };
+        change("delete");
+        change("undelete");
+    }
+
+    // Those that take one.
+    let first = os(OsStr::from_bytes(b"../../alias/link/../caf\xe8.txt"));
+    let show =
+        [&["documents", "show"].map(os)[..], &config, &["--json", "--"].map(os), &[first.clone()]];
+    let shown = place.semantik_in("here/now", &show.concat());
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    let why = [&[os("why")][..], &config, &["--json", "--"].map(os), &[first]].concat();
+    let why = place.semantik_in("here/now", &why).json();
+    assert_eq!((&why["state"], &why["document"]["id"]), (&"stored".into(), &shown.json()["id"]));
+    assert!(text(&why["uri"]).ends_with("/alias/caf%E8.txt"), "{why:#}");
+
+    // A name that is that of no document is one for `why`, too.
+    place.write("sub/new.txt", "a document that no run has seen");
+    for name in
+        ["../../corpus/link/new.txt", "../../alias/sub/new.txt", "../../corpus/./sub/new.txt"]
+    {
+        let why = [&[os("why")][..], &config, &[os("--json"), os(name)]].concat();
+        let why = place.semantik_in("here/now", &why).json();
+        assert_eq!(why["next_run"], "takes it in", "{name}: {why:#}");
+    }
+    let show = [&["documents", "show"].map(os)[..], &config, &[os("../../corpus/none")]].concat();
+    let ran = place.semantik_in("here/now", &show);
+    assert!(
+        ran.code == 1 && ran.stderr.contains("no document ../../corpus/none"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_failure_counts_once() {
+    let place = Place::with_stand_in();
+    place.edit_pipeline("max_size: 8MB", "max_size: 8MB, follow_symlinks: true");
+    place.write("good.txt", "a good document");
+    place.write("empty.txt", "");
+    place.write("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+    place.write("bad.docx", "this is no archive");
+    std::fs::File::create(place.corpus().join("huge.txt")).unwrap().set_len(9 << 20).unwrap();
+    // Cannot be read by anybody.
+    symlink("round", place.corpus().join("round")).unwrap();
+    let run = |what: &str, code: i32, newly_failed: u64| {
+        let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
+        assert_eq!(ran.code, code, "{what}: {}", ran.stderr);
+        let report = ran.json();
+        assert_eq!(report["newly_failed"], newly_failed, "{what}: {report:#}");
+        let set_aside = report["set_aside"].as_array().unwrap();
+        let news = set_aside.iter().filter(|it| it["reason"] == "failed" && it["known"].is_null());
+        assert_eq!(news.count() as u64, newly_failed, "{what}: {report:#}");
+        report
+    };
+    let first = run("two fail", 2, 2);
+    let second = run("both are known", 0, 0);
+    assert_eq!(first["reasons"], second["reasons"]);
+    let known = &second["set_aside"].as_array().unwrap()[0]["known"];
+    assert!(known["since"].is_string(), "{second:#}");
+    let table = place.semantik(&["run", "pipeline.yaml"]);
+    assert_eq!(table.code, 0);
+    assert!(table.stdout.contains("2, both known since 20"), "{}", table.stdout);
+
+    place.write("bad.docx", "this is still no archive");
+    run("one was edited", 2, 1);
+    run("and is known again", 0, 0);
+    place.write("worse.docx", "nor is this");
+    let table = place.semantik(&["run", "pipeline.yaml"]);
+    assert_eq!(table.code, 2);
+    assert!(table.stdout.contains("3, 1 new and 2 known since 20"), "{}", table.stdout);
+    place.edit_pipeline("size: 64", "size: 48");
+    run("other settings", 2, 3);
+    run("of which they are known", 0, 0);
+
+    // The same words and numbers wherever they stand.
+    let reasons = &run("once more", 0, 0)["reasons"];
+    let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
+    assert_eq!(&status["set_aside"], reasons, "{status:#}");
+    let show = ["collections", "show", "--config", "pipeline.yaml", "--json"];
+    assert_eq!(&place.semantik(&show).json()["set_aside"], reasons);
+    let list = |more: &[&str]| {
+        let args = ["documents", "list", "--config", "pipeline.yaml", "--json"];
+        let ran = place.semantik(&[&args[..], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.json().as_array().unwrap().clone()
+    };
+    for (reason, count) in reasons.as_object().unwrap() {
+        let listed = list(&["--reason", reason]);
+        assert_eq!(listed.len() as u64, *count, "{reason}: {listed:#?}");
+        assert!(listed.iter().all(|it| it["reason"] == **reason), "{reason}: {listed:#?}");
+    }
+    let all = list(&["--status", "set-aside"]);
+    let sum: u64 = reasons.as_object().unwrap().values().map(|it| it.as_u64().unwrap()).sum();
+    assert_eq!(all.len() as u64, sum);
+    // Page by page, also where there is no document.
+    let (mut pages, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let mut args = vec!["--status", "failed", "--limit", "1"];
+        args.extend(after.iter().flat_map(|after| ["--after", after]));
+        let Some(one) = list(&args).pop() else { break };
+        after = Some(one["id"].as_str().map_or_else(|| text(&one["uri"]), str::to_owned));
+        pages.push(one);
+    }
+    assert_eq!(pages, all);
+    let ran = place.semantik(&[
+        "documents",
+        "list",
+        "--config",
+        "pipeline.yaml",
+        "--status",
+        "set_aside",
+    ]);
+    for words in
+        ["set aside: unsupported", "set aside: too_large", "set aside: failed", "set aside: empty"]
+    {
+        assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    }
+    assert!(place.semantik(&["status", "pipeline.yaml"]).stdout.contains("documents set aside"));
+}
+
+#[test]
+fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    std::fs::create_dir(place.path().join("other")).unwrap();
+    std::fs::write(place.path().join("other/.hidden.txt"), "out of sight").unwrap();
+    let good = "paths: [corpus]";
+    // The last one stores what the other source gives.
+    for (scan, warning, error) in [
+        (
+            "paths: [corpus, 's3://bucket/x']",
+            "`s3://bucket/x` is a URL",
+            "`s3://bucket/x` is a URL, and `scan` reads folders and files of this machine",
+        ),
+        (
+            "paths: [corpus, corpsu]",
+            "corpsu: there is no such file or folder",
+            "or correct `paths`",
+        ),
+        ("paths: [corpus], include: ['*.mdd']", "corpus` matches", "(left out: 1 by globs)"),
+        ("paths: [corpus, other]", "other` matches", "(left out: 1 hidden)"),
+    ] {
+        place.edit_pipeline(good, scan);
+        let checked = place.semantik(&["check", "pipeline.yaml"]);
+        assert_eq!(checked.code, 0, "{}", checked.stderr);
+        assert!(checked.stdout.contains("no faults, 1 warning"), "{}", checked.stdout);
+        assert!(checked.stderr.contains(warning), "{}", checked.stderr);
+        assert!(
+            checked.stderr.contains("warning") && checked.stderr.contains("^^^"),
+            "{}",
+            checked.stderr
+        );
+        let planned = place.semantik(&["plan", "pipeline.yaml"]);
+        let said = format!("{}{}", planned.stdout, planned.stderr);
+        assert!(said.contains(error), "{scan}: {said}");
+        let ran = place.semantik(&["run", "pipeline.yaml"]);
+        assert_eq!(ran.code, 1, "{scan}: {}", ran.stderr);
+        assert!(ran.stderr.contains(error), "{scan}: {}", ran.stderr);
+        place.edit_pipeline(scan, good);
+    }
+    // What the other source gave was stored.
+    assert_eq!(place.told(), "unchanged 1");
+    // One that is known may be empty for a while: it is a matter of what may be deleted.
+    place.edit_pipeline(good, "paths: [corpus, other], hidden: true");
+    assert_eq!(place.told(), "read 1, stored 1, unchanged 1, embedded 5");
+    std::fs::remove_file(place.path().join("other/.hidden.txt")).unwrap();
+    assert_eq!(place.told(), "unchanged 1, deleted 1");
+    assert_eq!(place.told(), "unchanged 1");
+
+    place.write(".dotfile", "left out");
+    place.edit_pipeline("hidden: true", "exclude: ['*.log', 'x/**']");
+    place.write("b.log", "left out");
+    let report = place.run();
+    assert_eq!(report["left_out"], serde_json::json!({ "globs": 1, "hidden": 1 }), "{report:#}");
+    let table = place.semantik(&["run", "pipeline.yaml"]).stdout;
+    assert!(table.contains("1 by globs, 1 hidden"), "{table}");
+}
+
+#[test]
+fn a_pipeline_file_that_is_not_there_is_a_wrong_one() {
+    let place = Place::with_stand_in();
+    for args in [
+        &["run", "nope.yaml"][..],
+        &["check", "nope.yaml"],
+        &["plan", "nope.yaml"],
+        &["status", "nope.yaml"],
+        &["documents", "list", "--config", "nope.yaml"],
+    ] {
+        let ran = place.semantik(args);
+        assert_eq!(ran.code, 78, "{args:?}: {}", ran.stderr);
+        let wanted = "semantik: cannot read the pipeline file nope.yaml: there is no such file\n";
+        assert_eq!(ran.stderr, wanted, "{args:?}");
+    }
+    let ran = place.semantik(&["run", "corpus"]);
+    assert!(
+        ran.code == 78 && ran.stderr.contains("it is a folder"),
+        "{}: {}",
+        ran.code,
+        ran.stderr
+    );
+}

@@ -1,0 +1,217 @@
+//! A database that cannot be written to, and one whose schema is older: what only reads goes on, and nothing is migrated by
+//! a command that was not asked to; and taking migrations back says what goes, and asks.
+
+use crate::support::{Place, text};
+
+/// The verbs that only read, on the collection of `pipeline.yaml` with a document `a.txt`.
+const READING: [&[&str]; 15] = [
+    &["search", "--config", "pipeline.yaml", "first"],
+    &["status", "pipeline.yaml"],
+    &["verify", "pipeline.yaml"],
+    &["documents", "list", "--config", "pipeline.yaml"],
+    &["documents", "show", "corpus/a.txt", "--config", "pipeline.yaml"],
+    &["why", "corpus/a.txt", "--config", "pipeline.yaml"],
+    &["sources", "list", "--config", "pipeline.yaml"],
+    &["operations", "list", "--config", "pipeline.yaml"],
+    &["collections", "list", "--config", "pipeline.yaml"],
+    &["collections", "show", "--config", "pipeline.yaml"],
+    &["collections", "audit", "--config", "pipeline.yaml"],
+    &["users", "list", "--config", "pipeline.yaml"],
+    &["schedule", "list", "--config", "pipeline.yaml"],
+    &["migrate", "status", "--config", "pipeline.yaml"],
+    &["plan", "pipeline.yaml"],
+];
+
+fn filled() -> Place {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "the first document");
+    place.write("b.txt", "the second document");
+    place.run();
+    place
+}
+
+fn read_only(place: &Place, is: &str) {
+    place.execute(&format!(
+        "BEGIN READ WRITE; ALTER DATABASE semantik SET default_transaction_read_only = {is}; COMMIT"
+    ));
+}
+
+#[test]
+fn what_only_reads_works_on_a_database_that_cannot_be_written_to() {
+    let place = filled();
+    read_only(&place, "on");
+    for verb in READING {
+        let ran = place.semantik(verb);
+        assert_eq!(ran.code, 0, "{verb:?}: {}", ran.stderr);
+    }
+    place.write("c.txt", "a third one");
+    for verb in [
+        &["run", "pipeline.yaml"][..],
+        &["documents", "delete", "corpus/a.txt", "--yes", "--config", "pipeline.yaml"],
+        &["collections", "delete", "--yes", "--config", "pipeline.yaml"],
+    ] {
+        let ran = place.semantik(verb);
+        assert_eq!(ran.code, 1, "{verb:?}");
+        assert!(ran.stderr.contains("the database is read-only"), "{verb:?}: {}", ran.stderr);
+    }
+    read_only(&place, "off");
+    assert_eq!(place.run()["documents"]["stored"], 1, "nothing was lost by it");
+}
+
+#[test]
+fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
+    let place = filled();
+    let down = |steps: &str| {
+        let ran = place.semantik(&[
+            "migrate",
+            "down",
+            "--steps",
+            steps,
+            "--yes",
+            "--config",
+            "pipeline.yaml",
+        ]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    };
+    let applied = || place.value("SELECT count(*) FROM _sqlx_migrations").parse::<usize>().unwrap();
+    let all = applied();
+    down("2");
+    for verb in READING.iter().filter(|verb| verb[0] != "migrate") {
+        let ran = place.semantik(verb);
+        assert_eq!(ran.code, 1, "{verb:?}");
+        let wanted = format!("the database is older and needs migrations {} (", all - 1);
+        assert!(ran.stderr.contains(&wanted), "{verb:?}: {}", ran.stderr);
+        let help = "run `semantik migrate up --config pipeline.yaml`";
+        assert!(ran.stderr.contains(help), "{verb:?}: {}", ran.stderr);
+    }
+    assert_eq!(applied(), all - 2, "nobody was asked to change it");
+
+    // Who writes does so by itself, unless the file leaves it to a person.
+    let text = std::fs::read_to_string(place.file()).unwrap();
+    std::fs::write(place.file(), format!("{text}stores: {{ migrate: manual }}\n")).unwrap();
+    let ran = place.semantik(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stderr.contains("run `semantik migrate up --config pipeline.yaml`"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(applied(), all - 2);
+    std::fs::write(place.file(), &text).unwrap();
+    assert_eq!(place.run()["documents"]["unchanged"], 2);
+    assert_eq!(applied(), all);
+
+    // A new database is made in either case.
+    let place = Place::with("model: 'stand-in:16'", "stores: { migrate: manual }");
+    place.write("a.txt", "a document");
+    assert_eq!(place.run()["documents"]["stored"], 1);
+}
+
+#[test]
+fn a_newer_schema_is_left_alone_by_everybody() {
+    let place = filled();
+    place.execute(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'of the future', TRUE, '', 0)",
+    );
+    for verb in READING.iter().chain([&&["run", "pipeline.yaml"][..]].into_iter()) {
+        if verb[0] == "migrate" {
+            continue;
+        }
+        let ran = place.semantik(verb);
+        assert_eq!(ran.code, 1, "{verb:?}");
+        assert!(ran.stderr.contains("does not know; use a newer one"), "{verb:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn migrations_are_taken_back_when_somebody_says_so_and_knows_what_goes() {
+    let place = filled();
+    let url = place.cluster().url().to_owned();
+    // The environment does not name what is destroyed.
+    let mut command = crate::support::command(&["migrate", "down", "--yes"]);
+    let ran = crate::support::ran(
+        command.env("DATABASE_URL", &url).current_dir(place.path()).output().unwrap(),
+    );
+    assert_eq!(ran.code, 64, "{}", ran.stderr);
+
+    let everything = ["migrate", "down", "--steps", "99", "--config", "pipeline.yaml"];
+    let asked = place.semantik(&everything);
+    assert_eq!(asked.code, 1);
+    for words in [
+        "the database `semantik` at ",
+        "as `semantik`",
+        "0002 collections",
+        "the table collections with 1 row\n",
+        "the table documents with 2 rows\n",
+        "the table users with 1 row\n",
+        "the table api_keys with 0 rows\n",
+        "the collection `test` with 2 documents",
+        "say --yes if that is meant",
+    ] {
+        assert!(asked.stderr.contains(words), "`{words}` is not in {}", asked.stderr);
+    }
+    assert_eq!(place.value("SELECT count(*) FROM documents"), "2", "nothing was done");
+
+    let vectors = place.vectors_of("test");
+    assert!(vectors.exists());
+    let ran = place.semantik(&[&everything[..], &["--yes"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let remove = format!("rm -r '{}'", vectors.display());
+    assert!(ran.stderr.contains(&remove), "`{remove}` is not in {}", ran.stderr);
+}
+
+#[test]
+fn a_collection_that_is_deleted_leaves_its_operations_and_its_audit_log() {
+    let place = filled();
+    let named = |verb: &[&str]| {
+        let ran = place.semantik(&[verb, &["--config", "pipeline.yaml"]].concat());
+        assert_eq!(ran.code, 0, "{verb:?}: {}", ran.stderr);
+        ran
+    };
+    named(&["documents", "delete", "corpus/a.txt", "--yes"]);
+    named(&["documents", "undelete", "corpus/a.txt", "--yes"]);
+    named(&["sources", "delete", &format!("file://{}", place.corpus().display()), "--yes"]);
+    place.run();
+    place.semantik(&["reindex", "pipeline.yaml"]);
+    place.semantik(&["rollback", "pipeline.yaml"]);
+    named(&["collections", "delete", "--yes"]);
+
+    let operations = named(&["operations", "list", "--json"]).json();
+    let kinds: Vec<String> =
+        operations.as_array().unwrap().iter().rev().map(|it| text(&it["type"])).collect();
+    let wanted = [
+        "index",
+        "delete",
+        "append",
+        "append",
+        "remove_source",
+        "append",
+        "reindex",
+        "reindex",
+        "delete",
+    ];
+    assert_eq!(kinds, wanted, "{operations:#}");
+    for operation in operations.as_array().unwrap() {
+        assert_eq!(operation["status"], "completed", "{operation:#}");
+        let shown = named(&["operations", "show", &text(&operation["id"]), "--json"]).json();
+        let metrics = shown["metrics"].as_object().unwrap();
+        assert!(metrics.contains_key("seconds") && metrics.len() > 1, "{shown:#}");
+    }
+    let log = named(&["collections", "audit", "--json"]).json();
+    let actions: Vec<String> =
+        log.as_array().unwrap().iter().map(|it| text(&it["action"])).collect();
+    for action in
+        ["collection_created", "documents_deleted", "source_removed", "collection_deleted"]
+    {
+        assert!(actions.contains(&action.to_owned()), "{action}: {actions:?}");
+    }
+    let deleted = named(&["collections", "list", "--deleted", "--json"]).json();
+    assert_eq!(deleted[0]["name"], "test");
+
+    // Another collection of the same name has its own.
+    place.run();
+    let list = |verb: &[&str]| named(verb).json().as_array().unwrap().len();
+    assert_eq!(list(&["operations", "list", "--json"]), 1);
+    assert_eq!(list(&["operations", "list", "--json", "--deleted"]), wanted.len() + 1);
+}

@@ -1,0 +1,104 @@
+//! Guessing passwords and keys: it is slow, and whoever guesses keeps nobody else out.
+
+use serde_json::json;
+
+use super::server::{PASSWORD, Reply, Server};
+use crate::support::{Place, text, wait_for};
+
+/// Clients come through a proxy that says where they are, and as often as they like: what counts here is not their rate.
+const BEHIND_PROXY: [&str; 12] = [
+    "--trusted-proxy",
+    "127.0.0.0/8",
+    "--rate",
+    "login=0",
+    "--rate",
+    "look=0",
+    "--rate",
+    "change=0",
+    "--rate",
+    "search=0",
+    "--rate",
+    "light=0",
+];
+
+fn log_in(server: &Server, from: &str, name: &str, password: &str) -> Reply {
+    let headers = [("x-forwarded-for", from), ("content-type", "application/json")];
+    let body = json!({ "username": name, "password": password }).to_string();
+    server.send_raw("POST", "/sessions", None, &headers, Some(body.into_bytes()))
+}
+
+#[test]
+fn guessing_elsewhere_does_not_keep_the_owner_of_an_account_out() {
+    let place = Place::with_stand_in();
+    let server = Server::with(&place, &BEHIND_PROXY);
+    server.set_up();
+    let home = "198.51.100.7";
+    assert_eq!(log_in(&server, home, "root", PASSWORD).status, 201);
+    let guess = |server: &Server| {
+        // Until they have to wait for some seconds.
+        let mut addresses = (0..8).cycle();
+        wait_for("guessing to get slower", || {
+            let from = format!("203.0.113.{}", addresses.next().unwrap());
+            let reply = log_in(server, &from, "root", "a wrong password");
+            reply.header("retry-after").parse().is_ok_and(|wait: u64| wait >= 4).then_some(())
+        });
+        // From where nobody knows them they wait like everybody else.
+        let elsewhere = log_in(server, "192.0.2.1", "root", PASSWORD);
+        assert_eq!((elsewhere.status, elsewhere.code().as_str()), (429, "rate_limited"));
+        let home = log_in(server, home, "root", PASSWORD);
+        assert_eq!(home.status, 201, "{home:?}");
+    };
+    guess(&server);
+    server.stop();
+    // Another process knows it, too.
+    let server = Server::with(&place, &BEHIND_PROXY);
+    guess(&server);
+}
+
+#[test]
+fn guesses_that_come_at_once_are_counted_before_they_are_checked() {
+    let place = Place::with_stand_in();
+    let server = Server::with(&place, &BEHIND_PROXY);
+    server.set_up();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..40)
+            .map(|n| {
+                let server = &server;
+                let from = format!("203.0.113.{n}");
+                scope.spawn(move || log_in(server, &from, "root", "a wrong password").status)
+            })
+            .collect();
+        tries.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let count = |status: u16| statuses.iter().filter(|it| **it == status).count();
+    assert_eq!(count(401) + count(429), 40, "{statuses:?}");
+    // Five are forgiven; the waits after that are 1, 2, 4, … seconds, however slow this machine is.
+    assert!((5..=12).contains(&count(401)), "{statuses:?}");
+    let failed = "SELECT count(*) FROM account_audit_log WHERE action = 'login_failed'";
+    assert_eq!(place.value(failed), count(401).to_string());
+}
+
+#[test]
+fn who_has_tried_too_many_keys_costs_the_database_nothing() {
+    let place = Place::with_stand_in();
+    let server = Server::with(&place, &["--rate", "login=0.001:20"]);
+    let root = server.set_up();
+    let key = |n: usize| format!("smk_abcdefgh_{n:043}");
+    let good = text(&server.key(&root, &["read"])["secret"]);
+    server.get("/users/me", Some(&good)).good();
+    let over = (0..40).find(|n| server.get("/users/me", Some(&key(*n))).status == 429);
+    assert!(over.is_some_and(|n| n >= 10), "{over:?}");
+
+    // Nobody can look up a key now, so whoever is answered was not looked up.
+    let mut lock = place.session();
+    lock.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE");
+    for n in 100..110 {
+        let refused = server.get("/users/me", Some(&key(n)));
+        assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+        assert!(!refused.header("retry-after").is_empty());
+    }
+    // Others at the address come in as before: by a session at once, by a key that was good when it can be looked up.
+    server.get("/users/me", Some(&root)).good();
+    drop(lock);
+    server.get("/users/me", Some(&good)).good();
+}

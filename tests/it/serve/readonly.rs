@@ -1,0 +1,39 @@
+//! A server over a database that cannot be written to: it searches.
+
+use serde_json::json;
+
+use super::server::{PASSWORD, Server};
+use crate::support::{Place, text};
+
+#[test]
+fn a_server_searches_a_database_that_cannot_be_written_to() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "the first document");
+    place.write("b.txt", "the second document");
+    place.run();
+    let server = Server::start(&place);
+    server.set_up();
+    let session = server.log_in("root");
+    let key = text(&server.key(&session, &["search", "read"])["secret"]);
+    drop(server);
+
+    place.execute("ALTER DATABASE semantik SET default_transaction_read_only = on");
+    let server = Server::start(&place);
+    let collection = server.collection(&key);
+    let question = json!({ "query": "first document", "collections": [collection] });
+    let found = server.post("/search", Some(&key), &question).good();
+    assert_eq!(found["hits"].as_array().map(Vec::len), Some(2), "{found:#}");
+    // A session that there is goes on as long as its access token is good.
+    assert_eq!(server.get("/users/me", Some(&session)).status, 200);
+    let login = json!({ "username": "root", "password": PASSWORD });
+    let refused = server.post("/sessions", None, &login);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "unavailable"), "{refused:?}");
+    let said = text(&refused.json()["detail"]);
+    assert!(said.contains("read-only"), "{said}");
+    let asked = server.post(
+        &format!("/collections/{collection}/operations"),
+        Some(&session),
+        &json!({ "type": "append" }),
+    );
+    assert_eq!((asked.status, asked.code().as_str()), (503, "unavailable"), "{asked:?}");
+}

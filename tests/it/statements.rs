@@ -1,0 +1,88 @@
+//! What a run asks the metadata store again and again is known: every statement that is repeated with the documents is in
+//! `sinks::HOT_QUERIES`, whose plans are tested. The log of the server says what was asked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::support::Place;
+
+const DOCUMENTS: usize = 1_500;
+
+/// More often than this a statement is not sent for other reasons than that there are many documents.
+const FEW: usize = 8;
+
+/// A statement without its line breaks and indents.
+fn plain(statement: &str) -> String {
+    statement.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// How often each statement stands in the log of the server, from this byte on.
+fn statements(log: &str) -> BTreeMap<String, usize> {
+    let mut found: Vec<String> = Vec::new();
+    for line in log.lines() {
+        if let Some(rest) = line.strip_prefix('\t') {
+            if let Some(last) = found.last_mut() {
+                last.push(' ');
+                last.push_str(rest);
+            }
+        } else {
+            let (_, said) = line.split_once("LOG:  ").unwrap_or(("", ""));
+            let statement = match said.split_once(": ") {
+                Some((what, statement)) if what.starts_with("execute") => statement,
+                Some(("statement", statement)) => statement,
+                _ => "",
+            };
+            found.push(statement.to_owned());
+        }
+    }
+    let mut counts = BTreeMap::new();
+    for statement in found {
+        *counts.entry(plain(&statement)).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn what_a_run_asks_again_and_again_is_known() {
+    let place = Place::with_stand_in();
+    let write = |word: &str| {
+        for n in 0..DOCUMENTS {
+            place.write(&format!("{n}.txt"), format!("{word} number {n}"));
+        }
+    };
+    write("document");
+    let data = place.value("SHOW data_directory");
+    let log = Path::new(&data).parent().unwrap().join("log");
+    place.execute("ALTER SYSTEM SET log_statement = 'all'");
+    place.execute("SELECT pg_reload_conf()");
+    place.wait_until("SELECT current_setting('log_statement') = 'all'");
+
+    let hot: Vec<String> = sinks::HOT_QUERIES.iter().map(|query| plain(query.sql)).collect();
+    let is_control = |statement: &str| {
+        let first = statement.split(' ').next().unwrap_or_default().to_ascii_uppercase();
+        ["", "BEGIN", "COMMIT", "ROLLBACK", "SET", "ANALYZE"].contains(&first.as_str())
+    };
+    let mut seen = Vec::new();
+    let mut run = |what: &str| {
+        let before = std::fs::read(&log).unwrap().len();
+        place.run();
+        let text = std::fs::read(&log).unwrap().split_off(before);
+        let counts = statements(&String::from_utf8_lossy(&text));
+        let often: Vec<_> = counts.into_iter().filter(|(_, count)| *count > FEW).collect();
+        for (statement, count) in &often {
+            let is_known = is_control(statement) || hot.contains(statement);
+            assert!(is_known, "{what}: {count} times, and not in HOT_QUERIES: {statement}");
+        }
+        seen.extend(often.into_iter().map(|(statement, _)| statement));
+    };
+    run("all are new");
+    run("nothing has changed");
+    write("text");
+    run("all were edited");
+    // The test would notice: it has seen the ways of a document into the store.
+    for doing in ["identify documents", "write documents", "make sure that an operation may write"]
+    {
+        let query = sinks::HOT_QUERIES.iter().find(|query| query.doing == doing).unwrap();
+        assert!(seen.contains(&plain(query.sql)), "{doing}");
+    }
+}

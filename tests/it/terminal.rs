@@ -1,0 +1,392 @@
+//! What a person sees on a terminal and a program reads from a pipe: widths, colours, tables, escapes, logs; and what
+//! becomes of a run that is interrupted.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Place, Ran, command, ran, signal, wait_for};
+
+/// Words that differ from document to document.
+fn words(n: usize, many: usize) -> String {
+    (0..many).map(|word| format!("w{}x{n} ", word * word)).collect()
+}
+
+fn interrupted(many: usize, tokens: usize, rate: usize) -> Place {
+    let place = Place::with(&format!("model: 'stand-in:16@{rate}'"), "");
+    place.cluster();
+    for n in 0..many {
+        place.write(&format!("{n:04}.txt"), words(n, tokens));
+    }
+    let migrated = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
+    assert_eq!(migrated.code, 0, "{}", migrated.stderr);
+    place
+}
+
+fn count(report: &Value, key: &str) -> u64 {
+    report["documents"][key].as_u64().unwrap()
+}
+
+/// Starts a run that logs, and waits until documents are stored.
+fn begun(place: &Place) -> Child {
+    let child = place.start(&["--log-format", "text", "run", "pipeline.yaml", "--json"]);
+    place.wait_until("SELECT count(*) > 0 FROM documents WHERE status = 'completed'");
+    child
+}
+
+/// Interrupts a run, once or twice, and waits for its end. The second signal follows the answer to the first: two that
+/// come at once are one.
+fn interrupt(mut child: Child, signals: usize) -> Ran {
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    signal(&child, "-INT");
+    while !said.contains("finishing ") {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it said nothing: {said}");
+    }
+    if signals > 1 {
+        signal(&child, "-INT");
+    }
+    stderr.read_to_string(&mut said).unwrap();
+    let ended = ran(child.wait_with_output().unwrap());
+    Ran { stderr: said, ..ended }
+}
+
+/// A model that would take minutes for the corpus: documents are stored long before the end, and two signals end the
+/// run with everything accounted for.
+#[test]
+fn a_second_interrupt_stores_what_is_embedded_and_leaves_the_rest() {
+    const DOCUMENTS: usize = 600;
+    let place = interrupted(DOCUMENTS, 40, 200);
+    let ran = interrupt(begun(&place), 2);
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
+    let report = ran.json();
+    let [seen, stored, left] =
+        ["seen", "stored", "interrupted"].map(|outcome| count(&report, outcome));
+    assert!(stored > 0 && left > 0, "{report:#}");
+    assert_eq!(seen, stored + left, "{report:#}");
+    assert_eq!(report["stopped"], true);
+    assert_eq!(place.index().documents.len() as u64, stored, "what is reported is there");
+    // It says how much there was to finish, before it was told not to.
+    let finishing = ran.stderr.lines().find(|line| line.contains("finishing ")).unwrap();
+    let said: u64 = finishing
+        .split_once("finishing ")
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap()
+        .replace('\u{202f}', "")
+        .parse()
+        .unwrap();
+    assert!(said >= left && finishing.contains("about "), "{finishing}");
+    assert!(ran.stderr.contains("storing what is embedded"), "{}", ran.stderr);
+
+    // The model is the same one, only faster: nothing is embedded that is stored.
+    place.edit_pipeline("stand-in:16@200", "stand-in:16");
+    let report = place.run();
+    assert_eq!(count(&report, "unchanged"), stored, "{report:#}");
+    assert_eq!(count(&report, "stored"), DOCUMENTS as u64 - stored, "{report:#}");
+    place.index().assert_same_as(&place.fresh().index());
+}
+
+/// The first signal alone finishes what is in flight.
+#[test]
+fn one_interrupt_finishes_what_is_in_flight() {
+    let place = interrupted(150, 40, 2000);
+    let ran = interrupt(begun(&place), 1);
+    assert!(matches!(ran.code, 0 | 130), "{}", ran.stderr);
+    let report = ran.json();
+    assert_eq!(count(&report, "seen"), count(&report, "stored"), "{report:#}");
+    assert_eq!(count(&report, "interrupted"), 0);
+    assert_eq!(place.index().documents.len() as u64, count(&report, "stored"));
+}
+
+/// How far a run is, as the row of the operation says while it goes on.
+#[test]
+fn progress_counts_what_the_model_has_read_and_says_how_much_is_left() {
+    let place = interrupted(200, 40, 1000);
+    let child = begun(&place);
+    let progress = wait_for("a percentage", || {
+        let rows = place.sql("SELECT progress FROM operations WHERE progress IS NOT NULL");
+        let found = rows.first()?["progress"].clone();
+        found["share"].as_f64().filter(|share| *share < 1.0).map(|_| found)
+    });
+    let number = |key: &str| progress[key].as_f64().unwrap();
+    assert!(number("tokens") > 0.0 && number("tokens_expected") > number("tokens"), "{progress:#}");
+    assert!(number("share") > 0.0 && number("eta_seconds") > 0.0, "{progress:#}");
+    interrupt(child, 2);
+}
+
+/// Runs the command on a terminal of this size; gives what came out, of both streams.
+fn on_terminal(place: &Place, size: (u16, u16), variables: &[(&str, &str)], verb: &str) -> String {
+    let (columns, rows) = size;
+    let program = command(&[]).get_program().to_str().unwrap().to_owned();
+    let line = format!("stty cols {columns} rows {rows}; exec {program} {verb}");
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(place.path());
+    script.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("SEMANTIK_LOG");
+    script.envs(variables.iter().copied()).stdin(Stdio::null());
+    let output = script.output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Text without the sequences that move the cursor and colour.
+fn plain(said: &str) -> String {
+    let mut out = String::new();
+    let mut rest = said;
+    while let Some((before, sequence)) = rest.split_once("\u{1b}[") {
+        out.push_str(before);
+        let end = sequence.find(|letter: char| letter.is_ascii_alphabetic()).unwrap();
+        rest = &sequence[end + 1..];
+    }
+    out + rest
+}
+
+fn longest(said: &str) -> usize {
+    plain(said).split(['\r', '\n']).map(|line| line.chars().count()).max().unwrap()
+}
+
+/// The characters that ever stood in the first column of a terminal that is so wide. A line that is longer than the
+/// terminal is wide goes on there.
+fn first_column(said: &str, columns: usize) -> BTreeSet<char> {
+    let (mut column, mut found) = (0, BTreeSet::new());
+    let mut rest = said;
+    while let Some(letter) = rest.chars().next() {
+        if let Some(sequence) = rest.strip_prefix("\u{1b}[") {
+            // Those that this program writes move between lines, erase a line or colour.
+            let end = sequence.find(|letter: char| letter.is_ascii_alphabetic()).unwrap();
+            rest = &sequence[end + 1..];
+            continue;
+        }
+        rest = &rest[letter.len_utf8()..];
+        match letter {
+            '\r' | '\n' => column = 0,
+            letter => {
+                column = if column == columns { 0 } else { column };
+                if column == 0 {
+                    found.insert(letter);
+                }
+                column += 1;
+            }
+        }
+    }
+    found
+}
+
+fn is_coloured(said: &str) -> bool {
+    said.split("\u{1b}[").skip(1).any(|rest| {
+        let end = rest.find(|letter: char| letter.is_ascii_alphabetic()).unwrap();
+        rest[end..].starts_with('m')
+    })
+}
+
+/// A place with names that are longer than a terminal is wide.
+fn long_names(rate: usize) -> Place {
+    let place = interrupted(60, 30, rate);
+    let folder = "a-rather-long-name-of-a-folder/and-another-one-in-it/".repeat(3);
+    place.write(&format!("{folder}empty.txt"), "");
+    place.write(&format!("{folder}broken.docx"), "this is no archive");
+    place
+}
+
+#[test]
+fn nothing_is_wider_than_the_terminal() {
+    for size in [(80, 24), (50, 20)] {
+        let place = long_names(1000);
+        let said = on_terminal(&place, size, &[], "run pipeline.yaml");
+        // The live view was there, and what the run had to say.
+        assert!(
+            said.contains("embed") && said.contains(" tokens") && said.contains(" %"),
+            "{said}"
+        );
+        assert!(said.contains("set aside"), "{said}");
+        assert!(is_coloured(&said), "{said}");
+        // Lines of the view begin with a spinner or blanks, and tables with a border.
+        let view = said.split_once("means nothing").unwrap().1;
+        let odd = |letter: &char| !matches!(letter, ' ' | '\u{2800}'..='\u{28ff}' | '\u{2500}'..='\u{257f}');
+        let odd: String = first_column(view, size.0.into()).into_iter().filter(odd).collect();
+        assert_eq!(odd, "", "at {size:?}:\n{said}");
+        for verb in [
+            "status pipeline.yaml",
+            "plan pipeline.yaml",
+            "documents list --config pipeline.yaml",
+            "collections show --config pipeline.yaml",
+            "operations list --config pipeline.yaml",
+            "sources list --config pipeline.yaml",
+            "why corpus/0001.txt --config pipeline.yaml",
+            "search --config pipeline.yaml w4x1",
+            "top --once --config pipeline.yaml",
+        ] {
+            let said = on_terminal(&place, size, &[], verb);
+            assert!(longest(&said) <= size.0.into(), "{verb} at {size:?}:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn colours_are_left_out_where_they_are_not_wanted() {
+    let run = |variables: &[(&str, &str)]| {
+        let place = long_names(2000);
+        let run = on_terminal(&place, (80, 24), variables, "run pipeline.yaml");
+        let hit = on_terminal(&place, (80, 24), variables, "search --config pipeline.yaml w4x1");
+        (run, hit)
+    };
+    let (said, hit) = run(&[("NO_COLOR", "1")]);
+    assert!(said.contains("tokens") && !is_coloured(&said) && !is_coloured(&hit), "{said}\n{hit}");
+    // A terminal that can do nothing gets lines and no view.
+    let (said, hit) = run(&[("TERM", "dumb")]);
+    assert!(!said.contains('\u{1b}') && !hit.contains('\u{1b}'), "{said}\n{hit}");
+    let (_, hit) = run(&[]);
+    assert!(is_coloured(&hit), "{hit}");
+}
+
+#[test]
+fn tables_in_a_pipe_are_tab_separated() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    place.write("b.txt", "");
+    let ran = place.semantik(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let listed = place.semantik(&["documents", "list", "--config", "pipeline.yaml"]).stdout;
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(rows[0][0], "document", "{listed}");
+    assert!(rows.len() == 3 && rows.iter().all(|row| row.len() == rows[0].len()), "{listed}");
+    for verb in [&["status", "pipeline.yaml"][..], &["run", "pipeline.yaml"]] {
+        let said = place.semantik(verb).stdout;
+        assert!(!said.contains(['│', '┌', '═']) && !said.contains("  \t"), "{said}");
+        assert!(said.lines().any(|line| line.contains('\t')), "{said}");
+    }
+}
+
+#[test]
+fn logs_are_text_unless_json_is_asked_for() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    let run = |more: &[&str], variables: &[(&str, &str)]| -> Ran {
+        let mut run = command(&[&["--log", "debug", "run", "pipeline.yaml"], more].concat());
+        run.env_remove("SEMANTIK_LOG_FORMAT").envs(variables.iter().copied());
+        ran(run.current_dir(place.path()).output().unwrap())
+    };
+    let is_json = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|it| it.is_object());
+    let text = run(&[], &[]);
+    assert!(text.stderr.contains("DEBUG") && !text.stderr.lines().any(is_json), "{}", text.stderr);
+    assert!(!text.stderr.contains('\u{1b}'), "{}", text.stderr);
+    let asked = run(&["--log-format", "json"], &[]);
+    let by_variable = run(&[], &[("SEMANTIK_LOG_FORMAT", "json")]);
+    for ran in [asked, by_variable] {
+        let lines = ran.stderr.lines().filter(|line| !line.starts_with("semantik: "));
+        assert!(lines.clone().count() > 0 && lines.clone().all(is_json), "{}", ran.stderr);
+    }
+}
+
+/// A control sequence of every kind, and characters that turn the direction of text.
+const HOSTILE: [&str; 7] = [
+    "\u{1b}[2J",
+    "\u{1b}]0;owned\u{7}",
+    "\u{9b}31m",
+    "\u{202e}fdp",
+    "\u{2066}iso",
+    "\u{61c}\u{200f}",
+    "\u{7f}\u{8}",
+];
+
+fn acted_on(letter: char) -> bool {
+    (letter.is_control() && letter != '\n' && letter != '\t')
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Every verb that prints, over documents whose names, titles, headings and text hold what a terminal acts on.
+#[test]
+fn nothing_that_a_terminal_acts_on_is_printed() {
+    let place = Place::with_stand_in();
+    for (n, hostile) in HOSTILE.iter().enumerate() {
+        place.write(
+            &format!("{n}{hostile}.html"),
+            format!(
+                "<html><head><title>title {hostile} {n}</title></head><body><h1>heading {hostile}</h1>
+                 <p>some text {hostile} of document {n}</p></body></html>"
+            ),
+        );
+        place.write(
+            &format!("{n}{hostile}.md"),
+            format!("# head {hostile}\n\nbody {hostile} {n}\n"),
+        );
+        place.write(&format!("{n}{hostile}.docx"), "no archive");
+        place.write(&format!("{n}{hostile}.txt"), format!("text {hostile} {n}"));
+    }
+    place.append_pipeline(
+        "schedule: { cron: '0 3 * * *' }
+tests:
+  - name: \"hostile\\e[2J\"
+    input: { text: \"a\\e[2J b\", name: a.txt }
+    expect: { text: { contains: [nothing of it] } }
+",
+    );
+    let hostile_file = place.corpus().join(format!("0{}.txt", HOSTILE[0]));
+    let hostile_file = hostile_file.to_str().unwrap();
+    place
+        .write("../judged.jsonl", "{\"query\": \"text of document\", \"relevant\": {\"**\": 1}}\n");
+    let config = ["--config", "pipeline.yaml"];
+    let of = |verb: &[&'static str]| [verb, &config].concat();
+    let mut verbs: Vec<Vec<&str>> = vec![
+        vec!["--log", "debug", "run", "pipeline.yaml"],
+        vec!["plan", "pipeline.yaml"],
+        vec!["check", "pipeline.yaml", "--columns"],
+        vec!["graph", "pipeline.yaml"],
+        vec!["test", "pipeline.yaml"],
+        vec!["status", "pipeline.yaml"],
+        vec!["verify", "pipeline.yaml"],
+        vec!["rollback", "pipeline.yaml"],
+        vec!["schedule", "next", "pipeline.yaml"],
+        vec!["schedule", "history", "pipeline.yaml"],
+        vec!["schedule", "pause", "pipeline.yaml"],
+        vec!["schedule", "resume", "pipeline.yaml"],
+        vec!["search", "--config", "pipeline.yaml", "text of document"],
+        vec!["why", "--config", "pipeline.yaml", hostile_file],
+        vec!["documents", "show", "--config", "pipeline.yaml", hostile_file],
+        vec!["documents", "delete", "--yes", "--config", "pipeline.yaml", hostile_file],
+        vec!["documents", "undelete", "--yes", "--config", "pipeline.yaml", hostile_file],
+        of(&["eval", "--judgements", "judged.jsonl"]),
+        of(&["documents", "list"]),
+        of(&["collections", "list"]),
+        of(&["collections", "show"]),
+        of(&["collections", "audit"]),
+        of(&["collections", "list", "--deleted"]),
+        of(&["sources", "list"]),
+        of(&["operations", "list"]),
+        of(&["schedule", "list"]),
+        of(&["users", "list"]),
+        of(&["migrate", "status"]),
+        of(&["top", "--once"]),
+    ];
+    let as_json: Vec<_> =
+        verbs.iter().skip(1).map(|verb| [&verb[..], &["--json"]].concat()).collect();
+    verbs.extend(as_json);
+    let mut seen = String::new();
+    for verb in &verbs {
+        let verb: Vec<&str> = verb.clone();
+        let verb: Vec<&str> = if verb.contains(&"--columns") && verb.contains(&"--json") {
+            vec!["check", "pipeline.yaml", "--json"]
+        } else {
+            verb
+        };
+        let ran = place.semantik(&verb);
+        // Some have nothing to go back to, or a test that fails; none may have been typed wrongly.
+        assert_ne!(ran.code, 64, "{verb:?}: {}", ran.stderr);
+        for said in [&ran.stdout, &ran.stderr] {
+            let found = said.lines().find(|line| line.contains(acted_on));
+            assert!(found.is_none(), "{verb:?}: {found:?}");
+        }
+        if verb.contains(&"--json") && !ran.stdout.is_empty() {
+            serde_json::from_str::<Value>(&ran.stdout)
+                .unwrap_or_else(|error| panic!("{verb:?}: {error}: {}", ran.stdout));
+        }
+        seen += &ran.stdout;
+    }
+    // It was there, and is shown as what it is.
+    for shown in ["\\u{202e}", "\\u{9b}", "\\u202e", "\\u009b"] {
+        assert!(seen.contains(shown), "{shown} is nowhere in what was printed");
+    }
+}

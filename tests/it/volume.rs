@@ -1,0 +1,210 @@
+//! A data folder on a small volume: what runs, searches and the other verbs do when it is full.
+//!
+//! The volume is a tmpfs that is mounted in a namespace of its own, which needs root or unprivileged user namespaces.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Place, Ran, command, ran};
+
+/// A tmpfs, for as long as the value lives.
+struct Volume {
+    /// Its standard input keeps the namespace.
+    holder: Child,
+    path: PathBuf,
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+impl Volume {
+    fn mount(path: &Path, mib: u32) -> Self {
+        std::fs::create_dir_all(path).unwrap();
+        let mut unshare = Command::new("unshare");
+        if !is_root() {
+            unshare.arg("--map-root-user");
+        }
+        let mount = format!("mount -t tmpfs -o size={mib}m tmpfs \"$0\" && echo ready && exec cat");
+        let mut holder = unshare
+            .args(["--mount", "--propagation", "private", "sh", "-c", &mount])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready", "a tmpfs cannot be mounted in a namespace here");
+        Self { holder, path: path.to_owned() }
+    }
+
+    /// A command where the volume can be seen.
+    fn inside(&self, program: &std::ffi::OsStr, folder: &Path) -> Command {
+        let mut enter = Command::new("nsenter");
+        enter.args(["--target", &self.holder.id().to_string(), "--mount"]);
+        if !is_root() {
+            enter.args(["--user", "--preserve-credentials"]);
+        }
+        enter.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(folder).arg(program);
+        enter
+    }
+
+    fn semantik(&self, place: &Place, args: &[&str]) -> Ran {
+        let plain = command(args);
+        let mut enter = self.inside(plain.get_program(), place.path());
+        enter.args(plain.get_args()).env_remove("SEMANTIK_LOG").env_remove("DATABASE_URL");
+        ran(enter.output().unwrap())
+    }
+
+    fn shell(&self, script: &str) {
+        let mut sh = self.inside("sh".as_ref(), &self.path);
+        assert!(sh.args(["-c", script]).status().unwrap().success(), "{script}");
+    }
+
+    /// Leaves not one byte.
+    fn fill(&self) {
+        self.shell("for size in 1M 4k 1; do dd if=/dev/zero of=filler.$size bs=$size 2>/dev/null; done; true");
+    }
+
+    fn make_room(&self) {
+        self.shell("rm filler.*");
+    }
+
+    fn remount(&self, option: &str) {
+        let mut mount = self.inside("mount".as_ref(), Path::new("/"));
+        let options = format!("remount,{option}");
+        assert!(mount.args(["-o", &options]).arg(&self.path).status().unwrap().success());
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        drop(self.holder.wait());
+    }
+}
+
+/// A place whose vectors and memo are on a volume of their own, and whose database is not.
+fn on_volume(mib: u32) -> (Place, Volume) {
+    let place = Place::with_stand_in();
+    let url = place.cluster().url().to_owned();
+    let stores = format!(
+        "collection: test\nstores: {{ postgres: '{url}', vectors: embedded, data: ./data }}\n"
+    );
+    place.edit_pipeline("collection: test\n", &stores);
+    let volume = Volume::mount(&place.path().join("data"), mib);
+    (place, volume)
+}
+
+fn write(place: &Place, documents: usize, words: usize) {
+    for number in 0..documents {
+        let words = (0..words).map(|at| format!("w{}", (number * 7919 + at * 104_729) % 9_973));
+        let text = format!("document {number} {}", words.collect::<Vec<_>>().join(" "));
+        place.write(&format!("{number}.txt"), text);
+    }
+}
+
+fn search(volume: &Volume, place: &Place) -> Value {
+    let args = ["search", "--config", "pipeline.yaml", "--k", "50", "--json", "w17 w23"];
+    let found = volume.semantik(place, &args);
+    assert_eq!(found.code, 0, "{}", found.stderr);
+    found.json()
+}
+
+#[test]
+fn what_only_reads_needs_no_room() {
+    let (place, volume) = on_volume(160);
+    write(&place, 60, 120);
+    let first = volume.semantik(&place, &["run", "pipeline.yaml", "--json"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    let found = search(&volume, &place);
+
+    volume.fill();
+    assert_eq!(search(&volume, &place), found);
+    for args in [
+        &["verify", "pipeline.yaml"][..],
+        &["status", "pipeline.yaml"],
+        &["plan", "pipeline.yaml"],
+        &["why", "--config", "pipeline.yaml", "corpus/1.txt"],
+        &["documents", "list", "--config", "pipeline.yaml"],
+        // Nothing has changed, so there is nothing to write.
+        &["run", "pipeline.yaml"],
+    ] {
+        let done = volume.semantik(&place, args);
+        assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    }
+    assert_eq!(search(&volume, &place), found);
+
+    // What has to be written is refused, says why, and loses nothing.
+    place.write("new.txt", "a new document about w17 and nothing else");
+    for args in [&["run", "pipeline.yaml"][..], &["reindex", "pipeline.yaml"]] {
+        let refused = volume.semantik(&place, args);
+        assert_eq!(refused.code, 1, "{args:?}: {}", refused.stderr);
+        for said in ["MiB free", "data", "stores.data"] {
+            assert!(refused.stderr.contains(said), "{args:?}: {}", refused.stderr);
+        }
+    }
+    assert_eq!(search(&volume, &place), found);
+
+    volume.make_room();
+    for args in [&["run", "pipeline.yaml"][..], &["verify", "pipeline.yaml"]] {
+        let done = volume.semantik(&place, args);
+        assert_eq!(done.code, 0, "{args:?}: {}{}", done.stdout, done.stderr);
+    }
+}
+
+#[test]
+fn a_run_stops_before_the_volume_is_full() {
+    let (place, volume) = on_volume(72);
+    write(&place, 900, 150);
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        let stopped = volume.semantik(&place, &["run", "pipeline.yaml"]);
+        assert!(stopped.stderr.contains("MiB free"), "{}: {}", stopped.code, stopped.stderr);
+        codes.push(stopped.code);
+        search(&volume, &place);
+    }
+    assert_eq!(codes, [1, 1, 1]);
+
+    volume.remount("size=600m");
+    let done = volume.semantik(&place, &["run", "pipeline.yaml", "--json"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let documents = &done.json()["documents"];
+    assert_eq!(documents["seen"], 900, "{documents}");
+    let verified = volume.semantik(&place, &["verify", "pipeline.yaml", "--json"]);
+    assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+    assert_eq!(verified.json()["documents"], 900);
+}
+
+/// Edge maps its files for writing, so that they cannot be searched where that is not allowed; everything else goes on.
+#[test]
+fn a_volume_that_is_read_only_is_named() {
+    let (place, volume) = on_volume(160);
+    write(&place, 10, 40);
+    let first = volume.semantik(&place, &["run", "pipeline.yaml"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    volume.remount("ro");
+    for args in [&["search", "--config", "pipeline.yaml", "w17"][..], &["verify", "pipeline.yaml"]]
+    {
+        let refused = volume.semantik(&place, args);
+        assert_eq!(refused.code, 1, "{args:?}: {}", refused.stderr);
+        for said in ["Read-only file system", "stores.data"] {
+            assert!(refused.stderr.contains(said), "{args:?}: {}", refused.stderr);
+        }
+    }
+    for args in [
+        &["status", "pipeline.yaml"][..],
+        &["plan", "pipeline.yaml"],
+        &["documents", "list", "--config", "pipeline.yaml"],
+        &["run", "pipeline.yaml"],
+    ] {
+        let done = volume.semantik(&place, args);
+        assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    }
+    volume.remount("rw");
+    assert_eq!(search(&volume, &place).as_array().unwrap().len(), 10);
+}
