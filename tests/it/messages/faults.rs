@@ -275,6 +275,7 @@ fn a_cluster_that_has_no_room() {
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -f 2000; exec \"$0\" run pipeline.yaml"]);
     limited.arg(env!("CARGO_BIN_EXE_semantik")).current_dir(place.path());
+    limited.env("SEMANTIK_LOG_FORMAT", "json");
     let ran = ran(limited.output().unwrap());
     assert_eq!(ran.code, 1);
     let lines = ran.stderr.lines().filter(|line| !line.starts_with('{'));
