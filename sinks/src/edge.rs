@@ -215,9 +215,8 @@ impl EdgeStore {
         bytes: u64,
         what: PointOperations,
     ) -> Result<(), StoreError> {
-        self.session.note_change()?;
         let operation = UpdateOperation::PointOperation(what);
-        self.session.write(doing, bytes, move |shard| shard.update(operation)).await
+        self.session.change(doing, bytes, move |shard| shard.update(operation)).await
     }
 }
 
@@ -257,8 +256,7 @@ impl VectorStore for EdgeStore {
         };
         let operation = UpdateOperation::PayloadOperation(PayloadOps::SetPayload(change));
         let doing = "change the place of points";
-        self.session.note_change()?;
-        self.session.write(doing, 0, move |shard| shard.update(operation)).await
+        self.session.change(doing, 0, move |shard| shard.update(operation)).await
     }
 
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {

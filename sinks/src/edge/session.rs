@@ -88,7 +88,7 @@ impl Session {
     }
 
     /// Notes that something is written that the index does not have yet, also for whoever opens the shard next.
-    pub(super) fn note_change(&self) -> Result<(), StoreError> {
+    fn note_change(&self) -> Result<(), StoreError> {
         if self.index_due.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -149,6 +149,18 @@ impl Session {
             unreachable!("it was opened a moment ago");
         };
         owner.read(doing, job).await
+    }
+
+    /// Changes points, which the index will not have; otherwise as [`Session::write`].
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        bytes: u64,
+        job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        room::check(&self.folder, doing, bytes)?;
+        self.note_change()?;
+        self.write(doing, bytes, job).await
     }
 
     /// Changes the shard, for which the volume must have room for so many bytes; opens it for writing where it is not.
