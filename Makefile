@@ -36,6 +36,7 @@ demo: setup ## Index a real corpus with embedded stores, and answer three questi
 .PHONY: test
 test: setup ## Run all tests
 	@.ci/setup prometheus
+	@.ci/setup systemd
 	@.ci/setup chromium
 ifdef NEXTEST
 	@cargo nextest run --workspace

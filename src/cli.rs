@@ -3,6 +3,7 @@
 mod embed;
 mod models;
 mod serve;
+mod typed;
 mod unattended;
 mod users;
 
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 pub(crate) use self::embed::{EmbedArgs, Kind};
 pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::serve::ServeArgs;
+pub(crate) use self::typed::parse;
 pub(crate) use self::unattended::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
 pub(crate) use self::users::UsersVerb;
 
@@ -176,7 +178,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<u32>,
     /// Serves the metrics of the run at `/metrics` of this address while it goes on.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = typed::address)]
     pub metrics: Option<SocketAddr>,
     /// Writes the metrics of the run here at its end, in Prometheus' text format.
     #[arg(long, value_name = "FILE")]
@@ -611,6 +613,13 @@ pub(crate) enum DocumentsVerb {
 /// The value of an environment variable; the only place that reads the environment.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The folder of the embedded stores of files that do not name one: `SEMANTIK_DATA`.
+pub(crate) fn data_folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("SEMANTIK_DATA").filter(|folder| !folder.is_empty())?;
+    // A relative one is relative to where the command runs, not to the pipeline file.
+    Some(std::path::absolute(&folder).unwrap_or_else(|_| folder.into()))
 }
 
 #[cfg(test)]

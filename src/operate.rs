@@ -524,7 +524,7 @@ fn config_of(spec: &PipelineSpec, details: Value) -> Value {
 
 /// The model that makes the vectors of a file.
 fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
-    Ok(plan.models().next().cloned().ok_or(
+    Ok(plan.model().cloned().ok_or(
         "no node of the pipeline runs a model, so there are no vectors to keep; it needs an `embed` node",
     )?)
 }

@@ -28,7 +28,9 @@ pub(crate) fn out_in_colour(text: &str, paint: Paint) -> Result<(), BoxError> {
 
 fn written(text: &str) -> Result<(), BoxError> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {}", pipeline::io_words(&error)).into())
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -40,11 +42,11 @@ pub(crate) fn say(text: impl Display) {
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
-    say(format_args!("semantik: {error}"));
-    let mut said = error.to_string();
+    let mut said = pipeline::without_numbers(&error.to_string());
+    say(format_args!("semantik: {said}"));
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = error.to_string();
+        let words = pipeline::without_numbers(&error.to_string());
         // An error that only passes its cause on repeats it.
         if !said.contains(&words) {
             say(format_args!("  because {words}"));

@@ -67,7 +67,7 @@ pub(crate) async fn run(
     input: &InputSpec,
 ) -> Result<Came, BoxError> {
     let plan = Plan::compile(spec, &wiring::registry(), models.as_ref())?;
-    let dim = plan.models().next().map_or(1, |model| model.dim);
+    let dim = plan.model().map_or(1, |model| model.dim);
     let all: Vec<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let is_source = |id: &str| plan.graph().any(|(it, _, inputs)| it == id && inputs.is_empty());
     let named = input.source.clone();
@@ -223,6 +223,10 @@ struct Captured(Arc<Mutex<Vec<RecordBatch>>>);
 impl SinkConfig for Captured {
     fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
         Ok(())
+    }
+
+    fn collection_settings(&self) -> Option<Value> {
+        None
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {

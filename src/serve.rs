@@ -30,6 +30,8 @@ use sinks::{Change, OperationStatus};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::listen::not_bound;
+
 use self::accounts::StoredAccounts;
 use self::catalogue::StoredCatalogue;
 use self::targets::Targets;

@@ -1,14 +1,16 @@
 //! The only place where a concrete stage, model or store meets another: what a pipeline file names becomes
 //! the ports that a run is given.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    BoxError, EmbedderOptions, Findings, HubModel, Memo, Migrate, ModelInfo, Models, PipelineSpec,
-    Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
+    BoxError, EmbedderOptions, Findings, HubModel, Memo, Migrate, ModelInfo, Models, NodeSpec,
+    PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
 };
+use serde_json::Value;
 use sinks::{
     Collection, DamagedFile, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
     NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, Schema, UpsertOptions,
@@ -55,7 +57,11 @@ pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
     if let Some(at) = text.find('\u{fffd}') {
         return Err(Findings::one(file, &text, at..at + 3, "this is not UTF-8").into());
     }
-    Ok(PipelineSpec::from_yaml(file, &text, &cli::variable)?)
+    let mut spec = PipelineSpec::from_yaml(file, &text, &cli::variable)?;
+    if spec.file.stores.data.is_none() {
+        spec.file.stores.data = cli::data_folder();
+    }
+    Ok(spec)
 }
 
 /// Reads and checks a pipeline file.
@@ -238,7 +244,7 @@ pub(crate) fn generation_settings(
 }
 
 /// How the embed node of a file makes sparse vectors, if it does.
-fn sparse_settings(plan: &Plan) -> Option<serde_json::Value> {
+fn sparse_settings(plan: &Plan) -> Option<Value> {
     let embed = plan.options_of("embed")?;
     embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
 }
@@ -455,7 +461,7 @@ fn whose(error: StoreError) -> StoreError {
 }
 
 fn quantization_of(generation: &Generation) -> Quantization {
-    let word = serde_json::Value::String(generation.quantization.clone());
+    let word = Value::String(generation.quantization.clone());
     serde_json::from_value(word).expect("the database checks it")
 }
 
@@ -466,7 +472,7 @@ fn edge_folder(spec: &PipelineSpec, name: &str) -> PathBuf {
 /// Options of the file's first node of a kind, whose form was checked.
 fn options<T: serde::de::DeserializeOwned>(spec: &PipelineSpec, uses: &str) -> Option<T> {
     let node = spec.file.nodes.iter().find(|node| node.uses == uses)?;
-    serde_json::from_value(serde_json::Value::Object(node.with.clone())).ok()
+    serde_json::from_value(Value::Object(node.with.clone())).ok()
 }
 
 fn upsert_options(spec: &PipelineSpec) -> UpsertOptions {
@@ -479,11 +485,13 @@ pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
     if limit == 0 {
         return None;
     }
-    match DiskMemo::open(&spec.data_folder().join("memo"), limit) {
+    let folder = spec.data_folder().join("memo");
+    match DiskMemo::open(&folder, limit) {
         Ok(memo) => Some(Arc::new(memo)),
         Err(error) => {
             tracing::warn!(
                 error = pipeline::chain(&error),
+                folder = %folder.display(),
                 "nothing that was computed before is remembered"
             );
             None
@@ -491,7 +499,7 @@ pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
     }
 }
 
-/// How the file's embed node runs its model.
+/// How the file runs the model that makes the vectors of its collection.
 pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
     #[derive(serde::Deserialize)]
     struct Embed {
@@ -505,7 +513,8 @@ pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
     fn auto() -> String {
         "auto".to_owned()
     }
-    let embed = options(spec, "embed");
+    let embed = embed_node(spec).map(|node| Value::Object(node.with.clone()));
+    let embed = embed.and_then(|with| serde_json::from_value(with).ok());
     let Embed { device, dtype, tokens_per_batch, dim } = embed.unwrap_or_else(|| Embed {
         device: auto(),
         dtype: auto(),
@@ -513,4 +522,24 @@ pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
         dim: None,
     });
     EmbedderOptions { device, dtype, tokens_per_batch, dim }
+}
+
+/// The first `embed` node whose output reaches an `upsert` node, or else the first. Others may feed exports.
+fn embed_node(spec: &PipelineSpec) -> Option<&NodeSpec> {
+    let nodes = &spec.file.nodes;
+    let mut reaches: BTreeSet<&str> =
+        nodes.iter().filter(|it| it.uses == "upsert").map(|it| it.id.as_str()).collect();
+    loop {
+        let known = reaches.len();
+        for node in nodes {
+            if reaches.contains(node.id.as_str()) {
+                reaches.extend(node.from.ids().into_iter().map(|(id, _)| id));
+            }
+        }
+        if reaches.len() == known {
+            break;
+        }
+    }
+    let mut embeds = nodes.iter().filter(|it| it.uses == "embed");
+    embeds.clone().find(|it| reaches.contains(it.id.as_str())).or_else(|| embeds.next())
 }

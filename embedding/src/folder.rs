@@ -34,7 +34,7 @@ pub(crate) struct Folder {
 /// Why a folder is not a model that can be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
-    #[error("there is no model folder at `{}`", .0.display())]
+    #[error("there is no model folder at `{}`{}", .0.display(), hub_hint(.0))]
     NoFolder(PathBuf),
     #[error(transparent)]
     Name(#[from] HubModelError),
@@ -103,6 +103,21 @@ pub fn is_here(model: &Path) -> bool {
 /// If there is none, or the model has not been fetched.
 pub fn folder_of(model: &Path) -> Result<PathBuf, BoxError> {
     Ok(locate(model)?.at)
+}
+
+/// What to write where a name of the hub was given without `hf:`: two plain parts, of which neither is a folder.
+fn hub_hint(model: &Path) -> String {
+    let last = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let parent = model.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
+    // Below the folder of the pipeline file, or relative: what stands below the root is meant as a path.
+    let parent = parent.filter(|parent| parent.parent().is_some_and(|it| it != Path::new("/")));
+    let Some((parent, name)) = parent.and_then(last).zip(last(model)) else { return String::new() };
+    let named = PathBuf::from(format!("hf:{parent}/{name}"));
+    // A folder of models by its usual name is no organisation.
+    if matches!(&*parent, "models" | "model") || !matches!(HubModel::named(&named), Some(Ok(_))) {
+        return String::new();
+    }
+    format!("; a model of the Hugging Face hub is written as `{}`", named.display())
 }
 
 /// Where a model's files are, and what it is called.

@@ -50,7 +50,7 @@ impl Frame {
 /// Why a tokenizer cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum TokenizerError {
-    #[error("`{0}` is not a tokenizer that can be read")]
+    #[error("`{0}` is not a tokenizer that can be read; copy or fetch the model again")]
     Malformed(String, #[source] BoxError),
     #[error("the prefix `{0}` cannot be put in front of a text that was encoded without it")]
     Prefix(String),
@@ -70,7 +70,8 @@ impl FolderTokenizer {
         let bytes = fs::read(&file)?;
         let malformed = |cause| TokenizerError::Malformed(file.display().to_string(), cause);
         let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(malformed)?;
-        let json: Value = serde_json::from_slice(&bytes)?;
+        let json: Value =
+            serde_json::from_slice(&bytes).map_err(|error| malformed(error.into()))?;
         inner.with_padding(None);
         inner.with_truncation(None)?;
 

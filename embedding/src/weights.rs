@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use pipeline::BoxError;
+use pipeline::{BoxError, io_words};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -53,6 +53,8 @@ enum WeightsError {
     Size(String),
     #[error("`{}` is not a safetensors file", .0.display())]
     Header(PathBuf, #[source] serde_json::Error),
+    #[error("tensor `{name}` cannot be read from `{}`: {}", .file.display(), io_words(.error))]
+    Read { file: PathBuf, name: String, error: io::Error },
 }
 
 impl Weights {
@@ -124,7 +126,10 @@ impl Weights {
         let mut bytes = vec![0; size];
         let mut file = fs::File::open(&place.file)?;
         file.seek(SeekFrom::Start(place.start + from))?;
-        file.read_exact(&mut bytes)?;
+        file.read_exact(&mut bytes).map_err(|error| {
+            let (file, name) = (place.file.clone(), name.to_owned());
+            WeightsError::Read { file, name, error }
+        })?;
         Ok(Tensor::f_from_data_size(&bytes, &wanted, kind)?
             .f_to_device(self.device)?
             .f_to_kind(self.kind)?)
@@ -141,22 +146,63 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<String>> {
     if !index.is_file() {
         return Ok(vec!["model.safetensors".to_owned()]);
     }
-    let index: Index = serde_json::from_slice(&fs::read(index)?)?;
+    let bytes = fs::read(&index)?;
+    let index: Index = serde_json::from_slice(&bytes).map_err(|error| {
+        let name = index.display();
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("`{name}` does not name files of weights: {error}"),
+        )
+    })?;
     Ok(index.weight_map.into_values().collect::<BTreeSet<_>>().into_iter().collect())
 }
 
-/// The JSON header of a safetensors file.
-pub(crate) fn header(file: &mut (impl Read + Seek)) -> io::Result<Vec<u8>> {
+/// The JSON header of a safetensors file that is whole: every tensor that the header describes lies within the file.
+///
+/// # Errors
+/// If the file cannot be read, is none, or is shorter than its header says. The error names the file.
+pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
+    let path = file.path().display().to_string();
+    let refuse =
+        |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("`{path}` {why}"));
+    let size = file.metadata()?.len();
+    let cut_off = |needed: u64| {
+        refuse(format!(
+            "is cut off: it has {size} bytes and should have {needed}; copy or fetch the model again"
+        ))
+    };
+    if size < 8 {
+        return Err(cut_off(8));
+    }
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
+    if &length == b"version " {
+        return Err(refuse(
+            "is a pointer of Git LFS and not the weights; run `git lfs pull`".to_owned(),
+        ));
+    }
     let length = u64::from_le_bytes(length);
     if length > LONGEST_HEADER {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "not a safetensors file: its header has no end",
-        ));
+        return Err(refuse("is not a safetensors file: its header has no end".to_owned()));
+    }
+    if size < 8 + length {
+        return Err(cut_off(8 + length));
     }
     let mut header = vec![0; usize::try_from(length).expect("checked to be small")];
     file.read_exact(&mut header)?;
+    let tensors: HashMap<String, Extent> = serde_json::from_slice(&header).map_err(|error| {
+        refuse(format!("is not a safetensors file: its header is damaged ({error})"))
+    })?;
+    let ends = tensors.values().filter_map(|tensor| Some(tensor.data_offsets?.1));
+    let needed = (8 + length).saturating_add(ends.max().unwrap_or(0));
+    if size < needed {
+        return Err(cut_off(needed));
+    }
     Ok(header)
+}
+
+/// Where a tensor lies behind the header; `__metadata__` lies nowhere.
+#[derive(Deserialize)]
+struct Extent {
+    data_offsets: Option<(u64, u64)>,
 }

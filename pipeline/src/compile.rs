@@ -1,12 +1,13 @@
 //! From a spec to a plan: every check, every fault.
 //!
 //! Checking goes in passes, each of which reports all that it finds: the form of each node's options, the
-//! graph, the models, the schemas. A node that is wrong is remembered as such, so that its readers are not
+//! graph, the models, the vectors, the schemas. A node that is wrong is remembered as such, so that its readers are not
 //! blamed for it.
 
 mod graph;
 mod models;
 mod schemas;
+mod vectors;
 
 use schemars::SchemaGenerator;
 use serde_json::{Value, json};
@@ -31,6 +32,7 @@ impl Plan {
         graph::resolve(spec, &mut drafts, &mut findings);
         let order = graph::sort(spec, &drafts, &mut findings);
         models::bind(spec, &mut drafts, models, &mut findings);
+        vectors::check(spec, &mut drafts, &mut findings);
         crate::schedule::check(spec, &mut findings);
         crate::spec::samples::check(spec, &mut findings);
         let nodes = schemas::derive(spec, drafts, &order, &mut findings);

@@ -13,13 +13,19 @@ pub struct Finding {
     pub at: Range<usize>,
     /// What is wrong, in one line.
     pub message: String,
+    /// Another part of the file that belongs to the fault, and what it has to do with it.
+    pub beside: Option<(Range<usize>, String)>,
     /// What to do about it.
     pub help: Option<String>,
 }
 
 impl Finding {
     pub(crate) fn new(at: Range<usize>, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), help: None }
+        Self { at, message: message.into(), beside: None, help: None }
+    }
+
+    pub(crate) fn beside(self, at: Range<usize>, label: String) -> Self {
+        Self { beside: Some((at, label)), ..self }
     }
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
@@ -72,9 +78,12 @@ impl Findings {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
         for finding in &self.findings {
-            let place = Snippet::source(&self.text)
+            let mut place = Snippet::source(&self.text)
                 .path(&self.file)
                 .annotation(AnnotationKind::Primary.span(finding.at.clone()));
+            if let Some((at, label)) = &finding.beside {
+                place = place.annotation(AnnotationKind::Context.span(at.clone()).label(label));
+            }
             let title = level.clone().primary_title(&finding.message);
             let mut group = title.element(place);
             if let Some(help) = &finding.help {
@@ -109,19 +118,4 @@ pub(crate) fn suggest<'a>(
         .filter(|(likeness, _)| *likeness >= 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut out = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !out.ends_with(&cause_text) {
-            out.push_str(": ");
-            out.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    out
 }

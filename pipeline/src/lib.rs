@@ -4,6 +4,7 @@
 //! → [`RunReport`] (what happened). Nothing in this crate knows a concrete stage, store or model.
 
 mod accounts;
+mod causes;
 mod channel;
 pub mod column;
 mod compile;
@@ -37,13 +38,14 @@ mod words;
 mod yaml;
 
 pub use accounts::chunks_and_tokens;
+pub use causes::{chain, io_words, origin, without_numbers};
 pub use editor::file_schema;
 pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, Reading, TextKind, Tokenizer,
     Tokens,
 };
 pub use filter::{Bounds, Filter, Keyword, Number, Text};
-pub use finding::{Finding, Findings, chain};
+pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
 pub use memo::{Memo, MemoKey};
@@ -67,9 +69,9 @@ pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
     ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LeastSpec, LifecycleSpec,
-    Migrate, Missed, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec,
-    RetrySpec, RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span, StoresSpec, TextSpec,
-    VectorsSpec, WebhookSpec, Webhooks,
+    Migrate, Missed, NodeSpec, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec,
+    QdrantSpec, RetrySpec, RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span,
+    StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
     Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,

@@ -219,6 +219,10 @@ pub trait SinkConfig: Send + Sync {
     /// If a column that it reads is missing.
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError>;
 
+    /// The options that hold for the pipeline's collection as a whole, as a JSON object; `None` if the sink writes no
+    /// vectors into the collection. All sinks of a pipeline that write into it must agree on them, and on the model.
+    fn collection_settings(&self) -> Option<Value>;
+
     /// Opens the sink.
     ///
     /// # Errors

@@ -63,12 +63,47 @@ impl Plan {
         self.nodes.iter().filter_map(|node| node.model.as_ref())
     }
 
-    /// The options on which the output of the first stage of this kind depends, with their defaults.
+    /// The node whose vectors the pipeline's collection holds, with its model: the first of several that make the same
+    /// vectors. Without a sink that writes into the collection, the first node that runs a model.
+    pub fn embedding(&self) -> Option<(&str, &ModelInfo)> {
+        let is_wanted = self.before_collection();
+        let node = self.nodes.iter().zip(is_wanted).find(|(node, is)| *is && node.model.is_some());
+        let node =
+            node.map(|(node, _)| node).or(self.nodes.iter().find(|it| it.model.is_some()))?;
+        Some((&node.id, node.model.as_ref()?))
+    }
+
+    /// The model of [`Plan::embedding`].
+    pub fn model(&self) -> Option<&ModelInfo> {
+        self.embedding().map(|(_, model)| model)
+    }
+
+    /// The options on which the output of a stage of this kind depends, with their defaults: of the first that leads to
+    /// the collection, or else of the first.
     pub fn options_of(&self, uses: &str) -> Option<Value> {
-        self.nodes.iter().filter(|node| node.uses == uses).find_map(|node| match &node.kind {
+        let stages =
+            || self.nodes.iter().zip(self.before_collection()).filter(|it| it.0.uses == uses);
+        let node = stages().find(|(_, is_before)| *is_before).or_else(|| stages().next())?.0;
+        match &node.kind {
             NodeKind::Stage(stage) => Some(stage.identity()),
             NodeKind::Source(_) | NodeKind::Sink(_) => None,
-        })
+        }
+    }
+
+    /// Whether each node's output reaches a sink that writes into the collection.
+    fn before_collection(&self) -> Vec<bool> {
+        let mut reaches = vec![false; self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate().rev() {
+            let writes = match &node.kind {
+                NodeKind::Sink(sink) => sink.collection_settings().is_some(),
+                NodeKind::Source(_) | NodeKind::Stage(_) => false,
+            };
+            reaches[index] |= writes;
+            if reaches[index] {
+                node.inputs.iter().for_each(|&input| reaches[input] = true);
+            }
+        }
+        reaches
     }
 
     /// The plan as far as its models: every node that runs one, and every sink, gives way to a sink of the

@@ -99,7 +99,8 @@ pub struct StoresSpec {
     pub postgres: PostgresSpec,
     /// `embedded`, or a Qdrant server.
     pub vectors: VectorsSpec,
-    /// Folder of the embedded stores; `.semantik` beside the file unless it is named.
+    /// Folder of the embedded stores. Unless it is named, that of the environment variable `SEMANTIK_DATA`, or else
+    /// `.semantik` beside the file.
     pub data: Option<PathBuf>,
     /// Whether a verb that writes brings the schema of an older database up to date: `auto`, or `manual`, which leaves it to
     /// `semantik migrate up`. A new database is always made, and a verb that only reads never changes one.
@@ -230,7 +231,7 @@ pub enum From {
 
 impl From {
     /// The ids, each with its JSON pointer below the node.
-    pub(crate) fn ids(&self) -> Vec<(&str, String)> {
+    pub fn ids(&self) -> Vec<(&str, String)> {
         match self {
             Self::Nothing => Vec::new(),
             Self::One(id) => vec![(id, "/from".to_owned())],

@@ -40,7 +40,7 @@ pub(crate) struct Fault {
 impl Fault {
     pub(crate) fn finding(self, document: &Document) -> Finding {
         let at = if self.of_key { document.key(&self.pointer) } else { document.at(&self.pointer) };
-        Finding { at, message: self.message, help: self.help }
+        Finding { help: self.help, ..Finding::new(at, self.message) }
     }
 }
 
@@ -80,6 +80,13 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
         Kind::Minimum { limit } => {
             of_value(format!("{name} must be at least {limit}, not {found}"))
         }
+        Kind::Maximum { limit } if pointer == "/version" => Fault {
+            help: Some(format!("write `version: {limit}`, or use a newer version of semantik")),
+            ..of_value(format!(
+                "the file has version {}, and this version of semantik reads version {limit}",
+                plain(error.instance())
+            ))
+        },
         Kind::Maximum { limit } => of_value(format!("{name} must be at most {limit}, not {found}")),
         Kind::ExclusiveMinimum { limit } => {
             of_value(format!("{name} must be more than {limit}, not {found}"))

@@ -4,7 +4,7 @@
 //! vector if a model is in the pipeline; `uri` joins them. What it does not do: keep track of what was
 //! deleted. It holds the last state of every document that was ever given to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::parquet::basic::{Compression, ZstdLevel};
 use arrow::array::RecordBatch;
@@ -89,8 +89,13 @@ impl SinkConfig for ParquetOptions {
         Ok(())
     }
 
+    fn collection_settings(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
-        Ok(Box::new(Dataset::open(&self.path, self.compression.into())?))
+        let dataset = Dataset::open(&self.path, self.compression.into());
+        Ok(Box::new(dataset.map_err(|source| unusable("open", &self.path, source))?))
     }
 
     fn gather(&self) -> Option<Gather> {
@@ -103,6 +108,19 @@ impl SinkConfig for ParquetOptions {
 impl Sink for Dataset {
     /// Writes files without yielding: tens of milliseconds for a window.
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
-        self.put(&rows)
+        self.put(&rows).map_err(|source| unusable("write to", self.folder(), source).into())
     }
+}
+
+/// Why a dataset cannot be used; what the Parquet library says does not name the file.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {doing} the Parquet dataset `{}`", folder.display())]
+struct Unusable {
+    doing: &'static str,
+    folder: PathBuf,
+    source: BoxError,
+}
+
+fn unusable(doing: &'static str, folder: &Path, source: BoxError) -> Unusable {
+    Unusable { doing, folder: folder.to_owned(), source }
 }

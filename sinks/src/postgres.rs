@@ -10,6 +10,7 @@ mod browser_sessions;
 mod changes;
 mod claim;
 mod collections;
+mod connect;
 mod documents;
 mod failure;
 mod foresee;
@@ -45,12 +46,11 @@ mod write;
 
 use std::fmt;
 use std::future::Future;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use pipeline::StoreError;
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
 
 pub use audit::{Audit, AuditEntry, Before, By};
 pub use browser_sessions::Lifetime;
@@ -94,7 +94,7 @@ pub use story::{Deed, DocumentStory, Place, Story};
 pub use users::{NewUser, User, UserChange, Users};
 
 use crate::call::call;
-use crate::retry::retrying;
+use crate::retry::retrying_while;
 use failure::Failure;
 
 /// The built-in account that the command acts as.
@@ -180,11 +180,7 @@ impl Postgres {
     /// # Errors
     /// If the URL is not one, or the server is not there or does not let us in.
     pub async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
-        let doing = "connect to Postgres";
-        // What the parser says may quote the URL.
-        let connect = PgConnectOptions::from_str(url).map_err(|_| {
-            Failure::GiveUp("the URL is not a valid postgres: URL".to_owned()).doing(doing)
-        })?;
+        let connect = connect::options_of(url)?;
         let connect = connect.application_name("semantik").options(SESSION).options([
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("lock_timeout", options.lock_timeout.as_millis().to_string()),
@@ -194,12 +190,7 @@ impl Postgres {
             ("tcp_keepalives_interval", "10".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
         ]);
-        // The pool would wait for a server that is not there until its timeout; this says so at once.
-        let attempt = async { PgConnection::connect_with(&connect).await?.close().await };
-        tokio::time::timeout(Duration::from_secs(10), attempt)
-            .await
-            .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
-            .map_err(|e| Failure::from(e).doing(doing))?;
+        connect::attempt(&connect).await?;
         let pool_of = |connect: PgConnectOptions| {
             PgPoolOptions::new()
                 .max_connections(options.max_connections)
@@ -340,7 +331,9 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, Failure>>,
 {
-    let answer = retrying(|| {
+    // The pool has waited longer by then than the attempts would take.
+    let may_pass = |error: &StoreError| !failure::is_pool_timeout(error);
+    let answer = retrying_while(may_pass, || {
         let answer = ask();
         async move { answer.await.map_err(|failure| failure.doing(doing)) }
     });

@@ -24,11 +24,10 @@ use qdrant_client::qdrant::{
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use uuid::Uuid;
 
-use crate::qdrant::ask::ask;
-use crate::qdrant::error::{congestion, failed};
+use crate::qdrant::ask::{ask, ask_first};
+use crate::qdrant::error::congestion;
 use crate::qdrant::limiter::Limiter;
 use crate::qdrant::request::{key, point, point_struct, split, stored};
-use crate::retry::retrying;
 use crate::vectors::{
     CHUNK_INDEX, DOCUMENT, Inventory, PointKey, Quantization, SEARCHING, Shape, VectorsConfig,
     gives_up,
@@ -69,7 +68,8 @@ pub struct QdrantStore {
 
 impl QdrantStore {
     /// Connects to the server at this URL (`http://…:6334`, or `https://…` for TLS), and makes the
-    /// collection if it is not there. A server that is only just starting is waited for.
+    /// collection if it is not there. Where nothing answers at that address, or not in this protocol, that is an error
+    /// at once.
     ///
     /// # Errors
     /// If the server cannot be reached, refuses the key, or has a collection of this name that holds
@@ -87,22 +87,14 @@ impl QdrantStore {
             quantization: config.quantization,
             limiter: Limiter::new(MOST_WRITES),
         };
-        let version = retrying(|| store.health()).await?;
+        let version = ask_first(url, "reach the Qdrant server", || store.client.health_check());
+        let version = version.await?.version;
         if !speaks_with(&version) {
             let (major, minor) = CLIENT;
             tracing::warn!(server = version, "the server does not go with client {major}.{minor}");
         }
         store.shape = collection::ensure(&store.client, config).await?;
         Ok(store)
-    }
-
-    /// Asks the server how it is; returns its version.
-    ///
-    /// # Errors
-    /// If it does not answer.
-    pub async fn health(&self) -> Result<String, StoreError> {
-        let reply = self.client.health_check().await;
-        reply.map(|reply| reply.version).map_err(|e| failed("reach the Qdrant server", e))
     }
 
     /// Whether there is a collection of this name.
@@ -115,7 +107,7 @@ impl QdrantStore {
         name: &str,
     ) -> Result<bool, StoreError> {
         let client = client(url, api_key)?;
-        ask("look for the vector collection", || client.collection_exists(name)).await
+        ask_first(url, "look for the vector collection", || client.collection_exists(name)).await
     }
 
     /// Deletes a collection; there need not be one.
@@ -124,7 +116,8 @@ impl QdrantStore {
     /// If the server cannot be reached.
     pub async fn delete(url: &str, api_key: Option<&Secret>, name: &str) -> Result<(), StoreError> {
         let client = client(url, api_key)?;
-        ask("delete the vector collection", || client.delete_collection(name)).await.map(drop)
+        let doing = "delete the vector collection";
+        ask_first(url, doing, || client.delete_collection(name)).await.map(drop)
     }
 
     /// Points in order of id, `after` excluded.
@@ -346,7 +339,13 @@ fn client(url: &str, api_key: Option<&Secret>) -> Result<Qdrant, StoreError> {
         // It prints its opinion on standard output; `health` says it in the log.
         .skip_compatibility_check()
         .build()
-        .map_err(|e| gives_up(doing, e))?;
+        // What the parser says may quote the URL.
+        .map_err(|_| {
+            gives_up(
+                doing,
+                "the URL is not valid; write http://HOST:6334, or https://HOST:6334 for TLS",
+            )
+        })?;
     Ok(client)
 }
 

@@ -29,16 +29,35 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StoreError>>,
 {
-    retrying_by(policy(), call).await
+    retrying_while(|_| true, call).await
 }
 
-async fn retrying_by<T, F, Fut>(policy: ExponentialBuilder, call: F) -> Result<T, StoreError>
+/// Like [`retrying`], but gives up at once where `may_pass` says that this error will not go away in these seconds.
+///
+/// # Errors
+/// The last error.
+pub(crate) async fn retrying_while<T, F, Fut>(
+    may_pass: impl Fn(&StoreError) -> bool,
+    call: F,
+) -> Result<T, StoreError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, StoreError>>,
+{
+    retrying_by(policy(), may_pass, call).await
+}
+
+async fn retrying_by<T, F, Fut>(
+    policy: ExponentialBuilder,
+    may_pass: impl Fn(&StoreError) -> bool,
+    call: F,
+) -> Result<T, StoreError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StoreError>>,
 {
     call.retry(policy)
-        .when(|error: &StoreError| error.remedy == Remedy::Retry)
+        .when(|error: &StoreError| error.remedy == Remedy::Retry && may_pass(error))
         .notify(|error, wait| {
             tracing::warn!(
                 target: crate::call::TARGET, %error, cause = %error.source, ?wait, "the store is asked again"
@@ -51,13 +70,17 @@ where
 mod tests {
     use super::*;
 
-    async fn attempts(remedy: Remedy) -> u32 {
+    async fn attempts(remedy: Remedy, may_pass: bool) -> u32 {
         let mut calls = 0;
         let at_once = policy().with_min_delay(Duration::ZERO).with_max_delay(Duration::ZERO);
-        let result: Result<(), _> = retrying_by(at_once, || {
-            calls += 1;
-            async move { Err(StoreError { doing: "try", remedy, source: "no".into() }) }
-        })
+        let result: Result<(), _> = retrying_by(
+            at_once,
+            |_| may_pass,
+            || {
+                calls += 1;
+                async move { Err(StoreError { doing: "try", remedy, source: "no".into() }) }
+            },
+        )
         .await;
         assert!(result.is_err());
         calls
@@ -65,8 +88,9 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_may_go_away_is_tried_again_and_not_for_ever() {
-        assert_eq!(attempts(Remedy::GiveUp).await, 1);
-        assert_eq!(attempts(Remedy::Conflict).await, 1);
-        assert_eq!(attempts(Remedy::Retry).await, 10);
+        assert_eq!(attempts(Remedy::GiveUp, true).await, 1);
+        assert_eq!(attempts(Remedy::Conflict, true).await, 1);
+        assert_eq!(attempts(Remedy::Retry, true).await, 10);
+        assert_eq!(attempts(Remedy::Retry, false).await, 1);
     }
 }

@@ -46,7 +46,7 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::upsert::documents::{Documents, requests};
@@ -150,6 +150,16 @@ impl SinkConfig for UpsertOptions {
             input.require(field)?;
         }
         input.require(column::vectors(dim_of(input).unwrap_or(0)).field())
+    }
+
+    fn collection_settings(&self) -> Option<Value> {
+        Some(json!({
+            "quantization": self.quantization,
+            "hnsw_m": self.hnsw_m,
+            "hnsw_ef_construct": self.hnsw_ef_construct,
+            "indexing_threshold": self.indexing_threshold,
+            "memmap_threshold": self.memmap_threshold,
+        }))
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Sink>, BoxError> {

@@ -12,7 +12,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub config: Vec<PathBuf>,
     /// Where clients come in.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = super::typed::address)]
     pub listen: SocketAddr,
     /// A URL by which clients reach the server: https://search.example.org. Requests for other hosts are refused; the
     /// address of --listen, and localhost where it is one of this machine, are always served.
@@ -26,7 +26,7 @@ pub(crate) struct ServeArgs {
     pub tls_key: Option<PathBuf>,
     /// Another address, where the metrics are given to whoever asks. At the first one, administrators find them under
     /// /api/v1/metrics.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::typed::address)]
     pub metrics: Option<SocketAddr>,
     /// A page of another origin that may use the API in a browser: https://example.org.
     #[arg(long, value_name = "ORIGIN")]

@@ -17,7 +17,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub grace: u32,
     /// Serves metrics at `/metrics` of this address.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::typed::address)]
     pub metrics: Option<SocketAddr>,
 }
 

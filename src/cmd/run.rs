@@ -47,7 +47,7 @@ async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<
 
 /// What a run cannot do without.
 fn misfit(file: &Path, plan: &Plan) -> Option<Exit> {
-    let Some(model) = plan.models().next() else {
+    let Some(model) = plan.model() else {
         let file = file.display();
         return Some(Exit::Misconfigured(format!(
             "{file}: no node runs a model; `run` needs an `embed` node"

@@ -197,14 +197,21 @@ impl Server {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut answer = tokio::task::block_in_place(|| request.call())?;
+        let origin = pipeline::origin(&self.url);
+        let mut answer = tokio::task::block_in_place(|| request.call()).map_err(|error| {
+            let said = pipeline::without_numbers(&error.to_string());
+            format!("the server at {origin} cannot be asked: {said}; check that it runs, and the address")
+        })?;
         let status = answer.status();
         if status.is_success() {
-            return Ok(answer.body_mut().read_json()?);
+            let json = answer.body_mut().read_json();
+            return Ok(json.map_err(|_| {
+                format!("{origin} did not answer with JSON; check that it is a server of semantik")
+            })?);
         }
         let problem: Value = answer.body_mut().read_json().unwrap_or_default();
         let words = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or_default();
-        Err(format!("the server answered {status} {words}").into())
+        Err(format!("the server at {origin} answered {status} {words}").into())
     }
 }
 

@@ -86,7 +86,9 @@ async fn new_password(name: &str) -> Result<String, BoxError> {
         render::say(format_args!("Type the password of `{name}` (it will be seen):"));
     }
     let mut password = String::new();
-    stdin().read_line(&mut password)?;
+    stdin().read_line(&mut password).map_err(|error| {
+        format!("cannot read the password from standard input: {}", pipeline::io_words(&error))
+    })?;
     let hashed = Passwords::new(1).hash(password.trim_end_matches(['\r', '\n']), name).await;
     hashed.map_err(|problem| problem.detail.unwrap_or_default().into())
 }

@@ -78,7 +78,7 @@ impl Operator {
             tracing::info!(measure = name, mean, least, "the new generation is measured");
             if mean < least {
                 let title = measure.title;
-                let refused = format!("its {title} is {mean:.3}, and {least} is good enough");
+                let refused = format!("its {title} is {mean:.3}, below the required {least}");
                 return Err(Refused(refused).into());
             }
         }

@@ -143,7 +143,7 @@ impl Files {
                 Err(error) => {
                     // Whatever it says when it can be read again, it is loaded then, and this fault is over.
                     entry.text = None;
-                    entry.tell(Some(error.to_string()));
+                    entry.tell(Some(pipeline::without_numbers(&error.to_string())));
                 }
             }
         }
@@ -229,7 +229,9 @@ impl Files {
                 Ok(entries) => paths.extend(
                     entries.flatten().map(|entry| entry.path()).filter(|path| is_pipeline(path)),
                 ),
-                Err(error) => faults.push((named.clone(), error.to_string())),
+                Err(error) => {
+                    faults.push((named.clone(), pipeline::without_numbers(&error.to_string())));
+                }
             }
         }
         paths.sort();

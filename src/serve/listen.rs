@@ -1,5 +1,6 @@
 //! Sockets: plain ones and TLS, clients that are too slow, and stopping without cutting anybody off.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,9 +28,28 @@ const LONGEST_HEAD: usize = 32 << 10;
 /// # Errors
 /// If the address is not free or not ours.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
-    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen at {address}: {}", not_bound(&error)))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Why an address cannot be listened at, and what to do.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds as it likes")]
+pub(crate) fn not_bound(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or choose another port".to_owned()
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address; use one of its own, 127.0.0.1 or 0.0.0.0"
+                .to_owned()
+        }
+        ErrorKind::PermissionDenied => {
+            "this user may not use that port; choose one from 1024 on".to_owned()
+        }
+        _ => pipeline::io_words(error),
+    }
 }
 
 /// How the server proves who it is.
@@ -38,6 +58,9 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
 /// If one of the files cannot be read, or they do not belong together.
 pub(super) fn tls(certificates: &Path, key: &Path) -> Result<RustlsConfig, BoxError> {
     let said = |path: &Path, error: rustls::pki_types::pem::Error| {
+        if let rustls::pki_types::pem::Error::Io(error) = &error {
+            return format!("cannot read {}: {}", path.display(), pipeline::io_words(error));
+        }
         format!("{} holds no PEM that serves: {error}", path.display())
     };
     let chain = CertificateDer::pem_file_iter(certificates)
@@ -48,7 +71,11 @@ pub(super) fn tls(certificates: &Path, key: &Path) -> Result<RustlsConfig, BoxEr
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_single_cert(chain, key)
+        .map_err(|error| {
+            let certificates = certificates.display();
+            format!("the certificates of {certificates} cannot be used with this key: {error}")
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(RustlsConfig::from_config(Arc::new(config)))
 }

@@ -18,7 +18,7 @@ const SETUP: Duration = Duration::from_secs(24 * 60 * 60);
 /// Makes the collections of files that are not there yet, so that an operation can be asked for that fills them.
 pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Result<(), BoxError> {
     for loaded in files.loaded() {
-        let Some(model) = loaded.plan.models().next() else { continue };
+        let Some(model) = loaded.plan.model() else { continue };
         let file = &loaded.spec.file;
         if postgres.users().named(&file.owner).await?.is_none() {
             tracing::warn!(

@@ -161,7 +161,7 @@ impl Targets {
     /// Loads the models of the files, so that the first search need not wait for it.
     pub(super) fn load_models(&self) {
         for loaded in self.files.loaded() {
-            for model in loaded.plan.models() {
+            if let Some(model) = loaded.plan.model() {
                 let options = wiring::embed_options(&loaded.spec);
                 match self.workplace.engine.embedder(&model.path, &options) {
                     Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),

@@ -11,6 +11,7 @@ use pipeline::BoxError;
 use tokio::net::TcpListener;
 
 use super::Telemetry;
+use crate::serve::not_bound;
 
 /// The text format, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -26,9 +27,9 @@ impl Telemetry {
         work: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
         let Some(address) = address else { return work.await };
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| format!("could not listen on {address} for metrics: {error}"))?;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            format!("cannot listen at {address} for metrics: {}", not_bound(&error))
+        })?;
         tracing::info!(address = %listener.local_addr()?, "metrics are served at /metrics");
         let telemetry = self.clone();
         let metrics =

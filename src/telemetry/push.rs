@@ -15,7 +15,13 @@ pub(crate) fn push(gateway: &str, pipeline: &str, text: &str) -> Result<(), BoxE
         format!("{}/metrics/job/semantik/pipeline@base64/{name}", gateway.trim_end_matches('/'));
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build().into();
-    agent.put(&url).header("Content-Type", "text/plain; version=0.0.4").send(text)?;
+    let sent = agent.put(&url).header("Content-Type", "text/plain; version=0.0.4").send(text);
+    sent.map_err(|error| {
+        format!(
+            "the Pushgateway at {} did not take the metrics: {error}",
+            pipeline::origin(gateway)
+        )
+    })?;
     Ok(())
 }
 

@@ -55,3 +55,89 @@ fn no_model_and_no_columns() {
 "
     ));
 }
+
+/// `check` of two branches that meet in one collection; `two` follows the nodes that both need.
+fn check_branches(embeds: &str) -> String {
+    check(&format!(
+        "
+  - {{ id: scan, uses: scan, with: {{ paths: [corpus] }} }}
+  - {{ id: hash, uses: hash, from: scan }}
+  - {{ id: extract, uses: extract, from: hash }}
+  - {{ id: short, uses: chunk, from: extract, with: {{ size: 64, overlap: 8 }} }}
+  - {{ id: long, uses: chunk, from: extract, with: {{ size: 128, overlap: 8 }} }}
+{embeds}"
+    ))
+}
+
+#[test]
+fn two_models_into_one_sink() {
+    assert_snapshot!(check_branches(
+        "
+  - { id: one, uses: embed, from: short, with: { model: minilm } }
+  - { id: two, uses: embed, from: long, with: { model: 'stand-in:384' } }
+  - { id: upsert, uses: upsert, from: [one, two] }
+"
+    ));
+}
+
+#[test]
+fn two_models_by_two_sinks_and_through_another_node() {
+    assert_snapshot!(check_branches(
+        "
+  - { id: one, uses: embed, from: short, with: { model: 'stand-in:16' } }
+  - { id: two, uses: embed, from: long, with: { model: 'stand-in:32', dim: 16 } }
+  - { id: again, uses: dedup, from: two }
+  - { id: first, uses: upsert, from: one }
+  - { id: second, uses: upsert, from: again }
+"
+    ));
+}
+
+#[test]
+fn one_model_with_two_sets_of_options() {
+    assert_snapshot!(check_branches(
+        "
+  - { id: one, uses: embed, from: short, with: { model: minilm } }
+  - { id: two, uses: embed, from: long, with: { model: minilm, dim: 128 } }
+  - { id: three, uses: embed, from: long, with: { model: minilm, sparse: none } }
+  - { id: four, uses: embed, from: long, with: { model: minilm, dtype: int8 } }
+  - { id: upsert, uses: upsert, from: [one, two, three, four] }
+"
+    ));
+}
+
+#[test]
+fn one_collection_with_two_sets_of_options() {
+    assert_snapshot!(check_branches(
+        "
+  - { id: embed, uses: embed, from: [short, long], with: { model: minilm } }
+  - { id: first, uses: upsert, from: embed }
+  - { id: second, uses: upsert, from: embed, with: { quantization: float32, hnsw_m: 32 } }
+"
+    ));
+}
+
+#[test]
+fn embedding_what_is_embedded() {
+    assert_snapshot!(check_branches(
+        "
+  - { id: one, uses: embed, from: [short, long], with: { model: minilm } }
+  - { id: two, uses: embed, from: one, with: { model: 'stand-in:16' } }
+  - { id: upsert, uses: upsert, from: two }
+"
+    ));
+}
+
+#[test]
+fn one_model_in_two_nodes_and_another_one_for_an_export() {
+    assert_snapshot!(check_branches(
+        "
+  - { id: export, uses: embed, from: long, with: { model: 'stand-in:16' } }
+  - { id: file, uses: parquet, from: export, with: { path: out } }
+  - { id: one, uses: embed, from: short, with: { model: minilm, window: 10 } }
+  - { id: two, uses: embed, from: more, with: { model: minilm, device: cpu } }
+  - { id: more, uses: chunk, from: extract, with: { size: 128, overlap: 8 } }
+  - { id: upsert, uses: upsert, from: [one, two] }
+"
+    ));
+}

@@ -104,7 +104,7 @@ fn keys_and_addresses_of_others_stay_secret() {
 }
 
 /// The URL of a Qdrant server that answers every call with the status `UNAUTHENTICATED`.
-fn qdrant_that_refuses() -> String {
+pub(crate) fn qdrant_that_refuses() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serve = move || {

@@ -349,7 +349,7 @@ impl Drop for Session {
     }
 }
 
-fn query(url: &str, statement: &str) -> String {
+pub(crate) fn query(url: &str, statement: &str) -> String {
     let output = psql(url).args(["-c", statement]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{statement}: {said}");
@@ -415,7 +415,10 @@ pub(crate) fn end(child: Child) -> Ran {
 /// The command, with nothing of this environment that could change what it does.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_semantik"));
-    command.args(args).env_remove("SEMANTIK_LOG").env_remove("DATABASE_URL");
+    command.args(args);
+    for variable in ["SEMANTIK_LOG", "SEMANTIK_DATA", "DATABASE_URL"] {
+        command.env_remove(variable);
+    }
     command.env_remove("NO_COLOR").env("SEMANTIK_LOG_FORMAT", "json");
     command
 }

@@ -165,6 +165,24 @@ fn the_fingerprint_follows_what_vectors_depend_on() {
 #[test]
 fn what_is_no_model_is_refused_by_name() {
     insta::assert_snapshot!(Engine::new().describe(Path::new("/no/such")).unwrap_err(), @"there is no model folder at `/no/such`");
+    let hub = Engine::new()
+        .describe(&std::env::temp_dir().join("no-such-org/no-such-model"))
+        .unwrap_err();
+    assert!(hub.to_string().ends_with("`hf:no-such-org/no-such-model`"), "{hub}");
+    let cut = |length: u64| {
+        let folder = copy("tiny-e5");
+        let file =
+            fs_err::OpenOptions::new().write(true).open(folder.path().join("model.safetensors"));
+        file.unwrap().set_len(length).unwrap();
+        pipeline::chain(Engine::new().describe(folder.path()).unwrap_err().as_ref())
+    };
+    // Any length that is not the whole is noticed from the header, and said with both lengths.
+    let whole = fs_err::metadata(reference().join("tiny-e5/model.safetensors")).unwrap().len();
+    for length in [0, 7, 8, 100, whole / 2, whole - 1] {
+        let said = cut(length);
+        assert!(said.contains("/model.safetensors` is cut off"), "{said}");
+        assert!(said.contains(&format!("it has {length} bytes")), "{said}");
+    }
     insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("config.json")).unwrap()), @"`config.json` is missing from the model's folder `MODEL`");
     insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("tokenizer.json")).unwrap()), @"`tokenizer.json` is missing from the model's folder `MODEL`");
     insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("model.safetensors")).unwrap()), @"`model.safetensors` is missing from the model's folder `MODEL`");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Draft;
-use crate::finding::{Finding, chain};
+use crate::finding::Finding;
 use crate::plan::NodeIdx;
 use crate::{ModelInfo, ModelUse, Models, NodeKind, PipelineSpec};
 
@@ -20,7 +20,7 @@ pub(super) fn bind(
         let ModelUse::Names { model: path, dim } = stage.model() else { continue };
         let info = models.describe(path).map_err(|error| {
             let at = spec.at(&format!("{}/with/model", draft.pointer));
-            findings.push(Finding::new(at, chain(error.as_ref())));
+            findings.push(Finding::new(at, crate::chain(error.as_ref())));
         });
         named.insert(index, info.ok().map(|info| info.shortened(dim)));
     }

@@ -333,6 +333,10 @@ impl SinkConfig for Keep {
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
         input.require(URI.field())
     }
+    fn collection_settings(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }

@@ -197,10 +197,10 @@ impl Server {
         let said =
             [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)]
                 .concat();
-        Err(EmbeddedError::Program {
-            program,
-            output: format!("{}{}", said.trim(), self.end_of_log()),
-        })
+        let said = format!("{}{}", said.trim(), self.end_of_log());
+        tracing::debug!(program, said, "a program of PostgreSQL failed");
+        let output = summary(&said, &self.place.cluster);
+        Err(EmbeddedError::Program { program, output })
     }
 
     fn end_of_log(&self) -> String {
@@ -211,6 +211,45 @@ impl Server {
         let end = &lines[lines.len().saturating_sub(5)..];
         if end.is_empty() { String::new() } else { format!("; its log ends:\n{}", end.join("\n")) }
     }
+}
+
+/// The one line of a program's output that says why it failed, and what to do. The rest is in the cluster's log, or
+/// says how far the program had come.
+fn summary(said: &str, cluster: &Path) -> String {
+    let level = |line: &&str| {
+        let has = |words: &[&str]| words.iter().any(|it| line.contains(it));
+        // What follows from another failure.
+        let is_consequence = has(&[
+            "child process",
+            "could not start server",
+            "startup process",
+            "aborting startup",
+        ]);
+        match () {
+            () if is_consequence => 0,
+            () if has(&["PANIC:", "FATAL:"]) => 3,
+            () if has(&["ERROR:", "error:", "No space left"]) => 2,
+            () if has(&["could not", "cannot"]) => 1,
+            () => 0,
+        }
+    };
+    // The first of the worst.
+    let worst = said.lines().rev().max_by_key(level).filter(|line| level(line) > 0);
+    let Some(line) = worst else { return said.trim().to_owned() };
+    // The time in front is of no use here.
+    let words = ["PANIC:", "FATAL:", "ERROR:"].iter().find_map(|it| line.find(it));
+    let line = line[words.unwrap_or(0)..].split_whitespace().collect::<Vec<_>>().join(" ");
+    let cluster = cluster.display();
+    let deed = if said.contains("No space left on device") {
+        format!(
+            "the volume of {cluster} is full: free some space there, or put `stores.data` on another one"
+        )
+    } else if said.contains("Disk quota exceeded") {
+        format!("the disk quota at {cluster} is used up: raise it, or put `stores.data` elsewhere")
+    } else {
+        format!("the server's log is {cluster}/log")
+    };
+    format!("{line}; {deed}")
 }
 
 /// The folder with the programs: of the version that made the cluster, or the newest.
@@ -274,4 +313,33 @@ log_checkpoints = off
 log_min_messages = warning
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_matters_is_told_and_not_the_rest() {
+        let initdb = "The files belonging to this database system will be owned by user \"postgres\".\n\
+             creating directory unfinished-7 ... ok\n\
+             running bootstrap script ... 2026-11-30 10:00:00.000 UTC [9] FATAL:  could not write to file \
+             \"pg_wal/xlogtemp.9\": No space left on device\n\
+             child process exited with exit code 1\n\
+             initdb: removing data directory \"unfinished-7\"";
+        assert_eq!(
+            summary(initdb, Path::new("/data/postgres")),
+            "FATAL: could not write to file \"pg_wal/xlogtemp.9\": No space left on device; the volume of \
+             /data/postgres is full: free some space there, or put `stores.data` on another one"
+        );
+        let start = "pg_ctl: could not start server\nExamine the log output.; its log ends:\n\
+             2026-11-30 10:00:00.000 UTC [9] LOG:  starting PostgreSQL 15\n\
+             2026-11-30 10:00:00.000 UTC [9] PANIC:  could not locate a valid checkpoint record\n\
+             2026-11-30 10:00:00.000 UTC [8] LOG:  aborting startup due to startup process failure";
+        assert_eq!(
+            summary(start, Path::new("/d")),
+            "PANIC: could not locate a valid checkpoint record; the server's log is /d/log"
+        );
+        assert_eq!(summary("killed\n", Path::new("/d")), "killed");
+    }
 }

@@ -96,6 +96,11 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Writes these documents, each in the place of what the dataset has under its name.
     pub(super) fn put(&mut self, rows: &RecordBatch) -> Result<(), BoxError> {
         if rows.num_rows() == 0 {

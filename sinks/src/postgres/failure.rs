@@ -37,6 +37,25 @@ impl Failure {
         };
         StoreError { doing, remedy, source: self.into() }
     }
+
+    /// Like [`Failure::doing`], with other words for an error of the server or the connection.
+    pub(super) fn doing_at(
+        self,
+        doing: &'static str,
+        explain: impl FnOnce(&sqlx::Error) -> String,
+    ) -> StoreError {
+        match self {
+            Self::Sql(error) => {
+                StoreError { doing, remedy: remedy(&error), source: explain(&error).into() }
+            }
+            other @ (Self::Conflict(_) | Self::GiveUp(_)) => other.doing(doing),
+        }
+    }
+}
+
+/// Whether an error says that the pool gave no connection in its time.
+pub(super) fn is_pool_timeout(error: &StoreError) -> bool {
+    matches!(error.source.downcast_ref(), Some(Failure::Sql(sqlx::Error::PoolTimedOut)))
 }
 
 /// Whether Postgres refused to write since the database is read-only.
@@ -45,10 +64,43 @@ pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
 }
 
 /// The cause in words, without sqlx's words around it and without repeating it as a source.
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
 fn words(error: &sqlx::Error) -> String {
-    match error.as_database_error() {
-        Some(said) => said.message().to_owned(),
-        None => error.to_string(),
+    match error {
+        sqlx::Error::Database(said) => match said.code().as_deref() {
+            // A table or a column that every migrated database has.
+            Some(code @ ("42P01" | "42703")) => format!(
+                "{} (SQLSTATE {code}); the database was changed by hand or restored in part: restore it from a backup, \
+                 or index into a new database",
+                said.message()
+            ),
+            Some("53100") => format!(
+                "{}; the volume of the database is full: free some space there",
+                said.message()
+            ),
+            Some("25006") => format!(
+                "{}; the server takes no changes: use one that is not a standby",
+                said.message()
+            ),
+            _ => said.message().to_owned(),
+        },
+        sqlx::Error::Io(error) => format!(
+            "the connection to Postgres broke: {}; check that the server runs, and its log",
+            pipeline::io_words(error)
+        ),
+        sqlx::Error::PoolTimedOut => {
+            "no connection to Postgres was free or could be made in time; check that the \
+             server runs and is not overloaded"
+                .to_owned()
+        }
+        sqlx::Error::PoolClosed => {
+            "the connections to Postgres are closed, because this process ends".to_owned()
+        }
+        sqlx::Error::Tls(error) => format!("TLS with Postgres failed: {error}"),
+        sqlx::Error::Protocol(_) => {
+            "the server answered something that PostgreSQL does not; check what runs at that address".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

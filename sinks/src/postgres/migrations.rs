@@ -288,6 +288,15 @@ fn in_words(error: MigrateError) -> Failure {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         MigrateError::VersionMissing(version) => Failure::GiveUp(too_new(version)),
+        MigrateError::VersionMismatch(version) => Failure::GiveUp(format!(
+            "migration {version} of the database is not the one that this version of semantik carries: the database \
+             belongs to another build of semantik, or its table `_sqlx_migrations` was edited; use the version that \
+             made it, or index into a new database"
+        )),
+        MigrateError::Dirty(version) => Failure::GiveUp(format!(
+            "migration {version} of the database was applied in part only; restore the database from a backup, or \
+             index into a new one"
+        )),
         other => Failure::GiveUp(other.to_string()),
     }
 }

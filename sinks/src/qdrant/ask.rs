@@ -6,8 +6,8 @@ use pipeline::StoreError;
 use qdrant_client::QdrantError;
 
 use crate::call::call;
-use crate::qdrant::error::failed;
-use crate::retry::retrying;
+use crate::qdrant::error::{Unreachable, failed, not_reached};
+use crate::retry::{retrying, retrying_while};
 
 /// Makes an idempotent call until it succeeds or there is no use in it.
 ///
@@ -23,6 +23,27 @@ where
     let answer = retrying(|| {
         let answer = request();
         async move { answer.await.map_err(|error| failed(doing, error)) }
+    });
+    call("qdrant", doing, answer).await
+}
+
+/// Makes the first call of a connection. A server that answers and has too much to do is asked again; where nothing
+/// answers, or not in this protocol, that is said at once, because it is mostly a wrong address.
+///
+/// # Errors
+/// The last error, with the address of the server.
+pub(super) async fn ask_first<T, Fut>(
+    url: &str,
+    doing: &'static str,
+    mut request: impl FnMut() -> Fut,
+) -> Result<T, StoreError>
+where
+    Fut: Future<Output = Result<T, QdrantError>>,
+{
+    let may_pass = |error: &StoreError| !error.source.is::<Unreachable>();
+    let answer = retrying_while(may_pass, || {
+        let answer = request();
+        async move { answer.await.map_err(|error| not_reached(url, doing, error)) }
     });
     call("qdrant", doing, answer).await
 }

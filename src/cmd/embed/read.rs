@@ -33,13 +33,23 @@ pub(super) fn pieces(file: Option<&Path>) -> Result<Pieces, BoxError> {
         return Ok(Box::new(lines(stdin()).map(|read| read.map(|(_, texts)| plain(texts)))));
     };
     let open = File::open(file)?;
-    match file.extension().and_then(|ending| ending.to_str()) {
-        Some("parquet") => columns(open),
-        Some("jsonl" | "ndjson") => Ok(Box::new(
-            lines(open).map(|read| read.and_then(|(first, lines)| objects(first, &lines))),
-        )),
-        _ => Ok(Box::new(lines(open).map(|read| read.map(|(_, texts)| plain(texts))))),
+    let name = file.display().to_string();
+    let pieces: Pieces = match file.extension().and_then(|ending| ending.to_str()) {
+        Some("parquet") => columns(open).map_err(|error| in_file(&name, error))?,
+        Some("jsonl" | "ndjson") => {
+            Box::new(lines(open).map(|read| read.and_then(|(first, lines)| objects(first, &lines))))
+        }
+        _ => Box::new(lines(open).map(|read| read.map(|(_, texts)| plain(texts)))),
+    };
+    Ok(Box::new(pieces.map(move |piece| piece.map_err(|error| in_file(&name, error)))))
+}
+
+/// An error with the name of the file in front, which only errors of reading have by themselves.
+fn in_file(name: &str, error: BoxError) -> BoxError {
+    if error.is::<std::io::Error>() {
+        return error;
     }
+    format!("`{name}`: {}", pipeline::chain(error.as_ref())).into()
 }
 
 fn plain(texts: Vec<String>) -> Piece {
@@ -91,13 +101,13 @@ fn objects(first: usize, lines: &[String]) -> Result<Piece, BoxError> {
 }
 
 fn columns(file: File) -> Result<Pieces, BoxError> {
-    let path = file.path().display().to_string();
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_file())?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_file())
+        .map_err(|error| format!("it is not a Parquet file that can be read ({error})"))?;
     if builder.schema().column_with_name("text").is_none() {
-        return Err(format!("`{path}` has no column `text`").into());
+        return Err("it has no column `text`".into());
     }
     if builder.schema().column_with_name("vector").is_some() {
-        return Err(format!("`{path}` has a column `vector` already").into());
+        return Err("it has a column `vector` already".into());
     }
     let mut batches = builder.with_batch_size(ROWS).build()?;
     let mut begun = false;

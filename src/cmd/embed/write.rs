@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use fs_err::File;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use pipeline::BoxError;
 use serde::Serialize;
@@ -66,7 +67,7 @@ impl Output {
                     Some(writer) => writer,
                     none => none.insert(Box::new(parquet(path, rows.schema())?)),
                 };
-                Ok(writer.write(&rows)?)
+                writer.write(&rows).map_err(|error| not_written(path, &error))
             }
         }
     }
@@ -86,19 +87,26 @@ impl Output {
     pub(super) fn close(self) -> Result<(), BoxError> {
         match (self.form, &self.file) {
             (Form::Lines(mut to), _) => to.flush()?,
-            (Form::Parquet(Some(writer)), _) => drop(writer.close()?),
+            (Form::Parquet(Some(writer)), Some(file)) => {
+                drop(writer.close().map_err(|error| not_written(file, &error))?);
+            }
             (Form::Parquet(None), Some(file)) => {
                 let none = Piece { texts: Vec::new(), rows: Rows::Lines };
                 let rows = columns(none, Vec::new(), self.dim)?;
                 parquet(file, rows.schema())?.close()?;
             }
-            (Form::Parquet(None), None) => {}
+            (Form::Parquet(_), None) => {}
         }
         if let Some(file) = self.file {
             fs_err::rename(part(&file), file)?;
         }
         Ok(())
     }
+}
+
+fn not_written(file: &Path, error: &ParquetError) -> BoxError {
+    let said = pipeline::without_numbers(&error.to_string());
+    format!("cannot write `{}`: {said}", file.display()).into()
 }
 
 fn part(file: &Path) -> PathBuf {

@@ -149,6 +149,10 @@ impl SinkConfig for Counting {
         Ok(())
     }
 
+    fn collection_settings(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }

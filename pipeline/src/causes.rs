@@ -1,0 +1,108 @@
+//! Errors in words: an error with its causes in one line, and what the system says without its numbers.
+
+use std::error::Error;
+use std::io;
+
+/// An error with its causes, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut out = without_numbers(&error.to_string());
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = without_numbers(&cause.to_string());
+        if !out.ends_with(&cause_text) {
+            out.push_str(": ");
+            out.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    out
+}
+
+/// What the system says of an operation on a file, without the path, which the caller names: `it does not exist`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds as it likes")]
+pub fn io_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
+        io::ErrorKind::NotADirectory => "a part of its path is not a folder".to_owned(),
+        io::ErrorKind::UnexpectedEof => "it is shorter than expected".to_owned(),
+        io::ErrorKind::StorageFull => "no space left on the device".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let plain = without_numbers(&text);
+            // A library that puts the path in front of what the system says, puts a colon between.
+            let is_system = plain != text;
+            let end = plain.rsplit(": ").next().filter(|_| is_system);
+            end.map_or_else(|| plain.clone(), str::to_owned)
+        }
+    }
+}
+
+/// A message without the numbers of the system's errors: `Connection refused (os error 111)` loses its end.
+pub fn without_numbers(message: &str) -> String {
+    const BEGIN: &str = " (os error ";
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        out.push_str(before);
+        match after.split_once(')') {
+            Some((number, behind)) if number.parse::<i32>().is_ok() => rest = behind,
+            _ => {
+                out.push_str(BEGIN);
+                rest = after;
+            }
+        }
+    }
+    out + rest
+}
+
+/// Scheme, host and port of a URL, for messages: what else is in it may be a secret.
+pub fn origin(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_system_go_and_other_brackets_stay() {
+        for (said, wanted) in [
+            ("Connection refused (os error 111)", "Connection refused"),
+            ("a: x (os error 2): y (os error 13).", "a: x: y."),
+            ("an (os error that) has none", "an (os error that) has none"),
+            ("cut (os error 1", "cut (os error 1"),
+            ("", ""),
+        ] {
+            assert_eq!(without_numbers(said), wanted);
+        }
+    }
+
+    #[test]
+    fn a_wrapped_error_of_the_system_is_said_without_the_path() {
+        let wrapped = |code| {
+            let system = io::Error::from_raw_os_error(code);
+            io::Error::new(system.kind(), format!("failed to read `/a: b`: {system}"))
+        };
+        assert_eq!(io_words(&wrapped(2)), "it does not exist");
+        assert_eq!(io_words(&wrapped(21)), "it is a folder, not a file");
+        assert_eq!(io_words(&wrapped(5)), "Input/output error");
+        assert_eq!(io_words(&io::Error::from_raw_os_error(32)), "Broken pipe");
+        assert_eq!(io_words(&io::Error::other("no more")), "no more");
+    }
+
+    #[test]
+    fn an_address_is_shown_without_secrets() {
+        for (url, shown) in [
+            ("http://localhost:6334", "http://localhost:6334"),
+            ("https://me:secret@h:1/path?key=secret", "https://h:1"),
+            ("localhost:6334", "http://localhost:6334"),
+        ] {
+            assert_eq!(origin(url), shown);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The vectors of the collection: every sink that writes them must write vectors of one model, made with one set of
+//! options.
+//!
+//! A search embeds a question once and compares it with every vector of the collection, so vectors of two models in one
+//! collection give wrong distances without any error. Sinks that do not write into the collection, such as exports, are
+//! free to read another model.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde_json::Value;
+
+use super::Draft;
+use crate::finding::Finding;
+use crate::plan::NodeIdx;
+use crate::{NodeKind, PipelineSpec};
+
+/// Refuses graphs that would mix vectors, and nodes that embed what another node has embedded.
+pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
+    let id = |index: NodeIdx| spec.file.nodes[index].id.as_str();
+    for index in 0..drafts.len() {
+        if drafts[index].model.is_none() {
+            continue;
+        }
+        if let Some(&before) = nearest_models(index, drafts).first() {
+            let (first, second) = (id(before), id(index));
+            let at = spec.at(&format!("{}/uses", drafts[index].pointer));
+            let finding =
+                Finding::new(at, format!("`{second}` embeds what `{first}` has embedded"))
+                    .beside(
+                        spec.at(&format!("{}/uses", drafts[before].pointer)),
+                        format!("`{first}` embeds here"),
+                    )
+                    .help(format!("remove `{second}`, or let it read what `{first}` reads"));
+            findings.push(finding);
+            drafts[index].blocked = true;
+        }
+    }
+
+    let sinks: Vec<(NodeIdx, Value)> = drafts
+        .iter()
+        .enumerate()
+        .filter_map(|(index, draft)| match &draft.kind {
+            Some(NodeKind::Sink(sink)) => Some((index, sink.collection_settings()?)),
+            Some(NodeKind::Source(_) | NodeKind::Stage(_)) | None => None,
+        })
+        .collect();
+    let collection = &spec.file.collection;
+    if let Some(((first, settings), others)) = sinks.split_first() {
+        for (other, others_settings) in others {
+            for key in differing(settings, others_settings) {
+                let message = format!(
+                    "`{}` and `{}` give collection `{collection}` different values of `{key}`",
+                    id(*first),
+                    id(*other),
+                );
+                findings.push(between(spec, drafts, (*first, *other), &key, message).help(
+                    "a collection has one value of each of these options; give both nodes the same",
+                ));
+            }
+        }
+    }
+
+    let mut models = BTreeSet::new();
+    for &(sink, _) in &sinks {
+        models.extend(nearest_models(sink, drafts));
+    }
+    let mut models = models.into_iter();
+    let Some(first) = models.next() else { return };
+    let mut mixes = false;
+    for other in models {
+        let keys = differing(&identity(&drafts[first]), &identity(&drafts[other]));
+        let Some((key, what)) = difference(&drafts[first], &drafts[other], &keys) else { continue };
+        let (a, b) = (id(first), id(other));
+        let message =
+            format!("`{a}` and `{b}` write vectors {what} into collection `{collection}`");
+        findings.push(between(spec, drafts, (first, other), key, message).help(format!(
+            "give both nodes the same `{key}`, or move one branch into a pipeline file with a collection of its own"
+        )));
+        mixes = true;
+    }
+    if mixes {
+        // The schemas may differ, too; that would be the same fault again.
+        sinks.iter().for_each(|&(sink, _)| drafts[sink].blocked = true);
+    }
+}
+
+/// A finding at an option of the second node, which says where the first node has it.
+fn between(
+    spec: &PipelineSpec,
+    drafts: &[Draft],
+    (first, second): (NodeIdx, NodeIdx),
+    key: &str,
+    message: String,
+) -> Finding {
+    let option = |node: NodeIdx| {
+        let pointer = format!("/with/{key}");
+        let pointer = format!("{}{pointer}", drafts[node].pointer);
+        let is_given = spec.document.value.pointer(&pointer).is_some();
+        let uses = format!("{}/uses", drafts[node].pointer);
+        (spec.at(if is_given { &pointer } else { &uses }), is_given)
+    };
+    let (at, _) = option(second);
+    let (beside, is_given) = option(first);
+    let id = &spec.file.nodes[first].id;
+    let label = match is_given {
+        true => format!("`{key}` of `{id}`"),
+        false => format!("`{id}` has the default `{key}`"),
+    };
+    Finding::new(at, message).beside(beside, label)
+}
+
+/// The option to blame for a difference between two nodes that run models, and the difference in words; `None` if their
+/// vectors are of one kind.
+fn difference(first: &Draft, second: &Draft, keys: &[String]) -> Option<(&'static str, String)> {
+    let has = |key: &str| keys.iter().any(|it| it == key);
+    let (one, other) = (first.model.as_ref()?, second.model.as_ref()?);
+    if has("model") && one.path != other.path {
+        return Some(("model", "of different models".to_owned()));
+    }
+    if one.dim != other.dim {
+        return Some(("dim", format!("of different lengths ({} and {})", one.dim, other.dim)));
+    }
+    if has("sparse") {
+        return Some(("sparse", "with different `sparse` settings".to_owned()));
+    }
+    if has("dtype") {
+        return Some(("dtype", "with different `dtype` settings".to_owned()));
+    }
+    // A model that was replaced between two looks, or an option that this list does not know.
+    (!keys.is_empty()).then(|| ("model", format!("that differ in {}", keys.join(", "))))
+}
+
+/// What the output of a stage depends on.
+fn identity(draft: &Draft) -> Value {
+    match &draft.kind {
+        Some(NodeKind::Stage(stage)) => stage.identity(),
+        Some(NodeKind::Source(_) | NodeKind::Sink(_)) | None => Value::Null,
+    }
+}
+
+/// The keys of two objects whose values differ, in order of name.
+fn differing(one: &Value, other: &Value) -> Vec<String> {
+    let keys = [one, other].into_iter().filter_map(Value::as_object).flat_map(|it| it.keys());
+    let keys: BTreeSet<&String> = keys.collect();
+    keys.into_iter().filter(|&key| one.get(key) != other.get(key)).cloned().collect()
+}
+
+/// The nodes that run a model and whose output reaches this node without passing another one, in order of the file.
+fn nearest_models(start: NodeIdx, drafts: &[Draft]) -> Vec<NodeIdx> {
+    let mut found = BTreeSet::new();
+    let mut seen = BTreeSet::from([start]);
+    let mut left: VecDeque<NodeIdx> = drafts[start].inputs.iter().copied().collect();
+    while let Some(index) = left.pop_front() {
+        if !seen.insert(index) {
+            continue;
+        }
+        if drafts[index].model.is_some() {
+            found.insert(index);
+        } else {
+            left.extend(&drafts[index].inputs);
+        }
+    }
+    found.into_iter().collect()
+}

@@ -1,0 +1,170 @@
+//! The first connection to a server, and why there is none: host, port, database and role, what the server or the system
+//! said, and what to do.
+
+use std::io::ErrorKind;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use pipeline::{StoreError, io_words};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+
+use super::failure::Failure;
+
+/// How long a server may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const DOING: &str = "connect to Postgres";
+
+/// The options that a `postgres:` URL stands for.
+///
+/// # Errors
+/// If it is not one. The error says nothing of its text, which may hold a password.
+pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let refuse = |why: &str| Failure::GiveUp(why.to_owned()).doing(DOING);
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(refuse(
+            "the URL is not a valid postgres: URL; write postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        ));
+    };
+    if !matches!(scheme, "postgres" | "postgresql") {
+        return Err(refuse("the URL is not a valid postgres: URL; it must begin with postgres://"));
+    }
+    // What follows the authority is shown in messages; it must not be the rest of a password.
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if !authority.contains('@') && behind.contains('@') {
+        return Err(refuse(
+            "the URL has an `@` behind its first `/`, `?` or `#`; in user names, passwords and options write `@` as %40, \
+             `/` as %2F, `?` as %3F and `#` as %23",
+        ));
+    }
+    PgConnectOptions::from_str(url)
+        .map_err(|_| refuse("the URL is not a valid postgres: URL; write postgres://USER:PASSWORD@HOST:PORT/DATABASE"))
+}
+
+/// Connects once, and says why that is not possible. A pool would wait for a server that is not there until its timeout.
+///
+/// # Errors
+/// If the server is not there, or does not let us in.
+pub(super) async fn attempt(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let attempt = async { PgConnection::connect_with(options).await?.close().await };
+    match tokio::time::timeout(PATIENCE, attempt).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::Sql(error).doing_at(DOING, |error| explain(options, error))),
+        Err(_) => {
+            let address = address(options);
+            let seconds = PATIENCE.as_secs();
+            let why = format!(
+                "{address} did not answer within {seconds} s; check host, port and firewall"
+            );
+            Err(Failure::Sql(sqlx::Error::PoolTimedOut).doing_at(DOING, |_| why))
+        }
+    }
+}
+
+/// `host:port`, or the socket.
+fn address(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(socket) => format!("the socket {}/.s.PGSQL.{}", socket.display(), options.get_port()),
+        // A host may be an IPv6 address, which has colons.
+        None if options.get_host().contains(':') => {
+            format!("[{}]:{}", options.get_host(), options.get_port())
+        }
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
+fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
+    let address = address(options);
+    let user = options.get_username();
+    let database = options.get_database().unwrap_or(user);
+    match error {
+        sqlx::Error::Io(error) => match error.kind() {
+            ErrorKind::ConnectionRefused => format!(
+                "{address} refused the connection (database `{database}`, user `{user}`); start the server, or correct \
+                 host and port"
+            ),
+            ErrorKind::NotFound => {
+                format!(
+                    "{address} does not exist; start the server, or correct the folder of the socket"
+                )
+            }
+            ErrorKind::PermissionDenied => {
+                format!("this user may not use {address}; run semantik as a user who may")
+            }
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                format!(
+                    "{address} closed the connection at once; check that it is a PostgreSQL server, and its log"
+                )
+            }
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                format!(
+                    "{address} cannot be reached ({}); check host, port and firewall",
+                    io_words(error)
+                )
+            }
+            _ if error.to_string().contains("lookup") => format!(
+                "the host name `{}` could not be resolved; correct it, or check the name server",
+                options.get_host()
+            ),
+            _ => format!("{address} cannot be reached: {}", io_words(error)),
+        },
+        sqlx::Error::Tls(cause) => format!(
+            "TLS with {address} failed: {}; check the server's certificate, or set `sslmode` and `sslrootcert` in the URL",
+            pipeline::without_numbers(&cause.to_string())
+        ),
+        sqlx::Error::Database(said) => {
+            let code = said.code().unwrap_or_default();
+            let message = said.message();
+            match &*code {
+                "28P01" | "28000" => format!(
+                    "{address} does not let user `{user}` in: {message}; check user and password, and the server's \
+                     pg_hba.conf"
+                ),
+                "3D000" => format!(
+                    "{address} has no database `{database}`; create it with `createdb -h HOST -p PORT {database}`, or \
+                     correct the name"
+                ),
+                "42501" => format!(
+                    "user `{user}` may not use database `{database}` of {address}: {message}; grant it CONNECT"
+                ),
+                "53300" => format!(
+                    "{address} has no connection left: {message}; raise its `max_connections`, or stop other clients"
+                ),
+                "57P03" => format!("{address} is not ready yet: {message}; try again in a moment"),
+                _ => format!("{address} refused database `{database}` to user `{user}`: {message}"),
+            }
+        }
+        sqlx::Error::Protocol(_) => {
+            format!("{address} does not answer like a PostgreSQL server; correct host and port")
+        }
+        other => format!("{address}: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_password_is_taken_for_something_else() {
+        for url in [
+            "postgres://me:12/secret@host/db",
+            "postgres://me:12?secret@host/db",
+            "postgres://me:12#secret@host/db",
+            "postgres://me:secret",
+            "me:secret@host/db",
+            "mysql://me:secret@host/db",
+            "postgres://me:secret@[broken/db",
+        ] {
+            let error = options_of(url).unwrap_err();
+            assert!(!pipeline::chain(&error).contains("secret"), "{error}");
+        }
+        for url in
+            ["postgres://me:p%2Fw@host:1/db", "postgres:///db?host=/run", "postgresql://h/d?user=a"]
+        {
+            assert!(options_of(url).is_ok(), "{url}");
+        }
+    }
+}

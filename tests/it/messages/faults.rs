@@ -1,0 +1,286 @@
+//! Every verb against everything that can be broken around it: no message of a library stands alone, and each message
+//! names what it is about.
+
+use std::path::Path;
+
+use insta::assert_snapshot;
+
+use super::{closed_port, http, said, server, small_model};
+use crate::support::{Place, command, ran};
+
+/// What libraries and the system say by themselves. A line that is nothing but one of these tells nobody what was done to
+/// what.
+const BARE: &[&str] = &[
+    "entity not found",
+    "entity already exists",
+    "permission denied",
+    "no such file or directory",
+    "is a directory",
+    "not a directory",
+    "connection refused",
+    "connection reset by peer",
+    "broken pipe",
+    "address already in use",
+    "no space left on device",
+    "file too large",
+    "input/output error",
+    "failed to fill whole buffer",
+    "unexpected end of file",
+    "early eof",
+    "h2 protocol error",
+    "http2 error",
+    "transport error",
+    "error communicating with database",
+    "error returned from database",
+    "error occurred while attempting to establish a tls connection",
+    "encountered unexpected or invalid data",
+    "pool timed out while waiting for an open connection",
+    "was previously applied but has been modified",
+    "eof while parsing",
+    "invalid socket address syntax",
+    "io:",
+    "uncategorized error",
+    "operation timed out",
+    "deadline has elapsed",
+    "channel closed",
+];
+
+/// Words that belong into no message at all: they are names of types and numbers of the system.
+const INTERNAL: &[&str] = &["(os error", "Os {", "tonic::", "sqlx::", "ErrorKind", "Error("];
+
+/// Verbs with their arguments; `PIPELINE` is the file, `SOME` a name or number.
+const VERBS: &[&str] = &[
+    "check PIPELINE",
+    "test PIPELINE",
+    "graph PIPELINE",
+    "plan PIPELINE",
+    "run PIPELINE",
+    "reindex PIPELINE",
+    "rollback PIPELINE",
+    "status PIPELINE",
+    "verify PIPELINE",
+    "worker PIPELINE",
+    "serve --listen 127.0.0.1:0 --config PIPELINE",
+    "search --config PIPELINE some words",
+    "eval --config PIPELINE --judgements judged.jsonl",
+    "why --config PIPELINE corpus/a.txt",
+    "top --once --config PIPELINE",
+    "collections list --config PIPELINE",
+    "collections show --config PIPELINE",
+    "collections delete --yes --config PIPELINE",
+    "sources list --config PIPELINE",
+    "sources delete --yes --config PIPELINE file:///nowhere",
+    "operations list --config PIPELINE",
+    "documents list --config PIPELINE",
+    "documents show --config PIPELINE corpus/a.txt",
+    "documents delete --yes --config PIPELINE corpus/a.txt",
+    "documents undelete --yes --config PIPELINE corpus/a.txt",
+    "schedule list --config PIPELINE",
+    "schedule history PIPELINE",
+    "users list --config PIPELINE",
+    "migrate status --config PIPELINE",
+    "migrate up --config PIPELINE",
+];
+
+/// Runs every verb in a place; each that fails must name one of these, and say nothing of a library alone.
+fn every_verb(place: &Place, file: &str, subjects: &[&str]) {
+    let mut failed = 0;
+    for verb in VERBS {
+        let args: Vec<String> =
+            verb.split(' ').map(|word| word.replace("PIPELINE", file)).collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let ran = ran(command(&args).current_dir(place.path()).output().unwrap());
+        assert!((0..=127).contains(&ran.code), "{verb}: exit code {}", ran.code);
+        if ran.code == 0 {
+            continue;
+        }
+        failed += 1;
+        let said = &ran.stderr;
+        assert!(!said.trim().is_empty(), "{verb} failed without a word");
+        for line in said.lines().filter(|line| !line.starts_with('{')) {
+            let line = line.trim();
+            let alone = line.trim_start_matches("semantik: ").trim_start_matches("because ");
+            let alone = alone.to_lowercase();
+            for bare in BARE {
+                let rest = alone.strip_prefix(bare);
+                // With nothing behind it but a mark or a bracket.
+                let stands_alone = rest.is_some_and(|it| !it.contains(['`', '/']));
+                assert!(!stands_alone, "`{verb}` says a library's words alone: {line}");
+            }
+            for internal in INTERNAL {
+                assert!(!line.contains(internal), "`{verb}` says {internal}: {line}");
+            }
+        }
+        let names = subjects.iter().any(|subject| said.contains(subject));
+        assert!(names, "`{verb}` names none of {subjects:?}: {said}");
+    }
+    assert!(failed > 0, "nothing failed, so nothing was tested");
+}
+
+fn broken(embed: &str, stores: &str) -> Place {
+    let place = Place::with(embed, stores);
+    place.write("a.txt", "a text");
+    std::fs::write(
+        place.path().join("judged.jsonl"),
+        "{\"query\": \"a\", \"relevant\": {\"a.txt\": 1}}\n",
+    )
+    .unwrap();
+    place
+}
+
+const STAND_IN: &str = "model: 'stand-in:16'";
+
+#[test]
+fn no_pipeline_file() {
+    let place = broken(STAND_IN, "");
+    every_verb(&place, "nothere.yaml", &["nothere.yaml"]);
+}
+
+#[test]
+fn a_folder_for_a_pipeline_file() {
+    let place = broken(STAND_IN, "");
+    std::fs::create_dir(place.path().join("folder.yaml")).unwrap();
+    every_verb(&place, "folder.yaml", &["folder.yaml", "no pipeline file"]);
+}
+
+#[test]
+fn a_pipeline_file_of_bytes() {
+    let place = broken(STAND_IN, "");
+    std::fs::write(place.file(), b"\xff\xfe\0\0 nothing").unwrap();
+    every_verb(&place, "pipeline.yaml", &["pipeline.yaml"]);
+}
+
+#[test]
+fn no_postgres() {
+    let port = closed_port();
+    let place =
+        broken(STAND_IN, &format!("stores: {{ postgres: 'postgres://me@127.0.0.1:{port}/x' }}"));
+    every_verb(&place, "pipeline.yaml", &[&port]);
+}
+
+#[test]
+fn another_program_in_the_place_of_postgres() {
+    let port = server(http);
+    let place =
+        broken(STAND_IN, &format!("stores: {{ postgres: 'postgres://me@127.0.0.1:{port}/x' }}"));
+    every_verb(&place, "pipeline.yaml", &[&port]);
+}
+
+#[test]
+fn the_rest_port_of_qdrant() {
+    let port = server(http);
+    let place = broken(
+        STAND_IN,
+        &format!("stores: {{ vectors: {{ qdrant: 'http://127.0.0.1:{port}' }} }}"),
+    );
+    place.cluster();
+    every_verb(
+        &place,
+        "pipeline.yaml",
+        &[
+            &port,
+            "no collection",
+            "no operation",
+            "no generation",
+            "no tests",
+            "no schedule",
+            "no such",
+            "nothing",
+        ],
+    );
+}
+
+#[test]
+fn weights_that_are_cut_off() {
+    let place = broken("model: model", "");
+    let weights = small_model(&place).join("model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+    place.cluster();
+    every_verb(&place, "pipeline.yaml", &["model.safetensors"]);
+}
+
+#[test]
+fn a_data_folder_that_is_a_file() {
+    let place = broken(STAND_IN, "");
+    std::fs::write(place.path().join(".semantik"), "in the way").unwrap();
+    every_verb(&place, "pipeline.yaml", &[".semantik", "no tests"]);
+}
+
+/// What is read and written beside the stores.
+#[test]
+fn files_and_addresses_of_options() {
+    let place = broken(STAND_IN, "");
+    place.cluster();
+    place.run();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().port().to_string();
+    let closed = closed_port();
+    std::fs::write(place.path().join("no.parquet"), "no table").unwrap();
+    std::fs::write(place.path().join("lines.jsonl"), "{\"text\": \"a\"}\n{").unwrap();
+    let listen = format!("127.0.0.1:{taken}");
+    let server = format!("http://127.0.0.1:{closed}");
+    let mut all = String::new();
+    for args in [
+        &["serve", "--config", "pipeline.yaml", "--listen", &listen][..],
+        &["run", "pipeline.yaml", "--metrics", &listen],
+        &["serve", "pipeline.yaml", "--tls-cert", "no.pem", "--tls-key", "no.pem"],
+        &["top", "--once", "--server", &server],
+        &["eval", "--config", "pipeline.yaml", "--judgements", "nothere.jsonl"],
+        &[
+            "eval",
+            "--config",
+            "pipeline.yaml",
+            "--judgements",
+            "judged.jsonl",
+            "--min",
+            "ndcg@10=0.99",
+        ],
+        &["documents", "undelete", "--config", "pipeline.yaml", "corpus/a.txt"],
+        &["embed", "--model", "stand-in:16", "--input", "nothere.txt"],
+        &["embed", "--model", "stand-in:16", "--input", "no.parquet"],
+        &["embed", "--model", "stand-in:16", "--input", "lines.jsonl", "--output", "out.jsonl"],
+        &[
+            "embed",
+            "--model",
+            "stand-in:16",
+            "--input",
+            "pipeline.yaml",
+            "--output",
+            "no/out.parquet",
+        ],
+    ] {
+        let typed = args.join(" ");
+        let unsteady = [(taken.as_str(), "PORT"), (closed.as_str(), "PORT")];
+        let said = said(&place, args, &unsteady);
+        let typed = typed.replace(&taken, "PORT").replace(&closed, "PORT");
+        all += &format!("== semantik {typed}\n{said}\n");
+    }
+    drop(listener);
+    assert_snapshot!(all);
+}
+
+#[test]
+fn standard_output_that_takes_nothing() {
+    let full = std::fs::OpenOptions::new().write(true).open(Path::new("/dev/full")).unwrap();
+    let output = command(&["schema"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_snapshot!(said.trim(), @"semantik: cannot write to standard output: no space left on the device");
+}
+
+/// A limit on the size of files does to `initdb` what a full volume does; the numbers and words differ by version.
+#[test]
+fn a_cluster_that_has_no_room() {
+    let place = broken(STAND_IN, "");
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 2000; exec \"$0\" run pipeline.yaml"]);
+    limited.arg(env!("CARGO_BIN_EXE_semantik")).current_dir(place.path());
+    let ran = ran(limited.output().unwrap());
+    assert_eq!(ran.code, 1);
+    let lines = ran.stderr.lines().filter(|line| !line.starts_with('{'));
+    let lines: Vec<&str> = lines.filter(|line| !line.contains("the stand-in")).collect();
+    assert_eq!(lines.len(), 1, "{}", ran.stderr);
+    assert!(lines[0].starts_with("semantik: `initdb` failed: "), "{}", lines[0]);
+    assert!(lines[0].contains(".semantik/postgres/cluster"), "{}", lines[0]);
+    assert!(!ran.stderr.contains("The files belonging to"), "{}", ran.stderr);
+}

@@ -1,0 +1,87 @@
+//! The program and libtorch can be moved together: it finds the libraries beside itself, whoever runs it, and wherever it
+//! was built.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{ROOT, ran};
+
+/// The user and group `nobody`.
+pub(crate) const NOBODY: u32 = 65_534;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_semantik");
+
+/// Where the loader finds the libraries of a program, by their names.
+fn libraries(program: &Path) -> Vec<(String, PathBuf)> {
+    let output = Command::new("ldd").arg(program).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found = text.lines().filter_map(|line| {
+        let (name, rest) = line.trim().split_once(" => ")?;
+        Some((name.to_owned(), PathBuf::from(rest.split(" (").next()?)))
+    });
+    found.collect()
+}
+
+/// The same file under another name, or a copy where that cannot be.
+fn place(from: &Path, to: &Path) {
+    if std::fs::hard_link(from, to).is_err() {
+        std::fs::copy(from, to).unwrap();
+    }
+}
+
+#[test]
+fn the_program_and_libtorch_work_wherever_they_are_put_together() {
+    // Files of a build tree belong to whoever built; in a folder of its own anybody may read them.
+    std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let built_with = libraries(Path::new(PROGRAM));
+    let (_, torch) = built_with.iter().find(|(name, _)| name == "libtorch_cpu.so").unwrap();
+    let torch = torch.parent().unwrap();
+
+    let model = folder.path().join("model");
+    let small = Path::new(ROOT).join("embedding/tests/reference/tiny-bert-cls");
+    assert!(Command::new("cp").arg("-r").args([&small, &model]).status().unwrap().success());
+    for (bin, lib) in [(".", "lib"), ("bin", "lib"), ("bin", "lib/semantik")] {
+        let root = folder.path().join(lib.replace('/', "-") + &bin.replace('.', "beside"));
+        let (bin, lib) = (root.join(bin), root.join(lib));
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir_all(&lib).unwrap();
+        place(Path::new(PROGRAM), &bin.join("semantik"));
+        for entry in std::fs::read_dir(torch).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap();
+            if name.to_string_lossy().contains(".so") {
+                place(&path, &lib.join(name));
+            }
+        }
+
+        let mut embed = Command::new(bin.join("semantik"));
+        embed.args(["embed", "--model"]).arg(&model).current_dir(folder.path());
+        // The loader tells which files it uses.
+        embed.env_clear().env("LD_DEBUG", "libs").env("HOME", "/");
+        if rustix::process::geteuid().is_root() {
+            embed.uid(NOBODY).gid(NOBODY);
+        }
+        embed.stdin(std::process::Stdio::piped());
+        embed.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = embed.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"a text\n").unwrap();
+        let ran = ran(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.contains("\"vector\":["), "{}", ran.stdout);
+
+        let used: BTreeSet<&Path> = ran
+            .stderr
+            .lines()
+            .filter_map(|line| line.split_once("calling init: ").map(|(_, path)| Path::new(path)))
+            .collect();
+        let ours: Vec<&&Path> = used.iter().filter(|path| path.starts_with(&root)).collect();
+        assert!(ours.iter().any(|path| path.ends_with("libtorch_cpu.so")), "{used:?}");
+        let tree: Vec<&&Path> = used.iter().filter(|path| path.starts_with(torch)).collect();
+        assert!(tree.is_empty(), "libraries of the build tree are used: {tree:?}");
+    }
+}
