@@ -13,6 +13,7 @@ mod executor;
 mod files;
 mod forecast;
 mod generations;
+mod measures;
 mod pass;
 mod removal;
 mod stopped;
@@ -38,6 +39,7 @@ pub(crate) use self::executor::{Executor, Manner};
 pub(crate) use self::files::{Files, Loaded};
 pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
 use self::generations::GiveUp;
+use self::measures::metrics_of;
 use self::stopped::{OnStop, Stopped};
 pub(crate) use self::verify::{Findings, Trouble};
 pub(crate) use self::workplace::Workplace;
@@ -553,28 +555,4 @@ fn exceeds(lost: i64, of: i64, ratio: f64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let is_much = lost as f64 > ratio * of as f64;
     lost >= FEW && is_much
-}
-
-/// What is noted of a run in `operation_metrics`.
-#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-fn metrics_of(report: &RunReport) -> Vec<(String, f64)> {
-    let documents = report.documents;
-    let mut metrics: Vec<(String, f64)> = [
-        ("documents_seen", documents.seen),
-        ("documents_stored", documents.stored),
-        ("documents_unchanged", documents.unchanged),
-        ("documents_duplicate", documents.duplicate),
-        ("documents_set_aside", documents.set_aside),
-        ("documents_deleted", report.deleted),
-        ("chunks", report.chunks),
-        ("tokens", report.tokens),
-        ("tokens_reused", report.tokens_reused),
-    ]
-    .map(|(name, value)| (name.to_owned(), value as f64))
-    .to_vec();
-    metrics.push(("seconds".to_owned(), report.seconds));
-    metrics.extend(
-        report.nodes.iter().map(|node| (format!("busy_seconds.{}", node.id), node.busy_seconds)),
-    );
-    metrics
 }

@@ -42,9 +42,14 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
             let ids = ids(&operator, &documents).await?;
             let readmitted = operator.undelete_documents(&ids).await?;
             if readmitted == 0 {
-                return Err("nothing to undelete: none of these documents was deleted by `semantik documents delete` \
-                            while its file is still there"
-                    .into());
+                let what =
+                    if ids.len() == 1 { "the document was" } else { "none of the documents was" };
+                let not = if ids.len() == 1 { "not " } else { "" };
+                return Err(format!(
+                    "nothing to undelete: {what} {not}deleted by `semantik documents delete`, or the file is gone; \
+                     `semantik why` tells what became of a document"
+                )
+                .into());
             }
             let report = operator.run().await?.report;
             let words = format!("undeleted {}\n", render::several(readmitted, "document"));

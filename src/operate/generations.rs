@@ -8,8 +8,8 @@ use pipeline::BoxError;
 use sinks::{Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 
 use super::errand::{self, Errand, Swap};
-use super::removal::counted;
-use super::{Done, Operator, finish, metrics_of};
+use super::measures::{counted, metrics_of};
+use super::{Done, Operator, finish};
 use crate::wiring::{self, Absent, Vectors};
 
 /// Which generations that were begun are given up.

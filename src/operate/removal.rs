@@ -7,6 +7,7 @@ use sinks::{Collection, DocumentStatus, GenerationStatus, Operation, OperationTy
 use uuid::Uuid;
 
 use super::errand::{self, Errand};
+use super::measures::counted;
 use super::{Operator, finish, pass};
 use crate::wiring::{Absent, Vectors};
 
@@ -14,12 +15,6 @@ use crate::wiring::{Absent, Vectors};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removed {
     pub(crate) documents: u64,
-}
-
-/// How many documents an operation was about, as `operation_metrics` has it; nothing of one that has failed.
-#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-pub(super) fn counted(name: &str, documents: Option<u64>) -> Vec<(String, f64)> {
-    documents.map(|count| (name.to_owned(), count as f64)).into_iter().collect()
 }
 
 /// Notes how many documents an operation was about.

@@ -51,6 +51,8 @@ fn what_a_run_asks_again_and_again_is_known() {
         }
     };
     write("document");
+    // With its tables.
+    assert_eq!(place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]).code, 0);
     let data = place.value("SHOW data_directory");
     let log = Path::new(&data).parent().unwrap().join("log");
     place.execute("ALTER SYSTEM SET log_statement = 'all'");

@@ -29,6 +29,7 @@ use pipeline::BoxError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::fcntl_setpipe_size;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 pub use self::child::extract_worker;
 use crate::byte_size::ByteSize;
@@ -323,8 +324,8 @@ impl Running {
 
     /// What it said last, and how it ended, unless it had to be killed.
     fn last_words(mut self) -> (String, Option<ExitStatus>) {
-        let has_ended = self.child.try_wait().is_ok_and(|status| status.is_some());
-        // One that is about to end keeps its status.
+        let has_ended = ends_soon(&self.child);
+        // One that has ended keeps its status.
         drop(self.child.kill());
         let status = self.child.wait().ok();
         let status = status.filter(|status| has_ended || status.signal() != Some(SIGKILL));
@@ -339,6 +340,14 @@ impl Drop for Running {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Whether a child whose output has ended has ended as well, or does within a second: its descriptors are closed before
+/// it can be told how it ended.
+fn ends_soon(child: &Child) -> bool {
+    let Ok(process) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else { return false };
+    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&second)).is_ok_and(|ended| ended > 0)
 }
 
 /// Which pipes can be written to or read from.

@@ -26,6 +26,8 @@ pub struct Document {
     /// What it says of itself: author, dates.
     #[schema(value_type = Object)]
     pub metadata: Value,
+    /// Why it was set aside, in one word: `failed`, `unsupported`, `empty`, `too_large` or `unrouted`.
+    pub reason: Option<String>,
     /// Why it was set aside.
     pub message: Option<String>,
     pub updated_at: DateTime<Utc>,

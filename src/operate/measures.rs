@@ -1,0 +1,33 @@
+//! What is noted of operations in `operation_metrics`. How long one took is noted by the metadata store.
+
+use pipeline::RunReport;
+
+/// What is noted of a run in `operation_metrics`.
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
+pub(super) fn metrics_of(report: &RunReport) -> Vec<(String, f64)> {
+    let documents = report.documents;
+    let mut metrics: Vec<(String, f64)> = [
+        ("documents_seen", documents.seen),
+        ("documents_stored", documents.stored),
+        ("documents_unchanged", documents.unchanged),
+        ("documents_duplicate", documents.duplicate),
+        ("documents_set_aside", documents.set_aside),
+        ("documents_deleted", report.deleted),
+        ("chunks", report.chunks),
+        ("tokens", report.tokens),
+        ("tokens_reused", report.tokens_reused),
+    ]
+    .map(|(name, value)| (name.to_owned(), value as f64))
+    .to_vec();
+    metrics.push(("seconds".to_owned(), report.seconds));
+    metrics.extend(
+        report.nodes.iter().map(|node| (format!("busy_seconds.{}", node.id), node.busy_seconds)),
+    );
+    metrics
+}
+
+/// How many documents an operation was about, as `operation_metrics` has it; nothing of one that has failed.
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
+pub(super) fn counted(name: &str, documents: Option<u64>) -> Vec<(String, f64)> {
+    documents.map(|count| (name.to_owned(), count as f64)).into_iter().collect()
+}
