@@ -28,9 +28,7 @@ pub(crate) fn out_in_colour(text: &str, paint: Paint) -> Result<(), BoxError> {
 
 fn written(text: &str) -> Result<(), BoxError> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to standard output: {}", pipeline::io_words(&error)).into())
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -42,11 +40,11 @@ pub(crate) fn say(text: impl Display) {
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
-    let mut said = pipeline::without_numbers(&error.to_string());
-    say(format_args!("semantik: {said}"));
+    say(format_args!("semantik: {error}"));
+    let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = pipeline::without_numbers(&error.to_string());
+        let words = error.to_string();
         // An error that only passes its cause on repeats it.
         if !said.contains(&words) {
             say(format_args!("  because {words}"));
@@ -58,16 +56,15 @@ pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
 
 /// Prints what is wrong with a pipeline file.
 pub(crate) fn findings(findings: &Findings) {
-    print_findings(|colours| findings.render(colours));
+    say_findings(|colours| findings.render(colours));
 }
 
 /// Prints what a person should know about a pipeline file that has no faults.
 pub(crate) fn warnings(warnings: &Findings) {
-    print_findings(|colours| warnings.render_warnings(colours));
+    say_findings(|colours| warnings.render_warnings(colours));
 }
 
-/// Prints findings, in colour where standard error is a terminal that shows it.
-fn print_findings(render: impl FnOnce(bool) -> String) {
+fn say_findings(render: impl Fn(bool) -> String) {
     let colours = Paint::of(stderr().is_terminal()).colours;
     let text = render(colours);
     let text = if colours { visible_in_colour(&text) } else { visible(&text) };

@@ -23,35 +23,38 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
 
 fn try_check(args: &CheckArgs) -> Result<(), BoxError> {
     let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
-    let warnings = spec.refuse(plan.warnings(&spec));
+    let warnings = plan.warnings(&spec);
     if args.json {
-        let warnings = places(&warnings);
         let columns = args.columns.then(|| plan.to_string());
-        let file = args.file.display().to_string();
-        return render::json(
-            &json!({ "file": file, "faults": [], "warnings": warnings, "columns": columns }),
-        );
+        let warnings =
+            if warnings.is_empty() { Vec::new() } else { listed(&spec.refuse(warnings)) };
+        return render::json(&json!({
+            "file": args.file.display().to_string(),
+            "faults": [],
+            "warnings": warnings,
+            "columns": columns,
+        }));
     }
     if args.columns {
         render::out(&plan.to_string())?;
     }
-    let count = match warnings.findings.len() {
+    let count = match warnings.len() {
         0 => String::new(),
         count => format!(", {}", render::several(count as u64, "warning")),
     };
-    if !warnings.findings.is_empty() {
-        render::warnings(&warnings);
+    if !warnings.is_empty() {
+        render::warnings(&spec.refuse(warnings));
     }
     render::out(&format!("{}: no faults{count}\n", args.file.display()))
 }
 
 fn as_json(findings: &Findings) -> Value {
-    json!({ "file": findings.file, "faults": places(findings) })
+    json!({ "file": findings.file, "faults": listed(findings), "warnings": [] })
 }
 
 /// Findings with their places; lines and columns count from 1, columns in characters.
-fn places(findings: &Findings) -> Vec<Value> {
-    let faults = findings.findings.iter().map(|finding| {
+fn listed(findings: &Findings) -> Vec<Value> {
+    let listed = findings.findings.iter().map(|finding| {
         let (line, column) = findings.position(finding);
         json!({
             "message": finding.message,
@@ -62,5 +65,5 @@ fn places(findings: &Findings) -> Vec<Value> {
             "end": finding.at.end,
         })
     });
-    faults.collect()
+    listed.collect()
 }
