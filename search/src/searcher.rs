@@ -3,13 +3,14 @@
 //! Every collection is asked at the same time, by one question to its store. A collection that fails is named while
 //! the others are answered for. One whose generation was replaced while it was asked is asked again.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use pipeline::{
-    BoxError, Facet, Filter, Fusion, Hit, IndexQuery, Keyword, Legs, Remedy, SparseVector,
-    StoreError,
+    BoxError, Facet, Filter, Fusion, Hit, IndexQuery, Keyword, Legs, Payload, Remedy, SparseVector,
+    StoreError, Words,
 };
 use serde_json::Value;
 
@@ -59,6 +60,9 @@ const FILTERS_AT_ONCE: usize = 2;
 
 /// Filters that wait for that.
 const FILTER_QUEUE: usize = 1000;
+
+/// Hits in which words are found while the answer is written.
+const FEW_HITS: usize = 20;
 
 /// Answers requests. One serves a whole process: it remembers what was computed before.
 pub struct Searcher {
@@ -165,7 +169,18 @@ impl Searcher {
                 }
             }
             let page = groups.iter().skip(cursor.offset).take(request.k);
-            let hits = page.flatten().map(|&(from, hit)| shown(request, &found[from].1, from, hit));
+            let page: Vec<(usize, &Hit)> = page.flatten().copied().collect();
+            let highlight = request.highlight && self.highlighted(request, &found, &page).await;
+            let hits = page.into_iter().map(|(from, hit)| {
+                let highlights = if highlight {
+                    let found = &found[from].1;
+                    found.hits.highlights(hit, || found.marker(request).find(&hit.payload))
+                } else {
+                    Vec::new()
+                };
+                let Hit { score, similarity, payload } = hit.clone();
+                SearchHit { from, score, similarity, highlights, payload }
+            });
             let hits: Vec<SearchHit> = hits.collect();
             let is_last = groups.len() < wanted;
             let slowest = found.iter().map(|(_, it)| (it.embed, it.store));
@@ -186,6 +201,42 @@ impl Searcher {
             };
             return Ok(answer);
         }
+    }
+
+    /// Finds the words of the question in the hits of a page, on a blocking thread where there are more than a few: in a
+    /// thousand that takes as long as everything else. What was found stays with the hits. Says whether there was a
+    /// thread for it.
+    async fn highlighted(
+        &self,
+        request: &Request,
+        found: &[(&String, Found)],
+        page: &[(usize, &Hit)],
+    ) -> bool {
+        if page.len() <= FEW_HITS {
+            return true;
+        }
+        let of_page = |from: usize, hits: &Hits| -> Vec<usize> {
+            let own = page.iter().filter(|(it, _)| *it == from);
+            own.filter_map(|(_, hit)| hits.element_offset(hit)).collect()
+        };
+        let parts: Vec<_> = found
+            .iter()
+            .enumerate()
+            .map(|(from, (_, it))| {
+                (Arc::clone(&it.hits), of_page(from, &it.hits), it.marker(request))
+            })
+            .collect();
+        let work = move |cancelled: &Cancelled| {
+            for (hits, places, marker) in parts {
+                for hit in places.into_iter().map(|place| &hits[place]) {
+                    if cancelled.is_set() {
+                        return;
+                    }
+                    hits.highlights(hit, || marker.find(&hit.payload));
+                }
+            }
+        };
+        self.filters.run(work).await.is_ok()
     }
 
     /// The values of a field among the chunks of a generation for which a condition holds, the most frequent first.
@@ -417,18 +468,31 @@ fn searched(asked: &str, found: &Found) -> Searched {
     }
 }
 
-fn shown(request: &Request, found: &Found, from: usize, hit: &Hit) -> SearchHit {
-    let Hit { score, similarity, payload } = hit.clone();
-    let language = payload.language.as_deref();
-    let words = &found.target.words;
-    let find = || match &found.words {
-        Some(question) => words.found(&payload.content, language, question),
-        None => {
-            let languages: Vec<String> = payload.language.iter().cloned().collect();
-            let question = words.question(&request.query, &languages);
-            words.found(&payload.content, language, &question)
+/// Finds the words of a question in passages of a collection.
+struct Marker {
+    words: Arc<dyn Words>,
+    query: String,
+    /// The words, where they were looked for.
+    question: Option<SparseVector>,
+}
+
+impl Marker {
+    fn find(&self, payload: &Payload) -> Vec<Range<usize>> {
+        let language = payload.language.as_deref();
+        match &self.question {
+            Some(question) => self.words.found(&payload.content, language, question),
+            None => {
+                let languages: Vec<String> = payload.language.iter().cloned().collect();
+                let question = self.words.question(&self.query, &languages);
+                self.words.found(&payload.content, language, &question)
+            }
         }
-    };
-    let highlights = if request.highlight { found.hits.highlights(hit, find) } else { Vec::new() };
-    SearchHit { from, score, similarity, highlights, payload }
+    }
+}
+
+impl Found {
+    fn marker(&self, request: &Request) -> Marker {
+        let words = Arc::clone(&self.target.words);
+        Marker { words, query: request.query.clone(), question: self.words.clone() }
+    }
 }
