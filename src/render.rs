@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
-use pipeline::{BoxError, Findings};
+use pipeline::{BoxError, Findings, io_words, without_numbers};
 use serde::Serialize;
 
 pub(crate) use self::table::{next_table, table};
@@ -16,9 +16,26 @@ pub(crate) use self::visible::{LogWriter, in_a_line, visible};
 use self::visible::{visible_in_colour, visible_json};
 use crate::cli::variable;
 
-/// Prints to standard output. A reader that has gone away is no fault.
+/// Prints to standard output, where that is a terminal within its width. A reader that has gone away is no fault.
 pub(crate) fn out(text: &str) -> Result<(), BoxError> {
-    written(&visible(text))
+    let text = visible(text);
+    match width_of_output() {
+        Some(width) => written(&wrapped(&text, width)),
+        None => written(&text),
+    }
+}
+
+/// The text with lines that are too long broken between words; a single word that is too long is left whole, so that a
+/// path can be copied.
+fn wrapped(text: &str, width: usize) -> String {
+    let options = textwrap::Options::new(width).break_words(false);
+    let wrap = |line: &str| {
+        if textwrap::core::display_width(line) <= width {
+            return line.to_owned();
+        }
+        textwrap::wrap(line, &options).join("\n")
+    };
+    text.split('\n').map(wrap).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints text to standard output that was coloured by [`Paint`].
@@ -28,7 +45,9 @@ pub(crate) fn out_in_colour(text: &str, paint: Paint) -> Result<(), BoxError> {
 
 fn written(text: &str) -> Result<(), BoxError> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {}", io_words(&error)).into())
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -40,11 +59,11 @@ pub(crate) fn say(text: impl Display) {
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
-    say(format_args!("semantik: {error}"));
-    let mut said = error.to_string();
+    let mut said = without_numbers(&error.to_string());
+    say(format_args!("semantik: {said}"));
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = error.to_string();
+        let words = without_numbers(&error.to_string());
         // An error that only passes its cause on repeats it.
         if !said.contains(&words) {
             say(format_args!("  because {words}"));

@@ -177,7 +177,7 @@ fn of_file(spec: &PipelineSpec) -> String {
 fn needs(schema: &Schema, fault: String, store: &str) -> String {
     match schema {
         Schema::Older(_) => format!("{fault}: run `semantik migrate up {store}`"),
-        Schema::Empty | Schema::Current | Schema::Newer(_) => fault,
+        Schema::Empty | Schema::Current | Schema::Newer(_) | Schema::Foreign(_) => fault,
     }
 }
 

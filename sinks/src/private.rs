@@ -21,9 +21,13 @@ const OTHERS_BUT_PASSING: u32 = 0o067;
 /// Makes a folder, and those above it that are missing.
 ///
 /// # Errors
-/// If one of them cannot be made.
+/// If one of them cannot be made; the message names the folder.
 pub fn folder(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| {
+        let words = pipeline::io_words(&error);
+        io::Error::new(error.kind(), format!("cannot create {}: {words}", path.display()))
+    })
 }
 
 /// Makes a file that only its owner can read, or empties one that is there.

@@ -67,7 +67,8 @@ def mutate(chance, content, other):
                 content[:] = content.replace(b"1", b"99999999999", chance.randint(1, 20))
             case 8:  # zeros
                 content[at : at + length] = bytes(length)
-    return bytes(content[: 4 << 20])
+    # A few are large; the rest stay small, so that there can be many of them.
+    return bytes(content[: 4 << 20 if chance.random() < 0.01 else 64 << 10])
 
 
 class Workers(threading.Thread):

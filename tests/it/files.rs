@@ -133,7 +133,7 @@ fn every_spelling_of_a_path_names_its_document() {
     let why = [&[os("why")][..], &config, &["--json", "--"].map(os), &[first]].concat();
     let why = place.semantik_in("here/now", &why).json();
     assert_eq!((&why["state"], &why["document"]["id"]), (&"stored".into(), &shown.json()["id"]));
-    assert!(text(&why["uri"]).ends_with("/alias/caf%E8.txt"), "{why:#}");
+    assert!(text(&why["uri"]).ends_with("/corpus/caf%E8.txt"), "{why:#}");
 
     // A name that is that of no document is one for `why`, too.
     place.write("sub/new.txt", "a document that no run has seen");

@@ -33,9 +33,8 @@ fn place(from: &Path, to: &Path) {
 
 #[test]
 fn the_program_and_libtorch_work_wherever_they_are_put_together() {
-    // Files of a build tree belong to whoever built; in a folder of its own anybody may read them.
-    std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Another user may be unable to enter the build tree; anybody can enter this folder.
+    let folder = tempfile::tempdir().unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();
     let built_with = libraries(Path::new(PROGRAM));
@@ -48,8 +47,10 @@ fn the_program_and_libtorch_work_wherever_they_are_put_together() {
     for (bin, lib) in [(".", "lib"), ("bin", "lib"), ("bin", "lib/semantik")] {
         let root = folder.path().join(lib.replace('/', "-") + &bin.replace('.', "beside"));
         let (bin, lib) = (root.join(bin), root.join(lib));
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::create_dir_all(&lib).unwrap();
+        // The root first: `root/.` cannot be made.
+        for folder in [&root, &bin, &lib] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
         place(Path::new(PROGRAM), &bin.join("semantik"));
         for entry in std::fs::read_dir(torch).unwrap() {
             let path = entry.unwrap().path();

@@ -109,7 +109,7 @@ fn progress_counts_what_the_model_has_read_and_says_how_much_is_left() {
     let place = interrupted(200, 40, 1000);
     let child = begun(&place);
     let progress = wait_for("a percentage", || {
-        let rows = place.sql("SELECT progress FROM operations WHERE progress IS NOT NULL");
+        let rows = place.sql("SELECT progress FROM operation_leases WHERE progress IS NOT NULL");
         let found = rows.first()?["progress"].clone();
         found["share"].as_f64().filter(|share| *share < 1.0).map(|_| found)
     });
@@ -343,7 +343,7 @@ tests:
         vec!["schedule", "history", "pipeline.yaml"],
         vec!["schedule", "pause", "pipeline.yaml"],
         vec!["schedule", "resume", "pipeline.yaml"],
-        vec!["search", "--config", "pipeline.yaml", "text of document"],
+        vec!["search", "--k", "100", "--config", "pipeline.yaml", "text of document"],
         vec!["why", "--config", "pipeline.yaml", hostile_file],
         vec!["documents", "show", "--config", "pipeline.yaml", hostile_file],
         vec!["documents", "delete", "--yes", "--config", "pipeline.yaml", hostile_file],

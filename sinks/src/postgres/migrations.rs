@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 
 use super::failure::Failure;
 use super::{Postgres, attempt};
@@ -32,6 +32,8 @@ pub enum Schema {
     Older(Vec<AppliedMigration>),
     /// It has a migration that this program does not know.
     Newer(i64),
+    /// It has a migration of this version with other content.
+    Foreign(i64),
 }
 
 impl Schema {
@@ -49,6 +51,7 @@ impl Schema {
                 ))
             }
             Self::Newer(version) => Some(too_new(*version)),
+            Self::Foreign(version) => Some(of_another_build(*version)),
         }
     }
 }
@@ -76,9 +79,17 @@ impl Postgres {
     pub async fn schema(&self) -> Result<Schema, StoreError> {
         attempt("read the state of migrations", || async {
             let applied = self.applied().await?;
-            let known = |version| MIGRATOR.version_exists(version);
-            if let Some((version, _)) = applied.iter().find(|(version, _)| !known(*version)) {
-                return Ok(Schema::Newer(*version));
+            for it in &applied {
+                let ours = MIGRATOR.iter().find(|ours| {
+                    ours.version == it.version && ours.migration_type.is_up_migration()
+                });
+                match ours {
+                    None => return Ok(Schema::Newer(it.version)),
+                    Some(ours) if *ours.checksum != it.checksum => {
+                        return Ok(Schema::Foreign(it.version));
+                    }
+                    Some(_) => {}
+                }
             }
             let missing: Vec<_> =
                 all(&applied).into_iter().filter(|it| it.applied_at.is_none()).collect();
@@ -197,17 +208,19 @@ impl Postgres {
         attempt("read the state of migrations", || async { Ok(all(&self.applied().await?)) }).await
     }
 
-    /// The versions that are applied, and when.
-    async fn applied(&self) -> Result<Vec<(i64, DateTime<Utc>)>, Failure> {
+    /// The migrations that are applied, in order.
+    async fn applied(&self) -> Result<Vec<Applied>, Failure> {
         let any: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
             .fetch_one(&self.pool)
             .await?;
         if !any {
             return Ok(Vec::new());
         }
-        Ok(sqlx::query_as("SELECT version, installed_on FROM _sqlx_migrations WHERE success")
-            .fetch_all(&self.pool)
-            .await?)
+        Ok(sqlx::query_as(
+            "SELECT version, installed_on, checksum FROM _sqlx_migrations WHERE success ORDER BY version",
+        )
+        .fetch_all(&self.pool)
+        .await?)
     }
 
     /// Closes the idle connections: what was prepared on them was prepared for other tables.
@@ -229,9 +242,18 @@ impl Postgres {
     }
 }
 
+/// A migration that a database records as applied.
+#[derive(FromRow)]
+struct Applied {
+    version: i64,
+    installed_on: DateTime<Utc>,
+    /// SHA-384 of its SQL.
+    checksum: Vec<u8>,
+}
+
 /// Every migration of this program, in order.
-fn all(applied: &[(i64, DateTime<Utc>)]) -> Vec<AppliedMigration> {
-    let at = |version| applied.iter().find(|(of, _)| *of == version).map(|(_, at)| *at);
+fn all(applied: &[Applied]) -> Vec<AppliedMigration> {
+    let at = |version| applied.iter().find(|it| it.version == version).map(|it| it.installed_on);
     MIGRATOR
         .iter()
         .filter(|migration| migration.migration_type.is_up_migration())
@@ -283,16 +305,20 @@ fn too_new(version: i64) -> String {
     )
 }
 
+fn of_another_build(version: i64) -> String {
+    format!(
+        "migration {version} of the database is not the one that this version of semantik carries: the database \
+         belongs to another build of semantik, or its table `_sqlx_migrations` was edited; use the version that \
+         made it, or index into a new database"
+    )
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
 fn in_words(error: MigrateError) -> Failure {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         MigrateError::VersionMissing(version) => Failure::GiveUp(too_new(version)),
-        MigrateError::VersionMismatch(version) => Failure::GiveUp(format!(
-            "migration {version} of the database is not the one that this version of semantik carries: the database \
-             belongs to another build of semantik, or its table `_sqlx_migrations` was edited; use the version that \
-             made it, or index into a new database"
-        )),
+        MigrateError::VersionMismatch(version) => Failure::GiveUp(of_another_build(version)),
         MigrateError::Dirty(version) => Failure::GiveUp(format!(
             "migration {version} of the database was applied in part only; restore the database from a backup, or \
              index into a new one"

@@ -5,12 +5,18 @@ use std::collections::BTreeSet;
 use search::http::endpoints;
 use serde_json::{Value, json};
 
+use super::browsers;
 use super::server::{PASSWORD, Server};
 use crate::support::{Place, text};
 
 /// What changes nothing of which there is a record: a search with a body, and a session that goes on. A refresh token that
 /// comes twice ends its session, which is on record.
-const NO_CHANGES: [&str; 2] = ["post /search", "post /sessions/refresh"];
+const NO_CHANGES: [&str; 4] = [
+    "post /search",
+    "post /search/facets",
+    "post /sessions/browser/token",
+    "post /sessions/refresh",
+];
 
 /// Entries as they are made, of both logs; those of a collection go with it.
 const NOTED: &str = "
@@ -90,6 +96,7 @@ fn every_change_is_on_record_with_where_it_came_from() {
     assert_eq!(server.post("/sessions", None, &wrong).status, 401);
     assert_eq!(by.noted("login_failed"), before + 1);
 
+    in_a_browser(&mut by);
     by.token = server.log_in("root");
     accounts(&mut by);
     collections(&mut by);
@@ -102,6 +109,19 @@ fn every_change_is_on_record_with_where_it_came_from() {
     let left: Vec<String> =
         named.filter(|it| !by.used.contains(it) && !NO_CHANGES.contains(&it.as_str())).collect();
     assert!(left.is_empty(), "nobody has looked for a record of {left:?}");
+}
+
+/// Logs in and out as the page does, which takes its headers and a cookie.
+fn in_a_browser(by: &mut Changer<'_>) {
+    let (logins, logouts) = (by.noted("login"), by.noted("logout"));
+    let (_, cookie) = browsers::logged_in(by.server, "root", &browsers::OWN_PAGE);
+    assert!(by.noted("login") > logins);
+    let cookie = browsers::pair(&cookie);
+    let path = "/sessions/browser";
+    let out = browsers::sent(by.server, "DELETE", path, Some(&cookie), &browsers::OWN_PAGE, None);
+    assert_eq!(out.status, 204, "{out:?}");
+    assert!(by.noted("logout") > logouts);
+    by.used.extend(["post", "delete"].map(|method| format!("{method} {path}")));
 }
 
 fn accounts(by: &mut Changer<'_>) {

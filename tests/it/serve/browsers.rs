@@ -6,10 +6,11 @@ use super::server::{PASSWORD, Reply, Server};
 use crate::support::{Place, text};
 
 /// What the page sends.
-const OWN_PAGE: [(&str, &str); 2] = [("x-semantik-csrf", "1"), ("sec-fetch-site", "same-origin")];
+pub(super) const OWN_PAGE: [(&str, &str); 2] =
+    [("x-semantik-csrf", "1"), ("sec-fetch-site", "same-origin")];
 
 /// A request with this cookie and these headers, as a browser sends it.
-fn sent(
+pub(super) fn sent(
     server: &Server,
     method: &str,
     path: &str,
@@ -25,7 +26,7 @@ fn sent(
 }
 
 /// Logs in as the page does; gives the session, and the cookie with its attributes.
-fn logged_in(server: &Server, name: &str, headers: &[(&str, &str)]) -> (Value, String) {
+pub(super) fn logged_in(server: &Server, name: &str, headers: &[(&str, &str)]) -> (Value, String) {
     let login = json!({ "username": name, "password": PASSWORD });
     let reply = sent(server, "POST", "/sessions/browser", None, headers, Some(&login));
     let cookie = reply.header("set-cookie").to_owned();
@@ -33,7 +34,7 @@ fn logged_in(server: &Server, name: &str, headers: &[(&str, &str)]) -> (Value, S
 }
 
 /// A cookie as it is sent back.
-fn pair(cookie: &str) -> String {
+pub(super) fn pair(cookie: &str) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 

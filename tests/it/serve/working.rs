@@ -238,8 +238,9 @@ fn events(url: &str, token: &str, most: usize) -> Vec<Value> {
     data.take(most).collect()
 }
 
+/// A server that only searches leaves the vectors to others who only read.
 #[test]
-fn a_command_beside_a_server_is_told_whose_the_vectors_are() {
+fn commands_read_the_vectors_beside_a_server() {
     let (place, server, root) = filled();
     server.run(&root, "append");
     server.get("/search?q=subject", Some(&root)).good();
@@ -247,9 +248,7 @@ fn a_command_beside_a_server_is_told_whose_the_vectors_are() {
         [&["search", "--config", "pipeline.yaml", "subject"][..], &["verify", "pipeline.yaml"]]
     {
         let ran = place.semantik(args);
-        assert_eq!(ran.code, 1, "{}", ran.stderr);
-        assert!(ran.stderr.contains("is in use by another semantik process"), "{}", ran.stderr);
-        assert!(ran.stderr.contains("ask the server, stop it, or keep"), "{}", ran.stderr);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
     // Nobody has lost anything by it.
     server.get("/search?q=subject", Some(&root)).good();
