@@ -194,6 +194,8 @@ fn an_operation_is_followed_to_its_end() {
     place.wait_at_gate();
     let one = format!("{}{}", server.url, text(&asked["events"]));
     let followed = std::thread::spawn(move || events(&one, &token, usize::MAX));
+    // All is seen, and the stream has had the time to say so.
+    place.wait_until("SELECT progress ->> 'seen' = '13' FROM operation_leases");
     std::thread::sleep(std::time::Duration::from_millis(1500));
     drop(gate);
     let states = followed.join().unwrap();
