@@ -1,7 +1,5 @@
 //! `semantik migrate`: the schema of a metadata store, up, down, and where it stands.
 
-use std::fmt::Write as _;
-
 use pipeline::{BoxError, PipelineSpec, VectorsSpec};
 use serde_json::json;
 use sinks::Downgrade;
@@ -86,24 +84,24 @@ async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Res
 fn in_words(what: &Downgrade, place: &str) -> String {
     let mut out = format!("In {place}, these migrations are to be taken back:\n");
     for it in &what.migrations {
-        let _ = writeln!(out, "  {:04} {}", it.version, it.name);
+        out.push_str(&format!("  {:04} {}\n", it.version, it.name));
     }
     out.push_str("With them go, for good:\n");
     for (table, rows) in &what.tables {
-        let _ = writeln!(out, "  the table {table} with {}", render::several(*rows, "row"));
+        out.push_str(&format!("  the table {table} with {}\n", render::several(*rows, "row")));
     }
     for column in &what.columns {
-        let _ = writeln!(out, "  the column {column}");
+        out.push_str(&format!("  the column {column}\n"));
     }
     if what.tables.is_empty() && what.columns.is_empty() {
         out.push_str("  indexes and functions alone, and no data\n");
     }
     for (name, documents) in what.collections.iter().take(NAMED) {
         let documents = render::several(*documents, "document");
-        let _ = writeln!(out, "  the collection `{name}` with {documents}");
+        out.push_str(&format!("  the collection `{name}` with {documents}\n"));
     }
     if let Some(more) = what.collections.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        let _ = writeln!(out, "  and {} more", render::several(more, "collection"));
+        out.push_str(&format!("  and {} more\n", render::several(more, "collection")));
     }
     out.truncate(out.trim_end().len());
     out
@@ -118,7 +116,7 @@ fn left_behind(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
                 "; a Qdrant server deletes them by (its HTTP port is 6333 unless it is changed):\n",
             );
             for name in vectors {
-                let _ = writeln!(out, "  curl -X DELETE http://HOST:6333/collections/{name}");
+                out.push_str(&format!("  curl -X DELETE http://HOST:6333/collections/{name}\n"));
             }
         }
         Some((spec, VectorsSpec::Embedded | VectorsSpec::Word(_))) => {
@@ -127,16 +125,16 @@ fn left_behind(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
                 vectors.iter().partition(|name| folder.join(name).exists());
             out.push_str("; those of this file are removed by:\n");
             for name in here {
-                let _ = writeln!(out, "  rm -r '{}'", folder.join(name).display());
+                out.push_str(&format!("  rm -r '{}'\n", folder.join(name).display()));
             }
             for name in elsewhere {
-                let _ = writeln!(out, "  {name}, which another file has in its store");
+                out.push_str(&format!("  {name}, which another file has in its store\n"));
             }
         }
         None => {
             out.push_str("; remove them from the data folder (`vectors/NAME`) or the Qdrant server that has them:\n");
             for name in vectors {
-                let _ = writeln!(out, "  {name}");
+                out.push_str(&format!("  {name}\n"));
             }
         }
     }

@@ -126,8 +126,12 @@ fn every_spelling_of_a_path_names_its_document() {
 
     // Those that take one.
     let first = os(OsStr::from_bytes(b"../../alias/link/../caf\xe8.txt"));
-    let show =
-        [&["documents", "show"].map(os)[..], &config, &["--json", "--"].map(os), &[first.clone()]];
+    let show = [
+        &["documents", "show"].map(os)[..],
+        &config,
+        &["--json", "--"].map(os),
+        std::slice::from_ref(&first),
+    ];
     let shown = place.semantik_in("here/now", &show.concat());
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     let why = [&[os("why")][..], &config, &["--json", "--"].map(os), &[first]].concat();

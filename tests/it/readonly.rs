@@ -116,7 +116,7 @@ fn a_newer_schema_is_left_alone_by_everybody() {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (9999, 'of the future', TRUE, '', 0)",
     );
-    for verb in READING.iter().chain([&&["run", "pipeline.yaml"][..]].into_iter()) {
+    for verb in READING.iter().chain([&&["run", "pipeline.yaml"][..]]) {
         if verb[0] == "migrate" {
             continue;
         }

@@ -139,7 +139,7 @@ fn a_run_that_meets_the_one_before_is_skipped_or_waits_or_cancels_it() {
         place.wait_until(
             "SELECT count(*) >= 2 FROM schedule_runs
              UNION SELECT TRUE FROM pg_stat_activity
-             WHERE wait_event_type = 'Lock' AND query LIKE '%SELECT collection_id, user_id, status%'
+             WHERE wait_event_type = 'Lock' AND query LIKE '%SELECT FROM operations WHERE id = %'
              ORDER BY 1 DESC LIMIT 1",
         );
         let oldest_first = || {
