@@ -174,42 +174,96 @@ impl DocumentSort {
     }
 }
 
+/// The collection and the id of a document as one key, by which it is indexed (migration 0010).
+const PLACE: &str = "uuid_send(collection_id) || uuid_send(id)";
+
 /// The query of a list. Parameters: the collection, the most rows, the id behind which the page begins; then its key,
 /// but in the order of ids; then the status or the reason.
 fn query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool) -> String {
-    let (compares, direction) = if is_descending { ("<", "DESC") } else { (">", "ASC") };
-    let (behind, order, next) = match sort.key() {
-        None => (format!("id {compares} $3"), format!("id {direction}"), 4),
-        Some((key, kind)) => (
-            format!("({key}, id) {compares} ($4::{kind}, $3)"),
-            format!("{key} {direction}, id {direction}"),
-            5,
-        ),
-    };
-    let page = |narrowed: &str| {
-        format!(
-            "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents
-             WHERE collection_id = $1 {narrowed} AND {behind} ORDER BY {order} LIMIT $2"
-        )
+    let next = if sort.key().is_none() { 4 } else { 5 };
+    let narrowed = match selection {
+        DocumentSelection::All => String::new(),
+        DocumentSelection::Status(_) => format!("status = ${next} AND"),
+        DocumentSelection::Reason(_) => {
+            format!("status = 'failed' AND set_aside ->> 'reason' = ${next} AND")
+        }
     };
     match (selection, sort) {
-        (DocumentSelection::Status(_), _) => page(&format!("AND status = ${next}")),
-        (DocumentSelection::Reason(_), _) => {
-            page(&format!("AND status = 'failed' AND set_aside ->> 'reason' = ${next}"))
+        (_, DocumentSort::Id) => {
+            by_place(&narrowed, "uuid_send($1) || uuid_send($3)", is_descending)
         }
-        (DocumentSelection::All, DocumentSort::Id | DocumentSort::Status) => page(""),
-        (
-            DocumentSelection::All,
-            DocumentSort::Name | DocumentSort::Size | DocumentSort::UpdatedAt,
-        ) => {
-            let of_one = page("AND status = every.one");
-            let order = order.replace(SORT_NAME, "sort_name");
-            format!(
-                "SELECT d.* FROM unnest(enum_range(NULL::document_status)) AS every (one)
-                 CROSS JOIN LATERAL ({of_one}) AS d ORDER BY {order} LIMIT $2"
-            )
+        (DocumentSelection::All, DocumentSort::Status) => {
+            of_every_status(&by_status("every.one", "", is_descending), "status", is_descending)
+        }
+        (DocumentSelection::Status(_), DocumentSort::Status) => {
+            by_status(&format!("${next}"), "", is_descending)
+        }
+        (DocumentSelection::Reason(_), DocumentSort::Status) => {
+            by_status("'failed'::document_status", &narrowed, is_descending)
+        }
+        (_, DocumentSort::Name | DocumentSort::Size | DocumentSort::UpdatedAt) => {
+            let (key, kind) = sort.key().expect("all but the id have one");
+            match selection {
+                DocumentSelection::All => {
+                    let of_one = by_key(key, kind, "status = every.one AND", is_descending);
+                    let key = if key == SORT_NAME { "sort_name" } else { key };
+                    of_every_status(&of_one, key, is_descending)
+                }
+                DocumentSelection::Status(_) | DocumentSelection::Reason(_) => {
+                    by_key(key, kind, &narrowed, is_descending)
+                }
+            }
         }
     }
+}
+
+/// A page in the order of ids, of documents behind a place.
+fn by_place(narrowed: &str, begin: &str, is_descending: bool) -> String {
+    let (behind, bounded, direction) = if is_descending {
+        ("<", ">= uuid_send($1)", "DESC")
+    } else {
+        (">", "<= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')", "ASC")
+    };
+    format!(
+        "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents
+         WHERE {narrowed} {PLACE} {behind} {begin} AND {PLACE} {bounded}
+         ORDER BY {PLACE} {direction} LIMIT $2"
+    )
+}
+
+/// A page of the documents of one status in the order of statuses, and of ids within one: all of them where the page
+/// begins in a status before, none where it begins in one behind.
+fn by_status(one: &str, narrowed: &str, is_descending: bool) -> String {
+    let (not_before, start) = if is_descending {
+        ("<=", "uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')")
+    } else {
+        (">=", "uuid_send($1)")
+    };
+    let narrowed =
+        format!("{narrowed} status = {one} AND {one} {not_before} $4::document_status AND");
+    let begin = format!(
+        "CASE WHEN {one} = $4::document_status THEN uuid_send($1) || uuid_send($3) ELSE {start} END"
+    );
+    by_place(&narrowed, &begin, is_descending)
+}
+
+/// A page in the order of a key, and of ids where it is equal.
+fn by_key(key: &str, kind: &str, narrowed: &str, is_descending: bool) -> String {
+    let (behind, direction) = if is_descending { ("<", "DESC") } else { (">", "ASC") };
+    format!(
+        "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents
+         WHERE collection_id = $1 AND {narrowed} ({key}, uuid_send(id)) {behind} ($4::{kind}, uuid_send($3))
+         ORDER BY {key} {direction}, uuid_send(id) {direction} LIMIT $2"
+    )
+}
+
+/// Merges a page of each status.
+fn of_every_status(of_one: &str, key: &str, is_descending: bool) -> String {
+    let direction = if is_descending { "DESC" } else { "ASC" };
+    format!(
+        "SELECT d.* FROM unnest(enum_range(NULL::document_status)) AS every (one)
+         CROSS JOIN LATERAL ({of_one}) AS d ORDER BY {key} {direction}, id {direction} LIMIT $2"
+    )
 }
 
 /// Every query of a list that there is.
@@ -233,9 +287,7 @@ pub fn document_list_queries() -> Vec<ListQuery> {
                     (DocumentSelection::All, DocumentSort::Id) => {
                         Some("idx_documents_collection_id")
                     }
-                    (_, DocumentSort::Id | DocumentSort::Status) => {
-                        Some("idx_documents_collection_status")
-                    }
+                    (_, DocumentSort::Id | DocumentSort::Status) => Some("idx_documents_status"),
                     (_, DocumentSort::Name) => Some("idx_documents_status_name"),
                     (_, DocumentSort::Size) => Some("idx_documents_status_size"),
                     (_, DocumentSort::UpdatedAt) => Some("idx_documents_status_updated_at"),

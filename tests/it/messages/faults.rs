@@ -192,6 +192,7 @@ fn the_rest_port_of_qdrant() {
             "no tests",
             "no schedule",
             "no such",
+            "no document",
             "is not a source",
             "nothing",
         ],

@@ -187,7 +187,7 @@ fn an_operation_is_followed_to_its_end() {
         move || events(&all, &token, 2)
     });
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let gate = place.gate("documents", "TRUE");
+    let gate = place.gate("public.document_writes", "TRUE");
     let asked = server
         .post(&format!("/collections/{id}/operations"), Some(&root), &json!({ "type": "append" }))
         .good();
