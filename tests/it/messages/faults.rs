@@ -190,7 +190,7 @@ fn the_rest_port_of_qdrant() {
             "no operation",
             "no generation",
             "no tests",
-            "no schedule",
+            "no `schedule`",
             "no such",
             "no document",
             "is not a source",
