@@ -33,7 +33,7 @@ COMMANDS = {
     "run": lambda place, chance: ["run", "pipeline.yaml"],
     "reindex": lambda place, chance: ["reindex", "pipeline.yaml"],
     "sources delete": lambda place, chance: delete_source(place),
-    "collections delete": lambda place, chance: ["collections", "delete", "campaign", "--config", "pipeline.yaml", "--yes"],
+    "collections delete": lambda place, chance: ["collections", "delete", "--config", "pipeline.yaml", "--yes"],
     "documents delete": delete_some,
     "verify --repair": lambda place, chance: ["verify", "pipeline.yaml", "--repair"],
     "migrate down": lambda place, chance: ["migrate", "down", "--config", "pipeline.yaml", "--yes", "--steps", "3"],
@@ -41,7 +41,7 @@ COMMANDS = {
 # What brings back what the command took away, so that the folder can be compared with the index again.
 AFTERWARDS = {
     "migrate down": [["migrate", "up", "--config", "pipeline.yaml"]],
-    "documents delete": [["collections", "delete", "campaign", "--config", "pipeline.yaml", "--yes"]],
+    "documents delete": [["collections", "delete", "--config", "pipeline.yaml", "--yes"]],
 }
 
 
