@@ -31,36 +31,46 @@ fn place(from: &Path, to: &Path) {
     }
 }
 
+/// Puts the program and libtorch together into folders below `root`, where any user can run it; gives the program.
+pub(crate) fn install(root: &Path, bin: &str, lib: &str) -> PathBuf {
+    let (bin, lib) = (root.join(bin), root.join(lib));
+    // The root first: `root/.` cannot be made.
+    for folder in [root, &bin, &lib] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let program = bin.join("semantik");
+    place(Path::new(PROGRAM), &program);
+    for entry in std::fs::read_dir(built_with()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        if name.to_string_lossy().contains(".so") {
+            place(&path, &lib.join(name));
+        }
+    }
+    program
+}
+
+/// The folder of the libtorch that the program was built with.
+fn built_with() -> PathBuf {
+    let libraries = libraries(Path::new(PROGRAM));
+    let (_, torch) = libraries.iter().find(|(name, _)| name == "libtorch_cpu.so").unwrap();
+    torch.parent().unwrap().to_owned()
+}
+
 #[test]
 fn the_program_and_libtorch_work_wherever_they_are_put_together() {
     // Another user may be unable to enter the build tree; anybody can enter this folder.
     let folder = tempfile::tempdir().unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();
-    let built_with = libraries(Path::new(PROGRAM));
-    let (_, torch) = built_with.iter().find(|(name, _)| name == "libtorch_cpu.so").unwrap();
-    let torch = torch.parent().unwrap();
+    let torch = built_with();
 
     let model = folder.path().join("model");
     let small = Path::new(ROOT).join("embedding/tests/reference/tiny-bert-cls");
     assert!(Command::new("cp").arg("-r").args([&small, &model]).status().unwrap().success());
     for (bin, lib) in [(".", "lib"), ("bin", "lib"), ("bin", "lib/semantik")] {
         let root = folder.path().join(lib.replace('/', "-") + &bin.replace('.', "beside"));
-        let (bin, lib) = (root.join(bin), root.join(lib));
-        // The root first: `root/.` cannot be made.
-        for folder in [&root, &bin, &lib] {
-            std::fs::create_dir_all(folder).unwrap();
-        }
-        place(Path::new(PROGRAM), &bin.join("semantik"));
-        for entry in std::fs::read_dir(torch).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap();
-            if name.to_string_lossy().contains(".so") {
-                place(&path, &lib.join(name));
-            }
-        }
-
-        let mut embed = Command::new(bin.join("semantik"));
+        let mut embed = Command::new(install(&root, bin, lib));
         embed.args(["embed", "--model"]).arg(&model).current_dir(folder.path());
         // The loader tells which files it uses.
         embed.env_clear().env("LD_DEBUG", "libs").env("HOME", "/");
@@ -82,7 +92,7 @@ fn the_program_and_libtorch_work_wherever_they_are_put_together() {
             .collect();
         let ours: Vec<&&Path> = used.iter().filter(|path| path.starts_with(&root)).collect();
         assert!(ours.iter().any(|path| path.ends_with("libtorch_cpu.so")), "{used:?}");
-        let tree: Vec<&&Path> = used.iter().filter(|path| path.starts_with(torch)).collect();
+        let tree: Vec<&&Path> = used.iter().filter(|path| path.starts_with(&torch)).collect();
         assert!(tree.is_empty(), "libraries of the build tree are used: {tree:?}");
     }
 }

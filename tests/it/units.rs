@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::moved::NOBODY;
+use crate::moved::{NOBODY, install};
 use crate::support::{ROOT, end, signal, wait_for};
 
 /// The folders that systemd makes for a unit, as the units write them.
@@ -62,6 +62,8 @@ impl Machine {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
         mode(machine.0.path(), 0o755);
+        // The user of the unit may be unable to enter the build tree.
+        install(&machine.path("/usr/local"), "bin", "lib/semantik");
         let (etc, corpus) = (machine.path("/etc/semantik"), machine.path("/corpus"));
         for folder in [&etc, &corpus, &machine.path(STATE), &machine.path(CACHE)] {
             std::fs::create_dir_all(folder).unwrap();
@@ -111,8 +113,9 @@ nodes:
 
     fn start(&self, unit: &Unit) -> Child {
         let mut words = unit.one("ExecStart").split(' ').map(|word| self.translated(word));
-        assert_eq!(words.next().as_deref(), Some("/usr/local/bin/semantik"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_semantik"));
+        let program = words.next().unwrap();
+        assert_eq!(program, "/usr/local/bin/semantik");
+        let mut command = Command::new(self.path(&program));
         command.args(words).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
         for variable in unit.all("Environment") {
             let (name, value) = variable.split_once('=').unwrap();
