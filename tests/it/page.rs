@@ -126,7 +126,7 @@ fn repository(embed: &str) -> Place {
     let docs = Path::new(ROOT).join("docs");
     for name in [
         "lifecycle.md",
-        "telling.md",
+        "notifications.md",
         "adr/0005-document-and-location.md",
         "adr/0006-embedded-postgres.md",
     ] {
@@ -367,7 +367,7 @@ fn takes_a_document_out(visit: &Visit) {
     browser.wait("document.querySelectorAll('.tab tbody tr').length === 1");
     browser.wait_for_text("broken.docx");
     visit.assert_accessible("documents");
-    browser.type_into(".why-form input", "telling.md");
+    browser.type_into(".why-form input", "notifications.md");
     browser.press(ENTER);
     browser.wait_for_text("it is in the index, in generation 1");
     browser.wait("document.querySelectorAll('.document-text .chunk').length > 3");
