@@ -7,7 +7,7 @@
 //! In 8 bits, weights have a scale for each output and rows have one each, found when the row is there. So a text's
 //! vector does not depend on what else is in its batch, and a token with large numbers takes no digits from the others:
 //! with one scale for the whole batch, as libtorch's own `linear_dynamic` has it, all-MiniLM-L6-v2 loses three times as
-//! much (see `docs/adr/0012-numbers-and-budgets.md`).
+//! much (see `docs/adr/0012-precision-and-batch-size.md`).
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use tch::{Cuda, Device, Kind, TchError, Tensor};
 use crate::batcher::Limits;
 
 /// Tokens in a forward pass on one core, in 32 bits and in 8. Measured with all-MiniLM-L6-v2 (see
-/// `docs/adr/0012-numbers-and-budgets.md`): more gain little or lose, and a question waits until a pass has ended.
+/// `docs/adr/0012-precision-and-batch-size.md`): more gain little or lose, and a question waits until a pass has ended.
 const CPU_TOKENS: usize = 1024;
 
 /// The same in 16 bits, where more are faster, and a pass takes no longer all the same.

@@ -2,7 +2,7 @@
 //!
 //! A batch of fixed size takes milliseconds on one device and minutes on another. Documents leave the node when their
 //! batch is done, so the size of a batch bounds how late progress shows and how much an interruption has to finish
-//! (`docs/adr/0027-windows-and-output.md`). Results do not depend on it.
+//! (`docs/adr/0027-batch-windows-and-cli-output.md`). Results do not depend on it.
 //!
 //! Pure but for the times that it is told.
 

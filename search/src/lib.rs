@@ -1,7 +1,7 @@
 //! Search over the ports: it reads vectors and metadata, and writes neither.
 //!
 //! A [`Request`] goes to a [`Searcher`], which asks the [`Target`]s that it names and makes one [`Answer`] of what
-//! they say. `docs/search.md` tells what requests mean; docs/adr/0013-search.md why it is so.
+//! they say. `docs/search.md` tells what requests mean; docs/adr/0013-hybrid-search.md why it is so.
 
 mod answer;
 mod blocking;

@@ -1,5 +1,5 @@
 //! Fetches a model from the hub: the files of it that the engine reads, all of one commit, checked against the hub's
-//! checksums. What is here is not fetched again. See `docs/adr/0021-models-of-the-hub.md`.
+//! checksums. What is here is not fetched again. See `docs/adr/0021-hugging-face-hub-models.md`.
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;

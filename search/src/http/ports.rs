@@ -2,7 +2,7 @@
 //!
 //! The root package stands behind these traits with the metadata store, the vectors and the executor of operations, so
 //! that this crate knows neither SQL nor Qdrant. They speak the types of [`super::wire`] where those are what is asked
-//! for anyway: a row becomes an answer in one step (docs/adr/0015-api.md says why the ports are here and not in
+//! for anyway: a row becomes an answer in one step (docs/adr/0015-http-api.md says why the ports are here and not in
 //! `pipeline`). Nothing behind them checks a right; that is done before anything is asked of them.
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@
 //! The lease is a row of its own (`operation_leases`), which no transaction of a run locks: the heartbeat never waits
 //! for one, however long it takes. Each transaction of a run holds a shared advisory lock with the key of its operation,
 //! so that a takeover finds and ends those that a stopped process has left open, instead of waiting for them
-//! (docs/adr/0025-plans-leases-and-what-survives.md).
+//! (docs/adr/0025-query-plans-leases-and-retention.md).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! The queries on the path of one document, one batch or one page: their cost must not grow with the collection,
-//! whatever the statistics say (docs/adr/0025-plans-leases-and-what-survives.md). Tests ask the planner, on tables that
+//! whatever the statistics say (docs/adr/0025-query-plans-leases-and-retention.md). Tests ask the planner, on tables that
 //! are empty, small or large, analysed or not, and see to it that a run sends no statement again and again that is not
 //! in here.
 //!
