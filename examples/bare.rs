@@ -27,8 +27,9 @@ use pipeline::{
     TextKind, VectorIndex as _,
 };
 use serde_json::{Value, json};
-use sinks::{EdgeStore, UpsertOptions};
+use sinks::UpsertOptions;
 use tokio::task::JoinSet;
+use vectors::EdgeStore;
 
 /// As many as the server asks for to give ten: one more tells whether there is another page.
 const HITS: usize = 11;

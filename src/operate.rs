@@ -24,12 +24,14 @@ mod workplace;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use metadata::{
+    Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn,
+};
 use pipeline::{
     BoxError, Embedder, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress,
     RunReport, Watch,
 };
 use serde_json::{Value, json};
-use sinks::{Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -314,7 +316,7 @@ impl Operator {
     async fn kind_of_run(&self, collection: &Collection) -> Result<OperationType, BoxError> {
         let generations = self.database.postgres().generations().list(collection.id).await?;
         let status = |status| generations.iter().find(|it| it.status == status);
-        let live = status(sinks::GenerationStatus::Live).ok_or("no generation is live")?;
+        let live = status(metadata::GenerationStatus::Live).ok_or("no generation is live")?;
         let of_file = |it: &&Generation| it.is_of(&self.settings);
         let rolled_back = generations.iter().filter(of_file).find(|it| it.rolled_back_at.is_some());
         if let Some(generation) = rolled_back
@@ -330,7 +332,7 @@ impl Operator {
             .into());
         }
         // One that was refused is tried again only where there is no other way to what the file asks for.
-        let half_built = status(sinks::GenerationStatus::Building)
+        let half_built = status(metadata::GenerationStatus::Building)
             .filter(|it| of_file(it) && it.refused_at.is_none());
         if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
             return Ok(OperationType::Reindex);
@@ -412,7 +414,8 @@ impl Operator {
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
                 let vectors = self.open_vectors(&live, &self.model, absent).await?;
                 vectors.may_be_written().await?;
-                let report = self.bring_up_to_date(&operation, sinks::Side::Live, &vectors).await?;
+                let report =
+                    self.bring_up_to_date(&operation, metadata::Side::Live, &vectors).await?;
                 if !report.stopped {
                     operation.brought_to(&self.settings).await?;
                     self.forget_deleted(&operation).await?;

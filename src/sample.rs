@@ -9,6 +9,7 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_arr
 use arrow::array::{LargeBinaryArray, StringArray, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef, UInt32Type, UInt64Type};
 use async_trait::async_trait;
+use metadata::MemoryMetadata;
 use pipeline::column::{
     BYTES, CHUNKS, LANGUAGE, METADATA, MIME_TYPE, SIZE, SOURCE, TEXT, TITLE, URI,
 };
@@ -17,8 +18,8 @@ use pipeline::{
     SchemaError, SetAsideReport, Sink, SinkConfig, Source, SourceConfig,
 };
 use serde_json::{Map, Value};
-use sinks::{MemoryMetadata, MemoryVectors};
 use uuid::Uuid;
+use vectors::MemoryVectors;
 
 use crate::wiring;
 
@@ -152,9 +153,9 @@ impl Given {
         };
         let named = input.name.as_ref().map(|name| spec.base.join(name));
         let path = named.or(path).ok_or("a sample of `text` needs a `name`")?;
-        let mime_type = stages::mime_of(&path, &bytes);
-        let source = stages::uri::of_path(&spec.base);
-        Ok(Self { uri: stages::uri::of_path(&path), source, bytes, mime_type })
+        let mime_type = sources::mime::of(&path, &bytes);
+        let source = pipeline::uri::of_path(&spec.base);
+        Ok(Self { uri: pipeline::uri::of_path(&path), source, bytes, mime_type })
     }
 
     /// One row with the columns that the source would give.

@@ -22,11 +22,11 @@ use std::time::Duration;
 
 use axum_server::Handle;
 use futures::future::try_join3;
+use metadata::{Change, OperationStatus};
 use pipeline::BoxError;
 use search::SearchMetrics;
-use search::http::ports;
-use search::http::{App, Config, Hosts, PublicUrl};
-use sinks::{Change, OperationStatus};
+use server::ports;
+use server::{App, Config, Hosts, PublicUrl};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +103,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         ..Config::default()
     };
     let app = App::new(Arc::new(accounts), Arc::new(catalogue), work, config, closing).await?;
-    let router = search::http::router(&app, search::web::router());
+    let router = server::router(&app, server::web::router());
 
     let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -154,7 +154,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
 }
 
 /// The next change; never, where none is told.
-async fn next(changes: &mut Option<sinks::Changes>) -> Change {
+async fn next(changes: &mut Option<metadata::Changes>) -> Change {
     match changes {
         Some(changes) => changes.next().await,
         None => std::future::pending().await,
@@ -171,7 +171,7 @@ fn stopping(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Dur
 /// Tells streams of changes, and forgets what was found in collections that have changed. Where changes are not told, as by
 /// a standby, they may have happened at any time.
 async fn tell(
-    mut changes: Option<sinks::Changes>,
+    mut changes: Option<metadata::Changes>,
     app: &App,
     told: &broadcast::Sender<ports::Change>,
     targets: &Targets,

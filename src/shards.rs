@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use pipeline::StoreError;
-use sinks::{EdgeStore, VectorsConfig};
+use pipeline::VectorsConfig;
+use vectors::EdgeStore;
 
 /// Open shards, by folder. Clones share them.
 #[derive(Clone, Default)]

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metadata::{OperationStatus, OperationType, Postgres, Standing};
 use pipeline::{Exposition, StoreMetrics, gauges, histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
-use sinks::{OperationStatus, OperationType, Postgres, Standing};
 
 pub(crate) use self::listener::Listener;
 pub(crate) use self::push::push;

@@ -6,15 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cache::DiskMemo;
+use metadata::{
+    Collection, EmbeddedPostgres, Generation, GenerationSettings, NewCollection, Postgres,
+    PostgresOptions, Schema,
+};
+use pipeline::Quantization;
 use pipeline::{
     BoxError, EmbedderOptions, Findings, HubModel, Memo, Migrate, ModelInfo, Models, NodeSpec,
     PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
 };
 use serde_json::Value;
-use sinks::{
-    Collection, DamagedFile, DiskMemo, EdgeStore, EmbeddedPostgres, Generation, GenerationSettings,
-    NewCollection, Postgres, PostgresOptions, QdrantStore, Quantization, Schema, UpsertOptions,
-};
+use sinks::UpsertOptions;
+use vectors::{DamagedFile, EdgeStore, QdrantStore};
 
 use crate::cli;
 use crate::shards::Shards;
@@ -25,7 +29,7 @@ pub(crate) use target::{FileTargets, target};
 
 /// Every node that a pipeline file may use.
 pub(crate) fn registry() -> Registry {
-    Registry::new(&[stages::NODES, sinks::NODES])
+    Registry::new(&[sources::NODES, stages::NODES, sinks::NODES])
 }
 
 /// A pipeline file that cannot be read.
@@ -300,7 +304,7 @@ pub(crate) fn model_of(
 
 /// The vectors of a generation.
 pub(crate) struct Vectors {
-    pub(crate) store: Arc<dyn sinks::Vectors>,
+    pub(crate) store: Arc<dyn pipeline::Vectors>,
     /// The embedded store, whose index is built when somebody asks for it.
     edge: Option<Arc<EdgeStore>>,
 }
@@ -427,7 +431,7 @@ impl Vectors {
 fn close_to_others(spec: &PipelineSpec) {
     let folder = spec.data_folder();
     let has_server = matches!(spec.file.stores.postgres, PostgresSpec::Embedded);
-    if let Err(error) = sinks::private::tighten(&folder, has_server) {
+    if let Err(error) = pipeline::private::tighten(&folder, has_server) {
         tracing::warn!(%error, folder = %folder.display(), "other users of this machine may read the data folder");
     }
 }

@@ -4,6 +4,7 @@
 //! → [`RunReport`] (what happened). Nothing in this crate knows a concrete stage, store or model.
 
 mod accounts;
+mod byte_size;
 mod causes;
 mod channel;
 pub mod column;
@@ -15,6 +16,7 @@ mod finding;
 mod hub_model;
 mod index;
 mod inlet;
+mod inventory;
 mod mask;
 mod memo;
 mod metrics;
@@ -23,21 +25,29 @@ mod outcome;
 mod outlet;
 mod pattern;
 mod plan;
+pub mod private;
 mod progress;
 mod report;
+mod retry;
 mod run;
 mod schedule;
 mod schema;
 mod secret;
 mod spec;
 mod store;
+mod store_call;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+pub mod uri;
 mod validate;
+mod vectors_config;
 mod when;
 mod window;
 mod words;
 mod yaml;
 
 pub use accounts::chunks_and_tokens;
+pub use byte_size::ByteSize;
 pub use causes::{chain, io_words, origin, without_numbers};
 pub use editor::file_schema;
 pub use embedder::{
@@ -48,6 +58,7 @@ pub use filter::{Bounds, Filter, Keyword, Number, Text};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
+pub use inventory::{Inspected, Inventory, PointKey, Vectors};
 pub use memo::{Memo, MemoKey};
 pub use metrics::{Exposed, Exposition, Metrics, StoreMetrics, counters, gauges, histograms};
 pub use node::{
@@ -63,6 +74,7 @@ pub use pattern::{
 pub use plan::Plan;
 pub use progress::{Feed, NodeState, Progress, Watch};
 pub use report::{DocumentCounts, Known, NodeReport, RunReport, SetAsideReport};
+pub use retry::{retrying, retrying_while};
 pub use run::{RunError, RunOptions, run};
 pub use schedule::{Due, Fate, Schedule, ScheduleFault};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
@@ -78,4 +90,6 @@ pub use store::{
     Payload, Place, Point, ReadOnly, Remedy, StoreError, StoredDocument, VectorStore, fact,
     point_id,
 };
+pub use store_call::{TARGET as STORE_CALLS, store_call};
+pub use vectors_config::{Quantization, VectorsConfig};
 pub use words::{SparseVector, Words};

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 ///
 /// # Panics
 /// If the work does.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -22,7 +22,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// A bounded number of blocking threads for one kind of work, behind a bounded queue.
-pub(crate) struct Workers {
+pub struct Workers {
     permits: Arc<Semaphore>,
     queued: AtomicUsize,
     queue_limit: usize,
@@ -30,15 +30,15 @@ pub(crate) struct Workers {
 
 /// The queue is full.
 #[derive(Debug)]
-pub(crate) struct Busy;
+pub struct Busy;
 
 /// Tells a piece of work whether its result is still wanted. Clones are the same one.
 #[derive(Clone, Default)]
-pub(crate) struct Cancelled(Arc<AtomicBool>);
+pub struct Cancelled(Arc<AtomicBool>);
 
 impl Cancelled {
     /// Whether the caller has gone: it was disconnected, or the time limit of its request is over.
-    pub(crate) fn is_set(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -63,7 +63,7 @@ impl Drop for Queued<'_> {
 
 impl Workers {
     /// Runs `at_once` pieces of work at a time, while at most `queue_limit` others wait.
-    pub(crate) fn new(at_once: usize, queue_limit: usize) -> Self {
+    pub fn new(at_once: usize, queue_limit: usize) -> Self {
         let permits = Arc::new(Semaphore::new(at_once.max(1)));
         Self { permits, queued: AtomicUsize::new(0), queue_limit }
     }
@@ -79,7 +79,7 @@ impl Workers {
     ///
     /// # Panics
     /// If the work does.
-    pub(crate) async fn run<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Cancelled) -> T + Send + 'static,
     ) -> Result<T, Busy> {

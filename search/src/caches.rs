@@ -133,7 +133,8 @@ impl Caches {
         Self { metrics: metrics.clone(), ..self }
     }
 
-    pub(crate) fn metrics(&self) -> &SearchMetrics {
+    /// The counters and histograms of these caches.
+    pub fn metrics(&self) -> &SearchMetrics {
         &self.metrics
     }
 

@@ -15,7 +15,7 @@ use crate::request::{Invalid, Request};
 /// What one request of a client may cost.
 pub const BUDGET: u64 = 50_000;
 /// A byte of a pattern is compiled.
-pub(crate) const PATTERN_BYTE: u64 = 2;
+pub const PATTERN_BYTE: u64 = 2;
 /// A pattern is matched with every value of its field.
 const PATTERN: u64 = 20;
 /// An exact search compares every vector of a collection.

@@ -4,22 +4,20 @@
 //! they say. `docs/search.md` tells what requests mean; docs/adr/0013-hybrid-search.md why it is so.
 
 mod answer;
-mod blocking;
+pub mod blocking;
 mod caches;
-mod cost;
+pub mod cost;
 mod cursor;
 pub mod evaluation;
 mod filter;
 mod glob;
-pub mod http;
 mod merge;
-mod metrics;
+pub mod metrics;
 mod questions;
 mod request;
 mod searcher;
 mod target;
 pub mod title;
-pub mod web;
 mod wildcards;
 
 pub use answer::{Answer, Failure, SearchHit, Searched, Timings};

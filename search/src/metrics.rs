@@ -87,7 +87,7 @@ impl SearchMetrics {
     }
 
     /// A search was answered.
-    pub(crate) fn answered(&self, asked: Option<Mode>, answer: &Answer) {
+    pub fn answered(&self, asked: Option<Mode>, answer: &Answer) {
         let mode = answer.searched.first().map(|it| it.mode).or(asked);
         let timings = answer.timings;
         let mode = mode.map_or("none", Mode::name);
@@ -100,7 +100,7 @@ impl SearchMetrics {
 
     /// The request of a search was answered; what neither the model nor the store has taken of it: who asks, what they
     /// may, putting hits together, and writing the answer.
-    pub(crate) fn own(&self, took: Duration) {
+    pub fn own(&self, took: Duration) {
         self.parts.with_label_values(&["own"]).observe(took.as_secs_f64());
     }
 
@@ -111,7 +111,7 @@ impl SearchMetrics {
     }
 
     /// A request was answered. The route is the pattern of the path, of which there are as many as endpoints.
-    pub(crate) fn served(&self, route: &str, method: &str, status: u16, took: Duration) {
+    pub fn served(&self, route: &str, method: &str, status: u16, took: Duration) {
         let status = status.to_string();
         let labels = &[route, method, status.as_str()];
         self.requests.with_label_values(labels).observe(took.as_secs_f64());

@@ -129,7 +129,10 @@ impl Request {
     }
 
     /// The same, whichever collections are asked.
-    pub(crate) fn check_question(&self) -> Result<(), Invalid> {
+    ///
+    /// # Errors
+    /// Names the field that is invalid.
+    pub fn check_question(&self) -> Result<(), Invalid> {
         let invalid = |field, message: String| Err(Invalid { field, message });
         let within = |number: f32| (-1.0..=1.0).contains(&number);
         if self.query.trim().is_empty() {

@@ -120,7 +120,7 @@ impl Searcher {
     ///
     /// # Errors
     /// As [`Searcher::answer`].
-    pub(crate) async fn find(
+    pub async fn find(
         &self,
         request: &Request,
         resolver: &dyn Resolve,

@@ -50,7 +50,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::upsert::documents::{Documents, requests};
-use crate::vectors::{Quantization, Vectors, VectorsConfig};
+use pipeline::{Quantization, Vectors, VectorsConfig};
 
 pub(crate) mod documents;
 

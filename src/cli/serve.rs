@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use search::http::{CLASSES, Class, Network, PublicUrl, Rate};
+use server::{CLASSES, Class, Network, PublicUrl, Rate};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {

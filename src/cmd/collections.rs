@@ -1,8 +1,8 @@
 //! `semantik collections`: what collections there are, what one holds, and taking one away.
 
+use metadata::{Collection, DeletedCollection, Generation};
 use pipeline::BoxError;
 use serde_json::{Value, json};
-use sinks::{Collection, DeletedCollection, Generation};
 
 use super::{change, migrate, story};
 use crate::cli::{CollectionsVerb, OfFile};

@@ -2,9 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 
+use metadata::{Collection, DocumentStatus, DocumentSummary, PlaceSetAside, Postgres};
 use pipeline::BoxError;
 use serde_json::{Value, json};
-use sinks::{Collection, DocumentStatus, DocumentSummary, PlaceSetAside, Postgres};
 use uuid::Uuid;
 
 use super::named::{self, Named};
@@ -157,7 +157,7 @@ fn document_json(document: &DocumentSummary) -> Value {
 
 /// A place that never led to a document, with the keys of one.
 fn place_json(place: &PlaceSetAside) -> Value {
-    let path = stages::uri::to_path(&place.uri);
+    let path = pipeline::uri::to_path(&place.uri);
     json!({
         "id": null,
         "path": path.map_or_else(|| place.uri.clone(), |path| path.to_string_lossy().into_owned()),

@@ -1,8 +1,8 @@
 //! `semantik migrate`: the schema of a metadata store, up, down, and where it stands.
 
+use metadata::Downgrade;
 use pipeline::{BoxError, PipelineSpec, VectorsSpec};
 use serde_json::json;
-use sinks::Downgrade;
 
 use super::change;
 use crate::cli::{Direction, NamedStore, StoreArgs};

@@ -7,9 +7,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
+use metadata::{Collection, DocumentSummary, Postgres, Story};
 use pipeline::BoxError;
-use sinks::{Collection, DocumentSummary, Postgres, Story};
-use stages::{real_path, uri};
+use pipeline::uri;
+use sources::real_path;
 use uuid::Uuid;
 
 /// What a person names a document by.

@@ -1,8 +1,8 @@
 //! `semantik operations`: what was and is being done to a collection.
 
+use metadata::OperationSummary;
 use pipeline::BoxError;
 use serde_json::{Map, Value, json};
-use sinks::OperationSummary;
 use uuid::Uuid;
 
 use crate::cli::{OfFile, OperationsVerb};

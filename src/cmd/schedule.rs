@@ -4,9 +4,9 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use metadata::{RunFate, ScheduleRun, ScheduleSummary};
 use pipeline::{BoxError, Schedule, ScheduleSpec};
 use serde_json::{Value, json};
-use sinks::{RunFate, ScheduleRun, ScheduleSummary};
 
 use crate::cli::ScheduleVerb;
 use crate::operate::{Loaded, Workplace, clock};

@@ -1,7 +1,7 @@
 //! What is told of one document and its places, as JSON and as words: shared by the verbs that do.
 
+use metadata::{DocumentStatus, DocumentStory, Place};
 use serde_json::{Value, json};
-use sinks::{DocumentStatus, DocumentStory, Place};
 
 use crate::render::{self, word};
 

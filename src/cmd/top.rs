@@ -3,12 +3,12 @@
 use std::io::{IsTerminal as _, stdout};
 use std::time::{Duration, Instant};
 
+use metadata::{Collection, OperationStatus, OperationSummary};
 use pipeline::{BoxError, Progress};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use serde_json::Value;
-use sinks::{Collection, OperationStatus, OperationSummary};
 use uuid::Uuid;
 
 use crate::cli::TopArgs;

@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal as _, stdin};
 
+use metadata::{By, NewUser};
 use pipeline::BoxError;
-use search::http::Passwords;
 use serde_json::json;
-use sinks::{By, NewUser};
+use server::Passwords;
 
 use super::migrate;
 use crate::cli::UsersVerb;

@@ -1,9 +1,11 @@
 //! `semantik why`: the story of one document, or of a path that never became one.
 
 use chrono::{DateTime, Utc};
+use metadata::{
+    Collection, Deed, DocumentStatus, DocumentStory, Generation, Place, Postgres, Story,
+};
 use pipeline::{BoxError, Fingerprint, Location, Plan, Verdict};
 use serde_json::{Value, json};
-use sinks::{Collection, Deed, DocumentStatus, DocumentStory, Generation, Place, Postgres, Story};
 
 use super::named::{Named, Spellings};
 use super::story;
@@ -147,7 +149,7 @@ impl Account {
         let generation = self.live.as_ref().map_or(1, |live| live.number);
         let also = match self.place() {
             Some(place)
-                if stages::uri::to_path(&place.uri)
+                if pipeline::uri::to_path(&place.uri)
                     .is_some_and(|path| path.to_string_lossy() != document.file_path) =>
             {
                 format!(", as the document that was taken in from {}", document.file_path)

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use metadata::{Comparison, Generation, Operation};
 use pipeline::{BoxError, Effort, GoldenSpec, Hit, IndexQuery, LifecycleSpec, Point, StoreError};
 use search::evaluation::{Measure, evaluate};
 use search::{Request, Searcher};
-use sinks::{Comparison, Generation, Operation};
 
 use super::{Operator, exceeds};
 use crate::wiring::{self, Vectors};

@@ -2,11 +2,11 @@
 //! hands over what is due. Any number of processes may do so; Postgres sees to it that each run is there once.
 
 use chrono::{DateTime, Utc};
-use pipeline::{BoxError, Due, Fate, Overlap, Schedule, ScheduleSpec, ScheduledOperation};
-use serde_json::Value;
-use sinks::{
+use metadata::{
     Collection, DueRun, HandedOver, Look, Meeting, Postgres, ScheduleKey, ScheduleSummary,
 };
+use pipeline::{BoxError, Due, Fate, Overlap, Schedule, ScheduleSpec, ScheduledOperation};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::files::{Files, Gone, Loaded};

@@ -7,8 +7,8 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use metadata::{Change, Changes, Collection, HandedOver, OperationStatus, OperationSummary};
 use pipeline::{BoxError, Progress, VectorsSpec};
-use sinks::{Change, Changes, Collection, HandedOver, OperationStatus, OperationSummary};
 use uuid::Uuid;
 
 use super::errand::{self, Errand};

@@ -2,9 +2,9 @@
 //! somebody else and its result comes back. Never a secret is in it: who carries it out loads the file itself.
 
 use futures::future::LocalBoxFuture;
+use metadata::{Generation, OperationType, Swapped};
 use pipeline::{BoxError, RunReport};
 use serde::{Deserialize, Serialize};
-use sinks::{Generation, OperationType, Swapped};
 use uuid::Uuid;
 
 use super::{Done, Operator, Wish};

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metadata::{Change, Operation, OperationStatus, OperationSummary, Postgres};
 use pipeline::{BoxError, RetrySpec};
-use sinks::{Change, Operation, OperationStatus, OperationSummary, Postgres};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

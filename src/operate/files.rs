@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use metadata::ScheduleKey;
 use pipeline::{BoxError, PipelineSpec, Plan, PostgresSpec};
 use serde_json::{Value, json};
-use sinks::ScheduleKey;
 
 use crate::fetching::{self, Background};
 use crate::wiring;

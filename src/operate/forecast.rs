@@ -14,13 +14,14 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use pipeline::{BoxError, PipelineSpec, Plan, Resources, RunOptions, StoreError};
-use sinks::{
-    Collection, Generation, GenerationSettings, GenerationStatus, MemoryVectors, Missing,
-    OperationType, Rates, Side,
+use metadata::{
+    Collection, Generation, GenerationSettings, GenerationStatus, Missing, OperationType, Rates,
+    Side,
 };
+use pipeline::{BoxError, PipelineSpec, Plan, Resources, RunOptions, StoreError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use vectors::MemoryVectors;
 
 use self::ledger::Ledger;
 pub(crate) use self::ledger::{Cause, Tally};

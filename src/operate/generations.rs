@@ -4,8 +4,8 @@
 //! one is not touched meanwhile, so it answers whatever happens; what was built before a crash is not built
 //! again.
 
+use metadata::{Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 use pipeline::BoxError;
-use sinks::{Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 
 use super::errand::{self, Errand, Swap};
 use super::measures::{counted, metrics_of};
@@ -146,7 +146,7 @@ impl Operator {
     }
 
     /// The generation that was live before the one that is.
-    async fn before(&self, collection: &sinks::Collection) -> Result<Generation, BoxError> {
+    async fn before(&self, collection: &metadata::Collection) -> Result<Generation, BoxError> {
         let mut generations = self.database.postgres().generations().list(collection.id).await?;
         generations.retain(|it| it.status == GenerationStatus::Retired);
         generations.sort_by_key(|it| it.retired_at);

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use metadata::{Missing, Moved, Operation, RunMetadata, Side};
 use pipeline::{
     BoxError, MetadataStore as _, Models as _, Place, Resources, RunOptions, RunReport, VectorStore,
 };
-use sinks::{Missing, Moved, Operation, RunMetadata, Side};
 use uuid::Uuid;
 
 use super::{Operator, exceeds};
@@ -193,7 +193,7 @@ pub(super) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
 
 /// The device that a folder or file is on.
 fn device_of(uri: &str) -> Option<i64> {
-    let path = stages::uri::to_path(uri)?;
+    let path = pipeline::uri::to_path(uri)?;
     Some(fs_err::metadata(path).ok()?.dev().cast_signed())
 }
 
@@ -226,7 +226,7 @@ fn place_of(moved: &Moved) -> Place {
     Place {
         uri: moved.uri.clone(),
         source: moved.source.clone().unwrap_or_default(),
-        title: if named_after_file { stages::uri::stem(&moved.uri) } else { None },
+        title: if named_after_file { pipeline::uri::stem(&moved.uri) } else { None },
         modified_at: moved.mtime.map(|at| at.timestamp_micros()),
     }
 }
@@ -234,7 +234,7 @@ fn place_of(moved: &Moved) -> Place {
 /// Removes points that no document holds any more, also such as a run left that was killed.
 pub(super) async fn purge(
     metadata: &RunMetadata,
-    vectors: &dyn sinks::Vectors,
+    vectors: &dyn pipeline::Vectors,
 ) -> Result<(), BoxError> {
     loop {
         let documents = metadata.unpurged(AT_ONCE).await?;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use metadata::{Collection, DocumentStatus, GenerationStatus, Operation, OperationType, Side};
 use pipeline::BoxError;
-use sinks::{Collection, DocumentStatus, GenerationStatus, Operation, OperationType, Side};
 use uuid::Uuid;
 
 use super::errand::{self, Errand};

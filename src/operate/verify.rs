@@ -9,11 +9,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use metadata::{Collection, DocumentStatus, Generation, Integrity, OperationType, Side};
 use pipeline::BoxError;
-use sinks::{
-    Collection, DamagedFile, DocumentStatus, Generation, Inspected, Integrity, OperationType, Side,
-};
+use pipeline::Inspected;
 use uuid::Uuid;
+use vectors::DamagedFile;
 
 use super::{Errand, Operator, finish, pass};
 use crate::wiring::{Absent, Vectors};
@@ -308,5 +308,5 @@ async fn held(
 
 /// Whether it is the vectors themselves that could not be opened or read, and no other process or store.
 fn is_of_damage(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<pipeline::StoreError>().is_some_and(sinks::is_of_damage)
+    error.downcast_ref::<pipeline::StoreError>().is_some_and(vectors::is_of_damage)
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, Mac as _};
+use metadata::{Message, Postgres};
 use pipeline::{BoxError, PipelineSpec, WebhookSpec};
 use sha2::Sha256;
-use sinks::{Message, Postgres};
 use uuid::Uuid;
 
 /// How long a receiver may take.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metadata::{Lifetime, NewKey, NewToken, NewUser, Postgres, UserChange};
 use pipeline::StoreError;
-use search::http::ports::{self, Accounts, Before, KeyUse, Rotation, SigningKey};
-use search::http::{self, wire};
 use serde_json::Value;
-use sinks::{Lifetime, NewKey, NewToken, NewUser, Postgres, UserChange};
+use server::ports::{self, Accounts, Before, KeyUse, Rotation, SigningKey};
+use server::wire;
 use uuid::Uuid;
 
 use super::rows;
@@ -80,11 +80,11 @@ impl Accounts for StoredAccounts {
     ) -> Result<Rotation, StoreError> {
         let token = NewToken { hash, lifetime };
         Ok(match self.0.sessions().rotate(spent, token, &rows::by(by)).await? {
-            sinks::Rotation::Rotated(user, session) => {
+            metadata::Rotation::Rotated(user, session) => {
                 Rotation::Rotated(Box::new(rows::user(*user)), session)
             }
-            sinks::Rotation::Unknown => Rotation::Unknown,
-            sinks::Rotation::Reused => Rotation::Reused,
+            metadata::Rotation::Unknown => Rotation::Unknown,
+            metadata::Rotation::Reused => Rotation::Reused,
         })
     }
 
@@ -94,12 +94,12 @@ impl Accounts for StoredAccounts {
         hash: &str,
         by: &ports::By,
     ) -> Result<Uuid, StoreError> {
-        let token = NewToken { hash, lifetime: http::IDLE };
+        let token = NewToken { hash, lifetime: server::IDLE };
         self.0.sessions().begin_browser(user, token, &rows::by(by)).await
     }
 
     async fn resume_browser(&self, hash: &str) -> Result<Option<(wire::User, Uuid)>, StoreError> {
-        let lifetime = Lifetime { idle: http::IDLE, most: http::MOST };
+        let lifetime = Lifetime { idle: server::IDLE, most: server::MOST };
         let found = self.0.sessions().resume_browser(hash, lifetime).await?;
         Ok(found.map(|(user, session)| (rows::user(user), session)))
     }

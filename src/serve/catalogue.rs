@@ -1,10 +1,10 @@
 //! The port `Catalogue`, over the metadata store.
 
 use async_trait::async_trait;
+use metadata::{CollectionChange, Grantee, Postgres, ResourceLimits};
 use pipeline::StoreError;
-use search::http::ports::{self, Before, Catalogue};
-use search::http::{right, wire};
-use sinks::{CollectionChange, Grantee, Postgres, ResourceLimits};
+use server::ports::{self, Before, Catalogue};
+use server::{right, wire};
 use uuid::Uuid;
 
 use super::{lists, rows};
@@ -18,7 +18,7 @@ pub(super) struct StoredCatalogue {
 }
 
 impl StoredCatalogue {
-    fn seen(&self, seen: sinks::Seen) -> (wire::Collection, right::Given) {
+    fn seen(&self, seen: metadata::Seen) -> (wire::Collection, right::Given) {
         let is_served = self.files.find(&seen.owner, &seen.collection.name, None).is_some();
         rows::seen(seen, is_served)
     }

@@ -1,10 +1,10 @@
 //! Lists of documents as the API asks for them, and their rows as it says them.
 
-use search::http::wire;
-use search::title;
-use sinks::{
+use metadata::{
     DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument, SetAsideCount,
 };
+use search::title;
+use server::wire;
 
 use crate::render::word;
 

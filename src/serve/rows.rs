@@ -1,10 +1,10 @@
 //! Rows of the metadata store as the API says them, and back.
 
-use search::http::{ports, right, wire};
-use sinks::{
+use metadata::{
     ApiKey, AuditEntry, By, Generation, Grant, PastOperation, Reader, ResourceLimits, Seen,
     SourceSummary, Usage, User,
 };
+use server::{ports, right, wire};
 
 use crate::render::word;
 

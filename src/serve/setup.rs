@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use metadata::Postgres;
 use pipeline::BoxError;
-use search::http::secret;
-use sinks::Postgres;
+use server::secret;
 
 use crate::operate::Files;
 use crate::{render, wiring};

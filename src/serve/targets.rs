@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use metadata::{Reader, Seen};
 use pipeline::{BoxError, Models as _};
 use search::Target;
-use sinks::{Reader, Seen};
 use uuid::Uuid;
 
 use crate::operate::{Files, Loaded, Workplace};

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use metadata::{Asked, HandedOver, Seen};
 use pipeline::BoxError;
 use search::Target;
-use search::http::ports::{By, Change, Order, Work};
-use search::http::problem::{Answer, Code, Problem};
-use search::http::wire;
 use serde_json::{Value, json};
-use sinks::{Asked, HandedOver, Seen};
+use server::ports::{By, Change, Order, Work};
+use server::problem::{Answer, Code, Problem};
+use server::wire;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use uuid::Uuid;
@@ -34,7 +34,7 @@ pub(super) struct ServedWork {
 }
 
 impl ServedWork {
-    fn postgres(&self) -> &sinks::Postgres {
+    fn postgres(&self) -> &metadata::Postgres {
         self.targets.workplace.database.postgres()
     }
 

@@ -27,7 +27,7 @@ impl Listener {
 
     /// What it listens to.
     pub(crate) fn concerns(metadata: &Metadata<'_>) -> bool {
-        [sinks::CALLS, sinks::OPERATIONS].contains(&metadata.target())
+        [pipeline::STORE_CALLS, metadata::OPERATIONS].contains(&metadata.target())
     }
 }
 
@@ -102,7 +102,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if event.metadata().target() == sinks::OPERATIONS {
+        if event.metadata().target() == metadata::OPERATIONS {
             let mut ended = Ended::default();
             event.record(&mut ended);
             let labels = &[ended.kind.as_str(), ended.status.as_str()];
@@ -126,7 +126,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
 
 #[cfg(test)]
 mod tests {
-    use sinks::{OperationStatus, OperationType};
+    use metadata::{OperationStatus, OperationType};
     use tracing::Instrument as _;
     use tracing_subscriber::filter::filter_fn;
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -152,11 +152,11 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(listener), || {
             for failed in [false, true] {
                 let span = tracing::debug_span!(
-                    target: sinks::CALLS, "store_call", store = "edge", call = "upsert points",
+                    target: pipeline::STORE_CALLS, "store_call", store = "edge", call = "upsert points",
                     failed = tracing::field::Empty
                 );
                 let work = async {
-                    tracing::warn!(target: sinks::CALLS, "the store is asked again");
+                    tracing::warn!(target: pipeline::STORE_CALLS, "the store is asked again");
                     tracing::warn!("something else");
                 };
                 runtime.block_on(work.instrument(span.clone()));
@@ -165,7 +165,7 @@ mod tests {
                 }
             }
             let (kind, status) = (OperationType::Append, OperationStatus::Failed);
-            tracing::debug!(target: sinks::OPERATIONS, ?kind, ?status, seconds = 5.0);
+            tracing::debug!(target: metadata::OPERATIONS, ?kind, ?status, seconds = 5.0);
         });
         let text = telemetry.exposition().text();
         for line in [

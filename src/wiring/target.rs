@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use metadata::{Collection, Generation};
 use pipeline::{BoxError, EmbedderOptions, ModelInfo, PipelineSpec, Plan};
 use search::{Model, Resolve, Target};
-use sinks::{Collection, Generation};
 use tokio::sync::Mutex;
 
 use super::{Absent, Database, Vectors, embed_options, load, model_in, model_of};

@@ -37,13 +37,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::byte_size::ByteSize;
 use crate::extract::read::{Answer, Request, is_gzip, read, refused_unread};
 use crate::extract::remembered::{Memory, Remembered};
 use crate::extract::rows::Rows;
 use crate::extract::title::titled;
 use crate::extract::worker::Worker;
-use crate::uri;
+use pipeline::ByteSize;
+use pipeline::uri;
 
 pub use worker::{EXTRACT_BUILD, extract_worker};
 

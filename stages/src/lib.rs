@@ -1,21 +1,15 @@
-//! The sources and stages. Pure steps: what they need from outside comes as data, or through the
+//! The stages. Pure steps: what they need from outside comes as data, or through the
 //! ports of `pipeline`. To add one, write `src/<name>.rs` and add its two lines here.
 
 mod bm25;
-mod byte_size;
 mod chunk;
 mod dedup;
 mod embed;
 mod extract;
 mod hash;
-mod mime;
-pub mod real_path;
-mod scan;
-pub mod uri;
 
 pub use bm25::{plain_words, words};
 pub use extract::{EXTRACT_BUILD, extract_worker};
-pub use mime::of as mime_of;
 use pipeline::NodeDef;
 
 /// Every node of this crate, in order of name.
@@ -25,5 +19,4 @@ pub static NODES: &[NodeDef] = &[
     embed::NODE,
     extract::NODE,
     hash::NODE,
-    scan::NODE,
 ];

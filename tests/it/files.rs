@@ -45,7 +45,7 @@ fn spellings(place: &Place, name: &[u8]) -> Vec<OsString> {
     let path = PathBuf::from(behind(&corpus, name));
     let each_byte: String =
         path.as_os_str().as_bytes()[1..].iter().map(|byte| format!("%{byte:02x}")).collect();
-    let uri = stages::uri::of_path(&path);
+    let uri = pipeline::uri::of_path(&path);
     let mut all = vec![
         behind(&corpus, name),
         behind(&format!("{corpus}//./sub/.."), name),
@@ -92,7 +92,7 @@ fn every_spelling_of_a_path_names_its_document() {
     let printed = list(&[]).stdout;
     assert!(!printed.contains('\u{1b}') && !printed.contains('\u{202e}'), "{printed}");
     for name in NAMES {
-        let uri = stages::uri::of_path(
+        let uri = pipeline::uri::of_path(
             &std::fs::canonicalize(place.path())
                 .unwrap()
                 .join("corpus")

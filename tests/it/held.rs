@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use pipeline::VectorsConfig;
 use pipeline::{Point, VectorIndex as _};
 use serde_json::Value;
-use sinks::{EdgeStore, VectorsConfig};
+use vectors::EdgeStore;
 
 use crate::support::{Place, text};
 

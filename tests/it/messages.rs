@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use insta::assert_snapshot;
-use sinks::EmbeddedPostgres;
+use metadata::EmbeddedPostgres;
 
 use crate::secrets::qdrant_that_refuses;
 use crate::support::{Place, ROOT, command, query, ran};

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use metadata::MemoryMetadata;
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, PipelineSpec, Plan,
     Registry, Resources, RunOptions, Tokenizer, VectorIndex as _,
@@ -11,8 +12,8 @@ use pipeline::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use sinks::{MemoryMetadata, MemoryVectors};
 use uuid::Uuid;
+use vectors::MemoryVectors;
 
 use crate::support::Place;
 
@@ -169,7 +170,7 @@ fn refused_or_of_one_model(place: &Place, embeds: &[Embed], sinks: &[Sink]) -> b
     let text = yaml(embeds, sinks);
     std::fs::write(place.file(), &text).unwrap();
     let spec = PipelineSpec::from_yaml(&place.file(), &text, &|_| None).unwrap();
-    let registry = Registry::new(&[stages::NODES, sinks::NODES]);
+    let registry = Registry::new(&[sources::NODES, stages::NODES, sinks::NODES]);
     let Ok(plan) = Plan::compile(&spec, &registry, &Numbered) else { return false };
     let model = plan.model().unwrap().clone();
     let sparse = plan.options_of("embed").unwrap()["sparse"].is_object();

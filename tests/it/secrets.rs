@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-use sinks::EmbeddedPostgres;
+use metadata::EmbeddedPostgres;
 
 use crate::receiver::receiver;
 use crate::support::{Place, command, dump, ran};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sinks::EmbeddedPostgres;
+use metadata::EmbeddedPostgres;
 
 use crate::support::{Place, model};
 

@@ -1,5 +1,5 @@
 //! What a run asks the metadata store again and again is known: every statement that is repeated with the documents is in
-//! `sinks::HOT_QUERIES`, whose plans are tested. The log of the server says what was asked.
+//! `metadata::HOT_QUERIES`, whose plans are tested. The log of the server says what was asked.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,7 +73,7 @@ fn asked(documents: usize) -> Vec<BTreeMap<String, usize>> {
 
 #[test]
 fn what_a_run_asks_again_and_again_is_known() {
-    let hot: Vec<String> = sinks::HOT_QUERIES.iter().map(|query| plain(query.sql)).collect();
+    let hot: Vec<String> = metadata::HOT_QUERIES.iter().map(|query| plain(query.sql)).collect();
     let is_control = |statement: &str| {
         // The driver asks for the types of parameters, once on each connection.
         if statement.starts_with("SELECT pg_type.oid") {
@@ -102,7 +102,7 @@ fn what_a_run_asks_again_and_again_is_known() {
     // The test would notice: it has seen the ways of a document into the store.
     for doing in ["identify documents", "write documents", "make sure that an operation may write"]
     {
-        let query = sinks::HOT_QUERIES.iter().find(|query| query.doing == doing).unwrap();
+        let query = metadata::HOT_QUERIES.iter().find(|query| query.doing == doing).unwrap();
         assert!(grown.contains(&plain(query.sql)), "{doing}");
     }
 }

@@ -8,8 +8,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use metadata::EmbeddedPostgres;
 use serde_json::Value;
-use sinks::EmbeddedPostgres;
 
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

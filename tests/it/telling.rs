@@ -6,7 +6,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 use pipeline::{Point, VectorIndex as _, VectorStore as _, point_id};
 use serde_json::Value;
-use sinks::EdgeStore;
+use vectors::EdgeStore;
 
 use crate::support::Place;
 
@@ -293,7 +293,7 @@ fn shard(place: &Place) -> EdgeStore {
     let shown = place.semantik(&["collections", "show", "--config", FILE, "--json"]).json();
     let name = shown["vectors"].as_str().unwrap();
     let folder = Path::new(".semantik/vectors").join(name);
-    let config = sinks::VectorsConfig::new(name, 16, sinks::Quantization::Float16);
+    let config = pipeline::VectorsConfig::new(name, 16, pipeline::Quantization::Float16);
     EdgeStore::open(&place.path().join(folder), &config).unwrap()
 }
 

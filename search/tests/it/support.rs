@@ -12,8 +12,8 @@ use pipeline::{
     VectorIndex, VectorStore as _, point_id,
 };
 use search::{Answer, Model, Request, Resolve, Searcher, Target};
-use sinks::MemoryVectors;
 use uuid::Uuid;
+use vectors::MemoryVectors;
 
 /// A model whose vectors are sums of those of words: texts that share words are similar. Questions are read with
 /// a prefix, passages with another.

@@ -12,11 +12,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::{NodeKind, Sink, SinkConfig};
 use proptest::prelude::*;
 use serde_json::json;
-use sinks::contract::DIM;
 use tokio::runtime::Runtime;
+use vectors::contract::DIM;
 
-use crate::child::Doomed;
 use crate::rows::{Doc, doc, embedded, resources, rows};
+use pipeline::test_util::Doomed;
 
 fn config(folder: &Path) -> Box<dyn SinkConfig> {
     let node = sinks::NODES.iter().find(|node| node.name == "parquet").unwrap();

@@ -1,7 +1,6 @@
 //! Batches as the stages before a sink make them.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -11,46 +10,26 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
+use metadata::MemoryMetadata;
 use pipeline::column::{
     self, CHUNKS, CONTENT_HASH, CTIME, Column, LANGUAGE, METADATA, MIME_TYPE, TEXT, TITLE,
 };
-use pipeline::{
-    BoxError, Embedder, EmbedderOptions, Location, ModelInfo, Models, Resources, Tokenizer,
-};
-use sinks::contract::{DIM, vector};
-use sinks::{MemoryMetadata, MemoryVectors};
+use pipeline::test_util::no_resources;
+use pipeline::{Location, Resources};
 use uuid::Uuid;
+use vectors::MemoryVectors;
+use vectors::contract::{DIM, vector};
 
 /// The collection of the tests.
 pub(crate) const COLLECTION: Uuid = Uuid::from_u128(42);
-
-/// No node of these tests embeds.
-struct NoModels;
-
-impl Models for NoModels {
-    fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
-        unreachable!("a sink asks for no model")
-    }
-
-    fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        unreachable!("a sink asks for no model")
-    }
-
-    fn embedder(&self, _: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
-        unreachable!("a sink asks for no model")
-    }
-}
 
 /// What a sink is given, with stores in memory.
 pub(crate) fn resources() -> Resources {
     Resources {
         collection: COLLECTION,
-        models: Arc::new(NoModels),
         metadata: Arc::new(MemoryMetadata::new(COLLECTION)),
         vectors: Arc::new(MemoryVectors::new(DIM)),
-        known: Arc::default(),
-        extract_worker: None,
-        memo: None,
+        ..no_resources()
     }
 }
 

@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use metadata::{MemoryDocument, MemoryMetadata};
 use pipeline::{
     Identity, Incoming, KnownHashes, KnownLocation, MetadataStore, NodeKind, Place, Point, Remedy,
     Resources, SetAside, Sink, SinkConfig, StoreError, StoredDocument, VectorIndex, VectorStore,
 };
 use proptest::prelude::*;
 use serde_json::json;
-use sinks::contract::{DIM, scroll};
-use sinks::{MemoryDocument, MemoryMetadata, MemoryVectors, remove_strays};
+use sinks::remove_strays;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
+use vectors::MemoryVectors;
+use vectors::contract::{DIM, scroll};
 
 use crate::rows::{COLLECTION, Doc, doc, embedded, resources, rows};
 

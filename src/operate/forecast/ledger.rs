@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use metadata::{DocumentStatus, Missing, Prospect};
 use pipeline::{
     ContentHash, FAILED, KnownHashes, KnownLocation, Location, RunReport, SetAside, StoreError, Why,
 };
 use sha2::{Digest as _, Sha256};
-use sinks::{DocumentStatus, Missing, Prospect};
 
 use super::Forecast;
 use super::look::Look;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
+use metadata::{KnownPlace, Prospect, RunMetadata};
 use pipeline::column::{CHUNKS, CONTENT_HASH};
 use pipeline::{
     BoxError, ContentHash, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
     MetadataStore, Resources, SchemaError, SetAside, Sink, SinkConfig, StoreError, StoredDocument,
     chunks_and_tokens,
 };
-use sinks::{KnownPlace, Prospect, RunMetadata};
 use uuid::Uuid;
 
 use super::ledger::Ledger;

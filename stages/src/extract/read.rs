@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use pipeline::{DocError, Why};
 use serde::{Deserialize, Serialize};
 
-use crate::byte_size::ByteSize;
 use crate::extract::document::Document;
 use crate::extract::{docx, gzip, html, language, markdown, pdf, roff, text};
-use crate::mime;
+use pipeline::ByteSize;
+use sources::mime;
 
 /// A document that is to be read.
 pub(crate) struct Request<'a> {

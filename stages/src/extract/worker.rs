@@ -32,9 +32,9 @@ use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 pub use self::child::extract_worker;
-use crate::byte_size::ByteSize;
 use crate::extract::Limits;
 use crate::extract::read::{Answer, Format, Refusal, Request};
+use pipeline::ByteSize;
 
 /// Names the sources that this crate was built from. Parent and child must be of one build.
 pub const EXTRACT_BUILD: &str = env!("EXTRACT_BUILD");

@@ -1,38 +1,26 @@
 //! What stands in for the outside world: a model, what is known of documents, and batches made by hand.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, FixedSizeBinaryArray, LargeBinaryArray, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Field, Schema};
-use async_trait::async_trait;
 use pipeline::column::{BYTES, CTIME, INODE, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
+use pipeline::test_util::no_resources;
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, EmbedderUsage, Identity, Incoming, KnownHashes,
-    KnownLocation, MetadataStore, ModelInfo, Models, NodeKind, Outcome, Place, Point, Reading,
-    Resources, SetAside, SourceConfig, StageConfig, StoreError, StoredDocument, TextKind,
-    Tokenizer, Tokens, VectorStore,
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, NodeKind, Outcome,
+    Reading, Resources, SetAside, StageConfig, TextKind, Tokenizer, Tokens,
 };
 use serde_json::Value;
-use uuid::Uuid;
 
 /// The stage of this name with these options, which its own schema must find valid.
 pub(crate) fn stage(name: &str, options: Value) -> Box<dyn StageConfig> {
     match node(name, options, Path::new("/nowhere")) {
         NodeKind::Stage(config) => config,
         NodeKind::Source(_) | NodeKind::Sink(_) => panic!("{name} is no stage"),
-    }
-}
-
-/// The source of this name with these options, relative to this folder.
-pub(crate) fn source(name: &str, options: Value, folder: &Path) -> Box<dyn SourceConfig> {
-    match node(name, options, folder) {
-        NodeKind::Source(config) => config,
-        NodeKind::Stage(_) | NodeKind::Sink(_) => panic!("{name} is no source"),
     }
 }
 
@@ -106,84 +94,13 @@ pub(crate) fn hashes(bytes: &[Option<u8>]) -> ArrayRef {
     Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 32).unwrap())
 }
 
-/// Resources with nothing behind them.
+/// Resources with the model of the tests, and nothing else behind them.
 pub(crate) fn nothing() -> Resources {
-    let world = Arc::new(World::default());
-    Resources {
-        collection: Uuid::nil(),
-        models: Arc::<World>::clone(&world),
-        metadata: Arc::<World>::clone(&world),
-        vectors: world,
-        known: Arc::new(KnownHashes::new()),
-        extract_worker: None,
-        memo: None,
-    }
+    Resources { models: Arc::new(World), ..no_resources() }
 }
 
-/// Resources that know these locations.
-pub(crate) fn knowing(known: Vec<KnownLocation>) -> Resources {
-    let known = known.into_iter().map(|known| (known.location.uri.clone(), known)).collect();
-    Resources { metadata: Arc::new(World { known, ..World::default() }), ..nothing() }
-}
-
-/// A world with the model of the tests, and a few known locations.
-#[derive(Default)]
-pub(crate) struct World {
-    pub(crate) known: HashMap<String, KnownLocation>,
-    /// How many locations each call of `locate` asked for.
-    pub(crate) asked: Mutex<Vec<usize>>,
-}
-
-#[async_trait]
-impl MetadataStore for World {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
-        self.asked.lock().unwrap().push(uris.len());
-        Ok(uris.iter().map(|uri| self.known.get(uri).cloned()).collect())
-    }
-
-    async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
-        unreachable!("stages get the known hashes before the run")
-    }
-
-    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
-        unreachable!("only sinks do this")
-    }
-
-    async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
-        unreachable!("only sinks do this")
-    }
-
-    async fn record(&self, _: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
-        unreachable!("only the runtime does this")
-    }
-
-    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
-        unreachable!("only sinks do this")
-    }
-}
-
-#[async_trait]
-impl VectorStore for World {
-    async fn upsert(&self, _: Vec<Point>) -> Result<(), StoreError> {
-        unreachable!("only sinks do this")
-    }
-
-    async fn relocate(&self, _: Uuid, _: &Place) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn truncate(&self, _: Uuid, _: u32) -> Result<(), StoreError> {
-        unreachable!("only sinks do this")
-    }
-
-    async fn remove(&self, _: &[Uuid]) -> Result<(), StoreError> {
-        unreachable!("only sinks do this")
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        unreachable!("only sinks do this")
-    }
-}
+/// The one model of the tests, under any name.
+struct World;
 
 /// The model of the tests: reads 16 tokens, gives vectors of 3.
 pub(crate) fn model(path: &Path) -> ModelInfo {

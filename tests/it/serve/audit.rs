@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use search::http::endpoints;
 use serde_json::{Value, json};
+use server::endpoints;
 
 use super::browsers;
 use super::server::{PASSWORD, Server};

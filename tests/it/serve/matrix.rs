@@ -5,9 +5,9 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
-use search::http::right::Right;
-use search::http::{Endpoint, endpoints};
 use serde_json::{Value, json};
+use server::right::Right;
+use server::{Endpoint, endpoints};
 use sha2::Sha256;
 
 use super::server::Server;

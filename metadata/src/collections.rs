@@ -1,0 +1,370 @@
+//! Collections: made on first use, found by owner and name, listed by page.
+
+use chrono::{DateTime, Utc};
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::audit::{By, Entry, given, of_collection};
+use super::failure::Failure;
+use super::generations::{self, GenerationSettings};
+use super::{LOCAL_ACCOUNT, attempt};
+use pipeline::{Quantization, VectorsConfig};
+
+/// How a collection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "collection_status", rename_all = "lowercase")]
+pub enum CollectionStatus {
+    /// Nothing has been stored in it yet.
+    Pending,
+    /// It answers, and its last operation went well.
+    Ready,
+    /// An operation writes to it; it answers with what it had.
+    Processing,
+    /// Its first operation failed: there is nothing in it.
+    Error,
+    /// It answers, but its last operation failed; `status_message` says why.
+    Degraded,
+}
+
+/// What a pipeline file says of its collection.
+#[derive(Clone, Debug)]
+pub struct NewCollection {
+    /// The owner's user name; `None` is the built-in account.
+    pub owner: Option<String>,
+    /// Unique among the owner's collections.
+    pub name: String,
+    /// What the file says that it is about.
+    pub description: Option<String>,
+    /// What the file says of its vectors. They are those of the first generation, if the collection is made;
+    /// whether one that is there can take such vectors is its live generation's to say.
+    pub settings: GenerationSettings,
+}
+
+/// What is to change of a collection; `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct CollectionChange {
+    /// What it is about.
+    pub description: Option<String>,
+    /// May everybody read it?
+    pub is_public: Option<bool>,
+    /// The account that it is to belong to.
+    pub owner: Option<Uuid>,
+}
+
+/// A collection as it is stored.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct Collection {
+    /// Its id.
+    pub id: Uuid,
+    /// Unique among the owner's collections.
+    pub name: String,
+    /// The account it belongs to.
+    pub owner_id: Uuid,
+    /// What it is about.
+    pub description: Option<String>,
+    /// The vector collection that searches read.
+    pub vector_store_name: String,
+    /// The embedding model.
+    pub embedding_model: String,
+    /// `float32`, `float16` or `int8`.
+    pub quantization: String,
+    /// The longest chunk.
+    pub chunk_size: i32,
+    /// How much neighbouring chunks share.
+    pub chunk_overlap: i32,
+    /// May everybody read it?
+    pub is_public: bool,
+    /// How it is.
+    pub status: CollectionStatus,
+    /// Why it is so.
+    pub status_message: Option<String>,
+    /// Completed documents, when the last operation ended.
+    pub document_count: i64,
+    /// Chunks of those.
+    pub vector_count: i64,
+    /// Bytes of those.
+    pub total_size_bytes: i64,
+    /// Set when its deletion has begun and has not ended.
+    pub deleting_since: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A collection that is not there any more.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct DeletedCollection {
+    /// Its id, by which its operations and its audit log are found.
+    pub id: Uuid,
+    /// Its name when it was deleted.
+    pub name: String,
+    /// The user name of its owner then.
+    pub owner: String,
+    /// Documents in it then.
+    pub document_count: i64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was deleted.
+    pub deleted_at: DateTime<Utc>,
+}
+
+/// The columns of [`Collection`], and others if they are named.
+macro_rules! select {
+    ($rest:literal) => {
+        select!("", "", $rest)
+    };
+    ($columns:literal, $joins:literal, $rest:literal) => {
+        concat!(
+            "SELECT c.id, c.name, c.owner_id, c.description, c.vector_store_name, c.embedding_model, c.quantization,
+                    c.chunk_size, c.chunk_overlap, c.is_public, c.status, c.status_message,
+                    c.document_count, c.vector_count, c.total_size_bytes, c.deleting_since, c.created_at,
+                    c.updated_at",
+            $columns,
+            " FROM collections c ",
+            $joins,
+            $rest
+        )
+    };
+}
+pub(super) use select as select_collection;
+
+/// The collections of a store.
+pub struct Collections<'a>(pub(super) &'a PgPool);
+
+impl Collections<'_> {
+    /// The collection of this owner (`None`: the built-in account) and name.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn find(
+        &self,
+        owner: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Collection>, StoreError> {
+        attempt("find the collection", || async {
+            Ok(sqlx::query_as(select!(
+                "JOIN users u ON u.id = c.owner_id WHERE u.username = $1 AND c.name = $2"
+            ))
+            .bind(owner.unwrap_or(LOCAL_ACCOUNT))
+            .bind(name)
+            .fetch_optional(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// Collections in order of id, from behind `after` on.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list(
+        &self,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Collection>, StoreError> {
+        attempt("list collections", || async {
+            Ok(sqlx::query_as(select!("WHERE c.id > $1 ORDER BY c.id LIMIT $2"))
+                .bind(after.unwrap_or(Uuid::nil()))
+                .bind(i64::from(limit))
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// Collections that are deleted, the last one first: of this owner and name where they are given.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn deleted(
+        &self,
+        of: Option<(&str, &str)>,
+        limit: u32,
+    ) -> Result<Vec<DeletedCollection>, StoreError> {
+        let (owner, name) = of.unzip();
+        attempt("list deleted collections", || async {
+            Ok(sqlx::query_as(
+                "SELECT x.id, x.name, u.username AS owner, x.document_count, x.created_at, x.deleted_at
+                 FROM deleted_collections x JOIN users u ON u.id = x.owner_id
+                 WHERE ($1::text IS NULL OR u.username = $1) AND ($2::text IS NULL OR x.name = $2)
+                 ORDER BY x.deleted_at DESC, x.id LIMIT $3",
+            )
+            .bind(owner)
+            .bind(name)
+            .bind(i64::from(limit))
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+
+    /// Changes what is said of a collection, or whose it is; says whether there is one.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if the new owner has a collection of this name.
+    pub async fn change(
+        &self,
+        id: Uuid,
+        change: &CollectionChange,
+        by: &By,
+    ) -> Result<bool, StoreError> {
+        attempt("change the collection", || async {
+            let mut transaction = self.0.begin().await?;
+            let changed = sqlx::query(
+                "UPDATE collections SET description = coalesce($2, description),
+                        is_public = coalesce($3, is_public), owner_id = coalesce($4, owner_id)
+                 WHERE id = $1",
+            )
+            .bind(id)
+            .bind(&change.description)
+            .bind(change.is_public)
+            .bind(change.owner)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+            if changed > 0 {
+                let details = given(json!({
+                    "description": change.description, "is_public": change.is_public, "owner": change.owner,
+                }));
+                let what = "collection_changed";
+                of_collection(&mut transaction, id, None, by, what, &details).await?;
+            }
+            transaction.commit().await?;
+            Ok(changed > 0)
+        })
+        .await
+    }
+
+    pub(super) async fn open(&self, new: &NewCollection) -> Result<Collection, Failure> {
+        let mut transaction = self.0.begin().await?;
+        let owner = owner(&mut transaction, new).await?;
+        insert(&mut transaction, owner, new).await?;
+        describe(&mut transaction, owner, new).await?;
+        let collection: Collection =
+            // Not FOR UPDATE, which would wait for every transaction that writes documents of it.
+            sqlx::query_as(select!("WHERE c.owner_id = $1 AND c.name = $2 FOR NO KEY UPDATE"))
+                .bind(owner)
+                .bind(&new.name)
+                .fetch_one(&mut *transaction)
+                .await?;
+        transaction.commit().await?;
+        Ok(collection)
+    }
+}
+
+async fn owner(connection: &mut PgConnection, new: &NewCollection) -> Result<Uuid, Failure> {
+    let name = new.owner.as_deref().unwrap_or(LOCAL_ACCOUNT);
+    let id: Option<Uuid> = sqlx::query_scalar("SELECT id FROM users WHERE username = $1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await?;
+    id.ok_or_else(|| Failure::GiveUp(format!("there is no account `{name}`")))
+}
+
+/// Makes the collection unless it is there.
+async fn insert(
+    connection: &mut PgConnection,
+    owner: Uuid,
+    new: &NewCollection,
+) -> Result<(), Failure> {
+    let id = Uuid::new_v4();
+    let settings = &new.settings;
+    let vectors = VectorsConfig::name_of(id, &settings.model_short, settings.quantization, 1);
+    let made = sqlx::query(
+        "INSERT INTO collections (id, name, owner_id, vector_store_name, embedding_model, quantization,
+                                  chunk_size, chunk_overlap, qdrant_collections)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, jsonb_build_array($4))
+         ON CONFLICT (owner_id, name) DO NOTHING",
+    )
+    .bind(id)
+    .bind(&new.name)
+    .bind(owner)
+    .bind(&vectors)
+    .bind(&settings.model)
+    .bind(word(settings.quantization))
+    .bind(i32::try_from(settings.chunk_size).unwrap_or(i32::MAX))
+    .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
+    .execute(&mut *connection)
+    .await?
+    .rows_affected()
+        > 0;
+    if !made {
+        return Ok(());
+    }
+    generations::make_first(connection, id, settings).await?;
+    sqlx::query("INSERT INTO collection_resource_limits (collection_id) VALUES ($1)")
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    let entry = Entry {
+        collection: id,
+        operation: None,
+        user: owner,
+        action: "collection_created",
+        details: json!({ "name": new.name, "model": settings.model, "vectors": vectors }),
+    };
+    Ok(entry.write(connection).await?)
+}
+
+/// Says of a collection what its file says, where that has changed, and nobody has said anything else by the API since.
+/// `meta.described_by_file` is what the file said last.
+async fn describe(
+    connection: &mut PgConnection,
+    owner: Uuid,
+    new: &NewCollection,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE collections
+         SET description = $3, meta = jsonb_set(meta, '{described_by_file}', coalesce(to_jsonb($3::text), 'null'))
+         WHERE owner_id = $1 AND name = $2 AND deleting_since IS NULL
+           AND meta ->> 'described_by_file' IS DISTINCT FROM $3
+           AND description IS NOT DISTINCT FROM meta ->> 'described_by_file'",
+    )
+    .bind(owner)
+    .bind(&new.name)
+    .bind(&new.description)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// As it stands in the table.
+pub(super) fn word(quantization: Quantization) -> &'static str {
+    match quantization {
+        Quantization::Float32 => "float32",
+        Quantization::Float16 => "float16",
+        Quantization::Int8 => "int8",
+    }
+}
+
+/// Counts anew what a collection holds, and says how it is now that an operation has ended.
+pub(super) async fn refresh(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    failure: Option<&str>,
+    cancelled: bool,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE collections c
+         SET document_count = d.documents, vector_count = d.vectors, total_size_bytes = d.bytes,
+             status_message = $2,
+             status = (CASE
+                 WHEN $2 IS NOT NULL AND d.documents > 0 THEN 'degraded'
+                 WHEN $2 IS NOT NULL THEN 'error'
+                 WHEN $3 AND d.documents = 0 THEN 'pending'
+                 ELSE 'ready' END)::collection_status
+         FROM (SELECT count(*) AS documents, coalesce(sum(chunk_count), 0) AS vectors,
+                      coalesce(sum(file_size), 0) AS bytes
+               FROM documents WHERE collection_id = $1 AND status = 'completed') d
+         WHERE c.id = $1",
+    )
+    .bind(collection)
+    .bind(failure)
+    .bind(cancelled)
+    .execute(connection)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,215 @@
+//! Where a private cluster lies, where its socket is, and which user its server runs as.
+//!
+//! A command of an ordinary user runs the server as that user. PostgreSQL refuses to run as root, so a
+//! command of root runs it as `postgres` (or `nobody`), in a folder of that user's; and if that user
+//! cannot get to the data folder (one below `/root`, say), the cluster lies in
+//! `/var/lib/semantik/<id>`, with a note in the data folder that says so. Whoever deletes the data
+//! folder deletes the note, and with it the way to the old cluster: metadata never outlives the vectors
+//! that lie beside it.
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{EmbeddedError, failed};
+use pipeline::private;
+
+/// A Unix socket address holds 108 bytes, one of them the final zero.
+const LONGEST_SOCKET: usize = 107;
+/// The name that PostgreSQL gives the socket of port 5432.
+const SOCKET: &str = ".s.PGSQL.5432";
+/// The lock beside it.
+pub(super) const SOCKET_LOCK: &str = ".s.PGSQL.5432.lock";
+/// Where clusters of root lie whose data folder the server's user cannot reach.
+const ELSEWHERE: &str = "/var/lib/semantik";
+
+/// The user that the server runs as, when it is not the one that runs the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// The folders of one cluster.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What the server owns: `data`, `log`, usually `socket`.
+    pub(super) cluster: PathBuf,
+    /// The folder of the socket.
+    pub(super) socket: PathBuf,
+    /// `None`: the server runs as the user of this process.
+    pub(super) user: Option<User>,
+}
+
+impl Place {
+    /// Finds the place of the cluster of a data folder (an absolute path), and makes its folders.
+    pub(super) fn find(folder: &Path) -> Result<Self, EmbeddedError> {
+        let (cluster, user) = if rustix::process::geteuid().is_root() {
+            place_for_root(folder)?
+        } else {
+            (folder.join("cluster"), None)
+        };
+        private_folder(&cluster, user)?;
+        let socket = socket_folder(&cluster);
+        private_folder(&socket, user)?;
+        Ok(Self { cluster, socket, user })
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.cluster.join("data")
+    }
+}
+
+fn place_for_root(folder: &Path) -> Result<(PathBuf, Option<User>), EmbeddedError> {
+    let here = folder.join("cluster");
+    // A cluster that an ordinary user made stays theirs.
+    if let Ok(data) = fs_err::metadata(here.join("data"))
+        && data.uid() != 0
+    {
+        let user = User { uid: data.uid(), gid: data.gid() };
+        if !can_reach(folder, user) {
+            let_pass(folder, user)?;
+        }
+        return Ok((here, Some(user)));
+    }
+    let users = fs_err::read_to_string("/etc/passwd").map_err(|e| failed("list the users", e))?;
+    let user = ["postgres", "nobody"].iter().find_map(|name| find_user(&users, name));
+    let user = user.ok_or(EmbeddedError::NoUser)?;
+    if can_reach(folder, user) {
+        return Ok((here, Some(user)));
+    }
+    let note = folder.join("cluster-is-at");
+    if let Ok(path) = fs_err::read_to_string(&note) {
+        return Ok((PathBuf::from(path.trim_end()), Some(user)));
+    }
+    let_pass(folder, user)?;
+    if can_reach(folder, user) {
+        return Ok((here, Some(user)));
+    }
+    let cluster = Path::new(ELSEWHERE).join(Uuid::new_v4().to_string());
+    tracing::info!(
+        data_folder = %folder.display(), cluster = %cluster.display(),
+        "the user that runs PostgreSQL cannot reach the data folder, so the cluster lies elsewhere"
+    );
+    fs_err::create_dir_all(ELSEWHERE).map_err(|e| failed("make a folder for the cluster", e))?;
+    private::write(&note, &format!("{}\n", cluster.display()))
+        .map_err(|e| failed("note where the cluster is", e))?;
+    Ok((cluster, Some(user)))
+}
+
+fn find_user(passwd: &str, name: &str) -> Option<User> {
+    let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
+    let mut fields = line.split(':').skip(2);
+    Some(User { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+}
+
+/// Lets the server's user pass through the folder and the data folder above it, which are closed to others: by their
+/// group, and without a right to list them. A data folder with other files in it is left as it is.
+fn let_pass(folder: &Path, user: User) -> Result<(), EmbeddedError> {
+    let open = |(level, path): (usize, &Path)| {
+        let found = fs_err::metadata(path)?;
+        let is_closed = found.uid() == 0 && found.mode() & 0o067 == 0;
+        if is_closed && (level == 0 || private::is_ours(path)?) {
+            chown(path, None, Some(user.gid))?;
+            fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o710))?;
+        }
+        Ok(())
+    };
+    let opened = folder.ancestors().take(2).enumerate().try_for_each(open);
+    opened.map_err(|e| failed("let the server's user reach its folder", e))
+}
+
+/// May this user pass through every folder of the path? Looks at permission bits only: an access
+/// control list that says otherwise costs a cluster elsewhere, or an error from `initdb`.
+fn can_reach(folder: &Path, user: User) -> bool {
+    folder.ancestors().all(|ancestor| {
+        fs_err::metadata(ancestor).is_ok_and(|of| {
+            let bit = if of.uid() == user.uid {
+                0o100
+            } else if of.gid() == user.gid {
+                0o010
+            } else {
+                0o001
+            };
+            of.mode() & bit != 0
+        })
+    })
+}
+
+/// In the cluster if the address is short enough and needs no quotes anywhere, else in `/tmp`.
+fn socket_folder(cluster: &Path) -> PathBuf {
+    let inside = cluster.join("socket");
+    let bytes = inside.as_os_str().as_bytes();
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/._-".contains(b);
+    if bytes.len() + 1 + SOCKET.len() <= LONGEST_SOCKET && bytes.iter().all(plain) {
+        return inside;
+    }
+    let digest = Sha256::digest(cluster.as_os_str().as_bytes());
+    let id = digest[..8].iter().fold(String::new(), |mut id, byte| {
+        write!(id, "{byte:02x}").expect("a String takes all");
+        id
+    });
+    PathBuf::from(format!("/tmp/semantik-{id}"))
+}
+
+/// Makes a folder that only the server's user can enter. One that is there must be such a folder: in
+/// `/tmp` anybody may have made it.
+fn private_folder(path: &Path, user: Option<User>) -> Result<(), EmbeddedError> {
+    let doing = || format!("make the folder {}", path.display());
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(failed(doing(), e)),
+    }
+    let me = rustix::process::geteuid().as_raw();
+    let owner = user.map_or(me, |user| user.uid);
+    let found = fs_err::symlink_metadata(path).map_err(|e| failed(doing(), e))?;
+    let open_to_others = found.permissions().mode() & 0o077 != 0;
+    // One of root's own is one that was made a moment ago, or just before a kill.
+    if !found.is_dir() || open_to_others || (found.uid() != owner && found.uid() != me) {
+        return Err(EmbeddedError::NotPrivate { folder: path.to_owned() });
+    }
+    match user {
+        Some(user) if found.uid() != owner => {
+            chown(path, Some(user.uid), Some(user.gid)).map_err(|e| failed(doing(), e))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_path_always_fits() {
+        assert_eq!(socket_folder(Path::new("/data/c")), Path::new("/data/c/socket"));
+        let odd = ["/data/it's, \"here\"/c".to_owned(), format!("/{}", "long/".repeat(40))];
+        for path in odd {
+            let socket = socket_folder(Path::new(&path)).join(SOCKET);
+            assert!(socket.as_os_str().len() <= LONGEST_SOCKET, "{}", socket.display());
+            assert!(socket.starts_with("/tmp"), "{}", socket.display());
+        }
+    }
+
+    #[test]
+    fn users_are_read_from_the_list() {
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\npostgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
+        assert_eq!(find_user(passwd, "postgres"), Some(User { uid: 101, gid: 104 }));
+        assert_eq!(find_user(passwd, "nobody"), None);
+    }
+
+    #[test]
+    fn a_folder_in_tmp_that_others_can_enter_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = private_folder(folder.path(), None).unwrap_err();
+        assert!(matches!(error, EmbeddedError::NotPrivate { .. }), "{error}");
+    }
+}

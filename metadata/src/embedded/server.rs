@@ -1,0 +1,345 @@
+//! The programs of PostgreSQL, run for one cluster: make it, start it, stop it, and see how it is.
+//!
+//! All of this happens while `start.lock` is held. How the server is stands in `postmaster.pid`, which
+//! the server writes itself, so the usual case, a server that runs already, costs one small file to
+//! read.
+
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::place::{Place, SOCKET_LOCK};
+use super::process;
+use super::{EmbeddedError, NAME, failed};
+use pipeline::private;
+
+/// How long a server may take to recover from a crash before the command gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// A log larger than this is put aside at the next start.
+const LARGE_LOG: u64 = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Server {
+    place: Place,
+    bin: PathBuf,
+}
+
+/// How a server is, by what it says of itself.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Stopped,
+    Ready,
+    /// Starting or stopping.
+    Changing,
+}
+
+impl Server {
+    pub(super) fn new(place: Place) -> Result<Self, EmbeddedError> {
+        let made_by = fs_err::read_to_string(place.data().join("PG_VERSION")).ok();
+        let bin = binaries(made_by.as_deref().map(str::trim), &place.cluster)?;
+        Ok(Self { place, bin })
+    }
+
+    pub(super) fn url(&self) -> String {
+        let socket = self.place.socket.display();
+        format!("postgres://{NAME}@localhost/{NAME}?host={socket}")
+    }
+
+    /// Returns when the server takes connections and the database is there.
+    pub(super) fn ensure_running(&self) -> Result<(), EmbeddedError> {
+        if !self.place.data().exists() {
+            self.make_cluster()?;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut failure = None;
+        while Instant::now() < deadline {
+            match self.state() {
+                State::Ready => return self.make_database(),
+                State::Changing => sleep(Duration::from_millis(10)),
+                State::Stopped => match self.start() {
+                    Ok(()) => {}
+                    // Processes of a server that was killed may hold its memory for a moment.
+                    Err(error) if failure.is_none() => {
+                        failure = Some(error);
+                        sleep(Duration::from_secs(1));
+                    }
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Err(EmbeddedError::Program {
+            program: "postgres",
+            output: format!("it is not ready after {} s{}", PATIENCE.as_secs(), self.end_of_log()),
+        })
+    }
+
+    /// Stops the server, and returns when it has written everything and is gone.
+    pub(super) fn stop(&self) -> Result<(), EmbeddedError> {
+        if self.state() == State::Stopped {
+            return Ok(());
+        }
+        let mut command = self.command("pg_ctl");
+        command.args(["stop", "-s", "-w", "-m", "fast", "-D", "data"]);
+        self.run("pg_ctl", command).map(drop)
+    }
+
+    fn state(&self) -> State {
+        let data = self.place.data();
+        let Ok(text) = fs_err::read_to_string(data.join("postmaster.pid")) else {
+            return State::Stopped;
+        };
+        match process::number(&text) {
+            Some(pid) if process::is_postmaster(pid, &data) => {}
+            None if process::is_inhabited(&data) => return State::Changing,
+            _ => return State::Stopped,
+        }
+        // The eighth line is the status; a server that has just begun has not written so far.
+        match text.lines().nth(7).map(str::trim) {
+            Some("ready") => State::Ready,
+            _ => State::Changing,
+        }
+    }
+
+    fn start(&self) -> Result<(), EmbeddedError> {
+        let data = self.place.data();
+        let socket_lock = self.place.socket.join(SOCKET_LOCK);
+        process::forget_the_dead(&data, &[&data.join("postmaster.pid"), &socket_lock])
+            .map_err(|e| failed("remove what a dead server has left", e))?;
+        let log = self.place.cluster.join("log");
+        if fs_err::metadata(&log).is_ok_and(|log| log.len() > LARGE_LOG) {
+            fs_err::rename(&log, log.with_extension("old"))
+                .map_err(|e| failed("put the log aside", e))?;
+        }
+        let conf = data.join("semantik.conf");
+        private::write(&conf, &settings(&self.place.socket))
+            .and_then(|()| {
+                self.place.user.map_or(Ok(()), |user| chown(&conf, Some(user.uid), Some(user.gid)))
+            })
+            .map_err(|e| failed("write the server's settings", e))?;
+        let mut command = self.command("pg_ctl");
+        let patience = PATIENCE.as_secs().to_string();
+        command.args(["start", "-s", "-w", "-t", &patience, "-l", "log", "-D", "data"]);
+        self.run("pg_ctl", command).map(drop)
+    }
+
+    fn make_cluster(&self) -> Result<(), EmbeddedError> {
+        // A name of its own: `initdb` outlives a command that was killed, and goes on in its folder.
+        let name = format!("unfinished-{}", std::process::id());
+        let unfinished = self.place.cluster.join(&name);
+        let mut command = self.command("initdb");
+        // Everybody who can reach the socket is trusted, and only the server's user (and root) can.
+        command.args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username", NAME]);
+        command.args(["--no-instructions", "-D", &name]);
+        self.run("initdb", command)?;
+        let conf = unfinished.join("postgresql.conf");
+        let mut text =
+            fs_err::read_to_string(&conf).map_err(|e| failed("read postgresql.conf", e))?;
+        text.push_str("\ninclude_if_exists = 'semantik.conf'\n");
+        fs_err::write(&conf, text).map_err(|e| failed("write postgresql.conf", e))?;
+        fs_err::rename(&unfinished, self.place.data())
+            .map_err(|e| failed("put the cluster in its place", e))?;
+        self.remove_unfinished();
+        Ok(())
+    }
+
+    /// Removes what commands that were killed have left, as far as nobody writes there any more.
+    fn remove_unfinished(&self) {
+        let entries = fs_err::read_dir(&self.place.cluster).into_iter().flatten().flatten();
+        for entry in
+            entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("unfinished-"))
+        {
+            if let Err(error) = fs_err::remove_dir_all(entry.path()) {
+                tracing::debug!(%error, "a cluster half made stays");
+            }
+        }
+    }
+
+    fn make_database(&self) -> Result<(), EmbeddedError> {
+        let done = self.place.cluster.join("has-database");
+        if done.exists() {
+            return Ok(());
+        }
+        let mut command = self.command("createdb");
+        command.arg("-h").arg(&self.place.socket).args(["-U", NAME, NAME]);
+        match self.run("createdb", command) {
+            Ok(_) => {}
+            // It was made just before a kill.
+            Err(EmbeddedError::Program { output, .. }) if output.contains("already exists") => {}
+            Err(error) => return Err(error),
+        }
+        private::write(&done, "").map_err(|e| failed("note that the database is made", e))
+    }
+
+    /// A program of PostgreSQL as the server's user, in the folder of the cluster: `pg_ctl` gives paths to
+    /// a shell, so it gets only names that are ours. It sees nothing of our environment, of which `PGDATA`
+    /// or `LD_LIBRARY_PATH` would lead it astray.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command
+            .env_clear()
+            .env("LC_ALL", "C")
+            .current_dir(&self.place.cluster)
+            .stdin(Stdio::null());
+        if let Some(user) = self.place.user {
+            command.uid(user.uid).gid(user.gid);
+        }
+        command
+    }
+
+    fn run(&self, program: &'static str, mut command: Command) -> Result<Output, EmbeddedError> {
+        let output = command.output().map_err(|e| failed(format!("run `{program}`"), e))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let said =
+            [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)]
+                .concat();
+        let said = format!("{}{}", said.trim(), self.end_of_log());
+        tracing::debug!(program, said, "a program of PostgreSQL failed");
+        let output = summary(&said, &self.place.cluster);
+        Err(EmbeddedError::Program { program, output })
+    }
+
+    fn end_of_log(&self) -> String {
+        let Ok(log) = fs_err::read_to_string(self.place.cluster.join("log")) else {
+            return String::new();
+        };
+        let lines: Vec<&str> = log.lines().collect();
+        let end = &lines[lines.len().saturating_sub(5)..];
+        if end.is_empty() { String::new() } else { format!("; its log ends:\n{}", end.join("\n")) }
+    }
+}
+
+/// The one line of a program's output that says why it failed, and what to do. The rest is in the cluster's log, or
+/// says how far the program had come.
+fn summary(said: &str, cluster: &Path) -> String {
+    let level = |line: &&str| {
+        let has = |words: &[&str]| words.iter().any(|it| line.contains(it));
+        // What follows from another failure.
+        let is_consequence = has(&[
+            "child process",
+            "could not start server",
+            "startup process",
+            "aborting startup",
+        ]);
+        match () {
+            () if is_consequence => 0,
+            () if has(&["PANIC:", "FATAL:"]) => 3,
+            () if has(&["ERROR:", "error:", "No space left"]) => 2,
+            () if has(&["could not", "cannot"]) => 1,
+            () => 0,
+        }
+    };
+    // The first of the worst.
+    let worst = said.lines().rev().max_by_key(level).filter(|line| level(line) > 0);
+    let Some(line) = worst else { return said.trim().to_owned() };
+    // The time in front is of no use here.
+    let words = ["PANIC:", "FATAL:", "ERROR:"].iter().find_map(|it| line.find(it));
+    let line = line[words.unwrap_or(0)..].split_whitespace().collect::<Vec<_>>().join(" ");
+    let cluster = cluster.display();
+    let deed = if said.contains("No space left on device") {
+        format!(
+            "the volume of {cluster} is full: free some space there, or put `stores.data` on another one"
+        )
+    } else if said.contains("Disk quota exceeded") {
+        format!("the disk quota at {cluster} is used up: raise it, or put `stores.data` elsewhere")
+    } else {
+        format!("the server's log is {cluster}/log")
+    };
+    format!("{line}; {deed}")
+}
+
+/// The folder with the programs: of the version that made the cluster, or the newest.
+fn binaries(made_by: Option<&str>, cluster: &Path) -> Result<PathBuf, EmbeddedError> {
+    let mut versions: Vec<(u32, PathBuf)> = fs_err::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))
+        })
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    versions.sort();
+    if let Some(version) = made_by
+        && let Some((_, bin)) = versions.iter().find(|(found, _)| found.to_string() == version)
+    {
+        return Ok(bin.clone());
+    }
+    let on_path = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).find(|bin| bin.join("initdb").exists())
+    };
+    match (made_by, versions.pop()) {
+        (None, Some((_, bin))) => Ok(bin),
+        (None, None) => on_path().ok_or(EmbeddedError::NotInstalled),
+        // What lies on the PATH may be of the right version; the server says so if it is not.
+        (Some(version), _) => on_path().ok_or_else(|| EmbeddedError::OtherVersion {
+            folder: cluster.to_owned(),
+            version: version.to_owned(),
+        }),
+    }
+}
+
+/// Settings of a server that shares a machine with a model: modest memory, and nothing that is not
+/// durable. Parallel queries and shared memory outside the process's own are off, because containers
+/// have little of it and some systems clear it away when a user logs out.
+fn settings(socket: &Path) -> String {
+    let socket = socket.display();
+    format!(
+        "# Written by semantik at every start.
+listen_addresses = ''
+unix_socket_directories = '{socket}'
+unix_socket_permissions = 0700
+port = 5432
+max_connections = 100
+shared_buffers = 128MB
+work_mem = 16MB
+maintenance_work_mem = 128MB
+dynamic_shared_memory_type = mmap
+max_parallel_workers_per_gather = 0
+synchronous_commit = on
+wal_compression = on
+max_wal_size = 1GB
+checkpoint_timeout = 15min
+random_page_cost = 1.1
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_checkpoints = off
+log_min_messages = warning
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_matters_is_told_and_not_the_rest() {
+        let initdb = "The files belonging to this database system will be owned by user \"postgres\".\n\
+             creating directory unfinished-7 ... ok\n\
+             running bootstrap script ... 2026-11-30 10:00:00.000 UTC [9] FATAL:  could not write to file \
+             \"pg_wal/xlogtemp.9\": No space left on device\n\
+             child process exited with exit code 1\n\
+             initdb: removing data directory \"unfinished-7\"";
+        assert_eq!(
+            summary(initdb, Path::new("/data/postgres")),
+            "FATAL: could not write to file \"pg_wal/xlogtemp.9\": No space left on device; the volume of \
+             /data/postgres is full: free some space there, or put `stores.data` on another one"
+        );
+        let start = "pg_ctl: could not start server\nExamine the log output.; its log ends:\n\
+             2026-11-30 10:00:00.000 UTC [9] LOG:  starting PostgreSQL 15\n\
+             2026-11-30 10:00:00.000 UTC [9] PANIC:  could not locate a valid checkpoint record\n\
+             2026-11-30 10:00:00.000 UTC [8] LOG:  aborting startup due to startup process failure";
+        assert_eq!(
+            summary(start, Path::new("/d")),
+            "PANIC: could not locate a valid checkpoint record; the server's log is /d/log"
+        );
+        assert_eq!(summary("killed\n", Path::new("/d")), "killed");
+    }
+}

@@ -1,0 +1,240 @@
+//! Generations: whole sets of vectors of a collection, one of which is live (docs/adr/0010-generations.md).
+//!
+//! What the metadata says of documents stands in three schemas with the same tables: `public` speaks of the
+//! live generation, `building` of the one that is being built, `retired` of earlier ones. Putting a
+//! generation in place moves rows between them in one transaction (`generations/swap.rs`). Nothing here knows a vector.
+
+mod building;
+mod swap;
+
+use chrono::{DateTime, Utc};
+use pipeline::{Fingerprint, StoreError};
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::attempt;
+use super::collections::word;
+use pipeline::{Quantization, VectorsConfig};
+
+pub use building::Comparison;
+pub use swap::Swapped;
+
+/// What the vectors of a generation depend on, and what a person is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationSettings {
+    /// The embedding model, as a person names it.
+    pub model: String,
+    /// Its name in [`super::Collection::vector_store_name`]: `minilml6`.
+    pub model_short: String,
+    /// Its folder.
+    pub model_path: String,
+    /// Changes whenever its vectors would.
+    pub model_fingerprint: String,
+    /// Length of its vectors.
+    pub dim: usize,
+    /// How vectors are stored.
+    pub quantization: Quantization,
+    /// How sparse vectors are made of words; `None` if there are none.
+    pub sparse: Option<Value>,
+    /// The longest chunk, in the unit that the file uses; 0 if it does not cut by size.
+    pub chunk_size: u32,
+    /// How much neighbouring chunks share.
+    pub chunk_overlap: u32,
+    /// Everything that documents depend on, these settings among it.
+    pub fingerprint: Fingerprint,
+}
+
+/// Where a generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "generation_status", rename_all = "lowercase")]
+pub enum GenerationStatus {
+    /// It is being built; no search reads it.
+    Building,
+    /// Searches read it.
+    Live,
+    /// It was live, and is kept for going back to it.
+    Retired,
+}
+
+/// A generation as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Generation {
+    /// Its id.
+    pub id: Uuid,
+    /// From 1, in the order of their making.
+    pub number: i32,
+    /// Where it stands.
+    pub status: GenerationStatus,
+    /// Its vector collection.
+    pub vector_store_name: String,
+    /// The embedding model, as a person names it.
+    pub embedding_model: String,
+    /// The model's folder when it was made; may be empty.
+    pub model_path: String,
+    /// See [`GenerationSettings::model_fingerprint`]; may be empty.
+    pub model_fingerprint: String,
+    /// Length of its vectors; 0 if it was not noted.
+    pub dim: i32,
+    /// `float32`, `float16` or `int8`.
+    pub quantization: String,
+    /// See [`GenerationSettings::sparse`].
+    pub sparse: Option<Value>,
+    /// The longest chunk.
+    pub chunk_size: i32,
+    /// How much neighbouring chunks share.
+    pub chunk_overlap: i32,
+    /// Settings of the last whole run on it.
+    pub fingerprint: Option<Vec<u8>>,
+    /// When it was begun.
+    pub created_at: DateTime<Utc>,
+    /// When it became live.
+    pub live_at: Option<DateTime<Utc>>,
+    /// When another one took its place.
+    pub retired_at: Option<DateTime<Utc>>,
+    /// When somebody went back from it to the one before.
+    pub rolled_back_at: Option<DateTime<Utc>>,
+    /// When it was not put in place because it did not pass the checks.
+    pub refused_at: Option<DateTime<Utc>>,
+}
+
+impl Generation {
+    /// Whether documents can be written to it as these settings make them: same model, same precision, same sparse
+    /// vectors.
+    pub fn takes(&self, settings: &GenerationSettings) -> bool {
+        let same_model = if self.model_fingerprint.is_empty() {
+            self.embedding_model == settings.model
+        } else {
+            self.model_fingerprint == settings.model_fingerprint
+        };
+        same_model
+            && self.quantization == word(settings.quantization)
+            && self.sparse == settings.sparse
+    }
+
+    /// Whether the last whole run on it had just these settings.
+    pub fn is_of(&self, settings: &GenerationSettings) -> bool {
+        self.takes(settings) && self.fingerprint.as_deref() == Some(&settings.fingerprint.0[..])
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, number, status, vector_store_name, embedding_model, model_path, model_fingerprint, dim,
+                    quantization, sparse, chunk_size, chunk_overlap, fingerprint, created_at, live_at, retired_at,
+                    rolled_back_at, refused_at
+             FROM generations ",
+            $rest
+        )
+    };
+}
+use select;
+
+/// The generations of a store's collections.
+pub struct Generations<'a>(pub(super) &'a PgPool);
+
+impl Generations<'_> {
+    /// The generations of a collection, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn list(&self, collection: Uuid) -> Result<Vec<Generation>, StoreError> {
+        attempt("list generations", || async {
+            Ok(sqlx::query_as(select!("WHERE collection_id = $1 ORDER BY number"))
+                .bind(collection)
+                .fetch_all(self.0)
+                .await?)
+        })
+        .await
+    }
+
+    /// The generation that searches read.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn live(&self, collection: Uuid) -> Result<Generation, StoreError> {
+        attempt("find the live generation", || async {
+            Ok(sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'live'"))
+                .bind(collection)
+                .fetch_one(self.0)
+                .await?)
+        })
+        .await
+    }
+}
+
+/// Makes the first generation of a collection that has just been made.
+pub(super) async fn make_first(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    settings: &GenerationSettings,
+) -> Result<(), sqlx::Error> {
+    insert(connection, collection, 1, GenerationStatus::Live, settings).await.map(drop)
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    number: i32,
+    status: GenerationStatus,
+    settings: &GenerationSettings,
+) -> Result<Uuid, sqlx::Error> {
+    let name = VectorsConfig::name_of(
+        collection,
+        &settings.model_short,
+        settings.quantization,
+        number.unsigned_abs(),
+    );
+    sqlx::query_scalar(
+        "INSERT INTO generations (collection_id, number, status, vector_store_name, embedding_model, model_path,
+                                  model_fingerprint, dim, quantization, chunk_size, chunk_overlap, fingerprint,
+                                  sparse, live_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+                 CASE WHEN $3 = 'live'::generation_status THEN now() END)
+         RETURNING id",
+    )
+    .bind(collection)
+    .bind(number)
+    .bind(status)
+    .bind(name)
+    .bind(&settings.model)
+    .bind(&settings.model_path)
+    .bind(&settings.model_fingerprint)
+    .bind(i32::try_from(settings.dim).unwrap_or(i32::MAX))
+    .bind(word(settings.quantization))
+    .bind(i32::try_from(settings.chunk_size).unwrap_or(i32::MAX))
+    .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
+    // A first generation has no whole run behind it yet; one that is being built is for these settings.
+    .bind((status == GenerationStatus::Building).then_some(&settings.fingerprint.0[..]))
+    .bind(&settings.sparse)
+    .fetch_one(connection)
+    .await
+}
+
+/// The columns of `documents`, for moving rows between schemas. A test compares them with the table.
+pub(super) const DOCUMENT_COLUMNS: &str = "id, collection_id, source_id, file_path, file_name, file_size, \
+    mime_type, content_hash, status, error_message, set_aside, chunk_count, fingerprint, operation_id, \
+    deleted_at, created_at, updated_at, meta, attempts, retry_at, uri, points_digest";
+
+/// The columns of `document_locations` that are not generated.
+pub(super) const LOCATION_COLUMNS: &str = "collection_id, uri, source_id, document_id, content_hash, size, \
+    mtime, ctime, inode, set_aside, fingerprint, created_at, last_seen_at";
+
+/// Writes the names of a collection's vector collections into its row, as the specification has them.
+async fn note_vectors(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE collections c SET
+             qdrant_collections = coalesce(
+                 (SELECT jsonb_agg(vector_store_name ORDER BY number) FROM generations
+                  WHERE collection_id = c.id AND status <> 'building'), '[]'),
+             qdrant_staging = coalesce(
+                 (SELECT jsonb_agg(vector_store_name) FROM generations
+                  WHERE collection_id = c.id AND status = 'building'), '[]')
+         WHERE c.id = $1",
+    )
+    .bind(collection)
+    .execute(connection)
+    .await
+    .map(drop)
+}

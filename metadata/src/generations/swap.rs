@@ -1,0 +1,256 @@
+//! Putting a generation in the place of the live one: rows move between the schemas, in one transaction.
+
+use pipeline::StoreError;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{DOCUMENT_COLUMNS, Generation, LOCATION_COLUMNS, note_vectors, select};
+use crate::attempt;
+use crate::audit::Entry;
+use crate::claim::Operation;
+use crate::failure::Failure;
+use crate::operations::{Ending, finish_within};
+
+/// What a swap has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swapped {
+    /// The generation that is live now.
+    pub live: Generation,
+    /// The one that was.
+    pub retired: Generation,
+}
+
+impl Operation {
+    /// Puts the generation that is being built in the place of the live one, and ends the operation, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if the operation is not ours any more.
+    pub async fn swap(
+        &self,
+        built: &Generation,
+        metrics: &[(String, f64)],
+    ) -> Result<Swapped, StoreError> {
+        attempt("put the generation in place", || async {
+            self.put_in_place(built, "building", metrics).await
+        })
+        .await
+    }
+
+    /// Puts a retired generation in the place of the live one, and ends the operation, in one transaction.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if the operation is not ours any more.
+    pub async fn roll_back(
+        &self,
+        to: &Generation,
+        metrics: &[(String, f64)],
+    ) -> Result<Swapped, StoreError> {
+        attempt("go back to a generation", || async {
+            self.put_in_place(to, "retired", metrics).await
+        })
+        .await
+    }
+
+    async fn put_in_place(
+        &self,
+        next: &Generation,
+        from: &'static str,
+        metrics: &[(String, f64)],
+    ) -> Result<Swapped, Failure> {
+        let collection = self.collection();
+        let mut connection = self.postgres().unhurried().await?;
+        let mut transaction = connection.begin().await?;
+        if let Some(swapped) = already(&mut transaction, collection, next).await? {
+            return Ok(swapped);
+        }
+        self.hold(&mut transaction).await?;
+        let live: Generation =
+            sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'live' FOR UPDATE"))
+                .bind(collection)
+                .fetch_one(&mut *transaction)
+                .await?;
+        retire_rows(&mut transaction, collection, live.id).await?;
+        publish_rows(&mut transaction, collection, next.id, from).await?;
+        let is_rollback = from == "retired";
+        if !is_rollback {
+            // Whoever builds a generation has done with what somebody went back from.
+            sqlx::query("UPDATE generations SET rolled_back_at = NULL WHERE collection_id = $1")
+                .bind(collection)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        // One statement after the other: at no moment may two be live.
+        sqlx::query(
+            "UPDATE generations SET status = 'retired', retired_at = now(),
+                    rolled_back_at = CASE WHEN $2 THEN now() END
+             WHERE id = $1",
+        )
+        .bind(live.id)
+        .bind(is_rollback)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "UPDATE generations SET status = 'live', live_at = now(), retired_at = NULL, rolled_back_at = NULL,
+                    refused_at = NULL
+             WHERE id = $1",
+        )
+        .bind(next.id)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "UPDATE collections c
+             SET vector_store_name = g.vector_store_name, embedding_model = g.embedding_model,
+                 quantization = g.quantization, chunk_size = g.chunk_size, chunk_overlap = g.chunk_overlap
+             FROM generations g WHERE c.id = $1 AND g.id = $2",
+        )
+        .bind(collection)
+        .bind(next.id)
+        .execute(&mut *transaction)
+        .await?;
+        note_vectors(&mut transaction, collection).await?;
+        let user = finish_within(&mut transaction, self.id(), &Ending::Completed, metrics).await?;
+        let entry = Entry {
+            collection,
+            operation: Some(self.id()),
+            user,
+            action: if is_rollback { "generation_rolled_back" } else { "generation_swapped" },
+            details: json!({ "from": live.number, "to": next.number }),
+        };
+        entry.write(&mut transaction).await?;
+        let find = |id: Uuid| sqlx::query_as(select!("WHERE id = $1")).bind(id);
+        let swapped = Swapped {
+            live: find(next.id).fetch_one(&mut *transaction).await?,
+            retired: find(live.id).fetch_one(&mut *transaction).await?,
+        };
+        transaction.commit().await?;
+        Ok(swapped)
+    }
+
+    /// Points that a retired generation should have.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn chunks_of(&self, retired: &Generation) -> Result<u64, StoreError> {
+        attempt("count the chunks of a generation", || async {
+            let chunks: i64 = sqlx::query_scalar(
+                "SELECT coalesce(sum(chunk_count), 0)::bigint FROM retired.documents
+                 WHERE generation_id = $1 AND status = 'completed'",
+            )
+            .bind(retired.id)
+            .fetch_one(&self.postgres().pool)
+            .await?;
+            Ok(chunks.unsigned_abs())
+        })
+        .await
+    }
+
+    /// Documents of a retired generation that were deleted, and still have points in it.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn unpurged_of(&self, retired: &Generation) -> Result<Vec<Uuid>, StoreError> {
+        attempt("list documents with points to remove", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT id FROM retired.documents
+                 WHERE generation_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0",
+            )
+            .bind(retired.id)
+            .fetch_all(&self.postgres().pool)
+            .await?)
+        })
+        .await
+    }
+}
+
+/// What a swap has done whose answer was lost.
+async fn already(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    next: &Generation,
+) -> Result<Option<Swapped>, sqlx::Error> {
+    let live: Option<Generation> = sqlx::query_as(select!("WHERE id = $1 AND status = 'live'"))
+        .bind(next.id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(live) = live else { return Ok(None) };
+    let retired = sqlx::query_as(select!(
+        "WHERE collection_id = $1 AND status = 'retired' ORDER BY retired_at DESC LIMIT 1"
+    ));
+    let retired = retired.bind(collection).fetch_optional(connection).await?;
+    Ok(retired.map(|retired| Swapped { live, retired }))
+}
+
+/// Moves what `public` says of a collection to `retired`.
+async fn retire_rows(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    generation: Uuid,
+) -> Result<(), sqlx::Error> {
+    for (table, columns) in [
+        ("documents", DOCUMENT_COLUMNS.to_owned()),
+        ("document_locations", format!("{LOCATION_COLUMNS}, uri_hash")),
+    ] {
+        sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO retired.{table} (generation_id, {columns})
+             SELECT $2, {columns} FROM public.{table} WHERE collection_id = $1"
+        )))
+        .bind(collection)
+        .bind(generation)
+        .execute(&mut *connection)
+        .await?;
+    }
+    for table in ["document_writes", "document_locations", "documents"] {
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM public.{table} WHERE collection_id = $1")))
+            .bind(collection)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Moves what `building` or `retired` says of a generation to `public`. Sources and operations that are
+/// gone since are left out.
+async fn publish_rows(
+    connection: &mut PgConnection,
+    collection: Uuid,
+    generation: Uuid,
+    from: &'static str,
+) -> Result<(), sqlx::Error> {
+    let which = if from == "retired" {
+        "t.collection_id = $1 AND t.generation_id = $2"
+    } else {
+        "t.collection_id = $1 AND $2 IS NOT NULL"
+    };
+    for (table, columns) in
+        [("documents", DOCUMENT_COLUMNS), ("document_locations", LOCATION_COLUMNS)]
+    {
+        let values = columns
+            .split(", ")
+            .map(|column| match column {
+                "source_id" => "s.id".to_owned(),
+                "operation_id" => "o.id".to_owned(),
+                other => format!("t.{other}"),
+            })
+            .collect::<Vec<_>>()
+            .join(", ");
+        let operations = if table == "documents" {
+            "LEFT JOIN operations o ON o.id = t.operation_id"
+        } else {
+            ""
+        };
+        let insert = sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO public.{table} ({columns}) SELECT {values} FROM {from}.{table} t
+             LEFT JOIN collection_sources s ON s.id = t.source_id {operations} WHERE {which}"
+        )));
+        insert.bind(collection).bind(generation).execute(&mut *connection).await?;
+    }
+    // Locations first: one whose document is deleted would lose it before it is moved.
+    for table in ["document_locations", "documents"] {
+        let delete =
+            sqlx::query(AssertSqlSafe(format!("DELETE FROM {from}.{table} t WHERE {which}")));
+        delete.bind(collection).bind(generation).execute(&mut *connection).await?;
+    }
+    Ok(())
+}

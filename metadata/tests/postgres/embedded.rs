@@ -1,0 +1,264 @@
+//! The private cluster: shared, killed, started by many at once, and as every kind of user.
+//!
+//! What other processes do is done by this same program, called with the name of [`child`].
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use metadata::EmbeddedPostgres;
+use sqlx::{Connection as _, PgConnection};
+
+const FOLDER: &str = "SEMANTIK_TEST_FOLDER";
+const TASK: &str = "SEMANTIK_TEST_TASK";
+
+/// A folder that every user can go through, in which the clusters of a test lie.
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Asks one thing of the database.
+fn ask(url: &str, question: &'static str) -> i64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(question).fetch_one(&mut connection).await.unwrap()
+    })
+}
+
+fn tell(url: &str, statement: &'static str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    });
+}
+
+/// Runs [`child`] in a process of its own.
+fn spawn(task: &str, folder: &Path, user: Option<(u32, u32)>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "embedded::child", "--ignored", "--nocapture"]);
+    command.env(TASK, task).env(FOLDER, folder).stdout(Stdio::piped());
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    command.spawn().unwrap()
+}
+
+/// Waits until the child has said that it is where it should be.
+fn wait_for_ready(child: &mut Child) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("ready")), "the child has ended");
+}
+
+/// What another process does. Not a test: the tests above run it.
+#[test]
+#[ignore = "is run by other tests, in a process of its own"]
+fn child() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let cluster = EmbeddedPostgres::start(&folder).unwrap();
+    match std::env::var(TASK).unwrap().as_str() {
+        "hold" => {
+            tell(
+                cluster.url(),
+                "CREATE TABLE IF NOT EXISTS t (n bigint); INSERT INTO t VALUES (7);",
+            );
+            println!("ready");
+            std::thread::sleep(std::time::Duration::from_secs(600));
+        }
+        "visit" => {
+            assert_eq!(ask(cluster.url(), "SELECT 1::bigint"), 1);
+        }
+        other => panic!("no such task: {other}"),
+    }
+}
+
+fn pid_file(folder: &Path) -> PathBuf {
+    folder.join("cluster/data/postmaster.pid")
+}
+
+fn server_pid(folder: &Path) -> Option<String> {
+    Some(fs_err::read_to_string(pid_file(folder)).ok()?.lines().next()?.to_owned())
+}
+
+#[test]
+fn the_last_one_out_stops_the_server() {
+    let folder = open_folder();
+    let first = EmbeddedPostgres::start(folder.path()).unwrap();
+    let second = EmbeddedPostgres::start(folder.path()).unwrap();
+    assert_eq!(first.url(), second.url());
+    tell(first.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
+    drop(first);
+    assert_eq!(ask(second.url(), "SELECT n FROM t"), 1);
+    drop(second);
+    assert!(!pid_file(folder.path()).exists(), "the server has gone, and tidied up");
+    let again = EmbeddedPostgres::start(folder.path()).unwrap();
+    assert_eq!(ask(again.url(), "SELECT n FROM t"), 1);
+}
+
+#[test]
+fn a_killed_command_leaves_a_server_that_the_next_one_uses() {
+    let folder = open_folder();
+    let mut child = spawn("hold", folder.path(), None);
+    wait_for_ready(&mut child);
+    let server = server_pid(folder.path()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let next = EmbeddedPostgres::start(folder.path()).unwrap();
+    assert_eq!(server_pid(folder.path()).unwrap(), server, "it is the same server");
+    assert_eq!(ask(next.url(), "SELECT n FROM t"), 7);
+    drop(next);
+    assert!(!pid_file(folder.path()).exists());
+}
+
+#[test]
+fn a_killed_server_recovers() {
+    let folder = open_folder();
+    let mut child = spawn("hold", folder.path(), None);
+    wait_for_ready(&mut child);
+    // Killing the server and the command together is what the end of a machine looks like.
+    let server: i32 = server_pid(folder.path()).unwrap().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(server).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A kill takes a moment to be carried out.
+    while fs_err::read_link(format!("/proc/{server}/cwd")).is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let next = EmbeddedPostgres::start(folder.path()).unwrap();
+    assert_eq!(ask(next.url(), "SELECT n FROM t"), 7);
+}
+
+#[test]
+fn a_number_that_belongs_to_another_process_now_is_not_taken_for_the_server() {
+    let folder = open_folder();
+    drop(EmbeddedPostgres::start(folder.path()).unwrap());
+    // After a power cut, this process may have got the number that the server had.
+    let ours = format!("{}\n/nowhere\n1\n5432\n\n\n\nready   \n", std::process::id());
+    let socket_lock = folder.path().join("cluster/socket/.s.PGSQL.5432.lock");
+    // Or the cut has come while the file was written.
+    for stale in [&ours, ""] {
+        fs_err::write(pid_file(folder.path()), stale).unwrap();
+        fs_err::write(&socket_lock, stale).unwrap();
+        let next = EmbeddedPostgres::start(folder.path()).unwrap();
+        assert_eq!(ask(next.url(), "SELECT 1::bigint"), 1);
+    }
+}
+
+#[test]
+fn many_may_start_at_once() {
+    let folder = open_folder();
+    let children: Vec<_> = (0..4).map(|_| spawn("visit", folder.path(), None)).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    assert!(!pid_file(folder.path()).exists(), "the last one has stopped it");
+}
+
+#[test]
+fn the_server_is_in_a_session_of_its_own() {
+    let folder = open_folder();
+    let _cluster = EmbeddedPostgres::start(folder.path()).unwrap();
+    let server = server_pid(folder.path()).unwrap();
+    // The sixth field is the session; the second one, a name in parentheses, is what may have spaces.
+    let session = |pid: &str| {
+        let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    assert_ne!(session(&server), session("self"), "Ctrl-C in our terminal must not reach it");
+}
+
+#[test]
+fn only_its_user_can_reach_it() {
+    let folder = open_folder();
+    let cluster = EmbeddedPostgres::start(folder.path()).unwrap();
+    let socket = cluster.url().split_once("host=").unwrap().1;
+    for private in [Path::new(socket), &folder.path().join("cluster")] {
+        let mode = fs_err::metadata(private).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", private.display());
+    }
+    let network =
+        "SELECT count(*) FROM pg_settings WHERE name = 'listen_addresses' AND setting <> ''";
+    assert_eq!(ask(cluster.url(), network), 0);
+}
+
+#[test]
+fn a_long_path_has_its_socket_elsewhere() {
+    let folder = open_folder();
+    // Folders that semantik makes are closed to the user of the server; those that are there are not.
+    let parent = folder.path().join("a folder, with a name".repeat(6));
+    fs_err::create_dir(&parent).unwrap();
+    let long = parent.join("it's \"here\"");
+    let cluster = EmbeddedPostgres::start(&long).unwrap();
+    assert_eq!(ask(cluster.url(), "SELECT 1::bigint"), 1);
+    assert!(cluster.url().contains("host=/tmp/semantik-"), "{}", cluster.url());
+}
+
+#[test]
+fn an_ordinary_user_runs_the_server_as_that_user() {
+    if !is_root() {
+        // Then every other test here shows it.
+        return;
+    }
+    let nobody = fs_err::metadata("/proc/self").unwrap();
+    assert_eq!(nobody.uid(), 0);
+    let (uid, gid) = (65_534, 65_534);
+    let folder = open_folder();
+    chown(folder.path(), Some(uid), Some(gid)).unwrap();
+    let program = folder.path().join("program");
+    fs_err::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let data = folder.path().join("data");
+    let mut command = Command::new(&program);
+    command.args(["--exact", "embedded::child", "--ignored", "--nocapture"]).stdout(Stdio::piped());
+    command.env(TASK, "hold").env(FOLDER, &data).uid(uid).gid(gid).current_dir(folder.path());
+    let mut child = command.spawn().unwrap();
+    wait_for_ready(&mut child);
+    assert_eq!(fs_err::metadata(pid_file(&data)).unwrap().uid(), uid);
+
+    // Root joins the cluster of that user, and leaves it to them.
+    let joined = EmbeddedPostgres::start(&data).unwrap();
+    assert_eq!(ask(joined.url(), "SELECT n FROM t"), 7);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(joined);
+    assert_eq!(fs_err::metadata(data.join("cluster/data")).unwrap().uid(), uid);
+}
+
+#[test]
+fn a_data_folder_that_the_server_cannot_reach_has_its_cluster_elsewhere() {
+    if !is_root() {
+        return;
+    }
+    // Only root can go through it.
+    let closed = tempfile::tempdir().unwrap();
+    fs_err::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let folder = closed.path().join("data/postgres");
+    let note = folder.join("cluster-is-at");
+    let cluster = EmbeddedPostgres::start(&folder).unwrap();
+    tell(cluster.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
+    drop(cluster);
+    let first = fs_err::read_to_string(&note).unwrap();
+    assert!(first.starts_with("/var/lib/semantik/"), "{first}");
+    let again = EmbeddedPostgres::start(&folder).unwrap();
+    assert_eq!(ask(again.url(), "SELECT n FROM t"), 1);
+    drop(again);
+
+    // Who deletes the data folder starts anew.
+    fs_err::remove_file(&note).unwrap();
+    let fresh = EmbeddedPostgres::start(&folder).unwrap();
+    assert_eq!(ask(fresh.url(), "SELECT count(*) FROM pg_tables WHERE tablename = 't'"), 0);
+    drop(fresh);
+    for cluster in [first, fs_err::read_to_string(&note).unwrap()] {
+        fs_err::remove_dir_all(cluster.trim_end()).unwrap();
+    }
+}

@@ -1,0 +1,62 @@
+//! Lost connections: the server throws clients out in the middle of a run, and the run goes on.
+
+use std::time::Duration;
+
+use metadata::Ending;
+use pipeline::MetadataStore as _;
+
+use crate::support::{Database, aside, content, incoming, stored};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_survives_lost_connections() {
+    let database = Database::new().await;
+    let (operation, metadata) = database.run().await;
+    let work = async {
+        for number in 0..40_u8 {
+            let uri = format!("file:///{number}");
+            let identity = metadata.identify(&[incoming(&uri, number)]).await.unwrap()[0];
+            metadata.commit(&[stored(&uri, number, identity.document, 2)]).await.unwrap();
+            let copy = aside(&format!("{uri}/copy"), Some(number), pipeline::Why::Duplicate);
+            metadata.record(&[copy]).await.unwrap();
+        }
+    };
+    let mut killed = 0_i64;
+    let kill = async {
+        loop {
+            // All but our own, and but the one whose death would be the end of the operation.
+            let now: i64 = sqlx::query_scalar(
+                "SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) FROM pg_stat_activity a
+                 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+                   AND a.application_name = 'semantik'
+                   AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory')",
+            )
+            .fetch_one(&database.sql)
+            .await
+            .unwrap();
+            killed += now;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = kill => unreachable!("it goes on for ever"),
+    }
+    assert!(killed > 5, "the test has killed only {killed} connections");
+    let known = metadata.known_hashes().await.unwrap();
+    assert_eq!(known, (0..40).map(content).collect());
+    assert_eq!(metadata.unattached().await.unwrap(), 0);
+    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    let found = database.postgres.collections().find(None, "docs").await.unwrap().unwrap();
+    assert_eq!((found.document_count, found.vector_count), (40, 80));
+}
+
+#[tokio::test]
+async fn the_pool_has_a_limit_and_can_be_measured() {
+    let database = Database::new().await;
+    let (_operation, metadata) = database.run().await;
+    let uris: Vec<String> = (0..10).map(|n| format!("file:///{n}")).collect();
+    futures::future::join_all((0..40).map(|_| metadata.locate(&uris))).await;
+    let state = database.postgres.pool_state();
+    assert!(state.open > 0 && state.open <= state.limit, "{state:?}");
+    database.postgres.close().await;
+}

@@ -1,0 +1,236 @@
+//! Leases: whose operation it is, who waits, who is given up for dead, and what the one that was can still do.
+
+use std::time::Duration;
+
+use metadata::{
+    Collection, Ending, Operation, OperationStatus, OperationType, Postgres, PostgresOptions, Side,
+    Turn,
+};
+use pipeline::{MetadataStore as _, Remedy};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{Database, settings, store, stored};
+
+/// Another process, as far as the database can tell.
+async fn another(database: &Database) -> Postgres {
+    Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap()
+}
+
+async fn start(
+    postgres: &Postgres,
+    collection: &Collection,
+    turn: Turn,
+) -> Result<Operation, pipeline::StoreError> {
+    postgres.start_operation(collection, OperationType::Append, &json!({}), turn).await
+}
+
+async fn expire(database: &Database, status: &str) {
+    let expire = "UPDATE operation_leases e SET expires_at = now() - interval '1 second'
+                  FROM operations o WHERE o.id = e.operation_id AND o.status = $1::text::operation_status";
+    sqlx::query(expire).bind(status).execute(&database.sql).await.unwrap();
+}
+
+async fn status_of(database: &Database, id: Uuid) -> OperationStatus {
+    database.postgres.operations().find(id).await.unwrap().unwrap().status
+}
+
+/// Waits until something holds in the database.
+async fn until(database: &Database, question: &'static str) {
+    while !sqlx::query_scalar::<_, bool>(question).fetch_one(&database.sql).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    let metadata = first.metadata(Side::Live, settings(1));
+    store(&metadata, "file:///a", 1, 1).await;
+    let second = another(&database).await;
+
+    // It renews its lease for as long as somebody waits for its loss.
+    expire(&database, "processing").await;
+    tokio::select! {
+        () = first.lost() => panic!("nobody has taken it"),
+        () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
+    }
+    // However long a transaction of its own takes: it holds the row of the operation.
+    let mut long = database.sql.begin().await.unwrap();
+    sqlx::query("SELECT FROM operations FOR NO KEY UPDATE").execute(&mut *long).await.unwrap();
+    expire(&database, "processing").await;
+    tokio::select! {
+        () = first.lost() => panic!("nobody has taken it"),
+        () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
+    }
+    long.rollback().await.unwrap();
+    let refused = start(&second, &collection, Turn::Now).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict, "{}", refused.source);
+
+    expire(&database, "processing").await;
+    let next = start(&second, &collection, Turn::Now).await.unwrap();
+    assert_eq!(next.recovered(), [first.id()]);
+    assert_eq!(status_of(&database, first.id()).await, OperationStatus::Failed);
+    first.lost().await;
+    // Whatever it does now is refused.
+    let refused = metadata.commit(&[stored("file:///b", 2, Uuid::new_v4(), 1)]).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    assert_eq!(first.begin_deletion().await.unwrap_err().remedy, Remedy::Conflict);
+    assert_eq!(first.withhold(&[], "me").await.unwrap_err().remedy, Remedy::Conflict);
+    assert_eq!(first.remove_source("/corpus").await.unwrap_err().remedy, Remedy::Conflict);
+    let refused = first.finish(&Ending::Completed, &[]).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    assert_eq!(status_of(&database, next.id()).await, OperationStatus::Processing);
+    store(&next.metadata(Side::Live, settings(1)), "file:///b", 2, 1).await;
+    next.finish(&Ending::Completed, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn those_that_wait_come_one_after_the_other_and_can_be_cancelled() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    let (second, third) = (another(&database).await, another(&database).await);
+    let both = async {
+        tokio::join!(
+            start(&second, &collection, Turn::Wait),
+            start(&third, &collection, Turn::Wait)
+        )
+    };
+    let script = async {
+        until(&database, "SELECT count(*) = 2 FROM operations WHERE status = 'pending'").await;
+        let cancelled: Uuid = sqlx::query_scalar(
+            "SELECT id FROM operations WHERE status = 'pending' ORDER BY created_at LIMIT 1",
+        )
+        .fetch_one(&database.sql)
+        .await
+        .unwrap();
+        database.postgres.operations().cancel(cancelled).await.unwrap();
+        first.finish(&Ending::Completed, &[]).await.unwrap();
+        cancelled
+    };
+    let ((one, other), cancelled) = tokio::join!(both, script);
+    let (begun, refused) = match (one, other) {
+        (Ok(begun), Err(refused)) | (Err(refused), Ok(begun)) => (begun, refused),
+        both => panic!("one of them was cancelled: {both:?}"),
+    };
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    assert_eq!(
+        refused.source.to_string(),
+        format!("operation {cancelled} was cancelled before it began")
+    );
+    assert_ne!(begun.id(), cancelled);
+    assert_eq!(status_of(&database, begun.id()).await, OperationStatus::Processing);
+    begun.finish(&Ending::Completed, &[]).await.unwrap();
+    let cancel = database.postgres.operations().cancel(cancelled).await;
+    assert!(cancel.is_ok(), "twice is as once: {cancel:?}");
+}
+
+#[tokio::test]
+async fn one_that_nobody_waits_for_any_more_never_begins() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    let second = another(&database).await;
+    // The process that waits dies.
+    tokio::select! {
+        begun = start(&second, &collection, Turn::Wait) => panic!("it was not its turn: {begun:?}"),
+        () = until(&database, "SELECT count(*) = 1 FROM operations WHERE status = 'pending'") => {}
+    }
+    first.finish(&Ending::Completed, &[]).await.unwrap();
+    let waiting: Uuid = sqlx::query_scalar("SELECT id FROM operations WHERE status = 'pending'")
+        .fetch_one(&database.sql)
+        .await
+        .unwrap();
+    // As long as its lease runs it may still come; then it is cancelled.
+    start(&second, &collection, Turn::Now)
+        .await
+        .unwrap()
+        .finish(&Ending::Completed, &[])
+        .await
+        .unwrap();
+    assert_eq!(status_of(&database, waiting).await, OperationStatus::Pending);
+    expire(&database, "pending").await;
+    let next = start(&second, &collection, Turn::Now).await.unwrap();
+    assert_eq!(status_of(&database, waiting).await, OperationStatus::Cancelled);
+    assert!(next.recovered().is_empty(), "it had not begun");
+    next.finish(&Ending::Completed, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_is_cancelled_is_lost_to_its_worker() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let operation = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    database.postgres.operations().cancel(operation.id()).await.unwrap();
+    operation.lost().await;
+    let refused = operation.finish(&Ending::Completed, &[]).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict);
+    let refused = database.postgres.operations().cancel(Uuid::new_v4()).await.unwrap_err();
+    assert!(refused.source.to_string().starts_with("there is no operation"), "{}", refused.source);
+    // The collection is free again at once.
+    let next = start(&another(&database).await, &collection, Turn::Now).await.unwrap();
+    let completed = next.id();
+    next.finish(&Ending::Completed, &[]).await.unwrap();
+    let refused = database.postgres.operations().cancel(completed).await.unwrap_err();
+    assert_eq!(refused.remedy, Remedy::Conflict, "it has ended");
+}
+
+/// The locks of a server are listed with those of all its databases, one of which may be a copy of another.
+#[tokio::test]
+async fn a_lock_in_another_database_is_nobody_at_work() {
+    let (database, elsewhere) = (Database::new().await, Database::empty().await);
+    let collection = database.collection("docs").await;
+    let dead = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    assert!(database.postgres.nobody_works_on(&collection).await.is_err());
+    // Its session is gone, and its lease is good for a while.
+    drop(dead);
+    let lock = "SELECT pg_advisory_lock(hashtextextended($1::text, 0))";
+    let mut other = elsewhere.sql.acquire().await.unwrap();
+    sqlx::query(lock).bind(collection.id).execute(&mut *other).await.unwrap();
+    until(
+        &database,
+        "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database =
+                          (SELECT oid FROM pg_database WHERE datname = current_database()))",
+    )
+    .await;
+    database.postgres.nobody_works_on(&collection).await.unwrap();
+}
+
+/// A run that was stopped in a transaction holds the row of its operation; who takes over, or cancels it, ends that.
+#[tokio::test]
+async fn a_transaction_that_was_left_open_holds_nobody_up() {
+    let database = Database::new().await;
+    let collection = database.collection("docs").await;
+    let open = "SELECT pg_advisory_xact_lock_shared(hashtextextended(o.id::text, 1)), o.id
+                FROM operations o WHERE o.status = 'processing' FOR NO KEY UPDATE";
+    let second = another(&database).await;
+    for cancels in [false, true] {
+        let stopped = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+        let mut left = database.sql.begin().await.unwrap();
+        sqlx::query(open).execute(&mut *left).await.unwrap();
+        if cancels {
+            second.operations().cancel(stopped.id()).await.unwrap();
+        } else {
+            expire(&database, "processing").await;
+            let next = start(&second, &collection, Turn::Now).await.unwrap();
+            assert_eq!(next.recovered(), [stopped.id()]);
+            next.finish(&Ending::Completed, &[]).await.unwrap();
+        }
+        let ended = status_of(&database, stopped.id()).await;
+        assert_eq!(
+            ended,
+            if cancels { OperationStatus::Cancelled } else { OperationStatus::Failed }
+        );
+        sqlx::query("SELECT 1").execute(&mut *left).await.unwrap_err();
+        drop(left);
+        drop(stopped);
+    }
+    let leases: i64 = sqlx::query_scalar("SELECT count(*) FROM operation_leases")
+        .fetch_one(&database.sql)
+        .await
+        .unwrap();
+    assert_eq!(leases, 0, "what has ended has no lease");
+}

@@ -1,0 +1,410 @@
+//! Runs against a folder that changes, with kills at any step: after the next run that ends, the stores
+//! are as after a run into empty ones.
+//!
+//! The folder, the scan, the deduplication and the vectors are the simplest things that do what the
+//! real ones do; the metadata store is the real one.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use metadata::{Collection, Ending, OperationType, RunMetadata, Side, Turn};
+use pipeline::{
+    ContentHash, Incoming, KnownState, Location, MetadataStore as _, SetAside, StoredDocument, Why,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{Database, content, corrupt, settings};
+
+/// What happens between checks.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A file gets a content, its own or that of another.
+    Write { file: u8, content: u8 },
+    /// Two files change places.
+    Swap(u8, u8),
+    /// A file keeps its content, but the file system says something else of it.
+    Touch(u8),
+    /// The options of the pipeline change.
+    Settings(u8),
+    /// A run that ends.
+    Run(Order),
+    /// A run that is killed after this many steps.
+    Killed(u32, Order),
+}
+
+/// How a run goes about its work: what is not determined by its input.
+#[derive(Clone, Debug)]
+struct Order {
+    batch: usize,
+    backwards: bool,
+    /// Are documents that left early recorded before the sink writes, or after?
+    early: bool,
+    /// Or even in between, when the sink has asked for ids?
+    between: bool,
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    (1_usize..6, any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(|(batch, backwards, early, between)| Order { batch, backwards, early, between })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0_u8..5, 0_u8..6).prop_map(|(file, content)| Step::Write { file, content }),
+        2 => (0_u8..5, 0_u8..5).prop_map(|(a, b)| Step::Swap(a, b)),
+        1 => (0_u8..5).prop_map(Step::Touch),
+        1 => (0_u8..3).prop_map(Step::Settings),
+        3 => order().prop_map(Step::Run),
+        3 => (0_u32..25, order()).prop_map(|(after, order)| Step::Killed(after, order)),
+    ]
+}
+
+/// A file: its content, and a number that changes whenever anything about it does.
+type Folder = BTreeMap<u8, (u8, i64)>;
+/// Points by document and index: the content and the settings that they were made of.
+type Points = BTreeMap<(Uuid, u32), (u8, u8)>;
+
+/// The process was killed.
+struct Killed;
+
+struct World<'a> {
+    database: &'a Database,
+    collection: Collection,
+    folder: Folder,
+    points: Points,
+    settings: u8,
+    clock: i64,
+}
+
+/// How many steps a run has left to live.
+struct Life(Option<u32>);
+
+impl Life {
+    fn step(&mut self) -> Result<(), Killed> {
+        match &mut self.0 {
+            None => Ok(()),
+            Some(0) => Err(Killed),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn fails(number: u8, settings: u8) -> bool {
+    number == 5 && settings != 1
+}
+
+fn chunks(number: u8, settings: u8) -> u32 {
+    1 + u32::from(number % 3) + 2 * u32::from(settings)
+}
+
+impl World<'_> {
+    fn location(&self, file: u8) -> Location {
+        Location {
+            uri: format!("file:///{file}"),
+            source: "/".to_owned(),
+            size: 1,
+            mtime: Some(self.folder[&file].1),
+            ctime: None,
+            inode: None,
+        }
+    }
+
+    async fn run(&mut self, order: &Order, mut life: Life) -> Result<(), Killed> {
+        let postgres = &self.database.postgres;
+        let operation = postgres
+            .start_operation(&self.collection, OperationType::Append, &json!({}), Turn::Now)
+            .await
+            .unwrap();
+        let metadata = operation.metadata(Side::Live, settings(self.settings));
+        self.purge(&metadata, &mut life).await?;
+        let mut passes = 0;
+        loop {
+            self.pass(&metadata, order, &mut life).await?;
+            passes += 1;
+            assert!(passes < 4, "passes over an unchanged folder must come to an end");
+            if metadata.unattached().await.unwrap() == 0 {
+                break;
+            }
+        }
+        self.purge(&metadata, &mut life).await?;
+        operation.finish(&Ending::Completed, &[]).await.unwrap();
+        Ok(())
+    }
+
+    async fn pass(
+        &mut self,
+        metadata: &RunMetadata,
+        order: &Order,
+        life: &mut Life,
+    ) -> Result<(), Killed> {
+        let known = metadata.known_hashes().await.unwrap();
+        let mut seen: HashSet<ContentHash> = HashSet::new();
+        let mut files: Vec<u8> = self.folder.keys().copied().collect();
+        if order.backwards {
+            files.reverse();
+        }
+        for batch in files.chunks(order.batch) {
+            let mut left = Vec::new();
+            let mut rows = Vec::new();
+            let uris: Vec<_> = batch.iter().map(|file| self.location(*file).uri).collect();
+            let located = metadata.locate(&uris).await.unwrap();
+            for (file, located) in batch.iter().zip(located) {
+                let location = self.location(*file);
+                let number = self.folder[file].0;
+                let hash = content(number);
+                let same_stat = located.as_ref().is_some_and(|known| known.location == location);
+                let (state, before) = match located {
+                    Some(located) => (Some(located.state), located.content_hash),
+                    None => (None, None),
+                };
+                let (content_hash, why) = match state {
+                    Some(KnownState::Stored) if same_stat => (None, Why::Unchanged),
+                    Some(KnownState::SetAside { node, reason, message, since }) if same_stat => {
+                        (None, Why::Before { node, reason, message, since })
+                    }
+                    Some(KnownState::Stored) if before == Some(hash) => (Some(hash), Why::Touched),
+                    _ if known.contains(&hash) || !seen.insert(hash) => {
+                        (Some(hash), Why::Duplicate)
+                    }
+                    _ if fails(number, self.settings) => (Some(hash), corrupt()),
+                    _ => {
+                        rows.push((number, Incoming { location, content_hash: hash }));
+                        continue;
+                    }
+                };
+                left.push(("node".to_owned(), SetAside { location, content_hash, why }));
+            }
+            if order.early {
+                self.record(metadata, std::mem::take(&mut left), life).await?;
+            }
+            let between = if order.between { std::mem::take(&mut left) } else { Vec::new() };
+            self.sink(metadata, &rows, between, life).await?;
+            self.record(metadata, left, life).await?;
+        }
+        Ok(())
+    }
+
+    /// As the node `upsert` does it.
+    async fn sink(
+        &mut self,
+        metadata: &RunMetadata,
+        rows: &[(u8, Incoming)],
+        between: Vec<(String, SetAside)>,
+        life: &mut Life,
+    ) -> Result<(), Killed> {
+        let incoming: Vec<_> = rows.iter().map(|(_, incoming)| incoming.clone()).collect();
+        let places = metadata.identify(&incoming).await.unwrap();
+        assert_eq!(
+            metadata.identify(&incoming).await.unwrap(),
+            places,
+            "asking twice gives the same answer"
+        );
+        life.step()?;
+        self.record(metadata, between, life).await?;
+        let mut stored = Vec::new();
+        for ((number, incoming), place) in rows.iter().zip(places) {
+            let count = chunks(*number, self.settings);
+            if place.chunks_before == 0 {
+                self.points.retain(|(document, _), _| *document != place.document);
+            }
+            for index in 0..count {
+                life.step()?;
+                self.points.insert((place.document, index), (*number, self.settings));
+            }
+            if place.chunks_before > count {
+                life.step()?;
+                self.points
+                    .retain(|(document, index), _| *document != place.document || *index < count);
+            }
+            stored.push(StoredDocument {
+                incoming: incoming.clone(),
+                document: place.document,
+                mime_type: "text/plain".to_owned(),
+                title: None,
+                language: None,
+                metadata: json!({}),
+                chunks: count,
+                digest: [0; 32],
+            });
+        }
+        life.step()?;
+        let lost = metadata.commit(&stored).await.unwrap();
+        life.step()?;
+        self.remove(&lost);
+        life.step()?;
+        metadata.purged(&lost).await.unwrap();
+        Ok(())
+    }
+
+    /// As the runtime does it. The points of what is lost are left to the end of the run: the sink may be
+    /// bringing one of these documents back.
+    async fn record(
+        &self,
+        metadata: &RunMetadata,
+        left: Vec<(String, SetAside)>,
+        life: &mut Life,
+    ) -> Result<(), Killed> {
+        life.step()?;
+        metadata.record(&left).await.unwrap();
+        Ok(())
+    }
+
+    async fn purge(&mut self, metadata: &RunMetadata, life: &mut Life) -> Result<(), Killed> {
+        loop {
+            let unpurged = metadata.unpurged(2).await.unwrap();
+            if unpurged.is_empty() {
+                return Ok(());
+            }
+            self.remove(&unpurged);
+            life.step()?;
+            metadata.purged(&unpurged).await.unwrap();
+        }
+    }
+
+    fn remove(&mut self, documents: &[Uuid]) {
+        self.points.retain(|(document, _), _| !documents.contains(document));
+    }
+
+    /// Everything that a user may rely on after a run.
+    async fn check(&self) {
+        let operation = self
+            .database
+            .postgres
+            .start_operation(&self.collection, OperationType::Append, &json!({}), Turn::Now)
+            .await
+            .unwrap();
+        let metadata = operation.metadata(Side::Live, settings(self.settings));
+        let contents: BTreeSet<u8> = self.folder.values().map(|(content, _)| *content).collect();
+        let good: BTreeSet<u8> =
+            contents.iter().copied().filter(|number| !fails(*number, self.settings)).collect();
+        assert_eq!(
+            metadata.known_hashes().await.unwrap(),
+            good.iter().map(|number| content(*number)).collect(),
+            "the contents of the folder are known, and no others"
+        );
+        for (file, (number, _)) in &self.folder {
+            let location = self.location(*file);
+            let known = metadata
+                .locate(std::slice::from_ref(&location.uri))
+                .await
+                .unwrap()
+                .remove(0)
+                .unwrap();
+            assert_eq!((known.location, known.content_hash), (location, Some(content(*number))));
+            match &known.state {
+                KnownState::Stored => assert!(good.contains(number)),
+                KnownState::SetAside { .. } => assert!(!good.contains(number)),
+                KnownState::Stale | KnownState::Unreadable { .. } | KnownState::Withheld { .. } => {
+                    panic!("file {file} is {:?} after a run", known.state)
+                }
+            }
+        }
+        let documents: Vec<(Uuid, Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT d.id, d.content_hash, d.chunk_count FROM documents d
+             WHERE d.collection_id = $1 AND d.status = 'completed'",
+        )
+        .bind(self.collection.id)
+        .fetch_all(&self.database.sql)
+        .await
+        .unwrap();
+        let mut wanted = Points::new();
+        for (id, hash, count) in documents {
+            let number = hash[0];
+            assert_eq!(count, i64::from(chunks(number, self.settings)));
+            wanted.extend(
+                (0..chunks(number, self.settings)).map(|n| ((id, n), (number, self.settings))),
+            );
+        }
+        assert_eq!(self.points, wanted, "the points are those of the documents, and no others");
+        let broken: i64 = sqlx::query_scalar(
+            "SELECT (SELECT count(*) FROM documents d
+                     WHERE d.collection_id = $1 AND d.status <> 'deleted'
+                       AND NOT EXISTS (SELECT FROM document_locations l WHERE l.document_id = d.id))
+                  + (SELECT count(*) FROM document_locations l JOIN documents d ON d.id = l.document_id
+                     WHERE l.collection_id = $1
+                       AND (l.content_hash <> d.content_hash OR d.status = 'deleted'))
+                  + (SELECT count(*) FROM document_writes w WHERE w.collection_id = $1)",
+        )
+        .bind(self.collection.id)
+        .fetch_one(&self.database.sql)
+        .await
+        .unwrap();
+        assert_eq!(
+            broken, 0,
+            "documents without location, locations of other content, or writes left open"
+        );
+        operation.finish(&Ending::Completed, &[]).await.unwrap();
+    }
+
+    async fn take(&mut self, step: &Step) {
+        self.clock += 1;
+        let now = self.clock;
+        match step {
+            Step::Write { file, content } => {
+                self.folder.insert(*file, (*content, now));
+            }
+            Step::Swap(a, b) => {
+                if let (Some(one), Some(other)) =
+                    (self.folder.get(a).copied(), self.folder.get(b).copied())
+                {
+                    self.folder.insert(*a, (other.0, now));
+                    self.folder.insert(*b, (one.0, now));
+                }
+            }
+            Step::Touch(file) => {
+                if let Some((_, changed)) = self.folder.get_mut(file) {
+                    *changed = now;
+                }
+            }
+            Step::Settings(number) => self.settings = *number,
+            Step::Killed(after, order) => {
+                let _killed = self.run(order, Life(Some(*after))).await;
+            }
+            Step::Run(order) => {
+                assert!(self.run(order, Life(None)).await.is_ok(), "nobody kills it");
+                self.check().await;
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_run_the_stores_are_as_after_a_first_run() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = runtime.block_on(Database::new());
+    let mut runner =
+        TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut number = 0;
+    let number = std::cell::RefCell::new(&mut number);
+    let steps = (vec(step(), 1..24), order());
+    runner
+        .run(&steps, |(steps, last)| {
+            let name = {
+                let mut number = number.borrow_mut();
+                **number += 1;
+                format!("case {number}")
+            };
+            runtime.block_on(async {
+                let collection = database.collection(&name).await;
+                let mut world = World {
+                    database: &database,
+                    collection,
+                    folder: Folder::new(),
+                    points: Points::new(),
+                    settings: 0,
+                    clock: 0,
+                };
+                for step in steps.iter().chain([&Step::Run(last)]) {
+                    world.take(step).await;
+                }
+            });
+            Ok(())
+        })
+        .unwrap();
+}

@@ -1,0 +1,305 @@
+//! What is gone, and what somebody takes out: what counts as missing, what stays out, and that it does so in every
+//! generation.
+
+use metadata::{
+    Ending, HandedOver, Missing, Operation, OperationStatus, OperationType, RunMetadata, Side, Turn,
+};
+use pipeline::{KnownState, Location, MetadataStore as _, SetAside, Why};
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::support::{Database, aside, at, generation, settings, store, unreadable};
+
+const NONE: [Uuid; 0] = [];
+
+/// Notes that locations were seen by this run.
+async fn see(metadata: &RunMetadata, uris: &[(&str, u8)]) {
+    let seen: Vec<_> =
+        uris.iter().map(|(uri, number)| aside(uri, Some(*number), Why::Unchanged)).collect();
+    metadata.record(&seen).await.unwrap();
+}
+
+fn sources() -> Vec<String> {
+    vec!["/corpus".to_owned()]
+}
+
+/// A collection with five documents of six places, and a second run on it.
+async fn second_run(database: &Database) -> (Operation, RunMetadata, Vec<Uuid>) {
+    let (operation, metadata) = database.run().await;
+    let mut ids = Vec::new();
+    for (number, uri) in (1_u8..).zip(["/a", "/dir/b", "/dir/sub/c", "/dirt", "/e"]) {
+        ids.push(store(&metadata, &format!("file://{uri}"), number, 2).await.0);
+    }
+    metadata.record(&[aside("file:///copy of e", Some(5), Why::Duplicate)]).await.unwrap();
+    operation.brought_to(&generation(1)).await.unwrap();
+    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    let collection = database.collection("docs").await;
+    let operation = database.operation(&collection).await;
+    let metadata = operation.metadata(Side::Live, settings(1));
+    (operation, metadata, ids)
+}
+
+#[tokio::test]
+async fn what_was_not_seen_is_missing_and_counted_by_documents_that_are_lost() {
+    let database = Database::new().await;
+    let (_operation, metadata, ids) = second_run(&database).await;
+    see(&metadata, &[("file:///a", 1), ("file:///dir/b", 2)]).await;
+    let missing = |documents, locations| {
+        let source = "/corpus".to_owned();
+        vec![(source, documents, 5, locations)]
+    };
+    let told = |found: Vec<Missing>| -> Vec<(String, i64, i64, i64)> {
+        found.into_iter().map(|it| (it.source, it.documents, it.of, it.locations)).collect()
+    };
+    assert_eq!(told(metadata.missing(&sources()).await.unwrap()), missing(3, 4));
+    assert!(
+        metadata.missing(&["/elsewhere".to_owned()]).await.unwrap().is_empty(),
+        "nobody looked"
+    );
+    // One of two places of a document is no loss.
+    see(&metadata, &[("file:///copy of e", 5)]).await;
+    assert_eq!(told(metadata.missing(&sources()).await.unwrap()), missing(2, 3));
+
+    // A few at a time, until there is nothing more.
+    let mut deleted = 0;
+    let mut turns = 0;
+    let mut after = Vec::new();
+    while let Some(some) = metadata.forget_missing(&sources(), &after, 2).await.unwrap() {
+        deleted += some.documents;
+        after = some.last;
+        turns += 1;
+    }
+    assert_eq!((deleted, turns), (2, 2));
+    let unpurged = metadata.unpurged(10).await.unwrap();
+    let mut wanted = vec![ids[2], ids[3]];
+    wanted.sort_unstable();
+    assert_eq!(unpurged, wanted);
+    assert!(metadata.missing(&sources()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_below_a_folder_that_cannot_be_read_is_not_missing() {
+    let database = Database::new().await;
+    let (_operation, metadata, ids) = second_run(&database).await;
+    see(&metadata, &[("file:///a", 1), ("file:///e", 5)]).await;
+    // Of a folder that cannot be looked into no time is known.
+    let mut hidden = aside("file:///dir", None, unreadable());
+    hidden.1.location.mtime = None;
+    metadata.record(&[hidden]).await.unwrap();
+    // `/dirt` is not in `/dir`.
+    let missing = metadata.missing(&sources()).await.unwrap();
+    assert_eq!((missing[0].documents, missing[0].locations), (1, 2), "{missing:?}");
+    while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
+    assert_eq!(metadata.unpurged(10).await.unwrap(), [ids[3]]);
+    // A later pass, to which the folder is open, sees what is gone from it, and that it is no trouble any more.
+    let metadata = metadata.from_now().await.unwrap();
+    see(&metadata, &[("file:///a", 1), ("file:///e", 5), ("file:///dir/b", 2)]).await;
+    while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
+    let known = metadata.locate(&["file:///dir".to_owned(), "file:///dir/sub/c".to_owned()]).await;
+    assert_eq!(known.unwrap(), [None, None]);
+}
+
+/// Three schemas that each know the document of `/a`, and an operation that may write.
+async fn three_generations(database: &Database) -> (Operation, Vec<Uuid>) {
+    let (operation, _, ids) = second_run(database).await;
+    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    let collection = database.collection("docs").await;
+    let start = || async {
+        let postgres = &database.postgres;
+        let operation = postgres
+            .start_operation(&collection, OperationType::Reindex, &json!({}), Turn::Now)
+            .await;
+        operation.unwrap()
+    };
+    let operation = start().await;
+    let built = operation.building(&generation(2)).await.unwrap();
+    let metadata = operation.metadata(Side::Building, settings(2));
+    store(&metadata, "file:///a", 1, 2).await;
+    operation.swap(&built, &[]).await.unwrap();
+    operation.let_go().await;
+    let operation = start().await;
+    operation.building(&generation(3)).await.unwrap();
+    let metadata = operation.metadata(Side::Building, settings(3));
+    store(&metadata, "file:///a", 1, 2).await;
+    (operation, ids)
+}
+
+/// In each schema: the status of a document, and why its location has none.
+async fn in_each(database: &Database, document: Uuid, uri: &str) -> Vec<(String, Option<String>)> {
+    let mut found = Vec::new();
+    for schema in ["public", "building", "retired"] {
+        let query = format!(
+            "SELECT d.status::text, (SELECT coalesce(l.set_aside ->> 'reason', 'has one')
+                                     FROM {schema}.document_locations l WHERE l.uri = $2)
+             FROM {schema}.documents d WHERE d.id = $1"
+        );
+        let row = sqlx::query_as(AssertSqlSafe(query)).bind(document).bind(uri);
+        found.push(row.fetch_one(&database.sql).await.unwrap());
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_document_is_deleted_and_readmitted_in_every_generation() {
+    let database = Database::new().await;
+    let (operation, ids) = three_generations(&database).await;
+    assert_eq!(operation.withhold(&ids[..1], "somebody").await.unwrap(), ids[..1]);
+    assert_eq!(
+        operation.withhold(&ids[..1], "somebody").await.unwrap(),
+        NONE,
+        "it is deleted already"
+    );
+    let deleted = ("deleted".to_owned(), Some("withheld".to_owned()));
+    let all = [deleted.clone(), deleted.clone(), deleted.clone()];
+    assert_eq!(in_each(&database, ids[0], "file:///a").await, all);
+
+    // Under any settings it stays out, and the words say who it was.
+    for number in [1, 2, 9] {
+        let metadata = operation.metadata(Side::Live, settings(number));
+        let known = metadata.locate(&["file:///a".to_owned()]).await.unwrap().remove(0).unwrap();
+        let KnownState::Withheld { message } = known.state else { panic!("{:?}", known.state) };
+        assert!(message.starts_with("was deleted by somebody on 20"), "{message}");
+        let location = Location { mtime: Some(7), ..at("file:///a") };
+        let content_hash = known.content_hash;
+        let why = Why::Withheld { message };
+        metadata
+            .record(&[("scan".to_owned(), SetAside { location, content_hash, why })])
+            .await
+            .unwrap();
+    }
+    assert_eq!(in_each(&database, ids[0], "file:///a").await, all, "seeing it changes nothing");
+
+    // The same content from elsewhere comes in, and does not bring this place with it.
+    let metadata = operation.metadata(Side::Live, settings(2));
+    let (elsewhere, _) = store(&metadata, "file:///elsewhere", 1, 2).await;
+    assert_eq!(elsewhere, ids[0], "it is the document of this content");
+    assert_eq!(in_each(&database, ids[0], "file:///a").await[0].1.as_deref(), Some("withheld"));
+
+    assert_eq!(operation.readmit(&ids[..1]).await.unwrap(), ids[..1]);
+    assert_eq!(operation.readmit(&ids[..1]).await.unwrap(), NONE);
+    let reasons = in_each(&database, ids[0], "file:///a").await;
+    assert!(reasons.iter().all(|(_, reason)| reason.as_deref() == Some("has one")), "{reasons:?}");
+    let known = metadata.locate(&["file:///a".to_owned()]).await.unwrap().remove(0).unwrap();
+    assert_eq!(known.state, KnownState::Stale, "the next run reads it");
+}
+
+#[tokio::test]
+async fn a_source_is_removed_from_every_generation() {
+    let database = Database::new().await;
+    let (operation, ids) = three_generations(&database).await;
+    let mut documents = 0;
+    while let Some(removed) = operation.remove_source("/corpus").await.unwrap() {
+        documents += removed.documents;
+    }
+    assert_eq!(documents, 5, "as they are in the live generation");
+    let statuses = in_each(&database, ids[0], "file:///a").await;
+    assert_eq!(statuses, [(); 3].map(|()| ("deleted".to_owned(), None)));
+    for table in ["public", "building", "retired"] {
+        let query = format!("SELECT count(*) FROM {table}.document_locations");
+        let left: i64 =
+            sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&database.sql).await.unwrap();
+        assert_eq!(left, 0, "{table}");
+    }
+    assert_eq!(operation.remove_source("/corpus").await.unwrap(), None, "twice is as once");
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_from_every_generation() {
+    let database = Database::new().await;
+    let (operation, _) = three_generations(&database).await;
+    operation.begin_deletion().await.unwrap();
+    let collection = database.collection("docs").await;
+    assert!(collection.deleting_since.is_some(), "whoever opens it sees that");
+    operation.delete_collection(&[("documents_deleted".to_owned(), 5.0)]).await.unwrap();
+    operation.delete_collection(&[]).await.unwrap();
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT schemaname || '.' || tablename FROM pg_tables
+         WHERE schemaname IN ('public', 'building', 'retired') AND tablename NOT IN ('users', '_sqlx_migrations')",
+    )
+    .fetch_all(&database.sql)
+    .await
+    .unwrap();
+    assert!(tables.len() > 15, "{tables:?}");
+    let kept = ["operations", "operation_metrics", "collection_audit_log", "deleted_collections"];
+    for table in tables {
+        let query = format!("SELECT count(*) FROM {table}");
+        let left: i64 =
+            sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&database.sql).await.unwrap();
+        let is_kept = kept.iter().any(|name| table == format!("public.{name}"));
+        assert_eq!(left > 0, is_kept, "{table}");
+    }
+    // The operation ended with it, says what it did, and is found.
+    let past = database.postgres.operations().past(operation.id()).await.unwrap().unwrap();
+    assert_eq!((past.status, past.collection.as_str()), (OperationStatus::Completed, "docs"));
+    let metrics = database.postgres.operations().metrics(operation.id()).await.unwrap();
+    let names: Vec<_> = metrics.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["documents_deleted", "seconds"]);
+    let log = database.postgres.audit().of_collection(collection.id, None, 100).await.unwrap();
+    assert_eq!(log[0].action, "operation_completed");
+    assert_eq!(log[1].action, "collection_deleted");
+    assert_eq!(log.last().unwrap().action, "collection_created");
+    let deleted =
+        database.postgres.collections().deleted(Some(("local", "docs")), 10).await.unwrap();
+    assert_eq!((deleted.len(), deleted[0].id), (1, collection.id));
+    // Nothing is asked for of a collection that is gone.
+    let config = json!({});
+    let what = HandedOver { collection: &collection, kind: OperationType::Append, config: &config };
+    database.postgres.operations().hand_over(&what).await.unwrap_err();
+    assert_ne!(database.collection("docs").await.id, collection.id);
+}
+
+#[tokio::test]
+async fn deleted_documents_are_remembered_for_a_while_and_as_long_as_they_have_points() {
+    let database = Database::new().await;
+    let (operation, metadata, ids) = second_run(&database).await;
+    operation.withhold(&ids[..2], "somebody").await.unwrap();
+    metadata.purged(&ids[1..2]).await.unwrap();
+    sqlx::query(
+        "UPDATE documents SET deleted_at = now() - interval '2 days' WHERE status = 'deleted'",
+    )
+    .execute(&database.sql)
+    .await
+    .unwrap();
+    let days = |days: u64| std::time::Duration::from_secs(days * 24 * 60 * 60);
+    assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
+    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 0, "both can be undeleted");
+    let known = metadata.locate(&["file:///dir/b".to_owned()]).await.unwrap().remove(0).unwrap();
+    assert!(matches!(known.state, KnownState::Withheld { .. }), "its place stays out: {known:?}");
+    // Their files are gone as well.
+    sqlx::query("DELETE FROM document_locations WHERE set_aside ->> 'reason' = 'withheld'")
+        .execute(&database.sql)
+        .await
+        .unwrap();
+    assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
+    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 1, "the other one has points");
+    assert_eq!(metadata.unpurged(10).await.unwrap(), ids[..1]);
+}
+
+#[tokio::test]
+async fn what_fails_again_and_again_is_tried_again_after_a_week_at_most() {
+    let database = Database::new().await;
+    let (_operation, metadata) = database.run().await;
+    let fail = || async {
+        metadata.record(&[aside("file:///a", Some(1), crate::support::corrupt())]).await.unwrap();
+        let query = "SELECT attempts, extract(epoch FROM retry_at - updated_at)::bigint / 60 FROM documents";
+        sqlx::query_as::<_, (i64, i64)>(query).fetch_one(&database.sql).await.unwrap()
+    };
+    let mut waits = Vec::new();
+    for attempt in 1..=14 {
+        let (attempts, minutes) = fail().await;
+        assert_eq!(attempts, attempt);
+        waits.push(minutes);
+    }
+    let week = 7 * 24 * 60;
+    assert_eq!(waits[..7], [5, 20, 80, 320, 1280, 5120, week]);
+    assert!(waits[7..].iter().all(|minutes| *minutes == week), "{waits:?}");
+    // What was set aside by choice is not tried again by the clock.
+    metadata.record(&[aside("file:///b", Some(2), Why::Empty)]).await.unwrap();
+    let waiting: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM documents WHERE retry_at IS NOT NULL")
+            .fetch_one(&database.sql)
+            .await
+            .unwrap();
+    assert_eq!(waiting, 1);
+}

@@ -1,0 +1,168 @@
+//! A database for a test, in a private cluster that all tests share, and short words for documents.
+
+use std::path::Path;
+
+use metadata::{
+    Collection, EmbeddedPostgres, GenerationSettings, NewCollection, Operation, OperationType,
+    Postgres, PostgresOptions, RunMetadata, Side, Turn,
+};
+use pipeline::Quantization;
+use pipeline::{
+    ContentHash, DocError, Fingerprint, Incoming, Location, MetadataStore as _, SetAside,
+    StoredDocument, Why,
+};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use uuid::Uuid;
+
+/// A database of its own. The cluster runs for as long as some test has one of these.
+pub(crate) struct Database {
+    pub(crate) postgres: Postgres,
+    /// For what a test looks at behind the store's back.
+    pub(crate) sql: PgPool,
+    pub(crate) url: String,
+    _cluster: EmbeddedPostgres,
+}
+
+impl Database {
+    /// Without any table.
+    pub(crate) async fn empty() -> Self {
+        let cluster =
+            EmbeddedPostgres::start(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres"))
+                .unwrap();
+        let name = format!("test_{}_{}", std::process::id(), Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(cluster.url()).await.unwrap();
+        forget_finished_tests(&mut connection).await;
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let url = cluster.url().replace("/semantik?", &format!("/{name}?"));
+        let postgres = Postgres::connect(&url, &PostgresOptions::default()).await.unwrap();
+        let sql = PgPool::connect(&url).await.unwrap();
+        Self { postgres, sql, url, _cluster: cluster }
+    }
+
+    /// With the tables.
+    pub(crate) async fn new() -> Self {
+        let database = Self::empty().await;
+        database.postgres.migrate_up().await.unwrap();
+        database
+    }
+
+    pub(crate) async fn collection(&self, name: &str) -> Collection {
+        self.postgres.open_collection(&new_collection(name)).await.unwrap()
+    }
+
+    pub(crate) async fn operation(&self, collection: &Collection) -> Operation {
+        self.postgres
+            .start_operation(collection, OperationType::Index, &json!({}), Turn::Now)
+            .await
+            .unwrap()
+    }
+
+    /// A collection with a run on it. The run goes on for as long as the operation lives.
+    pub(crate) async fn run(&self) -> (Operation, RunMetadata) {
+        let collection = self.collection("docs").await;
+        let operation = self.operation(&collection).await;
+        let metadata = operation.metadata(Side::Live, settings(1));
+        (operation, metadata)
+    }
+}
+
+/// Databases are named after the process of their test, so that what a failed one has left is dropped.
+async fn forget_finished_tests(connection: &mut PgConnection) {
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname LIKE 'test_%'")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+    for name in names {
+        let pid = name.split('_').nth(1).unwrap();
+        if !Path::new("/proc").join(pid).exists() {
+            // Another test may be doing the same.
+            let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            let _ignored = sqlx::query(drop).execute(&mut *connection).await;
+        }
+    }
+}
+
+pub(crate) fn new_collection(name: &str) -> NewCollection {
+    NewCollection { owner: None, name: name.to_owned(), description: None, settings: generation(1) }
+}
+
+/// What a file asks of a generation; another number is another model.
+pub(crate) fn generation(number: u8) -> GenerationSettings {
+    GenerationSettings {
+        model: "all-MiniLM-L6-v2".to_owned(),
+        model_short: "minilml6".to_owned(),
+        model_path: "/models/all-MiniLM-L6-v2".to_owned(),
+        model_fingerprint: format!("model {number}"),
+        dim: 384,
+        quantization: Quantization::Float16,
+        sparse: None,
+        chunk_size: 256,
+        chunk_overlap: 32,
+        fingerprint: settings(number),
+    }
+}
+
+pub(crate) fn settings(number: u8) -> Fingerprint {
+    Fingerprint([number; 32])
+}
+
+pub(crate) fn content(number: u8) -> ContentHash {
+    ContentHash([number; 32])
+}
+
+pub(crate) fn at(uri: &str) -> Location {
+    Location {
+        uri: uri.to_owned(),
+        source: "/corpus".to_owned(),
+        size: 10,
+        mtime: Some(1_700_000_000_000_001),
+        ctime: Some(1_700_000_000_000_002),
+        inode: Some(u64::MAX - 3),
+    }
+}
+
+pub(crate) fn incoming(uri: &str, number: u8) -> Incoming {
+    Incoming { location: at(uri), content_hash: content(number) }
+}
+
+pub(crate) fn stored(uri: &str, number: u8, document: Uuid, chunks: u32) -> StoredDocument {
+    StoredDocument {
+        incoming: incoming(uri, number),
+        document,
+        mime_type: "text/plain".to_owned(),
+        title: Some("A title".to_owned()),
+        language: Some("en".to_owned()),
+        metadata: json!({ "author": "N. N." }),
+        chunks,
+        digest: [number; 32],
+    }
+}
+
+pub(crate) fn aside(uri: &str, number: Option<u8>, why: Why) -> (String, SetAside) {
+    ("extract".to_owned(), SetAside { location: at(uri), content_hash: number.map(content), why })
+}
+
+pub(crate) fn corrupt() -> Why {
+    Why::Failed(DocError::Corrupt { format: "PDF", cause: "no trailer".to_owned() })
+}
+
+pub(crate) fn unreadable() -> Why {
+    Why::Failed(DocError::Unreadable { cause: "permission denied".to_owned() })
+}
+
+/// What the sink does with one document: identify, (vectors,) commit.
+pub(crate) async fn store(
+    metadata: &RunMetadata,
+    uri: &str,
+    number: u8,
+    chunks: u32,
+) -> (Uuid, Vec<Uuid>) {
+    let identity = metadata.identify(&[incoming(uri, number)]).await.unwrap()[0];
+    let lost = metadata.commit(&[stored(uri, number, identity.document, chunks)]).await.unwrap();
+    (identity.document, lost)
+}

@@ -1,0 +1,123 @@
+//! Folders that only their owner can enter: the vectors and the memo hold passages of the documents.
+//!
+//! What is made gets its mode when it is made, whatever the umask says; what an earlier version made is given it when
+//! it is next used. Nothing here touches what is not semantik's: the data folder may be one that has other files.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+/// What semantik keeps in a data folder.
+const OURS: [&str; 3] = ["memo", "postgres", "vectors"];
+
+/// Permissions of group and others.
+const OTHERS: u32 = 0o077;
+
+/// The same, but for the right of the group to pass through a folder.
+const OTHERS_BUT_PASSING: u32 = 0o067;
+
+/// Makes a folder, and those above it that are missing.
+///
+/// # Errors
+/// If one of them cannot be made; the message names the folder.
+pub fn folder(path: &Path) -> io::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| {
+        let words = crate::io_words(&error);
+        io::Error::new(error.kind(), format!("cannot create {}: {words}", path.display()))
+    })
+}
+
+/// Makes a file that only its owner can read, or empties one that is there.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn create(path: &Path) -> io::Result<fs_err::File> {
+    let mut options = fs_err::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    close(path, OTHERS)?;
+    Ok(file)
+}
+
+/// Writes a file that only its owner can read.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(path: &Path, content: &str) -> io::Result<()> {
+    create(path)?.write_all(content.as_bytes())
+}
+
+/// Takes from group and others what they may do in a data folder. `has_server` says that the cluster of PostgreSQL is in
+/// it, whose user has to pass through the folder where a command of root runs it. A folder that also has other files
+/// keeps its own mode.
+///
+/// # Errors
+/// If a mode cannot be changed; what belongs to another user is left as it is.
+pub fn tighten(data: &Path, has_server: bool) -> io::Result<()> {
+    if !data.is_dir() {
+        return Ok(());
+    }
+    for name in ["memo", "vectors"] {
+        let folder = data.join(name);
+        if is_open(&folder, OTHERS) {
+            everything_below(&folder)?;
+            close(&folder, OTHERS)?;
+        }
+    }
+    let passed = has_server && rustix::process::geteuid().is_root();
+    let kept = if passed { OTHERS_BUT_PASSING } else { OTHERS };
+    let postgres = data.join("postgres");
+    for file in ["start.lock", "users.lock", "cluster-is-at"] {
+        close(&postgres.join(file), OTHERS)?;
+    }
+    close(&postgres, kept)?;
+    if is_ours(data)? { close(data, kept) } else { Ok(()) }
+}
+
+/// Whether a data folder has nothing in it but what semantik keeps there.
+///
+/// # Errors
+/// If it cannot be listed.
+pub fn is_ours(data: &Path) -> io::Result<bool> {
+    for entry in fs_err::read_dir(data)? {
+        let name = entry?.file_name();
+        if !OURS.iter().any(|ours| name == *ours) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes these permissions from a file or folder that is ours; nothing from one that is not there, or a link.
+pub fn close(path: &Path, taken: u32) -> io::Result<()> {
+    if !is_open(path, taken) {
+        return Ok(());
+    }
+    let mode = fs_err::symlink_metadata(path)?.permissions().mode() & 0o7777 & !taken;
+    match fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Takes all permissions of group and others from what is below a folder.
+pub fn everything_below(folder: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        if fs_err::symlink_metadata(&path).is_ok_and(|it| it.is_dir()) {
+            everything_below(&path)?;
+        }
+        close(&path, OTHERS)?;
+    }
+    Ok(())
+}
+
+/// Whether it gives one of these permissions, and its mode is ours to change.
+fn is_open(path: &Path, permissions: u32) -> bool {
+    let Ok(found) = fs_err::symlink_metadata(path) else { return false };
+    let me = rustix::process::geteuid();
+    let is_mine = me.is_root() || found.uid() == me.as_raw();
+    is_mine && !found.is_symlink() && found.mode() & permissions != 0
+}

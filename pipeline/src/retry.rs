@@ -1,0 +1,96 @@
+//! When a call to a store is made again, and how long is waited in between.
+//!
+//! Only an error that says [`Remedy::Retry`] leads to another attempt, so a call must be idempotent to
+//! be given here: a connection may be lost after the server has done what it was asked to do. The
+//! waits grow and are jittered, so that clients that were thrown out together do not return together.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::{Remedy, StoreError};
+use backon::{ExponentialBuilder, Retryable as _};
+
+/// Ten attempts, about twenty seconds: longer than a restart of the server takes, shorter than a
+/// person's patience.
+fn policy() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(5))
+        .with_max_times(9)
+        .with_jitter()
+}
+
+/// Calls until the answer is a result, an error that will not go away, or the tenth error.
+///
+/// # Errors
+/// The last error.
+pub async fn retrying<T, F, Fut>(call: F) -> Result<T, StoreError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, StoreError>>,
+{
+    retrying_while(|_| true, call).await
+}
+
+/// Like [`retrying`], but gives up at once where `may_pass` says that this error will not go away in these seconds.
+///
+/// # Errors
+/// The last error.
+pub async fn retrying_while<T, F, Fut>(
+    may_pass: impl Fn(&StoreError) -> bool,
+    call: F,
+) -> Result<T, StoreError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, StoreError>>,
+{
+    retrying_by(policy(), may_pass, call).await
+}
+
+async fn retrying_by<T, F, Fut>(
+    policy: ExponentialBuilder,
+    may_pass: impl Fn(&StoreError) -> bool,
+    call: F,
+) -> Result<T, StoreError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, StoreError>>,
+{
+    call.retry(policy)
+        .when(|error: &StoreError| error.remedy == Remedy::Retry && may_pass(error))
+        .notify(|error, wait| {
+            tracing::warn!(
+                target: crate::store_call::TARGET, %error, cause = %error.source, ?wait, "the store is asked again"
+            );
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn attempts(remedy: Remedy, may_pass: bool) -> u32 {
+        let mut calls = 0;
+        let at_once = policy().with_min_delay(Duration::ZERO).with_max_delay(Duration::ZERO);
+        let result: Result<(), _> = retrying_by(
+            at_once,
+            |_| may_pass,
+            || {
+                calls += 1;
+                async move { Err(StoreError { doing: "try", remedy, source: "no".into() }) }
+            },
+        )
+        .await;
+        assert!(result.is_err());
+        calls
+    }
+
+    #[tokio::test]
+    async fn only_what_may_go_away_is_tried_again_and_not_for_ever() {
+        assert_eq!(attempts(Remedy::GiveUp, true).await, 1);
+        assert_eq!(attempts(Remedy::Conflict, true).await, 1);
+        assert_eq!(attempts(Remedy::Retry, true).await, 10);
+        assert_eq!(attempts(Remedy::Retry, false).await, 1);
+    }
+}

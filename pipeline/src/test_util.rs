@@ -1,0 +1,119 @@
+//! What the tests of several crates share: resources without stores behind them, and child processes to kill.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
+
+mod child;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use self::child::Doomed;
+use crate::{
+    BoxError, Embedder, EmbedderOptions, Identity, Incoming, KnownHashes, KnownLocation,
+    MetadataStore, ModelInfo, Models, Place, Point, Resources, SetAside, StoreError,
+    StoredDocument, Tokenizer, VectorStore,
+};
+
+/// Resources for a node that uses none of them: a call panics.
+pub fn no_resources() -> Resources {
+    Resources {
+        collection: Uuid::nil(),
+        models: Arc::new(NoModels),
+        metadata: Arc::new(KnownLocations::default()),
+        vectors: Arc::new(NoVectors),
+        known: Arc::default(),
+        extract_worker: None,
+        memo: None,
+    }
+}
+
+/// Resources whose metadata store knows these locations.
+pub fn resources_knowing(known: Vec<KnownLocation>) -> Resources {
+    let known = known.into_iter().map(|known| (known.location.uri.clone(), known)).collect();
+    let metadata = KnownLocations { known, ..KnownLocations::default() };
+    Resources { metadata: Arc::new(metadata), ..no_resources() }
+}
+
+/// A node that asks for a model fails its test.
+pub struct NoModels;
+
+impl Models for NoModels {
+    fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
+        unreachable!("this node uses no model")
+    }
+
+    fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
+        unreachable!("this node uses no model")
+    }
+
+    fn embedder(&self, _: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
+        unreachable!("this node uses no model")
+    }
+}
+
+/// A metadata store that only looks locations up.
+#[derive(Default)]
+pub struct KnownLocations {
+    /// By URI.
+    pub known: HashMap<String, KnownLocation>,
+    /// For each call of `locate`, the number of its locations.
+    pub asked: Mutex<Vec<usize>>,
+}
+
+#[async_trait]
+impl MetadataStore for KnownLocations {
+    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        self.asked.lock().unwrap().push(uris.len());
+        Ok(uris.iter().map(|uri| self.known.get(uri).cloned()).collect())
+    }
+
+    async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
+        unreachable!("stages get the known hashes before the run")
+    }
+
+    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn record(&self, _: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+        unreachable!("only the runtime does this")
+    }
+
+    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+}
+
+/// A vector store that no node may use.
+pub struct NoVectors;
+
+#[async_trait]
+impl VectorStore for NoVectors {
+    async fn upsert(&self, _: Vec<Point>) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn relocate(&self, _: Uuid, _: &Place) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn truncate(&self, _: Uuid, _: u32) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn remove(&self, _: &[Uuid]) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        unreachable!("only sinks do this")
+    }
+}

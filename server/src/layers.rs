@@ -1,0 +1,227 @@
+//! What every request and every answer goes through, whatever the endpoint: an id, the address of the client, a time
+//! limit, the shape of problems, headers that browsers heed, a line in the access log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa_swagger_ui::SwaggerUi;
+use uuid::Uuid;
+
+use super::browser::IsSecure;
+use super::guard::{Address, Caller};
+use super::problem::{Problem, written};
+use super::right::Identity;
+use super::{App, Config, client, head, logged, openapi, table};
+use search::Timings;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// For answers that are no pages: nothing in them may run or be shown in a frame.
+const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
+/// For pages: everything comes from this server.
+const ALL_OURS: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
+                        base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// The whole server. `page` is what else it serves, and answers addresses that are nothing's: nothing of it goes
+/// through a guard.
+pub fn router(app: &App, page: Router) -> Router {
+    let (api, description) = table::routed(app);
+    let docs = SwaggerUi::new(openapi::DOCS).url(openapi::PATH, description);
+    let timeout =
+        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.timeout);
+    let outer = app.clone();
+    Router::new()
+        .merge(api)
+        .merge(docs)
+        .merge(page)
+        .layer(DefaultBodyLimit::max(app.config.longest_body))
+        .layer(timeout)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(move |request, next| through(outer.clone(), request, next)))
+        .layer(CompressionLayer::new())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let said = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
+    let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Problem::internal(format!("a handler panicked: {said}")).into_response()
+}
+
+/// What belongs to every request and answer.
+async fn through(app: App, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let peer = peer.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+    let address = client::address(peer, request.headers(), &app.config.trusted_proxies);
+    request.extensions_mut().insert(Address(address));
+    let Config { trusted_proxies, is_tls, .. } = &app.config;
+    let is_secure = client::is_secure(peer, request.headers(), trusted_proxies, *is_tls);
+    request.extensions_mut().insert(IsSecure(is_secure));
+    let origin = allowed_origin(&app, request.headers());
+    let asked = Asked::of(&request);
+    let is_known = request.extensions().get::<MatchedPath>().is_some();
+    let is_from_proxy = client::is_trusted(peer, &app.config.trusted_proxies);
+    let response = match head::check(&request, &app.config.hosts, is_from_proxy) {
+        Err(problem) => problem.into_response(),
+        Ok(()) => match preflight(&request, origin.as_ref()) {
+            Some(response) => response,
+            None => next.run(request).await,
+        },
+    };
+    let caller = response.extensions().get::<Caller>().cloned();
+    let (mut response, problem) = written(response, &id);
+    let headers = response.headers_mut();
+    headers.extend(answer_headers(&app, headers, &id, origin));
+    // A path that is none of ours may be anything.
+    let route = if is_known { &*asked.path } else { "other" };
+    let (method, status) = (method_word(&asked.method), response.status().as_u16());
+    let took = began.elapsed();
+    app.config.metrics.served(route, method, status, took);
+    if let Some(timings) = response.extensions().get::<Timings>() {
+        app.config.metrics.own(took.saturating_sub(timings.embed + timings.store));
+    }
+    asked.log(&id, address, caller.as_ref(), response.status(), problem.as_ref(), began);
+    response
+}
+
+/// A method may be any word.
+fn method_word(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+            method.as_str()
+        }
+        _ => "other",
+    }
+}
+
+/// The id that the client gave, if it is one, so that it is followed through several servers.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=64).contains(&id.len()) && id.bytes().all(is_plain)
+    });
+    given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// What the log says of a request: never its query or its headers, which may hold what nobody else is to know.
+struct Asked {
+    method: Method,
+    path: Arc<str>,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let path = match request.extensions().get::<MatchedPath>() {
+            Some(matched) => matched.as_str().into(),
+            None => logged::cleaned(request.uri().path(), logged::PATH).into(),
+        };
+        Self { method: request.method().clone(), path }
+    }
+
+    fn log(
+        &self,
+        id: &str,
+        address: std::net::IpAddr,
+        caller: Option<&Caller>,
+        status: StatusCode,
+        problem: Option<&Problem>,
+        began: Instant,
+    ) {
+        let method = logged::cleaned(self.method.as_str(), logged::METHOD);
+        let (path, status) = (&*self.path, status.as_u16());
+        let by = caller.and_then(|caller| match &caller.identity {
+            Identity::Anonymous => None,
+            Identity::User { username, .. } => Some(username.clone()),
+            Identity::Key { key, username, .. } => Some(format!("{username} by key {key}")),
+        });
+        let code = problem.map(|it| it.code.name());
+        let cause = problem.and_then(|problem| problem.cause.as_deref());
+        let cause = cause.map(|cause| logged::cleaned(cause, logged::CAUSE));
+        let ms = began.elapsed().as_secs_f64() * 1000.0;
+        if status >= 500 {
+            tracing::error!(request_id = id, %address, by, method, path, status, code, ms, cause, "failed");
+        } else {
+            tracing::info!(request_id = id, %address, by, method, path, status, code, ms, cause, "answered");
+        }
+    }
+}
+
+fn answer_headers(
+    app: &App,
+    already: &HeaderMap,
+    id: &str,
+    origin: Option<HeaderValue>,
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let is_page =
+        already.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+    let policy = if is_page { ALL_OURS } else { NOTHING_RUNS };
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // A page that needs less than the others says so itself.
+    if !already.contains_key(CONTENT_SECURITY_POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    }
+    if !already.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if app.config.is_tls {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    headers.insert(REQUEST_ID, HeaderValue::from_str(id).expect("letters, digits and the like"));
+    if !app.config.origins.is_empty() {
+        headers.insert(VARY, HeaderValue::from_name(ORIGIN));
+    }
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("location, retry-after, x-request-id"),
+        );
+    }
+    headers
+}
+
+/// The origin of another page, if it may use the API (the CORS protocol, fetch.spec.whatwg.org).
+fn allowed_origin(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(ORIGIN)?;
+    let is_allowed =
+        app.config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+    is_allowed.then(|| origin.clone())
+}
+
+/// The answer to a browser that asks before it lets another page do something.
+fn preflight(request: &Request, origin: Option<&HeaderValue>) -> Option<Response> {
+    let is_one = request.method() == Method::OPTIONS
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    origin.filter(|_| is_one)?;
+    let headers = [
+        // Never `x-semantik-csrf`: the cookie of a browser is for this server's own page (`browser.rs`).
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, x-request-id"),
+        (ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    Some((StatusCode::NO_CONTENT, headers).into_response())
+}

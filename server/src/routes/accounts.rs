@@ -1,0 +1,209 @@
+//! Accounts: one's own, and for administrators everybody's. Accounts are deactivated, not deleted: operations and
+//! audit entries name them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use pipeline::{Remedy, StoreError};
+use uuid::Uuid;
+
+use super::line;
+use crate::App;
+use crate::extract::{InBody, InPath, InQuery};
+use crate::guard::Caller;
+use crate::ports::{NewUser, UserChange};
+use crate::problem::{Answer, Code, Problem};
+use crate::wire::{
+    ChangeMe, ChangePassword, ChangeUser, CreateUser, Page, Paging, SetPassword, User,
+};
+
+/// The longest user name.
+const LONGEST_NAME: usize = 64;
+/// The longest address (RFC 5321, 4.5.3.1.3, without the angle brackets).
+const LONGEST_EMAIL: usize = 254;
+/// The most bytes that the page may keep for somebody.
+const PREFERENCES: usize = 16 << 10;
+
+/// Who am I?
+#[utoipa::path(get, path = "/users/me", tag = "users", responses((status = OK, body = User)))]
+pub(crate) async fn me(State(app): State<App>, caller: Caller) -> Answer<Json<User>> {
+    found(app.accounts.user(caller.user()?).await?)
+}
+
+/// Changes what is said of one's own account.
+#[utoipa::path(patch, path = "/users/me", tag = "users", request_body = ChangeMe,
+    responses((status = OK, body = User)))]
+pub(crate) async fn change_me(
+    State(app): State<App>,
+    caller: Caller,
+    InBody(wanted): InBody<ChangeMe>,
+) -> Answer<Json<User>> {
+    let size = serde_json::to_vec(&wanted.preferences).map_or(0, |it| it.len());
+    if size > PREFERENCES {
+        let detail = format!("`preferences` has {PREFERENCES} bytes at most");
+        return Err(Problem::new(Code::InvalidBody, detail));
+    }
+    let ChangeMe { email, full_name, preferences } = wanted;
+    let change = UserChange { email, full_name, preferences, ..UserChange::default() };
+    changed(&app, caller.user()?, change, &caller).await
+}
+
+/// Changes one's own password. It ends all sessions, this one too.
+#[utoipa::path(post, path = "/users/me/password", tag = "users", request_body = ChangePassword,
+    responses((status = NO_CONTENT)))]
+pub(crate) async fn change_password(
+    State(app): State<App>,
+    caller: Caller,
+    InBody(wanted): InBody<ChangePassword>,
+) -> Answer<StatusCode> {
+    let Json(user) = found(app.accounts.user(caller.user()?).await?)?;
+    let accounts = app.accounts.as_ref();
+    let attempt = app.throttle.begin(accounts, &user.username, caller.address).await?;
+    let known = app.accounts.password(user.id).await?;
+    match app.passwords.verify(&wanted.current, known.as_deref()).await {
+        Ok(true) => attempt.succeeded(),
+        Ok(false) => {
+            return Err(Problem::new(Code::InvalidBody, "`current` is not the password"));
+        }
+        Err(busy) => {
+            attempt.withdraw();
+            return Err(busy);
+        }
+    }
+    set(&app, &user, &wanted.new, &caller).await
+}
+
+/// All accounts, in order of id.
+#[utoipa::path(get, path = "/users", tag = "users", params(Paging),
+    responses((status = OK, body = Page<User>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    InQuery(paging): InQuery<Paging>,
+) -> Answer<Json<Page<User>>> {
+    let limit = paging.limit()?;
+    let users = app.accounts.users(paging.after()?, limit + 1).await?;
+    Ok(Json(Page::new(users, limit, |user| user.id.to_string())))
+}
+
+/// Makes an account. An administrator is made by somebody who is logged in, not by a key.
+#[utoipa::path(post, path = "/users", tag = "users", request_body = CreateUser,
+    responses((status = CREATED, body = User)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    InBody(wanted): InBody<CreateUser>,
+) -> Answer<(StatusCode, Json<User>)> {
+    check_username(&wanted.username)?;
+    check_email(&wanted.email)?;
+    wanted.full_name.as_deref().map_or(Ok(()), |name| line("full_name", name, 200))?;
+    // A key that is stolen must not leave an administrator behind.
+    if wanted.is_superuser && caller.identity.key().is_some() {
+        return Err(Problem::of(Code::SessionRequired));
+    }
+    let hashed_password = app.passwords.hash(&wanted.password, &wanted.username).await?;
+    let new = NewUser {
+        username: wanted.username,
+        email: wanted.email,
+        full_name: wanted.full_name,
+        hashed_password,
+        is_superuser: wanted.is_superuser,
+    };
+    let user = app.accounts.create_user(new, &caller.by()).await.map_err(taken)?;
+    Ok((StatusCode::CREATED, Json(user)))
+}
+
+/// One account.
+#[utoipa::path(get, path = "/users/{user}", tag = "users", params(("user" = Uuid, Path)),
+    responses((status = OK, body = User)))]
+pub(crate) async fn show(State(app): State<App>, InPath(user): InPath<Uuid>) -> Answer<Json<User>> {
+    found(app.accounts.user(user).await?)
+}
+
+/// Changes an account: gives or takes rights, activates or deactivates it.
+#[utoipa::path(patch, path = "/users/{user}", tag = "users", params(("user" = Uuid, Path)),
+    request_body = ChangeUser, responses((status = OK, body = User)))]
+pub(crate) async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(user): InPath<Uuid>,
+    InBody(wanted): InBody<ChangeUser>,
+) -> Answer<Json<User>> {
+    let ChangeUser { email, full_name, is_active, is_superuser } = wanted;
+    let change = UserChange { email, full_name, is_active, is_superuser, preferences: None };
+    changed(&app, user, change, &caller).await
+}
+
+/// Gives an account another password, and ends its sessions.
+#[utoipa::path(put, path = "/users/{user}/password", tag = "users", params(("user" = Uuid, Path)),
+    request_body = SetPassword, responses((status = NO_CONTENT)))]
+pub(crate) async fn set_password(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(user): InPath<Uuid>,
+    InBody(wanted): InBody<SetPassword>,
+) -> Answer<StatusCode> {
+    let Json(user) = found(app.accounts.user(user).await?)?;
+    set(&app, &user, &wanted.password, &caller).await
+}
+
+async fn set(app: &App, user: &User, password: &str, caller: &Caller) -> Answer<StatusCode> {
+    let hash = app.passwords.hash(password, &user.username).await?;
+    if !app.accounts.set_password(user.id, &hash, &caller.by()).await? {
+        return Err(Problem::not_found("user"));
+    }
+    app.caches.forget_accounts();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn changed(app: &App, user: Uuid, change: UserChange, caller: &Caller) -> Answer<Json<User>> {
+    change.email.as_deref().map_or(Ok(()), check_email)?;
+    change.full_name.as_deref().map_or(Ok(()), |name| line("full_name", name, 200))?;
+    let loses_rights = change.is_active == Some(false) || change.is_superuser == Some(false);
+    let changed = app.accounts.change_user(user, change, &caller.by()).await;
+    app.caches.forget_accounts();
+    found(changed.map_err(|error| match error.remedy {
+        Remedy::Conflict if loses_rights => {
+            Problem::new(Code::Conflict, "no administrator would be left, or the address is taken")
+        }
+        Remedy::Conflict | Remedy::Retry | Remedy::GiveUp => taken(error),
+    })?)
+}
+
+fn found(user: Option<User>) -> Answer<Json<User>> {
+    user.map(Json).ok_or_else(|| Problem::not_found("user"))
+}
+
+/// What a conflict with another account means.
+pub(super) fn taken(error: StoreError) -> Problem {
+    match error.remedy {
+        Remedy::Conflict => Problem::new(Code::Conflict, "the user name or the address is taken"),
+        Remedy::Retry | Remedy::GiveUp => error.into(),
+    }
+}
+
+/// Lower-case letters and digits, so that no two names look alike.
+pub(super) fn check_username(name: &str) -> Answer<()> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_good = name.len() <= LONGEST_NAME
+        && name.bytes().next().is_some_and(is_plain)
+        && name.bytes().all(|byte| is_plain(byte) || b"._-".contains(&byte));
+    if is_good {
+        return Ok(());
+    }
+    let detail = format!(
+        "a user name has up to {LONGEST_NAME} lower-case letters, digits, `.`, `_` and `-`, and begins with a letter \
+         or digit"
+    );
+    Err(Problem::new(Code::InvalidBody, detail))
+}
+
+/// Something with one `@` in it; whether mail arrives there, only mail can tell.
+pub(super) fn check_email(email: &str) -> Answer<()> {
+    let is_good = email.len() <= LONGEST_EMAIL
+        && !email.chars().any(|it| it.is_whitespace() || it.is_control())
+        && matches!(email.split('@').collect::<Vec<_>>()[..], [name, host] if !name.is_empty() && !host.is_empty());
+    if is_good {
+        return Ok(());
+    }
+    Err(Problem::new(Code::InvalidBody, "`email` is no address"))
+}

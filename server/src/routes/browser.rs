@@ -1,0 +1,96 @@
+//! The sessions of browsers: begun by the page, gone on with by any tab, ended for all tabs at once.
+//!
+//! They go on by a cookie (`http/browser.rs`), which these endpoints alone look at. What a tab gets is an access token
+//! like any other client's; it keeps it in memory.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderName, HeaderValue, SET_COOKIE};
+use axum::response::{IntoResponse as _, Response};
+use uuid::Uuid;
+
+use super::sessions::authenticated;
+use crate::browser::Browser;
+use crate::extract::InBody;
+use crate::guard::Caller;
+use crate::problem::Answer;
+use crate::wire::{BrowserSession, Login, SetUpState, User};
+use crate::{App, LIFETIME, secret};
+
+type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
+
+/// Logs in with a browser: the session goes on by a cookie, in any tab. For this server's own page, which sends
+/// `X-Semantik-CSRF: 1`; programs use `POST /sessions`.
+#[utoipa::path(post, path = "/sessions/browser", tag = "sessions", request_body = Login,
+    responses((status = CREATED, body = BrowserSession),
+        (status = UNAUTHORIZED, description = "Wrong name or password",
+        body = crate::problem::ProblemDetails, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "Not the page of this server",
+        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn log_in(
+    State(app): State<App>,
+    caller: Caller,
+    browser: Browser,
+    InBody(login): InBody<Login>,
+) -> Answer<WithCookie<Json<BrowserSession>>> {
+    let user = authenticated(&app, &caller, &login).await?;
+    // The one before, of this account or another, is not left to go on unseen.
+    if let Some(before) = &browser.credential {
+        app.accounts.end_browser(&secret::digest(before), &caller.by()).await?;
+        app.caches.forget_accounts();
+    }
+    let credential = secret::random();
+    let session =
+        app.accounts.begin_browser(user.id, &secret::digest(&credential), &caller.by()).await?;
+    let cookie = [(SET_COOKIE, browser.keep(&credential))];
+    Ok((StatusCode::CREATED, cookie, Json(session_of(&app, user, session))))
+}
+
+/// Gives a tab an access token by the cookie of the browser. Without a session that goes on there is no content.
+#[utoipa::path(post, path = "/sessions/browser/token", tag = "sessions",
+    responses((status = OK, body = BrowserSession),
+        (status = NO_CONTENT, description = "Nobody is logged in with this browser"),
+        (status = FORBIDDEN, description = "Not the page of this server",
+        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn token(State(app): State<App>, browser: Browser) -> Answer<Response> {
+    let Some(credential) = &browser.credential else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    match app.accounts.resume_browser(&secret::digest(credential)).await? {
+        Some((user, session)) => Ok(Json(session_of(&app, user, session)).into_response()),
+        None => Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.forget())]).into_response()),
+    }
+}
+
+/// Logs out with a browser: ends its session in every tab, access tokens included. Where nobody is logged in it is fine.
+#[utoipa::path(delete, path = "/sessions/browser", tag = "sessions",
+    responses((status = NO_CONTENT), (status = FORBIDDEN, description = "Not the page of this server",
+        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn log_out(
+    State(app): State<App>,
+    caller: Caller,
+    browser: Browser,
+) -> Answer<WithCookie<()>> {
+    if let Some(credential) = &browser.credential {
+        app.accounts.end_browser(&secret::digest(credential), &caller.by()).await?;
+        app.caches.forget_accounts();
+    }
+    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.forget())], ()))
+}
+
+/// Whether there is still to be a first administrator.
+#[utoipa::path(get, path = "/setup", tag = "sessions", responses((status = OK, body = SetUpState)))]
+pub(crate) async fn set_up_state(State(app): State<App>) -> Answer<Json<SetUpState>> {
+    let is_set_up = app.caches.is_set_up(app.accounts.as_ref()).await?;
+    Ok(Json(SetUpState { is_needed: !is_set_up }))
+}
+
+fn session_of(app: &App, user: User, session: Uuid) -> BrowserSession {
+    BrowserSession {
+        access_token: app.signer.sign(user.id, session),
+        token_type: "Bearer",
+        expires_in: LIFETIME.as_secs(),
+        user,
+    }
+}

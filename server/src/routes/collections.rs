@@ -1,0 +1,196 @@
+//! Collections, with their generations, sources, limits and audit log.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use pipeline::Remedy;
+use uuid::Uuid;
+
+use super::{Accepted, AcceptedAnswer, accepted};
+use crate::App;
+use crate::extract::{InBody, InPath, InQuery};
+use crate::guard::{Caller, Target, shown};
+use crate::ports::{CollectionChange, Order};
+use crate::problem::{Answer, Code, Problem};
+use crate::right::{Level, level};
+use crate::wire::{
+    AuditEntry, ChangeCollection, Collection, Confirm, Generation, Limits, LimitsAndUsage, Page,
+    Paging, Source, time_cursor,
+};
+
+/// The longest description, in characters.
+const LONGEST_DESCRIPTION: usize = 10_000;
+
+/// The collections that who asks may read, in order of id.
+#[utoipa::path(get, path = "/collections", tag = "collections", params(Paging),
+    responses((status = OK, body = Page<Collection>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    InQuery(paging): InQuery<Paging>,
+) -> Answer<Json<Page<Collection>>> {
+    let limit = paging.limit()?;
+    let found = app.catalogue.readable(caller.reader(), paging.after()?, limit + 1).await?;
+    let seen = found.into_iter().filter_map(|(mut collection, given)| {
+        let level = level(&caller.identity, given)?;
+        collection.right = shown(level, &caller.identity).name();
+        Some(collection)
+    });
+    Ok(Json(Page::new(seen.collect(), limit, |it| it.id.to_string())))
+}
+
+/// One collection.
+#[utoipa::path(get, path = "/collections/{collection}", tag = "collections",
+    params(("collection" = Uuid, Path)), responses((status = OK, body = Collection)))]
+pub(crate) async fn show(target: Target) -> Json<Collection> {
+    Json(target.collection.as_ref().clone())
+}
+
+/// Changes what is said of a collection, whether it is public, and whose it is.
+#[utoipa::path(patch, path = "/collections/{collection}", tag = "collections",
+    params(("collection" = Uuid, Path)), request_body = ChangeCollection,
+    responses((status = OK, body = Collection)))]
+pub(crate) async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    target: Target,
+    InBody(wanted): InBody<ChangeCollection>,
+) -> Answer<Json<Collection>> {
+    let id = target.collection.id;
+    let length = wanted.description.as_ref().map_or(0, |text| text.chars().count());
+    if length > LONGEST_DESCRIPTION {
+        let detail = format!("`description` has {LONGEST_DESCRIPTION} characters at most");
+        return Err(Problem::new(Code::InvalidBody, detail));
+    }
+    let owner = match &wanted.owner {
+        None => None,
+        Some(_) if target.level < Level::Owner => return Err(Problem::of(Code::Forbidden)),
+        Some(name) => {
+            let owner = app.accounts.user_named(name).await?.filter(|user| user.is_active);
+            let owner =
+                owner.ok_or_else(|| Problem::new(Code::InvalidBody, "there is no such user"))?;
+            Some(owner.id)
+        }
+    };
+    let ChangeCollection { description, is_public, owner: _ } = wanted;
+    let change = CollectionChange { description, is_public, owner };
+    let changed = app.catalogue.change_collection(id, change, &caller.by()).await;
+    app.caches.forget_collections();
+    let is_there = changed.map_err(|error| match error.remedy {
+        Remedy::Conflict => {
+            Problem::new(Code::Conflict, "the new owner has a collection of this name already")
+        }
+        Remedy::Retry | Remedy::GiveUp => error.into(),
+    })?;
+    let seen = if is_there { app.catalogue.seen(caller.reader(), id).await? } else { None };
+    let (mut collection, given) = seen.ok_or_else(|| Problem::not_found("collection"))?;
+    // Who has handed it over may not see it any more, and is told a last time what it is.
+    let level = level(&caller.identity, given).unwrap_or(Level::Read);
+    collection.right = shown(level, &caller.identity).name();
+    Ok(Json(collection))
+}
+
+/// Deletes a collection from both stores, for good.
+#[utoipa::path(delete, path = "/collections/{collection}", tag = "collections",
+    params(("collection" = Uuid, Path), Confirm),
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Not served, or a limit is reached",
+        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    target: Target,
+    InQuery(confirm): InQuery<Confirm>,
+) -> Answer<AcceptedAnswer> {
+    confirm.names(&target.collection.name)?;
+    let operation = app.work.start(target.collection.id, Order::Delete, &caller.by()).await?;
+    app.caches.forget_collections();
+    Ok(accepted(operation))
+}
+
+/// The generations of a collection: whole sets of vectors, one of which is live.
+#[utoipa::path(get, path = "/collections/{collection}/generations", tag = "collections",
+    params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Generation>)))]
+pub(crate) async fn generations(
+    State(app): State<App>,
+    target: Target,
+) -> Answer<Json<Vec<Generation>>> {
+    Ok(Json(app.catalogue.generations(target.collection.id).await?))
+}
+
+/// Where the documents of a collection come from.
+#[utoipa::path(get, path = "/collections/{collection}/sources", tag = "collections",
+    params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Source>)))]
+pub(crate) async fn sources(State(app): State<App>, target: Target) -> Answer<Json<Vec<Source>>> {
+    Ok(Json(app.catalogue.sources(target.collection.id).await?))
+}
+
+/// Removes a source, and the documents that only it gives. As long as the pipeline file names it, the next run takes it
+/// in again.
+#[utoipa::path(delete, path = "/collections/{collection}/sources/{source}", tag = "collections",
+    params(("collection" = Uuid, Path), ("source" = Uuid, Path), Confirm),
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Not served, or a limit is reached",
+        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn remove_source(
+    State(app): State<App>,
+    caller: Caller,
+    target: Target,
+    InPath(ids): InPath<(Uuid, Uuid)>,
+    InQuery(confirm): InQuery<Confirm>,
+) -> Answer<AcceptedAnswer> {
+    let id = target.collection.id;
+    let sources = app.catalogue.sources(id).await?;
+    let source = sources.into_iter().find(|it| it.id == ids.1);
+    let source = source.ok_or_else(|| Problem::not_found("source"))?.source;
+    confirm.names(&target.collection.name)?;
+    Ok(accepted(app.work.start(id, Order::RemoveSource { source }, &caller.by()).await?))
+}
+
+/// What was done to a collection, newest first.
+#[utoipa::path(get, path = "/collections/{collection}/audit", tag = "collections",
+    params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<AuditEntry>)))]
+pub(crate) async fn audit(
+    State(app): State<App>,
+    target: Target,
+    InQuery(paging): InQuery<Paging>,
+) -> Answer<Json<Page<AuditEntry>>> {
+    let limit = paging.limit()?;
+    let entries = app.catalogue.audit(target.collection.id, paging.before()?, limit + 1).await?;
+    Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
+}
+
+/// How large a collection may grow, and how much of that is used.
+#[utoipa::path(get, path = "/collections/{collection}/limits", tag = "collections",
+    params(("collection" = Uuid, Path)), responses((status = OK, body = LimitsAndUsage)))]
+pub(crate) async fn limits(State(app): State<App>, target: Target) -> Answer<Json<LimitsAndUsage>> {
+    let limits = app.catalogue.limits(target.collection.id).await?;
+    limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
+}
+
+/// Gives a collection other limits; administrators of the server do.
+#[utoipa::path(put, path = "/collections/{collection}/limits", tag = "collections",
+    params(("collection" = Uuid, Path)), request_body = Limits,
+    responses((status = OK, body = LimitsAndUsage)))]
+pub(crate) async fn set_limits(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(collection): InPath<Uuid>,
+    InBody(wanted): InBody<Limits>,
+) -> Answer<Json<LimitsAndUsage>> {
+    let counts = [wanted.max_documents, wanted.max_operations_per_hour, wanted.max_sources];
+    let is_good = counts.iter().all(|count| *count > 0)
+        && wanted.max_storage_gb.is_finite()
+        && wanted.max_storage_gb > 0.0;
+    if !is_good {
+        return Err(Problem::new(Code::InvalidBody, "every limit is greater than 0"));
+    }
+    let is_there = app.catalogue.limits(collection).await?.is_some();
+    if !is_there {
+        return Err(Problem::not_found("collection"));
+    }
+    app.catalogue.set_limits(collection, wanted, &caller.by()).await?;
+    let limits = app.catalogue.limits(collection).await?;
+    limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
+}
+
+/// The answer to a change that has nothing more to say.
+pub(super) const DONE: StatusCode = StatusCode::NO_CONTENT;

@@ -1,0 +1,73 @@
+//! Keys of one's own account. They take a session: a key cannot make another key that outlives it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{Months, Utc};
+use uuid::Uuid;
+
+use super::line;
+use crate::extract::{InBody, InPath, InQuery};
+use crate::guard::Caller;
+use crate::ports::NewKey;
+use crate::problem::{Answer, Code, Problem};
+use crate::wire::{CreateKey, CreatedKey, Key, Page, Paging};
+use crate::{App, secret};
+
+/// The longest life of a key that has an end.
+const LONGEST_LIFE: Months = Months::new(120);
+
+/// One's keys, in order of id; revoked ones too.
+#[utoipa::path(get, path = "/keys", tag = "keys", params(Paging),
+    responses((status = OK, body = Page<Key>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    InQuery(paging): InQuery<Paging>,
+) -> Answer<Json<Page<Key>>> {
+    let limit = paging.limit()?;
+    let keys = app.accounts.keys(caller.user()?, paging.after()?, limit + 1).await?;
+    Ok(Json(Page::new(keys, limit, |key| key.id.to_string())))
+}
+
+/// Makes a key. The answer shows it, and nothing ever will again.
+#[utoipa::path(post, path = "/keys", tag = "keys", request_body = CreateKey,
+    responses((status = CREATED, body = CreatedKey)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    InBody(wanted): InBody<CreateKey>,
+) -> Answer<(StatusCode, Json<CreatedKey>)> {
+    line("name", &wanted.name, 100)?;
+    if wanted.scopes.is_empty() {
+        return Err(Problem::new(Code::InvalidBody, "`scopes` names one scope at least"));
+    }
+    let now = Utc::now();
+    let latest = now.checked_add_months(LONGEST_LIFE).unwrap_or(now);
+    if wanted.expires_at.is_some_and(|at| !(now..=latest).contains(&at)) {
+        let detail = "`expires_at` lies in the future, ten years from now at most";
+        return Err(Problem::new(Code::InvalidBody, detail));
+    }
+    let (secret, prefix) = secret::key();
+    let mut scopes: Vec<String> = wanted.scopes.iter().map(|it| it.name().to_owned()).collect();
+    scopes.dedup();
+    let hash = secret::digest(&secret);
+    let new = NewKey { name: wanted.name, prefix, hash, scopes, expires_at: wanted.expires_at };
+    let key = app.accounts.create_key(caller.user()?, new, &caller.by()).await?;
+    Ok((StatusCode::CREATED, Json(CreatedKey { key, secret })))
+}
+
+/// Revokes a key: it is good for nothing any more.
+#[utoipa::path(delete, path = "/keys/{key}", tag = "keys", params(("key" = Uuid, Path)),
+    responses((status = NO_CONTENT)))]
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(key): InPath<Uuid>,
+) -> Answer<StatusCode> {
+    if !app.accounts.revoke_key(caller.user()?, key, &caller.by()).await? {
+        return Err(Problem::not_found("key"));
+    }
+    app.caches.forget_accounts();
+    Ok(StatusCode::NO_CONTENT)
+}

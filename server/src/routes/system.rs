@@ -1,0 +1,79 @@
+//! The server itself: whether it is well, what it measures, what was done to its accounts.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::App;
+use crate::extract::InQuery;
+use crate::problem::Answer;
+use crate::wire::{AuditEntry, Page, Paging, time_cursor};
+
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`, or `failing`.
+    status: &'static str,
+    /// What it depends on.
+    dependencies: Vec<Dependency>,
+}
+
+/// Something that the server depends on.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Dependency {
+    name: String,
+    /// `ok`, or `failing`; the log says why.
+    status: &'static str,
+}
+
+fn word(is_well: bool) -> &'static str {
+    if is_well { "ok" } else { "failing" }
+}
+
+/// Whether the server runs at all.
+#[utoipa::path(get, path = "/health/live", tag = "system",
+    responses((status = OK, body = Health)))]
+pub(crate) async fn live() -> Json<Health> {
+    Json(Health { status: "ok", dependencies: Vec::new() })
+}
+
+/// Whether the server can do its work: everything that it depends on answers.
+#[utoipa::path(get, path = "/health/ready", tag = "system",
+    responses((status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = Health)))]
+pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
+    let health = app.work.health().await;
+    let mut dependencies = Vec::with_capacity(health.len());
+    for (name, state) in health {
+        // What is the matter may name hosts, so it is for the operator.
+        if let Err(cause) = &state {
+            tracing::warn!(dependency = name, cause, "it does not answer");
+        }
+        dependencies.push(Dependency { name, status: word(state.is_ok()) });
+    }
+    let is_well = dependencies.iter().all(|it| it.status == "ok");
+    let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Health { status: word(is_well), dependencies }))
+}
+
+/// Everything that is measured, in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "system",
+    responses((status = OK, body = String, content_type = "text/plain; version=0.0.4")))]
+pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.work.metrics().await)
+}
+
+/// What was done to accounts, sessions and keys, newest first.
+#[utoipa::path(get, path = "/audit", tag = "system", params(Paging),
+    responses((status = OK, body = Page<AuditEntry>)))]
+pub(crate) async fn audit(
+    State(app): State<App>,
+    InQuery(paging): InQuery<Paging>,
+) -> Answer<Json<Page<AuditEntry>>> {
+    let limit = paging.limit()?;
+    let entries = app.accounts.audit(paging.before()?, limit + 1).await?;
+    Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
+}

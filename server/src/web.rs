@@ -1,0 +1,328 @@
+//! The page: the files of `search/web/`, which are in the binary, and the addresses at which they are found.
+//!
+//! It asks nothing and knows nothing of the API; what it shows, it asks for from the browser like any other client. Each
+//! view has an address of its own, and all of them are answered by the one document, whose script draws the view.
+//!
+//! Everything but the document is found below a version, which is a digest of all files, and may be kept for good;
+//! the document names the version and is asked for anew each time. So a page is never put together from two versions,
+//! and a visit costs one short answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    IF_NONE_MATCH,
+};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use sha2::{Digest as _, Sha256};
+
+use crate::problem::{Code, Problem};
+
+/// The document that shows every view.
+const DOCUMENT: &str = include_str!("../web/index.html");
+
+macro_rules! files {
+    ($($name:literal)*) => { &[$(($name, include_str!(concat!("../web/", $name)))),*] };
+}
+
+/// What the document needs, by name.
+static FILES: &[(&str, &str)] = files![
+    "answer.js" "api.js" "app.js" "audit.js" "chart.js" "collection.js" "collections.js" "document.js" "documents.js" "dom.js" "facets.js"
+    "flow.js" "format.js" "hits.js" "icon.svg" "keys.js" "limits.js" "login.js" "nodes.js" "operation.js" "operations.js"
+    "passage.js" "password.js" "preview.js" "query.js" "search.js" "server.js" "settings.js" "story.js" "style.css" "theme.js" "throughput.js" "users.js"
+];
+
+/// The addresses of views; `web/app.js` says what each shows.
+const VIEWS: [&str; 12] = [
+    "/",
+    "/collections",
+    "/collections/{collection}",
+    "/collections/{collection}/documents/{document}",
+    "/operations",
+    "/operations/{operation}",
+    "/throughput",
+    "/keys",
+    "/users",
+    "/audit",
+    "/login",
+    "/setup",
+];
+
+/// Everything comes from this server, nothing that stands in the document itself is run, and no other page shows it in
+/// a frame.
+const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// What is the same for every request.
+struct Page {
+    /// Digest of all files.
+    version: String,
+    /// The document, with the version in the addresses of the files.
+    document: Bytes,
+    /// The version as a validator.
+    tag: HeaderValue,
+}
+
+/// The page. It answers what has no other address as well: browsers are shown the page, which says that there is nothing,
+/// and programs get a problem.
+pub fn router() -> Router {
+    let page = Arc::new(Page::new());
+    let views = VIEWS.iter().fold(Router::new(), |router, view| router.route(view, get(document)));
+    views.route("/assets/{version}/{file}", get(file)).fallback(nowhere).with_state(page)
+}
+
+impl Page {
+    fn new() -> Self {
+        let mut digest = Sha256::new_with_prefix(DOCUMENT);
+        FILES.iter().for_each(|(name, text)| digest.update(format!("\0{name}\0{text}")));
+        let version: String =
+            digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let document = DOCUMENT.replace("\"/assets/", &format!("\"/assets/{version}/"));
+        let tag = format!("\"{version}\"").parse().expect("hexadecimal digits");
+        Self { document: document.into(), tag, version }
+    }
+
+    /// Whether the client has this version.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let known =
+            headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
+        // A server in front may have marked it as weak when it compressed the answer.
+        known
+            .split(',')
+            .any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.tag.as_bytes())
+    }
+}
+
+async fn document(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+    let common = [
+        (ETAG, page.tag.clone()),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (OPENER_POLICY, HeaderValue::from_static("same-origin")),
+    ];
+    if page.is_known(&headers) {
+        return (StatusCode::NOT_MODIFIED, common).into_response();
+    }
+    (common, [(CONTENT_TYPE, "text/html; charset=utf-8")], page.document.clone()).into_response()
+}
+
+/// An address that is nothing's.
+async fn nowhere(
+    State(page): State<Arc<Page>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let is_of_programs = ["/api/", "/assets/"].iter().any(|it| uri.path().starts_with(it));
+    let is_read = matches!(method, Method::GET | Method::HEAD);
+    if is_of_programs || !is_read || !wants_html(&headers) {
+        return Problem::of(Code::NotFound).into_response();
+    }
+    // Never "not modified": the status is a part of the answer.
+    let common = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (OPENER_POLICY, HeaderValue::from_static("same-origin")),
+    ];
+    (StatusCode::NOT_FOUND, common, page.document.clone()).into_response()
+}
+
+/// Whether a client names HTML among what it accepts, as browsers do for what is shown in a window.
+fn wants_html(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    let mut kinds = accepted.flat_map(|it| it.split(',')).map(|it| it.split(';').next());
+    kinds.any(|kind| kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html")))
+}
+
+async fn file(
+    State(page): State<Arc<Page>>,
+    Path((version, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let Some((_, text)) = FILES.iter().find(|(known, _)| *known == name) else {
+        return Problem::of(Code::NotFound).into_response();
+    };
+    // A page that was opened before the server was renewed goes on with the new files, and keeps none of them.
+    let is_current = version == page.version;
+    let caching = if is_current { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let common = [(ETAG, page.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static(caching))];
+    if page.is_known(&headers) {
+        return (StatusCode::NOT_MODIFIED, common).into_response();
+    }
+    (common, [(CONTENT_TYPE, media_type(&name))], *text).into_response()
+}
+
+fn media_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn asked(path: &str, tag: Option<&str>) -> (StatusCode, HeaderMap, String) {
+        let request = Request::get(path).header(IF_NONE_MATCH, tag.unwrap_or("\"other\""));
+        let answer = router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_view_is_the_document_and_files_may_be_kept() {
+        let id = "8d0b5c1e-0000-0000-0000-000000000000";
+        for view in
+            ["/", "/collections", "/throughput", &format!("/collections/{id}/documents/a%2Fb.html")]
+        {
+            let (status, headers, body) = asked(view, None).await;
+            assert_eq!(
+                (status, &headers[CACHE_CONTROL]),
+                (StatusCode::OK, &HeaderValue::from_static("no-cache"))
+            );
+            assert!(!headers[CONTENT_SECURITY_POLICY].to_str().unwrap().contains("unsafe"));
+            assert!(body.starts_with("<!doctype html>"), "{view}: {body}");
+        }
+        let (_, headers, document) = asked("/", None).await;
+        let tag = headers[ETAG].to_str().unwrap();
+        assert_eq!(asked("/keys", Some(tag)).await.0, StatusCode::NOT_MODIFIED);
+        let from = document.find("/assets/").unwrap();
+        let style = document[from..].split('"').find(|it| it.ends_with("style.css")).unwrap();
+        let (status, headers, _) = asked(style, None).await;
+        assert_eq!(
+            (status, &headers[CONTENT_TYPE]),
+            (StatusCode::OK, &"text/css; charset=utf-8".parse().unwrap())
+        );
+        assert!(headers[CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+        let (status, headers, _) = asked("/assets/of-yesterday/app.js", None).await;
+        assert_eq!(
+            (status, &headers[CACHE_CONTROL]),
+            (StatusCode::OK, &HeaderValue::from_static("no-cache"))
+        );
+        for none in ["/assets/x/nothing.js", "/assets/x/..%2f..%2fCargo.toml", "/nowhere"] {
+            assert_eq!(asked(none, None).await.0, StatusCode::NOT_FOUND, "{none}");
+        }
+    }
+
+    #[tokio::test]
+    async fn browsers_are_shown_the_page_where_there_is_nothing_and_programs_get_a_problem() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for (method, path, accept, is_page) in [
+            ("GET", "/nowhere", browser, true),
+            ("HEAD", "/collections/x/y/z", browser, true),
+            ("GET", "/nowhere", "*/*", false),
+            ("GET", "/nowhere", "application/json", false),
+            ("POST", "/nowhere", browser, false),
+            ("GET", "/api/v1/nowhere", browser, false),
+            ("GET", "/assets/nowhere", browser, false),
+        ] {
+            let request = Request::builder().method(method).uri(path).header(ACCEPT, accept);
+            let answer = router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
+            let kind = answer.headers().get(CONTENT_TYPE).map(|it| it.to_str().unwrap());
+            assert_eq!(
+                kind.is_some_and(|it| it.starts_with("text/html")),
+                is_page,
+                "{method} {path}"
+            );
+            let is_problem = answer.extensions().get::<Problem>().is_some();
+            assert_eq!(is_problem, !is_page, "{method} {path}");
+        }
+    }
+
+    /// The files of the folder, those in the table, and those that the files name are the same.
+    #[test]
+    fn no_file_is_missing_and_none_is_left_over() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+        let names = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap());
+        let there: BTreeSet<String> = names.filter(|name| name != "index.html").collect();
+        let table: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(table, there);
+        let mut named = BTreeSet::new();
+        for text in FILES.iter().map(|(_, text)| *text).chain([DOCUMENT]) {
+            for part in text.split('"') {
+                let name = part.strip_prefix("./").or_else(|| part.strip_prefix("/assets/"));
+                named.extend(name.map(str::to_owned));
+            }
+        }
+        assert_eq!(named, there);
+    }
+
+    /// Classes that the script makes of what the API says of a generation or a collection.
+    const SAID: [&str; 2] = ["building", "error"];
+
+    #[test]
+    fn every_class_has_a_style_and_every_style_somebody_who_wears_it() {
+        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        let (_, style) = FILES.iter().find(|(name, _)| *name == "style.css").unwrap();
+        let scripts = || FILES.iter().filter(|(name, _)| *name != "style.css");
+        let mut styled = BTreeSet::new();
+        for rule in style.split('}') {
+            // Comments stand on lines of their own, and of nested rules the innermost has no other brace.
+            let rule = rule.rsplit("*/").next().unwrap();
+            let selectors = rule.rsplit_once('{').map_or("", |(selectors, _)| selectors);
+            for part in selectors.split('.').skip(1) {
+                styled.insert(part.split(|it| !is_of_name(it)).next().unwrap());
+            }
+        }
+        let texts = || scripts().map(|(_, text)| *text).chain([DOCUMENT]);
+        let words: BTreeSet<&str> =
+            texts().flat_map(|text| text.split(|it| !is_of_name(it))).collect();
+        let unworn: Vec<_> =
+            styled.iter().filter(|it| !words.contains(*it) && !SAID.contains(it)).collect();
+        assert!(unworn.is_empty(), "nobody wears {unworn:?}");
+        for text in texts() {
+            for worn in ["class: \"", "class=\""].iter().flat_map(|it| text.split(it).skip(1)) {
+                let worn = worn.split('"').next().unwrap();
+                for class in worn.split_whitespace() {
+                    assert!(styled.contains(class), "`{class}` of `{worn}` has no style");
+                }
+            }
+        }
+    }
+
+    /// What the policy forbids, and what would make elements of a text.
+    #[test]
+    fn no_script_stands_in_the_document_and_no_markup_is_made_of_text() {
+        assert!(
+            DOCUMENT
+                .split("<script")
+                .skip(1)
+                .all(|it| it.contains("src=\"") && it.contains("></script>"))
+        );
+        for forbidden in ["style=\"", "onclick=\"", "onload=\"", "<style", "http://", "https://"] {
+            assert!(!DOCUMENT.contains(forbidden), "the document has {forbidden}");
+        }
+        for (name, text) in FILES {
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+            ] {
+                assert!(!text.contains(forbidden), "{name} uses {forbidden}");
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The JSON of the API: what comes in, what goes out. The ports give these types, so that a row of the database becomes
+//! an answer in one step.
+
+mod account;
+mod collection;
+mod document;
+mod listing;
+mod operation;
+mod search;
+
+pub use self::search::*;
+pub(crate) use self::search::{by_key, in_characters};
+pub use account::*;
+pub use collection::*;
+pub use document::*;
+pub use listing::*;
+pub use operation::*;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::problem::{Answer, Code, Problem};
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    /// In the order of the list.
+    pub items: Vec<T>,
+    /// Where the next part begins: the `cursor` of the next request. Missing where the list ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of at most `limit`, where one more was looked for to see whether the list goes on.
+    pub(super) fn new(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
+        let goes_on = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| goes_on).map(cursor);
+        Self { items, next }
+    }
+}
+
+/// Which part of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// How many at most.
+    #[serde(default = "fifty")]
+    #[param(minimum = 1, maximum = 1000, default = 50)]
+    pub limit: u32,
+    /// The `next` of the part before; the beginning without it.
+    #[param(min_length = 1, max_length = 100)]
+    pub cursor: Option<String>,
+}
+
+fn fifty() -> u32 {
+    50
+}
+
+/// The longest part of a list.
+const LONGEST: u32 = 1000;
+
+impl Paging {
+    /// The limit, if it is one.
+    pub(super) fn limit(&self) -> Answer<u32> {
+        within(self.limit, LONGEST)
+    }
+
+    /// The cursor of a list in order of id.
+    pub(super) fn after(&self) -> Answer<Option<Uuid>> {
+        let parse = |cursor: &String| cursor.parse().map_err(|_| no_cursor());
+        self.cursor.as_ref().map(parse).transpose()
+    }
+
+    /// The cursor of a list from new to old.
+    pub(super) fn before(&self) -> Answer<Option<(DateTime<Utc>, Uuid)>> {
+        self.cursor.as_deref().map(read_time_cursor).transpose()
+    }
+}
+
+/// A number from 1 on.
+pub(super) fn within(limit: u32, longest: u32) -> Answer<u32> {
+    if (1..=longest).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::new(Code::InvalidQuery, format!("`limit` is a number from 1 to {longest}")))
+}
+
+/// The cursor of a row in a list from new to old.
+pub(super) fn time_cursor(at: DateTime<Utc>, id: Uuid) -> String {
+    format!("{}-{}", at.timestamp_micros(), id.simple())
+}
+
+fn read_time_cursor(cursor: &str) -> Answer<(DateTime<Utc>, Uuid)> {
+    // What Postgres can hold, and nothing that was made here lies outside.
+    const YEAR_9999: i64 = 253_402_300_799_000_000;
+    let (at, id) = cursor.split_once('-').ok_or_else(no_cursor)?;
+    let micros = at.parse().ok().filter(|micros| (0..YEAR_9999).contains(micros));
+    let at = micros.and_then(DateTime::from_timestamp_micros).ok_or_else(no_cursor)?;
+    Ok((at, id.parse().map_err(|_| no_cursor())?))
+}
+
+fn no_cursor() -> Problem {
+    Problem::new(Code::InvalidQuery, "`cursor` is not the `next` of an answer")
+}
+
+/// The name that a destructive request repeats, so that it is meant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Confirm {
+    /// The name of the collection.
+    pub confirm: Option<String>,
+}
+
+impl Confirm {
+    /// That the request says what it destroys.
+    pub(super) fn names(&self, collection: &str) -> Answer<()> {
+        if self.confirm.as_deref() == Some(collection) {
+            return Ok(());
+        }
+        let detail = format!("say `confirm={collection}` if that is meant");
+        Err(Problem::new(Code::ConfirmationRequired, detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_others_are_refused() {
+        let (at, id) = (DateTime::from_timestamp_micros(1_700_000_000_123_456), Uuid::new_v4());
+        let at = at.expect("a valid time");
+        let read = read_time_cursor(&time_cursor(at, id)).expect("it was just written");
+        assert_eq!(read, (at, id));
+        for bad in
+            ["", "-", "1", "x-y", "9999999999999999999-0", "-5-00000000000000000000000000000000"]
+        {
+            assert!(read_time_cursor(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_knows_whether_the_list_goes_on() {
+        let page = |n: u32| Page::new((0..n).collect(), 3, u32::to_string);
+        assert_eq!(page(3).next, None);
+        assert_eq!((page(4).items, page(4).next), (vec![0, 1, 2], Some("2".to_owned())));
+    }
+}

@@ -1,0 +1,267 @@
+//! What kind of file this is: by its name, by its first bytes, or by looking like text.
+//!
+//! The name decides where it is known: a `.docx` that is none shall fail as a broken DOCX, not pass as
+//! something else. The first bytes overrule a name that claims text. A format that nothing reads has its own type
+//! all the same, so that it is told what a file is, and what is text only outwardly (mail, with its encoded
+//! attachments) is not taken for one.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+const PPTX: &str = "application/vnd.openxmlformats-officedocument.presentationml.presentation";
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+pub const BINARY: &str = "application/octet-stream";
+const ZIP: &str = "application/zip";
+const COMPOUND: &str = "application/x-ole-storage";
+const PLAIN: &str = "text/plain";
+const HTML: &str = "text/html";
+const TROFF: &str = "text/troff";
+const MAIL: &str = "message/rfc822";
+const MAILBOX: &str = "application/mbox";
+const WEB_ARCHIVE: &str = "multipart/related";
+
+/// By extension, in lower case; in its order.
+const BY_EXTENSION: &[(&str, &str)] = &[
+    ("adoc", "text/asciidoc"),
+    ("c", "text/x-c"),
+    ("cc", "text/x-c"),
+    ("cpp", "text/x-c"),
+    ("css", "text/css"),
+    ("csv", "text/csv"),
+    ("docx", DOCX),
+    ("eml", MAIL),
+    ("go", "text/x-go"),
+    ("gz", "application/gzip"),
+    ("h", "text/x-c"),
+    ("hpp", "text/x-c"),
+    ("htm", HTML),
+    ("html", HTML),
+    ("java", "text/x-java"),
+    ("js", "text/javascript"),
+    ("json", "application/json"),
+    ("jsonl", "application/jsonl"),
+    ("log", PLAIN),
+    ("markdown", "text/markdown"),
+    ("mbox", MAILBOX),
+    ("md", "text/markdown"),
+    ("mdown", "text/markdown"),
+    ("mht", WEB_ARCHIVE),
+    ("mhtml", WEB_ARCHIVE),
+    ("pdf", "application/pdf"),
+    ("pl", "text/x-perl"),
+    ("py", "text/x-python"),
+    ("rs", "text/x-rust"),
+    ("rst", "text/x-rst"),
+    ("sh", "text/x-shellscript"),
+    ("sql", "application/sql"),
+    ("tex", "text/x-tex"),
+    ("text", PLAIN),
+    ("toml", "application/toml"),
+    ("ts", "text/x-typescript"),
+    ("tsv", "text/tab-separated-values"),
+    ("txt", PLAIN),
+    ("xhtml", HTML),
+    ("xml", "application/xml"),
+    ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
+];
+
+/// Formats that are an archive or a compound file inside, by extension, in lower case; in its order.
+const IN_CONTAINERS: &[(&str, &str)] = &[
+    ("doc", "application/msword"),
+    ("docm", "application/vnd.ms-word.document.macroenabled.12"),
+    ("epub", "application/epub+zip"),
+    ("key", "application/vnd.apple.keynote"),
+    ("msg", "application/vnd.ms-outlook"),
+    ("numbers", "application/vnd.apple.numbers"),
+    ("odp", "application/vnd.oasis.opendocument.presentation"),
+    ("ods", "application/vnd.oasis.opendocument.spreadsheet"),
+    ("odt", "application/vnd.oasis.opendocument.text"),
+    ("pages", "application/vnd.apple.pages"),
+    ("ppt", "application/vnd.ms-powerpoint"),
+    ("pptm", "application/vnd.ms-powerpoint.presentation.macroenabled.12"),
+    ("pptx", PPTX),
+    ("xls", "application/vnd.ms-excel"),
+    ("xlsm", "application/vnd.ms-excel.sheet.macroenabled.12"),
+    ("xlsx", XLSX),
+];
+
+/// The part by which an archive of Office is known, and its type.
+const OFFICE_PARTS: &[(&[u8], &str)] =
+    &[(b"word/document.xml", DOCX), (b"ppt/presentation.xml", PPTX), (b"xl/workbook.xml", XLSX)];
+
+/// How much of the end of an archive, where its directory is, is looked at for the part of Office.
+const DIRECTORY: usize = 256 << 10;
+
+/// How much of a file is looked at to see whether it is text.
+const LOOK_AT: usize = 8192;
+
+/// The media type of a file.
+pub fn of(path: &Path, bytes: &[u8]) -> &'static str {
+    let extension = path.extension().unwrap_or_default().as_bytes().to_ascii_lowercase();
+    match named(BY_EXTENSION, &extension) {
+        Some(named) if !named.starts_with("text/") => named,
+        Some(named) => infer::get(bytes).map(kind).filter(|found| !is_text(found)).unwrap_or(named),
+        None => by_content(&extension, bytes),
+    }
+}
+
+/// What the table says of an extension.
+fn named(table: &[(&str, &'static str)], extension: &[u8]) -> Option<&'static str> {
+    let index = table.binary_search_by(|(known, _)| known.as_bytes().cmp(extension));
+    index.ok().map(|index| table[index].1)
+}
+
+fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
+    if let Some(found) = infer::get(bytes) {
+        let kind = kind(found);
+        if !matches!(kind, ZIP | COMPOUND) {
+            return kind;
+        }
+        let in_container = named(IN_CONTAINERS, extension);
+        return in_container.or_else(|| office(kind, bytes)).unwrap_or(kind);
+    }
+    let head = &bytes[..bytes.len().min(LOOK_AT)];
+    if extension.first().is_some_and(u8::is_ascii_digit) && looks_like_roff(head) {
+        return TROFF;
+    }
+    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+        return PLAIN;
+    }
+    if let Some(mail) = mail(head) {
+        return mail;
+    }
+    // Text may hold a few control characters, but no NUL.
+    let odd = head.iter().filter(|byte| is_odd(**byte)).count();
+    if head.contains(&0) || odd * 32 > head.len() {
+        return BINARY;
+    }
+    PLAIN
+}
+
+fn kind(found: infer::Type) -> &'static str {
+    match found.mime_type() {
+        // What some programs make of HTML and XML is of no use to us.
+        "text/xml" => "application/xml",
+        // It is said of every compound file.
+        "application/msword" => COMPOUND,
+        mime_type => mime_type,
+    }
+}
+
+fn is_text(mime_type: &&'static str) -> bool {
+    mime_type.starts_with("text/") || *mime_type == "application/xml"
+}
+
+/// Whether the lines at the beginning are those of a manual page.
+fn looks_like_roff(head: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 6] = [b".\\\"", b"'\\\"", b".TH", b".Dd", b".so ", b".de"];
+    let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.next().is_some_and(|line| BEGINNINGS.iter().any(|start| line.starts_with(start)))
+}
+
+/// What kind of Office document an archive is, by the names in its directory.
+fn office(kind: &str, bytes: &[u8]) -> Option<&'static str> {
+    if kind != ZIP {
+        return None;
+    }
+    let directory = &bytes[bytes.len().saturating_sub(DIRECTORY)..];
+    let found = OFFICE_PARTS.iter().find(|(part, _)| {
+        let first = part[0];
+        let mut starts = directory.iter().enumerate().filter(|(_, byte)| **byte == first);
+        starts.any(|(at, _)| directory[at..].starts_with(part))
+    });
+    found.map(|(_, kind)| *kind)
+}
+
+/// Whether this is a mail, or a mailbox, without a name that says so: it begins with header fields, among them such
+/// as mail programs alone write.
+fn mail(head: &[u8]) -> Option<&'static str> {
+    const OF_MAIL: [&[u8]; 5] =
+        [b"received", b"return-path", b"message-id", b"mime-version", b"delivered-to"];
+    const OF_ALL: [&[u8]; 4] = [b"from", b"date", b"subject", b"to"];
+    let mut lines = head.split(|byte| *byte == b'\n').peekable();
+    let is_box = lines.next_if(|line| line.starts_with(b"From ")).is_some();
+    let (mut of_mail, mut of_all) = (0, 0);
+    for line in lines {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        // A field goes on in lines that are indented.
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            continue;
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+        let name = line[..colon].to_ascii_lowercase();
+        if !name.iter().all(|byte| byte.is_ascii_graphic()) {
+            break;
+        }
+        of_mail += usize::from(OF_MAIL.contains(&name.as_slice()));
+        of_all += usize::from(OF_ALL.contains(&name.as_slice()));
+    }
+    let is_mail = of_mail > 0 && of_all > 0 && of_mail + of_all > 2;
+    is_mail.then_some(if is_box { MAILBOX } else { MAIL })
+}
+
+fn is_odd(byte: u8) -> bool {
+    byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x08 | 0x1b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_in_order() {
+        assert!(BY_EXTENSION.is_sorted());
+        assert!(IN_CONTAINERS.is_sorted());
+    }
+
+    #[test]
+    fn names_and_contents() {
+        let pdf = b"%PDF-1.7\n";
+        let mail = b"Return-Path: <a@b.c>\r\nReceived: from x\r\n\tby y\r\nFrom: a\r\nSubject: b\r\n\r\nbody";
+        let mailbox =
+            b"From a@b.c Mon Jan  1 00:00:00 2024\nMessage-ID: <x>\nFrom: a\nDate: b\n\nbody";
+        let memo = b"From: me\nTo: you\nSubject: trees\n\nnothing that a mail program wrote";
+        let zip = b"PK\x03\x04 some part, and at the end the names: ppt/presentation.xml";
+        let ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and so on";
+        for (name, bytes, expected) in [
+            ("a.md", b"# a".as_slice(), "text/markdown"),
+            ("a.HTML", b"<p>", HTML),
+            ("a", b"<!DOCTYPE html><p>", HTML),
+            ("a.txt", b"plain", PLAIN),
+            ("README", b"plain", PLAIN),
+            ("a.txt", pdf, "application/pdf"),
+            ("a", pdf, "application/pdf"),
+            ("a.docx", b"not a zip", DOCX),
+            ("open.2", b".\\\" comment\n.TH OPEN 2\n", TROFF),
+            ("open.3ssl", b".TH X 3\n", TROFF),
+            ("notes.2", b"just notes\n", PLAIN),
+            ("open.2.gz", b"\x1f\x8b\x08", "application/gzip"),
+            ("a.bin", b"\0\x01\x02", BINARY),
+            ("utf16", b"\xff\xfea\0", PLAIN),
+            ("a.eml", mail, MAIL),
+            ("1700000.host:2,S", mail, MAIL),
+            ("inbox", mailbox, MAILBOX),
+            ("memo", memo, PLAIN),
+            ("archive.txt", mail, PLAIN),
+            ("a.pptx", b"PK\x03\x04", PPTX),
+            ("a.odt", b"PK\x03\x04", "application/vnd.oasis.opendocument.text"),
+            ("a.zip", b"PK\x03\x04 nothing of Office", ZIP),
+            ("deck", zip, PPTX),
+            ("a.msg", ole, "application/vnd.ms-outlook"),
+            ("a.doc", ole, "application/msword"),
+            ("of some kind", ole, COMPOUND),
+            ("a.msg", b"a commit message", PLAIN),
+            ("a.doc", b"plain, as of old", PLAIN),
+            ("a.csv", b"a;b\n", "text/csv"),
+            ("a.rtf", b"{\\rtf1\\ansi text}", "application/rtf"),
+            ("a", b"\x89PNG\r\n\x1a\n", "image/png"),
+        ] {
+            assert_eq!(of(Path::new(name), bytes), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Walks the scanned folders: every file once, in order of name, with what `stat` says of it.
+//!
+//! It reads no document. What cannot be looked at (a folder without permission, a loop of links) comes out
+//! as found, too, with the error, so that it is accounted for.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use globset::GlobSet;
+use ignore::{DirEntry, WalkBuilder};
+use pipeline::{DocError, Location, SetAside, Why};
+
+use crate::scan::filter::{Filter, LeftOut, WalkOptions};
+use crate::scan::open::Root;
+use pipeline::uri;
+
+/// What the walk came upon.
+pub(crate) enum Found {
+    /// A regular file.
+    File {
+        path: PathBuf,
+        location: Location,
+        /// Where it is opened.
+        root: Arc<Root>,
+        /// The device that it is on.
+        device: u64,
+    },
+    /// Something that could not be looked at.
+    Trouble(SetAside),
+}
+
+impl Found {
+    pub(crate) fn location(&self) -> &Location {
+        match self {
+            Self::File { location, .. } => location,
+            Self::Trouble(document) => &document.location,
+        }
+    }
+}
+
+/// A walk through several folders and files, one after the other.
+pub(crate) struct Walk {
+    include: GlobSet,
+    follow_symlinks: bool,
+    roots: std::vec::IntoIter<(Arc<Filter>, ignore::Walk)>,
+    current: Option<Current>,
+    /// The roots that were walked to their ends, and whether anything was found below each.
+    walked: Vec<(PathBuf, bool)>,
+    left_out: Arc<LeftOut>,
+}
+
+/// The walk through one root.
+struct Current {
+    filter: Arc<Filter>,
+    root: Arc<Root>,
+    walk: ignore::Walk,
+    has_found: bool,
+}
+
+impl Walk {
+    /// Opens a walk through these roots, which are absolute. A root below another one is walked as
+    /// itself only, so that no file is met twice.
+    pub(crate) fn open(roots: &[PathBuf], options: &WalkOptions) -> Self {
+        Self::new(roots, roots, None, options)
+    }
+
+    /// Opens a walk that goes to one path below one of the roots, by the same rules.
+    pub(crate) fn to(path: &Path, root: &Path, roots: &[PathBuf], options: &WalkOptions) -> Self {
+        Self::new(&[root.to_owned()], roots, Some(path), options)
+    }
+
+    /// Opens a walk through one of the roots.
+    pub(crate) fn of_root(root: &Path, roots: &[PathBuf], options: &WalkOptions) -> Self {
+        Self::new(&[root.to_owned()], roots, None, options)
+    }
+
+    fn new(
+        walked: &[PathBuf],
+        roots: &[PathBuf],
+        only: Option<&Path>,
+        options: &WalkOptions,
+    ) -> Self {
+        let left_out = Arc::new(LeftOut::default());
+        let walks = walked.iter().map(|root| {
+            let filter = Arc::new(Filter::new(root, roots, options, only, &left_out));
+            let walk = walk_of(&filter);
+            (filter, walk)
+        });
+        Self {
+            include: options.include.clone(),
+            follow_symlinks: options.follow_symlinks,
+            roots: walks.collect::<Vec<_>>().into_iter(),
+            current: None,
+            walked: Vec::new(),
+            left_out,
+        }
+    }
+
+    /// What the options have left out so far.
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// The roots below which nothing was found, of those that were walked to their ends. One that holds another
+    /// root has what that one has.
+    pub(crate) fn empty_roots(&self) -> Vec<&Path> {
+        let has_found =
+            |root: &Path| self.walked.iter().any(|(it, found)| *found && it.starts_with(root));
+        let roots = self.walked.iter().map(|(root, _)| root.as_path());
+        roots.filter(|root| !has_found(root)).collect()
+    }
+}
+
+fn walk_of(filter: &Arc<Filter>) -> ignore::Walk {
+    let entries = Arc::clone(filter);
+    WalkBuilder::new(&filter.root)
+        .standard_filters(false)
+        .follow_links(filter.follow_symlinks)
+        .sort_by_file_name(Ord::cmp)
+        .filter_entry(move |entry| {
+            let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+            entry.depth() == 0 || entries.takes(entry.path(), is_folder, entry.path_is_symlink())
+        })
+        .build()
+}
+
+impl Iterator for Walk {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        loop {
+            let current = match &mut self.current {
+                Some(current) => current,
+                none => {
+                    let (filter, walk) = self.roots.next()?;
+                    match Root::open(&filter.root, self.follow_symlinks) {
+                        Ok(root) => {
+                            let root = Arc::new(root);
+                            none.insert(Current { filter, root, walk, has_found: false })
+                        }
+                        Err(error) => {
+                            let cause = crate::scan::read::cause(&error);
+                            let found = unreadable(&filter.root, &filter.root, cause);
+                            self.walked.push((filter.root.clone(), true));
+                            return Some(Found::Trouble(found));
+                        }
+                    }
+                }
+            };
+            let Some(entry) = current.walk.next() else {
+                let ended = self.current.take();
+                self.walked.extend(ended.map(|it| (it.filter.root.clone(), it.has_found)));
+                continue;
+            };
+            if let Some(found) = current.found(entry, &self.include) {
+                current.has_found = true;
+                return Some(found);
+            }
+        }
+    }
+}
+
+impl Current {
+    /// What an entry of the walk is to us; `None` for a folder, a device, or a file that is not wanted.
+    fn found(&self, entry: Result<DirEntry, ignore::Error>, include: &GlobSet) -> Option<Found> {
+        let root = self.filter.root.as_path();
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let (path, cause) = trouble(root, &error)?;
+                // A link that leads nowhere comes as an error, before the filter is asked about it.
+                let is_link = path != root && fs_err::read_link(path).is_ok();
+                let is_taken = !is_link || self.filter.takes(path, false, true);
+                return is_taken.then(|| Found::Trouble(unreadable(root, path, cause)));
+            }
+        };
+        let kind = entry.file_type()?;
+        let is_root = entry.depth() == 0;
+        // A root that is a link stands for what it leads to; any other link that is still a link here was
+        // not to be followed.
+        if kind.is_dir() || (kind.is_symlink() && !is_root) {
+            return None;
+        }
+        if !is_root && !include.is_empty() {
+            let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
+            if !include.is_match(relative) {
+                self.filter.is_not_included();
+                return None;
+            }
+        }
+        let stat = if is_root {
+            fs_err::metadata(entry.path()).map_err(Into::into)
+        } else {
+            entry.metadata()
+        };
+        let stat = match stat {
+            Ok(stat) => stat,
+            Err(error) => {
+                return Some(Found::Trouble(unreadable(root, entry.path(), cause(&error))));
+            }
+        };
+        if !stat.is_file() {
+            return None;
+        }
+        let location = location(root, entry.path(), &stat);
+        let (path, root) = (entry.into_path(), Arc::clone(&self.root));
+        Some(Found::File { path, location, root, device: stat.dev() })
+    }
+}
+
+/// When a file was modified, and changed in any way, in microseconds since 1970-01-01 UTC.
+pub(super) fn times(stat: &Metadata) -> (Option<i64>, Option<i64>) {
+    let micros = |seconds: i64, nanos: i64| Some(seconds.saturating_mul(1_000_000) + nanos / 1000);
+    (micros(stat.mtime(), stat.mtime_nsec()), micros(stat.ctime(), stat.ctime_nsec()))
+}
+
+fn location(root: &Path, path: &Path, stat: &Metadata) -> Location {
+    let (mtime, ctime) = times(stat);
+    Location {
+        uri: uri::of_path(path),
+        source: uri::of_path(root),
+        size: stat.len(),
+        mtime,
+        ctime,
+        inode: Some(stat.ino()),
+    }
+}
+
+/// The file or folder that an error of the walk is about, and what it says; `None` if it is about none, but about a
+/// pattern of a `.gitignore`, which Git passes over as well.
+fn trouble<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path, String)> {
+    match error {
+        ignore::Error::WithPath { path, err } => {
+            err.io_error().map(|_| (path.as_path(), cause(err)))
+        }
+        ignore::Error::WithDepth { err, .. } => trouble(root, err),
+        ignore::Error::Loop { ancestor, child } => {
+            let ancestor = ancestor.display();
+            Some((child, format!("it is a symbolic link to {ancestor}, in which it lies")))
+        }
+        ignore::Error::Io(_) => Some((root, cause(error))),
+        ignore::Error::Partial(_)
+        | ignore::Error::WithLineNumber { .. }
+        | ignore::Error::Glob { .. }
+        | ignore::Error::UnrecognizedFileType(_)
+        | ignore::Error::InvalidDefinition => None,
+    }
+}
+
+/// What the system said, without the path, which the document's uri says.
+fn cause(error: &ignore::Error) -> String {
+    match error.io_error() {
+        Some(error) => crate::scan::read::cause(error),
+        None => error.to_string(),
+    }
+}
+
+fn unreadable(root: &Path, path: &Path, cause: String) -> SetAside {
+    SetAside {
+        location: Location {
+            uri: uri::of_path(path),
+            source: uri::of_path(root),
+            size: 0,
+            mtime: None,
+            ctime: None,
+            inode: None,
+        },
+        content_hash: None,
+        why: Why::Failed(DocError::Unreadable { cause }),
+    }
+}

@@ -1,0 +1,357 @@
+//! What becomes of a file between the walk and the read. The lookup in the metadata store stands between the two, so
+//! what changes the folder there does so at just that moment.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::{FileTypeExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use arrow::array::Array as _;
+use async_trait::async_trait;
+use pipeline::column::{BYTES, URI};
+use pipeline::{
+    Identity, Incoming, KnownHashes, KnownLocation, MetadataStore, Outcome, Resources, SetAside,
+    StoreError, StoredDocument,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::support::{reasons, source};
+use pipeline::test_util::no_resources;
+
+/// What is done to a folder between the walk and the read.
+type Swap = fn(&Path);
+
+/// A store that knows nothing, and changes the folder at the first lookup.
+struct Between(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+#[async_trait]
+impl MetadataStore for Between {
+    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        if let Some(swap) = self.0.lock().unwrap().take() {
+            swap();
+        }
+        Ok(vec![None; uris.len()])
+    }
+
+    async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
+        unreachable!("a scan looks nothing else up")
+    }
+
+    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+        unreachable!("a scan looks nothing else up")
+    }
+
+    async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
+        unreachable!("a scan looks nothing else up")
+    }
+
+    async fn record(&self, _: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+        unreachable!("a scan looks nothing else up")
+    }
+
+    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+        unreachable!("a scan looks nothing else up")
+    }
+}
+
+/// A scanned folder `root` with the files `a`, `sub/b` and `z`, and a file and a folder beside it.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["root/a", "root/sub/b", "root/z", "outside/secret", "outside/b"] {
+        let path = folder.path().join(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, format!("content of {name}")).unwrap();
+    }
+    folder
+}
+
+/// What a scan gives when a folder is changed between the walk and the read. A scan that waits is a failure.
+fn scan(folder: &Path, options: Value, swap: Swap) -> Outcome {
+    let root = folder.to_owned();
+    let between = Between(Mutex::new(Some(Box::new(move || swap(&root)))));
+    let with = Resources { metadata: Arc::new(between), ..no_resources() };
+    let config = source("scan", options, folder);
+    let (sender, ended) = mpsc::channel();
+    std::thread::Builder::new()
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let mut source = config.build(&with).unwrap();
+            let first = runtime.block_on(source.next()).unwrap().unwrap();
+            assert!(runtime.block_on(source.next()).unwrap().is_none(), "one batch holds all");
+            sender.send(first).unwrap();
+        })
+        .unwrap();
+    ended.recv_timeout(Duration::from_secs(60)).expect("the scan waits for something")
+}
+
+/// The contents that were read, and what was set aside.
+fn told(outcome: &Outcome) -> (Vec<String>, Vec<(String, String)>) {
+    let rows = &outcome.rows;
+    assert_eq!(URI.of(rows).unwrap().len(), BYTES.of(rows).unwrap().len());
+    let contents = BYTES.of(rows).unwrap();
+    let contents = contents.iter().map(|it| String::from_utf8(it.unwrap().to_vec()).unwrap());
+    (contents.collect(), reasons(&outcome.set_aside))
+}
+
+fn mkfifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// A device that gives zeros without an end. Only root may make one, and not everywhere.
+fn mkzero(path: &Path) {
+    let made = Command::new("mknod").arg(path).args(["c", "1", "5"]).output().unwrap();
+    if !made.status.success() || !fs_err::metadata(path).unwrap().file_type().is_char_device() {
+        // As good as one: a link to the device.
+        fs_err::remove_file(path).ok();
+        symlink("/dev/zero", path).unwrap();
+    }
+}
+
+const CHANGED: &str =
+    "failed: cannot be read: it changed while the run read it; the next run reads it";
+
+/// Each thing that the file `a`, or the folder of `b`, may have become; which of the contents are read all the same;
+/// and what is set aside. What is neither is passed over, as by the next walk.
+const SWAPS: &[(&str, Swap, &[&str], &[&str])] = &[
+    ("nothing happens", |_| {}, &["a", "sub/b", "z"], &[]),
+    (
+        "a FIFO without a writer",
+        |folder| {
+            fs_err::remove_file(folder.join("root/a")).unwrap();
+            mkfifo(&folder.join("root/a"));
+        },
+        &["sub/b", "z"],
+        &[],
+    ),
+    (
+        "a socket",
+        |folder| {
+            fs_err::remove_file(folder.join("root/a")).unwrap();
+            drop(UnixListener::bind(folder.join("root/a")).unwrap());
+        },
+        &["sub/b", "z"],
+        &[],
+    ),
+    (
+        "a folder",
+        |folder| {
+            fs_err::remove_file(folder.join("root/a")).unwrap();
+            fs_err::create_dir(folder.join("root/a")).unwrap();
+        },
+        &["sub/b", "z"],
+        &["a"],
+    ),
+    (
+        "a link to a file outside",
+        |folder| {
+            fs_err::remove_file(folder.join("root/a")).unwrap();
+            symlink("../outside/secret", folder.join("root/a")).unwrap();
+        },
+        &["sub/b", "z"],
+        &["a"],
+    ),
+    (
+        "an absolute link to a file outside",
+        |folder| {
+            fs_err::remove_file(folder.join("root/a")).unwrap();
+            symlink(folder.join("outside/secret"), folder.join("root/a")).unwrap();
+        },
+        &["sub/b", "z"],
+        &["a"],
+    ),
+    (
+        "a link to a device",
+        |folder| {
+            fs_err::remove_file(folder.join("root/a")).unwrap();
+            symlink("/dev/zero", folder.join("root/a")).unwrap();
+        },
+        &["sub/b", "z"],
+        &["a"],
+    ),
+    (
+        "a link to another file of the folder",
+        |folder| {
+            fs_err::remove_file(folder.join("root/a")).unwrap();
+            symlink("z", folder.join("root/a")).unwrap();
+        },
+        &["sub/b", "z"],
+        &["a"],
+    ),
+    (
+        "another file of the same name",
+        |folder| {
+            fs_err::write(folder.join("root/new"), "another content").unwrap();
+            fs_err::rename(folder.join("root/new"), folder.join("root/a")).unwrap();
+        },
+        &["sub/b", "z"],
+        &["a"],
+    ),
+    (
+        "its folder is a link to one outside, with a file of the same name",
+        |folder| {
+            fs_err::rename(folder.join("root/sub"), folder.join("root/old")).unwrap();
+            symlink("../outside", folder.join("root/sub")).unwrap();
+        },
+        &["a", "z"],
+        &["b"],
+    ),
+    (
+        "its folder is a file",
+        |folder| {
+            fs_err::remove_dir_all(folder.join("root/sub")).unwrap();
+            fs_err::write(folder.join("root/sub"), "a file now").unwrap();
+        },
+        &["a", "z"],
+        &["b"],
+    ),
+    (
+        "the scanned folder itself is a link to one outside",
+        |folder| {
+            fs_err::rename(folder.join("root"), folder.join("old")).unwrap();
+            symlink("outside", folder.join("root")).unwrap();
+        },
+        &["a", "sub/b", "z"],
+        &[],
+    ),
+];
+
+#[test]
+fn whatever_a_file_becomes_nothing_outside_is_read_and_nothing_waits() {
+    for follow_symlinks in [false, true] {
+        for (what, swap, read, set_aside) in SWAPS {
+            let folder = folder();
+            let options = json!({ "paths": ["root"], "follow_symlinks": follow_symlinks });
+            let outcome = scan(folder.path(), options, *swap);
+            let expected: Vec<_> =
+                read.iter().map(|name| format!("content of root/{name}")).collect();
+            let aside: Vec<_> =
+                set_aside.iter().map(|name| ((*name).to_owned(), CHANGED.to_owned())).collect();
+            assert_eq!(told(&outcome), (expected, aside), "{what}, following: {follow_symlinks}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_says_so() {
+    let folder = folder();
+    let outcome = scan(folder.path(), json!({ "paths": ["root"] }), |folder| {
+        fs_err::remove_file(folder.join("root/a")).unwrap();
+    });
+    let [(name, why)] = &reasons(&outcome.set_aside)[..] else { panic!("{outcome:?}") };
+    assert_eq!(name, "a");
+    assert_eq!(why, "failed: cannot be read: it is gone, or a link that leads nowhere");
+}
+
+/// A device has to be made by root; `/dev/zero` would be read without an end.
+#[test]
+fn a_device_in_the_place_of_a_file_is_not_read() {
+    let folder = folder();
+    let outcome = scan(folder.path(), json!({ "paths": ["root"] }), |folder| {
+        fs_err::remove_file(folder.join("root/a")).unwrap();
+        mkzero(&folder.join("root/a"));
+    });
+    let (contents, _) = told(&outcome);
+    assert_eq!(contents, ["content of root/sub/b", "content of root/z"]);
+}
+
+#[test]
+fn a_source_that_is_one_file_is_held_to_it() {
+    let options = || json!({ "paths": ["root/a"] });
+    let folder_ = folder();
+    let outcome = scan(folder_.path(), options(), |folder| {
+        fs_err::remove_file(folder.join("root/a")).unwrap();
+        mkfifo(&folder.join("root/a"));
+    });
+    assert_eq!(told(&outcome), (Vec::new(), Vec::new()));
+    let folder = folder();
+    let outcome = scan(folder.path(), options(), |folder| {
+        fs_err::remove_file(folder.join("root/a")).unwrap();
+        symlink(folder.join("outside/secret"), folder.join("root/a")).unwrap();
+    });
+    assert_eq!(told(&outcome), (Vec::new(), vec![("a".to_owned(), CHANGED.to_owned())]));
+}
+
+#[test]
+fn links_that_lead_inside_are_read_whatever_their_form() {
+    let folder = folder();
+    let root = folder.path().join("root");
+    symlink("sub/b", root.join("relative")).unwrap();
+    symlink(root.join("sub/b"), root.join("absolute")).unwrap();
+    symlink("../root/sub/../sub/b", root.join("round about")).unwrap();
+    symlink(root.join("sub"), root.join("folder")).unwrap();
+    symlink("relative", root.join("link to a link")).unwrap();
+    symlink(folder.path().join("outside"), root.join("out")).unwrap();
+    // The scanned folder is named by a link, too.
+    symlink("root", folder.path().join("alias")).unwrap();
+    symlink(folder.path().join("alias/z"), root.join("by the alias")).unwrap();
+    for paths in ["root", "alias"] {
+        let options = json!({ "paths": [paths], "follow_symlinks": true });
+        let (contents, aside) = told(&scan(folder.path(), options, |_| {}));
+        let b = "content of root/sub/b";
+        let (a, z) = ("content of root/a", "content of root/z");
+        // absolute, by the alias, folder/b, link to a link, relative, round about, sub/b
+        assert_eq!(contents, [a, b, z, b, b, b, b, b, z], "{paths}");
+        assert_eq!(aside, [], "{paths}");
+    }
+}
+
+/// Where a seccomp filter refuses `openat2`, files are opened part by part, by the same rules.
+#[test]
+fn without_openat2_the_same_holds() {
+    const REFUSED: &str = "STAGES_TEST_OPENAT2_REFUSED";
+    if std::env::var_os(REFUSED).is_some() {
+        whatever_a_file_becomes_nothing_outside_is_read_and_nothing_waits();
+        links_that_lead_inside_are_read_whatever_their_form();
+        return;
+    }
+    // Has the call fail with this error, and becomes the test.
+    const REFUSE: &str = r#"
+import ctypes, os, struct, sys
+libc, error = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
+OPENAT2, ALLOW, ERRNO = 437, 0x7FFF0000, 0x00050000
+code = b"".join(struct.pack("HBBI", *it) for it in [
+    (0x20, 0, 0, 0), (0x15, 0, 1, OPENAT2), (0x06, 0, 0, ERRNO | error), (0x06, 0, 0, ALLOW)])
+buffer = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+assert libc.syscall(OPENAT2, -100, b"/", ctypes.create_string_buffer(24), 24) == -1
+assert ctypes.get_errno() == error
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
+    for (name, error) in [("ENOSYS", "38"), ("EPERM", "1")] {
+        let ran = Command::new("python3")
+            .args([OsStr::new("-c"), OsStr::new(REFUSE), OsStr::new(error)])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "opening::without_openat2_the_same_holds"])
+            .env(REFUSED, name)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{name}: {said}\n{}", String::from_utf8_lossy(&ran.stdout));
+    }
+}
+
+/// `.gitignore` is opened by the walk, and may be anything as well.
+#[test]
+fn a_gitignore_that_is_no_file_is_passed_over() {
+    let options = || json!({ "paths": ["root"], "gitignore": true });
+    let makes: [fn(PathBuf); 4] = [
+        |path| mkfifo(&path),
+        |path| symlink("/dev/zero", path).unwrap(),
+        |path| fs_err::create_dir(path).unwrap(),
+        |path| symlink("nowhere", path).unwrap(),
+    ];
+    for make in makes {
+        let folder = folder();
+        make(folder.path().join("root/.gitignore"));
+        make(folder.path().join("root/sub/.gitignore"));
+        let (contents, aside) = told(&scan(folder.path(), options(), |_| {}));
+        assert_eq!(contents, ["a", "sub/b", "z"].map(|name| format!("content of root/{name}")));
+        assert_eq!(aside, []);
+    }
+}

@@ -1,0 +1,28 @@
+//! The source of a name, and what it has set aside.
+
+use std::path::Path;
+
+use pipeline::{NodeKind, SetAside, SourceConfig};
+use serde_json::Value;
+
+/// The source of this name with these options, relative to this folder.
+pub(crate) fn source(name: &str, options: Value, folder: &Path) -> Box<dyn SourceConfig> {
+    let def = sources::NODES.iter().find(|def| def.name == name).expect("a node of this name");
+    match (def.parse)(options, folder).expect("valid options") {
+        NodeKind::Source(config) => config,
+        NodeKind::Stage(_) | NodeKind::Sink(_) => panic!("{name} is no source"),
+    }
+}
+
+/// What became of each document: its file name and the reason it was set aside for.
+pub(crate) fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
+    let mut all: Vec<_> = set_aside
+        .iter()
+        .map(|document| {
+            let name = document.location.uri.rsplit('/').next().unwrap();
+            (name.to_owned(), format!("{}: {}", document.why.reason(), document.why))
+        })
+        .collect();
+    all.sort();
+    all
+}

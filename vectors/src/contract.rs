@@ -1,0 +1,388 @@
+//! What every store must do, as functions: the same ones run against the store in memory, the embedded
+//! one and a server. They panic with what is wrong, and expect a store without points.
+
+use std::collections::BTreeSet;
+
+use futures::future::{BoxFuture, join_all};
+use pipeline::{
+    Effort, Hit, IndexQuery, Payload, Place, Point, Remedy, VectorIndex, VectorStore, fact,
+    point_id,
+};
+use uuid::Uuid;
+
+pub use self::finding::{NO_WORDS, WORDS};
+use crate::MemoryVectors;
+use crate::memory::cosine;
+use pipeline::{Inventory, PointKey, Vectors};
+
+mod finding;
+
+/// Length of the vectors that the functions write.
+pub const DIM: usize = 8;
+
+/// By how much a score may differ from the exact one: two-byte numbers are the coarsest that are
+/// searched without an index.
+const TOLERANCE: f32 = 2e-3;
+
+/// One thing that a store of vectors must do.
+pub type Check = fn(&dyn Vectors) -> BoxFuture<'_, ()>;
+
+/// Everything that a store of vectors must do, [`written`] and [`is_still_there`] excepted.
+pub static VECTORS: &[(&str, Check)] = &[
+    ("an empty store answers, and answers nothing", |s| Box::pin(empty_answers_empty(s))),
+    ("what is written twice is there once", |s| Box::pin(written_twice_is_there_once(s))),
+    ("a point replaces the one of its id", |s| Box::pin(a_point_replaces_its_predecessor(s))),
+    ("a search gives the most similar points, best first", |s| Box::pin(search_is_exact(s))),
+    ("truncating a document keeps its first chunks", |s| Box::pin(truncate_keeps_the_first(s))),
+    ("a document that moved says where it is", |s| Box::pin(places_change(s))),
+    ("removing documents leaves the others", |s| Box::pin(remove_leaves_the_others(s))),
+    ("scrolling gives every point once, by id", |s| Box::pin(scroll_is_complete(s))),
+    ("a payload comes back as it was given", |s| Box::pin(payloads_come_back(s))),
+    ("filters find what they say", finding::filters),
+    ("a vector that does not fit is refused", |s| Box::pin(misfits_are_refused(s))),
+    ("a document of thousands of chunks is taken", |s| Box::pin(large_documents_are_taken(s))),
+    ("writing and searching at once is safe", |s| Box::pin(writing_while_searching(s))),
+];
+
+/// A document of the functions below: an id for a small number.
+pub fn document(number: u32) -> Uuid {
+    Uuid::from_u128(0x5e3a_0000 + u128::from(number))
+}
+
+/// A chunk of a document. Its vector follows from `seed`, which is also in its text.
+pub fn point(number: u32, chunk_index: u32, seed: u64) -> Point {
+    let document = document(number);
+    Point {
+        id: point_id(document, chunk_index),
+        vector: vector(seed),
+        sparse: None,
+        payload: Payload {
+            collection: Uuid::from_u128(7),
+            document,
+            chunk_index,
+            content: format!("text {seed} of chunk {chunk_index}"),
+            uri: format!("file:///corpus/{number}.txt"),
+            source: "/corpus".to_owned(),
+            mime_type: "text/plain".to_owned(),
+            title: Some(format!("Document {number}")),
+            language: Some("en".to_owned()),
+            headings: Some("Part > Chapter".to_owned()),
+            page: chunk_index.checked_add(1),
+            start: u64::from(chunk_index) * 100,
+            end: u64::from(chunk_index) * 100 + 100,
+            modified_at: Some(1_700_000_000_000_000 + i64::from(number)),
+            facts: vec![fact("author", &format!("author {}", number % 3)), fact("year", "2024")],
+        },
+    }
+}
+
+/// The first chunks of a document.
+pub fn chunks(number: u32, count: u32, seed: u64) -> Vec<Point> {
+    (0..count).map(|index| point(number, index, seed + u64::from(index))).collect()
+}
+
+/// A direction that follows from a number (splitmix64).
+pub fn vector(seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let bits = u16::try_from((z ^ (z >> 31)) >> 48).expect("sixteen bits are left");
+        f32::from(bits) / 32_768.0 - 1.0
+    };
+    (0..DIM).map(|_| next()).collect()
+}
+
+/// Compares a store with the exact one that was told the same.
+pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
+    assert_eq!(count(store).await, count(exact).await, "count");
+    let documents = store.documents().await.expect("lists documents");
+    assert_eq!(documents, exact.documents().await.expect("lists documents"), "documents");
+    let (found, wanted) = (scroll(store, 1000).await, scroll(exact, 1000).await);
+    let ids = |points: &[Point]| points.iter().map(|point| point.id).collect::<Vec<_>>();
+    assert_eq!(ids(&found), ids(&wanted), "ids");
+    assert_eq!(keys(store, 1000).await, keys(exact, 1000).await, "keys");
+    for (found, wanted) in found.iter().zip(&wanted) {
+        assert_eq!(found.payload, wanted.payload, "payload of {}", found.id);
+        let words = |point: &Point| point.sparse.clone().filter(|words| !words.is_empty());
+        assert_eq!(words(found), words(wanted), "words of {}", found.id);
+        let alike = cosine(&found.vector, &wanted.vector);
+        assert!(alike > 0.9999, "the vector of {} has turned: {alike}", found.id);
+    }
+    for seed in [1, 77, 4242] {
+        for k in [1, 10, 1000] {
+            let found = search(store, seed, k).await;
+            same_hits(&found, &search(exact, seed, k).await, &wanted, &vector(seed));
+        }
+    }
+}
+
+/// Both have the same scores in the same order; which of several equal points stands first is open.
+fn same_hits(found: &[Hit], wanted: &[Hit], points: &[Point], query: &[f32]) {
+    assert_eq!(found.len(), wanted.len(), "number of hits");
+    for (found, wanted) in found.iter().zip(wanted) {
+        let off = (found.score - wanted.score).abs();
+        assert!(off < TOLERANCE, "score {} instead of {}", found.score, wanted.score);
+        let id = point_id(found.payload.document, found.payload.chunk_index);
+        let point = points.iter().find(|point| point.id == id).expect("a hit is a point");
+        let off = (found.score - cosine(&point.vector, query)).abs();
+        assert!(off < TOLERANCE, "the score {} is another point's", found.score);
+    }
+    let distinct: BTreeSet<_> =
+        found.iter().map(|hit| (hit.payload.document, hit.payload.chunk_index)).collect();
+    assert_eq!(distinct.len(), found.len(), "a point was found twice");
+}
+
+async fn empty_answers_empty(store: &dyn Vectors) {
+    upsert(store, Vec::new()).await;
+    store.truncate(document(1), 0).await.expect("truncates what is not there");
+    store.remove(&[document(1), document(2)]).await.expect("removes what is not there");
+    store.remove(&[]).await.expect("removes nothing");
+    store.flush().await.expect("flushes nothing");
+    same_as(store, &MemoryVectors::new(DIM)).await;
+}
+
+async fn written_twice_is_there_once(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    for points in [chunks(1, 5, 10), chunks(2, 3, 90), chunks(1, 5, 10)] {
+        upsert(store, points.clone()).await;
+        upsert(&exact, points).await;
+    }
+    same_as(store, &exact).await;
+}
+
+async fn a_point_replaces_its_predecessor(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    upsert(store, chunks(1, 5, 10)).await;
+    let mut changed = chunks(1, 5, 5000);
+    for point in &mut changed {
+        point.payload.title = None;
+        point.payload.page = None;
+    }
+    upsert(store, changed.clone()).await;
+    upsert(&exact, changed).await;
+    same_as(store, &exact).await;
+}
+
+async fn search_is_exact(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    for number in 0..30 {
+        let points = chunks(number, 10, u64::from(number) * 1000);
+        upsert(store, points.clone()).await;
+        upsert(&exact, points).await;
+    }
+    // The same vector three times: a tie.
+    let tied: Vec<Point> = (100..103).map(|number| point(number, 0, 77)).collect();
+    upsert(store, tied.clone()).await;
+    upsert(&exact, tied).await;
+    assert!(search(store, 1, 0).await.is_empty(), "nothing is what was asked for");
+    same_as(store, &exact).await;
+    let every =
+        store.query(&IndexQuery::nearest(&vector(1), 20, Effort::Exact)).await.expect("searches");
+    let indexed = search(store, 1, 20).await;
+    assert_eq!(every.len(), 20);
+    for (one, other) in every.iter().zip(&indexed) {
+        assert!((one.score - other.score).abs() < 0.02, "so few points are compared one by one");
+    }
+}
+
+async fn places_change(store: &dyn Vectors) {
+    upsert(store, chunks(1, 3, 1)).await;
+    upsert(store, chunks(2, 2, 100)).await;
+    let before = scroll(store, 100).await;
+    let place = Place {
+        uri: "file:///elsewhere/b.txt".to_owned(),
+        source: "file:///elsewhere".to_owned(),
+        title: Some("b".to_owned()),
+        modified_at: Some(1_700_000_000_000_001),
+    };
+    for _ in 0..2 {
+        store.relocate(document(1), &place).await.expect("relocates");
+    }
+    let moved = |mut point: Point| {
+        if point.payload.document == document(1) {
+            point.payload.uri.clone_from(&place.uri);
+            point.payload.source.clone_from(&place.source);
+            point.payload.title.clone_from(&place.title);
+            point.payload.modified_at = place.modified_at;
+        }
+        point
+    };
+    let expected: Vec<Point> = before.into_iter().map(moved).collect();
+    assert_eq!(scroll(store, 100).await, expected, "and nothing else has changed");
+    let keeps_title = Place { title: None, modified_at: None, ..place.clone() };
+    store.relocate(document(1), &keeps_title).await.expect("relocates");
+    assert_eq!(scroll(store, 100).await, expected, "what has no value stays");
+}
+
+async fn truncate_keeps_the_first(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    for points in [chunks(1, 10, 1), chunks(2, 10, 100), chunks(3, 4, 200)] {
+        upsert(store, points.clone()).await;
+        upsert(&exact, points).await;
+    }
+    for (number, from) in [(1, 4), (1, 4), (1, 9), (2, 0), (3, 4), (9, 0)] {
+        store.truncate(document(number), from).await.expect("truncates");
+        exact.truncate(document(number), from).await.expect("truncates");
+    }
+    same_as(store, &exact).await;
+}
+
+async fn remove_leaves_the_others(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    for number in 0..12 {
+        let points = chunks(number, number, u64::from(number) * 50);
+        upsert(store, points.clone()).await;
+        upsert(&exact, points).await;
+    }
+    let gone = [document(3), document(0), document(11), document(99), document(3)];
+    store.remove(&gone).await.expect("removes");
+    exact.remove(&gone).await.expect("removes");
+    same_as(store, &exact).await;
+    let again = chunks(11, 2, 7);
+    upsert(store, again.clone()).await;
+    upsert(&exact, again).await;
+    same_as(store, &exact).await;
+}
+
+async fn scroll_is_complete(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    for number in 0..7 {
+        let points = chunks(number, 9, u64::from(number));
+        upsert(store, points.clone()).await;
+        upsert(&exact, points).await;
+    }
+    let wanted: Vec<_> = scroll(&exact, 1000).await.iter().map(|point| point.id).collect();
+    for page in [1, 7, 63, 64] {
+        let found: Vec<_> = scroll(store, page).await.iter().map(|point| point.id).collect();
+        assert_eq!(found, wanted, "pages of {page}");
+        let found: Vec<_> = keys(store, page).await.iter().map(|key| key.id).collect();
+        assert_eq!(found, wanted, "pages of {page}, without what they hold");
+    }
+    let behind = store.scroll(Some(Uuid::max()), 10).await.expect("scrolls");
+    assert!(behind.is_empty(), "nothing is behind the last id");
+}
+
+async fn payloads_come_back(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    let full = point(1, 0, 1);
+    let mut bare = point(2, 0, 2);
+    bare.payload.title = None;
+    bare.payload.language = None;
+    bare.payload.headings = None;
+    bare.payload.page = None;
+    bare.payload.modified_at = None;
+    let mut odd = point(3, u32::MAX, 3);
+    odd.payload.content =
+        "naïve 日本語 \u{1F980} \u{0} \r\n\t \"quoted\" \\ \u{200F}עברית".to_owned();
+    odd.payload.title = Some(String::new());
+    odd.payload.uri = "file:///%FF/ä ö/\u{1F980}".to_owned();
+    odd.payload.end = u64::from(u32::MAX) * 4;
+    odd.payload.modified_at = Some(-1);
+    let mut long = point(4, 0, 4);
+    long.payload.content = "Ärger über 20.000 Zeichen. ".repeat(2000);
+    let points = vec![full, bare, odd, long];
+    upsert(store, points.clone()).await;
+    upsert(&exact, points).await;
+    same_as(store, &exact).await;
+}
+
+async fn misfits_are_refused(store: &dyn Vectors) {
+    upsert(store, chunks(1, 2, 1)).await;
+    for misfit in [vec![1.0; DIM - 1], vec![1.0; DIM + 1], vec![], vec![f32::NAN; DIM]] {
+        let mut points = chunks(2, 2, 1);
+        points[1].vector.clone_from(&misfit);
+        let refused = store.upsert(points).await.expect_err("a vector that does not fit");
+        assert_eq!(refused.remedy, Remedy::GiveUp);
+        let refused = store.query(&IndexQuery::nearest(&misfit, 3, Effort::Indexed)).await;
+        let refused = refused.expect_err("a query that does not fit");
+        assert_eq!(refused.remedy, Remedy::GiveUp);
+    }
+    assert_eq!(count(store).await, 2, "nothing of a refused write is there");
+}
+
+async fn large_documents_are_taken(store: &dyn Vectors) {
+    upsert(store, chunks(1, 3000, 1)).await;
+    assert_eq!(count(store).await, 3000);
+    store.truncate(document(1), 10).await.expect("truncates");
+    assert_eq!(count(store).await, 10);
+}
+
+async fn writing_while_searching(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    upsert(&exact, (0..40).flat_map(|number| chunks(number, 10, u64::from(number))).collect())
+        .await;
+    let writes = join_all((0..40).map(|number| async move {
+        upsert(store, chunks(number, 10, u64::from(number))).await;
+        store.flush().await.expect("flushes");
+    }));
+    let searches = join_all((0..40).map(|seed| async move {
+        for _ in 0..5 {
+            let hits = search(store, seed, 20).await;
+            assert!(hits.is_sorted_by(|a, b| a.score >= b.score), "best first");
+            count(store).await;
+        }
+    }));
+    futures::join!(writes, searches);
+    same_as(store, &exact).await;
+}
+
+/// Writes what [`is_still_there`] looks for, and flushes it.
+pub async fn written(store: &dyn Vectors) {
+    for points in [chunks(1, 10, 1), chunks(2, 10, 100), chunks(3, 10, 200)] {
+        upsert(store, points).await;
+    }
+    store.truncate(document(1), 5).await.expect("truncates");
+    store.remove(&[document(2)]).await.expect("removes");
+    store.flush().await.expect("flushes");
+}
+
+/// Looks, after the store was closed and opened, for what was written before.
+pub async fn is_still_there(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    upsert(&exact, chunks(1, 5, 1)).await;
+    upsert(&exact, chunks(3, 10, 200)).await;
+    same_as(store, &exact).await;
+}
+
+/// Every point, read in pages.
+pub async fn scroll(store: &dyn VectorIndex, page: usize) -> Vec<Point> {
+    let mut points: Vec<Point> = Vec::new();
+    loop {
+        let after = points.last().map(|point| point.id);
+        let more = store.scroll(after, page).await.expect("scrolls");
+        if more.is_empty() {
+            return points;
+        }
+        assert!(more.len() <= page, "a page has its size at most");
+        points.extend(more);
+    }
+}
+
+/// Every point without what it holds, asked for by pages.
+async fn keys(store: &dyn Inventory, page: usize) -> Vec<PointKey> {
+    let mut keys: Vec<PointKey> = Vec::new();
+    loop {
+        let after = keys.last().map(|key| key.id);
+        let more = store.keys(after, page).await.expect("lists points");
+        if more.is_empty() {
+            return keys;
+        }
+        assert!(more.len() <= page, "a page has its size at most");
+        keys.extend(more);
+    }
+}
+
+async fn upsert(store: &dyn VectorStore, points: Vec<Point>) {
+    store.upsert(points).await.expect("upserts");
+}
+
+async fn search(store: &dyn VectorIndex, seed: u64, k: usize) -> Vec<Hit> {
+    store.query(&IndexQuery::nearest(&vector(seed), k, Effort::Indexed)).await.expect("searches")
+}
+
+async fn count(store: &dyn VectorIndex) -> u64 {
+    store.count().await.expect("counts")
+}

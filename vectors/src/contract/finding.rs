@@ -1,0 +1,420 @@
+//! What every store must find: by words, by both rankings, under a filter, above a threshold, page after page.
+
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+use pipeline::{
+    Bounds, Effort, Filter, Fusion, Hit, IndexQuery, Keyword, Legs, Number, Point, Remedy,
+    SparseVector, Text, VectorIndex as _, fact,
+};
+
+use super::{Check, DIM, TOLERANCE, chunks, document, point, same_as, upsert, vector};
+use crate::MemoryVectors;
+use pipeline::Vectors;
+
+/// What a store with sparse vectors must do, beside everything that one without must. Each wants a store of its own,
+/// where nothing was ever deleted: Qdrant goes on counting the words of deleted points until it rebuilds their
+/// segment.
+pub static WORDS: &[(&str, Check)] = &[
+    ("words come back as they were given", |s| Box::pin(words_come_back(s))),
+    ("a search by words is BM25", |s| Box::pin(words_are_bm25(s, Writing::Forwards))),
+    ("it is the same written backwards", |s| Box::pin(words_are_bm25(s, Writing::Backwards))),
+    ("it is the same written twice", |s| Box::pin(words_are_bm25(s, Writing::Twice))),
+    ("rankings are fused as the formula says", |s| Box::pin(fusion_is_that_of_the_formula(s))),
+    ("a threshold is a similarity in every mode", |s| Box::pin(thresholds_are_similarities(s))),
+    ("the first hits do not depend on how many are asked for", |s| Box::pin(pages_follow(s))),
+    ("a filter holds for every ranking", |s| Box::pin(filters_hold_for_rankings(s))),
+    ("words that do not fit are refused", |s| Box::pin(unfit_words_are_refused(s))),
+];
+
+/// What a store without sparse vectors must do.
+pub static NO_WORDS: &[(&str, Check)] =
+    &[("words are refused where there are none", |s| Box::pin(words_are_refused(s)))];
+
+/// A chunk with words: dimension and weight of each.
+fn worded(number: u32, chunk_index: u32, seed: u64, words: &[(u32, f32)]) -> Point {
+    Point { sparse: Some(sparse(words)), ..point(number, chunk_index, seed) }
+}
+
+fn sparse(words: &[(u32, f32)]) -> SparseVector {
+    SparseVector {
+        indices: words.iter().map(|(index, _)| *index).collect(),
+        values: words.iter().map(|(_, value)| *value).collect(),
+    }
+}
+
+/// A question for these words.
+fn question(words: &[u32]) -> SparseVector {
+    let mut words: Vec<(u32, f32)> = words.iter().map(|&index| (index, 1.0)).collect();
+    words.sort_unstable_by_key(|(index, _)| *index);
+    sparse(&words)
+}
+
+/// Chunks whose words are drawn by chance, the first of them in most.
+fn library() -> Vec<Point> {
+    let mut points = Vec::new();
+    for number in 0..12_u32 {
+        for index in 0..8_u32 {
+            let seed = u64::from(number * 100 + index);
+            let drawn = vector(seed + 7);
+            let words: Vec<(u32, f32)> = (0..DIM)
+                .filter(|&at| {
+                    drawn[at] > 0.9 - f32::from(u8::try_from(DIM - at).unwrap_or(0)) * 0.2
+                })
+                .map(|at| (u32::try_from(at).unwrap_or(0) * 1_000_003 + 5, 0.5 + drawn[at].abs()))
+                .collect();
+            // Some have no word at all.
+            let words = if index == 7 { Vec::new() } else { words };
+            points.push(worded(number, index, seed, &words));
+        }
+    }
+    points
+}
+
+fn word(at: u32) -> u32 {
+    at * 1_000_003 + 5
+}
+
+fn ask(legs: Legs, limit: usize) -> IndexQuery {
+    IndexQuery { legs, filter: None, threshold: None, limit, effort: Effort::Indexed }
+}
+
+async fn hits(store: &dyn Vectors, query: &IndexQuery) -> Vec<Hit> {
+    store.query(query).await.expect("answers")
+}
+
+fn ids(hits: &[Hit]) -> Vec<uuid::Uuid> {
+    hits.iter().map(Hit::id).collect()
+}
+
+async fn words_come_back(store: &dyn Vectors) {
+    let exact = MemoryVectors::with_words(DIM);
+    let points = vec![
+        worded(1, 0, 1, &[(0, 1.0), (7, 0.25), (u32::MAX >> 1, 2.0)]),
+        worded(1, 1, 2, &[]),
+        point(1, 2, 3),
+    ];
+    upsert(store, points.clone()).await;
+    upsert(&exact, points).await;
+    same_as(store, &exact).await;
+    let found = store.scroll(None, 10).await.expect("scrolls");
+    let words: BTreeMap<u32, Option<SparseVector>> =
+        found.into_iter().map(|it| (it.payload.chunk_index, it.sparse)).collect();
+    let expected = sparse(&[(0, 1.0), (7, 0.25), (u32::MAX >> 1, 2.0)]);
+    assert_eq!(words[&0].as_ref(), Some(&expected));
+    assert!(words[&1].is_none() && words[&2].is_none(), "a chunk without a word has none");
+}
+
+/// The order in which points are written.
+#[derive(Clone, Copy)]
+enum Writing {
+    Forwards,
+    Backwards,
+    Twice,
+}
+
+/// The reference is written out here: nothing of it is the store's.
+async fn words_are_bm25(store: &dyn Vectors, writing: Writing) {
+    let points = library();
+    let asked = question(&[word(0), word(3), word(6), 99]);
+    let expected = bm25(&points, &asked);
+    assert!(expected.len() > 40, "most chunks have one of the words");
+    let mut written = points.clone();
+    match writing {
+        Writing::Forwards => {}
+        Writing::Backwards => written.reverse(),
+        Writing::Twice => {
+            // Other words first, which are gone then.
+            let other =
+                |it: &Point| Point { sparse: Some(sparse(&[(word(0), 3.0)])), ..it.clone() };
+            written = points.iter().map(other).chain(points.iter().rev().cloned()).collect();
+        }
+    }
+    for some in written.chunks(7) {
+        upsert(store, some.to_vec()).await;
+    }
+    let legs = Legs::Sparse { words: asked, dense: None };
+    let found = hits(store, &ask(legs, 1000)).await;
+    assert_eq!(found.len(), expected.len(), "every chunk with one of the words is found");
+    for hit in &found {
+        let wanted = expected[&hit.id()];
+        let off = (hit.score - wanted).abs();
+        assert!(off < 1e-3, "the score is {} instead of {wanted}", hit.score);
+        assert_eq!(hit.similarity, None, "the question has no vector");
+    }
+    assert!(found.is_sorted_by(|a, b| a.score >= b.score), "best first");
+}
+
+/// BM25 of each point that has one of the words, with the inverse document frequency of Qdrant.
+fn bm25(points: &[Point], asked: &SparseVector) -> BTreeMap<uuid::Uuid, f32> {
+    let with_words: Vec<(&Point, &SparseVector)> = points
+        .iter()
+        .filter_map(|it| Some((it, it.sparse.as_ref().filter(|words| !words.is_empty())?)))
+        .collect();
+    #[expect(clippy::cast_precision_loss, reason = "there are a hundred points")]
+    let idf = |index: u32| {
+        let n = with_words.len() as f32;
+        let df = with_words.iter().filter(|(_, it)| it.indices.contains(&index)).count() as f32;
+        ((n - df + 0.5) / (df + 0.5) + 1.0).ln()
+    };
+    let mut scores = BTreeMap::new();
+    for (point, words) in &with_words {
+        for (index, value) in words.indices.iter().zip(&words.values) {
+            if asked.indices.contains(index) {
+                *scores.entry(point.id).or_default() += value * idf(*index);
+            }
+        }
+    }
+    scores
+}
+
+async fn fusion_is_that_of_the_formula(store: &dyn Vectors) {
+    let points = library();
+    upsert(store, points.clone()).await;
+    let (dense, words) = (vector(4242), question(&[word(1), word(5)]));
+    let by_meaning = hits(store, &ask(Legs::Dense(dense.clone()), 30)).await;
+    let legs = Legs::Sparse { words: words.clone(), dense: None };
+    let by_words = hits(store, &ask(legs, 30)).await;
+    for (k, weight_dense, weight_sparse, candidates) in [
+        (60, 1.0, 1.0, 30),
+        (1, 1.0, 1.0, 10),
+        (60, 3.0, 1.0, 30),
+        (10, 0.25, 2.0, 30),
+        (60, 0.0, 1.0, 30),
+    ] {
+        let fusion = Fusion { k, dense: weight_dense, sparse: weight_sparse, candidates };
+        let mut expected: BTreeMap<uuid::Uuid, f32> = BTreeMap::new();
+        for (ranking, weight) in [(&by_meaning, weight_dense), (&by_words, weight_sparse)] {
+            for (rank, hit) in (1_u16..).zip(ranking.iter().take(candidates)) {
+                let worth = match weight {
+                    0.0 => 0.0,
+                    _ => {
+                        let k = f32::from(u16::try_from(k).expect("is small"));
+                        1.0 / (f32::from(rank) / weight + k - 1.0)
+                    }
+                };
+                *expected.entry(hit.id()).or_default() += worth;
+            }
+        }
+        let legs = Legs::Hybrid { dense: dense.clone(), words: words.clone(), fusion };
+        let found = hits(store, &ask(legs, 1000)).await;
+        assert_eq!(found.len(), expected.len(), "every candidate is there once");
+        for hit in &found {
+            let wanted = expected[&hit.id()];
+            assert!((hit.score - wanted).abs() < 1e-5, "{fusion:?}: {} is not {wanted}", hit.score);
+            let point = points.iter().find(|it| it.id == hit.id()).expect("a hit is a point");
+            let alike = crate::memory::cosine(&point.vector, &dense);
+            let similarity = hit.similarity.expect("the question has a vector");
+            assert!((similarity - alike).abs() < TOLERANCE, "{similarity} is not {alike}");
+        }
+        let in_order =
+            |a: &Hit, b: &Hit| a.score > b.score || a.score == b.score && a.id() < b.id();
+        assert!(found.is_sorted_by(in_order), "best first, equals by their ids");
+    }
+    // A question without a word that counts is one of meaning alone.
+    let legs =
+        Legs::Hybrid { dense: dense.clone(), words: question(&[]), fusion: Fusion::default() };
+    assert_eq!(ids(&hits(store, &ask(legs, 5)).await), ids(&by_meaning[..5]));
+    let legs = Legs::Sparse { words: question(&[]), dense: None };
+    assert!(hits(store, &ask(legs, 5)).await.is_empty());
+}
+
+async fn thresholds_are_similarities(store: &dyn Vectors) {
+    let points = library();
+    upsert(store, points.clone()).await;
+    // The obvious hit: its own vector, and a word of its own.
+    let mut obvious = worded(50, 0, 31_337, &[(12_345, 1.5), (word(1), 1.0)]);
+    obvious.payload.content = "the obvious hit".to_owned();
+    upsert(store, vec![obvious.clone()]).await;
+    let (dense, words) = (vector(31_337), question(&[word(1), 12_345]));
+    let fusion = Fusion::default();
+    for threshold in [0.999, 0.5, 0.1, -1.0] {
+        for legs in [
+            Legs::Dense(dense.clone()),
+            Legs::Sparse { words: words.clone(), dense: Some(dense.clone()) },
+            Legs::Hybrid { dense: dense.clone(), words: words.clone(), fusion },
+        ] {
+            let all = hits(store, &ask(legs.clone(), 1000)).await;
+            let query = IndexQuery { threshold: Some(threshold), ..ask(legs.clone(), 1000) };
+            let found = hits(store, &query).await;
+            assert_eq!(found[0].id(), obvious.id, "the obvious hit comes first: {legs:?}");
+            let similar = all.iter().filter(|it| it.similarity.expect("has one") >= threshold);
+            let expected: Vec<_> = similar.map(Hit::id).collect();
+            // A hit on the very threshold may be on either side of it.
+            let off = expected.len().abs_diff(found.len());
+            assert!(off <= 1, "{} instead of {} at {threshold}", found.len(), expected.len());
+        }
+    }
+    let query = IndexQuery { threshold: Some(0.5), ..ask(Legs::Sparse { words, dense: None }, 5) };
+    let refused = store.query(&query).await.expect_err("there is nothing to compare with");
+    assert_eq!(refused.remedy, Remedy::GiveUp);
+}
+
+async fn pages_follow(store: &dyn Vectors) {
+    // Ties everywhere: the same words, the same vectors.
+    let tied = |number: u32| worded(number, 0, 77, &[(word(2), 1.0)]);
+    upsert(store, (0..60).map(tied).collect()).await;
+    upsert(store, (100..160).map(|number| worded(number, 0, 78, &[(word(2), 1.0)])).collect())
+        .await;
+    let (dense, words) = (vector(77), question(&[word(2)]));
+    let fusion = Fusion::default();
+    for legs in [Legs::Dense(dense.clone()), Legs::Sparse { words: words.clone(), dense: None }] {
+        let all = ids(&hits(store, &ask(legs.clone(), 120)).await);
+        assert_eq!(all.len(), 120);
+        for limit in [1, 7, 50, 119] {
+            assert_eq!(ids(&hits(store, &ask(legs.clone(), limit)).await), all[..limit]);
+        }
+    }
+    // Which of equals are candidates is open; that a hit comes once is not.
+    let legs = Legs::Hybrid { dense, words, fusion };
+    let mut all = ids(&hits(store, &ask(legs, 1000)).await);
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), count, "a hit comes once");
+}
+
+async fn filters_hold_for_rankings(store: &dyn Vectors) {
+    let exact = MemoryVectors::with_words(DIM);
+    upsert(store, library()).await;
+    upsert(&exact, library()).await;
+    let (dense, words) = (vector(5), question(&[word(0), word(1), word(2)]));
+    let fusion = Fusion { candidates: 200, ..Fusion::default() };
+    let some = Filter::Is(Keyword::Document, (2..5).map(|it| document(it).to_string()).collect());
+    for filter in [some.clone(), Filter::Not(Box::new(some))] {
+        for legs in [
+            Legs::Sparse { words: words.clone(), dense: None },
+            Legs::Hybrid { dense: dense.clone(), words: words.clone(), fusion },
+        ] {
+            let query = IndexQuery { filter: Some(filter.clone()), ..ask(legs, 1000) };
+            let (found, wanted) = (hits(store, &query).await, hits(&exact, &query).await);
+            assert!(!found.is_empty() && found.iter().all(|hit| filter.holds(&hit.payload)));
+            let sorted = |hits: &[Hit]| {
+                let mut ids = ids(hits);
+                ids.sort_unstable();
+                ids
+            };
+            assert_eq!(sorted(&found), sorted(&wanted));
+        }
+    }
+}
+
+async fn unfit_words_are_refused(store: &dyn Vectors) {
+    let unfit = [
+        SparseVector { indices: vec![3, 3], values: vec![1.0, 1.0] },
+        SparseVector { indices: vec![4, 3], values: vec![1.0, 1.0] },
+        SparseVector { indices: vec![3, 4], values: vec![1.0] },
+        SparseVector { indices: vec![3], values: vec![f32::NAN] },
+    ];
+    for words in unfit {
+        let points = vec![Point { sparse: Some(words.clone()), ..point(1, 0, 1) }];
+        let refused = store.upsert(points).await.expect_err("words that do not fit");
+        assert_eq!(refused.remedy, Remedy::GiveUp);
+        let query = ask(Legs::Sparse { words, dense: None }, 3);
+        let refused = store.query(&query).await.expect_err("a question that does not fit");
+        assert_eq!(refused.remedy, Remedy::GiveUp);
+    }
+}
+
+async fn words_are_refused(store: &dyn Vectors) {
+    upsert(store, chunks(1, 2, 1)).await;
+    let refused = store.upsert(vec![worded(2, 0, 1, &[(1, 1.0)])]).await;
+    assert_eq!(refused.expect_err("has words").remedy, Remedy::GiveUp);
+    let query = ask(Legs::Sparse { words: question(&[1]), dense: None }, 3);
+    assert_eq!(store.query(&query).await.expect_err("has words").remedy, Remedy::GiveUp);
+}
+
+/// Each filter finds what it says, no more and no less; values are counted; chunks are given in order.
+pub(super) async fn filters_find_what_they_say(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    let mut points: Vec<Point> =
+        (0..10).flat_map(|number| chunks(number, 4, u64::from(number) * 10)).collect();
+    for point in &mut points {
+        let number = point.payload.uri.as_bytes()[15] - b'0';
+        let payload = &mut point.payload;
+        payload.mime_type =
+            if number.is_multiple_of(2) { "text/html" } else { "text/plain" }.to_owned();
+        payload.language = (number > 2).then(|| if number > 5 { "de" } else { "en" }.to_owned());
+        payload.title = (number != 4).then(|| format!("The Title, number {number}"));
+        payload.page = (number != 5).then_some(payload.chunk_index + 1);
+        payload.modified_at =
+            (number != 6).then_some(1_700_000_000_000_000 + i64::from(number) * 1_000_001);
+    }
+    upsert(store, points.clone()).await;
+    upsert(&exact, points).await;
+    let is = |field, values: &[&str]| {
+        Filter::Is(field, values.iter().map(|value| (*value).to_owned()).collect())
+    };
+    let within = |field, gte: Option<i64>, lt: Option<i64>| {
+        Filter::Within(field, Bounds { gte, lt, ..Bounds::default() })
+    };
+    let third = document(3).to_string();
+    let filters = [
+        Filter::All(Vec::new()),
+        Filter::Any(Vec::new()),
+        is(Keyword::MimeType, &["text/html"]),
+        is(Keyword::MimeType, &["text/html", "text/plain", "x"]),
+        is(Keyword::MimeType, &[]),
+        is(Keyword::Language, &["de"]),
+        is(Keyword::Document, &[&third]),
+        is(Keyword::Uri, &["file:///corpus/7.txt", "file:///corpus/8.txt"]),
+        is(Keyword::Source, &["/corpus"]),
+        is(Keyword::Fact, &[&fact("author", "author 1")]),
+        Filter::All(vec![
+            is(Keyword::Fact, &[&fact("author", "author 1")]),
+            is(Keyword::Fact, &[&fact("year", "2024")]),
+        ]),
+        Filter::Not(Box::new(is(Keyword::Language, &["de"]))),
+        within(Number::Page, Some(2), Some(4)),
+        within(Number::Chunk, None, Some(1)),
+        Filter::Within(Number::Page, Bounds::exactly(3)),
+        within(Number::Modified, Some(1_700_000_003_000_003), Some(1_700_000_007_000_007)),
+        Filter::Within(
+            Number::Modified,
+            Bounds {
+                gt: Some(1_700_000_003_000_003),
+                lte: Some(1_700_000_007_000_007),
+                ..Bounds::default()
+            },
+        ),
+        Filter::Says(Text::Title, "title 7".to_owned()),
+        Filter::Says(Text::Title, "NUMBER the".to_owned()),
+        Filter::Says(Text::Title, "title nothing".to_owned()),
+        Filter::Says(Text::Headings, "chapter".to_owned()),
+        Filter::Any(vec![
+            is(Keyword::Language, &["de"]),
+            Filter::All(vec![
+                is(Keyword::MimeType, &["text/plain"]),
+                Filter::Not(Box::new(Filter::Within(Number::Page, Bounds::exactly(1)))),
+            ]),
+        ]),
+    ];
+    for filter in filters {
+        let query = IndexQuery {
+            filter: Some(filter.clone()),
+            ..IndexQuery::nearest(&vector(3), 1000, Effort::Indexed)
+        };
+        let mut found = ids(&hits(store, &query).await);
+        let mut wanted = ids(&hits(&exact, &query).await);
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{filter:?}");
+        for field in [Keyword::MimeType, Keyword::Language, Keyword::Fact, Keyword::Uri] {
+            let counts = store.facet(field, Some(&filter), 100).await.expect("counts");
+            let expected = exact.facet(field, Some(&filter), 100).await.expect("counts");
+            assert_eq!(counts, expected, "{field:?} where {filter:?}");
+        }
+    }
+    let most = store.facet(Keyword::MimeType, None, 1).await.expect("counts");
+    assert_eq!(most.len(), 1);
+    for (number, from, limit) in [(3, 0, 10), (3, 1, 2), (3, 4, 3), (99, 0, 3), (3, 0, 0)] {
+        let found = store.chunks(document(number), from, limit).await.expect("reads");
+        let wanted = exact.chunks(document(number), from, limit).await.expect("reads");
+        assert_eq!(found, wanted, "{limit} chunks of {number} from {from}");
+    }
+}
+
+/// For the table of checks.
+pub(super) fn filters(store: &dyn Vectors) -> BoxFuture<'_, ()> {
+    Box::pin(filters_find_what_they_say(store))
+}

@@ -1,0 +1,434 @@
+//! Qdrant Edge: vectors in this process, in a folder, with the query language of the server.
+//!
+//! What it is not: a service. One process writes to a shard at a time, and then no other reads it; a second one is told
+//! so ([`pipeline::Remedy::Conflict`]).
+//!
+//! A value opens the shard when it needs to: to read without changing a file (`edge/view.rs`), and to write where there
+//! is room for it (`edge/room.rs`, `edge/session.rs`). When what was written is closed, the checksums of the files are
+//! recorded (`edge/seal.rs`).
+//!
+//! Three things of version 0.7.2 shape this file. Its write-ahead log is not replayed when a shard is
+//! opened, so nothing survives a crash that [`VectorStore::flush`] has not made durable. A flush that
+//! meets an update panics, so one thread, the owner, does both and building the index (`edge/owner.rs`);
+//! searches have threads of their own, and go on meanwhile. And the log is never shortened, so its
+//! closed parts, which nobody will read, are deleted when a shard is opened for writing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use pipeline::{
+    BoxError, Facet, Filter, Hit, IndexQuery, Keyword, Payload, Place, Point, SparseVector,
+    StoreError, VectorIndex, VectorStore, point_id,
+};
+use qdrant_edge::{
+    CountRequest, EdgeShard, FacetRequest, FacetValue, PayloadOps, PointId, PointInsertOperations,
+    PointOperations, PointStruct, PointStructPersisted, Record, ScrollRequest, SetPayloadOp,
+    UpdateOperation, Vector, VectorInternal, VectorStructInternal, Vectors, WithPayloadInterface,
+    WithVector,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::edge::seal::Depth;
+use crate::edge::session::Session;
+use crate::shape::{CHUNK_INDEX, DENSE, DOCUMENT, SEARCHING, SPARSE, Shape, gives_up};
+use crate::{payload, ranking};
+use pipeline::{Inspected, Inventory, PointKey, Quantization, VectorsConfig};
+
+pub use self::seal::{DamagedFile, FileFault};
+pub use self::shard::is_of_damage;
+
+mod caught;
+mod filter;
+mod indexing;
+mod inspect;
+mod owner;
+mod room;
+mod seal;
+mod search;
+mod session;
+mod shard;
+mod view;
+
+/// A shard, which is opened when it is needed.
+pub struct EdgeStore {
+    session: Session,
+    shape: Shape,
+    quantization: Quantization,
+    /// Points written since the open segment was closed.
+    written: AtomicUsize,
+}
+
+impl EdgeStore {
+    /// The shard in this folder; made if it is not there. One that is there is opened by the first call that reads or
+    /// writes, which takes seconds for a million points; here its configuration is looked at, and the lengths of its files.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it holds other vectors than these,
+    /// is damaged, or there is no room to make it.
+    pub fn open(folder: &Path, config: &VectorsConfig) -> Result<Self, StoreError> {
+        let (session, shape) = if shard::exists(folder) {
+            let shape = shard::shape_of(folder, config)?;
+            (Session::of(folder, config, shape), shape)
+        } else {
+            let shape = Shape { dim: config.dim, sparse: config.sparse };
+            (Session::make(folder, config, shape)?, shape)
+        };
+        let (quantization, written) = (config.quantization, AtomicUsize::new(0));
+        Ok(Self { session, shape, quantization, written })
+    }
+
+    /// Refuses where another process has the shard open, before work is begun that could not be stored.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if one has.
+    pub async fn may_be_written(&self) -> Result<(), StoreError> {
+        self.session.may_be_written().await
+    }
+
+    /// The files of the shard in this folder that are not as they were when it was closed. Reads all of them, and opens
+    /// nothing. A shard that was never closed by a version that records checksums has none.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it has no log.
+    pub fn damage(folder: &Path) -> Result<Vec<DamagedFile>, StoreError> {
+        let doing = "check the files of the vector collection";
+        let _lock = shard::lock(folder, doing, shard::Lock::Shared)?;
+        Ok(seal::damage(folder, Depth::All))
+    }
+
+    /// Whether there is a shard in this folder.
+    pub fn exists(folder: &Path) -> bool {
+        shard::exists(folder)
+    }
+
+    /// Deletes the shard in this folder, if there is one.
+    ///
+    /// # Errors
+    /// [`pipeline::Remedy::Conflict`] if a process has it open; otherwise if files cannot be deleted.
+    pub fn delete(folder: &Path) -> Result<(), StoreError> {
+        shard::delete(folder)
+    }
+
+    /// Builds HNSW graphs for what has grown above the threshold, and drops what was deleted; returns
+    /// whether there was anything to do. Minutes of one core for a hundred thousand points; writes wait
+    /// for it, searches do not. Where the volume has no room for it, it is left for another time.
+    ///
+    /// # Errors
+    /// If files cannot be written.
+    pub async fn optimize(&self) -> Result<bool, StoreError> {
+        let doing = "index the vector collection";
+        if !self.session.is_writing().await && !self.session.index_is_due() {
+            return Ok(false);
+        }
+        let folder = self.session.folder();
+        // Each segment may be written anew beside the one that it replaces.
+        let needed = room::taken(&folder.join("segments"));
+        if let Err(error) = room::check(folder, doing, needed) {
+            tracing::warn!(
+                error = %error.source,
+                "the index is not built for now, so searches are exact and slower than they could be"
+            );
+            return Ok(false);
+        }
+        let sizes = self.session.sizes();
+        let build = move |shard: &EdgeShard| {
+            let built = indexing::build(shard, sizes)?;
+            Ok((built, sizes.is_small(shard.info().points_count)))
+        };
+        let (built, is_bare) = self.session.write(doing, needed, build).await?;
+        self.session.note_index(is_bare)?;
+        Ok(built)
+    }
+
+    /// Closes what was opened for writing, and records the checksums of its files: an operation has ended.
+    pub async fn end_writing(&self) {
+        self.session.end_writing().await;
+    }
+
+    /// Points in order of id, `after` excluded.
+    async fn records(
+        &self,
+        doing: &'static str,
+        after: Option<Uuid>,
+        limit: usize,
+        payload: WithPayloadInterface,
+        with_vector: WithVector,
+    ) -> Result<Vec<Record>, StoreError> {
+        // Edge starts with the id it is given; there is none between an id and its successor.
+        let offset = match after.map(|after| after.as_u128().checked_add(1)) {
+            Some(None) => return Ok(Vec::new()),
+            Some(Some(from)) => Some(PointId::Uuid(Uuid::from_u128(from))),
+            None => None,
+        };
+        let (limit, with_payload) = (Some(limit), Some(payload));
+        let (filter, order_by) = (None, None);
+        let request = ScrollRequest { offset, limit, filter, with_payload, with_vector, order_by };
+        Ok(self.session.read(doing, move |shard| shard.scroll(request)).await?.0)
+    }
+
+    /// How many points have each value of a field.
+    async fn facets(
+        &self,
+        doing: &'static str,
+        field: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        let request = FacetRequest {
+            key: field.parse().expect("a field name is a path"),
+            limit,
+            filter: filter.map(filter::filter),
+            exact: true,
+        };
+        let response = self.session.read(doing, move |shard| shard.facet(request)).await?;
+        let facets = response.hits.into_iter().map(|hit| match hit.value {
+            FacetValue::Keyword(value) => Ok(Facet { value, count: hit.count as u64 }),
+            FacetValue::Int(_) | FacetValue::Uuid(_) | FacetValue::Bool(_) => {
+                Err(gives_up(doing, "the value of a field is not a text"))
+            }
+        });
+        // A value that no point has any more may still be counted, with zero.
+        Ok(ranking::most_frequent(facets.collect::<Result<_, _>>()?, limit))
+    }
+
+    /// Closes the open segment, into which so many points were written; one caller of several does it.
+    async fn close_segment(&self, written: usize) -> Result<(), StoreError> {
+        let order = Ordering::Relaxed;
+        if self.written.compare_exchange(written, 0, order, order).is_err() {
+            return Ok(());
+        }
+        let bare = self.session.is_bare();
+        let close = move |shard: &EdgeShard| indexing::close(shard, bare);
+        let needed =
+            room::taken(&self.session.folder().join("segments")).min(indexing::CLOSED_BYTES);
+        self.session.write("close a segment of the vector collection", needed, close).await
+    }
+
+    async fn update(
+        &self,
+        doing: &'static str,
+        bytes: u64,
+        what: PointOperations,
+    ) -> Result<(), StoreError> {
+        let operation = UpdateOperation::PointOperation(what);
+        self.session.change(doing, bytes, move |shard| shard.update(operation)).await
+    }
+}
+
+#[async_trait]
+impl VectorStore for EdgeStore {
+    async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
+        self.shape.check_points(&points)?;
+        if points.is_empty() {
+            return Ok(());
+        }
+        let (count, bytes) = (points.len(), room::of_points(&points));
+        let points = points.into_iter().map(persisted).collect();
+        let points = PointInsertOperations::PointsList(points);
+        self.update("upsert points", bytes, PointOperations::UpsertPoints(points)).await?;
+        // Also within a window: a document of a hundred thousand chunks is one.
+        let written = self.written.fetch_add(count, Ordering::Relaxed) + count;
+        if written >= indexing::CLOSED_FROM { self.close_segment(written).await } else { Ok(()) }
+    }
+
+    async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
+        let filter = json!({ "must": [
+            { "key": DOCUMENT, "match": { "value": document } },
+            { "key": CHUNK_INDEX, "range": { "gte": from_chunk } },
+        ] });
+        let filter = serde_json::from_value(filter).expect("has the form of a filter");
+        self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
+    }
+
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
+        let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "value": document } }] });
+        let change = SetPayloadOp {
+            payload: serde_json::from_value(payload::place_to_json(place).into())
+                .expect("an object is a payload"),
+            points: None,
+            filter: Some(serde_json::from_value(filter).expect("has the form of a filter")),
+            key: Some(payload::METADATA.parse().expect("a field name is a path")),
+        };
+        let operation = UpdateOperation::PayloadOperation(PayloadOps::SetPayload(change));
+        let doing = "change the place of points";
+        self.session.change(doing, 0, move |shard| shard.update(operation)).await
+    }
+
+    async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "any": documents } }] });
+        let filter = serde_json::from_value(filter).expect("has the form of a filter");
+        self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        // Without a write there is nothing that could be lost.
+        if !self.session.is_writing().await {
+            return Ok(());
+        }
+        let flush = |shard: &EdgeShard| {
+            shard.flush();
+            Ok(())
+        };
+        self.session.write("flush vectors", 0, flush).await
+    }
+}
+
+#[async_trait]
+impl VectorIndex for EdgeStore {
+    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        let doing = SEARCHING;
+        self.shape.check_query(query)?;
+        ranking::settled(query, |limit| async move {
+            let request = search::request(query, self.quantization, limit);
+            let found = self.session.read(doing, move |shard| shard.query(request)).await?;
+            let hits = found.into_iter().map(|it| search::hit(it, &query.legs));
+            hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
+        })
+        .await
+    }
+
+    async fn facet(
+        &self,
+        field: Keyword,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        self.facets("count the values of a field", payload::keyword(field), filter, limit).await
+    }
+
+    async fn chunks(
+        &self,
+        document: Uuid,
+        from_chunk: u32,
+        limit: u32,
+    ) -> Result<Vec<Payload>, StoreError> {
+        let doing = "read the chunks of a document";
+        let indices = from_chunk..from_chunk.saturating_add(limit);
+        let ids: Vec<PointId> =
+            indices.map(|index| PointId::Uuid(point_id(document, index))).collect();
+        let payload = Some(WithPayloadInterface::Bool(true));
+        let read = move |shard: &EdgeShard| shard.retrieve(&ids, payload, None);
+        let records = self.session.read(doing, read).await?.into_iter();
+        let payloads = records.map(|record| stored(record.payload).map_err(|e| gives_up(doing, e)));
+        payloads.collect()
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        let request = CountRequest { filter: None, exact: true };
+        let count = self.session.read("count points", move |shard| shard.count(request)).await?;
+        Ok(count as u64)
+    }
+
+    async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
+        let doing = "read points";
+        let payload = WithPayloadInterface::Bool(true);
+        let vector = WithVector::Bool(true);
+        let records = self.records(doing, after, limit, payload, vector).await?;
+        records.into_iter().map(|record| point(record).map_err(|e| gives_up(doing, e))).collect()
+    }
+}
+
+#[async_trait]
+impl Inventory for EdgeStore {
+    async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
+        let doing = "list the documents of the vector collection";
+        // No more documents than points; and zero is no limit.
+        let limit = usize::try_from(self.count().await?.max(1)).unwrap_or(usize::MAX);
+        let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
+        let documents = documents.map(|Facet { value, count }| {
+            let id = value.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+            Ok((id, count))
+        });
+        documents.collect()
+    }
+
+    async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
+        let doing = "list points";
+        let fields = [DOCUMENT, CHUNK_INDEX].map(|it| it.parse().expect("a field name is a path"));
+        let payload = WithPayloadInterface::Fields(fields.to_vec());
+        let records = self.records(doing, after, limit, payload, WithVector::Bool(false)).await?;
+        records.into_iter().map(|record| key(record).map_err(|e| gives_up(doing, e))).collect()
+    }
+
+    async fn inspect(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Inspected>, StoreError> {
+        let doing = "check points";
+        let everything = (WithPayloadInterface::Bool(true), WithVector::Bool(true));
+        let found = self.records(doing, after, limit, everything.0.clone(), everything.1.clone());
+        if let Ok(records) = found.await {
+            return Ok(records.into_iter().map(|it| inspect::record(it, self.shape)).collect());
+        }
+        // One of them cannot be read, so each is read by itself.
+        let (no_payload, no_vector) = (WithPayloadInterface::Bool(false), WithVector::Bool(false));
+        let mut inspected = Vec::new();
+        for Record { id, .. } in self.records(doing, after, limit, no_payload, no_vector).await? {
+            let (payload, vector) = everything.clone();
+            let read = move |shard: &EdgeShard| shard.retrieve(&[id], Some(payload), Some(vector));
+            inspected.push(match self.session.read(doing, read).await {
+                Ok(records) => match records.into_iter().next() {
+                    Some(record) => inspect::record(record, self.shape),
+                    None => inspect::unreadable(id, "is listed and cannot be found"),
+                },
+                Err(error) => inspect::unreadable(id, error.source),
+            });
+        }
+        Ok(inspected)
+    }
+}
+
+/// A point as Edge takes it.
+fn persisted(point: Point) -> PointStructPersisted {
+    let mut payload = payload::to_json(point.payload);
+    payload::add_checksum(&mut payload, point.sparse.as_ref());
+    let payload = serde_json::Value::Object(payload);
+    let mut vectors = vec![(DENSE, Vector::from(point.vector))];
+    if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
+        vectors.push((SPARSE, Vector::from(qdrant_edge::SparseVector { indices, values })));
+    }
+    PointStruct::new(PointId::Uuid(point.id), Vectors::new_named(vectors), payload).into()
+}
+
+/// A point as Edge gives it.
+fn point(record: Record) -> Result<Point, BoxError> {
+    let PointId::Uuid(id) = record.id else {
+        return Err(format!("point {} was not written by semantik", record.id).into());
+    };
+    let Some(VectorStructInternal::Named(mut vectors)) = record.vector else {
+        return Err(format!("point {id} has no vector").into());
+    };
+    let Some(VectorInternal::Dense(vector)) = vectors.remove(DENSE) else {
+        return Err(format!("point {id} has no dense vector").into());
+    };
+    let sparse = match vectors.remove(SPARSE) {
+        Some(VectorInternal::Sparse(it)) if !it.indices.is_empty() => {
+            Some(SparseVector { indices: it.indices, values: it.values })
+        }
+        Some(_) | None => None,
+    };
+    Ok(Point { id, vector, sparse, payload: stored(record.payload)? })
+}
+
+/// A payload as Edge gives it.
+fn stored(payload: Option<qdrant_edge::Payload>) -> Result<Payload, serde_json::Error> {
+    payload::from_json(payload.map(|payload| payload.0).unwrap_or_default())
+}
+
+/// A point as Edge gives it without what it holds.
+fn key(record: Record) -> Result<PointKey, BoxError> {
+    let PointId::Uuid(id) = record.id else {
+        return Err(format!("point {} was not written by semantik", record.id).into());
+    };
+    payload::point_key(id, &record.payload.map(|payload| payload.0).unwrap_or_default())
+}

@@ -1,0 +1,294 @@
+//! The folder of a shard: making, opening and deleting it, and what is set when it is made.
+//!
+//! Opening it for writing changes its files; opening it to read is in `edge/view.rs`.
+
+use std::path::{Path, PathBuf};
+
+use pipeline::{BoxError, Remedy, StoreError};
+use qdrant_edge::{
+    CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
+    EdgeVectorParams, FieldIndexOperations, HnswIndexConfig, Modifier, OperationError,
+    PayloadFieldSchema, QuantizationConfig, ScalarQuantizationConfig, ScalarType, UpdateOperation,
+    VectorStorageDatatype, WalOptions,
+};
+use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
+
+use crate::edge::caught::caught;
+use crate::edge::seal::Depth;
+use crate::edge::{indexing, room, seal};
+use crate::shape::{DENSE, FILTERABLE, FieldKind, SPARSE, Shape, check_collection, gives_up};
+use pipeline::{Quantization, VectorsConfig};
+
+/// Written when a shard is made, before anything else; where it is, there is a shard.
+const CONFIG_FILE: &str = "edge_config.json";
+
+/// Bytes of one part of the log. Its default, 32 MiB, is also what an empty shard would weigh.
+const LOG_PART: usize = 8 << 20;
+
+/// What is done when a shard is opened.
+pub(super) const OPENING: &str = "open the vector collection";
+
+/// Is there from the first change of a shard until its index was built where one was due.
+const INDEX_DUE: &str = "index-due";
+
+/// How a shard is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// Beside others who read.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// Whether there is a shard in this folder.
+pub(super) fn exists(folder: &Path) -> bool {
+    folder.join(CONFIG_FILE).exists()
+}
+
+/// What the vectors of the shard in this folder are, if they are what was asked for. Opens no segment.
+///
+/// # Errors
+/// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it holds other vectors, or is damaged.
+pub(super) fn shape_of(folder: &Path, config: &VectorsConfig) -> Result<Shape, StoreError> {
+    let _lock = lock(folder, OPENING, Lock::Shared)?;
+    refuse_damage(folder, Depth::Small)?;
+    let there = stored_config(folder)?;
+    let Some(dense) = there.vectors.get(DENSE) else {
+        return Err(damaged(OPENING, folder, "its configuration names no vectors"));
+    };
+    let shape = Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) };
+    check_collection(config, shape)?;
+    Ok(shape)
+}
+
+/// The configuration that the shard in this folder was opened with the last time.
+pub(super) fn stored_config(folder: &Path) -> Result<EdgeConfig, StoreError> {
+    let found = caught(|| EdgeConfig::load(folder)).map_err(|e| damaged(OPENING, folder, e))?;
+    let found = found.transpose().map_err(|e| damaged(OPENING, folder, e))?;
+    found.ok_or_else(|| damaged(OPENING, folder, format!("{CONFIG_FILE} is missing")))
+}
+
+/// Makes a shard in this folder, and opens it for writing.
+pub(super) fn make(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
+    room::check(folder, OPENING, 0)?;
+    pipeline::private::folder(folder).map_err(|e| gives_up(OPENING, e))?;
+    begin_changes(folder)?;
+    let shape = Shape { dim: config.dim, sparse: config.sparse };
+    let shard = EdgeShard::new(folder, edge_config(config, shape));
+    ready(folder, shard.map_err(|error| opening(folder, error))?)
+}
+
+/// Opens the shard in this folder for writing.
+pub(super) fn open(
+    folder: &Path,
+    config: &VectorsConfig,
+    shape: Shape,
+) -> Result<EdgeShard, StoreError> {
+    room::check(folder, OPENING, 0)?;
+    // Let go of at once: Edge takes it itself.
+    drop(lock(folder, OPENING, Lock::Exclusive)?);
+    refuse_damage(folder, Depth::Changing)?;
+    begin_changes(folder)?;
+    let shard = EdgeShard::load(folder, Some(edge_config(config, shape)));
+    ready(folder, shard.map_err(|error| opening(folder, error))?)
+}
+
+fn begin_changes(folder: &Path) -> Result<(), StoreError> {
+    seal::unseal(folder).map_err(|e| gives_up(OPENING, e))
+}
+
+fn ready(folder: &Path, shard: EdgeShard) -> Result<EdgeShard, StoreError> {
+    shorten_log(folder).map_err(|e| gives_up(OPENING, e))?;
+    indexing::repair(&shard).map_err(|e| damaged(OPENING, folder, e))?;
+    index_fields(&shard).map_err(|e| damaged(OPENING, folder, e))?;
+    Ok(shard)
+}
+
+/// Whether something was written since the index was built, or it is to be built otherwise.
+pub(super) fn index_is_due(folder: &Path, config: &VectorsConfig, shape: Shape) -> bool {
+    folder.join(INDEX_DUE).exists()
+        || stored_config(folder).is_ok_and(|it| it != edge_config(config, shape))
+}
+
+/// Notes that something is written that the index does not have yet.
+pub(super) fn note_index_due(folder: &Path) -> std::io::Result<()> {
+    pipeline::private::create(&folder.join(INDEX_DUE)).map(drop)
+}
+
+/// Notes that the index was built.
+pub(super) fn note_index_built(folder: &Path) -> std::io::Result<()> {
+    match fs_err::remove_file(folder.join(INDEX_DUE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Locks the shard in this folder, if no other process has it open otherwise.
+pub(super) fn lock(
+    folder: &Path,
+    doing: &'static str,
+    how: Lock,
+) -> Result<fs_err::File, StoreError> {
+    // The lock that an open shard holds is on the folder of its log.
+    let log = fs_err::File::open(folder.join("wal")).map_err(|e| damaged(doing, folder, e))?;
+    let operation = match how {
+        Lock::Shared => FlockOperation::NonBlockingLockShared,
+        Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
+    match flock(log.file(), operation) {
+        Ok(()) => Ok(log),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(doing, folder)),
+        Err(error) => Err(gives_up(doing, error)),
+    }
+}
+
+/// Refuses a shard of which a file is not as it was recorded.
+pub(super) fn refuse_damage(folder: &Path, depth: Depth) -> Result<(), StoreError> {
+    let found = seal::damage(folder, depth);
+    let Some(first) = found.first() else { return Ok(()) };
+    let more = found.len() - 1;
+    let what = if more == 0 {
+        first.to_string()
+    } else {
+        format!("{first} (and {more} more files are damaged)")
+    };
+    Err(damaged(OPENING, folder, what))
+}
+
+/// Deletes the shard in this folder, if there is one that nobody has open.
+pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
+    let doing = "delete the vector collection";
+    let doomed = folder.with_extension("deleted");
+    // What somebody left who was killed while they deleted it.
+    if doomed.exists() {
+        fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))?;
+    }
+    if !folder.exists() {
+        return Ok(());
+    }
+    let _log = match folder.join("wal").exists() {
+        true => Some(lock(folder, doing, Lock::Exclusive)?),
+        false => None,
+    };
+    // Renamed first: a folder that is half deleted must not be taken for a shard.
+    fs_err::rename(folder, &doomed).map_err(|e| gives_up(doing, e))?;
+    fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))
+}
+
+/// Vectors, graph, payload and its indexes are files that are mapped: what a shard needs in memory does not grow
+/// with it, and the system keeps in memory what is used.
+fn edge_config(config: &VectorsConfig, shape: Shape) -> EdgeConfig {
+    let int8 = config.quantization == Quantization::Int8;
+    let vector = EdgeVectorParams::builder(config.dim, Distance::Cosine)
+        .datatype(match config.quantization {
+            Quantization::Float32 => VectorStorageDatatype::Float32,
+            Quantization::Float16 | Quantization::Int8 => VectorStorageDatatype::Float16,
+        })
+        .on_disk(true)
+        .build();
+    let hnsw = HnswIndexConfig {
+        m: config.hnsw_m,
+        ef_construct: config.hnsw_ef_construct,
+        on_disk: Some(true),
+        ..HnswIndexConfig::default()
+    };
+    let optimizers = EdgeOptimizersConfig {
+        indexing_threshold: Some(config.indexing_threshold),
+        ..EdgeOptimizersConfig::default()
+    };
+    let log = WalOptions { segment_capacity: LOG_PART, ..WalOptions::default() };
+    let mut edge = EdgeConfig::builder()
+        .vector(DENSE, vector)
+        .on_disk_payload(true)
+        .hnsw_config(hnsw)
+        .optimizers(optimizers)
+        .wal_options(log);
+    if shape.sparse {
+        let words = EdgeSparseVectorParams::builder().modifier(Modifier::Idf).on_disk(true).build();
+        edge = edge.sparse_vector(SPARSE, words);
+    }
+    if !int8 {
+        return edge.build();
+    }
+    let scalar = ScalarQuantizationConfig {
+        r#type: ScalarType::Int8,
+        quantile: Some(0.99),
+        always_ram: Some(true),
+    };
+    edge.quantization_config(QuantizationConfig::from(scalar)).build()
+}
+
+/// Makes the payload indexes that are missing; one that is there is left as it is.
+fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
+    for (field, kind) in FILTERABLE {
+        let kind = match kind {
+            FieldKind::Keyword => "keyword",
+            FieldKind::Integer => "integer",
+            FieldKind::Datetime => "datetime",
+            FieldKind::Text => "text",
+        };
+        let schema = serde_json::from_value(json!({ "type": kind, "on_disk": true }));
+        let schema: PayloadFieldSchema = schema.expect("has the form of a field's schema");
+        let create = FieldIndexOperations::CreateIndex(CreateIndex {
+            field_name: field.parse().expect("a field name is a path"),
+            field_schema: Some(schema),
+        });
+        shard.update(UpdateOperation::FieldIndexOperation(create))?;
+    }
+    Ok(())
+}
+
+/// Deletes the closed parts of the log but the newest, by which Edge knows where to go on counting.
+fn shorten_log(folder: &Path) -> std::io::Result<()> {
+    let mut closed: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in fs_err::read_dir(folder.join("wal"))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(start) = name.strip_prefix("closed-").and_then(|start| start.parse().ok()) {
+            closed.push((start, path));
+        }
+    }
+    closed.sort_unstable();
+    closed.pop();
+    closed.iter().try_for_each(|(_, path)| fs_err::remove_file(path))
+}
+
+fn opening(folder: &Path, error: OperationError) -> StoreError {
+    // Edge has no error of its own for a log that is locked.
+    if error.to_string().contains("WouldBlock") {
+        in_use(OPENING, folder)
+    } else {
+        damaged(OPENING, folder, error)
+    }
+}
+
+/// A shard whose files are not what they should be, as far as is known.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the shard {} cannot be used: {cause}; if its files are damaged, `semantik verify --repair FILE` builds it anew",
+    shard.display()
+)]
+struct Damaged {
+    shard: PathBuf,
+    cause: BoxError,
+}
+
+/// An error of a shard whose files are not what they should be.
+pub(super) fn damaged(
+    doing: &'static str,
+    folder: &Path,
+    cause: impl Into<BoxError>,
+) -> StoreError {
+    gives_up(doing, Damaged { shard: folder.to_owned(), cause: cause.into() })
+}
+
+/// Whether it is the files of an embedded store that are at fault, as far as is known.
+pub fn is_of_damage(error: &StoreError) -> bool {
+    error.source.is::<Damaged>() || error.source.is::<OperationError>()
+}
+
+fn in_use(doing: &'static str, folder: &Path) -> StoreError {
+    let source = format!("{} is in use by another semantik process", folder.display());
+    StoreError { doing, remedy: Remedy::Conflict, source: source.into() }
+}

@@ -1,0 +1,238 @@
+//! Stores in memory: exact, small and obvious. They are what the contract tests compare the real ones
+//! with, and what tests of sinks write to. Nothing here is quick or durable.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use pipeline::{
+    Facet, Filter, Hit, IndexQuery, Keyword, Legs, Payload, Place, Point, SparseVector, StoreError,
+    VectorIndex, VectorStore, point_id,
+};
+use uuid::Uuid;
+
+use crate::ranking;
+use crate::shape::Shape;
+use pipeline::{Inventory, PointKey};
+
+/// Vectors in memory.
+pub struct MemoryVectors {
+    shape: Shape,
+    points: Mutex<BTreeMap<Uuid, Point>>,
+}
+
+impl MemoryVectors {
+    /// An empty collection of vectors of this length.
+    pub fn new(dim: usize) -> Self {
+        Self { shape: Shape { dim, sparse: false }, points: Mutex::default() }
+    }
+
+    /// An empty collection of vectors of this length, with sparse ones beside them.
+    pub fn with_words(dim: usize) -> Self {
+        Self { shape: Shape { dim, sparse: true }, points: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl VectorStore for MemoryVectors {
+    async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
+        self.shape.check_points(&points)?;
+        let points = points.into_iter().map(|point| {
+            let sparse = point.sparse.filter(|words| !words.is_empty());
+            (point.id, Point { sparse, ..point })
+        });
+        locked(&self.points).extend(points);
+        Ok(())
+    }
+
+    async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
+        locked(&self.points).retain(|_, point| {
+            point.payload.document != document || point.payload.chunk_index < from_chunk
+        });
+        Ok(())
+    }
+
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
+        for point in locked(&self.points).values_mut() {
+            let payload = &mut point.payload;
+            if payload.document != document {
+                continue;
+            }
+            payload.uri.clone_from(&place.uri);
+            payload.source.clone_from(&place.source);
+            payload.title = place.title.clone().or(payload.title.take());
+            payload.modified_at = place.modified_at.or(payload.modified_at);
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        locked(&self.points).retain(|_, point| !documents.contains(&point.payload.document));
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl VectorIndex for MemoryVectors {
+    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        self.shape.check_query(query)?;
+        let points = locked(&self.points);
+        let mut hits = match &query.legs {
+            Legs::Dense(vector) => by_similarity(&points, vector, query.filter.as_ref()),
+            Legs::Sparse { words, dense } => {
+                by_words(&points, words, dense.as_deref(), query.filter.as_ref())
+            }
+            Legs::Hybrid { dense, words, fusion } => {
+                let filter = query.filter.as_ref();
+                let mut fused: BTreeMap<Uuid, Hit> = BTreeMap::new();
+                let rankings = [
+                    (by_similarity(&points, dense, filter), fusion.dense),
+                    (by_words(&points, words, Some(dense), filter), fusion.sparse),
+                ];
+                for (ranking, weight) in rankings {
+                    for (rank, hit) in ranking.into_iter().take(fusion.candidates).enumerate() {
+                        let fused = fused.entry(hit.id()).or_insert(Hit { score: 0.0, ..hit });
+                        fused.score += fusion.worth(rank, weight);
+                    }
+                }
+                let mut hits: Vec<Hit> = fused.into_values().collect();
+                ranking::sort(&mut hits);
+                hits
+            }
+        };
+        hits.retain(|hit| ranking::passes(hit, query.threshold));
+        hits.truncate(query.limit);
+        Ok(hits)
+    }
+
+    async fn facet(
+        &self,
+        field: Keyword,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for point in chosen(&locked(&self.points), filter) {
+            for value in field.values(&point.payload) {
+                *counts.entry(value).or_default() += 1;
+            }
+        }
+        let facets = counts.into_iter().map(|(value, count)| Facet { value, count });
+        Ok(ranking::most_frequent(facets.collect(), limit))
+    }
+
+    async fn chunks(
+        &self,
+        document: Uuid,
+        from_chunk: u32,
+        limit: u32,
+    ) -> Result<Vec<Payload>, StoreError> {
+        let points = locked(&self.points);
+        let indices = from_chunk..from_chunk.saturating_add(limit);
+        let chunks = indices.filter_map(|index| points.get(&point_id(document, index)));
+        Ok(chunks.map(|point| point.payload.clone()).collect())
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        Ok(locked(&self.points).len() as u64)
+    }
+
+    async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
+        let points = locked(&self.points);
+        let behind = points.values().filter(|point| after.is_none_or(|after| point.id > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Inventory for MemoryVectors {
+    async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
+        let mut documents = BTreeMap::new();
+        for point in locked(&self.points).values() {
+            *documents.entry(point.payload.document).or_default() += 1;
+        }
+        Ok(documents)
+    }
+
+    async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
+        let points = locked(&self.points);
+        let behind = points.values().filter(|point| after.is_none_or(|after| point.id > after));
+        let key = |point: &Point| {
+            let Payload { document, chunk_index, .. } = point.payload;
+            PointKey { id: point.id, document, chunk_index }
+        };
+        Ok(behind.take(limit).map(key).collect())
+    }
+}
+
+/// The points for which a filter holds.
+fn chosen<'a>(
+    points: &'a BTreeMap<Uuid, Point>,
+    filter: Option<&'a Filter>,
+) -> impl Iterator<Item = &'a Point> {
+    points.values().filter(move |point| filter.is_none_or(|it| it.holds(&point.payload)))
+}
+
+/// Every chosen point, the most similar first.
+fn by_similarity(
+    points: &BTreeMap<Uuid, Point>,
+    vector: &[f32],
+    filter: Option<&Filter>,
+) -> Vec<Hit> {
+    let hits = chosen(points, filter).map(|point| {
+        let score = cosine(&point.vector, vector);
+        Hit { score, similarity: Some(score), payload: point.payload.clone() }
+    });
+    let mut hits: Vec<Hit> = hits.collect();
+    ranking::sort(&mut hits);
+    hits
+}
+
+/// Every chosen point that has one of the words, by BM25: each stored number times the inverse document frequency
+/// of its word, as Qdrant computes it, in the whole collection.
+fn by_words(
+    points: &BTreeMap<Uuid, Point>,
+    words: &SparseVector,
+    dense: Option<&[f32]>,
+    filter: Option<&Filter>,
+) -> Vec<Hit> {
+    let sparse = || points.values().filter_map(|point| point.sparse.as_ref());
+    #[expect(clippy::cast_precision_loss, reason = "points in memory are few")]
+    let idf = |index: &u32| {
+        let (all, with) = (
+            sparse().count() as f32,
+            sparse().filter(|it| it.indices.binary_search(index).is_ok()).count() as f32,
+        );
+        ((all - with + 0.5) / (with + 0.5) + 1.0).ln()
+    };
+    let values = words.indices.iter().zip(&words.values).map(|(index, value)| value * idf(index));
+    let weighed = SparseVector { indices: words.indices.clone(), values: values.collect() };
+    let hits = chosen(points, filter).filter_map(|point| {
+        let stored = point.sparse.as_ref()?;
+        let has_one = words.indices.iter().any(|it| stored.indices.binary_search(it).is_ok());
+        has_one.then(|| Hit {
+            score: stored.dot(&weighed),
+            similarity: dense.map(|dense| cosine(&point.vector, dense)),
+            payload: point.payload.clone(),
+        })
+    });
+    let mut hits: Vec<Hit> = hits.collect();
+    ranking::sort(&mut hits);
+    hits
+}
+
+/// Cosine of the angle between two vectors; 0 where one of them has no direction.
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
+    if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
+}
+
+/// A test that has panicked says so itself; the others may go on with the store.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

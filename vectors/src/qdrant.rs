@@ -1,0 +1,376 @@
+//! A Qdrant server or cluster, over gRPC.
+//!
+//! What it is not: another query language. The collection that it makes, the points and the filters are
+//! those of `edge.rs`, so that the same search gives the same answers. Every write waits until the
+//! server has applied it, and the server's log survives a crash of the server: `flush` has nothing left
+//! to do. Calls that fail for a reason that may go away are made again (`retry.rs`), by fewer at a time
+//! if the server is overloaded (`qdrant/limiter.rs`); a lost connection is made anew by the client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use pipeline::{
+    Facet, Filter, Hit, IndexQuery, Keyword, Place, Point, Secret, StoreError, VectorIndex,
+    VectorStore, point_id,
+};
+use qdrant_client::qdrant::facet_value::Variant;
+use qdrant_client::qdrant::{
+    Condition, CountPointsBuilder, DeletePointsBuilder, FacetCountsBuilder, Filter as QdrantFilter,
+    GetPointsBuilder, PayloadIncludeSelector, PointId, PointStruct, Range, RetrievedPoint,
+    ScrollPointsBuilder, SetPayloadPointsBuilder, UpsertPointsBuilder,
+};
+use qdrant_client::{Payload, Qdrant, QdrantError};
+use uuid::Uuid;
+
+use crate::qdrant::ask::{ask, ask_first};
+use crate::qdrant::error::congestion;
+use crate::qdrant::limiter::Limiter;
+use crate::qdrant::request::{key, point, point_struct, split, stored};
+use crate::shape::{CHUNK_INDEX, DOCUMENT, SEARCHING, Shape, gives_up};
+use crate::{payload, ranking};
+use pipeline::{Inventory, PointKey, Quantization, VectorsConfig};
+
+mod ask;
+mod collection;
+mod error;
+mod filter;
+mod limiter;
+mod request;
+mod search;
+
+/// Time for one call. A write waits for the server, which may be busy building an index.
+const CALL: Duration = Duration::from_secs(60);
+
+/// Time for a connection to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Writes under way at once, as long as the server keeps up.
+const MOST_WRITES: usize = 8;
+
+/// Bytes of one request; a server takes 32 MiB unless it was told otherwise.
+const REQUEST: usize = 24 << 20;
+
+/// Minor version of the API that the client speaks; servers one version apart understand it.
+const CLIENT: (u64, u64) = (1, 18);
+
+/// A collection on a server.
+pub struct QdrantStore {
+    client: Qdrant,
+    name: String,
+    shape: Shape,
+    quantization: Quantization,
+    limiter: Limiter,
+}
+
+impl QdrantStore {
+    /// Connects to the server at this URL (`http://…:6334`, or `https://…` for TLS), and makes the
+    /// collection if it is not there. Where nothing answers at that address, or not in this protocol, that is an error
+    /// at once.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, refuses the key, or has a collection of this name that holds
+    /// other vectors.
+    pub async fn connect(
+        url: &str,
+        api_key: Option<&Secret>,
+        config: &VectorsConfig,
+    ) -> Result<Self, StoreError> {
+        let client = client(url, api_key)?;
+        let mut store = Self {
+            client,
+            name: config.name.clone(),
+            shape: Shape { dim: config.dim, sparse: config.sparse },
+            quantization: config.quantization,
+            limiter: Limiter::new(MOST_WRITES),
+        };
+        let version = ask_first(url, "reach the Qdrant server", || store.client.health_check());
+        let version = version.await?.version;
+        if !speaks_with(&version) {
+            let (major, minor) = CLIENT;
+            tracing::warn!(server = version, "the server does not go with client {major}.{minor}");
+        }
+        store.shape = collection::ensure(&store.client, config).await?;
+        Ok(store)
+    }
+
+    /// Whether there is a collection of this name.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub async fn exists(
+        url: &str,
+        api_key: Option<&Secret>,
+        name: &str,
+    ) -> Result<bool, StoreError> {
+        let client = client(url, api_key)?;
+        ask_first(url, "look for the vector collection", || client.collection_exists(name)).await
+    }
+
+    /// Deletes a collection; there need not be one.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub async fn delete(url: &str, api_key: Option<&Secret>, name: &str) -> Result<(), StoreError> {
+        let client = client(url, api_key)?;
+        let doing = "delete the vector collection";
+        ask_first(url, doing, || client.delete_collection(name)).await.map(drop)
+    }
+
+    /// Points in order of id, `after` excluded.
+    async fn retrieve(
+        &self,
+        doing: &'static str,
+        after: Option<Uuid>,
+        limit: usize,
+        request: ScrollPointsBuilder,
+    ) -> Result<Vec<RetrievedPoint>, StoreError> {
+        let mut request = request.limit(u32::try_from(limit).unwrap_or(u32::MAX));
+        // Qdrant starts with the id it is given; there is none between an id and its successor.
+        match after.map(|after| after.as_u128().checked_add(1)) {
+            Some(None) => return Ok(Vec::new()),
+            Some(Some(from)) => request = request.offset(Uuid::from_u128(from).to_string()),
+            None => {}
+        }
+        let request = request.build();
+        Ok(ask(doing, || self.client.scroll(request.clone())).await?.result)
+    }
+
+    /// How many points have each value of a field.
+    async fn facets(
+        &self,
+        doing: &'static str,
+        field: &str,
+        conditions: Option<&Filter>,
+        limit: u64,
+    ) -> Result<Vec<Facet>, StoreError> {
+        let mut request = FacetCountsBuilder::new(&self.name, field).limit(limit).exact(true);
+        if let Some(conditions) = conditions {
+            request = request.filter(filter::filter(conditions));
+        }
+        let request = request.build();
+        let reply = ask(doing, || self.client.facet(request.clone())).await?;
+        let facets =
+            reply.hits.into_iter().map(|hit| match hit.value.and_then(|value| value.variant) {
+                Some(Variant::StringValue(value)) => Ok(Facet { value, count: hit.count }),
+                Some(Variant::IntegerValue(_) | Variant::BoolValue(_)) | None => {
+                    Err(gives_up(doing, "the value of a field is not a text"))
+                }
+            });
+        // A value that no point has any more is still counted, with zero.
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(ranking::most_frequent(facets.collect::<Result<_, _>>()?, limit))
+    }
+
+    async fn upsert_request(&self, points: Vec<PointStruct>) -> Result<(), StoreError> {
+        let request = UpsertPointsBuilder::new(&self.name, points).wait(true).build();
+        self.write("upsert points", || self.client.upsert_points(request.clone())).await
+    }
+
+    async fn delete_points(&self, filter: QdrantFilter) -> Result<(), StoreError> {
+        let request = DeletePointsBuilder::new(&self.name).points(filter).wait(true).build();
+        self.write("delete points", || self.client.delete_points(request.clone())).await
+    }
+
+    /// Makes a call that changes something, again if need be, and tells the limiter how it went.
+    async fn write<T, Fut>(
+        &self,
+        doing: &'static str,
+        call: impl Fn() -> Fut,
+    ) -> Result<(), StoreError>
+    where
+        Fut: Future<Output = Result<T, QdrantError>>,
+    {
+        ask(doing, || async {
+            let permit = self.limiter.acquire().await;
+            let reply = call().await;
+            let congestion = reply.as_ref().err().and_then(congestion);
+            self.limiter.release(permit, congestion.is_some());
+            if let Some(wait) = congestion {
+                tokio::time::sleep(wait).await;
+            }
+            reply.map(drop)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl VectorStore for QdrantStore {
+    async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
+        self.shape.check_points(&points)?;
+        let requests = split(points, REQUEST).into_iter();
+        let requests = requests
+            .map(|points| self.upsert_request(points.into_iter().map(point_struct).collect()));
+        stream::iter(requests).buffer_unordered(MOST_WRITES).try_collect().await
+    }
+
+    async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
+        let from = Range { gte: Some(from_chunk.into()), ..Range::default() };
+        self.delete_points(QdrantFilter::must([
+            Condition::matches(DOCUMENT, document.to_string()),
+            Condition::range(CHUNK_INDEX, from),
+        ]))
+        .await
+    }
+
+    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
+        let place = Payload::from(payload::place_to_json(place));
+        let of_document = QdrantFilter::must([Condition::matches(DOCUMENT, document.to_string())]);
+        let request = SetPayloadPointsBuilder::new(&self.name, place)
+            .points_selector(of_document)
+            .key(payload::METADATA)
+            .wait(true)
+            .build();
+        self.write("change the place of points", || self.client.set_payload(request.clone())).await
+    }
+
+    async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let documents: Vec<String> = documents.iter().map(Uuid::to_string).collect();
+        self.delete_points(QdrantFilter::must([Condition::matches(DOCUMENT, documents)])).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl VectorIndex for QdrantStore {
+    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        let doing = SEARCHING;
+        self.shape.check_query(query)?;
+        ranking::settled(query, |limit| async move {
+            let request = search::request(&self.name, query, self.quantization, limit);
+            let reply = ask(doing, || self.client.query(request.clone())).await?;
+            let hits = reply.result.into_iter().map(|it| search::hit(it, &query.legs));
+            hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
+        })
+        .await
+    }
+
+    async fn facet(
+        &self,
+        field: Keyword,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let doing = "count the values of a field";
+        self.facets(doing, payload::keyword(field), filter, limit as u64).await
+    }
+
+    async fn chunks(
+        &self,
+        document: Uuid,
+        from_chunk: u32,
+        limit: u32,
+    ) -> Result<Vec<pipeline::Payload>, StoreError> {
+        let doing = "read the chunks of a document";
+        let indices = from_chunk..from_chunk.saturating_add(limit);
+        let ids: Vec<PointId> =
+            indices.map(|index| point_id(document, index).to_string().into()).collect();
+        let request = GetPointsBuilder::new(&self.name, ids).with_payload(true).build();
+        let reply = ask(doing, || self.client.get_points(request.clone())).await?;
+        let points = reply.result.into_iter();
+        let payloads = points.map(|it| stored(it.payload).map_err(|e| gives_up(doing, e)));
+        let mut payloads = payloads.collect::<Result<Vec<_>, _>>()?;
+        payloads.sort_by_key(|payload| payload.chunk_index);
+        Ok(payloads)
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        let request = CountPointsBuilder::new(&self.name).exact(true).build();
+        let reply = ask("count points", || self.client.count(request.clone())).await?;
+        Ok(reply.result.map_or(0, |result| result.count))
+    }
+
+    async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
+        let doing = "read points";
+        let request = ScrollPointsBuilder::new(&self.name).with_payload(true).with_vectors(true);
+        let points = self.retrieve(doing, after, limit, request).await?.into_iter();
+        points.map(|it| point(it).map_err(|e| gives_up(doing, e))).collect()
+    }
+}
+
+#[async_trait]
+impl Inventory for QdrantStore {
+    async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
+        let doing = "list the documents of the vector collection";
+        // No more documents than points; and zero is no limit.
+        let limit = self.count().await?.max(1);
+        let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
+        let documents = documents.map(|Facet { value, count }| {
+            let id = value.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+            Ok((id, count))
+        });
+        documents.collect()
+    }
+
+    async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
+        let doing = "list points";
+        let fields =
+            PayloadIncludeSelector { fields: [DOCUMENT, CHUNK_INDEX].map(str::to_owned).to_vec() };
+        let request = ScrollPointsBuilder::new(&self.name).with_payload(fields).with_vectors(false);
+        let points = self.retrieve(doing, after, limit, request).await?.into_iter();
+        points.map(|it| key(it).map_err(|e| gives_up(doing, e))).collect()
+    }
+}
+
+fn client(url: &str, api_key: Option<&Secret>) -> Result<Qdrant, StoreError> {
+    let doing = "connect to the Qdrant server";
+    // The client would show the key in its own error.
+    let printable = |key: &Secret| key.reveal().bytes().all(|byte| matches!(byte, 0x20..0x7f));
+    if !api_key.is_none_or(printable) {
+        return Err(gives_up(doing, "the API key has characters that a key cannot have"));
+    }
+    let client = Qdrant::from_url(url)
+        .timeout(CALL)
+        .connect_timeout(CONNECT)
+        .api_key(api_key.map(|key| key.reveal().to_owned()))
+        // It prints its opinion on standard output; `health` says it in the log.
+        .skip_compatibility_check()
+        .build()
+        // What the parser says may quote the URL.
+        .map_err(|_| {
+            gives_up(
+                doing,
+                "the URL is not valid; write http://HOST:6334, or https://HOST:6334 for TLS",
+            )
+        })?;
+    Ok(client)
+}
+
+/// Whether the client understands a server of this version.
+fn speaks_with(version: &str) -> bool {
+    let mut numbers = version.split('.').map(str::parse::<u64>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return false;
+    };
+    major == CLIENT.0 && minor.abs_diff(CLIENT.1) <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_one_version_apart_are_understood() {
+        for (version, understood) in [
+            ("1.18.3", true),
+            ("1.17.0", true),
+            ("1.19.1-dev", true),
+            ("1.16.3", false),
+            ("2.18.0", false),
+            ("", false),
+        ] {
+            assert_eq!(speaks_with(version), understood, "{version}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The collection on the server: made if it is not there, refused if it holds other vectors.
+
+use std::collections::HashMap;
+
+use pipeline::StoreError;
+use qdrant_client::Qdrant;
+use qdrant_client::qdrant::vectors_config::Config;
+use qdrant_client::qdrant::{
+    CollectionInfo, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Datatype, Distance,
+    FieldType, HnswConfigDiffBuilder, Modifier, OptimizersConfigDiffBuilder, QuantizationType,
+    ScalarQuantizationBuilder, SparseIndexConfigBuilder, SparseVectorConfig,
+    SparseVectorParamsBuilder, VectorParamsBuilder, VectorParamsMap,
+};
+
+use crate::qdrant::ask::ask;
+use crate::qdrant::error::failed;
+use crate::shape::{DENSE, FILTERABLE, FieldKind, SPARSE, Shape, check_collection, gives_up};
+use pipeline::{Quantization, VectorsConfig};
+
+const OPENING: &str = "open the vector collection";
+
+/// Sees to it that the collection is there, as these settings describe it, with its payload indexes; says what its
+/// vectors are.
+pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<Shape, StoreError> {
+    let name = config.name.as_str();
+    let exists = || ask(OPENING, || client.collection_exists(name));
+    if !exists().await? {
+        let made = client.create_collection(description(config)).await;
+        // Another process may have made it meanwhile; if that is not why it failed, it is not there.
+        if let Err(error) = made
+            && !exists().await?
+        {
+            return Err(failed("make the vector collection", error));
+        }
+    }
+    let info = ask(OPENING, || client.collection_info(name)).await?.result.unwrap_or_default();
+    let Some(found) = shape(&info) else {
+        let error = format!("the collection `{name}` was not made by semantik");
+        return Err(gives_up(OPENING, error));
+    };
+    check_collection(config, found)?;
+    for (field, kind) in FILTERABLE {
+        if !info.payload_schema.contains_key(*field) {
+            index(client, name, field, *kind).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// What the vectors of a collection are.
+fn shape(info: &CollectionInfo) -> Option<Shape> {
+    let params = info.config.as_ref()?.params.as_ref()?;
+    let dense = match params.vectors_config.as_ref()?.config.as_ref()? {
+        Config::ParamsMap(VectorParamsMap { map }) => map.get(DENSE)?,
+        Config::Params(_) => return None,
+    };
+    let sparse = params.sparse_vectors_config.as_ref();
+    Some(Shape {
+        dim: usize::try_from(dense.size).ok()?,
+        sparse: sparse.is_some_and(|sparse| sparse.map.contains_key(SPARSE)),
+    })
+}
+
+fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
+    let int8 = config.quantization == Quantization::Int8;
+    let vector = VectorParamsBuilder::new(config.dim as u64, Distance::Cosine)
+        .datatype(match config.quantization {
+            Quantization::Float32 => Datatype::Float32,
+            Quantization::Float16 | Quantization::Int8 => Datatype::Float16,
+        })
+        .on_disk(int8)
+        .build();
+    let vectors = VectorParamsMap { map: HashMap::from([(DENSE.to_owned(), vector)]) };
+    let hnsw = HnswConfigDiffBuilder::default()
+        .m(config.hnsw_m as u64)
+        .ef_construct(config.hnsw_ef_construct as u64);
+    let optimizers = OptimizersConfigDiffBuilder::default()
+        .indexing_threshold(config.indexing_threshold as u64)
+        .memmap_threshold(config.memmap_threshold as u64);
+    let mut collection = CreateCollectionBuilder::new(config.name.as_str())
+        .vectors_config(Config::ParamsMap(vectors))
+        .hnsw_config(hnsw)
+        .optimizers_config(optimizers)
+        .on_disk_payload(true);
+    if config.sparse {
+        let index = SparseIndexConfigBuilder::default().on_disk(int8).build();
+        let words = SparseVectorParamsBuilder::default().modifier(Modifier::Idf).index(index);
+        let map = HashMap::from([(SPARSE.to_owned(), words.build())]);
+        collection = collection.sparse_vectors_config(SparseVectorConfig { map });
+    }
+    if !int8 {
+        return collection;
+    }
+    let scalar = ScalarQuantizationBuilder::default()
+        .r#type(QuantizationType::Int8.into())
+        .quantile(0.99)
+        .always_ram(true);
+    collection.quantization_config(scalar)
+}
+
+async fn index(
+    client: &Qdrant,
+    name: &str,
+    field: &str,
+    kind: FieldKind,
+) -> Result<(), StoreError> {
+    let kind = match kind {
+        FieldKind::Keyword => FieldType::Keyword,
+        FieldKind::Integer => FieldType::Integer,
+        FieldKind::Datetime => FieldType::Datetime,
+        FieldKind::Text => FieldType::Text,
+    };
+    let request = || CreateFieldIndexCollectionBuilder::new(name, field, kind).wait(true);
+    ask("index a payload field", || client.create_field_index(request())).await.map(drop)
+}

@@ -1,0 +1,136 @@
+//! Points as the server takes and gives them, and how many go into one request.
+
+use std::collections::HashMap;
+
+use pipeline::{BoxError, Point, SparseVector};
+use qdrant_client::Payload;
+use qdrant_client::qdrant::point_id::PointIdOptions;
+use qdrant_client::qdrant::{NamedVectors, PointId, PointStruct, RetrievedPoint, vector_output};
+use uuid::Uuid;
+
+use crate::payload;
+use crate::shape::{DENSE, SPARSE};
+use pipeline::PointKey;
+
+/// A point as the server takes it.
+pub(super) fn point_struct(point: Point) -> PointStruct {
+    let mut vectors = NamedVectors::default().add_vector(DENSE, point.vector);
+    if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
+        let pairs: Vec<(u32, f32)> = indices.into_iter().zip(values).collect();
+        vectors = vectors.add_vector(SPARSE, pairs);
+    }
+    PointStruct::new(point.id.to_string(), vectors, Payload::from(payload::to_json(point.payload)))
+}
+
+fn id_of(id: Option<PointId>) -> Result<Uuid, BoxError> {
+    match id.and_then(|PointId { point_id_options }| point_id_options) {
+        Some(PointIdOptions::Uuid(id)) => Ok(id.parse::<Uuid>()?),
+        other => Err(format!("point {other:?} was not written by semantik").into()),
+    }
+}
+
+/// A point as the server gives it without what it holds.
+pub(super) fn key(retrieved: RetrievedPoint) -> Result<PointKey, BoxError> {
+    let payload: serde_json::Value = Payload::from(retrieved.payload).into();
+    let fields = payload.as_object().cloned().unwrap_or_default();
+    payload::point_key(id_of(retrieved.id)?, &fields)
+}
+
+/// A point as the server gives it.
+pub(super) fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
+    let id = id_of(retrieved.id)?;
+    let vectors = retrieved.vectors;
+    let named = |name| vectors.as_ref().and_then(|vectors| vectors.get_vector_by_name(name));
+    let vector = named(DENSE);
+    let sparse = match named(SPARSE) {
+        Some(vector_output::Vector::Sparse(it)) if !it.indices.is_empty() => {
+            Some(SparseVector { indices: it.indices, values: it.values })
+        }
+        Some(_) | None => None,
+    };
+    let Some(vector_output::Vector::Dense(vector)) = vector else {
+        return Err(format!("point {id} has no dense vector").into());
+    };
+    Ok(Point { id, vector: vector.data, sparse, payload: stored(retrieved.payload)? })
+}
+
+/// A payload as the server gives it.
+pub(super) fn stored(
+    payload: HashMap<String, qdrant_client::qdrant::Value>,
+) -> Result<pipeline::Payload, serde_json::Error> {
+    payload::from_json(Payload::from(payload).into())
+}
+
+/// Points in requests of at most this many bytes, cut between documents where that can be done.
+pub(super) fn split(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
+    let mut requests = Vec::new();
+    let mut request: Vec<Point> = Vec::new();
+    let (mut bytes, mut first_of_document) = (0, 0);
+    for point in points {
+        let weight = weight(&point);
+        let last = request.last();
+        if last.is_some_and(|last| last.payload.document != point.payload.document) {
+            first_of_document = request.len();
+        }
+        if bytes + weight > most && !request.is_empty() {
+            let cut = if first_of_document == 0 { request.len() } else { first_of_document };
+            let rest = request.split_off(cut);
+            requests.push(std::mem::replace(&mut request, rest));
+            bytes = request.iter().map(self::weight).sum();
+            first_of_document = 0;
+        }
+        bytes += weight;
+        request.push(point);
+    }
+    if !request.is_empty() {
+        requests.push(request);
+    }
+    requests
+}
+
+/// About the bytes that a point takes in a request.
+fn weight(point: &Point) -> usize {
+    let payload = &point.payload;
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let texts = payload.content.len()
+        + payload.uri.len()
+        + payload.source.len()
+        + optional(&payload.title)
+        + optional(&payload.headings);
+    let words = point.sparse.as_ref().map_or(0, |words| words.indices.len() * 10);
+    let facts: usize = payload.facts.iter().map(|fact| fact.len() + 8).sum();
+    point.vector.len() * size_of::<f32>() + words + facts + texts + 512
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::contract::chunks;
+
+    proptest! {
+        #[test]
+        fn requests_keep_points_in_order_and_documents_together(
+            documents in prop::collection::vec(1_u32..12, 0..20),
+            most in 1_usize..20_000,
+        ) {
+            let points: Vec<Point> =
+                (0..).zip(&documents).flat_map(|(number, count)| chunks(number, *count, 1)).collect();
+            let requests = split(points.clone(), most);
+            prop_assert_eq!(requests.concat(), points);
+            for request in &requests {
+                let bytes: usize = request.iter().map(weight).sum();
+                prop_assert!(bytes <= most || request.len() == 1);
+            }
+            // A document is in two requests only if it fills more than one.
+            for two in requests.windows(2) {
+                let document = two[1][0].payload.document;
+                let both = two.iter().flatten().filter(|point| point.payload.document == document);
+                let bytes: usize = both.map(weight).sum();
+                let cut = two[0].last().is_some_and(|last| last.payload.document == document);
+                prop_assert!(!cut || bytes > most);
+            }
+        }
+    }
+}

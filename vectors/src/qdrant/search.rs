@@ -1,0 +1,122 @@
+//! Questions to the server: one request for each, of which the rankings to be fused are parts.
+
+use pipeline::{BoxError, Effort, Filter, Fusion, Hit, IndexQuery, Legs, SparseVector};
+use qdrant_client::qdrant::{
+    PrefetchQuery, PrefetchQueryBuilder, QuantizationSearchParamsBuilder, Query, QueryPoints,
+    QueryPointsBuilder, RrfBuilder, ScoredPoint, SearchParams, SearchParamsBuilder,
+    VectorsSelector, vector_output,
+};
+
+use crate::memory::cosine;
+use crate::qdrant::filter::filter;
+use crate::qdrant::request::stored;
+use crate::shape::{DENSE, SPARSE};
+use pipeline::Quantization;
+
+/// A question for the first `limit` hits as the server takes it.
+pub(super) fn request(
+    name: &str,
+    query: &IndexQuery,
+    quantization: Quantization,
+    limit: usize,
+) -> QueryPoints {
+    let params = search_params(quantization, query.effort == Effort::Exact);
+    let conditions = query.filter.as_ref();
+    let whole = QueryPointsBuilder::new(name).limit(limit as u64).with_payload(true);
+    let whole = match &query.legs {
+        Legs::Dense(vector) => {
+            let dense = whole.query(Query::from(vector.clone())).using(DENSE).params(params);
+            let filtered = match conditions {
+                Some(conditions) => dense.filter(filter(conditions)),
+                None => dense,
+            };
+            match query.threshold {
+                Some(threshold) => filtered.score_threshold(threshold),
+                None => filtered,
+            }
+        }
+        Legs::Sparse { words, dense } => {
+            let sparse = whole.query(nearest(words)).using(SPARSE);
+            let filtered = match conditions {
+                Some(conditions) => sparse.filter(filter(conditions)),
+                None => sparse,
+            };
+            if dense.is_some() { filtered.with_vectors(dense_only()) } else { filtered }
+        }
+        Legs::Hybrid { dense, words, fusion } => whole
+            .prefetch(legs(dense, words, fusion, conditions, params))
+            .query(fused(fusion, words))
+            .with_vectors(dense_only()),
+    };
+    whole.build()
+}
+
+/// The rankings that are fused. One without words would be refused, and has no hits.
+fn legs(
+    dense: &[f32],
+    words: &SparseVector,
+    fusion: &Fusion,
+    conditions: Option<&Filter>,
+    params: SearchParams,
+) -> Vec<PrefetchQuery> {
+    let leg = |query: Query, name: &str| {
+        let leg = PrefetchQueryBuilder::default()
+            .query(query)
+            .using(name)
+            .limit(fusion.candidates as u64);
+        match conditions {
+            Some(conditions) => leg.filter(filter(conditions)),
+            None => leg,
+        }
+    };
+    let mut legs = vec![leg(Query::from(dense.to_vec()), DENSE).params(params).build()];
+    if !words.is_empty() {
+        legs.push(leg(nearest(words), SPARSE).build());
+    }
+    legs
+}
+
+fn fused(fusion: &Fusion, words: &SparseVector) -> Query {
+    let mut weights = vec![fusion.dense];
+    if !words.is_empty() {
+        weights.push(fusion.sparse);
+    }
+    Query::new_rrf(RrfBuilder::with_k(fusion.k).weights(weights))
+}
+
+fn nearest(words: &SparseVector) -> Query {
+    let pairs = words.indices.iter().copied().zip(words.values.iter().copied());
+    Query::from(pairs.collect::<Vec<(u32, f32)>>())
+}
+
+fn dense_only() -> VectorsSelector {
+    VectorsSelector { names: vec![DENSE.to_owned()] }
+}
+
+/// A hit of a query; its score is the similarity, unless it was ranked by words.
+pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
+    let similarity = match legs {
+        Legs::Dense(_) => Some(point.score),
+        Legs::Sparse { dense: None, .. } => None,
+        Legs::Sparse { dense: Some(dense), .. } | Legs::Hybrid { dense, .. } => {
+            let vector = point.vectors.and_then(|vectors| vectors.get_vector_by_name(DENSE));
+            let Some(vector_output::Vector::Dense(vector)) = vector else {
+                return Err("a hit has no dense vector".into());
+            };
+            Some(cosine(&vector.data, dense))
+        }
+    };
+    Ok(Hit { score: point.score, similarity, payload: stored(point.payload)? })
+}
+
+/// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none
+/// of them and no index.
+fn search_params(quantization: Quantization, exact: bool) -> SearchParams {
+    let params = SearchParamsBuilder::default().exact(exact);
+    if quantization != Quantization::Int8 {
+        return params.build();
+    }
+    let quantization =
+        QuantizationSearchParamsBuilder::default().ignore(exact).rescore(true).oversampling(2.0);
+    params.quantization(quantization).build()
+}

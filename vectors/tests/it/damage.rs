@@ -1,0 +1,324 @@
+//! What the embedded store does about files that are damaged: it notices, or it does not matter; and it never panics.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use pipeline::{
+    Effort, Fusion, IndexQuery, Keyword, Legs, SparseVector, VectorIndex as _, VectorStore as _,
+};
+use pipeline::{Inventory as _, Quantization, VectorsConfig};
+use vectors::{EdgeStore, FileFault, contract};
+
+/// Documents of the shard.
+const DOCUMENTS: u32 = 24;
+
+fn config() -> VectorsConfig {
+    let mut config = VectorsConfig::new("test", contract::DIM, Quantization::Float16);
+    config.sparse = true;
+    // So that a graph is built.
+    config.indexing_threshold = 16;
+    config
+}
+
+fn worded(number: u32, count: u32) -> Vec<pipeline::Point> {
+    let mut points = contract::chunks(number, count, u64::from(number) * 1000);
+    for point in &mut points {
+        let index = point.payload.chunk_index;
+        let indices = vec![number, 1000 + index % 7, 5000 + index];
+        point.sparse = Some(SparseVector { indices, values: vec![1.0, 0.5, 1.5] });
+    }
+    points
+}
+
+/// A shard with a closed segment, of which points were deleted, and an open one.
+async fn write(folder: &Path) {
+    let store = EdgeStore::open(folder, &config()).unwrap();
+    for number in 0..DOCUMENTS {
+        store.upsert(worded(number, 60)).await.unwrap();
+    }
+    assert!(store.optimize().await.unwrap(), "it is above the threshold");
+    store.remove(&[contract::document(1)]).await.unwrap();
+    store.upsert(worded(2, 40)).await.unwrap();
+    store.truncate(contract::document(2), 40).await.unwrap();
+    store.upsert(worded(DOCUMENTS, 10)).await.unwrap();
+    store.flush().await.unwrap();
+}
+
+/// Everything that a shard answers, or the first error.
+async fn answers(store: &EdgeStore) -> Result<String, String> {
+    let said = async {
+        let mut said = String::new();
+        for seed in 0..8 {
+            let dense = contract::vector(seed * 31 + 5);
+            let words = SparseVector { indices: vec![3, 1002, 5007], values: vec![1.0; 3] };
+            let fusion = Fusion { candidates: 40, ..Fusion::default() };
+            for legs in [
+                Legs::Dense(dense.clone()),
+                Legs::Sparse { words: words.clone(), dense: None },
+                Legs::Hybrid { dense: dense.clone(), words, fusion },
+            ] {
+                let query = IndexQuery { legs, ..IndexQuery::nearest(&[], 20, Effort::Exact) };
+                let hits = store.query(&query).await?;
+                said += &format!(
+                    "{:?}\n",
+                    hits.iter()
+                        .map(|hit| (hit.id(), hit.payload.content.clone()))
+                        .collect::<Vec<_>>()
+                );
+            }
+        }
+        said += &format!("{:?}\n", store.facet(Keyword::Uri, None, 100).await?);
+        said += &format!("{:?}\n", store.documents().await?);
+        said += &format!("{:?}\n", store.chunks(contract::document(5), 0, 60).await?);
+        said += &format!("{:?}\n", store.count().await?);
+        Ok::<_, pipeline::StoreError>(said)
+    };
+    said.await.map_err(|error| format!("{error}: {}", error.source))
+}
+
+/// The files below a folder, by path below it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fn below(folder: &Path, at: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+        for entry in fs_err::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(folder, &path, found);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                found.insert(name, fs_err::read(&path).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    below(folder, folder, &mut found);
+    found
+}
+
+/// Writes a file, with holes where it is zero: most of what Edge makes is.
+fn put(path: &Path, bytes: &[u8]) {
+    let file = std::fs::File::create(path).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    for (number, block) in bytes.chunks(4096).enumerate() {
+        if block.iter().any(|byte| *byte != 0) {
+            file.write_all_at(block, number as u64 * 4096).unwrap();
+        }
+    }
+}
+
+/// Numbers that follow from a seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        // Steele, Lea, Flood: SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
+    }
+}
+
+/// What becomes of the bytes of a file; `None` where it is deleted.
+fn damaged(how: usize, bytes: &[u8], numbers: &mut Numbers) -> Option<Vec<u8>> {
+    let mut bytes = bytes.to_vec();
+    match how {
+        0 => {
+            for _ in 0..[1, 8, 64][numbers.below(3)] {
+                let (at, bit) = (numbers.below(bytes.len()), numbers.below(8));
+                bytes[at] ^= 1 << bit;
+            }
+        }
+        1 => bytes.fill(0),
+        2 => bytes.truncate(bytes.len() / 2),
+        _ => return None,
+    }
+    Some(bytes)
+}
+
+fn is_of_closed_segment(shard: &Path, name: &Path) -> bool {
+    let segment: PathBuf = name.components().take(2).collect();
+    shard.join(segment).join("id_tracker.mappings").exists()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_of_any_file_is_noticed_and_ends_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = folder.path().join("shard");
+    write(&shard).await;
+    let whole = files(&shard);
+    let wanted = answers(&EdgeStore::open(&shard, &config()).unwrap()).await.unwrap();
+    assert_eq!(EdgeStore::damage(&shard).unwrap(), []);
+    let mut numbers = Numbers(20_261_130);
+    let ours = ["sealed.json", "index-due"];
+    let mut unread = 0;
+    for (name, bytes) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        // Two of the four, since there are many files; which is opened is no matter to which is noticed.
+        let opened_for = numbers.below(4);
+        for how in [opened_for, (opened_for + 1 + numbers.below(3)) % 4] {
+            let path = shard.join(name);
+            match damaged(how, bytes, &mut numbers) {
+                Some(other) if other == *bytes => continue,
+                Some(other) => put(&path, &other),
+                None => fs_err::remove_file(&path).unwrap(),
+            }
+            let what = format!("{} ({how})", name.display());
+            if !path.exists() && name.to_str() == Some("edge_config.json") {
+                // Without it there is no shard, which is told before one is opened.
+                assert!(!EdgeStore::exists(&shard));
+            } else if !path.exists() && ours.iter().any(|ours| name.ends_with(ours)) {
+                // Nothing is lost with what only says what the others are.
+                assert_eq!(EdgeStore::damage(&shard).unwrap(), [], "{what}");
+            } else {
+                let found = EdgeStore::damage(&shard).unwrap();
+                assert!(!found.is_empty(), "{what} is not noticed");
+                // Each file once, since opening a shard takes its time.
+                if how == opened_for {
+                    let answered = match EdgeStore::open(&shard, &config()) {
+                        Ok(store) => answers(&store).await,
+                        Err(error) => Err(error.source.to_string()),
+                    };
+                    match answered {
+                        Ok(answered) if answered == wanted => unread += 1,
+                        // Large files of closed segments are read by `damage` alone.
+                        Ok(_) => assert!(
+                            bytes.len() > 64 << 10 && is_of_closed_segment(&shard, name),
+                            "{what} changes the answers without a word"
+                        ),
+                        Err(said) => {
+                            assert!(said.contains("verify --repair"), "{what}: {said}");
+                        }
+                    }
+                }
+            }
+            put(&path, bytes);
+        }
+    }
+    println!("{unread} of {} damaged files change no answer", whole.len());
+    // What was put back is as good as before.
+    assert_eq!(EdgeStore::damage(&shard).unwrap(), []);
+    assert_eq!(answers(&EdgeStore::open(&shard, &config()).unwrap()).await.unwrap(), wanted);
+}
+
+/// Without the record, as a shard of an earlier version is, the store itself may panic: on a thread of its own, whose
+/// message the caller gets as an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_store_is_an_error_that_says_what_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = folder.path().join("shard");
+    write(&shard).await;
+    fs_err::remove_file(shard.join("sealed.json")).unwrap();
+    let graphs: Vec<_> =
+        files(&shard).into_keys().filter(|name| name.ends_with("links_compressed.bin")).collect();
+    assert!(!graphs.is_empty(), "there is a graph");
+    for name in graphs {
+        let length = fs_err::metadata(shard.join(&name)).unwrap().len();
+        fs_err::write(shard.join(name), vec![0; usize::try_from(length).unwrap()]).unwrap();
+    }
+    for _ in 0..2 {
+        let store = EdgeStore::open(&shard, &config()).unwrap();
+        for said in [
+            answers(&store).await.unwrap_err(),
+            store.upsert(worded(3, 5)).await.unwrap_err().source.to_string(),
+        ] {
+            assert!(said.contains(&shard.display().to_string()), "{said}");
+            assert!(said.contains("assertion"), "{said}");
+            assert!(said.contains("semantik verify --repair FILE"), "{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_changes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = folder.path().join("shard");
+    write(&shard).await;
+    let before = files(&shard);
+    let first = EdgeStore::open(&shard, &config()).unwrap();
+    // Two at once, as two commands that search.
+    let second = EdgeStore::open(&shard, &config()).unwrap();
+    assert_eq!(answers(&first).await.unwrap(), answers(&second).await.unwrap());
+    assert!(first.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
+    assert_eq!(first.scroll(None, 10_000).await.unwrap().len(), 22 * 60 + 40 + 10);
+    drop((first, second));
+    let after = files(&shard);
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    for (name, bytes) in before {
+        assert!(after[&name] == bytes, "{} was changed", name.display());
+    }
+}
+
+/// A process that was killed leaves no record of what it changed last; then each point is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_points_are_found_by_what_they_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = folder.path().join("shard");
+    write(&shard).await;
+    fs_err::write(shard.join("unsealed"), "").unwrap();
+    let found = EdgeStore::open(&shard, &config()).unwrap().inspect(None, 10_000).await.unwrap();
+    assert_eq!(found.len(), 22 * 60 + 40 + 10);
+    assert!(found.iter().all(|it| it.fault.is_none() && it.key.is_some()));
+
+    // The vectors of the open segment, all of them zeros but for one number that is not.
+    fs_err::remove_file(shard.join("sealed.json")).unwrap();
+    let numbers: Vec<_> = files(&shard)
+        .into_iter()
+        .filter(|(name, bytes)| {
+            let name = name.to_str().unwrap();
+            name.contains("vector_storage-dense/vectors/chunk") && bytes.iter().any(|b| *b != 0)
+        })
+        .collect();
+    assert_eq!(numbers.len(), 1, "one segment is open");
+    for (name, mut bytes) in numbers {
+        bytes[..2].copy_from_slice(&[0xff, 0x7b]);
+        fs_err::write(shard.join(name), bytes).unwrap();
+    }
+    let store = EdgeStore::open(&shard, &config()).unwrap();
+    let faults = store.inspect(None, 10_000).await.unwrap();
+    let faults: Vec<_> = faults.into_iter().filter_map(|it| Some((it.key?, it.fault?))).collect();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(faults[0].1, "its vector is not of length one");
+    // Written again, it is as it should be.
+    let number = if faults[0].0.document == contract::document(2) { 2 } else { DOCUMENTS };
+    store.upsert(worded(number, if number == 2 { 40 } else { 10 })).await.unwrap();
+    assert!(store.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
+}
+
+/// Whatever is done to a shard, the files that are called fixed are as they were recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_called_fixed_never_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = folder.path().join("shard");
+    write(&shard).await;
+    for round in 0..4 {
+        let store = EdgeStore::open(&shard, &config()).unwrap();
+        store.upsert(worded(7 + round, 30)).await.unwrap();
+        store.remove(&[contract::document(15 + round)]).await.unwrap();
+        store.truncate(contract::document(3), 50 - round).await.unwrap();
+        let place = pipeline::Place {
+            uri: format!("file:///moved/{round}.txt"),
+            source: "/moved".to_owned(),
+            title: Some(format!("Moved {round}")),
+            modified_at: Some(1_800_000_000_000_000),
+        };
+        store.relocate(contract::document(9), &place).await.unwrap();
+        store.flush().await.unwrap();
+        if round == 2 {
+            store.optimize().await.unwrap();
+        }
+        drop(store);
+        let found = EdgeStore::damage(&shard).unwrap();
+        assert!(found.is_empty(), "{found:?}");
+        let store = EdgeStore::open(&shard, &config()).unwrap();
+        assert!(store.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
+    }
+    // One that is gone is noticed as what it is.
+    fs_err::remove_file(shard.join("payload_index.json")).unwrap_or_default();
+    let (name, _) =
+        files(&shard).into_iter().find(|(name, _)| name.ends_with("matrix.dat")).unwrap();
+    fs_err::remove_file(shard.join(&name)).unwrap();
+    let found = EdgeStore::damage(&shard).unwrap();
+    let of_it = found.iter().find(|it| Path::new(&it.file) == name).unwrap();
+    assert_eq!(of_it.fault, FileFault::Missing);
+}

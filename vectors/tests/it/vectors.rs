@@ -1,0 +1,520 @@
+//! The stores of vectors, each against what every one must do.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use pipeline::{
+    Effort, Hit, IndexQuery, Legs, Point, Remedy, Secret, SparseVector, VectorIndex as _,
+    VectorStore as _,
+};
+use pipeline::{Inventory as _, Quantization, Vectors, VectorsConfig};
+use proptest::prelude::*;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+use vectors::{EdgeStore, MemoryVectors, QdrantStore, contract};
+
+use pipeline::test_util::Doomed;
+
+fn config(quantization: Quantization) -> VectorsConfig {
+    VectorsConfig::new("test", contract::DIM, quantization)
+}
+
+fn edge(folder: &Path) -> EdgeStore {
+    EdgeStore::open(folder, &config(Quantization::Float16)).unwrap()
+}
+
+/// Settings of a collection with sparse vectors.
+fn with_words(quantization: Quantization) -> VectorsConfig {
+    VectorsConfig { sparse: true, ..config(quantization) }
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
+        println!("{what}");
+        check(&MemoryVectors::new(contract::DIM)).await;
+    }
+    for (what, check) in contract::VECTORS.iter().chain(contract::WORDS) {
+        println!("with words: {what}");
+        check(&MemoryVectors::with_words(contract::DIM)).await;
+    }
+}
+
+/// Empties a store, so that it serves for the next check: making one takes a second.
+async fn clear(store: &dyn Vectors) {
+    let documents: Vec<Uuid> = store.documents().await.unwrap().into_keys().collect();
+    store.remove(&documents).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_keeps_the_contract() {
+    for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EdgeStore::open(folder.path(), &config(quantization)).unwrap();
+        for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
+            println!("{quantization}: {what}");
+            check(&store).await;
+            clear(&store).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_with_words_keeps_the_contract() {
+    for quantization in [Quantization::Float16, Quantization::Int8] {
+        for (what, check) in contract::WORDS {
+            println!("{quantization}, with words: {what}");
+            let folder = tempfile::tempdir().unwrap();
+            check(&EdgeStore::open(folder.path(), &with_words(quantization)).unwrap()).await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let store = EdgeStore::open(folder.path(), &with_words(quantization)).unwrap();
+        for (what, check) in contract::VECTORS {
+            println!("{quantization}, with words: {what}");
+            check(&store).await;
+            clear(&store).await;
+        }
+    }
+}
+
+/// Building the index of the dense vectors rewrites segments; the words go along, and answer as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_survive_indexing_and_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut small = with_words(Quantization::Float16);
+    small.indexing_threshold = 16;
+    let exact = MemoryVectors::with_words(contract::DIM);
+    let worded = |number: u32| {
+        let mut points = contract::chunks(number, 100, u64::from(number) * 1000);
+        for point in &mut points {
+            let index = point.payload.chunk_index;
+            let indices = vec![number, 1000 + index % 7, 5000 + index];
+            point.sparse = Some(SparseVector { indices, values: vec![1.0, 0.5, 1.5] });
+        }
+        points
+    };
+    let words = SparseVector { indices: vec![3, 1002, 5007], values: vec![1.0; 3] };
+    let query = IndexQuery {
+        legs: Legs::Sparse { words, dense: None },
+        ..IndexQuery::nearest(&[], 50, Effort::Indexed)
+    };
+    let alike = async |store: &EdgeStore| {
+        let (found, wanted) =
+            (store.query(&query).await.unwrap(), exact.query(&query).await.unwrap());
+        let ids = |hits: &[Hit]| hits.iter().map(Hit::id).collect::<Vec<_>>();
+        assert_eq!(ids(&found), ids(&wanted));
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!((found.score - wanted.score).abs() < 1e-3);
+        }
+    };
+    {
+        let store = EdgeStore::open(folder.path(), &small).unwrap();
+        for number in 0..20 {
+            store.upsert(worded(number)).await.unwrap();
+            exact.upsert(worded(number)).await.unwrap();
+        }
+        alike(&store).await;
+        assert!(store.optimize().await.unwrap(), "two thousand vectors are above 16 KB");
+        alike(&store).await;
+        store.flush().await.unwrap();
+    }
+    alike(&EdgeStore::open(folder.path(), &small).unwrap()).await;
+    // Whoever opens it need not know that it has them; who wants them where there are none is told so.
+    let unaware = VectorsConfig { sparse: false, ..small };
+    alike(&EdgeStore::open(folder.path(), &unaware).unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    drop(edge(folder.path()));
+    let refused = EdgeStore::open(folder.path(), &with_words(Quantization::Float16)).err().unwrap();
+    insta::assert_snapshot!(
+        format!("{refused}: {}", refused.source),
+        @"could not open the vector collection: the collection `test` was made without sparse vectors"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_survives_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    contract::written(&edge(folder.path())).await;
+    contract::is_still_there(&edge(folder.path())).await;
+    contract::is_still_there(&edge(folder.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_is_open_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = folder.path().join("shard");
+    let first = edge(&shard);
+    let second = EdgeStore::open(&shard, &config(Quantization::Float16)).err().unwrap();
+    assert_eq!(second.remedy, Remedy::Conflict);
+    let said = second.source.to_string();
+    assert_eq!(said, format!("{} is in use by another semantik process", shard.display()));
+    assert_eq!(EdgeStore::delete(&shard).unwrap_err().remedy, Remedy::Conflict);
+    contract::written(&first).await;
+    drop(first);
+    EdgeStore::delete(&shard).unwrap();
+    EdgeStore::delete(&shard).unwrap();
+    assert!(!shard.exists());
+    assert_eq!(edge(&shard).count().await.unwrap(), 0);
+}
+
+#[test]
+fn edge_refuses_a_collection_of_another_dimension() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(edge(folder.path()));
+    let other = VectorsConfig::new("test", 384, Quantization::Float16);
+    let error = EdgeStore::open(folder.path(), &other).err().unwrap();
+    assert_eq!(error.remedy, Remedy::GiveUp);
+    insta::assert_snapshot!(
+        format!("{error}: {}", error.source),
+        @"could not open the vector collection: the collection `test` holds vectors of 8 dimensions, and the model makes 384"
+    );
+}
+
+/// Below the threshold nothing is indexed; above it, the index is built when asked, answers alike,
+/// and takes changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_builds_an_index_above_the_threshold() {
+    for quantization in [Quantization::Float16, Quantization::Int8] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut small = config(quantization);
+        small.indexing_threshold = 16;
+        let exact = MemoryVectors::new(contract::DIM);
+        {
+            let store = EdgeStore::open(folder.path(), &small).unwrap();
+            assert!(!store.optimize().await.unwrap(), "there is nothing to index");
+            for number in 0..20 {
+                let points = contract::chunks(number, 100, u64::from(number) * 1000);
+                store.upsert(points.clone()).await.unwrap();
+                exact.upsert(points).await.unwrap();
+            }
+            assert!(store.optimize().await.unwrap(), "two thousand vectors are above 16 KB");
+            recall(&store, &exact).await;
+            let changed = contract::chunks(3, 50, 777_777);
+            store.upsert(changed.clone()).await.unwrap();
+            store.truncate(contract::document(3), 50).await.unwrap();
+            store.remove(&[contract::document(4)]).await.unwrap();
+            exact.upsert(changed).await.unwrap();
+            exact.truncate(contract::document(3), 50).await.unwrap();
+            exact.remove(&[contract::document(4)]).await.unwrap();
+            store.flush().await.unwrap();
+            recall(&store, &exact).await;
+        }
+        let store = EdgeStore::open(folder.path(), &small).unwrap();
+        recall(&store, &exact).await;
+    }
+}
+
+/// A segment that has grown is closed while more is written, once before there is a graph and once with one;
+/// answers are as before, changes reach what is closed, and a graph is built when asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_closes_what_has_grown() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with_words(Quantization::Float16);
+    let exact = MemoryVectors::with_words(contract::DIM);
+    let segments = || fs_err::read_dir(folder.path().join("segments")).unwrap().count();
+    let grow = async |store: &EdgeStore, numbers: Range<u32>| {
+        let before = segments();
+        for number in numbers {
+            let points = contract::chunks(number, 300, u64::from(number) * 1000);
+            store.upsert(points.clone()).await.unwrap();
+            exact.upsert(points).await.unwrap();
+        }
+        store.flush().await.unwrap();
+        assert!(segments() > before, "a new one was opened");
+        recall(store, &exact).await;
+    };
+    let store = EdgeStore::open(folder.path(), &config).unwrap();
+    grow(&store, 0..28).await;
+    store.truncate(contract::document(3), 50).await.unwrap();
+    store.remove(&[contract::document(4)]).await.unwrap();
+    store.upsert(contract::chunks(5, 300, 777_777)).await.unwrap();
+    exact.truncate(contract::document(3), 50).await.unwrap();
+    exact.remove(&[contract::document(4)]).await.unwrap();
+    exact.upsert(contract::chunks(5, 300, 777_777)).await.unwrap();
+    recall(&store, &exact).await;
+    drop(store);
+
+    let mut small = config;
+    small.indexing_threshold = 16;
+    let store = EdgeStore::open(folder.path(), &small).unwrap();
+    recall(&store, &exact).await;
+    assert!(store.optimize().await.unwrap(), "what is closed has no graph yet");
+    recall(&store, &exact).await;
+    grow(&store, 28..56).await;
+}
+
+/// An index may miss a neighbour now and then; nothing may be lost or come up twice.
+async fn recall(store: &EdgeStore, exact: &MemoryVectors) {
+    assert_eq!(store.count().await.unwrap(), exact.count().await.unwrap());
+    let ids = |points: Vec<Point>| points.into_iter().map(|point| point.id).collect::<Vec<_>>();
+    assert_eq!(ids(contract::scroll(store, 300).await), ids(contract::scroll(exact, 300).await));
+    let mut found = 0;
+    for seed in 0..50 {
+        let query = contract::vector(seed * 31 + 5);
+        let wanted = exact.query(&IndexQuery::nearest(&query, 10, Effort::Exact)).await.unwrap();
+        let hits = store.query(&IndexQuery::nearest(&query, 10, Effort::Indexed)).await.unwrap();
+        assert_eq!(hits.len(), 10);
+        found +=
+            hits.iter().filter(|hit| wanted.iter().any(|it| it.payload == hit.payload)).count();
+    }
+    assert!(found >= 480, "{found} of the 500 nearest neighbours");
+}
+
+/// A deletion is not a bit: it takes, and the shard is searched while it is optimised.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_searches_while_it_builds_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut small = config(Quantization::Float16);
+    small.indexing_threshold = 16;
+    let store = EdgeStore::open(folder.path(), &small).unwrap();
+    for number in 0..40 {
+        store.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
+    }
+    let optimize = store.optimize();
+    let searches = async {
+        for seed in 0..200 {
+            assert_eq!(
+                {
+                    let query = IndexQuery::nearest(&contract::vector(seed), 5, Effort::Indexed);
+                    store.query(&query).await.unwrap().len()
+                },
+                5
+            );
+        }
+    };
+    let (optimized, ()) = futures::join!(optimize, searches);
+    assert!(optimized.unwrap());
+}
+
+/// A fresh collection on a server.
+async fn server(url: &str, quantization: Quantization) -> (QdrantStore, VectorsConfig) {
+    let config = VectorsConfig { name: format!("test_{}", Uuid::new_v4()), ..config(quantization) };
+    (QdrantStore::connect(url, None, &config).await.unwrap(), config)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_keeps_the_contract() {
+    let Ok(url) = std::env::var("QDRANT_URL") else {
+        println!("skipped: QDRANT_URL is not set, so there is no server to test with");
+        return;
+    };
+    for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
+        let (store, config) = server(&url, quantization).await;
+        for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
+            println!("{quantization}: {what}");
+            check(&store).await;
+            clear(&store).await;
+        }
+        QdrantStore::delete(&url, None, &config.name).await.unwrap();
+        for (what, check) in contract::WORDS {
+            println!("{quantization}, with words: {what}");
+            let name = format!("test_{}", Uuid::new_v4());
+            let config = VectorsConfig { name, ..with_words(quantization) };
+            check(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
+            QdrantStore::delete(&url, None, &config.name).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_keeps_what_it_was_given() {
+    let Ok(url) = std::env::var("QDRANT_URL") else {
+        println!("skipped: QDRANT_URL is not set, so there is no server to test with");
+        return;
+    };
+    let name = format!("test_{}", Uuid::new_v4());
+    let config = VectorsConfig { name, ..config(Quantization::Float16) };
+    contract::written(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
+    let again = QdrantStore::connect(&url, None, &config).await.unwrap();
+    contract::is_still_there(&again).await;
+
+    let name = config.name.clone();
+    let other = VectorsConfig { dim: 384, ..config };
+    let error = QdrantStore::connect(&url, None, &other).await.err().unwrap();
+    assert_eq!(error.remedy, Remedy::GiveUp);
+    let said = error.source.to_string();
+    assert!(said.ends_with("holds vectors of 8 dimensions, and the model makes 384"), "{said}");
+    // Deleting what is gone is no error.
+    for _ in 0..2 {
+        QdrantStore::delete(&url, None, &name).await.unwrap();
+    }
+}
+
+/// A key that no header can carry is an error that does not show the key.
+#[tokio::test]
+async fn errors_do_not_show_the_key() {
+    let key = Secret::from("s3cret\n".to_owned());
+    for url in ["http://127.0.0.1:1", "not a url"] {
+        let error = QdrantStore::connect(url, Some(&key), &config(Quantization::Float16)).await;
+        let error = error.err().unwrap();
+        assert_eq!(error.remedy, Remedy::GiveUp);
+        assert!(!format!("{error:?} {error} {}", error.source).contains("s3cret"));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Upsert { number: u32, count: u32, seed: u64 },
+    Truncate { number: u32, from: u32 },
+    Remove { numbers: Vec<u32> },
+    Flush,
+    Optimize,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..6_u32, 0..30_u32, 0..1000_u64)
+            .prop_map(|(number, count, seed)| Step::Upsert { number, count, seed }),
+        2 => (0..6_u32, 0..30_u32).prop_map(|(number, from)| Step::Truncate { number, from }),
+        2 => prop::collection::vec(0..6_u32, 0..4).prop_map(|numbers| Step::Remove { numbers }),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Optimize),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+async fn take(store: &dyn Vectors, step: &Step) {
+    match step {
+        Step::Upsert { number, count, seed } => {
+            store.upsert(contract::chunks(*number, *count, *seed)).await.unwrap();
+        }
+        Step::Truncate { number, from } => {
+            store.truncate(contract::document(*number), *from).await.unwrap();
+        }
+        Step::Remove { numbers } => {
+            let documents: Vec<_> = numbers.iter().map(|n| contract::document(*n)).collect();
+            store.remove(&documents).await.unwrap();
+        }
+        Step::Flush => store.flush().await.unwrap(),
+        Step::Optimize | Step::Reopen => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn edge_is_what_memory_is_after_any_steps(steps in prop::collection::vec(step(), 1..25)) {
+        Runtime::new().unwrap().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let exact = MemoryVectors::new(contract::DIM);
+            let mut store = edge(folder.path());
+            for step in &steps {
+                take(&store, step).await;
+                take(&exact, step).await;
+                match step {
+                    Step::Optimize => {
+                        store.optimize().await.unwrap();
+                    }
+                    Step::Reopen => {
+                        drop(store);
+                        store = edge(folder.path());
+                    }
+                    Step::Upsert { .. } | Step::Truncate { .. } | Step::Remove { .. } | Step::Flush => {}
+                }
+            }
+            contract::same_as(&store, &exact).await;
+        });
+    }
+}
+
+const KILL_FOLDER: &str = "SEMANTIK_TEST_KILL_FOLDER";
+
+/// The process that is killed. Run by the test below; on its own it has nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_child() {
+    let Ok(folder) = std::env::var(KILL_FOLDER) else { return };
+    let mut small = config(Quantization::Float16);
+    small.indexing_threshold = 16;
+    let store = EdgeStore::open(Path::new(&folder), &small).unwrap();
+    let first = u32::try_from(store.count().await.unwrap()).unwrap();
+    for number in first.. {
+        store.upsert(contract::chunks(number, 20, u64::from(number))).await.unwrap();
+        if number % 7 == 0 {
+            store.flush().await.unwrap();
+            println!("flushed {number}");
+        }
+        if number % 50 == 49 {
+            store.optimize().await.unwrap();
+        }
+    }
+}
+
+/// What a flush has promised is there after SIGKILL, whole; what came after it may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_keeps_what_was_flushed_when_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut promised: Vec<u32> = Vec::new();
+    for round in 0_u32..5 {
+        let mut child = Doomed::start("vectors::killed_child", KILL_FOLDER, folder.path());
+        for _ in 0..=round * 2 {
+            promised.push(child.says("flushed").unwrap().parse().unwrap());
+        }
+        std::thread::sleep(Duration::from_micros(u64::from(round * 977 % 5000)));
+        child.kill();
+
+        let store = edge(folder.path());
+        let there = contract::scroll(&store, 1000).await;
+        assert_eq!(store.count().await.unwrap(), there.len() as u64);
+        for number in promised.iter().copied() {
+            let document = contract::document(number);
+            let chunks = there.iter().filter(|point| point.payload.document == document).count();
+            assert_eq!(chunks, 20, "document {number} was flushed in round {round} or before");
+        }
+    }
+}
+
+const INDEX_FOLDER: &str = "SEMANTIK_TEST_INDEX_FOLDER";
+
+/// The process that is killed while it builds an index. Run by the test below.
+#[tokio::test(flavor = "multi_thread")]
+async fn indexing_child() {
+    let Ok(folder) = std::env::var(INDEX_FOLDER) else { return };
+    let mut small = config(Quantization::Float16);
+    small.indexing_threshold = 16;
+    let store = EdgeStore::open(Path::new(&folder), &small).unwrap();
+    for number in 0..20 {
+        store.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    println!("building");
+    store.optimize().await.unwrap();
+}
+
+/// Edge itself leaves every point twice if it is killed between putting a new segment beside the old
+/// ones and deleting these. The kills are aimed at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_is_put_right_when_it_is_killed_while_its_index_is_built() {
+    let exact = MemoryVectors::new(contract::DIM);
+    for number in 0..20 {
+        exact.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
+    }
+    for changes in 1..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Doomed::start("vectors::indexing_child", INDEX_FOLDER, folder.path());
+        child.says("building").unwrap();
+        let segments = || {
+            let entries = std::fs::read_dir(folder.path().join("segments")).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>()
+        };
+        let (mut seen, mut changed) = (segments(), 0);
+        while changed < changes && child.is_running() {
+            std::thread::sleep(Duration::from_micros(100));
+            let now = segments();
+            changed += u32::from(now != seen);
+            seen = now;
+        }
+        child.kill();
+        let store = edge(folder.path());
+        assert_eq!(store.count().await.unwrap(), 2000, "after {changed} changes");
+        assert_eq!(store.documents().await.unwrap(), exact.documents().await.unwrap());
+        let ids = |points: Vec<Point>| points.into_iter().map(|it| it.id).collect::<Vec<_>>();
+        assert_eq!(
+            ids(contract::scroll(&store, 300).await),
+            ids(contract::scroll(&exact, 300).await)
+        );
+    }
+}
