@@ -1,14 +1,14 @@
-# The verbs of this project. `make help` lists them.
+# Development commands; `make help` lists them.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash -euo pipefail
-# The development build: it shares all its parts with the tests, and libtorch is optimised in any build.
+# The development build shares its artefacts with the tests; libtorch is optimised in every build.
 SEMANTIK := target/debug/semantik
 DEMO := configs/demo.yaml
 NEXTEST := $(shell command -v cargo-nextest)
 
 .PHONY: help
-help: ## List the verbs
+help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 .PHONY: setup
@@ -18,7 +18,7 @@ setup: ## Fetch libtorch, the model and the PostgreSQL binaries
 	@.ci/setup postgres
 
 .PHONY: demo
-demo: setup ## Index a real corpus with embedded stores, and answer three questions
+demo: setup ## Index a real corpus with embedded stores and answer three questions
 	@.ci/setup corpus debian-policy
 	@.ci/setup corpus developers-reference
 	@.ci/setup corpus manpages
@@ -55,14 +55,14 @@ fmt: ## Format the code
 	@cargo fmt --all
 
 .PHONY: snapshots
-snapshots: setup ## Accept what the snapshot tests and the JSON Schema say now
+snapshots: setup ## Accept the current snapshots and JSON Schema
 	@INSTA_UPDATE=always SEMANTIK_UPDATE=1 cargo test --workspace --quiet
 
 .PHONY: bench
-bench: setup ## Measure, and print the table that goes to benches/runs/
+bench: setup ## Run the measurements and write tables to benches/runs/
 	@benches/run
 
 .PHONY: clean
-clean: ## Remove what was built and indexed; downloads stay
+clean: ## Remove build artefacts and indexes; keep downloads
 	@cargo clean
 	@rm -rf configs/.semantik
