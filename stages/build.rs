@@ -1,5 +1,5 @@
-//! Names this build of the crate by its sources: the command and the process that extracts documents are two
-//! programs, and must be built from the same ones to understand each other.
+//! Computes `EXTRACT_BUILD`, a hash of the sources of this crate. The command and the extract
+//! worker are separate programs that must be built from the same sources to understand each other.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use fs_err as fs;
 fn main() -> io::Result<()> {
     let mut files = vec![PathBuf::from("Cargo.toml")];
     gather(Path::new("src"), &mut files)?;
-    // The versions of the parsers; a package on its own has no such file.
+    // `Cargo.lock` fixes the versions of the parsers. It is missing if the package is built alone.
     files.extend(Some(PathBuf::from("../Cargo.lock")).filter(|lock| lock.exists()));
     files.sort();
     let mut hasher = DefaultHasher::new();

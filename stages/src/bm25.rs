@@ -1,12 +1,13 @@
-//! BM25: what a passage weighs in each of its words, as a sparse vector (docs/adr/0014-sparse-vectors.md).
+//! BM25: the term weights of a passage as a sparse vector (docs/adr/0014-sparse-vectors.md).
 //!
-//! The number of a word is its saturated frequency; how rare the word is, the store finds out when it is asked.
-//! The length of a passage is compared with a fixed one, so that a number depends on the passage alone, and not on
-//! what was taken in before. Numbers and indices are those that Qdrant's own BM25 makes of the same words.
+//! The weight of a term is its saturated frequency; the store multiplies it by the inverse document
+//! frequency at query time. Length is normalised against a fixed average, so a weight depends on
+//! the passage alone, not on documents indexed before. Weights and indices equal those of Qdrant's
+//! own BM25 for the same terms.
 //!
-//! A passage is stemmed in the language of its document, a question in every language of the collection: short as
-//! they are, the language of questions can only be guessed. Stop words stay in passages and are left out of
-//! questions, unless a question has nothing else.
+//! A passage is stemmed in the language of its document, a query in every language of the
+//! collection, because queries are too short for language detection. Stop words stay in passages;
+//! they are removed from queries that have other terms.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -25,31 +26,32 @@ mod spelling;
 
 use lexer::{Kind, lex};
 
-/// Changes whenever other indices or numbers are made of the same text.
+/// Increased whenever the indices or weights of the same text change.
 const VERSION: u32 = 1;
 
-/// The language of a document whose language is not known. What cannot be told is mostly short, or code and
-/// tables, whose words are English more often than anything else.
+/// The language of documents without a detected language. Most are short, or code and tables, which
+/// contain English more often than any other language.
 const UNKNOWN: &str = "en";
 
-/// The words for these options, as they were noted when a collection was made ([`Bm25Options::settings`]).
+/// The sparse encoder for options stored with a collection ([`Bm25Options::settings`]).
 ///
 /// # Errors
-/// If they were noted by a version that made other numbers of the same words.
+/// If the options are invalid, or were stored by a version with other indices or weights.
 pub fn words(settings: &Value) -> Result<Arc<dyn Words>, BoxError> {
     let noted: Noted = serde_json::from_value(settings.clone())?;
     if noted.version != VERSION {
         let found = noted.version;
         return Err(format!(
-            "its sparse vectors are of version {found}, and this semantik makes version {VERSION}; `semantik reindex` \
-             builds them anew"
+            "sparse vectors have version {found}, but this semantik uses version {VERSION}; run \
+             `semantik reindex` to rebuild them"
         )
         .into());
     }
     Ok(Arc::new(Bm25::new(noted.options)))
 }
 
-/// The words for a collection that has no sparse vectors: for finding them in its passages.
+/// The sparse encoder with default options, to highlight query terms in collections without sparse
+/// vectors.
 pub fn plain_words() -> Arc<dyn Words> {
     Arc::new(Bm25::new(Bm25Options::default()))
 }
@@ -58,26 +60,27 @@ pub fn plain_words() -> Arc<dyn Words> {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Bm25Options {
-    /// The form of the vectors; there is one.
+    /// The kind of sparse vectors; always `bm25`.
     kind: Form,
-    /// How soon another occurrence of a word adds nothing.
+    /// Saturation of term frequency: the smaller, the sooner another occurrence of a term adds
+    /// nothing.
     #[schemars(range(min = 0.0, max = 10.0))]
     k1: f64,
-    /// How much a long passage has to have its words more often: 0 not at all, 1 in proportion.
+    /// Length normalisation: 0 ignores the length of a passage, 1 normalises by it fully.
     #[schemars(range(min = 0.0, max = 1.0))]
     b: f64,
-    /// Words of a passage that is neither long nor short.
+    /// The passage length, in terms, at which length normalisation has no effect.
     #[schemars(range(min = 1.0, max = 100_000.0))]
     average_length: f64,
-    /// The language whose forms of words are taken for one: `auto` is that of each document, `none` is none at
-    /// all, and a code such as `en` holds for every document.
+    /// The language of the stemmer: `auto` uses the language of each document, `none` disables
+    /// stemming, and a code such as `en` applies to every document.
     #[schemars(regex(
         pattern = r"^(auto|none|ar|da|de|el|en|es|fi|fr|hu|it|nb|nl|no|pt|ro|ru|sv|ta|tr)$"
     ))]
     language: String,
 }
 
-/// The form of sparse vectors.
+/// The kind of sparse vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Form {
@@ -98,7 +101,7 @@ impl Default for Bm25Options {
     }
 }
 
-/// Options as they are noted.
+/// Options with their version, as stored with a collection.
 #[derive(Deserialize, Serialize)]
 struct Noted {
     version: u32,
@@ -107,28 +110,27 @@ struct Noted {
 }
 
 impl Bm25Options {
-    /// Everything that the vectors depend on.
+    /// Everything that the vectors depend on, as stored with a collection.
     pub(crate) fn settings(&self) -> Value {
         let noted = Noted { version: VERSION, options: self.clone() };
         serde_json::to_value(noted).expect("has string keys and plain values only")
     }
 }
 
-/// Makes sparse vectors by BM25.
 pub(crate) struct Bm25 {
     options: Bm25Options,
     stemmers: BTreeMap<&'static str, Stemmer>,
-    /// Of words in passages that were looked through for the words of a question: most are the same few.
+    /// Term indices computed by [`Words::found`]; most occurrences are of the same few terms.
     known: Mutex<Known>,
 }
 
-/// Numbers of words in each language, by kind.
+/// Term indices by language, then by kind: words, names.
 type Known = HashMap<Option<&'static str>, [HashMap<String, u32>; 2]>;
 
-/// So many words of a kind and language are kept, and then it is begun anew.
+/// Maximum number of cached terms per kind and language; a full cache is cleared.
 const MOST_KNOWN: usize = 50_000;
 
-/// The number of a word, which is stemmed if it is not among those that are known.
+/// The index of a term, from the cache if it is there, else computed and cached.
 fn known_index(
     known: &mut [HashMap<String, u32>; 2],
     kind: Kind,
@@ -163,12 +165,12 @@ impl Bm25 {
         Self { stemmers: stemmers.collect(), options, known: Mutex::default() }
     }
 
-    /// The rules by which a passage is stemmed.
+    /// The stemmer for a passage; `None` if stemming is disabled or the language has no stemmer.
     fn stemmer(&self, language: Option<&str>) -> Option<&Stemmer> {
         self.rule(language).map(|(_, stemmer)| stemmer)
     }
 
-    /// The same, with the language that they are of.
+    /// The same, with the code of its language.
     fn rule(&self, language: Option<&str>) -> Option<(&'static str, &Stemmer)> {
         let language = match self.options.language.as_str() {
             "auto" => language.unwrap_or(UNKNOWN),
@@ -177,7 +179,7 @@ impl Bm25 {
         self.stemmers.get_key_value(language).map(|(code, stemmer)| (*code, stemmer))
     }
 
-    /// The languages whose rules a question is stemmed by. `None` leaves words as they are.
+    /// The stemmers for a query, one per language. `None` leaves terms unstemmed.
     fn rules(&self, languages: &[String]) -> Vec<Option<&Stemmer>> {
         if self.options.language != "auto" {
             return vec![self.stemmer(None)];
@@ -186,8 +188,8 @@ impl Bm25 {
         codes.into_iter().map(|code| self.stemmers.get(code)).collect()
     }
 
-    /// The stop words of the language in which a question seems to be: of those of the collection, the one that
-    /// has most of its words.
+    /// The stop words of the probable language of a query: the language of the collection whose
+    /// list contains most of its terms.
     fn stop_words(
         &self,
         words: &[Cow<'_, str>],
@@ -198,11 +200,12 @@ impl Bm25 {
         let codes = languages.iter().map(String::as_str).chain([UNKNOWN]);
         let lists: Vec<_> = codes.filter_map(|code| STOP_WORDS.get(code)).collect();
         let known = |list: &HashSet<&str>| words.iter().filter(|it| list.contains(&***it)).count();
-        // Of equals the first, which is the language that most documents are in; `max_by_key` gives the last.
+        // On a tie the first list is used: that of the most frequent language. `max_by_key` returns
+        // the last of equals, hence `rev`.
         lists.into_iter().rev().max_by_key(|list| known(list))
     }
 
-    /// A passage, with indices that were found before.
+    /// The vector of a passage; `index_of` gives the index of a term.
     fn weigh(
         &self,
         text: &str,
@@ -229,7 +232,7 @@ impl Bm25 {
         }
     }
 
-    /// The passages of one batch: most of their words are the same few, and those are stemmed once.
+    /// The vectors of the passages of one batch, in order. Each distinct term is stemmed once.
     pub(crate) fn passages<'a>(
         &self,
         passages: impl Iterator<Item = (&'a str, Option<&'a str>)>,
@@ -246,7 +249,7 @@ impl Bm25 {
     }
 }
 
-/// The number of a word.
+/// The index of a term: a hash of its stem in lower case without accents. Names are not stemmed.
 fn index(kind: Kind, word: &str, stemmer: Option<&Stemmer>) -> u32 {
     let lower = spelling::lower(word);
     let stem = match kind {
@@ -259,7 +262,7 @@ fn index(kind: Kind, word: &str, stemmer: Option<&Stemmer>) -> u32 {
 fn stop_words_of(code: &str) -> Option<HashSet<&'static str>> {
     let code = match code {
         "nb" => "no",
-        // There is no list for Tamil.
+        // `stop_words` has no list for Tamil.
         "ta" => return None,
         code => code,
     };
@@ -298,7 +301,7 @@ impl Words for Bm25 {
     ) -> Vec<Range<usize>> {
         let rule = self.rule(language);
         let stemmer = rule.map(|(_, stemmer)| stemmer);
-        // Who does not get it at once does without: stemming is sooner done than waiting.
+        // On contention, stem again: it is cheaper than waiting for the lock.
         let mut all_known = self.known.try_lock().ok();
         let mut known =
             all_known.as_mut().map(|all| all.entry(rule.map(|(code, _)| code)).or_default());
@@ -313,7 +316,8 @@ impl Words for Bm25 {
             }
         });
         found.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
-        // The parts of a name that was found whole are within it, and pairs of characters overlap.
+        // Ranges overlap: a name contains its parts, and neighbouring character pairs share a
+        // character.
         let mut apart: Vec<Range<usize>> = Vec::new();
         for range in found {
             match apart.last_mut() {

@@ -1,9 +1,10 @@
-//! `chunk`: cuts each text into pieces that a model can read.
+//! `chunk`: splits each text into chunks that fit the model.
 //!
-//! A text is encoded once. It is cut in front of whole words, where the ids on both sides are those that
-//! each side would give alone, so a chunk's ids are a slice of the text's. Only a word that is longer
-//! than a chunk is cut inside, and its pieces are encoded again. Chunks are ranges of the text: nothing is
-//! rewritten, and every character but white space is in at least one of them.
+//! A text is encoded once. It is split before whole words, where the token ids on both sides are
+//! those that each side would have alone, so the ids of a chunk are a slice of the ids of the text.
+//! Only a word that is longer than a chunk is split inside, and its parts are encoded again. Chunks
+//! are byte ranges of the text: nothing is rewritten, and every character except white space is in
+//! at least one chunk.
 
 mod atoms;
 mod columns;
@@ -31,7 +32,7 @@ use crate::chunk::windows::Limits;
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "chunk",
-    summary: "Cuts each text into pieces that a model can read",
+    summary: "Splits each text into chunks that fit the model",
     version: 1,
     parallel: Parallel::Any,
     schema: options_schema::<Chunk>,
@@ -46,43 +47,43 @@ pub(crate) const NODE: NodeDef = NodeDef {
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Chunk {
-    /// Where a text is cut.
+    /// Where a text is split.
     #[serde(default)]
     strategy: Strategy,
-    /// Longest chunk. In tokens it counts all that the model reads, special tokens and document prefix
-    /// included.
+    /// Maximum size of a chunk. In tokens, it counts the full model input: special tokens and the
+    /// document prefix are included.
     #[serde(default = "size")]
     #[schemars(range(min = 4))]
     size: usize,
-    /// How much of a chunk the next one may repeat, in the same unit.
+    /// Maximum part of a chunk that the next chunk repeats, in the same unit.
     #[serde(default = "overlap")]
     overlap: usize,
-    /// What `size` and `overlap` count.
+    /// The unit of `size` and `overlap`.
     #[serde(default)]
     unit: Unit,
-    /// A cut that makes a chunk shorter than this is made only where there is no better one, and a section
-    /// that is shorter is put together with those behind it, if they have the same parent and all of it
-    /// fits. Half of `size` for cuts, and a quarter for sections, if it is not given.
+    /// Minimum size of a chunk and of a section. A chunk is shorter only if no better split exists.
+    /// A shorter section is merged with the following sections if they have the same parent and the
+    /// result fits into one chunk. Default: half of `size` for chunks, a quarter for sections.
     min_size: Option<usize>,
     #[serde(skip)]
     bound: Option<ModelInfo>,
 }
 
-/// Where a text is cut.
+/// Where a text is split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Strategy {
-    /// At the best place before the limit: a heading, the end of a paragraph, of a line, of a sentence, or
-    /// else of a word.
+    /// At the best place before the limit: a heading, else the end of a paragraph, line, sentence
+    /// or word.
     #[default]
     Recursive,
-    /// First at the headings, then as `recursive`; code and tables are kept whole where they fit.
+    /// First at headings, then as `recursive`. Code blocks and tables stay whole where they fit.
     Markdown,
-    /// At the last word before the limit.
+    /// After the last word before the limit.
     Fixed,
 }
 
-/// What is counted.
+/// The unit of sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Unit {
@@ -101,31 +102,31 @@ fn overlap() -> usize {
     32
 }
 
-/// More characters than this for a token are no words: a model has one token for what it does not know,
-/// however long it is, and a chunk of that would be no use to anybody.
+/// Maximum number of characters per token. A model has one token for an unknown word of any length,
+/// and a chunk of such a word has no useful vector.
 const CHARACTERS_PER_TOKEN: usize = 32;
 
 impl Chunk {
     fn check(&self) -> Result<(), serde_json::Error> {
         let (size, overlap) = (self.size, self.overlap);
         if overlap >= size {
-            let message = format!("an overlap of {overlap} is not smaller than the size of {size}");
+            let message = format!("invalid overlap {overlap}: expected less than the size {size}");
             return Err(serde_json::Error::custom(message));
         }
         if let Some(min) = self.min_size.filter(|min| *min > size) {
-            let message = format!("a min_size of {min} is larger than the size of {size}");
+            let message = format!("invalid min_size {min}: expected at most the size {size}");
             return Err(serde_json::Error::custom(message));
         }
         Ok(())
     }
 
-    /// What a chunk may hold; `tokenizer` is that of the model that reads it.
+    /// The limits of a chunk; `tokenizer` is that of the model that embeds it.
     fn limits(&self, tokenizer: Option<&dyn Tokenizer>) -> Result<Limits, BoxError> {
-        // What the model wants around the text is not ours to fill.
+        // Special tokens and prefix take their share of the limit.
         let room = |tokens: usize| {
             let overhead = tokenizer.map_or(0, |tokenizer| tokenizer.overhead());
             tokens.checked_sub(overhead).filter(|room| *room > 0).ok_or_else(|| {
-                format!("a chunk of {tokens} tokens has no room for text beside the {overhead} that the model adds")
+                format!("{tokens} tokens leave no space for text: the model adds {overhead} tokens")
             })
         };
         let most = tokenizer.map_or(Ok(usize::MAX), |tokenizer| room(tokenizer.max_tokens()))?;
@@ -157,7 +158,10 @@ impl StageConfig for Chunk {
         let tokenizer = match &self.bound {
             Some(model) => Some(with.models.tokenizer(&model.path)?),
             None if self.unit == Unit::Tokens => {
-                return Err("counts tokens, but no node behind it names a model; `unit: characters` needs none".into());
+                return Err(
+                    "cannot count tokens: no later node names a model; use `unit: characters`"
+                        .into(),
+                );
             }
             None => None,
         };
@@ -186,8 +190,7 @@ impl StageConfig for Chunk {
     fn bind(&mut self, model: &ModelInfo) -> Result<(), Misfit> {
         if self.unit == Unit::Tokens && self.size > model.max_tokens {
             let (size, most, name) = (self.size, model.max_tokens, model.path.display());
-            let message =
-                format!("a chunk of {size} tokens is longer than the {most} that {name} reads");
+            let message = format!("invalid size {size}: {name} reads at most {most} tokens");
             return Err(Misfit { option: "size", message });
         }
         self.bound = Some(model.clone());
@@ -224,7 +227,7 @@ impl Stage for Chunker {
     }
 }
 
-/// A heading of a text.
+/// An entry of the outline; `at` is a byte offset into the text.
 struct Heading {
     at: usize,
     level: u8,
@@ -246,7 +249,8 @@ fn headings(outline: &dyn arrow::array::Array) -> Vec<Heading> {
         .collect()
 }
 
-/// One chunk: a range of the text, and what the model reads for it.
+/// One chunk: a byte range of the text, and its full model input as token ids (empty without a
+/// model).
 #[derive(Debug)]
 struct Piece {
     start: usize,

@@ -1,7 +1,7 @@
-//! `dedup`: sets aside documents whose content is in the collection, or went before them in this run.
+//! `dedup`: sets aside documents whose content is stored already or occurred earlier in this run.
 //!
-//! It compares content hashes only, so two documents with the same words in other bytes both pass. The
-//! unique index in Postgres stays the truth; this stage saves the work.
+//! It compares content hashes, so documents with the same words in different bytes both pass. The
+//! unique index in Postgres is authoritative; this stage only saves work.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "dedup",
-    summary: "Sets aside documents whose content is in the collection or went before in this run",
+    summary: "Sets aside documents whose content is stored or occurred earlier in this run",
     version: 1,
     parallel: Parallel::Single,
     schema: options_schema::<Dedup>,
     parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Dedup>(with)?))),
 };
 
-/// Options of `dedup`: none.
+/// `dedup` has no options.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Dedup {}
@@ -48,9 +48,9 @@ impl StageConfig for Dedup {
 }
 
 struct Contents {
-    /// What was stored before this run.
+    /// Contents stored before this run.
     known: Arc<KnownHashes>,
-    /// What has passed in this run.
+    /// Contents that passed in this run.
     seen: HashSet<ContentHash>,
 }
 
@@ -76,7 +76,7 @@ impl Contents {
     fn why_not(&mut self, content: ContentHash, before: Option<&[u8]>) -> Option<Why> {
         let is_known = self.known.contains(&content);
         if is_known && before == Some(&content.0) {
-            // The file was touched, or moved away and back: it says what it said before.
+            // The file was touched, or moved away and back: its content is unchanged.
             return Some(Why::Touched);
         }
         if is_known || !self.seen.insert(content) {

@@ -1,8 +1,8 @@
-//! `embed`: gives each chunk its vector, and its words as a sparse vector.
+//! `embed`: computes the dense vector of each chunk, and optionally a sparse vector of its terms.
 //!
-//! The chunks come as the ids that the model reads, and lie in one flat array over the whole batch, so
-//! nothing is tokenised and nothing is copied here. The stage asks the runtime for a window of many
-//! chunks, of many documents; sorting them by length and filling the device is the engine's business.
+//! The chunks of a batch come as token ids in one flat array, so nothing is tokenised or copied
+//! here. The stage requests a window of many chunks, of many documents, from the runtime; the
+//! embedder sorts them by length and fills the device.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ mod sparse;
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "embed",
-    summary: "Gives each chunk its vector, by an embedding model, and a sparse one of its words",
+    summary: "Computes the dense vector of each chunk, and optionally a sparse one",
     version: 2,
     parallel: Parallel::Single,
     schema: options_schema::<Embed>,
@@ -44,54 +44,56 @@ pub(crate) const NODE: NodeDef = NodeDef {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Embed {
-    /// Folder of the model, in the Hugging Face layout; or a model of the Hugging Face hub as `hf:ORG/NAME` or
-    /// `hf:ORG/NAME@REVISION`, which is fetched when it is first needed.
+    /// Folder of the model in the Hugging Face layout, or a model of the Hugging Face hub as
+    /// `hf:ORG/NAME` or `hf:ORG/NAME@REVISION`, which is downloaded when it is first needed.
     model: PathBuf,
-    /// Where the model runs: `auto` takes the GPUs if there are any. `cpu`, `mps`, `cuda` (all of them, each with the
-    /// whole model), `cuda:0`, or several as `cuda:0,2`.
+    /// Device of the model: `auto` (the GPUs, else the CPU), `cpu`, `mps`, `cuda` (all GPUs, each
+    /// with the whole model), `cuda:0`, or several as `cuda:0,2`.
     #[serde(default = "auto")]
     #[schemars(regex(pattern = r"^(auto|cpu|mps|cuda(:[0-9]+(,[0-9]+)*)?)$"))]
     device: String,
     /// Precision of the computation: `auto`, `float32`, `bfloat16`, `float16` or `int8`.
     #[serde(default)]
     dtype: Dtype,
-    /// Length of the vectors, if they are to be shorter than the model has them: the beginning of each, scaled to
-    /// length one. Models that were trained for it (Matryoshka) lose little by it, others much.
+    /// Dimension of the vectors, if smaller than that of the model: the first `dim` numbers of each
+    /// vector, normalised to length one. Models trained for truncation (Matryoshka) lose little,
+    /// others much.
     #[schemars(range(min = 1))]
     dim: Option<usize>,
-    /// Most tokens in one forward pass, padding included. The engine chooses if it is not given.
+    /// Maximum number of tokens in one forward pass, padding included. Default: chosen by the
+    /// embedder.
     #[schemars(range(min = 1))]
     tokens_per_batch: Option<usize>,
-    /// How many chunks at most are gathered before the model is asked, so that it can put those of equal length
-    /// together. A window takes the model about two seconds; it is smaller where so many chunks would take longer.
+    /// Maximum number of chunks that are collected before they are embedded, so that chunks of
+    /// similar length share a forward pass. A window takes the model about two seconds; it is
+    /// smaller if this number of chunks would take longer.
     #[serde(default = "window")]
     #[schemars(range(min = 1))]
     window: usize,
-    /// Sparse vectors beside the dense ones, by which chunks are found by their words: `bm25`, `none`, or the
-    /// options of BM25.
+    /// Sparse vectors for lexical search: `bm25`, `none`, or the options of BM25.
     #[serde(default)]
     sparse: Sparse,
     #[serde(skip)]
     bound: Option<ModelInfo>,
 }
 
-/// Which sparse vectors there are.
+/// The configuration of sparse vectors.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Sparse {
-    /// By a word.
+    /// A name.
     Named(SparseName),
-    /// With options.
+    /// The options of BM25.
     Bm25(Bm25Options),
 }
 
-/// Sparse vectors that need no options.
+/// Sparse vectors without options.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum SparseName {
-    /// BM25, as it is by default.
+    /// BM25 with default options.
     Bm25,
-    /// None.
+    /// No sparse vectors.
     None,
 }
 
@@ -115,16 +117,17 @@ impl Sparse {
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Dtype {
-    /// What suits the device.
+    /// The precision that suits the device.
     #[default]
     Auto,
-    /// 32 bits.
+    /// 32-bit floating point.
     Float32,
-    /// 16 bits with the range of 32.
+    /// 16-bit floating point with the range of 32 bits.
     Bfloat16,
-    /// 16 bits.
+    /// 16-bit floating point.
     Float16,
-    /// 8 bits in the dense layers, on a CPU. A little less like the model's own vectors.
+    /// 8-bit integers in the dense layers, on a CPU. The vectors differ slightly from those of the
+    /// other precisions.
     Int8,
 }
 
@@ -148,16 +151,16 @@ fn window() -> usize {
     8192
 }
 
-/// Chunks of the first window, when the rate of the model is not known yet.
+/// Chunks of the first window, before the rate of the model is measured.
 const FIRST_WINDOW: usize = 32;
 
-/// The longest that chunks wait for others. A source that is slower than the model leaves it idle meanwhile, which
-/// costs nothing.
+/// Longest wait of chunks for a full window. It delays only runs whose source is slower than the
+/// model, where the model would be idle anyway.
 const HOLD: Duration = Duration::from_secs(2);
 
 impl Embed {
-    /// Makes the model's path one that does not depend on where the command runs. A model of the hub and the
-    /// stand-in of tests are not paths.
+    /// Makes the path of the model absolute, relative to the folder of the pipeline file. Models of
+    /// the hub and the stand-in of tests are not paths.
     fn resolve(&mut self, folder: &Path) {
         let is_hub = HubModel::named(&self.model).is_some();
         if !is_hub && !self.model.to_string_lossy().starts_with("stand-in:") {
@@ -169,8 +172,8 @@ impl Embed {
 impl StageConfig for Embed {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(CHUNKS.field())?;
-        // A model that could not be read has been reported as that; the dimension that was asked for, or
-        // any, keeps the nodes behind from being blamed.
+        // The compiler has already reported a model that cannot be read; a placeholder dimension
+        // avoids further errors in the nodes after this one.
         let dim = self.bound.as_ref().map(|model| model.dim).or(self.dim).unwrap_or(1);
         let output = input.adding(vectors(dim).field())?;
         if self.sparse.options().is_none() {
@@ -188,7 +191,7 @@ impl StageConfig for Embed {
             tokens_per_batch: self.tokens_per_batch,
             dim: self.dim,
         };
-        // By the name that it was described by: a branch may have moved since.
+        // `bound.path` names the revision that was bound: the branch may have moved since.
         let model = self.bound.as_ref().map_or(&self.model, |bound| &bound.path);
         let embedder = with.models.embedder(model, &options)?;
         if let Some(bound) = &self.bound
@@ -196,7 +199,7 @@ impl StageConfig for Embed {
         {
             let name = model.display();
             return Err(format!(
-                "the model `{name}` was replaced by another one since the pipeline file was read"
+                "the model `{name}` was replaced after the pipeline file was read; run it again"
             )
             .into());
         }
@@ -213,7 +216,7 @@ impl StageConfig for Embed {
             "dim": self.bound.as_ref().map(|model| model.dim),
             "sparse": self.sparse.options().map(|options| options.settings()),
         });
-        // The other types of numbers give the same vectors but for their last digits.
+        // The other precisions give the same vectors except for the last digits.
         if matches!(self.dtype, Dtype::Int8) {
             identity["dtype"] = json!(self.dtype.name());
         }
@@ -238,7 +241,7 @@ impl StageConfig for Embed {
             && dim != model.dim
         {
             let name = model.path.display();
-            let message = format!("asks for {dim} dimensions, but {name} has {}", model.dim);
+            let message = format!("invalid dim {dim}: {name} has {} dimensions", model.dim);
             return Err(Misfit { option: "dim", message });
         }
         self.bound = Some(model.clone());
@@ -263,7 +266,7 @@ fn embed(
     let dim = embedder.info().dim;
     let ids = TokenIds::of(chunks);
     let sequences: Vec<&[u32]> = ids.sequences().collect();
-    // The model has threads of its own; this one finds the words meanwhile.
+    // The model has its own threads; the sparse vectors are computed concurrently on this one.
     let dense = || if sequences.is_empty() { Ok(Vec::new()) } else { embedder.embed(&sequences) };
     let sparse = || words.map(|words| sparse::lists(words, rows)).transpose();
     let (floats, sparse) = rayon::join(dense, sparse);
@@ -275,7 +278,7 @@ fn embed(
     }
 }
 
-/// The token ids of the chunks of a batch, where they lie.
+/// The token ids of the chunks of a batch, borrowed from its arrays.
 struct TokenIds<'a> {
     ends: &'a [i32],
     values: &'a [u32],
@@ -288,7 +291,7 @@ impl<'a> TokenIds<'a> {
         let tokens: &ListArray = tokens.as_list();
         let (first, last) = bounds(chunks);
         Self {
-            // A batch that is a slice of another one has the child array of the whole.
+            // A slice of a batch shares the child array of the whole.
             ends: &tokens.value_offsets()[first..=last],
             values: tokens.values().as_primitive::<UInt32Type>().values(),
         }
@@ -300,7 +303,8 @@ impl<'a> TokenIds<'a> {
     }
 }
 
-/// One list of vectors for each list of chunks. The vectors lie as the engine gave them.
+/// The vector column: one list per document. `floats` is row-major `[count, dim]` and is not
+/// copied.
 fn vector_lists(
     chunks: &ListArray,
     floats: Vec<f32>,
@@ -308,7 +312,7 @@ fn vector_lists(
     dim: usize,
 ) -> Result<ListArray, BoxError> {
     if floats.len() != count * dim {
-        return Err(format!("the model gave {} numbers for {count} × {dim}", floats.len()).into());
+        return Err(format!("expected {count} × {dim} numbers, got {}", floats.len()).into());
     }
     let item = Arc::new(Field::new_list_field(DataType::Float32, false));
     let width = i32::try_from(dim)?;
@@ -318,7 +322,7 @@ fn vector_lists(
     Ok(ListArray::try_new(item, ends_of(chunks), Arc::new(vectors), None)?)
 }
 
-/// Where the lists of a column end that has one item for each chunk, from 0.
+/// The offsets of a column with one item per chunk, starting at 0.
 fn ends_of(chunks: &ListArray) -> OffsetBuffer<i32> {
     let (first, _) = bounds(chunks);
     if first == 0 {

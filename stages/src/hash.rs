@@ -1,4 +1,4 @@
-//! `hash`: names each document's content by its SHA-256.
+//! `hash`: computes the SHA-256 of each document's content.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "hash",
-    summary: "Names each document's content by its SHA-256",
+    summary: "Computes the SHA-256 of each document's content",
     version: 1,
     parallel: Parallel::Any,
     schema: options_schema::<Hash>,
     parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Hash>(with)?))),
 };
 
-/// Options of `hash`: none.
+/// `hash` has no options.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Hash {}

@@ -1,5 +1,5 @@
-//! The stages. Pure steps: what they need from outside comes as data, or through the
-//! ports of `pipeline`. To add one, write `src/<name>.rs` and add its two lines here.
+//! The stages: pure functions of a batch. Input from outside comes as data or through the ports of
+//! `pipeline`. To add a stage, write `src/<name>.rs` and add its two lines here.
 
 mod bm25;
 mod chunk;
@@ -12,7 +12,7 @@ pub use bm25::{plain_words, words};
 pub use extract::{EXTRACT_BUILD, extract_worker};
 use pipeline::NodeDef;
 
-/// Every node of this crate, in order of name.
+/// All stages, sorted by name.
 pub static NODES: &[NodeDef] = &[
     chunk::NODE, //
     dedup::NODE,

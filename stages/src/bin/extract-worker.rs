@@ -1,5 +1,5 @@
-//! The process that extracts documents, as a program of its own: it is small and starts in milliseconds, where
-//! the command `semantik extract-worker`, which does the same, first loads libtorch.
+//! The extract worker as a separate program. It is small and starts in milliseconds; the command
+//! `semantik extract-worker` does the same, but loads libtorch first.
 
 fn main() -> std::io::Result<()> {
     stages::extract_worker(std::env::args_os().skip(1))

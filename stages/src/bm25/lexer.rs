@@ -1,34 +1,37 @@
-//! Cuts a text into the words by which it can be found, each with its place.
+//! Splits a text into terms with their byte ranges.
 //!
-//! People look for words, and for names with something inside: `pthread_mutex_lock`, `v1.2.3`, `--no-verify`,
-//! `getUserName`, `libfoo.so`. A name is given whole and in its parts, so that it is found by either, and best by
-//! the whole. Scripts without spaces between words are given in pairs of neighbouring characters.
+//! Terms are words, and names with inner punctuation or capitals: `pthread_mutex_lock`, `v1.2.3`,
+//! `--no-verify`, `getUserName`, `libfoo.so`. A name yields itself and its parts, so that a query
+//! for either matches, and one for the whole name ranks best. Scripts without spaces between words
+//! yield overlapping pairs of characters.
 //!
-//! It knows neither languages nor weights; spelling is made even in `spelling.rs`.
+//! The lexer knows neither languages nor weights; `spelling.rs` normalises the terms.
 
 use std::ops::Range;
 
 use unicode_normalization::char::is_combining_mark;
 
-/// A name longer than this is given in its parts only: nobody types it.
+/// Longest name in bytes that is a term; a longer one yields its parts only, since no query
+/// contains it.
 const LONGEST_NAME: usize = 64;
 
-/// A name of more parts than this is no name.
+/// A sequence of more parts than this is not treated as a name.
 const MOST_PARTS: usize = 8;
 
-/// Letters of a word that is not cut off at an apostrophe: `don't`, `we'll`, but `l'homme`.
+/// Longest ending, in letters, that stays with its word after an apostrophe: `don't`, `we'll`, but
+/// `l'homme` is split.
 const ENDING: usize = 2;
 
-/// What was found in a text.
+/// The kind of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    /// A word of a language.
+    /// A word of a natural language, which may be inflected.
     Word,
-    /// A name, or a number: it has no other forms.
+    /// A name or number, which is never stemmed.
     Name,
 }
 
-/// Calls `each` with everything by which the text can be found, and where it is.
+/// Calls `each` with every term of the text and its byte range. Ranges may overlap.
 pub(super) fn lex(text: &str, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
     let mut letters = text.char_indices().peekable();
     while let Some((start, letter)) = letters.next() {
@@ -54,7 +57,7 @@ fn is_letter(letter: char) -> bool {
     if letter.is_ascii() {
         return letter.is_ascii_alphanumeric();
     }
-    // Soft hyphens and joiners stand within words, and are not seen.
+    // Soft hyphens and joiners occur within words and are invisible.
     letter.is_alphanumeric()
         || is_combining_mark(letter)
         || matches!(letter, '\u{ad}' | '\u{200c}' | '\u{200d}')
@@ -64,7 +67,8 @@ fn is_apostrophe(letter: char) -> bool {
     matches!(letter, '\'' | '\u{2019}')
 }
 
-/// Whether a sign within a word or a name goes on to a letter.
+/// `true` if a punctuation mark at byte `at` is followed by a letter, so that it continues a word
+/// or name.
 fn joins(text: &str, at: usize, sign: char) -> bool {
     let mut behind = text[at..].chars();
     if sign == '_' {
@@ -73,7 +77,8 @@ fn joins(text: &str, at: usize, sign: char) -> bool {
     (matches!(sign, '-' | '.') || is_apostrophe(sign)) && behind.nth(1).is_some_and(is_letter)
 }
 
-/// Where a name ends that has a sign behind it: `c++`, `c#`.
+/// The end of a name together with the mark after it, as in `c++` and `c#`; `None` if there is no
+/// such mark.
 fn suffixed(text: &str, name: Range<usize>) -> Option<usize> {
     let behind = &text[name.end..];
     let sign = ["++", "#"].into_iter().find(|sign| behind.starts_with(sign))?;
@@ -82,7 +87,7 @@ fn suffixed(text: &str, name: Range<usize>) -> Option<usize> {
     (name.len() <= 3 && !goes_on).then_some(end)
 }
 
-/// The parts of a range between signs.
+/// The ranges between punctuation marks, without empty ones.
 fn parts(text: &str, whole: Range<usize>, sign: impl Fn(char) -> bool) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut start = whole.start;
@@ -117,7 +122,7 @@ fn dotted(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Ran
     let is_number = |part: &Range<usize>| text[part.clone()].bytes().all(|it| it.is_ascii_digit());
     let letters = |part: &Range<usize>| text[part.clone()].chars().count();
     if parts.len() <= MOST_PARTS {
-        // `U.S.A` is one word, and its letters are none.
+        // `U.S.A` is one term; its letters are not terms.
         if parts.iter().all(|part| letters(part) == 1 && !is_number(part)) {
             let joined: String = parts.iter().map(|part| &text[part.clone()]).collect();
             return each(Kind::Name, &joined, whole);
@@ -132,7 +137,7 @@ fn dotted(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Ran
     words.for_each(|part| underscored(text, part, each));
 }
 
-/// The number of a version: `1.2` of `v1.2`.
+/// The number in a version: `1.2` in `v1.2`.
 fn version(text: &str) -> Option<&str> {
     let number = text.strip_prefix(['v', 'V'])?;
     number.starts_with(|first: char| first.is_ascii_digit()).then_some(number)
@@ -146,7 +151,7 @@ fn underscored(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str
     parts.into_iter().for_each(|part| elided(text, part, each));
 }
 
-/// Cuts at an apostrophe, unless a short ending is behind it.
+/// Splits at apostrophes, except before a short ending.
 fn elided(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
     let mut word: Option<Range<usize>> = None;
     for part in parts(text, whole, is_apostrophe) {
@@ -165,7 +170,8 @@ fn elided(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Ran
     }
 }
 
-/// Cuts `getUserName` where a small letter is followed by a capital, and in front of the last of several capitals.
+/// Splits `getUserName` before a capital that follows a small letter, and before the last of
+/// several capitals that is followed by a small letter.
 fn camel(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
     let word = &text[whole.clone()];
     if !word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase()) {
@@ -190,7 +196,7 @@ fn camel(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Rang
     }
 }
 
-/// Cuts where a script without spaces begins or ends.
+/// Splits at the borders of scripts without spaces.
 fn scripts(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
     if text[whole.clone()].is_ascii() {
         return word(text, whole, each);
@@ -244,7 +250,7 @@ fn word(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range
     each(kind, &text[whole.clone()], whole);
 }
 
-/// Chinese, Japanese, Thai, Lao, Khmer and Burmese.
+/// `true` for Chinese, Japanese, Thai, Lao, Khmer and Burmese letters.
 fn is_unspaced(letter: char) -> bool {
     matches!(letter,
         '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'

@@ -1,9 +1,9 @@
-//! The number of a word: MurmurHash3 of 32 bits, of which the sign is dropped. It is what Qdrant's BM25 and its
-//! clients use, so their vectors meet ours.
+//! The index of a term: the absolute value of its 32-bit MurmurHash3 as a signed number. Qdrant's
+//! BM25 and its clients use the same function, so their vectors are compatible.
 //!
 //! After Austin Appleby's `MurmurHash3_x86_32`, which is in the public domain; the seed is 0.
 
-/// The number of a word. It never changes: indices are stored.
+/// The index of a term. The function must never change, because indices are stored.
 pub(super) fn index(word: &str) -> u32 {
     hash(word.as_bytes()).cast_signed().unsigned_abs()
 }
@@ -20,7 +20,7 @@ fn hash(bytes: &[u8]) -> u32 {
     let mut tail = [0; 4];
     tail[..rest.len()].copy_from_slice(rest);
     hash ^= mixed(u32::from_le_bytes(tail));
-    hash ^= u32::try_from(bytes.len()).expect("a word is short");
+    hash ^= u32::try_from(bytes.len()).expect("a term is short");
     hash ^= hash >> 16;
     hash = hash.wrapping_mul(0x85eb_ca6b);
     hash ^= hash >> 13;
@@ -32,7 +32,7 @@ fn hash(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// Values of the reference implementation, by `mmh3` 5.2 for Python.
+    /// Values computed with the reference implementation, `mmh3` 5.2 for Python.
     #[test]
     fn hashes_are_those_of_the_reference() {
         for (word, expected) in [

@@ -1,8 +1,8 @@
-//! Makes the spelling of a word even: capitals, accents, compatible forms, and the forms that a language gives it.
+//! Normalises terms: case, accents, compatibility forms and inflection.
 //!
-//! First small letters, then the stem by the rules of the language, which read accents, then accents go: who types
-//! without them finds what is written with them, but for endings that are told by an accent. Languages without a
-//! stemmer keep their words as they are.
+//! The order is lower case, stem, accents: the stemmers depend on accents. A query without accents
+//! matches terms with accents, except where an accent decides about the ending. Languages without a
+//! stemmer keep their words unstemmed.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// The languages that have a stemmer, by their ISO 639-1 codes.
+/// The languages with a stemmer, by ISO 639-1 code.
 pub(super) const LANGUAGES: [(&str, Algorithm); 19] = [
     ("ar", Algorithm::Arabic),
     ("da", Algorithm::Danish),
@@ -33,13 +33,13 @@ pub(super) const LANGUAGES: [(&str, Algorithm); 19] = [
     ("tr", Algorithm::Turkish),
 ];
 
-/// The stemmer of a language.
+/// `None` if the language has no stemmer.
 pub(super) fn stemmer(language: &str) -> Option<Stemmer> {
     let (_, algorithm) = LANGUAGES.iter().find(|(code, _)| *code == language)?;
     Some(Stemmer::create(*algorithm))
 }
 
-/// Small letters, in one form where Unicode has several, with the apostrophe of typewriters.
+/// The word in lower case and NFKC, without invisible characters, with `'` as apostrophe.
 pub(super) fn lower(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -49,18 +49,18 @@ pub(super) fn lower(word: &str) -> Cow<'_, str> {
     }
     let visible = word.chars().filter(|it| !matches!(it, '\u{ad}' | '\u{200c}' | '\u{200d}'));
     let apostrophe = |letter| if letter == '\u{2019}' { '\'' } else { letter };
-    // The Russian stemmer knows no ё, and most who type leave its dots away.
+    // The Russian stemmer does not know ё, which is mostly written as е.
     let plain = |letter| if letter == 'ё' { 'е' } else { letter };
     Cow::Owned(visible.map(apostrophe).flat_map(char::to_lowercase).nfkc().map(plain).collect())
 }
 
-/// The stem of a word in small letters.
+/// The stem of a word in lower case; without a stemmer, the word itself.
 pub(super) fn stem<'a>(word: &'a str, stemmer: Option<&Stemmer>) -> Cow<'a, str> {
     stemmer.map_or(Cow::Borrowed(word), |stemmer| stemmer.stem(word))
 }
 
-/// A word without the marks of Latin, Greek, Cyrillic, Hebrew and Arabic letters. In other scripts a mark makes
-/// another letter.
+/// Removes the diacritics of Latin, Greek, Cyrillic, Hebrew and Arabic letters. In other scripts a
+/// mark makes a different letter.
 pub(super) fn plain(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         return Cow::Borrowed(word);

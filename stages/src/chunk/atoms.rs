@@ -1,46 +1,47 @@
-//! The atoms of a text: words, as far as the model or white space tells, with what stands before each.
+//! Splits a text into atoms: words, delimited by the tokenizer or by white space, each with the
+//! break before it.
 
 use pipeline::Tokens;
 
 use crate::chunk::Heading;
 
-/// A piece of text that is not cut, unless it is longer than a chunk.
+/// A part of the text that is split only if it is longer than a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Atom {
     /// First byte.
     pub(super) start: usize,
-    /// The byte behind it, white space left out.
+    /// The end in bytes, without trailing white space.
     pub(super) end: usize,
-    /// Tokens before it.
+    /// Number of tokens before it.
     pub(super) token: usize,
-    /// Tokens before its end.
+    /// Number of tokens before its end.
     pub(super) token_end: usize,
-    /// Characters before it.
+    /// Number of characters before it.
     pub(super) character: usize,
-    /// Characters before its end.
+    /// Number of characters before its end.
     pub(super) character_end: usize,
-    /// How good a place its beginning is to cut at.
+    /// The quality of a split before it.
     pub(super) before: Cut,
 }
 
-/// How good a place is to cut at.
+/// The quality of a place for a split, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cut {
     /// Between words.
     Word,
-    /// Between lines that may be parts of one sentence, of a table or of code.
+    /// Between lines that may belong to one sentence, table or code block.
     SoftLine,
-    /// Behind a sentence.
+    /// After a sentence.
     Sentence,
-    /// Behind a sentence at the end of a line.
+    /// After a sentence at the end of a line.
     Line,
     /// At an empty line.
     Paragraph,
-    /// In front of a heading.
+    /// Before a heading.
     Heading,
 }
 
-/// The atoms of a text. Together they hold every character that is not white space.
+/// The atoms of a text, in order. Together they contain every character except white space.
 pub(super) fn of(
     text: &str,
     tokens: &Tokens,
@@ -66,14 +67,14 @@ struct Builder<'a, H: Iterator<Item = usize>> {
     text: &'a str,
     atoms: Vec<Atom>,
     headings: std::iter::Peekable<H>,
-    /// Whether the text is in a block of code, where it matters.
+    /// The state of Markdown blocks; `None` if the strategy ignores them.
     fence: Option<Fence>,
-    /// A place in the text in bytes, and in characters.
+    /// The last counted position, as byte offset and number of characters before it.
     characters: (usize, usize),
 }
 
 impl<H: Iterator<Item = usize>> Builder<'_, H> {
-    /// An atom for each run of tokens that cannot be cut.
+    /// Adds an atom for each run of tokens without a possible split.
     fn words_of(&mut self, tokens: &Tokens) {
         let mut end = 0;
         for (index, span) in tokens.spans.iter().enumerate() {
@@ -86,8 +87,8 @@ impl<H: Iterator<Item = usize>> Builder<'_, H> {
         }
     }
 
-    /// An atom for each word between white space; scripts that have none between words are cut between
-    /// any two characters.
+    /// Adds an atom for each word between white space. Scripts without white space between words
+    /// are split between any two characters.
     fn words(&mut self) {
         let (mut end, mut before) = (0, ' ');
         for (at, char) in self.text.char_indices() {
@@ -104,7 +105,7 @@ impl<H: Iterator<Item = usize>> Builder<'_, H> {
         }
     }
 
-    /// Begins an atom; the text before it that is more than white space ends at `end` or behind it.
+    /// Adds an atom at `start`; `end` is the end of the last token or word before it.
     fn begin(&mut self, start: usize, end: usize, token: usize) {
         let character = self.characters_before(start);
         let gap = &self.text[end..start];
@@ -132,7 +133,7 @@ impl<H: Iterator<Item = usize>> Builder<'_, H> {
         self.characters.1
     }
 
-    /// Ends each atom where the next one begins, without the white space between them.
+    /// Ends each atom before the white space in front of the next one.
     fn finish(mut self, tokens: usize) -> Vec<Atom> {
         let text = self.text;
         let mut next = (text.len(), tokens, self.characters_before(text.len()));
@@ -153,7 +154,7 @@ fn first_byte(text: &str) -> usize {
     text.len() - text.trim_start().len()
 }
 
-/// How good a place a gap in the text is to cut at.
+/// The quality of a split at the gap from `end` to `start`.
 fn cut_at(text: &str, end: usize, start: usize) -> Cut {
     let gap = &text[end..start];
     let lines = gap.bytes().filter(|byte| *byte == b'\n').count();
@@ -177,15 +178,15 @@ fn ends_sentence(char: char) -> bool {
     matches!(char, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '।' | '۔' | '؟')
 }
 
-/// Whether words of the script have no white space between them.
+/// `true` for scripts without white space between words.
 fn is_ideograph(char: char) -> bool {
     matches!(u32::from(char), 0x0e00..=0x0eff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x3040..=0x30ff | 0x3400..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x3_ffff)
 }
 
-/// Follows blocks of code and tables in Markdown, which are kept whole where they fit.
+/// Tracks code blocks and tables of Markdown, which stay whole where they fit.
 #[derive(Default)]
 struct Fence {
-    /// The sign that ends the block of code, while in one.
+    /// The fence that ends the current code block; `None` outside of code blocks.
     open: Option<&'static str>,
     in_table: bool,
 }

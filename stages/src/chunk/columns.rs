@@ -1,4 +1,4 @@
-//! Puts chunks into the column of a batch, with their page and heading path.
+//! Builds the `chunks` column of a batch, with the page and heading path of each chunk.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use pipeline::column::chunk_fields;
 
 use crate::chunk::{Heading, Piece};
 
-/// The column as it grows.
+/// Builders of the column and its child arrays.
 #[derive(Default)]
 pub(super) struct Chunks {
     per_document: Vec<usize>,
@@ -25,7 +25,7 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Adds the chunks of a document, which are in order.
+    /// Adds the chunks of a document, which must be in text order.
     pub(super) fn add(&mut self, pieces: &[Piece], headings: &[Heading], pages: &[u64]) {
         self.per_document.push(pieces.len());
         let mut path = Path::default();
@@ -67,7 +67,7 @@ fn list(lengths: Vec<usize>, items: Arc<dyn Array>) -> Result<ListArray, ArrowEr
     ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), items, None)
 }
 
-/// The headings that a place in the text is under.
+/// The headings above a position in the text, outermost first.
 #[derive(Default)]
 struct Path<'a> {
     headings: Vec<&'a Heading>,

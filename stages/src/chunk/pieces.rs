@@ -1,4 +1,4 @@
-//! Makes chunks of windows: their ranges in the text, and their ids.
+//! Converts windows of atoms to chunks: text ranges with token ids.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub(super) struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    /// Adds the chunk of a window, or the chunks of a window whose only atom is too long for one.
+    /// Adds the chunk of a window, or several chunks if its only atom is longer than one chunk.
     pub(super) fn cut(
         &self,
         window: Range<usize>,
@@ -34,8 +34,8 @@ impl Cutter<'_> {
         Ok(())
     }
 
-    /// Cuts an atom that is longer than a chunk. Its pieces are encoded again, because inside a word the
-    /// ids of the whole are not those of its parts.
+    /// Splits an atom that is longer than a chunk. Its parts are encoded again, because inside a
+    /// word the ids of the whole differ from those of its parts.
     fn cut_atom(
         &self,
         atom: Atom,
@@ -55,7 +55,7 @@ impl Cutter<'_> {
                     end = self.boundary(start, start + (end - start) * 3 / 4);
                     ids = tokenizer.encode(&self.text[start..end])?.ids;
                 }
-                // One character that is too many tokens for a chunk: the model reads what it can.
+                // A single character may have more tokens than a chunk; the rest is truncated.
                 ids.truncate(self.limits.tokens);
                 tokens = tokenizer.frame(&ids);
             }
@@ -69,8 +69,8 @@ impl Cutter<'_> {
         Ok(())
     }
 
-    /// How far a piece may reach that begins at `start`: so many characters, and so many tokens as the
-    /// whole has there.
+    /// The latest possible end of a part that begins at `start`, by the character limit and by the
+    /// tokens of the whole atom.
     fn reach(&self, start: usize, end: usize, spans: &[Range<usize>]) -> usize {
         let text = &self.text[start..end];
         let by_characters =
@@ -80,7 +80,7 @@ impl Cutter<'_> {
         self.boundary(start, by_characters.min(by_tokens))
     }
 
-    /// The last character boundary up to `at`, but at least one character behind `start`.
+    /// The last character boundary up to `at`, but at least one character after `start`.
     fn boundary(&self, start: usize, at: usize) -> usize {
         let first = self.text[start..].chars().next().map_or(0, char::len_utf8);
         let mut at = at;

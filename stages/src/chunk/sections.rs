@@ -1,4 +1,4 @@
-//! The sections of a text, by its headings, as ranges of atoms.
+//! Splits a text into sections at its headings, as ranges of atoms.
 
 use std::ops::Range;
 
@@ -6,11 +6,11 @@ use crate::chunk::Heading;
 use crate::chunk::atoms::Atom;
 use crate::chunk::windows::Limits;
 
-/// The sections, in order, together all atoms. A small section is put together with those behind it as
-/// long as they lie under the same parent and all of it fits into one chunk.
+/// The sections in order; together they contain all atoms. A small section is merged with the
+/// following ones while they have the same parent and the result fits into one chunk.
 pub(super) fn of(atoms: &[Atom], headings: &[Heading], limits: &Limits) -> Vec<Range<usize>> {
     let mut sections: Vec<(u8, Range<usize>)> = Vec::new();
-    // Where the section begins, and the level of its heading, if it has one.
+    // Start of the section, and the level of its heading, if any.
     let (mut start, mut level) = (0, None);
     for heading in headings {
         let at = start + atoms[start..].partition_point(|atom| atom.start < heading.at);
@@ -18,7 +18,8 @@ pub(super) fn of(atoms: &[Atom], headings: &[Heading], limits: &Limits) -> Vec<R
             sections.push((level.unwrap_or(0), start..at));
             (start, level) = (at, None);
         }
-        // Headings at one place are those of one section, as when bookmarks only name a page.
+        // Headings at the same position belong to one section, for example bookmarks that only name
+        // a page.
         level = Some(level.map_or(heading.level, |level: u8| level.min(heading.level)));
     }
     if start < atoms.len() {

@@ -1,32 +1,32 @@
-//! Groups atoms into windows that keep the limits, each as full as a good cut allows.
+//! Groups atoms into windows within the limits, each as full as a good split allows.
 
 use std::ops::Range;
 
 use crate::chunk::atoms::{Atom, Cut};
 
-/// What a chunk may hold.
+/// The limits of a chunk.
 pub(super) struct Limits {
-    /// Whether `overlap` and the smallest sizes count tokens, not characters.
+    /// The unit of `overlap`, `min_cut` and `min_section`: tokens if `true`, else characters.
     pub(super) by_tokens: bool,
     pub(super) characters: usize,
-    /// Without those that the model wants around them.
+    /// Without the special tokens and prefix that the model adds.
     pub(super) tokens: usize,
     pub(super) overlap: usize,
-    /// A cut that makes a chunk shorter than this is a bad one.
+    /// A split that makes a chunk shorter than this has a low rank.
     pub(super) min_cut: usize,
-    /// A section that is shorter than this is put together with others.
+    /// A section shorter than this is merged with its neighbours.
     pub(super) min_section: usize,
 }
 
 impl Limits {
-    /// Whether these atoms may stand in one chunk.
+    /// `true` if the atoms fit into one chunk.
     pub(super) fn hold(&self, atoms: &[Atom]) -> bool {
         let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return true };
         last.character_end - first.character <= self.characters
             && last.token_end - first.token <= self.tokens
     }
 
-    /// How much these atoms are, in the unit of the options.
+    /// The size of the atoms, in the unit of the options.
     pub(super) fn measure(&self, atoms: &[Atom]) -> usize {
         let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return 0 };
         if self.by_tokens {
@@ -37,17 +37,16 @@ impl Limits {
     }
 }
 
-/// Chooses where a window ends: between `from` (included) and `to` (included), for one that begins at
-/// `start`.
+/// Chooses the end of a window that begins at `start`: an atom index in `from..=to`.
 pub(super) type Choose =
     fn(atoms: &[Atom], start: usize, from: usize, to: usize, limits: &Limits) -> usize;
 
-/// The last place.
+/// The last possible end.
 pub(super) fn last(_: &[Atom], _: usize, _: usize, to: usize, _: &Limits) -> usize {
     to
 }
 
-/// The best place, and the last of those that are equally good.
+/// The end with the highest rank; of equals, the last.
 pub(super) fn best(atoms: &[Atom], start: usize, from: usize, to: usize, limits: &Limits) -> usize {
     let mut best = (0, to);
     for end in (from..=to).rev() {
@@ -63,8 +62,8 @@ pub(super) fn best(atoms: &[Atom], start: usize, from: usize, to: usize, limits:
     best.1
 }
 
-/// A full chunk that ends with a sentence is better than a short one that ends with a section; that is
-/// better than cutting through a sentence.
+/// A full chunk that ends with a sentence ranks above a short one that ends with a section, which
+/// ranks above a split inside a sentence.
 fn rank(cut: Cut, is_full: bool) -> u8 {
     match (is_full, cut) {
         (true, Cut::Heading) => 11,
@@ -85,8 +84,8 @@ fn rank_of_the_best_short_cut() -> u8 {
     rank(Cut::Heading, false)
 }
 
-/// The windows of a section, in order. They hold every atom of it; an atom that is longer than a chunk
-/// stands alone.
+/// The windows of a section, in order. They contain every atom of it; an atom that is longer than a
+/// chunk gets its own window.
 pub(super) fn of(
     atoms: &[Atom],
     section: Range<usize>,
@@ -94,7 +93,7 @@ pub(super) fn of(
     choose: Choose,
 ) -> Vec<Range<usize>> {
     let mut windows = Vec::new();
-    // Where the window begins, and up to where the windows before it reach.
+    // Start of the window, and end of the previous windows.
     let (mut start, mut done) = (section.start, section.start);
     while done < section.end {
         if !limits.hold(&atoms[done..=done]) {
@@ -122,8 +121,8 @@ pub(super) fn of(
     windows
 }
 
-/// Where the window behind this one begins: at the beginning of a sentence, or else of a word, that is not
-/// too far back.
+/// The start of the next window within the overlap: the earliest start of a sentence, else of a
+/// word.
 fn overlap_from(atoms: &[Atom], start: usize, end: usize, limits: &Limits) -> usize {
     let mut from = end;
     let mut sentence = None;

@@ -1,4 +1,4 @@
-//! The column of sparse vectors: the words of each chunk of a batch.
+//! Builds the column of sparse vectors: the term weights of each chunk of a batch.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use pipeline::{BoxError, SparseVector};
 
 use crate::bm25::Bm25;
 
-/// One list of sparse vectors for each list of chunks.
+/// One list of sparse vectors per document, one vector per chunk.
 ///
 /// # Errors
-/// If a column is missing, or a chunk is not a part of its document's text.
+/// If a column is missing, or the byte range of a chunk is invalid for its text.
 pub(super) fn lists(words: &Bm25, rows: &RecordBatch) -> Result<ListArray, BoxError> {
     let (chunks, texts, languages) = (CHUNKS.of(rows)?, TEXT.of(rows)?, LANGUAGE.of(rows)?);
     let fields = chunks.values().as_struct();
@@ -33,7 +33,7 @@ pub(super) fn lists(words: &Bm25, rows: &RecordBatch) -> Result<ListArray, BoxEr
             let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
             let passage = text
                 .get(range.clone())
-                .ok_or_else(|| format!("a chunk ({range:?}) is not a part of its text"))?;
+                .ok_or_else(|| format!("chunk {range:?} is not a valid range of its text"))?;
             passages.push((passage, language));
         }
     }

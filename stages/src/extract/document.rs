@@ -1,4 +1,4 @@
-//! What every extractor gives, and the pen it writes the text with.
+//! The output of every extractor, and the builder of its text.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 pub(crate) struct Document {
     pub(crate) text: String,
     pub(crate) title: Option<String>,
-    /// ISO 639-1 code, if the document itself says it.
+    /// ISO 639-1 code, if the document declares it.
     pub(crate) language: Option<String>,
-    /// What else the document says of itself.
+    /// Other metadata that the document declares.
     pub(crate) metadata: Map<String, Value>,
-    /// Where each page starts.
+    /// The start of each page.
     pub(crate) pages: Vec<u64>,
     pub(crate) outline: Vec<Heading>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Document {
 /// A heading of a document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Heading {
-    /// Where it starts in the text.
+    /// Its start in the text.
     pub(crate) at: u64,
     /// 1 is the highest.
     pub(crate) level: u8,
@@ -28,7 +28,7 @@ pub(crate) struct Heading {
 }
 
 impl Document {
-    /// Notes something that the document says of itself, unless it says nothing.
+    /// Adds metadata, unless the value is empty or the key is already set.
     pub(crate) fn note(&mut self, key: &str, value: &str) {
         let value = one_line(value);
         if !value.is_empty() {
@@ -37,7 +37,7 @@ impl Document {
     }
 }
 
-/// The words of a text with one space between them, without control characters.
+/// The words of a text separated by single spaces, without control characters.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for word in text.split(|char: char| char.is_whitespace() || char.is_control()) {
@@ -51,13 +51,13 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// Whether a character may stand in a text: PostgreSQL takes no NUL, and nobody can read the other
-/// control characters.
+/// `true` for characters that extracted text may contain: PostgreSQL rejects NUL, and other control
+/// characters are not readable.
 pub(crate) fn is_text(char: char) -> bool {
     matches!(char, '\n' | '\t') || !char.is_control()
 }
 
-/// What stands between two pieces of text; the greater one wins.
+/// The separator between two parts of a text; of several, the greatest applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Break {
     #[default]
@@ -67,18 +67,18 @@ enum Break {
     Block,
 }
 
-/// A pen that writes flowing text: white space is folded, lines and blocks are set apart once, however
-/// often it is said, and headings and pages are noted where their text begins.
+/// Builds running text: collapses white space, merges repeated line and block breaks, and records
+/// headings and pages at the start of their text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pen {
     text: String,
     outline: Vec<Heading>,
     pages: Vec<u64>,
     between: Break,
-    /// Pages begun since something was written.
+    /// Pages begun since text was last written.
     new_pages: usize,
     heading: Option<OpenHeading>,
-    /// Whether the last that was written is the sign of a list item, which breaks do not part from it.
+    /// `true` directly after the marker of a list item, where breaks become spaces.
     at_item: bool,
 }
 
@@ -88,7 +88,7 @@ struct OpenHeading {
     at: Option<usize>,
 }
 
-/// A place to go back to.
+/// A position for [`Pen::rewind`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     text: usize,
@@ -98,7 +98,7 @@ pub(crate) struct Mark {
 }
 
 impl Pen {
-    /// Writes text that flows: any white space in it is as good as one space.
+    /// Writes running text; each run of white space becomes one space.
     pub(crate) fn flow(&mut self, text: &str) {
         let mut words = text.split(char::is_whitespace);
         self.word(words.next().unwrap_or_default());
@@ -108,7 +108,7 @@ impl Pen {
         }
     }
 
-    /// Writes one piece of text as it is; it must not have white space in it that matters.
+    /// Writes text without white space.
     fn word(&mut self, word: &str) {
         if word.is_empty() {
             return;
@@ -125,7 +125,8 @@ impl Pen {
         }
     }
 
-    /// Writes text whose white space matters: it begins where the last one ended.
+    /// Writes preformatted text directly after the previous text. White space at line ends, and
+    /// more than two blank lines in a row, are removed.
     pub(crate) fn verbatim(&mut self, text: &str) {
         for (index, line) in text.split('\n').enumerate() {
             if index > 0 {
@@ -135,7 +136,8 @@ impl Pen {
                     self.text.push('\n');
                 }
             }
-            // White space alone does not end a break, or blank lines would pile up before the text.
+            // White space alone does not end a break, or blank lines would accumulate before the
+            // text.
             if self.between == Break::None && !self.text.is_empty() || !line.trim().is_empty() {
                 self.settle();
                 self.push(line);
@@ -143,19 +145,19 @@ impl Pen {
         }
     }
 
-    /// Sets the next words apart from the last ones.
+    /// Separates the next word from the last one.
     pub(crate) fn space(&mut self) {
         self.between = self.between.max(Break::Space);
     }
 
-    /// Takes back the space before the next words.
+    /// Removes the pending space before the next word.
     pub(crate) fn glue(&mut self) {
         if self.between == Break::Space {
             self.between = Break::None;
         }
     }
 
-    /// Begins a line, unless one has been begun.
+    /// Begins a line, unless one has begun already.
     pub(crate) fn line(&mut self) {
         let wanted = if self.at_item { Break::Space } else { Break::Line };
         self.between = self.between.max(wanted);
@@ -167,7 +169,7 @@ impl Pen {
         self.between = self.between.max(wanted);
     }
 
-    /// Begins a list item with its sign.
+    /// Begins a list item with its marker.
     pub(crate) fn item(&mut self, sign: &str) {
         self.at_item = false;
         self.line();
@@ -182,13 +184,13 @@ impl Pen {
         self.new_pages += 1;
     }
 
-    /// Begins a heading, of which level 1 is the highest.
+    /// Begins a heading; level 1 is the highest.
     pub(crate) fn begin_heading(&mut self, level: u8) {
         self.end_heading();
         self.heading = Some(OpenHeading { level, at: None });
     }
 
-    /// Ends the heading, if one was begun.
+    /// Ends the open heading, if any. A heading without text is dropped.
     pub(crate) fn end_heading(&mut self) {
         self.block();
         let Some(OpenHeading { level, at: Some(at) }) = self.heading.take() else { return };
@@ -198,7 +200,7 @@ impl Pen {
         }
     }
 
-    /// Where the pen is now.
+    /// The current position.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             text: self.text.len(),
@@ -208,7 +210,7 @@ impl Pen {
         }
     }
 
-    /// Takes back what was written since.
+    /// Removes everything written since `mark`.
     pub(crate) fn rewind(&mut self, mark: Mark) {
         self.text.truncate(mark.text);
         self.outline.truncate(mark.outline);
@@ -217,12 +219,12 @@ impl Pen {
         self.at_item = false;
     }
 
-    /// How many headings there have been since.
+    /// Number of headings completed since `mark`.
     pub(crate) fn headings_since(&self, mark: Mark) -> usize {
         self.outline.len().saturating_sub(mark.outline)
     }
 
-    /// Puts the pen down.
+    /// Completes the document. Title, language and metadata are left to the extractor.
     pub(crate) fn finish(mut self) -> Document {
         self.end_heading();
         let text = self.text.trim_end().len();
@@ -239,7 +241,7 @@ impl Pen {
         }
     }
 
-    /// Writes what stands between, and notes what begins here.
+    /// Writes the pending separator, and records the pages and the heading that begin here.
     fn settle(&mut self) {
         let between = std::mem::take(&mut self.between);
         self.at_item = false;
@@ -273,7 +275,7 @@ impl Pen {
         self.text.extend(std::iter::repeat_n('\n', wanted.saturating_sub(there)));
     }
 
-    /// Takes the white space off the end of the line.
+    /// Removes the white space at the end of the line.
     fn trim_line(&mut self) {
         let end = self.text.trim_end_matches([' ', '\t']).len();
         self.text.truncate(end);

@@ -1,12 +1,10 @@
-//! Word documents (Office Open XML): the text of the body with its headings, lists, tables and notes.
+//! Word documents (Office Open XML): the text of the body with its headings, lists, tables and
+//! notes.
 //!
-//! Headers, footers, comments and deleted text are left out. The file is read as a stream, and never
-//! unpacked to more than a limit, whatever its directory says of sizes.
+//! Headers, footers, comments and deleted text are left out. The archive is read as a stream and
+//! never unpacked beyond a limit, whatever sizes its directory declares.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of what the parser says, the rest is treated alike"
-)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read as _};
@@ -20,22 +18,22 @@ use crate::extract::document::{Document, Pen, one_line};
 use crate::extract::language;
 use crate::extract::read::Refusal;
 
-/// How an OLE compound file begins, in which Office puts encrypted documents.
+/// The first bytes of an OLE compound file, the container of encrypted Office documents.
 const COMPOUND: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
 
-/// The document, if it unpacks to no more than so many bytes.
+/// Extracts the document; the parts that are read may unpack to at most `most` bytes in total.
 pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, Refusal> {
     if bytes.starts_with(&COMPOUND) {
         let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
         if bytes.windows(name.len()).any(|window| window == name) {
             return Err(Refusal::Encrypted);
         }
-        return Err(corrupt("it is a document of Word 97"));
+        return Err(corrupt("it is a Word 97 document"));
     }
     let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
     let mut package = Package { archive, left: most, most };
     let Some(body) = package.part("word/document.xml")? else {
-        return Err(corrupt("there is no word/document.xml in it"));
+        return Err(corrupt("word/document.xml is missing"));
     };
     let levels = match package.part("word/styles.xml")? {
         Some(styles) => heading_levels(&styles)?,
@@ -65,20 +63,20 @@ fn broken(error: &ZipError) -> Refusal {
         ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED => {
             Refusal::Encrypted
         }
-        ZipError::InvalidArchive(_) => corrupt("it is no ZIP archive, or not a whole one"),
+        ZipError::InvalidArchive(_) => corrupt("not a ZIP archive, or truncated"),
         error => Refusal::Corrupt(error.to_string()),
     }
 }
 
 struct Package<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
-    /// How many bytes may still be unpacked.
+    /// Bytes that may still be unpacked.
     left: u64,
     most: u64,
 }
 
 impl Package<'_> {
-    /// The text of a part; `None` if there is no such part.
+    /// The text of a part; `None` if the archive has no such part.
     fn part(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         let entry = match self.archive.by_name(name) {
             Ok(entry) => entry,
@@ -92,7 +90,7 @@ impl Package<'_> {
         };
         self.left = left;
         let text = crate::extract::text::decode(&bytes, None)
-            .ok_or_else(|| corrupt("a part of it is no text"))?;
+            .ok_or_else(|| corrupt("a part is not text"))?;
         Ok(Some(text.into_owned()))
     }
 }
@@ -103,7 +101,7 @@ fn events<'a>(xml: &'a str, mut on: impl FnMut(&Event<'a>)) -> Result<(), Refusa
     loop {
         match reader.read_event().map_err(corrupt)? {
             Event::Eof => return Ok(()),
-            // `<w:p/>` is an empty paragraph all the same.
+            // `<w:p/>` is also an empty paragraph.
             Event::Empty(start) => {
                 let end = start.to_end().into_owned();
                 on(&Event::Start(start));
@@ -114,14 +112,14 @@ fn events<'a>(xml: &'a str, mut on: impl FnMut(&Event<'a>)) -> Result<(), Refusa
     }
 }
 
-/// The value of an attribute, whatever its prefix.
+/// The value of an attribute, with any prefix.
 fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let found =
         element.attributes().flatten().find(|found| found.key.local_name().as_ref() == name)?;
     found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
 }
 
-/// The text of an event, entities resolved.
+/// The text of an event, with entities resolved; `None` if the event is not text.
 fn text_of(event: &Event<'_>) -> Option<String> {
     match event {
         Event::Text(text) => Some(text.xml10_content().into_owned()),
@@ -143,7 +141,7 @@ fn text_of(event: &Event<'_>) -> Option<String> {
     }
 }
 
-/// Which paragraph styles are headings, by id, and of what level.
+/// The levels of the paragraph styles that are headings, by style id.
 fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, Refusal> {
     let mut levels = HashMap::new();
     let mut parents = BTreeMap::new();
@@ -171,7 +169,7 @@ fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, Refusal> {
             _ => {}
         }
     })?;
-    // A style is a heading if one that it is based on is; chains are short.
+    // A style that is based on a heading style is a heading. Chains are short: four passes suffice.
     for _ in 0..4 {
         for (style, parent) in &parents {
             if let (Some(level), false) = (levels.get(parent).copied(), levels.contains_key(style))
@@ -183,13 +181,13 @@ fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, Refusal> {
     Ok(levels)
 }
 
-/// The level of a heading from its outline level, of which 9 is body text.
+/// The level of a heading from its outline level, where 9 is body text.
 fn level(outline: &str) -> Option<u8> {
     outline.parse::<u8>().ok().filter(|level| *level < 9).map(|level| level + 1)
 }
 
-/// Elements of which nothing is read: what was deleted or moved away, field codes, and the second
-/// rendering of what is there already.
+/// Elements whose content is ignored: deleted or moved text, field codes, and alternative
+/// renderings of content that is present already.
 const DEAF: &[&str] = &["del", "moveFrom", "instrText", "delInstrText", "Fallback"];
 
 #[derive(Default)]
@@ -197,12 +195,12 @@ struct Body {
     pen: Pen,
     levels: HashMap<String, u8>,
     title: Option<String>,
-    /// Open elements of which nothing is read.
+    /// Number of open ignored elements.
     deaf: usize,
-    /// Open properties, in which `tab` is a tab stop.
+    /// Number of open property elements, in which `tab` is a tab stop.
     properties: usize,
     in_text: bool,
-    /// Open table cells, in which a paragraph is but a part of a row.
+    /// Number of open table cells, in which a paragraph is part of a row.
     cells: usize,
     row_has_cell: bool,
     paragraph: Paragraph,
@@ -240,7 +238,7 @@ impl Body {
         }
         match name {
             "p" => {
-                // A text box has paragraphs within a paragraph.
+                // A text box nests paragraphs in a paragraph.
                 self.write();
                 self.paragraph = Paragraph::default();
             }
@@ -307,7 +305,7 @@ impl Body {
         }
     }
 
-    /// Writes the paragraph that has been read.
+    /// Writes the current paragraph.
     fn write(&mut self) {
         let text = std::mem::take(&mut self.paragraph.text);
         if text.trim().is_empty() {
@@ -448,13 +446,13 @@ mod tests {
             why(&COMPOUND),
         ];
         insta::assert_snapshot!(found.join("\n"), @r#"
-        corrupt: it is no ZIP archive, or not a whole one
-        corrupt: it is no ZIP archive, or not a whole one
-        corrupt: there is no word/document.xml in it
+        corrupt: not a ZIP archive, or truncated
+        corrupt: not a ZIP archive, or truncated
+        corrupt: word/document.xml is missing
         corrupt: ill-formed document: expected `</w:t>`, but `</w:p>` was found
         exceeds 1 MiB of unpacked content (a quarter of max_memory)
         encrypted
-        corrupt: it is a document of Word 97
+        corrupt: it is a Word 97 document
         "#);
     }
 }

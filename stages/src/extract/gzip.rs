@@ -1,4 +1,4 @@
-//! Unpacks a file that was compressed by gzip, as Debian does with its documentation.
+//! Unpacks files compressed by gzip, such as the documentation of Debian packages.
 
 use std::io::Read as _;
 
@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::extract::read::Refusal;
 
-/// The content, if it is no more than so many bytes.
+/// The content, if it has at most `most` bytes.
 pub(crate) fn unpack(bytes: &[u8], most: u64) -> Result<Vec<u8>, Refusal> {
     let mut content = Vec::new();
     let unpacked = MultiGzDecoder::new(bytes).take(most + 1).read_to_end(&mut content);

@@ -1,8 +1,8 @@
-//! HTML as a reader of the page gets it: without scripts, styles, navigation and the chrome around the
-//! content; blocks as lines and paragraphs, tables as rows of cells, `pre` as it is.
+//! HTML: the visible content of a page, without scripts, styles, navigation and other boilerplate.
+//! Blocks become lines and paragraphs, tables become rows of cells, `pre` is kept verbatim.
 //!
-//! It works on the stream of tags, not on a tree: every page comes to an end in one pass, however its
-//! tags are nested, and in memory that is a small multiple of it.
+//! The extractor works on the stream of tags, not on a tree: it needs one pass, whatever the
+//! nesting of the tags, and memory of a small multiple of the size of the page.
 
 use std::convert::Infallible;
 
@@ -14,18 +14,18 @@ use crate::extract::document::{Document, Mark, Pen, one_line};
 use crate::extract::language;
 use crate::extract::text::decode;
 
-/// The document; `None` if it is not a text.
+/// The document; `None` if the bytes are not text.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let html = decode(bytes, declared_encoding(bytes))?;
     let document = render(&html, Chrome::LeftOut);
     if document.text.is_empty() {
-        // A page of links is all navigation, and that is what it has to say.
+        // A page of links is all navigation; then the navigation is its content.
         return Some(render(&html, Chrome::Kept));
     }
     Some(document)
 }
 
-/// The encoding that the page says it has, in a `meta` near its beginning.
+/// The encoding that the page declares in its first 1,024 bytes.
 fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
     let at = head.find("charset=").or_else(|| head.find("encoding="))?;
@@ -47,24 +47,24 @@ fn render(html: &str, chrome: Chrome) -> Document {
         None::<Infallible>
     });
     emitter.naively_switch_states(true);
-    // The iterator does the work, and ends without having given anything.
+    // The callback does the work; the iterator yields no items.
     Tokenizer::new_with_emitter(html, emitter).for_each(drop);
     page.finish()
 }
 
-/// Elements of which nothing is read.
+/// Elements whose content is ignored.
 const DEAF: &[&str] = &[
     "button", "datalist", "iframe", "noscript", "object", "script", "select", "style", "svg",
     "template",
 ];
 
-/// Elements that have no end.
+/// Elements without an end tag.
 const VOID: &[&str] = &[
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
     "track", "wbr",
 ];
 
-/// Elements that stand apart from what is before and after them.
+/// Elements that are separated from the content before and after them.
 const BLOCKS: &[&str] = &[
     "address",
     "article",
@@ -104,7 +104,7 @@ const LINES: &[&str] = &[
     "tr",
 ];
 
-/// Classes that documentation generators give to what is not content.
+/// Classes by which documentation generators mark boilerplate.
 const CHROME_CLASSES: &[&str] = &[
     "breadcrumb",
     "breadcrumbs",
@@ -120,7 +120,7 @@ const CHROME_CLASSES: &[&str] = &[
 
 const CHROME_ROLES: &[&str] = &["banner", "contentinfo", "navigation", "search"];
 
-/// Names of `meta` elements, and what we call them.
+/// Names of `meta` elements with their metadata keys.
 const NOTES: &[(&str, &str)] = &[
     ("article:author", "author"),
     ("article:modified_time", "modified"),
@@ -139,10 +139,10 @@ const NOTES: &[(&str, &str)] = &[
     ("og:description", "description"),
 ];
 
-/// An element that is being left out, until its end.
+/// An element that is left out, until its end.
 struct Skip {
     name: String,
-    /// Elements of the same name that are open in it.
+    /// Number of open elements with the same name, this one included.
     depth: usize,
     kind: SkipKind,
 }
@@ -150,9 +150,10 @@ struct Skip {
 enum SkipKind {
     /// Nothing of it is written.
     Deaf,
-    /// It is written, and taken back when it ends: if it never does, it was the rest of the page.
+    /// Its text is written, and removed at its end tag. Without an end tag it was the rest of the
+    /// page, and stays.
     TakenBack(Mark),
-    /// The same, unless it holds a heading: a `header` may be that of the page or that of the content.
+    /// The same, unless it contains a heading: a `header` may belong to the site or to the content.
     TakenBackWithoutHeading(Mark),
 }
 
@@ -161,20 +162,20 @@ struct Page {
     chrome: Chrome,
     tag: Tag,
     skip: Option<Skip>,
-    /// Open `pre` elements.
+    /// Number of open `pre` elements.
     pre: usize,
-    /// Open elements in which a `header` belongs to the content.
+    /// Number of open elements in which a `header` belongs to the content.
     content: usize,
-    /// Open lists: the number of the last item of an ordered one.
+    /// Open lists, with the number of the last item for ordered ones.
     lists: Vec<Option<u32>>,
-    /// Whether the row has a cell.
+    /// `true` if the row already has a cell.
     cells: bool,
     title: Option<String>,
     in_title: bool,
     head: Document,
 }
 
-/// The start tag that is being read.
+/// The start tag that is being parsed.
 #[derive(Default)]
 struct Tag {
     name: String,
@@ -284,7 +285,7 @@ impl Page {
         }
     }
 
-    /// Whether this element is to be left out.
+    /// The skip that begins with this element; `None` if its content is kept.
     fn skip_of(&self, tag: &Tag) -> Option<Skip> {
         let name = tag.name.as_str();
         let kind = if DEAF.contains(&name) {
@@ -475,7 +476,7 @@ mod tests {
             "<meta http-equiv=Content-Type content='text/html; charset=koi8-r'><p>Привет";
         let (bytes, ..) = encoding_rs::KOI8_R.encode(cyrillic);
         assert_eq!(extract(&bytes).unwrap().text, "Привет");
-        // A declaration of UTF-8 that is not true.
+        // A false declaration of UTF-8.
         let (bytes, ..) =
             encoding_rs::WINDOWS_1252.encode("<meta charset=utf-8><p>Übung macht den Meister");
         assert_eq!(extract(&bytes).unwrap().text, "Übung macht den Meister");

@@ -1,14 +1,14 @@
-//! Which language a text is in.
+//! Detects the language of a text.
 
 use whatlang::Lang;
 
-/// How much of a text is looked at: more does not make the answer better.
+/// Bytes of a text that are examined; more do not improve the result.
 const LOOK_AT: usize = 4096;
 
-/// Fewer letters than this do not make a language.
+/// Minimum length in bytes; shorter texts are not reliable.
 const AT_LEAST: usize = 40;
 
-/// ISO 639-1 code of the language that a text is written in, if it is clear.
+/// ISO 639-1 code of the language of a text; `None` if the detection is not reliable.
 pub(crate) fn detect(text: &str) -> Option<String> {
     let mut end = text.len().min(LOOK_AT);
     while !text.is_char_boundary(end) {
@@ -35,7 +35,7 @@ fn two_letters(lang: Lang) -> Option<&'static str> {
     CODES.iter().find(|(three, _)| *three == lang.code()).map(|(_, two)| *two)
 }
 
-/// ISO 639-3 to ISO 639-1, for the languages that can be told apart.
+/// ISO 639-3 to ISO 639-1, for the languages that `whatlang` detects.
 const CODES: [(&str, &str); 70] = [
     ("afr", "af"),
     ("aka", "ak"),

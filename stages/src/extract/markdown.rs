@@ -1,5 +1,5 @@
-//! Markdown, kept word for word: it is readable as it is. Headings are found by a parser, so that a `#`
-//! in a code block is none; what stands in the front matter becomes metadata.
+//! Markdown, kept verbatim. A parser finds the headings, so a `#` in a code block is not one; front
+//! matter becomes metadata.
 
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::extract::document::{Document, Heading, is_text, one_line};
 use crate::extract::text::{decode, with_plain_newlines};
 
-/// The document; `None` if it is not a text.
+/// The document; `None` if the bytes are not text.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let text = with_plain_newlines(&decode(bytes, None)?).into_owned();
     let text = if text.chars().all(is_text) {
@@ -87,8 +87,8 @@ fn number(level: HeadingLevel) -> u8 {
     }
 }
 
-/// Reads the lines `key: value` (YAML) or `key = value` (TOML) of the front matter, and lists of one
-/// line or of one item a line. What is nested deeper is left to the text, where it stands anyway.
+/// Reads the lines `key: value` (YAML) or `key = value` (TOML) of the front matter, and lists on
+/// one line or with one item per line. Deeper nesting is ignored; it remains in the text.
 fn read_front_matter(front_matter: &str, document: &mut Document) {
     let mut list: Option<String> = None;
     for line in front_matter.lines() {
@@ -124,7 +124,7 @@ fn read_front_matter(front_matter: &str, document: &mut Document) {
     document.metadata.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));
 }
 
-/// One word for what goes by several.
+/// The metadata key for a key of the front matter.
 fn known_key(key: &str) -> String {
     let key = key.trim_matches(['"', '\'']).to_lowercase();
     match key.as_str() {

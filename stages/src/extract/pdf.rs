@@ -1,12 +1,11 @@
-//! PDF: paragraphs page by page, bookmarks as headings (ADR 0003 says why this reader).
+//! PDF: paragraphs page by page, with bookmarks as headings. ADR 0003 gives the reasons for this
+//! parser.
 //!
-//! Scanned pages have no text, and none is made up for them; a document of nothing else is refused as images. A
-//! file whose directory is broken is read from the objects that are left in it.
+//! Scanned pages have no text and are not recognised (no OCR); a document of such pages only is
+//! refused with their number. A file with a damaged cross-reference table is read from its
+//! remaining objects.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of what the parser says, the rest is treated alike"
-)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
 
 use std::collections::HashMap;
 
@@ -16,9 +15,9 @@ use unpdf::{Block, Error, ParseOptions};
 use crate::extract::document::{Document, Heading, Pen, one_line};
 use crate::extract::read::Refusal;
 
-/// The document.
+/// Extracts the document.
 pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
-    // One thread: the process that this runs in is one of several, and is limited in memory.
+    // One thread: several extract workers run concurrently, each with a memory limit.
     let options = ParseOptions::new().lenient().sequential().with_resources(false);
     let pdf =
         unpdf::parse_bytes_with_options(bytes, options).map_err(|error| refusal(&error, bytes))?;
@@ -28,7 +27,7 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
     let mut images = 0;
     for page in &pdf.pages {
         images += u64::from(page.text_op_count == 0 && page.image_op_count > 0);
-        // A page that could not be read is a page all the same.
+        // A page that cannot be read still counts as a page.
         while pages < page.number {
             pen.page();
             pages += 1;
@@ -39,9 +38,7 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
     }
     let mut document = pen.finish();
     if document.text.is_empty() && is_cut_off(bytes) {
-        return Err(Refusal::Corrupt(
-            "its end is missing, and there is no text in what is left".to_owned(),
-        ));
+        return Err(Refusal::Corrupt("truncated, and the rest contains no text".to_owned()));
     }
     if document.text.is_empty() && images > 0 {
         return Err(Refusal::Images(images, pages.into()));
@@ -69,19 +66,20 @@ fn refusal(error: &Error, bytes: &[u8]) -> Refusal {
     match error {
         Error::Encrypted | Error::InvalidPassword => Refusal::Encrypted,
         Error::PdfParse(said) if is_cut_off(bytes) => {
-            Refusal::Corrupt(format!("its end is missing ({said})"))
+            Refusal::Corrupt(format!("truncated ({said})"))
         }
         error => Refusal::Corrupt(error.to_string()),
     }
 }
 
-/// Whether the mark is missing with which every PDF ends.
+/// `true` if the end-of-file marker `%%EOF` is missing in the last 2 KiB.
 fn is_cut_off(bytes: &[u8]) -> bool {
     let end = &bytes[bytes.len().saturating_sub(2048)..];
     !end.windows(5).any(|window| window == b"%%EOF")
 }
 
-/// Writes a block. Its headings are guessed from type sizes, and count only where no bookmark says better.
+/// Writes a block. Its headings are guessed from font sizes, and replaced by bookmarks if there are
+/// any.
 fn write(pen: &mut Pen, block: &Block) {
     match block {
         Block::Paragraph(paragraph) => {
@@ -116,8 +114,8 @@ fn write(pen: &mut Pen, block: &Block) {
     pen.block();
 }
 
-/// Finds where the headings that the bookmarks name stand: on their page, or, where a bookmark does not
-/// tell its page, at the next line that says the same.
+/// The positions of the bookmarks as headings: on their page or, for a bookmark without a page, at
+/// the next line with the same text.
 fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
     let mut lines: HashMap<String, Vec<usize>> = HashMap::new();
     let mut at = 0;
@@ -134,12 +132,12 @@ fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
         let same = lines.get(&comparable(&title)).map_or(&[][..], Vec::as_slice);
         let on_page = item.page.map(|page| page_of(document, page));
         let (start, end) = on_page.unwrap_or((from, document.text.len()));
-        // Bookmarks come in the order of the text; one that leads back begins where the last one did.
+        // Bookmarks are in text order; one that points backwards begins at the previous one.
         let start = start.max(from);
         let page = start..end.max(start);
         let after = same.partition_point(|at| *at < page.start);
         let line = same.get(after).copied().filter(|at| page.contains(at));
-        // Where it is no line of its own, it is somewhere on its page.
+        // A title that is not a line by itself is searched for within its page.
         let within =
             || on_page.map(|_| start + document.text[page.clone()].find(&title).unwrap_or(0));
         let Some(at) = line.or_else(within).filter(|_| !title.is_empty()) else { continue };
@@ -149,7 +147,7 @@ fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
     placed
 }
 
-/// Where a page begins and ends in the text.
+/// Start and end of a page in the text.
 fn page_of(document: &Document, page: u32) -> (usize, usize) {
     let page = usize::try_from(page.saturating_sub(1)).unwrap_or(usize::MAX);
     let start = |page: usize| document.pages.get(page).map(|start| offset(*start));
@@ -157,8 +155,8 @@ fn page_of(document: &Document, page: u32) -> (usize, usize) {
     (start(page).unwrap_or(end), page.checked_add(1).and_then(start).unwrap_or(end))
 }
 
-/// A heading without its number, in one case and with one kind of quotes, because chapters are often set in
-/// capitals and bookmarks without numbers.
+/// A heading without its number, in lower case and with one kind of apostrophe, because chapter
+/// titles are often capitalised and bookmarks often lack the number.
 fn comparable(title: &str) -> String {
     let title = one_line(title).to_lowercase().replace('’', "'");
     let title = title

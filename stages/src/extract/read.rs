@@ -1,6 +1,7 @@
-//! Reads one document: what the worker process does with each, and this process where no worker is configured.
+//! Extracts one document. The extract worker calls this, or the main process if no worker is
+//! configured.
 //!
-//! It is a function of the request alone: the content, its media type and the extension of its name.
+//! The result is a function of the request alone: content, media type and file extension.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,48 +15,48 @@ use crate::extract::{docx, gzip, html, language, markdown, pdf, roff, text};
 use pipeline::ByteSize;
 use sources::mime;
 
-/// A document that is to be read.
+/// A document to extract.
 pub(crate) struct Request<'a> {
     pub(crate) mime_type: Cow<'a, str>,
-    /// The extension of its name; for a compressed one, of the name inside.
+    /// The extension of its file name; for a compressed file, that of the name inside.
     pub(crate) extension: Cow<'a, str>,
     pub(crate) bytes: Cow<'a, [u8]>,
 }
 
-/// A document, with the media type of what was read.
+/// The media type of the extracted content, and the document.
 pub(crate) type Extracted = (String, Document);
 
-/// What became of a request.
+/// The result of a request.
 pub(crate) type Answer = Result<Extracted, Refused>;
 
-/// Why there is no text of a document.
+/// A document without text, with the reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Refused {
-    /// What it was read as; `None` if it was still being unpacked.
+    /// The format of the parser; `None` if the document was refused before one was chosen.
     pub(crate) format: Option<Format>,
     pub(crate) refusal: Refusal,
 }
 
-/// Why a reader gives no text.
+/// The reason for which a document has no text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("empty")]
     Empty,
-    /// Pages that are images, of so many pages.
+    /// The number of pages that are images, and the number of all pages.
     #[error("{0} of {1} pages are images")]
     Images(u64, u64),
-    /// The media type of which there is no reader.
+    /// The media type without a parser.
     #[error("unsupported: {0}")]
     Unsupported(String),
-    /// What claims to be text is something else.
-    #[error("not a text")]
+    /// The content is binary, although its type is text.
+    #[error("not text")]
     NotText,
-    /// What the parser said.
+    /// The message of the parser.
     #[error("corrupt: {0}")]
     Corrupt(String),
     #[error("encrypted")]
     Encrypted,
-    /// The limit that it exceeds.
+    /// The limit that the document exceeds.
     #[error("exceeds {0}")]
     Limit(String),
 }
@@ -85,7 +86,7 @@ impl Refused {
     }
 }
 
-/// A format that can be read.
+/// A format with a parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Format {
     Text,
@@ -106,7 +107,7 @@ impl Format {
             "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => Self::Docx,
             "application/json" | "application/jsonl" | "application/sql" | "application/toml"
             | "application/xml" | "application/yaml" => Self::Text,
-            // Markup, for which there is no reader, whatever its type says.
+            // A markup language without a parser, although its type is text.
             "text/rtf" => return None,
             other if other.starts_with("text/") => Self::Text,
             _ => return None,
@@ -129,7 +130,8 @@ pub(crate) fn is_gzip(mime_type: &str) -> bool {
     mime_type == "application/gzip"
 }
 
-/// Why there is no text in content of this type, as far as it can be told without reading it.
+/// The refusal of content that needs no parser: empty, or of an unsupported type. `None` for gzip,
+/// which must be unpacked first.
 pub(crate) fn refused_unread(mime_type: &str, bytes: &[u8]) -> Option<Refused> {
     if is_gzip(mime_type) {
         return None;
@@ -141,7 +143,7 @@ pub(crate) fn refused_unread(mime_type: &str, bytes: &[u8]) -> Option<Refused> {
     format.is_none().then(|| Refusal::Unsupported(mime_type.to_owned()).of(None))
 }
 
-/// Reads one document. What is compressed may unpack to so many bytes.
+/// Extracts one document. Compressed content may unpack to at most `unpacked` bytes.
 pub(crate) fn read(request: &Request<'_>, unpacked: u64) -> Answer {
     let mut mime_type = request.mime_type.as_ref();
     let mut bytes = Cow::Borrowed(request.bytes.as_ref());
@@ -169,7 +171,7 @@ pub(crate) fn read(request: &Request<'_>, unpacked: u64) -> Answer {
     Ok((mime_type.to_owned(), document))
 }
 
-/// Panics of a parser are its own, and cost this document only.
+/// A panic of a parser becomes a refusal of this document.
 fn parse(format: Format, bytes: &[u8], unpacked: u64) -> Result<Document, Refusal> {
     let parse = || match format {
         Format::Text => text::extract(bytes).ok_or(Refusal::NotText),
@@ -182,6 +184,6 @@ fn parse(format: Format, bytes: &[u8], unpacked: u64) -> Result<Document, Refusa
     catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-        Err(Refusal::Corrupt(said.unwrap_or_else(|| "its reader gave up".to_owned())))
+        Err(Refusal::Corrupt(said.unwrap_or_else(|| "the parser panicked".to_owned())))
     })
 }

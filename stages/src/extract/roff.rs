@@ -1,11 +1,12 @@
-//! Manual pages: the source of man(7) and mdoc(7) to the text that a reader sees, without line filling.
+//! Manual pages: converts the source of man(7) and mdoc(7) to the displayed text, without line
+//! filling.
 //!
-//! It is a reader of the macros that manual pages use, not a formatter: fonts, indents and page layout
-//! are passed over, conditions are decided as for a terminal, and macros that a page defines itself are
-//! treated by what they are usually called. What it does not know, it shows the words of.
+//! This is a parser of the macros that manual pages use, not a formatter. Fonts, indents and page
+//! layout are ignored, conditions are evaluated as for a terminal, and macros that a page defines
+//! are treated by their usual names. Lines with other requests are ignored.
 //!
-//! A page is read in time and memory that are linear in its size, whatever is in it: conditions on one line
-//! are evaluated in a loop, macros are never called, and what the strings of a page expand to is bounded
+//! A page is parsed in time and memory linear in its size, whatever its content: conditions on one
+//! line are evaluated in a loop, macros are never called, and the expansion of strings is bounded
 //! ([`escape::Strings`]).
 
 mod escape;
@@ -16,7 +17,7 @@ use crate::extract::document::{Document, Pen, one_line};
 use crate::extract::roff::escape::Strings;
 use crate::extract::text::{decode, with_plain_newlines};
 
-/// The document; `None` if it is not a text.
+/// The document; `None` if the bytes are not text.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let source = decode(bytes, None)?;
     let source = with_plain_newlines(&source);
@@ -38,21 +39,21 @@ pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     Some(page.finish())
 }
 
-/// Whether a backslash at the end joins the next line to this one.
+/// `true` if a backslash at the end joins the next line to this one.
 fn is_continued(line: &str) -> bool {
     line.ends_with('\\') && !line.ends_with("\\\\")
 }
 
-/// What the lines that follow are.
+/// The treatment of the following lines.
 #[derive(Default, PartialEq)]
 enum Mode {
     #[default]
     Text,
-    /// The body of a macro definition or of ignored text, up to this line.
+    /// Skips the body of a macro definition or ignored text, up to this line.
     Skip(String),
-    /// A branch that is not taken, so many braces deep.
+    /// Skips a branch whose condition is false, at this depth of braces.
     Untaken(usize),
-    /// A table, before (false) and after (true) the lines that say its format.
+    /// A table: `false` before and `true` after the end of its format.
     Table(bool),
 }
 
@@ -61,16 +62,16 @@ pub(super) struct Page {
     pen: Pen,
     strings: Strings,
     mode: Mode,
-    /// Whether lines are kept as they are.
+    /// `true` in blocks without filling.
     as_is: bool,
-    /// A heading, or the tag of a paragraph, that stands on the next line.
+    /// A heading, or the tag of a paragraph, whose text is on the next line.
     awaits: Option<Awaits>,
-    /// Whether the last condition was taken, for `.el`.
+    /// The result of the last condition, for `.el`.
     taken: bool,
-    /// The cells of a row of a table that is not at its end.
+    /// The cells of an incomplete table row.
     row: Vec<String>,
     in_cell: bool,
-    /// The name of the page in mdoc, which `.Nm` stands for.
+    /// The name of the page in mdoc, which `.Nm` prints.
     name: String,
     title: Option<String>,
     document: Document,
@@ -83,12 +84,12 @@ enum Awaits {
 }
 
 impl Page {
-    /// A page whose source has so many bytes.
+    /// `source` is the size of the source in bytes.
     fn of(source: usize) -> Self {
         Self { strings: Strings::of(source), ..Self::default() }
     }
 
-    /// Reads a line; one condition after the other where it begins with several.
+    /// Parses a line, in a loop over the conditions at its start.
     fn line(&mut self, line: &str) {
         let mut rest = Some(line);
         while let Some(line) = rest {
@@ -96,7 +97,7 @@ impl Page {
         }
     }
 
-    /// Reads a line up to the body of a condition that holds, which is given back to be read as a line.
+    /// Parses a line. The body of a true condition is returned, to be parsed as a line.
     fn step<'a>(&mut self, line: &'a str) -> Option<&'a str> {
         match &mut self.mode {
             Mode::Skip(end) => {
@@ -126,7 +127,7 @@ impl Page {
         }
         let request = line[1..].trim_start();
         let end = request.find([' ', '\t']).unwrap_or(request.len());
-        // A request may stand directly before a comment: `.br\" why`.
+        // A request may be directly followed by a comment: `.br\" why`.
         let name = request[..end].split('\\').next().unwrap_or_default();
         let rest = request[name.len()..].trim_start();
         if matches!(name, "if" | "ie" | "el") {
@@ -144,7 +145,7 @@ impl Page {
             if text.trim().is_empty() {
                 self.pen.block();
             } else {
-                // The line as it is, indent included.
+                // The indent is kept.
                 self.pen.verbatim(&text);
             }
             return;
@@ -158,7 +159,7 @@ impl Page {
         self.words(&text, !line.ends_with("\\c"));
     }
 
-    /// Words that flow; the next ones stand apart from them unless it is said otherwise.
+    /// Writes running text; `apart` separates the next words from it.
     fn words(&mut self, text: &str, apart: bool) {
         self.pen.flow(text);
         match self.awaits.take() {
@@ -265,7 +266,7 @@ impl Page {
         }
     }
 
-    /// Arguments in one font, with spaces between them.
+    /// Arguments in one font, separated by spaces.
     fn spaced(&mut self, rest: &str) {
         let words = self.arguments(rest).join(" ");
         if words.is_empty() {
@@ -274,7 +275,7 @@ impl Page {
         self.styled(&words);
     }
 
-    /// Arguments in fonts by turns, without spaces between them.
+    /// Arguments in alternating fonts, without spaces between them.
     fn joined(&mut self, name: &str, rest: &str) {
         let arguments = self.arguments(rest);
         let words =
@@ -295,8 +296,8 @@ impl Page {
         self.pen.space();
     }
 
-    /// `.if CONDITION ANYTHING`, of which `n` (a terminal) is true, and so is `!` of what is false. Gives
-    /// the body of one that holds.
+    /// `.if CONDITION BODY`: `n` (a terminal) is true, and `!` negates. Returns the body if the
+    /// condition is true.
     fn condition<'a>(&mut self, name: &str, rest: &'a str) -> Option<&'a str> {
         let (holds, body) = if name == "el" {
             (!self.taken, rest)

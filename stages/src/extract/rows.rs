@@ -1,4 +1,4 @@
-//! Puts extracted documents into the columns of a batch.
+//! Builds the columns of extracted documents.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use pipeline::column::{
 
 use crate::extract::document::Document;
 
-/// The columns as they grow.
+/// Builders of the columns.
 pub(crate) struct Rows {
     mime_types: StringBuilder,
     texts: LargeStringBuilder,
@@ -49,7 +49,7 @@ impl Default for Rows {
 }
 
 impl Rows {
-    /// Adds a document that was read from content of this type.
+    /// Adds a document, with the media type of its content.
     pub(crate) fn add(&mut self, mime_type: &str, document: Document) {
         self.mime_types.append_value(mime_type);
         self.texts.append_value(document.text);
@@ -67,13 +67,14 @@ impl Rows {
         }
     }
 
-    /// The rows that were read, of those that came: text in the place of bytes.
+    /// The rows with `keep` set, with text columns in place of bytes. `keep` has one entry per
+    /// input row, and as many `true` as documents were added.
     pub(crate) fn finish(
         mut self,
         rows: &RecordBatch,
         keep: Vec<bool>,
     ) -> Result<RecordBatch, ArrowError> {
-        // Bytes are left out first, so that they are not copied only to be dropped.
+        // The bytes are dropped first, so that they are not copied.
         let kept = rows.clone().dropping(BYTES.name()).keeping(keep)?;
         let schema = kept.schema();
         let mut columns = kept.columns().to_vec();

@@ -1,4 +1,4 @@
-//! Bytes to text: which encoding a file is in, and the text of a plain file.
+//! Decodes bytes to text, and extracts plain text files.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::extract::document::{Document, Pen, is_text};
 
-/// How much of a file is looked at to guess its encoding.
+/// Bytes of a file that are examined to detect its encoding.
 const LOOK_AT: usize = 1 << 20;
 
-/// The text of a plain file; `None` if it is none. A form feed begins a page.
+/// Extracts a plain text file; `None` if the bytes are not text. A form feed begins a page.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let text = decode(bytes, None)?;
     let mut pen = Pen::default();
@@ -25,8 +25,8 @@ pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     Some(pen.finish())
 }
 
-/// Decodes a text: by its byte order mark, as UTF-8 if it is, by the encoding it says it has, or by
-/// what it looks like. `None` if it is not a text.
+/// Decodes text by, in this order: its byte order mark, UTF-8 if valid, the declared encoding, a
+/// detected encoding. `None` if the bytes are not text.
 pub(crate) fn decode<'a>(bytes: &'a [u8], said: Option<&'static Encoding>) -> Option<Cow<'a, str>> {
     if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
         let (text, _) = encoding.decode_without_bom_handling(&bytes[mark..]);
@@ -40,12 +40,12 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], said: Option<&'static Encoding>) -> Op
     looks_like_text(&text).then_some(text)
 }
 
-/// The encoding of bytes that are not UTF-8 throughout.
+/// The encoding of bytes that are not valid UTF-8.
 fn guess(bytes: &[u8], said: Option<&'static Encoding>) -> &'static Encoding {
     if is_damaged_utf_8(bytes) {
         return UTF_8;
     }
-    // Who says UTF-8 of this is wrong.
+    // A declaration of UTF-8 is wrong for these bytes.
     if let Some(said) = said.filter(|said| *said != UTF_8) {
         return said;
     }
@@ -54,7 +54,7 @@ fn guess(bytes: &[u8], said: Option<&'static Encoding>) -> &'static Encoding {
     detector.guess(None, Utf8Detection::Deny)
 }
 
-/// Whether this is UTF-8 but for a few bytes, as a file that was cut or joined is.
+/// `true` for UTF-8 with a few invalid bytes, as in truncated or concatenated files.
 fn is_damaged_utf_8(bytes: &[u8]) -> bool {
     let (mut right, mut wrong) = (0, 0);
     for chunk in bytes[..bytes.len().min(LOOK_AT)].utf8_chunks() {
@@ -64,7 +64,7 @@ fn is_damaged_utf_8(bytes: &[u8]) -> bool {
     right > 20 * wrong
 }
 
-/// UTF-16 without a mark: in most scripts every other byte of many is 0.
+/// Detects UTF-16 without a byte order mark: in most scripts, one byte of many pairs is 0.
 fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = &bytes[..bytes.len().min(4096) & !1];
     let zeros =
@@ -76,7 +76,7 @@ fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
     (pairs > 0 && even * 3 > pairs && odd * 20 < pairs).then_some(UTF_16BE)
 }
 
-/// Whether a person could read this: control characters are rare, and there is no NUL.
+/// `true` for readable text: at most one unusual character in 32, and almost no NUL.
 fn looks_like_text(text: &str) -> bool {
     let mut end = text.len().min(LOOK_AT);
     while !text.is_char_boundary(end) {

@@ -1,13 +1,13 @@
-//! Which title a document has: its own, its first heading, or the name of its file.
+//! Chooses the title of a document: its own, its first heading, or its file name.
 //!
-//! Programs write titles that say nothing of the document: a placeholder, or the name of the file that it was
-//! made from. Such a title gives way to the next best.
+//! Programs write titles without information: placeholders, or the name of the source file. Such a
+//! title is replaced by the next choice.
 
 use std::path::Path;
 
 use crate::extract::document::{Document, one_line};
 
-/// Titles that programs give to what nobody has named, in lower case.
+/// Placeholder titles of programs, in lower case.
 const PLACEHOLDERS: &[&str] = &[
     "(anonymous)",
     "(untitled)",
@@ -36,10 +36,11 @@ const PLACEHOLDERS: &[&str] = &[
     "word document",
 ];
 
-/// How the titles begin that Office gives to what it prints.
+/// Prefixes of titles that Office gives to printed documents.
 const PRINTED: &[&str] = &["microsoft word - ", "microsoft powerpoint - ", "microsoft excel - "];
 
-/// Extensions of the programs that write documents, in lower case: a title that ends with one is a file's name.
+/// File extensions of word processors and similar programs, in lower case: a title that ends with
+/// one is a file name.
 const EXTENSIONS: &[&str] = &[
     "ai", "cdr", "doc", "docm", "docx", "dot", "dotx", "dvi", "eps", "fm", "indd", "key", "odp",
     "ods", "odt", "p65", "pages", "pdf", "pmd", "ppt", "pptx", "ps", "pub", "qxd", "rtf", "tex",
@@ -59,8 +60,8 @@ const PARTS: &[&str] = &[
     "toc",
 ];
 
-/// The document with a title that says something, as far as there is one. The headings of a manual page are the
-/// same in all of them, and are passed over.
+/// Sets the best title. Headings of manual pages are not used, because all pages have the same
+/// ones; `None` remains only if `path` has no file name.
 pub(crate) fn titled(mut document: Document, mime_type: &str, path: &Path) -> Document {
     let own = document.title.take().map(|title| one_line(&title));
     let own = own.filter(|title| !says_nothing(title, path));
@@ -70,7 +71,7 @@ pub(crate) fn titled(mut document: Document, mime_type: &str, path: &Path) -> Do
     document
 }
 
-/// The first of the highest level.
+/// The first heading of the highest level, apart from [`PARTS`].
 fn first_heading(document: &Document) -> Option<String> {
     let headings = document.outline.iter();
     let headings = headings.filter(|heading| {
@@ -80,7 +81,7 @@ fn first_heading(document: &Document) -> Option<String> {
     headings.min_by_key(|heading| heading.level).map(|heading| heading.title.clone())
 }
 
-/// Whether a title says nothing of the document in this file.
+/// `true` if a title is a placeholder or a file name.
 fn says_nothing(title: &str, path: &Path) -> bool {
     let title = title.to_lowercase();
     if title.is_empty() || PLACEHOLDERS.contains(&title.as_str()) || is_numbered(&title) {

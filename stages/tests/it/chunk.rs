@@ -1,4 +1,5 @@
-//! `chunk`, with the tokenizer of the tests: words at white space and punctuation, pieces of three letters.
+//! `chunk`, with a test tokenizer that splits at white space and punctuation, and words into parts of
+//! three letters.
 
 use std::ops::Range;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::support::{Pieces, files, model, nothing, stage, with_column};
 
 type Heading<'a> = (u64, u8, &'a str);
 
-/// Rows as `extract` gives them, as far as `chunk` reads them.
+/// Rows with the columns of `extract` that `chunk` reads.
 fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordBatch {
     let list = |lengths: Vec<usize>, items: ArrayRef| {
         let field = Arc::new(Field::new_list_field(items.data_type().clone(), false));
@@ -68,7 +69,7 @@ fn configured(options: Value) -> Box<dyn StageConfig> {
     config
 }
 
-/// The chunks of each row, and how many rows were set aside.
+/// The chunks of each row, and the number of rows that were set aside.
 fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec<Chunk>>, usize) {
     let expected = config.output_schema(rows.schema_ref()).unwrap();
     let outcome = config.build(&nothing()).unwrap().process(rows).unwrap();
@@ -145,10 +146,10 @@ fn options_that_contradict_each_other_or_the_model_are_refused() {
         unbound.err().unwrap().to_string(),
     ];
     insta::assert_snapshot!(found.join("\n"), @r#"
-    an overlap of 64 is not smaller than the size of 64
-    a min_size of 65 is larger than the size of 64
-    a chunk of 17 tokens is longer than the 16 that MODEL reads
-    counts tokens, but no node behind it names a model; `unit: characters` needs none
+    invalid overlap 64: expected less than the size 64
+    invalid min_size 65: expected at most the size 64
+    invalid size 17: MODEL reads at most 16 tokens
+    cannot count tokens: no later node names a model; use `unit: characters`
     "#);
 }
 
@@ -213,7 +214,7 @@ fn a_text_without_tokens_is_still_covered() {
     assert!(found[0].iter().all(|chunk| chunk.tokens.is_empty()));
 }
 
-/// What holds of every chunking.
+/// Checks the invariants of every split: limits, coverage, overlap and token ids.
 fn check(text: &str, options: &Value, with_model: bool) {
     let config =
         if with_model { configured(options.clone()) } else { stage("chunk", options.clone()) };

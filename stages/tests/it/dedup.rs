@@ -33,12 +33,12 @@ fn names(rows: &RecordBatch) -> Vec<&str> {
 #[test]
 fn tells_touched_copied_and_new_apart() {
     let rows = rows(&[
-        (1, Some(1)), // touched: stored as it is
+        (1, Some(1)), // touched: stored, unchanged
         (1, None),    // a copy of a stored document
         (1, Some(2)), // edited into a copy of a stored document
         (5, None),    // new
         (5, None),    // a copy of a new one
-        (6, Some(6)), // stored by other settings: read again
+        (6, Some(6)), // stored with other settings
         (1, Some(1)), // a second location, touched
     ]);
     let out = run(&*stage("dedup", json!({})), &with(&[1, 2]), rows);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{batch, model, nothing, run, stage};
 
-/// One row for each document, one list of ids for each of its chunks.
+/// One row per document, with one list of token ids per chunk.
 fn documents(documents: &[&[&[u32]]]) -> RecordBatch {
     let chunks: Vec<&[u32]> = documents.iter().copied().flatten().copied().collect();
     let ids = UInt32Array::from_iter_values(chunks.iter().copied().flatten().copied());
@@ -54,7 +54,7 @@ fn bound(options: Value) -> Result<Box<dyn StageConfig>, String> {
     Ok(config)
 }
 
-/// The vectors of each document.
+/// The vectors per document, in order of the chunks.
 fn vectors_of(rows: RecordBatch) -> Vec<Vec<Vec<f32>>> {
     let config = bound(json!({ "model": "pieces", "sparse": "none" })).unwrap();
     let expected = config.output_schema(rows.schema_ref()).unwrap();
@@ -75,7 +75,7 @@ fn each_chunk_gets_its_own_vector() {
     let rows = documents(&[&[&[5, 6, 7], &[8]], &[], &[&[9, 10]]]);
     let expected = vec![vec![vec![3., 5., 7.], vec![1., 8., 8.]], vec![], vec![vec![2., 9., 10.]]];
     assert_eq!(vectors_of(rows.clone()), expected);
-    // A slice of a batch has the arrays of the whole beneath it.
+    // A slice of a batch shares the arrays of the whole.
     for start in 0..3 {
         for length in 0..=3 - start {
             let slice = vectors_of(rows.slice(start, length));
@@ -97,7 +97,7 @@ fn a_window_is_counted_in_chunks() {
 #[test]
 fn a_dimension_that_is_not_the_models_is_refused() {
     let refusal = bound(json!({ "model": "pieces", "dim": 512 })).err().unwrap();
-    insta::assert_snapshot!(refusal, @"asks for 512 dimensions, but /nowhere/pieces has 3");
+    insta::assert_snapshot!(refusal, @"invalid dim 512: /nowhere/pieces has 3 dimensions");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_path_is_relative_to_the_file_and_the_stand_in_is_no_path() {
     assert_eq!(path("stand-in:8"), Path::new("stand-in:8"));
 }
 
-/// Documents of these texts and languages, each one chunk whole, and one without a chunk at the end.
+/// One document with one chunk per text and language, and a last document without chunks.
 fn texts(texts: &[(&str, Option<&str>)]) -> RecordBatch {
     let chunks: Vec<&[&[u32]]> = vec![&[&[1]]; texts.len()];
     let rows = documents(&chunks);
@@ -140,7 +140,7 @@ fn texts(texts: &[(&str, Option<&str>)]) -> RecordBatch {
     ])
 }
 
-/// The sparse vector of each document's one chunk.
+/// The sparse vector of the only chunk of each document.
 fn sparse_of(rows: &RecordBatch) -> Vec<SparseVector> {
     let lists = SPARSE.of(rows).unwrap();
     let vector = |list: ArrayRef| {

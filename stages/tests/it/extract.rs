@@ -1,4 +1,4 @@
-//! `extract`: every format, and everything that a file can have wrong with it, in this process and in the
+//! `extract`: every format, and every kind of defective file, in the main process and in the extract
 //! worker.
 
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ use crate::support::{files, nothing, reasons, run, stage};
 pub(crate) const DOCX: &str =
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
-/// The real worker.
+/// Resources with the real extract worker.
 pub(crate) fn with_worker() -> Resources {
     let worker = PathBuf::from(env!("CARGO_BIN_EXE_semantik-extract-worker"));
     Resources { extract_worker: Some(worker), ..nothing() }
@@ -30,8 +30,7 @@ fn extract(rows: RecordBatch) -> Outcome {
     run(&*stage("extract", json!({})), &with_worker(), rows)
 }
 
-/// A PDF of these pages, each of these lines, with a title, and a bookmark for each page that begins
-/// with an upper-case letter.
+/// A PDF with these lines per page, a title, and a bookmark per page with the second line as title.
 pub(crate) fn pdf(pages: &[&[&str]]) -> Vec<u8> {
     let first_page = 6;
     let kids: Vec<String> =
@@ -78,7 +77,7 @@ pub(crate) fn pdf(pages: &[&[&str]]) -> Vec<u8> {
     assemble(&objects)
 }
 
-/// The file of these objects, of which the first is the catalogue and the fourth says what the document is.
+/// A PDF file of these objects: the first is the catalogue, the fourth the document information.
 fn assemble(objects: &[String]) -> Vec<u8> {
     let mut out = b"%PDF-1.4\n".to_vec();
     let mut offsets = Vec::new();
@@ -100,7 +99,7 @@ fn assemble(objects: &[String]) -> Vec<u8> {
     out
 }
 
-/// A PDF of so many pages, the first of which show an image and nothing else.
+/// A PDF with `pages` pages, of which the first `images` contain only an image.
 pub(crate) fn scanned(images: usize, pages: usize) -> Vec<u8> {
     let kids: Vec<String> = (0..pages).map(|page| format!("{} 0 R", 5 + page)).collect();
     let image = "<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray \
@@ -255,9 +254,9 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     bomb.docx: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
     bomb.txt.gz: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
     empty.txt: empty: has no text
-    fake.docx: failed: is not a valid DOCX file: it is no ZIP archive, or not a whole one
+    fake.docx: failed: is not a valid DOCX file: not a ZIP archive, or truncated
     fake.md: unsupported: is of type application/octet-stream, which no extractor reads
-    fake.pdf: failed: is not a valid PDF file: its end is missing (startxref not found)
+    fake.pdf: failed: is not a valid PDF file: truncated (startxref not found)
     image.png: unsupported: is of type image/png, which no extractor reads
     mail.eml: unsupported: is of type message/rfc822, which no extractor reads
     nothing.html: empty: has no text
@@ -265,8 +264,8 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     scan-with-blank-pages.pdf: empty: has no text layer: 2 of its 5 pages are images (OCR is not supported)
     scan.pdf: empty: has no text layer: its 3 pages are images (OCR is not supported)
     truncated.gz: failed: is not a valid gzip file: incomplete deflate stream
-    truncated.pdf: failed: is not a valid PDF file: its end is missing, and there is no text in what is left
-    unmade.docx: failed: is not a valid DOCX file: it is no ZIP archive, or not a whole one
+    truncated.pdf: failed: is not a valid PDF file: truncated, and the rest contains no text
+    unmade.docx: failed: is not a valid DOCX file: not a ZIP archive, or truncated
     "#);
 }
 
@@ -291,8 +290,8 @@ fn this_process_and_the_worker_read_the_same() {
     assert_eq!(here.set_aside, there.set_aside);
 }
 
-/// A worker that does what the script says when it is started for the first time, and is the real one
-/// after that, told to extract these documents.
+/// Extracts the documents with a worker that runs the script at its first start, and is the real one
+/// at later starts.
 fn with_script(script: &str, options: Value, documents: &[(&str, &str, &[u8])]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("worker");
@@ -314,15 +313,15 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
         "echo ready; echo 'memory allocation of 5 bytes failed' >&2; kill -ABRT $$",
         "echo ready; echo 'thread extract has overflowed its stack' >&2; kill -ABRT $$",
         "echo ready; head -c 100 >/dev/null; exit 0",
-        // It reads nothing, and fills the pipe of its errors.
+        // Reads nothing, and fills the pipe of stderr.
         "echo ready; head -c 1000000 /dev/zero >&2; exit 1",
         "echo ready; kill -KILL $$",
-        // It answers what nobody asked, without end.
+        // Sends endless output without a request.
         "echo ready; exec cat /dev/zero",
         "echo ready; exec yes",
-        // It closes all that it was given, and stays.
+        // Closes stdin, stdout and stderr, and keeps running.
         "echo ready; exec <&- >&- 2>&- ; exec sleep 60",
-        // It closes its input and its errors, and stays.
+        // Closes stdin and stderr, and keeps running.
         "echo ready; exec <&- 2>&- ; exec sleep 60",
     ];
     let good = pdf(&[&["First line"]]);
@@ -355,7 +354,7 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
 
 #[test]
 fn a_worker_that_is_killed_in_the_middle_costs_no_other_document() {
-    // The first one passes on what the real worker says until some answers are there and one has begun, and is killed.
+    // The first worker forwards 300 bytes of output, which end within an answer, and is killed.
     let documents: Vec<(String, String)> =
         (0..200).map(|at| (format!("{at:03}.txt"), format!("the text of document {at}"))).collect();
     let rows: Vec<(&str, &str, &[u8])> = documents
@@ -385,14 +384,14 @@ fn a_worker_that_does_not_start_fails_the_run() {
     }
 }
 
-/// The texts that were read, in their order.
+/// The extracted texts, in order.
 pub(crate) fn texts(outcome: &Outcome) -> Vec<String> {
     TEXT.of(&outcome.rows).unwrap().iter().flatten().map(str::to_owned).collect()
 }
 
 #[test]
 fn the_worker_is_limited_in_memory_and_serves_on() {
-    // So many text operators that what is made of them does not fit.
+    // So many text operators that their parsed form exceeds the memory limit.
     let lines: Vec<String> =
         (0..400_000).map(|line| format!("line {line} of a long page")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();

@@ -1,5 +1,5 @@
-//! `extract` on documents that were made to break it: whatever is in one, it is read or set aside, its neighbours are
-//! read as if it were not there, and what is read of it is no more than a small multiple of it.
+//! `extract` on malicious documents: each is extracted or set aside, its neighbours are extracted as
+//! usual, and the extracted text is at most a small multiple of the size of the document.
 
 use pipeline::Outcome;
 use pipeline::column::{TEXT, URI};
@@ -13,7 +13,7 @@ const ROFF: &str = "text/troff";
 const HTML: &str = "text/html";
 const MARKDOWN: &str = "text/markdown";
 
-/// Its media type, the ending of its name, its content, and how many bytes that unpacks to.
+/// Media type, file extension, content, and unpacked size in bytes.
 #[derive(Debug)]
 struct Hostile(&'static str, &'static str, Vec<u8>, usize);
 
@@ -35,7 +35,8 @@ impl Hostile {
     }
 }
 
-/// Extracts the documents, with a good one before, between and behind them, and checks what must hold for all.
+/// Extracts the documents with a good one before, between and after them, and checks the good ones
+/// and the size of the texts.
 fn extract(hostile: &[Hostile]) -> Outcome {
     let mut documents = vec![("good-0.txt".to_owned(), "text/plain", &b"good"[..])];
     for (at, Hostile(mime_type, ending, bytes, _)) in hostile.iter().enumerate() {
@@ -69,7 +70,7 @@ fn extract(hostile: &[Hostile]) -> Outcome {
     outcome
 }
 
-/// Strings each of which is the one before it, so many times.
+/// A page of `depth` strings, each of which contains the previous one `width` times ("billion laughs").
 fn laughs(depth: usize, width: usize, request: &str) -> String {
     let mut page = format!(".TH X 1\n.{request} [0] lol\n.ds a0 lol\n");
     for level in 1..=depth {
@@ -250,7 +251,7 @@ fn what_is_hostile_to_a_reader_of_manual_pages_is_read() {
     assert_eq!(texts.len(), hostile.len());
     assert_eq!(texts[0], "text");
     assert_eq!(texts[1], "text");
-    // Once the allowance of a page is spent, a string stands by its name.
+    // Once the allowance of a page is spent, a string is shown as its reference.
     assert!(texts[3].ends_with("\\*[a19]") || texts[3].contains("lol"), "{:.100}", texts[3]);
     assert!(texts[5].ends_with("text") && texts[6].ends_with("text"));
 }
@@ -265,7 +266,7 @@ fn what_nests_without_end_is_read_or_set_aside() {
         Hostile::of(MARKDOWN, nested("- ", 50_000, "text")),
         Hostile::of(DOCX, nested("<w:tbl><w:tr><w:tc>", 100_000, "<w:p><w:r><w:t>text")),
     ];
-    // Objects of a PDF that nest, refer to themselves, and go on for ever.
+    // PDF objects that are nested deeply, refer to themselves, or form endless lists.
     let good = String::from_utf8(pdf(&[&["First line", "Trees"]])).unwrap();
     for (from, to) in [
         ("/Kids [6 0 R]", "/Kids [2 0 R 2 0 R 6 0 R]".to_owned()),

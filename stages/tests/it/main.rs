@@ -1,6 +1,6 @@
-//! Tests of the stages, each through its line in `stages::NODES`: options in, batch in, batch out.
+//! Tests of the stages, each through its entry in `stages::NODES`: options in, batch in, batch out.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod chunk;
 mod dedup;

@@ -1,4 +1,4 @@
-//! What stands in for the outside world: a model, what is known of documents, and batches made by hand.
+//! Test doubles: a model, known documents, and batches built by hand.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use pipeline::{
 };
 use serde_json::Value;
 
-/// The stage of this name with these options, which its own schema must find valid.
+/// The stage `name` with these options, which must be valid by its own JSON schema.
 pub(crate) fn stage(name: &str, options: Value) -> Box<dyn StageConfig> {
     match node(name, options, Path::new("/nowhere")) {
         NodeKind::Stage(config) => config,
-        NodeKind::Source(_) | NodeKind::Sink(_) => panic!("{name} is no stage"),
+        NodeKind::Source(_) | NodeKind::Sink(_) => panic!("`{name}` is not a stage"),
     }
 }
 
 fn node(name: &str, options: Value, folder: &Path) -> NodeKind {
-    let def = stages::NODES.iter().find(|def| def.name == name).expect("a node of this name");
+    let def = stages::NODES.iter().find(|def| def.name == name).expect("the node exists");
     (def.parse)(options, folder).expect("valid options")
 }
 
-/// Runs a stage on one batch, and checks that what comes out is what the config says of it.
+/// Runs a stage on one batch, and checks that the output has the declared schema.
 pub(crate) fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch) -> Outcome {
-    let expected = config.output_schema(rows.schema_ref()).expect("the input has what is needed");
+    let expected = config.output_schema(rows.schema_ref()).expect("the required columns exist");
     let outcome = config.build(with).unwrap().process(rows).unwrap();
     assert_eq!(outcome.rows.schema(), expected);
     outcome
 }
 
-/// What became of each document: its file name and the reason it was set aside for.
+/// File name and reason of each document that was set aside.
 pub(crate) fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
     let mut all: Vec<_> = set_aside
         .iter()
@@ -50,7 +50,7 @@ pub(crate) fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
     all
 }
 
-/// Rows as `scan` gives them, without `known_hash`.
+/// Rows with the columns of `scan`, without `known_hash`.
 pub(crate) fn files(files: &[(&str, &str, &[u8])]) -> RecordBatch {
     let count = files.len();
     let no_times =
@@ -88,21 +88,21 @@ pub(crate) fn with_column(rows: &RecordBatch, field: Field, array: ArrayRef) -> 
     batch(columns)
 }
 
-/// SHA-256 columns, from one repeated byte a row.
+/// SHA-256 columns; each hash consists of one repeated byte.
 pub(crate) fn hashes(bytes: &[Option<u8>]) -> ArrayRef {
     let values = bytes.iter().map(|byte| byte.map(|byte| [byte; 32]));
     Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 32).unwrap())
 }
 
-/// Resources with the model of the tests, and nothing else behind them.
+/// Resources with only the test model.
 pub(crate) fn nothing() -> Resources {
     Resources { models: Arc::new(World), ..no_resources() }
 }
 
-/// The one model of the tests, under any name.
+/// The test model, available under any name.
 struct World;
 
-/// The model of the tests: reads 16 tokens, gives vectors of 3.
+/// The test model: at most 16 tokens, 3 dimensions.
 pub(crate) fn model(path: &Path) -> ModelInfo {
     ModelInfo {
         path: path.to_owned(),
@@ -127,8 +127,9 @@ impl Models for World {
     }
 }
 
-/// A tokenizer that splits at white space and punctuation, and words into pieces of three characters.
-/// A piece's id tells whether it begins a word, as in WordPiece, so cutting inside a word is not safe.
+/// A tokenizer that splits at white space and punctuation, and words into parts of three characters.
+/// The id of a part depends on whether it begins a word, as in WordPiece, so a split inside a word
+/// changes the ids.
 pub(crate) struct Pieces;
 
 const BEGIN: u32 = 1;
@@ -184,7 +185,7 @@ impl Tokenizer for Pieces {
     }
 }
 
-/// A model whose vector says how long the sequence was, and how it began and ended.
+/// An embedder whose vectors consist of the length, the first and the last id of the sequence.
 struct Lengths(ModelInfo);
 
 impl Embedder for Lengths {

@@ -1,4 +1,4 @@
-//! Words as sparse vectors: what finds what, and what a passage weighs in its words.
+//! Sparse vectors: which queries match which passages, and the weights of terms.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn languages(codes: &[&str]) -> Vec<String> {
     codes.iter().map(|code| (*code).to_owned()).collect()
 }
 
-/// Whether a question finds a passage by any word.
+/// `true` if a query and a passage have a term in common.
 fn finds(question: &str, text: &str, language: Option<&str>, collection: &[&str]) -> bool {
     let question = words().question(question, &languages(collection));
     question.dot(&words().passage(text, language)) > 0.0
@@ -67,7 +67,7 @@ fn stop_words_do_not_count_unless_there_is_nothing_else() {
     assert_eq!(count("how to open the file"), count("open file"));
     assert!(count("to be or not to be") > 0);
     assert!(finds("to be or not to be", "To be, or not to be.", Some("en"), &["en"]));
-    // An article in one language is a word in the other.
+    // An article in one language is a content word in the other.
     let both = languages(&["en", "de"]);
     let german = words().question("die Vögel", &both);
     assert_eq!(german, words().question("Vögel", &both));
@@ -92,13 +92,13 @@ fn a_language_may_be_fixed_or_none() {
     let later = json!({ "version": 2, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": "auto" });
     insta::assert_snapshot!(
         stages::words(&later).err().unwrap(),
-        @"its sparse vectors are of version 2, and this semantik makes version 1; `semantik reindex` builds them anew"
+        @"sparse vectors have version 2, but this semantik uses version 1; run `semantik reindex` to rebuild them"
     );
 }
 
 #[test]
 fn weights_are_those_of_the_formula() {
-    // Five words, two of them the same.
+    // Five terms, two of them equal.
     let passage = words().passage("red red green blue yellow", Some("en"));
     let weight = |count: f64| {
         let normal = 1.2 * (1.0 - 0.75 + 0.75 * 5.0 / 180.0);
@@ -129,7 +129,8 @@ fn what_was_found_is_marked() {
 }
 
 proptest! {
-    /// Whatever a text is, its vector is sound, a question of it finds it, and what is marked is in it.
+    /// For any text, its vector is valid, the text as a query matches it, and highlighted ranges are
+    /// in it.
     #[test]
     fn any_text_is_taken(text in any::<String>(), language in prop::option::of("en|de|ja|xx")) {
         let passage = words().passage(&text, language.as_deref());
@@ -148,7 +149,7 @@ proptest! {
         }
     }
 
-    /// The order of what is around a passage changes nothing: it depends on itself alone.
+    /// A query of one word matches every passage that contains the word.
     #[test]
     fn a_word_is_found_by_itself(word in "\\p{L}{1,12}") {
         prop_assume!(!words().question(&word, &[]).is_empty());

@@ -1,4 +1,4 @@
-//! Escape sequences of roff, and the arguments of a request.
+//! Expands escape sequences of roff, and splits the arguments of a request.
 
 use std::collections::HashMap;
 
@@ -117,19 +117,20 @@ const CHARACTERS: &[(&str, &str)] = &[
     ("*p", "π"),
 ];
 
-/// What the strings of a page may add to it: so many times its size, and a constant for a small page. Strings
-/// of real pages are names, quotes and signs, and add less than the page has.
+/// Limit of the text that the strings of a page add: this multiple of its size, plus a constant for
+/// small pages. Strings of real pages are names, quotes and signs, and add less than the size of
+/// the page.
 const GROWTH: usize = 4;
 const GROWTH_OF_ANY: usize = 64 << 10;
 
-/// Strings that a page may define, with those that are there from the start.
+/// The predefined strings and those that a page defines.
 ///
-/// Every string that is put in, into text or into another string, is paid for from one allowance, so neither a
-/// page nor a string grows beyond it. Once it is spent, a string is shown by its name, as it stands in the
-/// source: the text of the page is kept.
+/// Every insertion of a string, into text or into another string, is subtracted from one allowance,
+/// so neither a page nor a string exceeds it. Once it is spent, a string is shown as its reference
+/// in the source, so the text of the page is kept.
 pub(super) struct Strings {
     known: HashMap<String, String>,
-    /// How many bytes may still be put in.
+    /// Bytes that may still be inserted.
     left: usize,
 }
 
@@ -140,7 +141,7 @@ impl Default for Strings {
 }
 
 impl Strings {
-    /// The strings of a page whose source has so many bytes.
+    /// `source` is the size of the source of the page in bytes.
     pub(super) fn of(source: usize) -> Self {
         let known = [
             ("lq", "“"),
@@ -173,14 +174,14 @@ impl Strings {
         }
     }
 
-    /// Whether so many bytes may be put in; takes them from the allowance if so.
+    /// Subtracts bytes from the allowance; `false` if it is too small, and then it is unchanged.
     pub(super) fn pay(&mut self, bytes: usize) -> bool {
         let left = self.left.checked_sub(bytes);
         self.left = left.unwrap_or(self.left);
         left.is_some()
     }
 
-    /// Puts a string in; says whether that was allowed.
+    /// Inserts a string; `false` if the allowance is too small.
     fn put(&mut self, name: &str, out: &mut String) -> bool {
         let length = self.known.get(name).map_or(0, String::len);
         if !self.pay(length) {
@@ -190,7 +191,7 @@ impl Strings {
         true
     }
 
-    /// The text with its escape sequences replaced by what they show.
+    /// Replaces the escape sequences of a text by the characters that they show.
     pub(super) fn expand(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -202,7 +203,7 @@ impl Strings {
         out
     }
 
-    /// Shows the escape sequence at the beginning of `rest`, and returns what is behind it.
+    /// Expands the escape sequence at the start of `rest`, and returns the text after it.
     fn escape<'a>(&mut self, rest: &'a str, out: &mut String) -> &'a str {
         let mut chars = rest.chars();
         let Some(kind) = chars.next() else { return "" };
@@ -245,7 +246,7 @@ impl Strings {
                 out.extend(inside.chars().next());
                 return rest;
             }
-            // What only moves the pen, allows or forbids a break, or is a brace of a condition.
+            // Motions, break hints, and the braces of conditions.
             '&' | '|' | '^' | '%' | ':' | '/' | ',' | ')' | 'c' | 'd' | 'u' | 'r' | 'p' | 'z'
             | 'a' | '{' | '}' | '!' => {}
             other => out.push(other),
@@ -254,7 +255,8 @@ impl Strings {
     }
 }
 
-/// The name behind `\f`, `\*` or the like: one character, two after `(`, or any number in brackets.
+/// The name after `\f`, `\*` or the like, and the text after it: one character, two after `(`, or
+/// any number in brackets.
 fn name(rest: &str) -> (&str, &str) {
     if let Some(rest) = rest.strip_prefix('(') {
         return cut(rest, 2);
@@ -265,7 +267,7 @@ fn name(rest: &str) -> (&str, &str) {
     cut(rest, 1)
 }
 
-/// Behind `\s`: a sign, and a number in one of four spellings.
+/// The text after the argument of `\s`: a sign and a number, in one of four notations.
 fn size(rest: &str) -> &str {
     let rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
     if rest.starts_with(['(', '[']) {
@@ -277,7 +279,7 @@ fn size(rest: &str) -> &str {
     cut(rest, 1).1
 }
 
-/// What stands between two like characters, and what is behind them.
+/// The text between two equal delimiters, and the text after them.
 fn quoted(rest: &str) -> (&str, &str) {
     let (quote, inside) = cut(rest, 1);
     if quote.is_empty() {
@@ -286,7 +288,7 @@ fn quoted(rest: &str) -> (&str, &str) {
     inside.split_once(quote).unwrap_or((inside, ""))
 }
 
-/// The first characters, and the others.
+/// The first `count` characters, and the others.
 fn cut(text: &str, count: usize) -> (&str, &str) {
     let at = text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
     text.split_at(at)
@@ -300,7 +302,7 @@ fn character(name: &str) -> String {
     code.and_then(char::from_u32).map(String::from).unwrap_or_default()
 }
 
-/// The arguments of a request: words, or words in double quotes, up to a comment.
+/// The arguments of a request: words, or text in double quotes, up to a comment.
 pub(super) fn arguments(rest: &str) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut chars = rest.chars().peekable();
@@ -315,7 +317,7 @@ pub(super) fn arguments(rest: &str) -> Vec<String> {
         while let Some(char) = chars.next() {
             match char {
                 '"' if is_quoted => {
-                    // A doubled quote stands for one.
+                    // A doubled quote is an escaped quote.
                     if chars.next_if_eq(&'"').is_none() {
                         break;
                     }

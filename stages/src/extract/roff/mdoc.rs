@@ -1,8 +1,8 @@
-//! The macros of mdoc(7): what a manual page means rather than how it looks.
+//! Macros of mdoc(7), which describe the meaning of text rather than its layout.
 
 use crate::extract::roff::{Awaits, Page, escape};
 
-/// Macros that stand for text or for signs around it: name, before each argument, before all, behind all.
+/// Macros that produce text or enclose it: name, text before each argument, before all, after all.
 const MACROS: &[(&str, &str, &str, &str)] = &[
     ("Ac", "", "⟩", ""),
     ("Ad", "", "", ""),
@@ -82,7 +82,7 @@ fn find(name: &str) -> Option<&'static (&'static str, &'static str, &'static str
     MACROS.iter().find(|(known, ..)| *known == name)
 }
 
-/// A line that begins with a macro.
+/// Parses a line that begins with a macro.
 pub(super) fn line(page: &mut Page, name: &str, rest: &str) {
     let arguments = escape::arguments(rest);
     match name {
@@ -116,10 +116,10 @@ pub(super) fn line(page: &mut Page, name: &str, rest: &str) {
     }
 }
 
-/// Words among which there may be macros, as they are shown.
+/// The displayed text of words and macros.
 fn phrase(page: &mut Page, words: &[String]) -> String {
     let mut shown = String::new();
-    // What is to be put behind the words of the macros that are open.
+    // Closing text of the open macros.
     let mut closing: Vec<&str> = Vec::new();
     let mut prefix = "";
     let mut glue = true;
@@ -136,7 +136,7 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
                         }
                     }
                     _ => {
-                        // A name is as long as a page makes it, and stands wherever the page says.
+                        // The page controls the length of the name and the number of its uses.
                         let paid = page.strings.pay(page.name.len());
                         let name = if paid { page.name.as_str() } else { "Nm" };
                         add(&mut shown, name, &mut glue);
@@ -177,7 +177,7 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
         }
         let text = page.strings.expand(word);
         if is_closing(&text) {
-            // A full stop at the end stands behind what is closed there.
+            // A full stop at the end follows the closing text.
             if words.peek().is_none() {
                 shown.extend(closing.drain(..).rev());
             }

@@ -1,9 +1,9 @@
-//! Tables of tbl(1) in a manual page, as rows of cells.
+//! Tables of tbl(1) in manual pages, as rows of cells.
 
 use crate::extract::roff::{Mode, Page};
 
 impl Page {
-    /// A line between `.TS` and `.TE`.
+    /// Parses a line between `.TS` and `.TE`.
     pub(super) fn table_line(&mut self, line: &str) {
         if self.mode == Mode::Table(false) {
             // Options end with a semicolon, the format with a full stop.
@@ -25,14 +25,14 @@ impl Page {
                 None => self.continue_cell(line),
             };
         }
-        // Rules, and requests between the rows.
+        // Rules, and requests between rows.
         if matches!(line.trim(), "_" | "=" | "") || line.starts_with(['.', '\'']) {
             return;
         }
         self.cells(line);
     }
 
-    /// The cells of a line, the last of which may go on over several lines.
+    /// The cells of a line; the last one may continue over several lines.
     fn cells(&mut self, line: &str) {
         let separator =
             ['\t', ':', '@', '|'].into_iter().find(|sign| line.contains(*sign)).unwrap_or('\t');
@@ -52,7 +52,7 @@ impl Page {
 
     fn continue_cell(&mut self, line: &str) {
         let words = match line.strip_prefix('.') {
-            // A request in a cell is a font, which may change within a word.
+            // A request in a cell sets a font, which may change within a word.
             Some(request) => {
                 let (name, rest) = request.split_once(' ').unwrap_or((request, ""));
                 let by_turns = matches!(name, "BR" | "BI" | "IB" | "IR" | "RB" | "RI");
