@@ -1,4 +1,4 @@
-//! What can be typed: the verbs and their arguments, and nothing about what they do.
+//! The command line: verbs and their arguments as clap types. Execution is in `cmd`.
 
 mod documents;
 mod embed;
@@ -22,14 +22,16 @@ pub(crate) use self::users::UsersVerb;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Indexes documents by pipelines declared in YAML, and searches them.
+/// Index documents with pipelines declared in YAML, and search them
 #[derive(Debug, Parser)]
 #[command(name = "semantik", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,sinks=debug`.
+    /// Set the log level or filter
+    ///
+    /// A level (error, warn, info, debug, trace) or a filter such as `info,sinks=debug`.
     #[arg(long, global = true, env = "SEMANTIK_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How it is logged: as lines of text, or as a JSON object a line.
+    /// Set the log format
     #[arg(
         long,
         global = true,
@@ -43,86 +45,106 @@ pub(crate) struct Cli {
     pub verb: Verb,
 }
 
-/// How events are logged.
+/// Format of log messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// Lines for people.
+    /// Lines of text
     Text,
-    /// A JSON object a line, for programs.
+    /// One JSON object per line
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Checks a pipeline file, and reports every fault of it.
+    /// Check a pipeline file and report all errors and warnings
     Check(CheckArgs),
-    /// Runs the samples of a pipeline file as far as its model, and compares what becomes of them with what the file
-    /// expects. No database is asked and no model is loaded.
+    /// Test the sample documents of a pipeline file
+    ///
+    /// Runs the samples as far as the model and compares the results with the expectations in the
+    /// file. Uses no database and loads no model.
     Test(TestArgs),
-    /// Prints the graph of a pipeline file.
+    /// Print the graph of a pipeline file
     Graph(GraphArgs),
-    /// Runs a pipeline: takes in what is new or changed, takes out what is gone. Where the file asks for
-    /// other vectors than there are, a new generation is built beside them and put in their place.
+    /// Run a pipeline: store new documents, remove deleted ones
+    ///
+    /// Changed documents are updated. If the file requests another model, dimension or
+    /// quantisation, the run builds a new generation beside the live one and makes it live.
     Run(RunArgs),
-    /// Carries out what is due by the schedules of pipeline files, and what is handed over, until it is told to end.
+    /// Run scheduled pipelines and queued operations until stopped
     Worker(WorkerArgs),
-    /// Says when runs are due, and what became of those that were.
+    /// Show and control the schedules of pipeline files
     #[command(subcommand)]
     Schedule(ScheduleVerb),
-    /// Says what a run would do and why, and changes nothing.
+    /// Show what a run would do, without doing it
+    ///
+    /// Names each decision with its reason. Changes nothing.
     Plan(PlanArgs),
-    /// Builds a new generation of a collection beside the live one, and puts it in its place.
+    /// Rebuild a collection as a new generation
+    ///
+    /// The new generation is built beside the live one, checked, and made live.
     Reindex(RunArgs),
-    /// Goes back to the generation that was live before.
+    /// Make the previous generation live again
     Rollback(RollbackArgs),
-    /// Finds the passages of a collection that answer a question.
+    /// Search collections for passages that match a query
     Search(SearchArgs),
-    /// Measures how well a collection answers questions whose right answers are known. Exit code 1 where it is worse
-    /// than asked for.
+    /// Measure search quality with judged queries
+    ///
+    /// The exit code is 1 if a score is below a minimum set by `--min`.
     Eval(EvalArgs),
-    /// Serves search, collections, documents and operations over HTTP, and carries out operations.
+    /// Serve collections over HTTP and execute operations
+    ///
+    /// Serves search, collections, documents and operations, and executes queued operations and
+    /// scheduled runs.
     Serve(Box<ServeArgs>),
-    /// Lists and makes accounts of the server, and gives them passwords.
+    /// List and create accounts, and set passwords
     #[command(subcommand)]
     Users(UsersVerb),
-    /// Turns texts into vectors, without any pipeline or store.
+    /// Embed texts without a pipeline or store
     Embed(EmbedArgs),
-    /// Fetches models of the Hugging Face hub, and shows what a model is.
+    /// Fetch and show embedding models
     #[command(subcommand)]
     Models(ModelsVerb),
-    /// Shows what a collection holds, and its last operations.
+    /// Show the content and last operations of a collection
     Status(StatusArgs),
-    /// Shows a running operation as it goes on: how quickly, and what holds it up.
+    /// Show a running operation live
+    ///
+    /// Shows its throughput, its nodes and the bottleneck.
     Top(TopArgs),
-    /// Tells the story of one document: whether it is in, since when, and if not, why.
+    /// Explain the state of one document
+    ///
+    /// Shows if it is stored, since when, and the reason if it is not.
     Why(WhyArgs),
-    /// Compares the metadata with the vectors, in both directions. Exit code 1 if they differ.
+    /// Compare the metadata store with the vector store
+    ///
+    /// Compares in both directions. The exit code is 1 if they differ.
     Verify(VerifyArgs),
-    /// Lists, shows and deletes collections.
+    /// List, show and delete collections
     #[command(subcommand)]
     Collections(CollectionsVerb),
-    /// Lists the sources of a collection, and removes one with its documents.
+    /// List the sources of a collection, or remove one
     #[command(subcommand)]
     Sources(SourcesVerb),
-    /// Lists, shows and cancels operations.
+    /// List, show and cancel operations
     #[command(subcommand)]
     Operations(OperationsVerb),
-    /// Lists, shows, deletes and undeletes documents.
+    /// List, show, delete and restore documents
     #[command(subcommand)]
     Documents(DocumentsVerb),
-    /// Changes the schema of a metadata store.
+    /// Apply, revert and list database migrations
     Migrate(MigrateArgs),
-    /// Prints the JSON Schema of pipeline files.
+    /// Print the JSON Schema of pipeline files
     Schema,
-    /// Prints the completions of a shell.
+    /// Print shell completions
     Completions {
-        /// The shell.
+        /// Shell to print completions for
         shell: clap_complete::Shell,
     },
-    /// Extracts documents that come on standard input; started by `run`.
+    /// Extract documents from standard input (started by `run`)
     #[command(hide = true)]
     ExtractWorker {
-        /// The limits of one document, or `--probe` to see which protections hold on this machine.
+        /// Limits of one document, or `--probe`
+        ///
+        /// `--probe` prints the restrictions that this machine can enforce.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -130,84 +152,97 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The pipeline file.
+    /// Pipeline file
     pub file: PathBuf,
-    /// Prints the checked graph with the columns on its edges.
+    /// Print the checked graph with the columns of its edges
     #[arg(long)]
     pub columns: bool,
-    /// Prints the faults, or that there are none, as one JSON object.
+    /// Print the findings as a JSON object
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
-    /// The pipeline file.
+    /// Pipeline file
     pub file: PathBuf,
-    /// The notation.
+    /// Select the notation
     #[arg(long, value_enum, default_value_t = Notation::Mermaid)]
     pub format: Notation,
-    /// Prints the nodes and their inputs as one JSON object.
+    /// Print the nodes and their inputs as a JSON object
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Notation {
+    /// Mermaid flowchart
     Mermaid,
+    /// Graphviz DOT
     Dot,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The pipeline file.
+    /// Pipeline file
     pub file: PathBuf,
-    /// Prints the report as one JSON object.
+    /// Print the report as a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Deletes the documents that are gone, however many they are.
+    /// Delete missing documents, whatever their number
+    ///
+    /// Without this flag a run stops if more documents are missing than
+    /// `lifecycle.max_delete_ratio` permits.
     #[arg(long)]
     pub allow_deletes: bool,
-    /// Tries documents again that failed, those whose time has come: after five minutes first, then four times
-    /// as long after each failure.
+    /// Retry failed documents whose delay has passed
+    ///
+    /// The delay is five minutes after the first failure and four times longer after each further
+    /// one, at most a week.
     #[arg(long)]
     pub retry_failed: bool,
-    /// Waits for its turn if somebody else works on the collection.
+    /// Wait while another operation works on the collection
     #[arg(long)]
     pub wait: bool,
-    /// Seconds within which what is in flight is stored after a signal; what is not comes with the next run. As long as
-    /// it takes, unless it is given.
+    /// Limit the time to store documents after a signal
+    ///
+    /// In seconds. Documents that are not stored in time are left to the next run. Default: no
+    /// limit.
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<u32>,
-    /// Serves the metrics of the run at `/metrics` of this address while it goes on.
+    /// Serve metrics at `/metrics` of this address during the run
     #[arg(long, value_name = "ADDRESS", value_parser = typed::address)]
     pub metrics: Option<SocketAddr>,
-    /// Writes the metrics of the run here at its end, in Prometheus' text format.
+    /// Write metrics to this file at the end
+    ///
+    /// In the Prometheus text format.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
-    /// Gives the metrics of the run to this Pushgateway at its end.
+    /// Push metrics to this Pushgateway at the end
     #[arg(long, value_name = "URL")]
     pub push_metrics: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// The pipeline file.
+    /// Pipeline file
     pub file: PathBuf,
-    /// Prints it as one JSON object.
+    /// Print the plan as a JSON object
     #[arg(long)]
     pub json: bool,
-    /// As if the run were given it: documents that are gone are deleted, however many they are.
+    /// Plan a run with `--allow-deletes`
     #[arg(long)]
     pub allow_deletes: bool,
-    /// As if the run were given it: documents that failed are tried again, those whose time has come.
+    /// Plan a run with `--retry-failed`
     #[arg(long)]
     pub retry_failed: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
-    /// A path, a URL, or the id of a document. The file need not be there, nor have been there ever.
+    /// Path, URL or id of a document
+    ///
+    /// The file does not have to exist, now or earlier.
     pub document: OsString,
     #[command(flatten)]
     pub of: OfFile,
@@ -215,85 +250,99 @@ pub(crate) struct WhyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The pipeline file that fills the collection.
+    /// Pipeline file that fills the collection
     pub file: PathBuf,
-    /// Removes points that should not be there, and runs the pipeline to write those that are missing.
+    /// Repair the differences
+    ///
+    /// Removes surplus points and runs the pipeline to write missing ones.
     #[arg(long)]
     pub repair: bool,
-    /// Prints it as one JSON object.
+    /// Print the result as a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Waits for its turn if somebody else works on the collection.
+    /// Wait while another operation works on the collection
     #[arg(long)]
     pub wait: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
-    /// The pipeline file that fills the collection.
+    /// Pipeline file that fills the collection
     pub file: PathBuf,
-    /// Prints the answer as JSON.
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-    /// Waits for its turn if somebody else works on the collection.
+    /// Wait while another operation works on the collection
     #[arg(long)]
     pub wait: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// The pipeline file that filled the collection; several are searched together.
+    /// Search the collection of this pipeline file (repeatable)
     #[arg(long, value_name = "FILE", required = true)]
     pub config: Vec<PathBuf>,
-    /// What is looked for.
+    /// Text of the query
     #[arg(required = true)]
     pub words: Vec<String>,
-    /// How many hits, or documents with --per-document.
+    /// Limit the number of hits
+    ///
+    /// With `--per-document`, the number of documents.
     #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub k: u16,
-    /// By meaning, by words, or by both: hybrid where the collection has sparse vectors, or else dense.
+    /// Select the search mode
+    ///
+    /// Default: hybrid if the collection has sparse vectors, otherwise dense.
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
-    /// How the rankings of a hybrid search are fused: the larger, the less the first ranks stand out. 60 unless it is
-    /// given.
+    /// Set the constant of reciprocal rank fusion
+    ///
+    /// Applies to hybrid search. The larger the constant, the less the first ranks stand out.
+    /// Default: 60.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub fusion_k: Option<u32>,
-    /// What the ranking by meaning and the one by words weigh where they are fused, as '2:1'; alike unless it is given.
-    #[arg(long, value_name = "MEANING:WORDS", value_parser = weights)]
+    /// Weight the dense and the sparse ranking
+    ///
+    /// Applies to hybrid search, for example '2:1'. Default: equal weights.
+    #[arg(long, value_name = "DENSE:SPARSE", value_parser = weights)]
     pub weights: Option<(f32, f32)>,
-    /// What hits must be like, as JSON: '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
+    /// Return only hits that match this filter
+    ///
+    /// For example '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
     #[arg(long, value_name = "JSON")]
     pub filter: Option<String>,
-    /// The least cosine similarity of a hit to the question, in every mode.
+    /// Set the minimum cosine similarity of a hit
+    ///
+    /// The similarity is that to the query. Applies in all modes.
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// How many of the best are left out.
+    /// Skip this many of the best hits
     #[arg(long, default_value_t = 0)]
     pub offset: usize,
-    /// Gathers hits by document, so many of each at most.
+    /// Group hits by document, at most N of each
     #[arg(long, value_name = "N")]
     pub per_document: Option<usize>,
-    /// Prints the hits as a JSON array.
+    /// Print the hits as a JSON array
     #[arg(long)]
     pub json: bool,
 }
 
-/// Reads `2:1`; which weights there can be is the search's to say.
+/// Parses `2:1`; the search checks the range of the weights.
 fn weights(text: &str) -> Result<(f32, f32), String> {
     let number = |part: &str| part.trim().parse::<f32>().ok();
     let weights = text.split_once(':');
     let weights = weights.and_then(|(dense, sparse)| Some((number(dense)?, number(sparse)?)));
-    weights.ok_or_else(|| "two numbers are wanted, with a colon between".to_owned())
+    weights.ok_or_else(|| "expected two numbers separated by a colon, such as 2:1".to_owned())
 }
 
-/// By what hits are found.
+/// Search mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// By meaning.
+    /// Vector similarity (semantic)
     Dense,
-    /// By words.
+    /// BM25 (words)
     Sparse,
-    /// By both.
+    /// Both, with fused rankings
     Hybrid,
 }
 
@@ -309,37 +358,45 @@ impl From<Mode> for search::Mode {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// The pipeline file that filled the collection.
+    /// Evaluate the collection of this pipeline file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The questions with their right answers: JSON Lines, or qrels of TREC with --topics.
+    /// Read judged queries from this file
+    ///
+    /// JSON Lines, or TREC qrels with `--topics`.
     #[arg(long, value_name = "FILE")]
     pub judgements: PathBuf,
-    /// The questions that belong to qrels: a name, a tab and the words in a line.
+    /// Read the queries of the qrels from this file
+    ///
+    /// One query per line: its name, a tab and its text.
     #[arg(long, value_name = "FILE")]
     pub topics: Option<PathBuf>,
-    /// By what hits are found; several are compared with the first. All that the collection has, if none is given.
+    /// Evaluate this search mode (repeatable)
+    ///
+    /// Further modes are compared with the first. Default: all modes of the collection.
     #[arg(long, value_enum)]
     pub mode: Vec<Mode>,
-    /// The generation that is asked, by its number; the live one if none is given.
+    /// Evaluate this generation instead of the live one
     #[arg(long, value_name = "N")]
     pub generation: Option<i32>,
-    /// Another generation, with which that one is compared.
+    /// Compare with this generation
     #[arg(long, value_name = "N")]
     pub against: Option<i32>,
-    /// The least that is good enough: 'ndcg@10=0.4'; of ndcg@10, recall@10, recall@100 and mrr@10.
+    /// Require a minimum score, such as 'ndcg@10=0.4' (repeatable)
+    ///
+    /// The measures are ndcg@10, recall@10, recall@100 and mrr@10.
     #[arg(long, value_name = "MEASURE=SCORE")]
     pub min: Vec<String>,
-    /// Prints everything as JSON, with the scores of each question.
+    /// Print all results as JSON, with scores per query
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// The pipeline file that fills the collection.
+    /// Pipeline file that fills the collection
     pub file: PathBuf,
-    /// Prints it as one JSON object.
+    /// Print the status as a JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -352,33 +409,35 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Direction {
-    /// Applies every migration that is not applied yet.
+    /// Apply all pending migrations
     Up {
         #[command(flatten)]
         store: StoreArgs,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Takes migrations back, with the data in what they made. Says what goes, and asks.
+    /// Revert migrations together with their data
+    ///
+    /// Lists the data to be lost and asks for confirmation.
     Down {
         #[command(flatten)]
         store: NamedStore,
-        /// How many.
+        /// Set the number of migrations to revert
         #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         steps: usize,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
-        /// Does not ask.
+        /// Skip the confirmation prompt
         #[arg(long, short)]
         yes: bool,
     },
-    /// Lists the migrations.
+    /// List the migrations
     Status {
         #[command(flatten)]
         store: StoreArgs,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
@@ -387,87 +446,94 @@ pub(crate) enum Direction {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct StoreArgs {
-    /// A pipeline file, whose metadata store is meant; outranks the URL.
+    /// Use the metadata store of this pipeline file
+    ///
+    /// Takes precedence over the URL.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// URL of the database.
+    /// Use the database at this URL
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub url: Option<String>,
 }
 
-/// Which metadata store is meant, named in the command itself: what destroys data does not read `DATABASE_URL`.
+/// A metadata store that the command line has to name: commands that destroy data do not read
+/// `DATABASE_URL`.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct NamedStore {
-    /// A pipeline file, whose metadata store is meant.
+    /// Use the metadata store of this pipeline file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// URL of the database. DATABASE_URL is not read here.
+    /// Use the database at this URL
+    ///
+    /// `DATABASE_URL` is not read by this command.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 }
 
-/// Which collection is meant, and how to answer.
+/// Arguments of commands that read one collection.
 #[derive(Debug, Args)]
 pub(crate) struct OfFile {
-    /// The pipeline file that fills the collection.
+    /// Use the collection of this pipeline file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Prints it as JSON.
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// What is done to a collection by name.
+/// Arguments of commands that change one collection.
 #[derive(Debug, Args)]
 pub(crate) struct Change {
-    /// The pipeline file that fills the collection.
+    /// Use the collection of this pipeline file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Waits for its turn if somebody else works on the collection.
+    /// Wait while another operation works on the collection
     #[arg(long)]
     pub wait: bool,
-    /// Does not ask.
+    /// Skip the confirmation prompt
     #[arg(long, short)]
     pub yes: bool,
-    /// Prints the answer as JSON.
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CollectionsVerb {
-    /// Lists the collections of a store.
+    /// List the collections of a metadata store
     List {
         #[command(flatten)]
         store: StoreArgs,
-        /// Only those behind the one of this id.
+        /// List only collections after this id
         #[arg(long, value_name = "ID")]
         after: Option<uuid::Uuid>,
-        /// How many at most.
+        /// Limit the number of collections
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
-        /// Those that are deleted, the last one first.
+        /// List deleted collections, the last deleted first
         #[arg(long, conflicts_with = "after")]
         deleted: bool,
-        /// Prints them as a JSON array.
+        /// Print the collections as a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Shows the collection of a file, with its generations.
+    /// Show a collection with its generations
     Show {
         #[command(flatten)]
         of: OfFile,
     },
-    /// Shows who did what to the collection of a file, newest first; of one that is deleted, too.
+    /// Show the audit log of a collection, newest first
+    ///
+    /// The log remains after the collection was deleted.
     Audit {
         #[command(flatten)]
         of: OfFile,
-        /// How many at most.
+        /// Limit the number of entries
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
-    /// Deletes the collection of a file from both stores, for good.
+    /// Delete a collection permanently from both stores
     Delete {
         #[command(flatten)]
         change: Change,
@@ -476,14 +542,14 @@ pub(crate) enum CollectionsVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SourcesVerb {
-    /// Lists the places that documents came from, and what each has given.
+    /// List the sources of a collection with document counts
     List {
         #[command(flatten)]
         of: OfFile,
     },
-    /// Removes a source, and the documents that only it gives.
+    /// Remove a source and the documents only it provides
     Delete {
-        /// The source, as `sources list` shows it.
+        /// Source, as printed by `sources list`
         source: String,
         #[command(flatten)]
         change: Change,
@@ -492,46 +558,49 @@ pub(crate) enum SourcesVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationsVerb {
-    /// Lists what was and is being done to a collection, newest first.
+    /// List the operations of a collection, newest first
     List {
         #[command(flatten)]
         of: OfFile,
-        /// Also those on collections of this name that are deleted; where there is none now, the last one's are shown
-        /// without it.
+        /// Include operations on deleted collections of this name
+        ///
+        /// If no collection has the name, the operations on the last deleted one are listed without
+        /// this flag.
         #[arg(long)]
         deleted: bool,
-        /// Only those older than the one of this id.
+        /// List only operations older than this id
         #[arg(long, value_name = "ID")]
         before: Option<uuid::Uuid>,
-        /// How many at most.
+        /// Limit the number of operations
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
-    /// Shows one operation with what it was asked to do and what it has measured.
+    /// Show an operation with its request and statistics
     Show {
-        /// Its id.
+        /// Id of the operation
         id: uuid::Uuid,
         #[command(flatten)]
         of: OfFile,
     },
-    /// Stops an operation, whoever works on it.
+    /// Cancel an operation, whichever process executes it
     Cancel {
-        /// Its id.
+        /// Id of the operation
         id: uuid::Uuid,
         #[command(flatten)]
         of: OfFile,
     },
 }
 
-/// The value of an environment variable; the only place that reads the environment.
+/// The value of an environment variable. Only this module reads the environment.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The folder of the embedded stores of files that do not name one: `SEMANTIK_DATA`.
+/// The folder of the embedded stores of files that do not name one: `SEMANTIK_DATA`. `None` if it
+/// is unset or empty.
 pub(crate) fn data_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("SEMANTIK_DATA").filter(|folder| !folder.is_empty())?;
-    // A relative one is relative to where the command runs, not to the pipeline file.
+    // Relative to the working directory of the command, not to the pipeline file.
     Some(std::path::absolute(&folder).unwrap_or_else(|_| folder.into()))
 }
 
@@ -541,7 +610,7 @@ mod tests {
 
     use super::*;
 
-    /// Verbs that print nothing but what they are for, in a form of its own, or go on until they are told to end.
+    /// Verbs whose output has a format of its own, and verbs that run until they are stopped.
     const WITHOUT_JSON: [&str; 6] =
         ["worker", "serve", "embed", "schema", "completions", "extract-worker"];
 

@@ -1,7 +1,8 @@
-//! Which program extracts documents: the small one that is installed beside this one, or this one itself.
+//! Selects the extract worker: the small program installed beside this one, or this program itself.
 //!
-//! `semantik-extract-worker` starts in milliseconds; this program loads libtorch first, even as a worker. Both do the
-//! same, provided that they were built from the same sources, which is asked before the small one is used.
+//! `semantik-extract-worker` starts in milliseconds, whereas this program loads libtorch first,
+//! even as a worker. Both behave the same if they were built from the same sources, which is
+//! checked before the small one is used.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use std::sync::OnceLock;
 
 const SMALL: &str = "semantik-extract-worker";
 
-/// The program to start; `None` if not even this one can be found.
+/// The program to start; `None` if the path of the current executable is unknown.
 pub(crate) fn worker() -> Option<PathBuf> {
     static WORKER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = WORKER.get_or_init(|| {
@@ -31,7 +32,8 @@ fn is_of_this_build(small: &Path) -> bool {
     if !is_same {
         tracing::debug!(
             program = %small.display(),
-            "not there, or of another build: this program extracts in its place, and starts more slowly"
+            "the extract worker is missing or from another build; using this program instead, \
+             which starts more slowly"
         );
     }
     is_same

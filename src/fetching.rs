@@ -1,5 +1,5 @@
-//! Models of the hub that a pipeline file names are fetched before the file is compiled, by verbs that do something. Verbs
-//! that only look change nothing and need no network.
+//! Verbs that execute a pipeline fetch the hub models of a pipeline file before they compile it.
+//! Verbs that only read change nothing and need no network.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -14,22 +14,22 @@ use tokio::sync::oneshot;
 
 use crate::{render, wiring};
 
-/// How long to wait before a fetch in the background that failed is tried again.
+/// Pause after a failed fetch in the background.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Reads and checks a pipeline file whose models may have to be fetched.
+/// Loads a pipeline file and fetches its models first.
 ///
 /// # Errors
-/// If a model cannot be had, or the file is faulty.
+/// If a model cannot be fetched, or the file is invalid.
 pub(crate) async fn load(file: &Path) -> Result<(PipelineSpec, Plan), BoxError> {
     models_of(file).await?;
     wiring::load(file, &embedding::Engine::new())
 }
 
-/// Fetches the models of a pipeline file that are not here.
+/// Fetches the models of a pipeline file that are not in the cache.
 ///
 /// # Errors
-/// If one cannot be had, or the file cannot be read.
+/// If a model cannot be fetched, or the file cannot be read.
 pub(crate) async fn models_of(file: &Path) -> Result<(), BoxError> {
     for model in missing(&wiring::read(file)?) {
         aside(model).await?;
@@ -37,7 +37,7 @@ pub(crate) async fn models_of(file: &Path) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The models of the hub that a file names and that are not here.
+/// The hub models that a file names and that are not in the cache.
 pub(crate) fn missing(spec: &PipelineSpec) -> Vec<PathBuf> {
     let named = spec.file.nodes.iter().filter_map(|node| node.with.get("model")?.as_str());
     let models = named.map(PathBuf::from);
@@ -47,33 +47,34 @@ pub(crate) fn missing(spec: &PipelineSpec) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Fetches a model on a thread of its own, which holds nobody up who has heard a signal.
+/// Fetches a model on a separate thread, so that the caller stays responsive to signals.
 pub(crate) async fn aside(model: PathBuf) -> Result<(), BoxError> {
     let (sender, fetched) = oneshot::channel();
-    // Nobody may be waiting any more.
+    // The receiver may have been dropped.
     std::thread::Builder::new().spawn(move || sender.send(now(&model)).ok())?;
     fetched.await?
 }
 
-/// Fetches a model if it is not here, and shows how far it is.
+/// Fetches a model that is not in the cache, and shows the progress.
 pub(crate) fn now(model: &Path) -> Result<(), BoxError> {
     shown(model, embedding::fetch)
 }
 
-/// Fetches what a model is now, and shows how far it is.
+/// Fetches the current state of a model, and shows the progress.
 pub(crate) fn again(model: &Path) -> Result<(), BoxError> {
     shown(model, embedding::fetch_again)
 }
 
 type Fetch = fn(&Path, &dyn Fn(Progress)) -> Result<(), BoxError>;
 
-/// Says at the beginning and at the end what comes, if anything does; between them is a bar where there is a terminal.
+/// Reports the beginning and the end of a download, if there is one; a terminal shows a bar in
+/// between.
 fn shown(model: &Path, fetch: Fetch) -> Result<(), BoxError> {
     let (begun, bar) = (Instant::now(), OnceCell::new());
     let name = model.display();
     let tell = |progress| match progress {
         Progress::Waits => {
-            render::say(format_args!("semantik: waiting for another process that fetches {name}"));
+            render::say(format_args!("semantik: waiting for another process to fetch {name}"));
         }
         Progress::Comes { bytes, of } => {
             let bar = bar.get_or_init(|| {
@@ -96,7 +97,7 @@ fn shown(model: &Path, fetch: Fetch) -> Result<(), BoxError> {
     fetched
 }
 
-/// Fetches models while everything else goes on, each by one thread at a time.
+/// Fetches models in the background, each on one thread at a time.
 #[derive(Clone, Default)]
 pub(crate) struct Background(Arc<Mutex<BTreeSet<PathBuf>>>);
 
@@ -105,8 +106,8 @@ impl Background {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to fetch a model, unless that has begun. One that does not come is tried again after a while, if it is
-    /// still asked for then.
+    /// Starts to fetch a model unless a fetch of it is in progress. After a failure, the next call
+    /// starts it again once [`PAUSE`] has passed.
     pub(crate) fn begin(&self, model: &Path) {
         if !self.lock().insert(model.to_owned()) {
             return;
@@ -115,17 +116,17 @@ impl Background {
         let fetch = move || {
             if let Err(error) = now(&begun.model) {
                 let error = pipeline::chain(error.as_ref());
-                tracing::warn!(error, "a model could not be fetched");
+                tracing::warn!(error, "failed to fetch a model");
                 std::thread::sleep(PAUSE);
             }
         };
         if let Err(error) = std::thread::Builder::new().spawn(fetch) {
-            tracing::warn!(%error, "a model cannot be fetched now");
+            tracing::warn!(%error, "failed to start a thread to fetch a model");
         }
     }
 }
 
-/// A fetch that has begun, and has ended when this goes.
+/// A fetch in progress; dropping it marks it as finished.
 struct Begun {
     background: Background,
     model: PathBuf,

@@ -1,5 +1,5 @@
-//! Logs go to standard error, as text unless JSON lines are asked for. Beside them calls to the stores and operations are
-//! counted ([`Listener`]), whatever is logged.
+//! Logs go to standard error, as text or as JSON lines. In addition, a [`Listener`] counts store
+//! calls and operations, whatever the log filter.
 
 use std::io::{IsTerminal as _, stderr};
 
@@ -15,17 +15,19 @@ use crate::render::{LogWriter, Paint};
 use crate::telemetry::Traces;
 use crate::telemetry::{Listener, Telemetry};
 
-/// What has to be kept until the process ends; dropped while the runtime is there, it sends what is still to be sent.
+/// State to keep until the process ends. Dropping it sends pending spans, which needs a running
+/// runtime.
 pub(crate) struct Started {
     #[cfg(feature = "otel")]
     _traces: Traces,
 }
 
-/// Starts logging by the given filter, in the given format. Without a filter, a terminal gets warnings only, since
-/// progress is drawn there; elsewhere a command that goes on for long also says what an operator wants to know.
+/// Starts logging with this filter and format. Without a filter, a terminal gets warnings only,
+/// because progress is drawn there; elsewhere a long-running command (`goes_on`) also logs at level
+/// info.
 ///
 /// # Errors
-/// If spans are to go somewhere, and cannot.
+/// If the exporter of spans is configured and cannot be created.
 #[cfg_attr(not(feature = "otel"), expect(clippy::unnecessary_wraps, reason = "traces can fail"))]
 pub(crate) fn start(
     filter: Option<&str>,
@@ -34,7 +36,7 @@ pub(crate) fn start(
     telemetry: &Telemetry,
 ) -> Result<Started, BoxError> {
     let is_terminal = stderr().is_terminal();
-    // Postgres notices that a table is there already whenever migrations are looked at.
+    // Postgres sends a notice about existing tables whenever migrations are checked.
     let default = if is_terminal || !goes_on { "warn" } else { "info,sqlx::postgres::notice=warn" };
     let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or(default));
     let json = format == LogFormat::Json;
@@ -45,7 +47,7 @@ pub(crate) fn start(
         }
         LogFormat::Text => {
             let logs = logs.with_target(false).with_ansi(Paint::of(is_terminal).colours());
-            // The journal of systemd has times of its own.
+            // The systemd journal adds times itself.
             let is_timed = is_terminal || variable("JOURNAL_STREAM").is_some();
             if is_timed { logs.without_time().boxed() } else { logs.boxed() }
         }

@@ -1,28 +1,29 @@
-//! What a run did between two looks at it, as figures and as words: the live view and `semantik top` show the same.
+//! Rates of a run between two samples, as figures and as text. The live view and `semantik top`
+//! share them.
 //!
-//! It only takes differences between two [`Progress`]es; where those come from is for others to say.
+//! This module only computes differences between two [`Progress`] values.
 
 use pipeline::{NodeState, Progress};
 
 use crate::render::count;
 
-/// What a node did between two looks.
+/// Activity of a node between two samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pace {
-    /// Documents a second that it was done with.
+    /// Processed documents per second.
     pub(crate) rate: f64,
-    /// How much of the time it worked; more than 1 where several of its workers did.
+    /// Share of the time spent working; more than 1 if several of its workers did.
     pub(crate) busy: f64,
-    /// How much of the time it waited for input, or for the nodes behind it.
+    /// Share of the time spent waiting for input, or for the nodes after it.
     pub(crate) idle: f64,
-    /// Whether it holds the flow up.
+    /// `true` if the node is the bottleneck.
     pub(crate) holds_up: bool,
 }
 
-/// A second look may come at once.
+/// Lower bound of the interval in seconds, because two samples may coincide.
 const SHORTEST: f64 = 0.001;
 
-/// What each node did since an earlier look at the same run.
+/// The activity of each node since an earlier sample of the same run.
 pub(crate) fn nodes<'a>(
     now: &'a Progress,
     before: &'a Progress,
@@ -41,32 +42,32 @@ pub(crate) fn nodes<'a>(
     })
 }
 
-/// Documents that left each second since an earlier look.
+/// Documents with an outcome per second since an earlier sample.
 pub(crate) fn documents(now: &Progress, before: &Progress) -> f64 {
     let past = (now.elapsed_seconds - before.elapsed_seconds).max(SHORTEST);
     a_second(now.left(), before.left(), past)
 }
 
 fn a_second(now: u64, before: u64, past: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    #[expect(clippy::cast_precision_loss, reason = "a rate for display")]
     let rate = now.saturating_sub(before) as f64 / past;
     rate
 }
 
-/// A rate in words: what is slow is told more exactly.
+/// A rate as text; rates below 10 have a decimal.
 pub(crate) fn rate(rate: f64) -> String {
     if (0.05..9.95).contains(&rate) {
         return format!("{rate:.1}");
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is rounded")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
     let whole = rate.max(0.0).round() as u64;
     count(whole)
 }
 
-/// A part of a line, and how important it is: 0 is left out last.
+/// A part of a line with its priority: parts with priority 0 are left out last.
 pub(crate) type Part = (u8, String);
 
-/// As many parts as fit into so many columns, the most important ones, in their order.
+/// The most important parts that fit into `room` columns, in their order.
 pub(crate) fn fitted(parts: &[Part], room: usize) -> String {
     let line = |least: u8| {
         let parts = parts.iter().filter(|(importance, _)| *importance <= least);
@@ -77,7 +78,7 @@ pub(crate) fn fitted(parts: &[Part], room: usize) -> String {
     fits.unwrap_or_else(|| line(0).chars().take(room).collect())
 }
 
-/// What has become of the documents so far.
+/// The outcomes of the documents so far.
 pub(crate) fn outcomes(now: &Progress) -> Vec<Part> {
     let so_far = if now.all_seen { "" } else { " so far" };
     vec![
@@ -89,12 +90,12 @@ pub(crate) fn outcomes(now: &Progress) -> Vec<Part> {
     ]
 }
 
-/// How far the model is, and how long it still takes, as far as that is known.
+/// Progress of the model, and the remaining time if known.
 pub(crate) fn model(now: &Progress) -> Vec<Part> {
     let mut parts = Vec::new();
     parts.extend(now.share.map(|share| (0, format!("{} %", percent(share)))));
     let done = count(now.tokens_done());
-    // What is not cut into chunks yet is estimated.
+    // The tokens of documents that are not chunked yet are estimated.
     parts.push(match now.tokens_expected {
         Some(of) if of > now.tokens_given => (2, format!("{done} of about {} tokens", count(of))),
         Some(of) => (2, format!("{done} of {} tokens", count(of))),
@@ -106,14 +107,14 @@ pub(crate) fn model(now: &Progress) -> Vec<Part> {
     parts
 }
 
-/// A share in percent; all of it is 100 and nothing else is.
+/// A share in percent, rounded down, so that 100 means complete.
 pub(crate) fn percent(share: f64) -> u8 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100")]
     let percent = (share.clamp(0.0, 1.0) * 100.0).floor() as u8;
     percent
 }
 
-/// A span of time that is an estimate: `8 s`, `4 min`.
+/// An estimated duration: `8 s`, `4 min`.
 pub(crate) fn roughly(seconds: f64) -> String {
     if seconds < 99.5 {
         return format!("{seconds:.0} s");
@@ -122,7 +123,7 @@ pub(crate) fn roughly(seconds: f64) -> String {
     if minutes < 99.5 { format!("{minutes:.0} min") } else { format!("{:.0} h", minutes / 60.0) }
 }
 
-/// How long it still takes, as far as that is known and there is anything left to do.
+/// The remaining time; `None` if it is unknown or no document is in flight.
 pub(crate) fn to_go(now: &Progress) -> Option<String> {
     let eta = now.eta_seconds.filter(|_| now.in_flight() > 0)?;
     Some(format!("about {} to go", roughly(eta)))

@@ -1,5 +1,5 @@
-//! What the command prints: errors, tables, figures. All of it passes through [`out`], [`say`] and [`json`], which make
-//! characters visible that a terminal would act on.
+//! Output of the command: errors, tables, figures. All output passes through [`out`], [`say`] and
+//! [`json`], which escape characters that a terminal would interpret.
 
 mod table;
 mod visible;
@@ -16,7 +16,7 @@ pub(crate) use self::visible::{LogWriter, in_a_line, visible};
 use self::visible::{visible_in_colour, visible_json};
 use crate::cli::variable;
 
-/// Prints to standard output, where that is a terminal within its width. A reader that has gone away is no fault.
+/// Prints to standard output, wrapped to the width of a terminal. A closed pipe is not an error.
 pub(crate) fn out(text: &str) -> Result<(), BoxError> {
     let text = visible(text);
     match width_of_output() {
@@ -25,7 +25,7 @@ pub(crate) fn out(text: &str) -> Result<(), BoxError> {
     }
 }
 
-/// The text with lines that are too long broken between words; a single word that is too long is left whole, so that a
+/// The text with long lines broken between words. A word that is too long stays whole, so that a
 /// path can be copied.
 fn wrapped(text: &str, width: usize) -> String {
     let options = textwrap::Options::new(width).break_words(false);
@@ -38,7 +38,7 @@ fn wrapped(text: &str, width: usize) -> String {
     text.split('\n').map(wrap).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints text to standard output that was coloured by [`Paint`].
+/// Prints text that [`Paint`] has coloured to standard output.
 pub(crate) fn out_in_colour(text: &str, paint: Paint) -> Result<(), BoxError> {
     if paint.colours { written(&visible_in_colour(text)) } else { out(text) }
 }
@@ -52,7 +52,8 @@ fn written(text: &str) -> Result<(), BoxError> {
     }
 }
 
-/// Prints a line to standard error; whatever cannot be said there cannot be said at all.
+/// Prints a line to standard error. A failed write is ignored: there is no other channel to report
+/// it.
 pub(crate) fn say(text: impl Display) {
     writeln!(stderr(), "{}", visible(&text.to_string())).ok();
 }
@@ -64,7 +65,7 @@ pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
     let mut cause = error.source();
     while let Some(error) = cause {
         let words = without_numbers(&error.to_string());
-        // An error that only passes its cause on repeats it.
+        // An error that only wraps its cause repeats its text.
         if !said.contains(&words) {
             say(format_args!("  because {words}"));
         }
@@ -73,12 +74,12 @@ pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
     }
 }
 
-/// Prints what is wrong with a pipeline file.
+/// Prints the errors of a pipeline file.
 pub(crate) fn findings(findings: &Findings) {
     say_findings(|colours| findings.render(colours));
 }
 
-/// Prints what a person should know about a pipeline file that has no faults.
+/// Prints the warnings of a valid pipeline file.
 pub(crate) fn warnings(warnings: &Findings) {
     say_findings(|colours| warnings.render_warnings(colours));
 }
@@ -100,7 +101,7 @@ pub(crate) fn json_of(value: &impl Serialize) -> Result<(), BoxError> {
     written(&visible_json(&format!("{}\n", serde_json::to_string_pretty(value)?)))
 }
 
-/// Prints an answer: a JSON object where that was asked for, or else a line of words.
+/// Prints a result: the JSON value if `as_json`, otherwise the text.
 pub(crate) fn answer(
     as_json: bool,
     value: &serde_json::Value,
@@ -109,20 +110,20 @@ pub(crate) fn answer(
     if as_json { json(value) } else { out(words) }
 }
 
-/// Colours, where they are wanted: not where `NO_COLOR` is set (<https://no-color.org>) or the terminal has none.
+/// Colours, unless `NO_COLOR` is set (<https://no-color.org>) or the terminal supports none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paint {
     colours: bool,
 }
 
 impl Paint {
-    /// For a stream that is a terminal or is none.
+    /// Colours for a stream, if it is a terminal.
     pub(crate) fn of(is_terminal: bool) -> Self {
         let is_unwanted = variable("NO_COLOR").is_some_and(|it| !it.is_empty());
         Self { colours: is_terminal && is_able() && !is_unwanted }
     }
 
-    /// Whether there are any.
+    /// `true` if text is coloured.
     pub(crate) fn colours(self) -> bool {
         self.colours
     }
@@ -133,12 +134,12 @@ impl Paint {
         Self { colours: false }
     }
 
-    /// Text that stands out.
+    /// Emphasised text.
     pub(crate) fn bold(self, text: &str) -> String {
         self.painted(text, "1")
     }
 
-    /// Text that says what to look at.
+    /// Highlighted text, such as the bottleneck.
     pub(crate) fn marked(self, text: &str) -> String {
         self.painted(text, "1;33")
     }
@@ -148,17 +149,17 @@ impl Paint {
     }
 }
 
-/// Whether the terminal moves its cursor and colours text, as all do that do not say otherwise.
+/// `true` unless `TERM` is `dumb`: the terminal can move its cursor and colour text.
 pub(crate) fn is_able() -> bool {
     variable("TERM").is_none_or(|it| it != "dumb")
 }
 
-/// Columns of the terminal that standard output is; `None` where it is none.
+/// Columns of the terminal on standard output; `None` if it is not a terminal.
 pub(crate) fn width_of_output() -> Option<usize> {
     stdout().is_terminal().then(width_of_terminal)
 }
 
-/// Columns of the terminal; 80 where it does not say.
+/// Columns of the terminal; 80 if unknown.
 pub(crate) fn width_of_terminal() -> usize {
     match ratatui::crossterm::terminal::size() {
         Ok((columns, _)) if columns > 0 => columns.into(),
@@ -166,7 +167,7 @@ pub(crate) fn width_of_terminal() -> usize {
     }
 }
 
-/// The word for a state, as it stands in tables and JSON: `remove_source`.
+/// The name of an enum variant in snake case, as in tables and JSON: `remove_source`.
 pub(crate) fn word(state: impl std::fmt::Debug) -> String {
     let mut word = String::new();
     for letter in format!("{state:?}").chars() {
@@ -178,7 +179,7 @@ pub(crate) fn word(state: impl std::fmt::Debug) -> String {
     word
 }
 
-/// A whole number with its thousands apart: `12 345`.
+/// A whole number with grouped thousands: `12 345`.
 pub(crate) fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or_default().to_string();
     let mut out = String::new();
@@ -191,14 +192,15 @@ pub(crate) fn count(number: impl TryInto<u64>) -> String {
     out
 }
 
-/// A number with what it counts: `1 chunk`, `12 345 chunks`.
+/// A number with its unit, in the plural unless it is 1: `1 chunk`, `12 345 chunks`.
 pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {what}{ending}", count(number))
 }
 
-/// What options of the sources left out: `3 hidden, 12 by globs`; `None` if that is nothing.
+/// The files that options of the sources skipped: `3 hidden, 12 by globs`; `None` if there are
+/// none.
 pub(crate) fn left_out(counts: &BTreeMap<String, u64>) -> Option<String> {
     let parts = counts.iter().map(|(by, number)| match by.as_str() {
         "hidden" => format!("{} hidden", count(*number)),
@@ -209,13 +211,13 @@ pub(crate) fn left_out(counts: &BTreeMap<String, u64>) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// A number of bytes in the unit that suits it: `1.4 MiB`.
+/// A number of bytes with a binary unit: `1.4 MiB`.
 pub(crate) fn bytes(number: impl TryInto<u64>) -> String {
     let number = number.try_into().unwrap_or_default();
     indicatif::BinaryBytes(number).to_string()
 }
 
-/// A span of time: `3.2 s`, `4 min 10 s`.
+/// A duration: `3.2 s`, `4 min 10 s`.
 pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 100.0 {
         return format!("{seconds:.1} s");
@@ -223,7 +225,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
     format!("{:.0} min {:02.0} s", (seconds / 60.0).floor(), (seconds % 60.0).floor())
 }
 
-/// A moment, to the second.
+/// A time to the second, in UTC.
 pub(crate) fn time(time: impl Display) -> String {
     let time = time.to_string();
     time.split('.')

@@ -1,5 +1,5 @@
-//! Runs one sample document through a pipeline as far as its model: the real plan, the real nodes and the real
-//! runtime, with a source and stores in memory. No database is asked and no model is loaded.
+//! Runs one sample document through a pipeline as far as its model: with the real plan, nodes and
+//! runtime, and with a source and stores in memory. Uses no database and loads no model.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,40 +23,39 @@ use vectors::MemoryVectors;
 
 use crate::wiring;
 
-/// What became of a sample document.
+/// Result of a sample document.
 #[derive(Debug, Default)]
 pub(crate) struct Came {
-    /// What reached the model, or the sinks where there is none.
+    /// The document at the model, or at the sinks of a pipeline without a model.
     pub(crate) document: Option<Document>,
-    /// The nodes that it came to.
+    /// The nodes that it reached.
     pub(crate) to: BTreeSet<String>,
-    /// Nodes that are not run for a sample: they stand behind a model.
+    /// Nodes that a sample does not run, because they follow a model.
     pub(crate) not_run: BTreeSet<String>,
-    /// Why it was set aside.
+    /// The rejection, if it was set aside.
     pub(crate) set_aside: Option<SetAsideReport>,
 }
 
-/// What was made of a document.
+/// Content of a processed document.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
-    /// `None` where nothing extracts it.
+    /// `None` if no node extracts it.
     pub(crate) text: Option<String>,
-    /// `title`, `language`, `mime_type`, and what extraction found besides.
+    /// `title`, `language`, `mime_type`, and further fields found by extraction.
     pub(crate) metadata: Map<String, Value>,
     pub(crate) chunks: Vec<Chunk>,
 }
 
-/// A chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     pub(crate) text: String,
     pub(crate) headings: Option<String>,
     pub(crate) page: Option<u32>,
-    /// What the model reads of it, special tokens included.
+    /// Number of tokens that the model reads, special tokens included.
     pub(crate) tokens: usize,
 }
 
-/// The models of samples, for any number of them.
+/// The models for any number of samples.
 pub(crate) fn models() -> Arc<dyn Models> {
     Arc::new(Lenient::default())
 }
@@ -106,12 +105,13 @@ pub(crate) async fn run(
     })
 }
 
-/// Describes a model that is not here as the stand-in, which reads any text: a sample does not reach the
-/// model, and its tokenizer is needed only where chunks are measured in tokens, which then says that it is missing.
+/// Describes a model that is not downloaded by the stand-in, which accepts any text. A sample does
+/// not reach the model. The tokenizer is needed only if chunks are measured in tokens, and then
+/// reports that it is missing.
 #[derive(Default)]
 struct Lenient(embedding::Engine);
 
-/// The model that stands in for one that is not there.
+/// Name of the model that replaces one that is not downloaded.
 const STAND_IN: &str = "stand-in:384";
 
 impl Models for Lenient {
@@ -135,7 +135,7 @@ impl Models for Lenient {
     }
 }
 
-/// The document as a source gives it.
+/// The document as the source provides it.
 #[derive(Clone)]
 struct Given {
     uri: String,
@@ -158,7 +158,7 @@ impl Given {
         Ok(Self { uri: pipeline::uri::of_path(&path), source, bytes, mime_type })
     }
 
-    /// One row with the columns that the source would give.
+    /// One row with the columns that the source would provide.
     fn row(&self, schema: &SchemaRef) -> Result<RecordBatch, BoxError> {
         let column = |name: &str| -> Option<ArrayRef> {
             let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
@@ -187,7 +187,7 @@ impl Given {
     }
 }
 
-/// A source that gives the sample, or nothing.
+/// A source that provides the sample, or nothing.
 struct Sample {
     schema: SchemaRef,
     given: Option<Given>,
@@ -217,7 +217,7 @@ impl Source for Once {
     }
 }
 
-/// A sink that keeps what it is given. Clones keep it in the same place.
+/// A sink that keeps its input. Clones share the storage.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<RecordBatch>>>);
 
@@ -244,7 +244,7 @@ impl Sink for Captured {
 }
 
 impl Captured {
-    /// What was made of the document; on several branches, by the first that has cut it into chunks.
+    /// The document, if one arrived. If several branches delivered one, the first that is chunked.
     fn document(&self) -> Result<Option<Document>, BoxError> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: Vec<&RecordBatch> = kept.iter().filter(|rows| rows.num_rows() > 0).collect();
@@ -253,7 +253,7 @@ impl Captured {
     }
 }
 
-/// The first row of a batch, read.
+/// Reads the first row of a batch.
 fn document(rows: &RecordBatch) -> Result<Document, BoxError> {
     let mut document = Document {
         text: TEXT.of(rows).ok().map(|texts| texts.value(0).to_owned()),

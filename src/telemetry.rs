@@ -1,7 +1,7 @@
-//! What a process tells Prometheus: its runs, its calls to the stores, and how things stand in them.
+//! Prometheus metrics of a process: its runs, its store calls and the state of its stores.
 //!
-//! Names of what belongs to a run are in `pipeline`; here are those of what outlives one. How things stand is
-//! asked when somebody wants to know, not all the time.
+//! `pipeline` defines the metrics of a run; this module defines those that outlive a run. The state
+//! of the stores is queried on each scrape, not continuously.
 
 mod endpoint;
 mod listener;
@@ -23,14 +23,14 @@ pub(crate) use self::push::push;
 pub(crate) use self::traces::Traces;
 use crate::render::word;
 
-/// Seconds that an operation may take: from a run that finds nothing new to a night.
+/// Buckets of the duration of an operation in seconds, from a run without changes to a whole night.
 const OPERATION_SECONDS: [f64; 10] =
     [1.0, 4.0, 15.0, 60.0, 240.0, 900.0, 3600.0, 7200.0, 14400.0, 28800.0];
 
-/// How long a store may take to say how things stand; a scrape must not wait for one that is away.
+/// Time limit of the query for the state of a store: a scrape must not wait for an unreachable one.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The metrics of a process. Clones are the same one.
+/// The metrics of a process. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Telemetry {
     exposition: Exposition,
@@ -39,7 +39,7 @@ pub(crate) struct Telemetry {
     watched: Arc<Mutex<Vec<Watched>>>,
 }
 
-/// A metadata store, and the folder of what is embedded beside it.
+/// A metadata store, and the data folder of the pipeline.
 #[derive(Clone)]
 struct Watched {
     postgres: Postgres,
@@ -74,7 +74,7 @@ impl Telemetry {
             up: gauge("semantik_postgres_up", "1 if the metadata store answers", &[]),
             pool: gauge(
                 "semantik_postgres_pool_connections",
-                "Connections to the metadata store: open, idle of those, and the most there may be",
+                "Connections to the metadata store: open, idle (of the open ones) and limit",
                 &["state"],
             ),
             operations: gauge(
@@ -84,17 +84,17 @@ impl Telemetry {
             ),
             last_success: gauge(
                 "semantik_operation_last_success_timestamp_seconds",
-                "When a pipeline has last brought its collection up to date",
+                "Time of the last successful run of a pipeline",
                 &["pipeline"],
             ),
             schedule_created: gauge(
                 "semantik_schedule_created_timestamp_seconds",
-                "Since when there has been a schedule",
+                "Creation time of a schedule",
                 &["pipeline"],
             ),
             next_run: gauge(
                 "semantik_schedule_next_run_timestamp_seconds",
-                "When a schedule is due next; in the past if nobody has fired it",
+                "Next due time of a schedule; in the past if no worker has started the run",
                 &["pipeline"],
             ),
             documents: gauge(
@@ -114,7 +114,7 @@ impl Telemetry {
             ),
             memory: gauge(
                 "process_resident_memory_bytes",
-                "Memory of this process that is in RAM, mapped files included",
+                "Resident memory of this process, mapped files included",
                 &[],
             ),
             data_free: gauge(
@@ -131,11 +131,11 @@ impl Telemetry {
         let operation_seconds = histograms(
             registry,
             "semantik_operation_seconds",
-            "Time from the start of an operation to its end, by how it ended",
+            "Duration of an operation, by final status",
             &["type", "status"],
             &OPERATION_SECONDS,
         );
-        // None has failed yet: without a zero the first one would be no increase.
+        // Zero before the first failure, so that the first failure is an increase.
         for kind in OperationType::ALL {
             for status in OperationStatus::ENDED {
                 operation_seconds.with_label_values(&[word(kind), word(status)]);
@@ -145,24 +145,24 @@ impl Telemetry {
         Self { operation_seconds, standing: Arc::new(standing), watched, exposition }
     }
 
-    /// Where runs are exposed, and others register what is theirs.
+    /// The registry of runs and of metrics defined elsewhere.
     pub(crate) fn exposition(&self) -> &Exposition {
         &self.exposition
     }
 
-    /// What counts by listening to what others tell.
+    /// The layer that counts store calls and operations from spans and events.
     pub(crate) fn listener(&self) -> Listener {
         let stores = StoreMetrics::new(self.exposition.registry());
         Listener::new(stores, self.operation_seconds.clone())
     }
 
-    /// From now on it is told how things stand in this store, and in the data folder beside it.
+    /// Adds a metadata store and the data folder beside it to the scraped state.
     pub(crate) fn watch(&self, postgres: &Postgres, data: &Path) {
         let watched = Watched { postgres: postgres.clone(), data: data.to_owned() };
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
     }
 
-    /// All of it, as it is now, in Prometheus' text format.
+    /// All current metrics in the Prometheus text format.
     pub(crate) async fn text(&self) -> String {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for Watched { postgres, data } in &watched {
@@ -187,7 +187,7 @@ impl Telemetry {
     }
 }
 
-/// As Linux tells it (proc(5), `statm`); `None` elsewhere.
+/// Resident memory from `statm` of Linux (proc(5)); `None` on other systems.
 fn resident_bytes() -> Option<i64> {
     let pages: i64 =
         fs_err::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
@@ -207,7 +207,7 @@ impl StandingMetrics {
         for (pipeline, at) in &standing.last_success {
             self.last_success.with_label_values(&[pipeline]).set(at.timestamp());
         }
-        // One that was deleted or paused is no more.
+        // Removes the series of deleted and paused schedules.
         self.schedule_created.reset();
         self.next_run.reset();
         for schedule in &standing.schedules {
@@ -229,7 +229,8 @@ impl StandingMetrics {
     }
 
     fn space(&self, data: &Path) {
-        // Before the first run the folder is not there yet; its file system is that of what is above it.
+        // The data folder does not exist before the first run; its file system is that of the
+        // nearest existing parent.
         let Some(there) = data.ancestors().find(|it| it.exists()) else { return };
         let Ok(found) = rustix::fs::statvfs(there) else { return };
         let bytes = |blocks: u64| i64::try_from(blocks * found.f_frsize).unwrap_or(i64::MAX);

@@ -1,6 +1,6 @@
-//! The picture of a running operation that `semantik top` shows: how quickly documents come, which node holds them
-//! up, what waits where, what was set aside. It draws a [`Progress`] and differences between two of them; where that
-//! comes from is `src/cmd/top.rs`'s to say.
+//! The screen of `semantik top`: rate of documents, bottleneck, queues and rejections of a running
+//! operation. It draws a [`Progress`] and differences between two of them; `src/cmd/top.rs` obtains
+//! them.
 
 use std::collections::VecDeque;
 
@@ -15,21 +15,21 @@ use serde_json::{Value, json};
 use crate::pace::{self, Pace};
 use crate::render::{bytes, count, in_a_line, seconds};
 
-/// Lines of the parts of the picture: what the operation is, the rate with its frame, the frame and head of the nodes,
-/// the least of what was set aside.
+/// Minimum heights in lines: the title, the chart of the rate with its border, border and header of
+/// the table of nodes, the rejections.
 const HEAD: u16 = 4;
 const RATE: u16 = 5;
 const FRAME: u16 = 3;
 const FEED: u16 = 3;
 
-/// How many looks the picture of the rate goes back.
+/// Samples in the chart of the rate.
 const LOOKS: usize = 240;
-/// Of how many looks a rate is told in figures: documents are stored many at once.
+/// Samples in the mean rate. Documents are stored in large transactions, so one sample says little.
 const LATELY: usize = 15;
-/// Rates are kept in tenths, so that what is slow can be seen.
+/// Rates are stored in tenths, so that slow ones are visible.
 const TENTHS: f64 = 10.0;
 
-/// What an operation is, in words.
+/// Title of an operation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Title {
     pub(crate) collection: String,
@@ -41,21 +41,21 @@ pub(crate) struct Title {
     pub(crate) error: Option<String>,
 }
 
-/// What was seen of an operation so far.
+/// Samples of an operation.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     title: Title,
     now: Progress,
-    /// The look before, for what happened since.
+    /// The previous sample, for differences.
     before: Option<Progress>,
-    /// Tenths of documents a second, a figure for each look.
+    /// Tenths of documents per second, one value per sample.
     rates: VecDeque<u64>,
-    /// How many nodes are scrolled over where they do not all fit.
+    /// Number of nodes scrolled past if they do not all fit.
     scrolled: usize,
 }
 
 impl Seen {
-    /// Takes a look in. One at the same progress as before changes nothing but the title.
+    /// Adds a sample. If its progress equals the previous one, only the title changes.
     pub(crate) fn look(&mut self, title: Title, progress: Progress) {
         self.title = title;
         let past = progress.elapsed_seconds - self.now.elapsed_seconds;
@@ -63,11 +63,7 @@ impl Seen {
             return;
         }
         let before = std::mem::replace(&mut self.now, progress);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it is rounded"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
         let rate = (pace::documents(&self.now, &before) * TENTHS).round() as u64;
         if self.rates.len() == LOOKS {
             self.rates.pop_front();
@@ -76,19 +72,19 @@ impl Seen {
         self.before = Some(before);
     }
 
-    /// Scrolls over so many nodes more, or fewer.
+    /// Scrolls by this number of nodes, up if negative.
     pub(crate) fn scroll(&mut self, by: isize) {
         let last = self.now.nodes.len().saturating_sub(1);
         self.scrolled = self.scrolled.saturating_add_signed(by).min(last);
     }
 
-    /// Lines that a picture of everything takes.
+    /// Height in lines that shows everything.
     pub(crate) fn height(&self) -> u16 {
         let nodes = u16::try_from(self.now.nodes.len()).unwrap_or(u16::MAX);
         nodes.saturating_add(HEAD + RATE + FRAME + FEED + 1)
     }
 
-    /// What is drawn, as one JSON value.
+    /// The drawn state as one JSON value.
     pub(crate) fn as_json(&self) -> Result<Value, serde_json::Error> {
         let Title { collection, kind, status, worker, error } = &self.title;
         Ok(json!({
@@ -101,7 +97,7 @@ impl Seen {
         }))
     }
 
-    /// Draws it: the nodes first of all, what else there is room for beside them.
+    /// Draws the state. The nodes have priority; the other parts follow if they fit.
     pub(crate) fn draw(&self, frame: &mut Frame<'_>) {
         let Rect { width, height, .. } = frame.area();
         let nodes = u16::try_from(self.now.nodes.len()).unwrap_or(u16::MAX).saturating_add(FRAME);
@@ -129,7 +125,7 @@ impl Seen {
         if feed.height > 0 {
             self.feed(frame, feed);
         }
-        let keys = if self.goes_on() { " q quits; the operation goes on" } else { " q quits" };
+        let keys = if self.goes_on() { " q quits; the operation continues" } else { " q quits" };
         let keys = Line::from(keys).dim();
         frame.render_widget(Paragraph::new(keys), foot);
     }
@@ -173,21 +169,22 @@ impl Seen {
     }
 
     fn rate(&self, frame: &mut Frame<'_>, area: Rect) {
-        let block = Block::bordered().title(format!(" documents a second: {} ", self.lately()));
+        let block = Block::bordered().title(format!(" documents per second: {} ", self.lately()));
         let width = usize::from(area.width.saturating_sub(2));
         let from = self.rates.len().saturating_sub(width);
         let shown: Vec<u64> = self.rates.iter().skip(from).copied().collect();
         frame.render_widget(Sparkline::default().data(shown).block(block), area);
     }
 
-    /// Documents a second of the last looks; of the whole operation once it has ended.
+    /// Mean rate of the last samples in documents per second; of the whole operation once it has
+    /// ended.
     fn lately(&self) -> String {
         let last = self.rates.iter().rev().take(LATELY);
         let looks = last.len();
         if looks == 0 || !self.goes_on() {
             return pace::rate(pace::documents(&self.now, &Progress::default()));
         }
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        #[expect(clippy::cast_precision_loss, reason = "a rate for display")]
         let mean = last.sum::<u64>() as f64 / looks as f64 / TENTHS;
         pace::rate(mean)
     }
@@ -209,7 +206,7 @@ impl Seen {
             let style = if pace.holds_up { Style::new().bold().yellow() } else { Style::new() };
             Row::new(columns.of(cells(node, pace, columns.has_bars))).style(style)
         });
-        let head = ["node", "done", "a second", "queue", "busy", "idle", ""].map(str::to_owned);
+        let head = ["node", "done", "docs/s", "queue", "busy", "idle", ""].map(str::to_owned);
         let mut block = Block::bordered();
         if all > fit {
             block = block.title(format!(" {}–{} of {all}, ↑↓ scroll ", over + 1, over + fit));
@@ -221,7 +218,7 @@ impl Seen {
     }
 
     fn feed(&self, frame: &mut Frame<'_>, area: Rect) {
-        let block = Block::bordered().title(" set aside last ");
+        let block = Block::bordered().title(" last set aside ");
         let room = usize::from(area.height.saturating_sub(2));
         let lines: Vec<Line<'_>> = self
             .now
@@ -242,7 +239,7 @@ impl Seen {
     }
 }
 
-/// Which columns of the table of nodes are shown, and how wide each is.
+/// Shown columns of the table of nodes, with their widths.
 struct Columns {
     places: Vec<usize>,
     widths: Vec<u16>,
@@ -251,7 +248,8 @@ struct Columns {
 }
 
 impl Columns {
-    /// As many as fit: idle goes first, then the bars of busy and the words of the mark, then the queue, the rate.
+    /// The most columns that fit. Removed in this order: idle, then the bars of busy and the text
+    /// of the mark, then the queue, then the rate.
     fn that_fit(name: u16, room: u16) -> Self {
         const ALL: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
         const WIDE: [u16; 7] = [0, 9, 8, 10, 14, 5, 13];
@@ -275,13 +273,13 @@ impl Columns {
         fits.unwrap_or_else(|| columns(last))
     }
 
-    /// With two borders, and what is between the columns.
+    /// Width including two borders and the spacing between columns.
     fn needed(&self) -> u16 {
         let gaps = u16::try_from(self.widths.len()).unwrap_or(u16::MAX).saturating_sub(1);
         self.widths.iter().sum::<u16>() + 2 + self.spacing * gaps
     }
 
-    /// The cells of a row that are shown, figures to the right.
+    /// The shown cells of a row; figures are right-aligned.
     fn of(&self, mut cells: [String; 7]) -> Vec<Text<'static>> {
         let mut cell = |place: usize| Text::from(std::mem::take(&mut cells[place]));
         let is_figure = |place: usize| matches!(place, 1..=3 | 5) || (place == 4 && !self.has_bars);
@@ -293,11 +291,11 @@ impl Columns {
     }
 }
 
-/// What a node does.
+/// The cells of a node, in the order of the columns.
 fn cells(node: &NodeState, pace: Pace, has_bars: bool) -> [String; 7] {
     let mark = match (node.ended, pace.holds_up) {
         (true, _) => "ended",
-        (false, true) if has_bars => "◄ holds it up",
+        (false, true) if has_bars => "◄ bottleneck",
         (false, true) => "◄",
         (false, false) => "",
     };
@@ -313,7 +311,8 @@ fn cells(node: &NodeState, pace: Pace, has_bars: bool) -> [String; 7] {
     ]
 }
 
-/// A share as eight places; several workers may be busy more than all of the time.
+/// A share as a bar of eight characters. Several workers can be busy for more than the elapsed
+/// time.
 fn bar(share: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 8")]
     let full = (share.min(1.0) * 8.0).round() as usize;
@@ -390,7 +389,7 @@ mod tests {
         }
     }
 
-    /// A picture of seven nodes, `embed` among them, in a window of this size.
+    /// The screen for seven nodes, including `embed`, in a window of this size.
     fn seven(width: u16, height: u16, scrolled: isize) -> String {
         let mut now = progress(3.0, 40);
         let more = ["hash", "dedup", "chunk"].map(|id| node(id, 40, 0.1, 0.2));
@@ -427,7 +426,7 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
         terminal.draw(|frame| seen.draw(frame)).unwrap();
         let drawn = terminal.backend().to_string();
-        for words in [" 100 % ", "a second", "queue", "idle", "7.06 MiB", "◄ holds it up"] {
+        for words in [" 100 % ", "docs/s", "queue", "idle", "7.06 MiB", "◄ bottleneck"] {
             assert!(drawn.contains(words), "{words}: {drawn}");
         }
     }

@@ -1,7 +1,7 @@
-//! The live view of a run: a line for each node on a terminal, a log line now and then elsewhere.
+//! The live view of a run: one line per node on a terminal, otherwise a periodic log line.
 //!
-//! It draws a [`Progress`], wherever that comes from; it computes nothing but differences between two of them. No line
-//! is longer than the terminal is wide: columns are left out, the least important first.
+//! It draws [`Progress`] values from any origin and computes only differences between two of them.
+//! No line is longer than the terminal is wide: the least important columns are left out first.
 
 use std::io::{IsTerminal as _, stderr};
 use std::time::Duration;
@@ -12,9 +12,9 @@ use pipeline::{NodeState, Progress};
 use crate::pace::{self, Pace};
 use crate::render::{self, Paint, bytes, count, visible};
 
-/// How often a terminal is drawn.
+/// Interval between two drawings on a terminal.
 const DRAW: Duration = Duration::from_millis(200);
-/// How often a line is logged.
+/// Interval between two log lines.
 const LOG: Duration = Duration::from_secs(10);
 
 pub(crate) struct View {
@@ -23,9 +23,9 @@ pub(crate) struct View {
 
 struct Screen {
     bars: MultiProgress,
-    /// What became of documents, and how far the model is.
+    /// Outcomes of documents, and progress of the model.
     totals: [ProgressBar; 2],
-    /// Made when the nodes are known.
+    /// Created once the nodes are known.
     nodes: Vec<ProgressBar>,
     before: Progress,
     paint: Paint,
@@ -37,12 +37,12 @@ impl View {
         Self { screen: draws.then(Screen::new) }
     }
 
-    /// How long to wait between two calls of [`View::update`].
+    /// Interval between two calls of [`View::update`].
     pub(crate) fn period(&self) -> Duration {
         if self.screen.is_some() { DRAW } else { LOG }
     }
 
-    /// Shows how far the run is.
+    /// Draws or logs the progress of the run.
     pub(crate) fn update(&mut self, progress: Progress) {
         match &mut self.screen {
             Some(screen) => screen.draw(progress),
@@ -50,15 +50,16 @@ impl View {
         }
     }
 
-    /// Says that the run was asked to stop, and what it finishes first.
+    /// Reports that the run was requested to stop, and the documents that it finishes first.
     pub(crate) fn stopping(&self, now: &Progress) {
         self.tell(&format!("{}; press Ctrl-C again to stop now", finishing(now)));
     }
 
-    /// Says that the run does not finish what the model has not begun with.
+    /// Reports that the run drops the batches that the model has not started.
     pub(crate) fn cutting_short(&self) {
         self.tell(
-            "storing what is embedded; the rest comes with the next run (once more ends at once)",
+            "storing embedded documents; the rest is left to the next run (press Ctrl-C again to \
+             exit immediately)",
         );
     }
 
@@ -69,7 +70,7 @@ impl View {
         }
     }
 
-    /// Takes the view off the terminal.
+    /// Removes the view from the terminal.
     pub(crate) fn end(self) {
         if let Some(screen) = self.screen {
             screen.totals.iter().chain(&screen.nodes).for_each(ProgressBar::finish_and_clear);
@@ -113,7 +114,7 @@ impl Screen {
     }
 
     fn draw(&mut self, now: Progress) {
-        // Two columns are for the spinner, and the last one stays free.
+        // The spinner takes two columns, and the last column stays free.
         let room = render::width_of_terminal().saturating_sub(3);
         if self.nodes.len() != now.nodes.len() {
             self.nodes.iter().for_each(ProgressBar::finish_and_clear);
@@ -125,7 +126,7 @@ impl Screen {
         documents.tick();
         let said = pace::fitted(&pace::model(&now), room);
         model.set_message(self.paint.bold(&said));
-        // What another process carries out is told once a second, and drawn more often.
+        // Progress from another process arrives once a second, but the view is drawn more often.
         if now.elapsed_seconds <= self.before.elapsed_seconds {
             return;
         }
@@ -141,11 +142,12 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is valid")
 }
 
-/// What each node does, as many columns of it as fit.
+/// One line per node, with as many columns as fit into `room`.
 fn lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<String> {
     let rows: Vec<_> =
         pace::nodes(now, before).map(|(node, pace)| (cells(node, pace), pace.holds_up)).collect();
-    // By importance: id, documents, the mark, busy, rate, queue, idle, the words of the mark.
+    // In order of importance: id, documents, bottleneck mark, busy, rate, queue, idle, text of the
+    // mark.
     const IMPORTANCE: [usize; 7] = [0, 1, 6, 4, 2, 3, 5];
     let mut widths = [0; 7];
     for (cells, _) in &rows {
@@ -180,7 +182,7 @@ fn lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<St
 
 const SEPARATOR: &str = "  ";
 
-/// What a node does.
+/// The cells of a node, in the order of the columns.
 fn cells(node: &NodeState, pace: Pace) -> [String; 7] {
     [
         visible(&node.id).into_owned(),

@@ -1,5 +1,5 @@
-//! The only place where a concrete stage, model or store meets another: what a pipeline file names becomes
-//! the ports that a run is given.
+//! Composition: the only module that combines concrete stages, models and stores. It creates the
+//! ports that a run receives from the names in a pipeline file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -27,12 +27,12 @@ mod target;
 
 pub(crate) use target::{FileTargets, target};
 
-/// Every node that a pipeline file may use.
+/// All nodes available to pipeline files.
 pub(crate) fn registry() -> Registry {
     Registry::new(&[sources::NODES, stages::NODES, sinks::NODES])
 }
 
-/// A pipeline file that cannot be read.
+/// Failure to read a pipeline file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the pipeline file {}: {cause}", .file.display())]
 pub(crate) struct Unreadable {
@@ -44,9 +44,9 @@ impl Unreadable {
     fn new(file: &Path, error: &std::io::Error) -> Self {
         let kind = error.kind();
         let cause = if kind == std::io::ErrorKind::NotFound {
-            "there is no such file".to_owned()
+            "no such file".to_owned()
         } else if kind == std::io::ErrorKind::IsADirectory {
-            "it is a folder; name a file in it, as pipeline.yaml".to_owned()
+            "it is a folder; name a file in it, such as pipeline.yaml".to_owned()
         } else {
             kind.to_string()
         };
@@ -54,12 +54,12 @@ impl Unreadable {
     }
 }
 
-/// Reads a pipeline file; what is wrong with its form is said when it is compiled.
+/// Reads a pipeline file. The compilation reports errors in its content.
 pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
     let bytes = fs_err::read(file).map_err(|error| Unreadable::new(file, &error))?;
     let text = String::from_utf8_lossy(&bytes);
     if let Some(at) = text.find('\u{fffd}') {
-        return Err(Findings::one(file, &text, at..at + 3, "this is not UTF-8").into());
+        return Err(Findings::one(file, &text, at..at + 3, "the file is not valid UTF-8").into());
     }
     let mut spec = PipelineSpec::from_yaml(file, &text, &cli::variable)?;
     if spec.file.stores.data.is_none() {
@@ -68,7 +68,7 @@ pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
     Ok(spec)
 }
 
-/// Reads and checks a pipeline file.
+/// Reads and compiles a pipeline file.
 pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Plan), BoxError> {
     let spec = read(file)?;
     let plan = Plan::compile(&spec, &registry(), models)?;
@@ -79,7 +79,7 @@ pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Pl
 #[derive(Clone)]
 pub(crate) struct Database {
     postgres: Postgres,
-    /// The private cluster runs for as long as somebody holds it.
+    /// The embedded cluster runs while a reference to it exists.
     _embedded: Option<Arc<EmbeddedPostgres>>,
 }
 
@@ -104,11 +104,11 @@ impl Database {
         Ok(Self { postgres, _embedded: None })
     }
 
-    /// Opens the store that the file names if it is there, with the collection of the file if that is, and
-    /// makes neither.
+    /// Opens the store and finds the collection of the file, without creating either. `None` if the
+    /// store does not exist or is empty.
     ///
     /// # Errors
-    /// If the store cannot be reached, or was made by an earlier version.
+    /// If the store cannot be reached, or its schema is from another version.
     pub(crate) async fn peek(
         spec: &PipelineSpec,
     ) -> Result<Option<(Self, Option<Collection>)>, BoxError> {
@@ -130,13 +130,13 @@ impl Database {
         &self.postgres
     }
 
-    /// The collection of the file, if there is one.
+    /// The collection of the file.
     ///
     /// # Errors
-    /// If there is none, or the store cannot be reached.
+    /// If it does not exist, or the store cannot be reached.
     pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
-        let nothing = || format!("there is no collection `{name}` yet; run the pipeline first");
+        let nothing = || format!("collection `{name}` does not exist yet: run the pipeline first");
         if self.is_empty(&of_file(spec)).await? {
             return Err(nothing().into());
         }
@@ -144,7 +144,8 @@ impl Database {
         Ok(found.ok_or_else(nothing)?)
     }
 
-    /// Whether nothing was ever written to the store. It is not changed; `store` is how a command names it.
+    /// `true` if the store has no schema yet. Does not change the store; `store` is its
+    /// command-line option, for the error message.
     ///
     /// # Errors
     /// If its schema is not the one that this program needs, or it cannot be reached.
@@ -156,11 +157,12 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to date for a verb that writes, unless the file leaves that to a person. Where nothing is
-    /// to be done, nothing is written.
+    /// Migrates the schema for a verb that writes, unless `stores.migrate` of the file is `manual`.
+    /// Writes nothing if the schema is current.
     ///
     /// # Errors
-    /// If the file leaves it to a person, the schema is that of a newer program, or the store cannot be reached.
+    /// If the schema is older and the file requires manual migration, if it is from a newer
+    /// program, or if the store cannot be reached.
     pub(crate) async fn bring_up_to_date(&self, spec: &PipelineSpec) -> Result<(), BoxError> {
         let schema = self.postgres.schema().await?;
         let is_left =
@@ -172,12 +174,12 @@ impl Database {
     }
 }
 
-/// How a command names the store of a file.
+/// The command-line option that names the store of a file.
 fn of_file(spec: &PipelineSpec) -> String {
     format!("--config {}", spec.name())
 }
 
-/// What is the matter with a schema, and what to do.
+/// The fault of a schema, with the command that fixes it.
 fn needs(schema: &Schema, fault: String, store: &str) -> String {
     match schema {
         Schema::Older(_) => format!("{fault}: run `semantik migrate up {store}`"),
@@ -185,10 +187,10 @@ fn needs(schema: &Schema, fault: String, store: &str) -> String {
     }
 }
 
-/// The metadata store and the collection of a pipeline file, for verbs that only look at them.
+/// The metadata store and the collection of a pipeline file, for verbs that only read.
 ///
 /// # Errors
-/// If the file is faulty, the store cannot be reached, or there is no such collection.
+/// If the file is invalid, the store cannot be reached, or the collection does not exist.
 pub(crate) async fn opened(file: &Path) -> Result<(Database, Collection), BoxError> {
     let (spec, _) = load(file, &embedding::Engine::new())?;
     let database = Database::open(&spec).await?;
@@ -196,11 +198,11 @@ pub(crate) async fn opened(file: &Path) -> Result<(Database, Collection), BoxErr
     Ok((database, collection))
 }
 
-/// The metadata store of a pipeline file, with the ids of every collection of its name that there is or was, the present
-/// one first.
+/// The metadata store of a pipeline file, with the ids of all present and deleted collections of
+/// its name, the present one first.
 ///
 /// # Errors
-/// If the file is faulty, the store cannot be reached, or there never was such a collection.
+/// If the file is invalid, the store cannot be reached, or no such collection ever existed.
 pub(crate) async fn ever(file: &Path) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
     let (spec, _) = load(file, &embedding::Engine::new())?;
     let database = Database::open(&spec).await?;
@@ -213,12 +215,14 @@ pub(crate) async fn ever(file: &Path) -> Result<(Database, Vec<uuid::Uuid>), Box
         ids.extend(deleted.into_iter().map(|it| it.id));
     }
     if ids.is_empty() {
-        return Err(format!("there is no collection `{name}` yet; run the pipeline first").into());
+        return Err(
+            format!("collection `{name}` does not exist yet: run the pipeline first").into()
+        );
     }
     Ok((database, ids))
 }
 
-/// What a pipeline file asks of a generation.
+/// The settings of a generation that a pipeline file requests.
 pub(crate) fn generation_settings(
     spec: &PipelineSpec,
     plan: &Plan,
@@ -227,7 +231,7 @@ pub(crate) fn generation_settings(
     let chunking = plan.options_of("chunk").unwrap_or_default();
     let number =
         |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    // A model as a person names it: by its folder, or its name on the hub.
+    // Display name of the model: its folder, or its name on the hub.
     let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
     let name = match HubModel::named(&model.path) {
         Some(Ok(named)) => named.repository().to_owned(),
@@ -247,13 +251,13 @@ pub(crate) fn generation_settings(
     }
 }
 
-/// How the embed node of a file makes sparse vectors, if it does.
+/// The sparse encoder settings of the embed node; `None` if it creates no sparse vectors.
 fn sparse_settings(plan: &Plan) -> Option<Value> {
     let embed = plan.options_of("embed")?;
     embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
 }
 
-/// The collection of a pipeline file, if it has to be made.
+/// The collection of a pipeline file, for its creation.
 pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) -> NewCollection {
     let file = &spec.file;
     NewCollection {
@@ -264,20 +268,22 @@ pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) 
     }
 }
 
-/// Whether a model made the vectors of a generation, as far as is known.
+/// `true` if the vectors of a generation are by this model, or if its fingerprint was not recorded.
 fn made(generation: &Generation, model: &ModelInfo) -> bool {
     generation.model_fingerprint.is_empty() || model.fingerprint == generation.model_fingerprint
 }
 
-/// The model of a file that made the vectors of a generation, if it is one of the file's.
+/// The model in the file that created the vectors of a generation; `None` if the file names another
+/// one.
 fn model_in<'a>(plan: &'a Plan, generation: &Generation) -> Option<&'a ModelInfo> {
     plan.models().find(|model| made(generation, model))
 }
 
-/// The model that made the vectors of a generation: the file's, or the one that the file named then.
+/// The model that created the vectors of a generation: from the file, or from the path recorded
+/// then.
 ///
 /// # Errors
-/// If that one is not there any more, or has changed.
+/// If that model no longer exists, or has changed.
 pub(crate) fn model_of(
     generation: &Generation,
     plan: &Plan,
@@ -289,13 +295,15 @@ pub(crate) fn model_of(
     let Generation { number, embedding_model, model_path, .. } = generation;
     let model = models.describe(Path::new(model_path)).map_err(|error| {
         format!(
-            "generation {number} was made by the model {embedding_model} in {model_path}: {error}"
+            "cannot load the model {embedding_model} of generation {number} from {model_path}: \
+             {error}"
         )
     })?;
     let model = model.shortened(usize::try_from(generation.dim).ok());
     if !made(generation, &model) {
         return Err(format!(
-            "generation {number} was made by the model {embedding_model} in {model_path}, which has changed since"
+            "the model {embedding_model} in {model_path} has changed since it embedded generation \
+             {number}"
         )
         .into());
     }
@@ -305,25 +313,26 @@ pub(crate) fn model_of(
 /// The vectors of a generation.
 pub(crate) struct Vectors {
     pub(crate) store: Arc<dyn pipeline::Vectors>,
-    /// The embedded store, whose index is built when somebody asks for it.
+    /// The embedded store; its index is built on request.
     edge: Option<Arc<EdgeStore>>,
 }
 
-/// What to do where the vectors of a generation are not there.
+/// Behaviour if the vectors of a generation do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
-    /// Make them: nothing has been written yet.
+    /// Create them: nothing has been written yet.
     Make,
-    /// Say so: they are lost, and must not be taken for none.
+    /// Return an error: they are lost, and must not be mistaken for an empty store.
     Refuse,
 }
 
-/// How long to wait for another process that has an embedded store open.
+/// Longest wait for another process that has an embedded store open.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Vectors {
-    /// Opens the vectors of a generation where the file says. An embedded store that is open among these shards is
-    /// shared; one that another process has open is waited for: a search has it for a moment only.
+    /// Opens the vectors of a generation in the store that the file names. Shares an embedded store
+    /// that is open in `shards`, and waits up to [`PATIENCE`] for one that another process has
+    /// open: a search keeps it open only briefly.
     pub(crate) async fn open(
         spec: &PipelineSpec,
         generation: &Generation,
@@ -334,7 +343,8 @@ impl Vectors {
         let name = &generation.vector_store_name;
         if absent == Absent::Refuse && !Self::are_there(spec, name).await? {
             return Err(format!(
-                "the vectors of generation {} are not there ({name}); `semantik reindex` builds them anew",
+                "the vectors of generation {} are missing ({name}): rebuild them with `semantik \
+                 reindex`",
                 generation.number
             )
             .into());
@@ -371,7 +381,7 @@ impl Vectors {
         }
     }
 
-    /// Deletes vectors that nobody needs any more; there need not be any.
+    /// Deletes the vectors of a name; a missing store is not an error.
     pub(crate) async fn delete(spec: &PipelineSpec, name: &str) -> Result<(), BoxError> {
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
@@ -385,7 +395,8 @@ impl Vectors {
         }
     }
 
-    /// Builds what makes search fast; a server does that by itself. An embedded store is closed for writing then.
+    /// Builds the search index of an embedded store and closes it for writing. A Qdrant server
+    /// builds its index itself.
     pub(crate) async fn optimize(&self) -> Result<(), BoxError> {
         if let Some(store) = &self.edge {
             store.optimize().await?;
@@ -394,7 +405,8 @@ impl Vectors {
         Ok(())
     }
 
-    /// Refuses where another process has embedded vectors open, before work is begun that could not be stored.
+    /// Fails if another process has the embedded vectors open, before a run does work that could
+    /// not be stored.
     pub(crate) async fn may_be_written(&self) -> Result<(), BoxError> {
         let Some(store) = &self.edge else { return Ok(()) };
         let asked = Instant::now();
@@ -408,7 +420,7 @@ impl Vectors {
         }
     }
 
-    /// The files of embedded vectors that are not as they were when they were closed.
+    /// The files of embedded vectors that changed since the vectors were closed.
     pub(crate) async fn damage(
         spec: &PipelineSpec,
         name: &str,
@@ -426,17 +438,20 @@ impl Vectors {
     }
 }
 
-/// Takes from other users of the machine what they may do in the data folder. That this cannot be done, as in one that
-/// is read only, is no reason not to go on.
+/// Removes the access of other users of the machine to the data folder. A failure, as on a
+/// read-only volume, is only logged.
 fn close_to_others(spec: &PipelineSpec) {
     let folder = spec.data_folder();
     let has_server = matches!(spec.file.stores.postgres, PostgresSpec::Embedded);
     if let Err(error) = pipeline::private::tighten(&folder, has_server) {
-        tracing::warn!(%error, folder = %folder.display(), "other users of this machine may read the data folder");
+        tracing::warn!(%error, folder = %folder.display(), "cannot restrict access to the data \
+                                                            folder; other users of this machine \
+                                                            may read it");
     }
 }
 
-/// Does something with an embedded store, when no other process has it open any more.
+/// Calls an operation of an embedded store, and retries for up to [`PATIENCE`] while another
+/// process has it open.
 async fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let asked = Instant::now();
     loop {
@@ -449,31 +464,31 @@ async fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result
     }
 }
 
-/// Says what to do about vectors that another process keeps open.
+/// Adds an explanation to the error about vectors that another process has open.
 fn whose(error: StoreError) -> StoreError {
     if error.remedy != Remedy::Conflict {
         return error;
     }
     let StoreError { source, .. } = &error;
     let source = format!(
-        "{source}; while one process writes to embedded vectors no other has them open: a server has those that it \
-         searches open for as long as it runs, and answers searches itself (POST /api/v1/search), a worker has them \
-         while an operation goes on; ask the server, stop it, or keep the vectors in a Qdrant server, where anybody can \
-         search them"
+        "{source}; only one process has embedded vectors open while it writes to them: a server \
+         keeps the vectors that it searches open until it stops, and answers searches itself \
+         (POST /api/v1/search); a worker keeps them open during an operation; query the server, \
+         stop it, or store the vectors in a Qdrant server, which any process can search"
     );
     StoreError { source: source.into(), ..error }
 }
 
 fn quantization_of(generation: &Generation) -> Quantization {
     let word = Value::String(generation.quantization.clone());
-    serde_json::from_value(word).expect("the database checks it")
+    serde_json::from_value(word).expect("a database constraint checks the value")
 }
 
 fn edge_folder(spec: &PipelineSpec, name: &str) -> PathBuf {
     spec.data_folder().join("vectors").join(name)
 }
 
-/// Options of the file's first node of a kind, whose form was checked.
+/// Options of the first node of a kind in the file; compilation has validated them.
 fn options<T: serde::de::DeserializeOwned>(spec: &PipelineSpec, uses: &str) -> Option<T> {
     let node = spec.file.nodes.iter().find(|node| node.uses == uses)?;
     serde_json::from_value(Value::Object(node.with.clone())).ok()
@@ -483,7 +498,7 @@ fn upsert_options(spec: &PipelineSpec) -> UpsertOptions {
     options(spec, "upsert").unwrap_or_default()
 }
 
-/// What was computed before, in the data folder of a file. A memo that cannot be opened is done without.
+/// The cache in the data folder of a file; `None` if it is disabled or cannot be opened.
 pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
     let limit = u64::from(spec.file.stores.memo_mib) << 20;
     if limit == 0 {
@@ -496,14 +511,14 @@ pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
             tracing::warn!(
                 error = pipeline::chain(&error),
                 folder = %folder.display(),
-                "nothing that was computed before is remembered"
+                "cannot open the cache; nothing is cached"
             );
             None
         }
     }
 }
 
-/// How the file runs the model that makes the vectors of its collection.
+/// Options for the model that creates the vectors of the collection.
 pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
     #[derive(serde::Deserialize)]
     struct Embed {
@@ -528,7 +543,8 @@ pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
     EmbedderOptions { device, dtype, tokens_per_batch, dim }
 }
 
-/// The first `embed` node whose output reaches an `upsert` node, or else the first. Others may feed exports.
+/// The first `embed` node whose output reaches an `upsert` node, otherwise the first one. Others
+/// may feed exports.
 fn embed_node(spec: &PipelineSpec) -> Option<&NodeSpec> {
     let nodes = &spec.file.nodes;
     let mut reaches: BTreeSet<&str> =

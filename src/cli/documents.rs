@@ -1,4 +1,4 @@
-//! What can be typed behind `semantik documents`.
+//! Arguments of `semantik documents`.
 
 use std::ffi::OsString;
 
@@ -6,39 +6,39 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{Change, OfFile};
 
-/// What became of a document.
+/// Status of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Status {
     Pending,
     Processing,
     #[value(alias = "stored")]
     Completed,
-    /// Set aside, for any reason; `--reason` names one.
+    /// Set aside, for any reason (`--reason` selects one)
     #[value(alias = "set-aside", alias = "set_aside")]
     Failed,
     Deleted,
 }
 
-/// Why a document was set aside.
+/// Reason for which a document was set aside.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Reason {
-    /// It could not be read, is broken or encrypted, or exceeded a limit.
+    /// Unreadable, corrupt or encrypted, or a limit was exceeded
     Failed,
-    /// No extractor reads its format.
+    /// No extractor reads its format
     Unsupported,
-    /// It has no text.
+    /// It contains no text
     Empty,
-    /// It is larger than `max_size`.
+    /// It is larger than `max_size`
     TooLarge,
-    /// No branch of the pipeline takes it.
+    /// No branch of the pipeline takes it
     Unrouted,
-    /// Somebody deleted it, and it is what it was then.
+    /// A user deleted it, and its content is unchanged since
     Withheld,
 }
 
 impl Reason {
-    /// As it stands in reports and in the store.
+    /// The code in reports and in the store.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -53,41 +53,45 @@ impl Reason {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DocumentsVerb {
-    /// Lists documents in order of id.
+    /// List documents in order of id
     List {
         #[command(flatten)]
         of: OfFile,
-        /// Only those of this status.
+        /// List only documents with this status
         #[arg(long, value_enum)]
         status: Option<Status>,
-        /// Only those that were set aside for this reason.
+        /// List only documents set aside for this reason
         #[arg(long, value_enum)]
         reason: Option<Reason>,
-        /// Only those behind this one: an id, or the URL of one that has none.
+        /// List only documents after this one
+        ///
+        /// An id, or the URL of a document without an id.
         #[arg(long, value_name = "ID")]
         after: Option<String>,
-        /// How many at most.
+        /// Limit the number of documents
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
-    /// Shows one document with every place where it is seen.
+    /// Show a document with all its locations
     Show {
-        /// Its id, a path or a URL.
+        /// Id, path or URL of the document
         document: OsString,
         #[command(flatten)]
         of: OfFile,
     },
-    /// Deletes documents. They stay out while their files stay as they are.
+    /// Delete documents while their files stay unchanged
+    ///
+    /// A deleted document is stored again when its content changes.
     Delete {
-        /// Ids, paths or URLs.
+        /// Ids, paths or URLs of the documents
         #[arg(required = true)]
         documents: Vec<OsString>,
         #[command(flatten)]
         change: Change,
     },
-    /// Takes documents in again that were deleted.
+    /// Restore deleted documents
     Undelete {
-        /// Ids, paths or URLs.
+        /// Ids, paths or URLs of the documents
         #[arg(required = true)]
         documents: Vec<OsString>,
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What can be typed behind `semantik models`.
+//! Arguments of `semantik models`.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,25 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsVerb {
-    /// Fetches models of the Hugging Face hub, so that no run has to: in the making of an image, for a machine without
-    /// a network. One that was fetched before becomes what its branch is now.
+    /// Download models of the Hugging Face hub
+    ///
+    /// A later run then needs no network, for example in an image or on an offline machine. A model
+    /// that was fetched before is updated to the current state of its branch.
     Fetch {
-        /// The models, as `hf:ORG/NAME` or `hf:ORG/NAME@REVISION`.
+        /// Models, as `hf:ORG/NAME` or `hf:ORG/NAME@REVISION`
         #[arg(required = true, value_name = "MODEL")]
         models: Vec<PathBuf>,
-        /// Prints what each is as one JSON array.
+        /// Print the models as a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Shows what a model is: where its files are, the length of its vectors, how much it reads.
+    /// Show the properties of a model
+    ///
+    /// Shows its folder, the dimension of its vectors and its maximum input length.
     Show {
-        /// Its folder, or `hf:ORG/NAME`.
+        /// Folder of the model, or `hf:ORG/NAME`
         model: PathBuf,
-        /// Prints it as one JSON object.
+        /// Print the properties as a JSON object
         #[arg(long)]
         json: bool,
     },

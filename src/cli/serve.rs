@@ -1,4 +1,4 @@
-//! What can be typed behind `semantik serve`.
+//! Arguments of `semantik serve`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,58 +8,77 @@ use server::{CLASSES, Class, Network, PublicUrl, Rate};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// The pipeline files whose collections are searched and worked on. They have one metadata store.
+    /// Serve the collections of these pipeline files
+    ///
+    /// All files must name the same metadata store.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub config: Vec<PathBuf>,
-    /// Where clients come in.
+    /// Listen on this address
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = super::typed::address)]
     pub listen: SocketAddr,
-    /// A URL by which clients reach the server: https://search.example.org. Requests for other hosts are refused; the
-    /// address of --listen, and localhost where it is one of this machine, are always served.
+    /// Accept requests for this URL (repeatable)
+    ///
+    /// For example https://search.example.org. Requests for other hosts are refused, except for the
+    /// address of --listen, and for localhost if that address is on this machine.
     #[arg(long, value_name = "URL")]
     pub public_url: Vec<PublicUrl>,
-    /// Certificates of the server, its own first, in PEM; clients come by TLS then.
+    /// Use TLS with these certificates
+    ///
+    /// PEM, the certificate of the server first.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
-    /// The key of the first certificate, in PEM.
+    /// Read the private key of the certificate from here
+    ///
+    /// PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Another address, where the metrics are given to whoever asks. At the first one, administrators find them under
-    /// /api/v1/metrics.
+    /// Serve metrics without authentication on this address
+    ///
+    /// The main address serves them to administrators at /api/v1/metrics.
     #[arg(long, value_name = "ADDR", value_parser = super::typed::address)]
     pub metrics: Option<SocketAddr>,
-    /// A page of another origin that may use the API in a browser: https://example.org.
+    /// Allow browser requests from this origin (repeatable)
+    ///
+    /// For example https://example.org.
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
-    /// A proxy in front of the server, as an address or 10.0.0.0/8: what it says of a client's address is believed.
+    /// Trust client addresses reported by this proxy (repeatable)
+    ///
+    /// An address, or a network such as 10.0.0.0/8.
     #[arg(long, value_name = "NETWORK")]
     pub trusted_proxy: Vec<Network>,
-    /// How often one client may come: CLASS=REQUESTS-A-SECOND, or CLASS=REQUESTS-A-SECOND:AT-ONCE, where a class is
-    /// light, login, search, look or change. 0 is any number.
+    /// Limit the request rate of a client (repeatable)
+    ///
+    /// CLASS=RATE or CLASS=RATE:BURST, with RATE in requests per second and BURST in requests. The
+    /// classes are light, login, search, look and change. Rate 0 removes the limit.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub rate: Vec<(Class, Rate)>,
-    /// Writes the token by which the first administrator is made here, readable by this user alone, and not to
-    /// standard error.
+    /// Write the setup token to this file
+    ///
+    /// The token permits the creation of the first administrator. The file is readable by this user
+    /// only; without this option the token is printed on standard error.
     #[arg(long, value_name = "FILE")]
     pub setup_token_file: Option<PathBuf>,
-    /// Seconds that requests and operations under way are given when the server is told to stop.
+    /// Limit the time for shutdown, in seconds
+    ///
+    /// Requests and operations in progress are given this time to finish.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub grace: u64,
 }
 
 fn rate(text: &str) -> Result<(Class, Rate), String> {
-    let (class, rate) = text.split_once('=').ok_or("this has the form CLASS=RATE")?;
+    let (class, rate) = text.split_once('=').ok_or("expected CLASS=RATE")?;
     let known = CLASSES.iter().find(|(name, ..)| *name == class);
     let (_, class, usual) = known.ok_or_else(|| {
         let names: Vec<_> = CLASSES.iter().map(|(name, ..)| *name).collect();
-        format!("`{class}` is none of {}", names.join(", "))
+        format!("unknown class `{class}`: expected one of {}", names.join(", "))
     })?;
     let (rate, burst) = rate.split_once(':').map_or((rate, None), |(rate, it)| (rate, Some(it)));
     let is_good = |rate: &f64| rate.is_finite() && *rate >= 0.0;
     let per_second: f64 =
-        rate.parse().ok().filter(is_good).ok_or_else(|| format!("`{rate}` is no rate"))?;
+        rate.parse().ok().filter(is_good).ok_or_else(|| format!("invalid rate `{rate}`"))?;
     let burst = match burst {
-        Some(burst) => burst.parse().map_err(|_| format!("`{burst}` is no number"))?,
+        Some(burst) => burst.parse().map_err(|_| format!("invalid burst `{burst}`"))?,
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         None => usual.burst.max(per_second.ceil() as u32),
     };

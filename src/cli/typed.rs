@@ -1,5 +1,5 @@
-//! The command line as it was typed. Every verb takes its pipeline file both as `FILE` and as `--config FILE`, and a
-//! verb or an address that is not understood gets a tip that leads on.
+//! Parsing of the command line. Every verb accepts its pipeline file both as `FILE` and as
+//! `--config FILE`, and errors about an unknown verb or an invalid address suggest the right one.
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _, Parser as _};
 
 use super::Cli;
 
-/// Words for a verb in other programs, and the verb that does it here.
+/// Verbs of other programs, and the equivalent verb of this one.
 const SYNONYMS: &[(&str, &str)] = &[
     ("index", "run"),
     ("ingest", "run"),
@@ -38,17 +38,17 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("upgrade", "migrate"),
 ];
 
-/// Reads a command line, whose first word is the program.
+/// Parses a command line; the first word is the program.
 ///
 /// # Errors
-/// If it is not understood, or asks for help.
+/// If it is invalid, or requests help or the version.
 pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let command = Cli::command();
     let typed = either_way(&command, typed.into_iter().collect());
     Cli::try_parse_from(typed).map_err(|error| with_better_tips(&command, error))
 }
 
-/// The words with the pipeline file named as its verb has it.
+/// The words with the pipeline file in the form that the verb declares.
 fn either_way(root: &Command, typed: Vec<OsString>) -> Vec<OsString> {
     let mut verb = root;
     let mut at = 1;
@@ -76,7 +76,7 @@ fn either_way(root: &Command, typed: Vec<OsString>) -> Vec<OsString> {
     [before, &behind].concat()
 }
 
-/// `--config FILE` and `--config=FILE` become `FILE`.
+/// Replaces `--config FILE` and `--config=FILE` by `FILE`.
 fn as_word(typed: &[OsString]) -> Vec<OsString> {
     let mut out = Vec::with_capacity(typed.len());
     let mut words = typed.iter();
@@ -87,7 +87,7 @@ fn as_word(typed: &[OsString]) -> Vec<OsString> {
         }
         match word.to_str().and_then(|word| word.strip_prefix("--config=")) {
             Some(file) => out.push(file.into()),
-            // Where nothing follows, it stays and is refused.
+            // A `--config` without value stays, and clap refuses it.
             None if word == "--config" => out.push(words.next().unwrap_or(word).clone()),
             None => out.push(word.clone()),
         }
@@ -96,8 +96,8 @@ fn as_word(typed: &[OsString]) -> Vec<OsString> {
     out
 }
 
-/// A first word that is the name of a YAML file becomes `--config FILE`, unless that is there; further ones do where the
-/// verb takes several.
+/// Replaces a first word that names a YAML file by `--config FILE`, unless the option is present;
+/// further ones if the verb takes several.
 fn as_option(root: &Command, verb: &Command, config: &Arg, typed: &[OsString]) -> Vec<OsString> {
     let is_given = |word: &OsString| {
         word == "--config" || word.to_str().is_some_and(|word| word.starts_with("--config="))
@@ -130,7 +130,7 @@ fn as_option(root: &Command, verb: &Command, config: &Arg, typed: &[OsString]) -
     out
 }
 
-/// Whether a word is an option, and if so whether its value is the next word.
+/// `None` if the word is not an option, otherwise `true` if its value is the next word.
 fn option(command: &Command, word: &OsStr) -> Option<bool> {
     let word = word.to_str()?;
     let takes = |arg: Option<&Arg>| arg.is_some_and(|arg| arg.get_action().takes_values());
@@ -154,7 +154,7 @@ fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
     if error.kind() == ErrorKind::UnknownArgument
         && error.get(ContextKind::InvalidArg).is_some_and(is_config)
     {
-        let tip = StyledStr::from("'--config' is followed by the pipeline file: '--config FILE'");
+        let tip = StyledStr::from("'--config' needs a pipeline file: '--config FILE'");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
         return error;
     }
@@ -172,7 +172,7 @@ fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
         error.remove(ContextKind::SuggestedSubcommand);
         let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
         let about = about.split(". ").next().unwrap_or_default();
-        let tip = format!("the subcommand for that is '{}': {about}", verb.get_name());
+        let tip = format!("the equivalent subcommand is '{}': {about}", verb.get_name());
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
         return error;
     }
@@ -186,20 +186,20 @@ fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Whether the word that was not understood stands behind a verb: `documents index`.
+/// `true` if the unknown word follows a verb with subcommands: `documents index`.
 fn is_of_a_subcommand(error: &clap::Error) -> bool {
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<'])).count() > 2
 }
 
-/// Reads an address to listen at, `HOST:PORT` with a numeric host.
+/// Parses an address to listen on: `HOST:PORT` with a numeric host.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let port = text.rsplit(':').next().unwrap_or_default();
         let port = if port.parse::<u16>().is_ok() { port } else { "8080" };
         format!(
-            "an address is an IP address with a port; write `127.0.0.1:{port}` to be reached from this machine, or \
-             `0.0.0.0:{port}` from everywhere"
+            "expected an IP address with a port: `127.0.0.1:{port}` accepts connections from this \
+             machine, `0.0.0.0:{port}` from everywhere"
         )
     })
 }
@@ -208,7 +208,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 mod tests {
     use super::*;
 
-    /// The words that are given to clap for those typed.
+    /// The words that clap receives for a typed command line.
     fn given(typed: &str) -> String {
         let typed = typed.split(' ').map(OsString::from).collect();
         let given = either_way(&Cli::command(), typed);

@@ -1,4 +1,4 @@
-//! What can be typed of runs that nobody starts: workers, schedules, samples, and watching.
+//! Arguments of the verbs for unattended runs: workers, schedules, sample tests and `top`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,74 +7,84 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
-    /// Pipeline files, and folders of them. A file that changes is read anew.
+    /// Pipeline files, and folders that contain them
+    ///
+    /// A changed file is loaded again.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
-    /// How many operations it carries out at once, each on a collection of its own.
+    /// Limit the number of concurrent operations
+    ///
+    /// Each works on a different collection.
     #[arg(long, value_name = "NUMBER", default_value = "2", value_parser = one_or_more)]
     pub operations: usize,
-    /// Seconds within which what is in flight is stored after a signal; the rest is handed back.
+    /// Limit the time to store documents after a signal
+    ///
+    /// In seconds. Documents that are not stored in time are requeued.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub grace: u32,
-    /// Serves metrics at `/metrics` of this address.
+    /// Serve metrics at `/metrics` of this address
     #[arg(long, value_name = "ADDRESS", value_parser = super::typed::address)]
     pub metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScheduleVerb {
-    /// Lists the schedules of a store.
+    /// List the schedules of a metadata store
     List {
-        /// A pipeline file, whose metadata store is meant.
+        /// Use the metadata store of this pipeline file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Prints them as a JSON array.
+        /// Print the schedules as a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Says when the next runs of a file are due. No store is asked.
+    /// Print the next due times of a file
+    ///
+    /// Reads the file only, not the metadata store.
     Next {
-        /// The pipeline file.
+        /// Pipeline file
         file: PathBuf,
-        /// How many.
+        /// Set the number of due times
         #[arg(long, short = 'n', default_value = "5", value_parser = one_or_more)]
         count: usize,
-        /// Prints them as a JSON array.
+        /// Print the due times as a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Has a worker run a file now, as its schedule says.
+    /// Run a scheduled pipeline now on a worker
     RunNow {
-        /// The pipeline file.
+        /// Pipeline file
         file: PathBuf,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Pauses a schedule until it is resumed.
+    /// Pause a schedule until it is resumed
     Pause {
-        /// The pipeline file.
+        /// Pipeline file
         file: PathBuf,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Resumes a paused schedule. Runs that were due meanwhile are skipped.
+    /// Resume a paused schedule (missed runs are skipped)
     Resume {
-        /// The pipeline file.
+        /// Pipeline file
         file: PathBuf,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Lists the last runs of a file, newest first, with what became of each.
+    /// List the past runs of a schedule, newest first
+    ///
+    /// Each run is listed with its result.
     History {
-        /// The pipeline file.
+        /// Pipeline file
         file: PathBuf,
-        /// How many at most.
+        /// Limit the number of runs
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
-        /// Prints them as a JSON array.
+        /// Print the runs as a JSON array
         #[arg(long)]
         json: bool,
     },
@@ -82,7 +92,7 @@ pub(crate) enum ScheduleVerb {
 
 fn one_or_more(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(0) => Err("expected a number of at least 1".to_owned()),
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
     }
@@ -90,24 +100,26 @@ fn one_or_more(text: &str) -> Result<usize, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// The pipeline file.
+    /// Pipeline file
     pub file: PathBuf,
-    /// Only the samples whose name contains this.
-    #[arg(long, value_name = "WORDS")]
+    /// Run only samples whose name contains this text
+    #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
-    /// Writes snapshots anew that are not what was found.
+    /// Update snapshots that differ from the results
     #[arg(long)]
     pub update: bool,
-    /// Prints what came of each as a JSON array.
+    /// Print the result of each sample as a JSON array
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
-    /// The operation; the one that goes on, or the last one, unless it is named.
+    /// Id of the operation
+    ///
+    /// Default: the running operation, otherwise the last one.
     pub operation: Option<uuid::Uuid>,
-    /// The pipeline file that fills the collection.
+    /// Show an operation of this pipeline file's collection
     #[arg(
         long,
         value_name = "FILE",
@@ -115,16 +127,18 @@ pub(crate) struct TopArgs {
         conflicts_with = "server"
     )]
     pub config: Option<PathBuf>,
-    /// The address of a server, instead of a file.
+    /// Connect to this server instead of reading a file
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
-    /// An access token or API key for the server.
+    /// Authenticate with this access token or API key
     #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// Prints one picture, and ends; so it does where there is no terminal.
+    /// Print one snapshot and exit
+    ///
+    /// This is the default without a terminal.
     #[arg(long)]
     pub once: bool,
-    /// Prints the state as one JSON object, and ends.
+    /// Print the state as a JSON object and exit
     #[arg(long)]
     pub json: bool,
 }

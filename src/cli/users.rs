@@ -1,4 +1,4 @@
-//! What can be typed behind `semantik users`.
+//! Arguments of `semantik users`.
 
 use clap::Subcommand;
 
@@ -6,37 +6,39 @@ use super::StoreArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UsersVerb {
-    /// Lists accounts.
+    /// List the accounts
     List {
         #[command(flatten)]
         store: StoreArgs,
-        /// Prints them as a JSON array.
+        /// Print the accounts as a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Makes an account. Its password is read from standard input.
+    /// Create an account, with its password from standard input
     Add {
-        /// What it logs in by.
+        /// Login name
         name: String,
-        /// Where it can be reached.
+        /// Set the email address of the account
         #[arg(long)]
         email: String,
-        /// It may do everything.
+        /// Grant all rights
         #[arg(long)]
         superuser: bool,
         #[command(flatten)]
         store: StoreArgs,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Gives an account another password, read from standard input, and ends its sessions.
+    /// Set the password of an account
+    ///
+    /// Reads the password from standard input and revokes the sessions of the account.
     Password {
-        /// What it logs in by.
+        /// Login name
         name: String,
         #[command(flatten)]
         store: StoreArgs,
-        /// Prints the answer as JSON.
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },

@@ -1,4 +1,5 @@
-//! Tables: as wide as the terminal for people, lines of tab-separated values where the output goes elsewhere.
+//! Tables: boxed to the width of a terminal, or lines of tab-separated values if the output is not
+//! a terminal.
 
 use std::borrow::Cow;
 
@@ -7,17 +8,19 @@ use comfy_table::{ContentArrangement, Table};
 
 use super::{in_a_line, visible, width_of_output};
 
-/// Columns that a table takes for each of its columns beside the content, and for its left border.
+/// Border and padding of a table, in columns: per column of the table, and for the left border.
 const PADDING: usize = 3;
 const BORDER: usize = 1;
 
-/// A path is not shortened to less than this.
+/// Minimum width of a shortened path.
 const SHORTEST_PATH: usize = 24;
 
-/// What other columns count with at most when room for paths is divided; longer text is wrapped.
+/// Maximum width counted for other columns when the space for paths is divided; longer text is
+/// wrapped.
 const TEXT: usize = 30;
 
-/// A table; without a head if it is empty. Where standard output is no terminal, lines of tab-separated values.
+/// A table; without a header if `head` is empty. Tab-separated lines if standard output is not a
+/// terminal.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rows: Vec<_> = rows.into_iter().collect();
     match width_of_output() {
@@ -26,7 +29,7 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     }
 }
 
-/// A table behind another one; an empty line parts them where they have no borders.
+/// A table after another one. An empty line separates them if they have no borders.
 pub(crate) fn next_table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let part = if width_of_output().is_some() { "" } else { "\n" };
     format!("{part}{}", table(head, rows))
@@ -47,7 +50,7 @@ fn plain(head: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
-/// A cell; of a whole number, its digits without spaces between thousands.
+/// A cell. A whole number loses the spaces between its thousands.
 fn number(cell: &str) -> Cow<'_, str> {
     let is_number = cell.chars().all(|letter| letter.is_ascii_digit() || letter == '\u{202f}');
     if is_number && cell.contains('\u{202f}') {
@@ -72,7 +75,7 @@ fn boxed(head: &[&str], mut rows: Vec<Vec<String>>, width: usize) -> String {
     format!("{table}\n")
 }
 
-/// Shortens paths in their middle where the table would not fit; other text is wrapped between words.
+/// Shortens paths in the middle if the table does not fit; other text is wrapped between words.
 fn shorten_paths(head: &[&str], rows: &mut [Vec<String>], width: usize) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0).max(head.len());
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
@@ -102,7 +105,8 @@ fn is_path(cell: &str) -> bool {
     (cell.starts_with('/') || cell.contains("://")) && !cell.contains('\n')
 }
 
-/// A path in so many columns: its end, which tells most, and its beginning.
+/// A path of at most `most` columns: its beginning and, twice as long, its end, which identifies it
+/// best.
 fn shortened(path: &str, most: usize) -> String {
     let letters: Vec<char> = path.chars().collect();
     if letters.len() <= most {
@@ -163,7 +167,7 @@ mod tests {
             }
         }
 
-        /// Whatever is in the cells, a row is a line of as many fields.
+        /// For any content of the cells, a row is one line with the same number of fields.
         #[test]
         fn a_row_is_a_line(cells in prop::collection::vec(prop::collection::vec("(\\PC|[\u{0}-\u{a0}]){0,20}", 4), 1..6)) {
             let shown = plain(&HEAD, &cells);

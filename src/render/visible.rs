@@ -1,15 +1,16 @@
-//! Characters that a terminal would act on, made visible.
+//! Escapes characters that a terminal would interpret.
 //!
-//! Names of files, titles, headings, messages of a database or a server are not the user's own words. A control
-//! character in them could move the cursor, change the title of the window or rewrite lines above; a bidirectional
-//! control shows text in another order than it has. Whatever is printed goes through here, so no caller has to think of
-//! it. In JSON the same characters become escapes of JSON, which read back as what they were.
+//! File names, titles, headings and messages of a database or server come from outside. A control
+//! character in them could move the cursor, change the title of the window or overwrite lines
+//! above; a bidirectional control displays text in a different order. All output passes through
+//! this module, so callers need no check. In JSON these characters become JSON escapes, which parse
+//! back to the same characters.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Text as it may be printed: lines and tabs stay, other control and bidirectional characters become `\u{1b}`.
+/// Printable text: lines and tabs stay, other control and bidirectional characters become `\u{1b}`.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, false, |out, letter| match letter {
         '\r' => out.push_str("\\r"),
@@ -17,12 +18,12 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The same for text that this program has coloured: sequences that only colour stay.
+/// As [`visible`], for text coloured by this program: sequences that only set colours stay.
 pub(crate) fn visible_in_colour(text: &str) -> Cow<'_, str> {
     escaped(text, true, |out, letter| out.extend(letter.escape_unicode()))
 }
 
-/// Text of one line: line breaks and tabs are made visible, too.
+/// Text on one line: line breaks and tabs are escaped, too.
 pub(crate) fn in_a_line(text: &str) -> Cow<'_, str> {
     if !text.contains(['\n', '\t', '\r']) {
         return visible(text);
@@ -31,15 +32,15 @@ pub(crate) fn in_a_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(visible(&text).into_owned())
 }
 
-/// JSON as it may be printed. Outside of strings it has no such characters.
+/// Printable JSON. Outside strings, JSON has no such characters.
 pub(crate) fn visible_json(json: &str) -> Cow<'_, str> {
     escaped(json, false, |out, letter| {
-        // All of them are in the basic plane.
-        write!(out, "\\u{:04x}", u32::from(letter)).expect("a String takes all");
+        // All of them are in the basic multilingual plane.
+        write!(out, "\\u{:04x}", u32::from(letter)).expect("writing to a String succeeds");
     })
 }
 
-/// Whether a terminal might act on a character, or show others in another order because of it.
+/// `true` if a terminal could interpret a character, or reorder others because of it.
 fn is_acted_on(letter: char) -> bool {
     match letter {
         '\n' | '\t' => false,
@@ -74,16 +75,16 @@ fn escaped(text: &str, keep_colour: bool, escape: fn(&mut String, char)) -> Cow<
     Cow::Owned(out)
 }
 
-/// The length of the sequence at the beginning of a text, if it is one that only colours.
+/// The length of the escape sequence at the beginning of a text, if it only sets colours.
 fn colour(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
     parameters[end..].starts_with('m').then_some("\u{1b}[".len() + end + 1)
 }
 
-/// Writes what is logged, each event in one call, to standard error.
+/// Writes log events to standard error, one call per event.
 pub(crate) struct LogWriter {
-    /// Whether events are JSON.
+    /// `true` if events are JSON.
     pub(crate) json: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The address at which Prometheus asks for the metrics of a process.
+//! The HTTP endpoint from which Prometheus scrapes the metrics of a process.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 use super::Telemetry;
 use crate::serve::not_bound;
 
-/// The text format, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+/// Content type of the text format, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Telemetry {
-    /// Does something, and serves metrics at an address while it goes on, if there is one.
+    /// Awaits `work`, and serves metrics until it ends if `address` is given.
     ///
     /// # Errors
-    /// If the address cannot be had; then nothing was done. Or as the work ends.
+    /// If the address cannot be bound, before `work` is polled; otherwise the error of `work`.
     pub(crate) async fn served_while<T>(
         &self,
         address: Option<SocketAddr>,
@@ -28,9 +28,9 @@ impl Telemetry {
     ) -> Result<T, BoxError> {
         let Some(address) = address else { return work.await };
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            format!("cannot listen at {address} for metrics: {}", not_bound(&error))
+            format!("cannot listen on {address} for metrics: {}", not_bound(&error))
         })?;
-        tracing::info!(address = %listener.local_addr()?, "metrics are served at /metrics");
+        tracing::info!(address = %listener.local_addr()?, "serving metrics at /metrics");
         let telemetry = self.clone();
         let metrics =
             get(async move || ([(CONTENT_TYPE, TEXT)], telemetry.text().await).into_response());
@@ -39,7 +39,7 @@ impl Telemetry {
         tokio::select! {
             done = &mut work => return done,
             ended = server.into_future() => {
-                tracing::warn!(?ended, "metrics are served no more");
+                tracing::warn!(?ended, "the metrics server stopped");
             }
         }
         work.await

@@ -1,4 +1,4 @@
-//! Counts by listening: to the spans of calls to the stores, and to the events that say that an operation has ended.
+//! A tracing layer that counts store calls by their spans, and finished operations by their events.
 
 use std::time::Instant;
 
@@ -13,10 +13,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::render::word;
 
-/// What listens.
+/// The tracing layer.
 pub(crate) struct Listener {
     stores: StoreMetrics,
-    /// By kind and status.
+    /// Labels: type and status.
     operation_seconds: HistogramVec,
 }
 
@@ -25,13 +25,13 @@ impl Listener {
         Self { stores, operation_seconds }
     }
 
-    /// What it listens to.
+    /// `true` for spans and events that the layer evaluates.
     pub(crate) fn concerns(metadata: &Metadata<'_>) -> bool {
         [pipeline::STORE_CALLS, metadata::OPERATIONS].contains(&metadata.target())
     }
 }
 
-/// A call that is under way.
+/// A store call in progress.
 struct Call {
     began: Instant,
     store: String,
@@ -43,7 +43,7 @@ impl Visit for Call {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "store" => value.clone_into(&mut self.store),
-            // Names of series have no spaces, and their labels better have none either.
+            // Label values contain no spaces.
             "call" => self.call = value.replace(' ', "_"),
             _ => {}
         }
@@ -58,7 +58,7 @@ impl Visit for Call {
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
-/// How an operation ended.
+/// Fields of the event of a finished operation.
 #[derive(Default)]
 struct Ended {
     kind: String,
@@ -108,7 +108,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
             let labels = &[ended.kind.as_str(), ended.status.as_str()];
             self.operation_seconds.with_label_values(labels).observe(ended.seconds);
         } else if let Some(span) = context.event_span(event)
-            // The only event in a call: that it is made again.
+            // The only event within a call reports a retry.
             && let Some(call) = span.extensions().get::<Call>()
         {
             self.stores.retries(&call.store);
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn calls_and_operations_are_counted_by_what_is_told() {
         let telemetry = Telemetry::new();
-        // What has not happened yet is a zero: an alert on the increase must see the first failure.
+        // Series start at zero: an alert on an increase must see the first failure.
         let text = telemetry.exposition().text();
         for kind in ["index", "append", "reindex", "remove_source", "delete"] {
             for status in ["completed", "failed", "cancelled"] {
@@ -156,7 +156,7 @@ mod tests {
                     failed = tracing::field::Empty
                 );
                 let work = async {
-                    tracing::warn!(target: pipeline::STORE_CALLS, "the store is asked again");
+                    tracing::warn!(target: pipeline::STORE_CALLS, "retrying the store call");
                     tracing::warn!("something else");
                 };
                 runtime.block_on(work.instrument(span.clone()));

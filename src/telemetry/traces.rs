@@ -1,7 +1,7 @@
-//! Spans of operations, nodes and calls to the stores, for an OpenTelemetry collector.
+//! Spans of operations, nodes and store calls for an OpenTelemetry collector.
 //!
-//! Compiled in by the feature `otel`, and at work where `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector; what else
-//! can be set is that of <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+//! Requires the feature `otel`, and is active if `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector.
+//! Further variables: <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
@@ -15,14 +15,15 @@ use tracing_subscriber::registry::LookupSpan;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// Where spans go, if anywhere. When it is dropped, what was not sent yet is sent.
+/// The exporter of spans, if configured. Dropping it sends pending spans.
 pub(crate) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Spans go to the collector that the environment names. A runtime must be entered.
+    /// Exports spans to the collector named by the environment. Must be called within a Tokio
+    /// runtime.
     ///
     /// # Errors
-    /// If what is set in the environment is not right.
+    /// If a setting in the environment is invalid.
     pub(crate) fn new() -> Result<Self, BoxError> {
         if std::env::var_os(ENDPOINT).is_none() {
             return Ok(Self(None));
@@ -33,7 +34,7 @@ impl Traces {
         Ok(Self(Some(provider.with_resource(resource).build())))
     }
 
-    /// What gives spans to it.
+    /// The layer that records spans; `None` if no collector is configured.
     pub(crate) fn layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -48,13 +49,14 @@ impl Drop for Traces {
         if let Some(provider) = &self.0
             && let Err(error) = provider.shutdown()
         {
-            tracing::warn!(%error, "the last spans were not sent");
+            tracing::warn!(%error, "failed to export the last spans");
         }
     }
 }
 
-/// Spans of ours down to calls to the stores; not the documents, of which there may be millions, and not what
-/// libraries say, the exporter's own requests among them.
+/// `true` for spans of this project, and for events up to level info. Excludes spans of single
+/// documents, which may be millions, and those of libraries, such as requests of the exporter
+/// itself.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let crates = ["semantik", "pipeline", "stages", "embedding", "sinks", "search"];
     let of = metadata.target().split("::").next().unwrap_or_default();

@@ -1,5 +1,4 @@
-//! A collection as a search asks it: its live generation with the model, the words and the vectors that belong to
-//! it.
+//! A collection as a search target: a generation with its model, sparse encoder and vectors.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use super::{Absent, Database, Vectors, embed_options, load, model_in, model_of};
 use crate::fetching;
 use crate::shards::Shards;
 
-/// One generation, ready to be asked; `info` is the model that made it ([`model_of`]).
+/// The search target of a generation; `info` is the model that created its vectors ([`model_of`]).
 pub(crate) fn target(
     spec: &PipelineSpec,
     engine: &Arc<embedding::Engine>,
@@ -24,7 +23,7 @@ pub(crate) fn target(
     info: ModelInfo,
     vectors: &Vectors,
 ) -> Target {
-    // As long as this generation's are; the file may ask for others by now.
+    // The dimension of this generation; the file may request another one now.
     let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
     let words = generation.sparse.as_ref().map(stages::words);
     let (words, sparse) = match words {
@@ -33,7 +32,8 @@ pub(crate) fn target(
             let number = generation.number;
             tracing::warn!(
                 error = pipeline::chain(error.as_ref()),
-                "generation {number} of `{}` is searched by meaning alone",
+                "cannot create the sparse encoder of generation {number} of `{}`; searching its \
+                 dense vectors only",
                 collection.name
             );
             (stages::plain_words(), false)
@@ -52,12 +52,12 @@ pub(crate) fn target(
     }
 }
 
-/// The collections of pipeline files, which a request names by the places of the files: `0`, `1` ….
+/// The collections of pipeline files. A request names them by the index of the file: `0`, `1` ….
 pub(crate) struct FileTargets {
     engine: Arc<embedding::Engine>,
     files: Vec<File>,
     shards: Shards,
-    /// By their vectors: an embedded store cannot be opened twice.
+    /// By name of the vectors: an embedded store cannot be opened twice.
     opened: Mutex<HashMap<String, Arc<Target>>>,
 }
 
@@ -72,7 +72,8 @@ impl FileTargets {
     /// Opens the metadata stores of these files.
     ///
     /// # Errors
-    /// If a file is faulty, its store cannot be reached, or its collection is not there.
+    /// If a file is invalid, its store cannot be reached, or its collection does not exist or is
+    /// being deleted.
     pub(crate) async fn open(
         files: &[PathBuf],
         engine: Arc<embedding::Engine>,
@@ -84,12 +85,12 @@ impl FileTargets {
         Ok(Self { engine, files: opened, shards: Shards::default(), opened: Mutex::default() })
     }
 
-    /// What a request calls them all.
+    /// The names of all files in requests.
     pub(crate) fn names(&self) -> Vec<String> {
         (0..self.files.len()).map(|index| index.to_string()).collect()
     }
 
-    /// The name of the collection that a request calls so.
+    /// The name of the collection that a request names by the index of its file.
     pub(crate) fn name_of<'a>(&'a self, asked: &'a str) -> &'a str {
         let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
         file.map_or(asked, |file| &file.collection.name)
@@ -117,12 +118,12 @@ impl FileTargets {
 
     /// A generation of the first file, live or not.
     pub(crate) async fn generation(&self, number: i32) -> Result<Arc<Target>, BoxError> {
-        let file = self.files.first().ok_or("no file is given")?;
+        let file = self.files.first().ok_or("no pipeline file is given")?;
         let generations = file.database.postgres().generations().list(file.collection.id).await?;
         let found = generations.into_iter().find(|it| it.number == number);
         let name = &file.collection.name;
         let generation =
-            found.ok_or_else(|| format!("`{name}` has no generation {number} any more"))?;
+            found.ok_or_else(|| format!("collection `{name}` has no generation {number}"))?;
         self.open_target(file, &generation).await
     }
 }
@@ -132,7 +133,7 @@ async fn open(file: &Path, engine: &embedding::Engine) -> Result<File, BoxError>
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     if collection.deleting_since.is_some() {
-        return Err(format!("the collection `{}` is being deleted", collection.name).into());
+        return Err(format!("collection `{}` is being deleted", collection.name).into());
     }
     Ok(File { spec, plan, database, collection })
 }
@@ -141,12 +142,12 @@ async fn open(file: &Path, engine: &embedding::Engine) -> Result<File, BoxError>
 impl Resolve for FileTargets {
     async fn resolve(&self, asked: &str) -> Result<Arc<Target>, BoxError> {
         let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
-        let file = file.ok_or_else(|| format!("there is no file {asked}"))?;
+        let file = file.ok_or_else(|| format!("unknown file {asked}"))?;
         let generations = file.database.postgres().generations();
         let mut live = generations.live(file.collection.id).await?;
         loop {
             let target = self.open_target(file, &live).await;
-            // It may have been replaced and dropped between the question which one is live and its answer.
+            // The generation may have been replaced and deleted after `live` returned it.
             let now = generations.live(file.collection.id).await?;
             if target.is_ok() || now.id == live.id {
                 return target;
