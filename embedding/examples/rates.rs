@@ -1,21 +1,22 @@
-//! How fast the engine is: what `benches/` asks it, one round at a time, so that others can be measured in between.
+//! Measures the engine's throughput for `benches/`, one round per command, so that other programs
+//! can be measured in between.
 //!
-//! `rates MODEL TEXTS` reads a JSON string on each line of TEXTS, then commands from standard input, and answers each
-//! with a line of JSON. It proves nothing and is no part of the product.
+//! `rates MODEL TEXTS` reads a JSON string from each line of TEXTS, then commands from standard
+//! input, and answers each with a line of JSON. It is a benchmark tool without assertions.
 //!
-//! | command | what is measured |
+//! | command | measures |
 //! |---|---|
-//! | `device DTYPE TOKENS` | ids to vectors, in batches of TOKENS (0: as the engine chooses) |
-//! | `whole DTYPE TOKENS` | texts to vectors: tokenised on all cores, then embedded |
+//! | `device DTYPE TOKENS` | ids to vectors, in batches of TOKENS (0: the engine's default) |
+//! | `whole DTYPE TOKENS` | texts to vectors: tokenisation on all cores, then embedding |
 //! | `tokenise THREADS` | texts to ids on so many threads |
-//! | `peak SIZE` | products of two matrices of SIZE × SIZE on every thread that a model has |
-//! | `vectors DTYPE FILE` | nothing; writes the vectors to FILE, as they lie in memory |
-//! | `use LIST` | nothing; goes on with the texts of these numbers |
+//! | `peak SIZE` | products of two SIZE × SIZE matrices on every thread of a model |
+//! | `vectors DTYPE FILE` | nothing; writes the vectors to FILE in native byte order |
+//! | `use LIST` | nothing; selects the texts with these indices |
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a tool of the benchmarks, which stops at any fault"
+    reason = "a benchmark tool that stops at any error"
 )]
 
 use std::io::BufRead as _;
@@ -28,7 +29,7 @@ use pipeline::{Embedder, EmbedderOptions, Models, TextKind, Tokenizer};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-/// The one of the command.
+/// The same allocator as the `semantik` command.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -70,7 +71,7 @@ fn main() {
             ["peak", size] => peak(size.parse().unwrap(), &rates.device),
             ["vectors", dtype, file] => rates.vectors(dtype, file),
             ["use", list] => rates.go_on_with(list),
-            _ => panic!("`{line}` is no command"),
+            _ => panic!("unknown command `{line}`"),
         };
         println!("{answer}");
     }
@@ -151,7 +152,7 @@ impl Rates {
     }
 }
 
-/// Seconds by the clock and of processor time.
+/// Wall-clock seconds and CPU seconds.
 fn timed(work: impl FnOnce()) -> Value {
     let (started, before) = (Instant::now(), processor_seconds());
     work();
@@ -159,14 +160,14 @@ fn timed(work: impl FnOnce()) -> Value {
     json!({ "seconds": seconds, "cpu": processor_seconds() - before })
 }
 
-/// Of all threads of this process, from `/proc/self/stat`, whose unit is 10 ms on Linux.
+/// CPU time of all threads of this process, from `/proc/self/stat` in units of 10 ms.
 fn processor_seconds() -> f64 {
     let stat = fs_err::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
-/// The best of many products, of all threads together.
+/// Best throughput of many products, summed over all threads.
 fn peak(size: i64, device: &str) -> Value {
     let on = if device.starts_with("cuda") { Device::Cuda(0) } else { Device::Cpu };
     let (threads, kind) =
@@ -175,7 +176,7 @@ fn peak(size: i64, device: &str) -> Value {
         tch::set_num_threads(1);
         let one = Tensor::rand([size, size], (kind, on));
         let other = Tensor::rand([size, size], (kind, on));
-        // A GPU is not waited for product by product.
+        // A GPU is synchronised once per 50 products.
         let together = if on == Device::Cpu { 1 } else { 50 };
         let product = || {
             let started = Instant::now();

@@ -1,7 +1,9 @@
-//! The architectures that can be run, one file each, and what the rest of the crate sees of them.
+//! Supported architectures, one file each, and the traits through which the rest of the crate uses
+//! them.
 //!
-//! A configuration is read without weights, says what shape the model has, and loads it. All that an architecture does
-//! not do as its paper has it by default, but its `config.json` may ask for, is refused by name.
+//! A configuration is parsed without weights; it yields the model's shape and loads the model.
+//! Options of `config.json` that deviate from the architecture's paper and are not implemented are
+//! errors that name the option.
 
 use pipeline::BoxError;
 use serde::Deserialize;
@@ -12,7 +14,7 @@ use crate::attention::Span;
 use crate::weights::Weights;
 use crate::{bert, modernbert, mpnet, nomic, qwen3, roberta};
 
-/// The table. What is not here is refused.
+/// Models that are not in this table are rejected.
 static ARCHITECTURES: &[Architecture] = &[
     bert::ARCHITECTURE,
     roberta::ARCHITECTURE,
@@ -22,84 +24,86 @@ static ARCHITECTURES: &[Architecture] = &[
     qwen3::ARCHITECTURE,
 ];
 
-/// A kind of model.
+/// Entry of the table of architectures.
 pub(crate) struct Architecture {
-    /// What `config.json` has as `model_type`.
+    /// `model_type` of `config.json`.
     pub(crate) model_type: &'static str,
-    /// What it may have in `architectures`: the model, and the same with a head for its training on top, which
-    /// an embedding does not use.
+    /// Accepted values of `architectures`: the plain model, and the model with a training head,
+    /// which embedding ignores.
     pub(crate) names: &'static [&'static str],
     pub(crate) read: fn(&Value) -> Result<Box<dyn Config>, ConfigError>,
 }
 
-/// Why a configuration is none that can be run.
+/// Errors of [`read`].
 #[derive(Debug)]
 pub(crate) enum ConfigError {
     /// An architecture that is not in the table.
     Unknown(String),
     Malformed(serde_json::Error),
-    /// What it asks for, in words.
+    /// An option that is not implemented, for the error message.
     Unsupported(String),
 }
 
-/// A model's configuration.
+/// A parsed `config.json`.
 pub(crate) trait Config {
     fn shape(&self) -> Shape;
 
-    /// Reads the weights.
+    /// Loads the weights.
     ///
     /// # Errors
-    /// If they do not fit the configuration.
+    /// If a tensor is missing or its shape does not match the configuration.
     fn load(&self, weights: &Weights) -> Result<Box<dyn Encoder>, BoxError>;
 }
 
-/// What others need to know of a configuration.
+/// Dimensions and limits of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// Numbers of a token's vector.
+    /// Dimension of token vectors.
     pub(crate) width: usize,
-    /// The most tokens that have positions.
+    /// Largest number of tokens with position embeddings.
     pub(crate) positions: usize,
-    /// Ids are below this one.
+    /// Size of the vocabulary; every token id is smaller.
     pub(crate) vocabulary: usize,
 }
 
 impl Shape {
-    /// The same with the positions that are left where they begin behind the id of padding.
+    /// The shape of a model whose position ids start after the padding id (RoBERTa): the position
+    /// embeddings up to that id are unused.
     pub(crate) fn behind(self, padding: u32) -> Self {
         Self { positions: self.positions.saturating_sub(padding as usize + 1), ..self }
     }
 }
 
-/// A model's layers, with their weights.
+/// The layers of a model, with weights.
 pub(crate) trait Encoder: Send {
-    /// The same model for another thread; the numbers are shared.
+    /// The same model for another thread; the weights are shared.
     fn share(&self) -> Box<dyn Encoder>;
 
-    /// How positions are counted.
+    /// The model's position id scheme.
     fn places(&self) -> Places;
 
-    /// The last layer's vectors, one row for each token; only the [picked](Input::picked) ones, where that is said.
+    /// Output of the last layer, one row per token, or one per index in [`picked`](Input::picked).
     ///
     /// # Errors
-    /// Those of libtorch: no memory, above all.
+    /// Errors of libtorch, mostly out of memory.
     fn forward(&self, input: &Input) -> Result<Tensor, TchError>;
 }
 
-/// A batch, as layers see it.
+/// Input of a forward pass.
 pub(crate) struct Input {
-    /// The ids of all sequences, one after another.
+    /// Token ids of all sequences, concatenated.
     pub(crate) ids: Tensor,
-    /// The position of each.
+    /// Position ids, one per token.
     pub(crate) places: Tensor,
     pub(crate) spans: Vec<Span>,
-    /// The rows that are wanted of the last layer, all unless they are said: where pooling takes one of each sequence, the
-    /// last layer has nothing to do for the others once it has looked at them.
+    /// Rows that the last layer must compute; `None` means all. CLS and last-token pooling read one
+    /// row per sequence, so the other rows only serve as keys and values.
     pub(crate) picked: Option<Tensor>,
 }
 
 impl Input {
-    /// The layers in order, each with the rows that are wanted of it.
+    /// The layers in order, each with the rows it must compute: `picked` for the last layer, else
+    /// all.
     pub(crate) fn through<'a, L>(
         &'a self,
         layers: &'a [L],
@@ -110,22 +114,22 @@ impl Input {
     }
 }
 
-/// These rows, or those that are wanted of them.
+/// Selects the picked rows; with `None`, all rows.
 pub(crate) fn wanted(rows: &Tensor, picked: Option<&Tensor>) -> Result<Tensor, TchError> {
     picked.map_or_else(|| Ok(rows.shallow_clone()), |at| rows.f_index_select(0, at))
 }
 
-/// How the positions of a sequence are counted.
+/// Position ids of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Places {
-    /// From 0 on.
+    /// Consecutive from 0.
     Counted,
-    /// From behind this id on, which is that of padding; tokens with this id have it as their position.
+    /// Consecutive from the padding id + 1, as in RoBERTa; padding tokens keep the padding id.
     Behind(u32),
 }
 
 impl Places {
-    /// Adds those of a sequence.
+    /// Appends the position ids of a sequence.
     pub(crate) fn of(self, sequence: &[u32], to: &mut Vec<i64>) {
         match self {
             Self::Counted => to.extend((0_i64..).take(sequence.len())),
@@ -143,12 +147,12 @@ impl Places {
     }
 }
 
-/// Reads a configuration of whatever architecture it names.
+/// Parses the configuration with the architecture that it names.
 ///
 /// # Errors
 /// See [`ConfigError`].
 pub(crate) fn read(config: &Value) -> Result<Box<dyn Config>, ConfigError> {
-    // The name of the architecture comes first: the rest of the file means something only then.
+    // Look up the architecture first: the other keys depend on it.
     let named = config["architectures"][0].as_str();
     let model_type = config["model_type"].as_str();
     let known = ARCHITECTURES.iter().find(|known| match named {
@@ -162,18 +166,17 @@ pub(crate) fn read(config: &Value) -> Result<Box<dyn Config>, ConfigError> {
     (known.read)(config)
 }
 
-/// The names of all of them, for a message.
+/// Names of all supported architectures, for error messages.
 pub(crate) fn supported() -> String {
     let names: Vec<_> = ARCHITECTURES.iter().map(|known| known.names[0]).collect();
     names.join(", ")
 }
 
-/// A part of a configuration.
 pub(crate) fn parsed<T: for<'de> Deserialize<'de>>(config: &Value) -> Result<T, ConfigError> {
     T::deserialize(config).map_err(ConfigError::Malformed)
 }
 
-/// Refuses a configuration that has another value than one of these for a key, if it has the key.
+/// Rejects a configuration whose `key` is present with a value outside `supported`.
 pub(crate) fn expect(config: &Value, key: &str, supported: &[Value]) -> Result<(), ConfigError> {
     let found = &config[key];
     if found.is_null() || supported.contains(found) {

@@ -1,7 +1,8 @@
-//! Attention of every sequence of a batch with itself, group by group, and what belongs to it: where groups
-//! stand, what a token may look at, and positions that are told by turning.
+//! Self-attention over the sequences of a batch, group by group: row ranges of groups, attention
+//! masks and rotary embeddings.
 //!
-//! A group has sequences of one length (see `batcher.rs`), so it needs no mask for its padding unless it has some.
+//! All sequences of a group have the same length (see `batcher.rs`), so a group needs a padding
+//! mask only if it contains padding.
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -9,23 +10,23 @@ use crate::batcher::Group;
 use crate::device::uploaded;
 use crate::layers::{joined, signed};
 
-/// From this length on, keys and values are copied together before they are used: a row of each is in a page of memory of
-/// its own otherwise. Measured with 12 heads of 64: 13 ms instead of 17 at 512 tokens, but no gain at 256.
+/// Length from which keys and values are made contiguous first; strided, each row lies on its own
+/// memory page. Measured with 12 heads of 64: 13 ms instead of 17 ms at 512 tokens, no gain at 256.
 const APART: i64 = 512;
 
 type Result<T = Tensor> = std::result::Result<T, TchError>;
 
-/// A group of a batch, with where it stands.
+/// The rows of a group in a batch: `start..start + count * length`.
 pub(crate) struct Span {
     pub(crate) start: i64,
     pub(crate) count: i64,
     pub(crate) length: i64,
-    /// `count × 1 × 1 × length`, true where there is a token; `None` where there is no padding.
+    /// `count × 1 × 1 × length`, true for tokens; `None` without padding.
     pub(crate) mask: Option<Tensor>,
 }
 
 impl Span {
-    /// Finds the rows of each group. `lengths` are those of the members, without padding.
+    /// Computes the row range of each group. `lengths` are the members' lengths without padding.
     pub(crate) fn of(groups: &[Group], lengths: &[i64], device: Device) -> Result<Vec<Self>> {
         let (mut start, mut member) = (0, 0);
         let mut spans = Vec::with_capacity(groups.len());
@@ -45,7 +46,7 @@ impl Span {
         Ok(spans)
     }
 
-    /// What fills a batch, as if it were a sequence.
+    /// The filler tokens of a batch as a sequence.
     pub(crate) fn filling(start: i64, length: i64) -> Self {
         Self { start, count: 1, length, mask: None }
     }
@@ -55,25 +56,25 @@ impl Span {
     }
 }
 
-/// What each token may look at, in every group of a batch.
+/// The attention mask of every group of a batch.
 pub(crate) struct Sight {
     masks: Vec<Option<Tensor>>,
-    /// Only at itself and what stands before it.
+    /// Causal: a token attends to itself and earlier tokens.
     back: bool,
 }
 
 impl Sight {
-    /// At all tokens of its sequence.
+    /// Full attention within each sequence.
     pub(crate) fn all(spans: &[Span]) -> Self {
         Self { masks: spans.iter().map(|span| shared(span.mask.as_ref())).collect(), back: false }
     }
 
-    /// At itself and what stands before it. Padding stands behind, so nobody looks at it.
+    /// Causal attention. Padding is at the end of a sequence, so no token attends to it.
     pub(crate) fn back(spans: &[Span]) -> Self {
         Self { masks: spans.iter().map(|_| None).collect(), back: true }
     }
 
-    /// At those that are at most so many places away.
+    /// Sliding window: a token attends to tokens at most `places` positions away.
     pub(crate) fn near(spans: &[Span], places: i64, device: Device) -> Result<Self> {
         let mask = |span: &Span| {
             if span.length <= places + 1 {
@@ -88,14 +89,14 @@ impl Sight {
         Ok(Self { masks: spans.iter().map(mask).collect::<Result<_>>()?, back: false })
     }
 
-    /// At all tokens, more or less by where they stand: `bias` gives `heads × length × length` from the distances.
+    /// Full attention with a position bias: `bias` maps distances to `heads × length × length`.
     pub(crate) fn biased(
         spans: &[Span],
         device: Device,
         bias: impl Fn(&Tensor) -> Result,
     ) -> Result<Self> {
         let mask = |span: &Span| {
-            // GPUs have fast kernels only for a bias whose rows lie together.
+            // Fast GPU kernels require contiguous rows in the bias.
             let bias = bias(&distances(span.length, device)?)?.f_contiguous()?.f_unsqueeze(0)?;
             match &span.mask {
                 None => Ok(Some(bias)),
@@ -112,32 +113,32 @@ fn shared(mask: Option<&Tensor>) -> Option<Tensor> {
     mask.map(Tensor::shallow_clone)
 }
 
-/// `length × length`: how far the token of the column stands behind that of the row.
+/// `length × length`: the column's position minus the row's.
 fn distances(length: i64, device: Device) -> Result {
     let places = Tensor::f_arange(length, (Kind::Int64, device))?;
     places.f_unsqueeze(0)?.f_sub(&places.f_unsqueeze(1)?)
 }
 
-/// The heads of a model's attention.
+/// Shape of multi-head attention.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heads {
     pub(crate) count: i64,
-    /// Heads of keys and values; each serves as many heads of queries as it takes (Ainslie et al. 2023,
-    /// <https://arxiv.org/abs/2305.13245>).
+    /// Heads of keys and values; each serves `count / keys` query heads (grouped-query attention,
+    /// Ainslie et al. 2023, <https://arxiv.org/abs/2305.13245>).
     pub(crate) keys: i64,
     pub(crate) width: i64,
 }
 
 impl Heads {
-    /// So many heads that share these columns.
+    /// Multi-head attention over `width` columns.
     pub(crate) fn sharing(width: usize, count: usize) -> std::result::Result<Self, String> {
         if count == 0 || !width.is_multiple_of(count) {
-            return Err(format!("{width} columns cannot be shared by {count} attention heads"));
+            return Err(format!("{width} columns cannot be split among {count} attention heads"));
         }
         Ok(Self { count: signed(count), keys: signed(count), width: signed(width / count) })
     }
 
-    /// `n × heads × width`, queries, keys and values, of rows that have all of them side by side.
+    /// Splits fused rows into queries, keys and values, each `n × heads × width`.
     pub(crate) fn split(self, qkv: &Tensor) -> Result<[Tensor; 3]> {
         let (all, keys) = (self.count + 2 * self.keys, self.keys);
         let heads = qkv.f_view([-1, all, self.width])?;
@@ -148,14 +149,14 @@ impl Heads {
         ])
     }
 
-    /// Scaled dot-product attention. The result has the heads' values side by side.
+    /// Scaled dot-product attention. The result concatenates the heads' values.
     pub(crate) fn attend(
         self,
         [query, key, value]: &[Tensor; 3],
         spans: &[Span],
         sight: &Sight,
     ) -> Result {
-        // In single precision GPUs have a fast kernel only where each head of queries has its own keys.
+        // In float32, the fast GPU kernel requires one key head per query head.
         let single = query.device().is_cuda() && query.kind() == Kind::Float;
         let spreads = single && self.keys != self.count;
         let attended = spans
@@ -194,22 +195,22 @@ impl Heads {
     }
 }
 
-/// Positions that are told by turning queries and keys (Su et al. 2021, <https://arxiv.org/abs/2104.09864>), each
-/// number of the first half of a head with that of the second.
+/// Rotary position embedding (Su et al. 2021, <https://arxiv.org/abs/2104.09864>). Pairs dimension
+/// `i` of a head with dimension `i + width / 2`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rotary {
     pub(crate) base: f64,
     pub(crate) width: i64,
 }
 
-/// The angles of a batch's tokens.
+/// Cosines and sines of the rotation angles of a batch's tokens.
 pub(crate) struct Angles {
     cosine: Tensor,
     sine: Tensor,
 }
 
 impl Rotary {
-    /// The angles at these places.
+    /// Angles at these position ids.
     pub(crate) fn angles(self, places: &Tensor) -> Result<Angles> {
         let single = (Kind::Float, places.device());
         let steps = Tensor::f_arange_start_step(0, self.width, 2, single)?;
@@ -223,8 +224,8 @@ impl Rotary {
 }
 
 impl Angles {
-    /// Turns `n × heads × width`, in single precision, whatever the model's is: in bfloat16 it costs one vector in
-    /// a few dozen its third digit.
+    /// Rotates `n × heads × width`. Computes in float32 for any model precision: in bfloat16, one
+    /// vector in a few dozen changes in its third digit.
     pub(crate) fn turn(&self, heads: &Tensor) -> Result {
         let halves = heads.f_chunk(2, -1)?;
         let (first, second) = (&halves[0], &halves[1]);

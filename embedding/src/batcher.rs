@@ -1,68 +1,71 @@
-//! Which sequences go through the model together.
+//! Plans which sequences share a forward pass.
 //!
-//! Sequences are sorted by length and filled into batches of a number of tokens. Within a batch, those of
-//! equal length form a group. The dense layers of a model do not care where one sequence ends, so they see
-//! the whole batch as one matrix; attention and pooling work group by group, without a mask, because a group
-//! has no padding. On a device where many small kernels cost more than some padding, `slack` lets a
-//! group take sequences that are a little shorter and pads them.
+//! Sequences are sorted by length and packed into batches within a token budget. Within a batch,
+//! sequences of equal length form a group. Dense layers process the whole batch as one matrix,
+//! since they ignore sequence boundaries; attention and pooling run per group, without a mask,
+//! because a group has no padding. On devices where many small kernels cost more than some padding,
+//! `slack` lets a group accept slightly shorter sequences and pads them.
 //!
-//! Pure: lengths in, positions out. Longest first, so that memory is at its highest at the start.
+//! Pure functions from lengths to indices. The longest sequences come first, so that memory use
+//! peaks at the start.
 
 use std::collections::HashMap;
 
-/// What a batch may be.
+/// Limits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Most tokens in a batch, padding included. A single sequence may be longer.
+    /// Token budget of a batch, including padding. A single longer sequence is still allowed.
     pub(crate) tokens: usize,
-    /// How much of a padded sequence may be padding, in percent.
+    /// Largest share of padding in a padded sequence, in percent.
     pub(crate) slack: usize,
-    /// Batches are filled up to a multiple of so many tokens, small ones to one of fewer. 1 is no filling.
+    /// Batches are padded with filler tokens to a multiple of this number, small batches to a
+    /// multiple of a smaller number. 1 disables filling.
     pub(crate) fill: usize,
 }
 
 impl Limits {
-    /// What so many tokens are filled up to.
+    /// Rounds a batch of `tokens` up to its filled size.
     fn filled(self, tokens: usize) -> usize {
-        // A question shall not become three times as long.
+        // The step is limited by the batch size: a short query must not become three times as long.
         let step = self.fill.min(tokens.next_power_of_two() / 4).max(1);
         tokens.next_multiple_of(step)
     }
 }
 
-/// Sequences that go through the model together, group after group.
+/// Sequences of one forward pass, in groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Batch {
-    /// Positions of the sequences in the caller's list, in the order of the groups.
+    /// Indices of the sequences in the caller's list, in group order.
     pub(crate) members: Vec<usize>,
     pub(crate) groups: Vec<Group>,
-    /// Tokens behind the groups that belong to no sequence.
+    /// Filler tokens after the groups; they belong to no sequence.
     pub(crate) filling: usize,
 }
 
-/// Sequences that are read as if all were of one length.
+/// Sequences that are computed with a common length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    /// How many.
+    /// Number of sequences.
     pub(crate) count: usize,
-    /// Tokens of each, padding included.
+    /// Tokens per sequence, including padding.
     pub(crate) length: usize,
-    /// Tokens of padding in the whole group.
+    /// Padding tokens of the whole group.
     pub(crate) padding: usize,
 }
 
 impl Batch {
-    /// Tokens in the batch, padding and filling included.
+    /// Tokens of the batch, including padding and filler.
     pub(crate) fn tokens(&self) -> usize {
         self.groups.iter().map(|group| group.count * group.length).sum::<usize>() + self.filling
     }
 
-    /// Tokens that are no sequence's.
+    /// Padding and filler tokens of the batch.
     pub(crate) fn padding(&self) -> usize {
         self.groups.iter().map(|group| group.padding).sum::<usize>() + self.filling
     }
 
-    /// The same members in smaller batches, none of more than half of them. `lengths` are those of the caller's list.
+    /// Splits the batch into batches with at most half of its members. `lengths` are those of the
+    /// caller's list.
     pub(crate) fn halves(&self, lengths: &[usize], limits: Limits) -> Vec<Self> {
         let half = self.members.len().div_ceil(2);
         let members = self.members.chunks(half.max(1));
@@ -78,14 +81,14 @@ impl Batch {
             .collect()
     }
 
-    /// The batch as it is computed, if its sequences have so many tokens.
+    /// Sets the filler for a batch of `tokens`.
     fn filled(mut self, tokens: usize, limits: Limits) -> Self {
         self.filling = limits.filled(tokens) - tokens;
         self
     }
 }
 
-/// Puts sequences of these lengths into batches.
+/// Packs sequences of these lengths into batches.
 pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&member| std::cmp::Reverse(lengths[member]));
@@ -119,7 +122,7 @@ pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
     batches
 }
 
-/// The different ones among the sequences, and for each sequence which of them it is.
+/// The distinct sequences, and for each sequence its index among them.
 pub(crate) fn distinct<'a>(sequences: &[&'a [u32]]) -> (Vec<&'a [u32]>, Vec<usize>) {
     let mut seen = HashMap::with_capacity(sequences.len());
     let mut different = Vec::new();
@@ -183,10 +186,10 @@ mod tests {
                 }
                 prop_assert_eq!(batch.padding(), padding + batch.filling);
                 prop_assert!(batch.filling < fill && batch.filling * 2 <= batch.tokens());
-                // So that they come in few sizes.
+                // Batches must come in few sizes.
                 prop_assert!(batch.tokens() < 4 * fill || batch.tokens().is_multiple_of(fill));
             }
-            // No two neighbours would have fitted into one batch.
+            // No two consecutive batches would have fitted into one.
             for pair in batches.windows(2) {
                 let next = lengths[pair[1].members[0]];
                 let padded = next * 100 / (100 - slack) + 1;

@@ -1,5 +1,5 @@
-//! BERT's encoder (Devlin et al. 2018, <https://arxiv.org/abs/1810.04805>): MiniLM, BGE, E5, GTE. Its layers serve
-//! `roberta.rs` and `mpnet.rs`, too.
+//! BERT's encoder (Devlin et al. 2018, <https://arxiv.org/abs/1810.04805>): MiniLM, BGE, E5, GTE.
+//! `roberta.rs` and `mpnet.rs` reuse its layers.
 
 use pipeline::BoxError;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     read: |config| Ok(Box::new(read(config)?)),
 };
 
-/// `config.json`, as far as BERT's shape goes.
+/// The keys of `config.json` that define BERT's shape.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Bert {
     pub(crate) vocab_size: usize,
@@ -47,7 +47,7 @@ fn usual_eps() -> f64 {
     1e-12
 }
 
-/// Reads a configuration of BERT's form.
+/// Parses a configuration in BERT's format.
 pub(crate) fn read(config: &Value) -> Result<Bert, ConfigError> {
     let config: Bert = parsed(config)?;
     match config.position_embedding_type.as_deref() {
@@ -72,11 +72,11 @@ impl Config for Bert {
     }
 }
 
-/// A model's layers.
+/// The model's embeddings and layers.
 #[derive(Clone)]
 pub(crate) struct BertEncoder {
     words: Numbers,
-    /// The vector of each position with that of token type 0 added, the only type an embedding has.
+    /// Position embeddings plus the embedding of token type 0, the only type that embedding uses.
     positions: Numbers,
     norm: LayerNorm,
     layers: Vec<Block>,
@@ -84,10 +84,10 @@ pub(crate) struct BertEncoder {
 }
 
 impl BertEncoder {
-    /// Reads the weights, whose names may have a prefix.
+    /// Loads the weights; `prefix` is the optional prefix of their names.
     ///
     /// # Errors
-    /// If they do not fit the configuration.
+    /// If a tensor is missing or its shape does not match the configuration.
     pub(crate) fn read(
         config: &Bert,
         weights: &Weights,
@@ -137,7 +137,7 @@ impl Encoder for BertEncoder {
     }
 }
 
-/// What the parts of a layer are called.
+/// Names of the tensors of a layer.
 pub(crate) struct Names {
     pub(crate) qkv: [&'static str; 3],
     pub(crate) attended: &'static str,
@@ -150,7 +150,8 @@ const NAMES: Names = Names {
     attended_norm: "attention.output.LayerNorm",
 };
 
-/// A layer: attention, then two dense layers, each added to what came in and then normalised.
+/// A layer: attention and a feed-forward block, each with a residual connection and
+/// post-normalisation.
 #[derive(Clone)]
 pub(crate) struct Block {
     qkv: Dense,

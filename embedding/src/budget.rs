@@ -1,8 +1,9 @@
-//! How large the batches of a model may be, for all of its threads.
+//! The token budget of a model, shared by all its threads.
 //!
-//! A budget is given, or found out by trying when there is enough work for it. It becomes smaller when a device has no memory
-//! for a batch that is about as large as batches may be, or again and again for smaller ones; never larger again. A
-//! small batch for which there is no memory once says more about what else was there than about batches.
+//! The budget is fixed, or found by a probe at the first call with enough work. It shrinks when a
+//! device runs out of memory on a batch near the budget, or repeatedly on smaller ones, and never
+//! grows again. A single failure of a small batch says more about other users of the memory than
+//! about batch sizes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -10,49 +11,49 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::batcher::Limits;
 
-/// Finds out how many tokens are best.
+/// Probes for the best number of tokens; `None` if the probe failed.
 pub(crate) type Find = Box<dyn Fn() -> Option<usize> + Send + Sync>;
 
 pub(crate) struct Budget {
     limits: Limits,
     tokens: AtomicUsize,
-    /// Small batches for which there was no memory, since it became smaller.
+    /// Small batches that ran out of memory since the budget last shrank.
     small: AtomicUsize,
     find: Option<Find>,
     found: Once,
 }
 
-/// So many small batches without memory are no accident.
+/// Failures of small batches after which the budget shrinks.
 const ENOUGH: usize = 3;
 
 impl Budget {
-    /// One that is known.
+    /// A fixed budget.
     pub(crate) fn of(limits: Limits) -> Self {
         let tokens = AtomicUsize::new(limits.tokens);
         Self { limits, tokens, small: AtomicUsize::new(0), find: None, found: Once::new() }
     }
 
-    /// One that is found out at the first call that is larger than this one.
+    /// A budget that is probed at the first call with more than `limits.tokens` tokens.
     pub(crate) fn to_find(limits: Limits, find: Find) -> Self {
         Self { find: Some(find), ..Self::of(limits) }
     }
 
-    /// What a batch may be now.
+    /// The current limits of a batch.
     pub(crate) fn limits(&self) -> Limits {
-        // Nothing else depends on what is read here.
+        // Relaxed: no other memory access depends on this value.
         Limits { tokens: self.tokens.load(Ordering::Relaxed), ..self.limits }
     }
 
-    /// What a batch of a call of so many tokens may be.
+    /// The limits for a call with this many tokens; the first large call runs the probe.
     pub(crate) fn for_call(&self, tokens: usize) -> Limits {
         if let Some(find) = &self.find
             && tokens > self.limits.tokens
         {
             self.found.call_once(|| {
-                // Whoever asked is to be answered, whatever becomes of this.
+                // A panic of the probe must not fail the call.
                 let best = catch_unwind(AssertUnwindSafe(find)).ok().flatten();
                 if let Some(best) = best {
-                    // Unless it has become smaller meanwhile.
+                    // Unless the budget shrank during the probe.
                     let (usual, best) = (self.limits.tokens, best.max(1));
                     let order = Ordering::Relaxed;
                     self.tokens.compare_exchange(usual, best, order, order).ok();
@@ -62,7 +63,7 @@ impl Budget {
         self.limits()
     }
 
-    /// There was no memory for a batch of so many tokens. Says what batches may be now.
+    /// Records that a batch of `tokens` ran out of memory. Returns the new budget.
     pub(crate) fn was_too_much(&self, tokens: usize) -> usize {
         let order = Ordering::Relaxed;
         let now = self.tokens.load(order);

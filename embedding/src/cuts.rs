@@ -1,27 +1,29 @@
-//! Where a text may be cut so that its parts, encoded alone, have the ids that they have in the whole.
+//! Positions where a text can be split so that its parts, encoded separately, get the same ids as
+//! in the whole text.
 //!
-//! What a tokenizer does before it looks at its vocabulary decides this, so it is read from
-//! `tokenizer.json`. Three cases are told apart, and where none is proven there is no cut:
+//! The tokenizer's steps before the vocabulary lookup determine these positions, so the rule is
+//! read from `tokenizer.json`. There are three rules; without proof that a split is safe, the text
+//! is not split:
 //!
-//! - **Words** (BERT): text is split at whitespace and around every punctuation mark and every Chinese
-//!   character, and each piece is encoded by itself. Everything that happens before looks at one character at a
-//!   time, except that NFD reorders combining marks; so a word may be cut off in front of anything
-//!   but a mark.
-//! - **Spaces** (SentencePiece, byte-level BPE): a space belongs to the word behind it. Cutting in front of a
-//!   space that follows something else keeps both sides as they were. A line break is not safe: patterns in
-//!   use let punctuation swallow the line breaks behind it.
+//! - **Words** (BERT): text is split at whitespace and around every punctuation mark and Chinese
+//!   character, and each part is encoded separately. All earlier steps process single characters,
+//!   except that NFD reorders combining marks; so a split before a word is safe unless the word
+//!   starts with a mark.
+//! - **Spaces** (SentencePiece, byte-level BPE): a space belongs to the following word. A split
+//!   before a space that follows a non-space keeps the ids of both sides. A line break is not safe:
+//!   in some common patterns punctuation consumes the line breaks after it.
 //! - **Never**.
 //!
-//! Long texts are encoded in segments that end at such places, because the `tokenizers` crate keeps some
-//! sixty bytes for each byte of a text that it works on.
+//! Long texts are encoded in segments that end at such positions, because the `tokenizers` crate
+//! needs about sixty bytes of memory per byte of text.
 
 use serde_json::Value;
 use unicode_normalization::char::is_combining_mark;
 
-/// Length at which a text is encoded in parts.
+/// Length in bytes above which a text is encoded in segments.
 pub(crate) const SEGMENT: usize = 64 << 10;
 
-/// Where words may be told apart.
+/// Positions where a split is safe; see the module doc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     Words,
@@ -29,27 +31,29 @@ pub(crate) enum Rule {
     Never,
 }
 
-/// The rule of one tokenizer.
+/// The split rule of a tokenizer.
 #[derive(Debug)]
 pub(crate) struct Cuts {
     rule: Rule,
-    /// Characters of added tokens (`[SEP]`), which are looked for in the raw text: nothing is cut at them.
+    /// Characters of added tokens (`[SEP]`), which the tokenizer matches in the raw text: no split
+    /// is made next to them.
     reserved: String,
 }
 
-/// The patterns of GPT-2 and of cl100k as Qwen has it: in both a word takes one space in front of it.
+/// The patterns of GPT-2 and of Qwen's variant of cl100k: in both, a word includes one preceding
+/// space.
 const SPACE_PATTERNS: &[&str] = &[
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
 
 impl Cuts {
-    /// Reads the rule from `tokenizer.json`.
+    /// Derives the rule from `tokenizer.json`.
     pub(crate) fn of(tokenizer: &Value) -> Self {
         let before = flat(&tokenizer["normalizer"], "normalizers");
         let split = flat(&tokenizer["pre_tokenizer"], "pretokenizers");
         let added = tokenizer["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
-        // Whether such a token is found depends on what stands beside it.
+        // A match of such a token depends on its neighbours.
         let depends = added.iter().any(|token| token["single_word"] == Value::Bool(true));
         let rule = if depends {
             Rule::Never
@@ -70,7 +74,7 @@ impl Cuts {
         self.rule
     }
 
-    /// Whether the text may be cut at this byte, where the tokenizer says that a word begins.
+    /// `true` if a split at this byte is safe, given that the tokenizer starts a word there.
     pub(crate) fn at_word(&self, text: &str, at: usize) -> bool {
         if at == 0 {
             return true;
@@ -84,8 +88,8 @@ impl Cuts {
         }
     }
 
-    /// The end of the segment that starts here: the last safe place within [`SEGMENT`] bytes, or the first
-    /// one behind them, or the end of the text.
+    /// The end of the segment that starts at `start`: the last safe position within [`SEGMENT`]
+    /// bytes, else the first one after them, else the end of the text.
     pub(crate) fn segment_end(&self, text: &str, start: usize) -> usize {
         let near = start + SEGMENT;
         if near >= text.len() || self.rule == Rule::Never {
@@ -100,8 +104,8 @@ impl Cuts {
         back.or_else(|| (near + 1..text.len()).find(safe)).unwrap_or(text.len())
     }
 
-    /// Whether a separator stands here, as far as it can be told from one character. Fewer are known here
-    /// than to the tokenizer.
+    /// `true` after a character that is certainly a separator. The tokenizer has more separators
+    /// than this test.
     fn behind_separator(&self, text: &str, at: usize) -> bool {
         let (Some(before), Some(behind)) = (text.get(..at), text.get(at..)) else { return false };
         let separator = |c: char| {
@@ -126,7 +130,7 @@ fn first(text: &str) -> Option<char> {
     text.chars().next()
 }
 
-/// The steps of a possible sequence of steps.
+/// The steps of a step or of a nested `Sequence`.
 fn flat<'a>(step: &'a Value, inner: &str) -> Vec<&'a Value> {
     if step.is_null() {
         return Vec::new();
@@ -141,12 +145,12 @@ fn kinds<'a>(steps: &[&'a Value]) -> Vec<&'a str> {
     steps.iter().map(|step| step["type"].as_str().unwrap_or_default()).collect()
 }
 
-/// Whether the normaliser looks at one character at a time, but for the order of combining marks.
+/// `true` if the normalizer processes single characters, apart from the order of combining marks.
 fn each_character(step: &Value) -> bool {
     matches!(step["type"].as_str(), Some("BertNormalizer" | "Lowercase" | "StripAccents" | "NFD"))
 }
 
-/// Whether what the normaliser does on one side of a space is independent of the other side.
+/// `true` if the normalizer's result on one side of a space is independent of the other side.
 fn keeps_spaces(step: &Value) -> bool {
     match step["type"].as_str() {
         Some("NFC" | "NFD" | "NFKC" | "NFKD" | "Lowercase" | "Nmt" | "Precompiled") => true,
@@ -158,7 +162,7 @@ fn keeps_spaces(step: &Value) -> bool {
 fn splits_at_spaces(steps: &[&Value]) -> bool {
     let byte_level = |step: &Value| step["add_prefix_space"] != true && step["use_regex"] != false;
     match kinds(steps)[..] {
-        // Without `split` there are no words, and pieces reach over spaces.
+        // Without `split`, tokens can contain spaces.
         ["Metaspace"] | ["WhitespaceSplit", "Metaspace"] => {
             let metaspace = steps[steps.len() - 1];
             metaspace["split"] != false

@@ -1,13 +1,14 @@
-//! Dense layers as a device computes them fastest.
+//! Dense layers with the fastest matrix product of the device.
 //!
-//! On a CPU the weights are packed once, as oneDNN's kernels want them, and bias and activation are part of the product;
-//! or weights and rows become whole numbers of 8 bits. Both are operators of libtorch that `tch` has no functions for, so
-//! they are called through a small TorchScript module (`dense/make.py` makes it). Elsewhere a layer is `layers.rs`'s.
+//! On a CPU, either the weights are packed once for oneDNN's kernels, with bias and activation
+//! fused into the product, or weights and rows are quantised to int8. Both are libtorch operators
+//! without a `tch` binding, so a small TorchScript module calls them (`dense/make.py` generates
+//! it). On other devices a layer is that of `layers.rs`.
 //!
-//! In 8 bits, weights have a scale for each output and rows have one each, found when the row is there. So a text's
-//! vector does not depend on what else is in its batch, and a token with large numbers takes no digits from the others:
-//! with one scale for the whole batch, as libtorch's own `linear_dynamic` has it, all-MiniLM-L6-v2 loses three times as
-//! much (see `docs/adr/0012-precision-and-batch-size.md`).
+//! In int8, weights have one scale per output and rows one dynamic scale each. So the vector of a
+//! text does not depend on the rest of its batch, and a token with large values costs the others no
+//! precision: with one scale per batch, as in libtorch's `linear_dynamic`, all-MiniLM-L6-v2 loses
+//! three times as much (see `docs/adr/0012-precision-and-batch-size.md`).
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use tch::{CModule, Kind, TchError, Tensor};
 
 use crate::layers::{Activation, Linear, Numbers};
 
-/// The largest weight in 8 bits. Processors without VNNI add two products in 16 bits and cut what is larger; a few bits
-/// less for the weights cost less than that.
+/// Largest quantised weight. Processors without VNNI add two products in 16 bits with saturation; a
+/// smaller range of the weights loses less than that.
 fn largest_weight() -> f64 {
     #[cfg(target_arch = "x86_64")]
     if !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni") {
@@ -26,23 +27,23 @@ fn largest_weight() -> f64 {
     127.0
 }
 
-/// How the dense layers of a model are computed.
+/// Backend for the matrix products of a model.
 #[derive(Clone)]
 pub(crate) enum Products {
-    /// By libtorch's ordinary product.
+    /// libtorch's default product.
     Ordinary,
-    /// By oneDNN, with weights that were packed.
+    /// oneDNN with packed weights.
     Packed(Kernels),
-    /// By oneDNN in 8 bits; what is between the layers is in single precision.
+    /// oneDNN in int8; values between layers are float32.
     Int8(Kernels),
 }
 
-/// oneDNN's products. A clone is the same for another thread.
+/// oneDNN's products. Clones share the module, for use on other threads.
 #[derive(Clone)]
 pub(crate) struct Kernels(Arc<CModule>);
 
 impl Kernels {
-    /// Finds them in libtorch.
+    /// Loads the TorchScript module.
     ///
     /// # Errors
     /// If this libtorch was built without oneDNN.
@@ -56,7 +57,7 @@ impl Kernels {
     }
 }
 
-/// A dense layer, with the activation behind it if there is one.
+/// A dense layer with an optional activation.
 #[derive(Clone)]
 pub(crate) struct Dense {
     product: Product,
@@ -71,10 +72,10 @@ enum Product {
 }
 
 impl Dense {
-    /// Makes a layer ready.
+    /// Packs or quantises the weights for the backend.
     ///
     /// # Errors
-    /// Those of libtorch.
+    /// Errors of libtorch.
     pub(crate) fn new(
         linear: Linear,
         activation: Option<Activation>,
@@ -115,7 +116,7 @@ impl Product {
         })
     }
 
-    /// Weights on a scale of their own for each output, symmetric around zero (Krishnamoorthi 2018,
+    /// Symmetric quantisation with one scale per output (Krishnamoorthi 2018,
     /// <https://arxiv.org/abs/1806.08342>).
     fn int8(linear: &Linear, kernels: &Kernels) -> Result<Self, TchError> {
         let (weight, largest) = (linear.weight(), largest_weight());
@@ -126,7 +127,7 @@ impl Product {
         Ok(Self::Int8 {
             kernels: kernels.clone(),
             weight: Numbers(kernels.call("pack_int8", [&small])?),
-            // Rows are in steps of a 127th of their largest number.
+            // Rows are quantised in steps of their largest value / 127.
             scale: Numbers(scale.f_div_scalar(127)?),
             zero: Numbers(scale.f_zeros_like()?.f_to_kind(Kind::Int)?),
             bias: Numbers(linear.bias_or_zeros()?),
@@ -134,7 +135,7 @@ impl Product {
     }
 }
 
-/// The method with this activation in it.
+/// The method of the TorchScript module with this activation fused.
 fn fused(activation: Activation) -> &'static str {
     match activation {
         Activation::Gelu => "gelu",
@@ -187,7 +188,7 @@ mod tests {
         let dense = |products| Dense::new(layer(true), Some(Activation::Gelu), &products).unwrap();
         let small = dense(Products::Int8(Kernels::load().unwrap()));
         let rows = numbers(9, 32, 0.11);
-        // A row of zeros, and one with much larger numbers than the others.
+        // A row of zeros, and one with much larger values than the others.
         drop(rows.get(4).fill_(0.0));
         drop(rows.get(5).f_mul_scalar_(1000.0).unwrap());
         let all = small.apply(&rows).unwrap();

@@ -1,4 +1,4 @@
-//! Which devices a model runs on, and in which precision.
+//! Choice of device and precision for a model.
 
 use std::collections::HashSet;
 
@@ -7,54 +7,57 @@ use tch::{Cuda, Device, Kind, TchError, Tensor};
 
 use crate::batcher::Limits;
 
-/// Tokens in a forward pass on one core, in 32 bits and in 8. Measured with all-MiniLM-L6-v2 (see
-/// `docs/adr/0012-precision-and-batch-size.md`): more gain little or lose, and a question waits until a pass has ended.
+/// Tokens per forward pass on one core in float32 and int8. Measured with all-MiniLM-L6-v2 (see
+/// `docs/adr/0012-precision-and-batch-size.md`): a larger pass gains little or loses, and a query
+/// waits until the current pass ends.
 const CPU_TOKENS: usize = 1024;
 
-/// The same in 16 bits, where more are faster, and a pass takes no longer all the same.
+/// The same in bfloat16, where a larger pass is faster and still takes no longer.
 const CPU_TOKENS_BFLOAT16: usize = 4096;
 
-/// Tokens in a forward pass on a GPU before it was probed. It wants thousands of rows to be busy.
+/// Tokens per forward pass on a GPU without a probe. A GPU needs thousands of rows for full
+/// utilisation.
 const GPU_TOKENS: usize = 32 << 10;
 
-/// On a GPU a group of sequences is padded to a common length rather than have its own kernels, by so many percent at most.
+/// Largest share of padding in a group on a GPU, in percent; padding replaces separate kernels for
+/// each length.
 const GPU_SLACK: usize = 4;
 
-/// oneDNN compiles a kernel for each number of rows on a CPU and keeps it: half a megabyte, and as long as up to 200 tokens take.
-/// So batches come in few sizes.
+/// On a CPU, oneDNN compiles and caches a kernel for each number of rows: half a megabyte, and the
+/// time of up to 200 tokens. This step limits the number of batch sizes.
 pub(crate) const CPU_FILL: usize = 32;
 
-/// Threads that feed one GPU: while one waits for its vectors, the other one has the next batch waiting in the device's
-/// queue.
+/// Threads per GPU: while one thread waits for its vectors, the other one has already queued the
+/// next batch on the device.
 const THREADS_OF_A_GPU: usize = 2;
 
-/// How a model is run, decided.
+/// The resolved options of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
-    /// All of the same kind; each has the whole model.
+    /// Devices of one kind; each holds the whole model.
     pub(crate) devices: Vec<Device>,
     pub(crate) precision: Precision,
     pub(crate) limits: Limits,
-    /// Whether the budget of tokens is to be found out by trying.
+    /// `true` if the token budget is probed.
     pub(crate) probes: bool,
-    /// How many threads run the model on each device, each with batches of its own. libtorch could put many threads to
-    /// one batch instead, but then all wait for the slowest after every layer, and on a machine that does
-    /// other things too that is most of the time.
+    /// Threads that run the model per device, each with its own batches. Several libtorch threads
+    /// per batch would wait for the slowest one after every layer; on a machine with other load
+    /// that is most of the time.
     pub(crate) threads: usize,
 }
 
-/// The numbers that a model computes with.
+/// Number type of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precision {
     Float32,
     BFloat16,
     Float16,
-    /// Dense layers in whole numbers of 8 bits, the rest in single precision.
+    /// Dense layers in int8, the rest in float32.
     Int8,
 }
 
 impl Precision {
-    /// What stands between the layers.
+    /// Number type of the values between layers.
     pub(crate) fn kind(self) -> Kind {
         match self {
             Self::Float32 | Self::Int8 => Kind::Float,
@@ -73,24 +76,24 @@ impl Precision {
     }
 }
 
-/// Why a model cannot be run as it was asked for.
+/// Errors of [`Setting::of`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
-    #[error("device `{asked}` is not there; there is {there}")]
+    #[error("device `{asked}` not found: available are {there}")]
     Absent { asked: String, there: String },
-    #[error("`{0}` is no device; devices are auto, cpu, cuda, cuda:N, cuda:N,M, mps")]
+    #[error("invalid device `{0}`: expected auto, cpu, cuda, cuda:N, cuda:N,M or mps")]
     Unknown(String),
-    #[error("`{0}` is no type of numbers; types are auto, float32, bfloat16, float16, int8")]
+    #[error("invalid dtype `{0}`: expected auto, float32, bfloat16, float16 or int8")]
     Dtype(String),
-    #[error("`int8` is computed on a CPU only; on `{0}` bfloat16 is the fast one")]
+    #[error("dtype `int8` requires a CPU: on `{0}` use bfloat16")]
     Int8(&'static str),
 }
 
 impl Setting {
-    /// Decides what the options leave open.
+    /// Resolves `auto` and missing options.
     ///
     /// # Errors
-    /// If a device is not there, or a word is not known.
+    /// If a device is missing, or an option has an unknown value.
     pub(crate) fn of(options: &EmbedderOptions) -> Result<Self, DeviceError> {
         let devices = devices(&options.device)?;
         let device = devices[0];
@@ -123,21 +126,22 @@ impl Setting {
         })
     }
 
-    /// The part of it on which the last bits of a vector depend: the kind of device, whichever of them it
-    /// is, and the kind of numbers.
+    /// The settings that the last bits of a vector depend on: kind of device (not its index) and
+    /// precision.
     pub(crate) fn identity(&self) -> String {
         format!("{} {}", kind_of(self.devices[0]), self.precision.name())
     }
 }
 
-/// The numbers on the device. They go there from memory that the system does not move, so that nobody waits for it: what
-/// is asked of the device next stands behind them in its queue.
+/// Copies the values to the device. On CUDA the copy is asynchronous from pinned memory, so the
+/// thread does not wait; later work is queued behind the copy.
 pub(crate) fn uploaded(numbers: &[i64], device: Device) -> Result<Tensor, TchError> {
     let here = Tensor::f_from_slice(numbers)?;
     if !device.is_cuda() {
         return here.f_to_device(device);
     }
-    // Not `f_pin_memory`, which names the device, and libtorch warns of that each time.
+    // Not `f_pin_memory`: it takes a device, and libtorch prints a deprecation warning at each
+    // call.
     here.f_internal_pin_memory(device)?.f_to_dtype_layout((Kind::Int64, device), true, false)
 }
 
@@ -150,12 +154,12 @@ fn kind_of(device: Device) -> &'static str {
     }
 }
 
-/// The devices that are meant, at least one.
+/// Resolves a device option for this machine; at least one device.
 fn devices(asked: &str) -> Result<Vec<Device>, DeviceError> {
     chosen(asked, usize::try_from(Cuda::device_count()).unwrap_or(0), tch::utils::has_mps())
 }
 
-/// The devices that are meant, where there are so many cards.
+/// Resolves a device option for a machine with `cards` GPUs.
 fn chosen(asked: &str, cards: usize, mps: bool) -> Result<Vec<Device>, DeviceError> {
     let absent = || {
         let mut there = vec!["cpu".to_owned()];
@@ -186,10 +190,10 @@ fn chosen(asked: &str, cards: usize, mps: bool) -> Result<Vec<Device>, DeviceErr
     }
 }
 
-/// The cores that this process may use. Two hardware threads of a core
-/// share the units that multiply matrices, so the second one would only get in the way.
+/// Number of physical cores that this process may use. Hardware threads of a core share its matrix
+/// units, so a second one would only slow the first down.
 fn cores() -> usize {
-    // With the share of time that a container is given.
+    // Includes the CPU quota of a container.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let allowed = || {
         let status = fs_err::read_to_string("/proc/self/status").ok()?;
@@ -204,7 +208,7 @@ fn cores() -> usize {
     if cores.is_empty() { threads } else { threads.min(cores.len()) }
 }
 
-/// The numbers of a list as Linux writes it: `0-3,8`.
+/// Parses a CPU list in Linux's format: `0-3,8`.
 fn listed(list: &str) -> Vec<usize> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -1,4 +1,4 @@
-//! Models by folder, each loaded once.
+//! Cache of loaded models by folder.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,26 +21,27 @@ use crate::stand_in::StandIn;
 use crate::tokenizer::FolderTokenizer;
 use crate::worker::{Threads, Worker};
 
-/// The embedding engine. A tokenizer or a model that was asked for stays loaded as long as the engine lives.
+/// The embedding engine. Requested tokenizers and models stay loaded for the lifetime of the
+/// engine.
 ///
-/// Engines may stand beside one another ([`Engine::beside`]): a model that several of them need is loaded once, and is
-/// let go of with the last of them.
+/// Several engines can share models ([`Engine::beside`]): a model is loaded once, and dropped with
+/// the last engine that uses it.
 #[derive(Default)]
 pub struct Engine {
     tokenizers: Once<PathBuf, dyn Tokenizer>,
-    /// By folder, options as they were given, and what those mean on this machine.
+    /// By folder and resolved options.
     embedders: Once<(PathBuf, String), dyn Embedder>,
     memo: Option<Arc<dyn Memo>>,
     loaded: Arc<Loaded>,
 }
 
-/// What is loaded, for all engines that stand beside one another. Models are known by what they are, too: one that has
-/// taken the place of another in its folder is another one.
+/// Models and tokenizers that engines share. The key contains the fingerprint: if a folder is
+/// replaced, its model is a different one.
 #[derive(Default)]
 struct Loaded {
     tokenizers: Lent<(PathBuf, String), FolderTokenizer>,
     models: Lent<(PathBuf, String, String), Threads>,
-    /// A memo that one of the engines has; what is found out about the machine is kept there.
+    /// The cache of one of the engines; it stores results of probes.
     memo: Mutex<Option<Weak<dyn Memo>>>,
 }
 
@@ -51,19 +52,18 @@ impl Loaded {
 }
 
 impl Engine {
-    /// An engine without any model yet.
+    /// An engine without a cache; models are loaded on request.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An engine that does not embed again what the memo holds, and loads a model's weights only when the
-    /// first vector is missing. An engine without a memo loads them when the model is asked for.
+    /// An engine that reads vectors from the cache, and loads the weights of a model only for the
+    /// first missing vector. Without a cache, a model is loaded on request.
     pub fn with_memo(memo: Arc<dyn Memo>) -> Self {
         Self::new().beside(Some(memo))
     }
 
-    /// Another engine, for which nothing is loaded that this one has loaded. What it remembers, and what it says that
-    /// its models have done, is its own.
+    /// Another engine that shares the loaded models of this one, with its own cache and statistics.
     #[must_use]
     pub fn beside(&self, memo: Option<Arc<dyn Memo>>) -> Self {
         if let Some(memo) = &memo {
@@ -73,7 +73,7 @@ impl Engine {
         Self { memo, loaded: Arc::clone(&self.loaded), ..Self::default() }
     }
 
-    /// The model, behind the memo if there is one.
+    /// The model, wrapped in the cache if there is one.
     fn remembering(
         &self,
         info: ModelInfo,
@@ -116,7 +116,7 @@ impl Models for Engine {
 }
 
 impl Engine {
-    /// The model with vectors as long as it has them.
+    /// The model with vectors of full dimension.
     fn whole(
         &self,
         model: &Path,
@@ -146,7 +146,7 @@ impl Engine {
     }
 }
 
-/// Loads the model that was described.
+/// Loads the model if its folder still matches the description.
 fn load(
     described: &ModelInfo,
     setting: &Setting,
@@ -155,7 +155,7 @@ fn load(
     let folder = Folder::read(&described.path)?;
     if folder.info != *described {
         let path = described.path.display();
-        return Err(format!("the model in `{path}` was replaced by another one meanwhile").into());
+        return Err(format!("the model in `{path}` was replaced while it was in use").into());
     }
     let (info, vocabulary) = (folder.info.clone(), folder.config.shape().vocabulary);
     let load = |&device: &Device| Model::load(&folder, device, setting.precision);
@@ -166,7 +166,7 @@ fn load(
     } else {
         Budget::of(setting.limits)
     };
-    // Thread by thread and not device by device, so that the first batches go to different devices.
+    // Ordered by thread, then by device, so that the first batches go to different devices.
     let models = (0..setting.threads).flat_map(|_| &models).map(|model| {
         let model = model.share();
         move |batch: &Batch, sequences: &[&[u32]]| Ok(pass(&model, batch, sequences)?)
@@ -174,25 +174,25 @@ fn load(
     Threads::start(info, vocabulary, budget, models)
 }
 
-/// A forward pass by the thread that calls it alone.
+/// A forward pass on the calling thread only.
 fn pass(model: &Model, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, TchError> {
-    // Set on the thread itself: libtorch keeps both for each thread that starts work. What is called through
-    // TorchScript are single functions; there is nothing in them to be optimised at run time.
+    // Both settings are per thread in libtorch. The TorchScript methods are single operators, so
+    // run-time optimisation gains nothing.
     tch::set_num_threads(1);
     tch::jit::f_set_graph_executor_optimize(false)?;
     model.forward(batch, sequences)
 }
 
-/// Goes into every key of a budget.
+/// Part of the cache key of every budget.
 const BUDGET: &str = "tokens in a batch 1";
 
-/// Longest sequence of a probe: most chunks are no longer.
+/// Longest sequence of a probe, in tokens; most chunks are not longer.
 const PROBED: usize = 256;
 
-/// How many tokens a batch should have on this device; found out once for a machine, device, model and precision, where
-/// there is a memo.
+/// Probes for the best number of tokens per batch on this device. With a cache, the result is
+/// stored by machine, device, model and precision.
 fn find(model: Model, info: &ModelInfo, setting: &Setting, loaded: &Arc<Loaded>) -> Find {
-    // The machine is known by its name; where there is none, the memo is the machine's.
+    // The host name identifies the machine; without one, the cache is assumed to be local to it.
     let machine = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let (device, identity) = (format!("{:?}", setting.devices), setting.identity());
     let parts =
@@ -219,7 +219,7 @@ fn find(model: Model, info: &ModelInfo, setting: &Setting, loaded: &Arc<Loaded>)
             }
             Ok::<_, TchError>(started.elapsed())
         });
-        tracing::info!(?found, "tokens in a batch, found by trying");
+        tracing::info!(?found, "probed the token budget");
         if let (Some(memo), Some(found)) = (&memo, found) {
             memo.put(&[(key, (found as u64).to_le_bytes().to_vec())]);
         }
@@ -227,13 +227,13 @@ fn find(model: Model, info: &ModelInfo, setting: &Setting, loaded: &Arc<Loaded>)
     })
 }
 
-/// One name for a folder, however it was written.
+/// Canonical path of a folder.
 fn named(model: &Path) -> PathBuf {
     fs_err::canonicalize(model).unwrap_or_else(|_| model.to_owned())
 }
 
-/// Values that are made when they are first asked for. Two that ask for the same one at the same time get
-/// the same; one that could not be made is tried again by the next.
+/// Values that are created on first request. Concurrent requests for a key share one value; after
+/// an error, the next request tries again.
 struct Once<K, V: ?Sized>(Mutex<HashMap<K, Slot<V>>>);
 
 type Slot<V> = Arc<Mutex<Option<Arc<V>>>>;
@@ -253,7 +253,7 @@ impl<K: Eq + Hash, V: ?Sized> Once<K, V> {
         let slot = Arc::clone(
             self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
         );
-        // Loading holds the lock of this value alone: others are not kept waiting.
+        // Only the slot of this key is locked while the value loads; other keys are not blocked.
         let mut value = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = &*value {
             return Ok(Arc::clone(value));
@@ -264,7 +264,7 @@ impl<K: Eq + Hash, V: ?Sized> Once<K, V> {
     }
 }
 
-/// Values that are there for as long as somebody has them; who asks for one that another has gets the same.
+/// Values that live as long as a caller holds them; concurrent holders of a key share one value.
 struct Lent<K, V>(Mutex<HashMap<K, Arc<Mutex<Weak<V>>>>>);
 
 impl<K, V> Default for Lent<K, V> {
@@ -278,7 +278,7 @@ impl<K: Eq + Hash, V> Lent<K, V> {
         let slot = Arc::clone(
             self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
         );
-        // As above: whoever comes meanwhile for the same one waits, and nobody else.
+        // As in `Once`: only requests for the same key wait.
         let mut value = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = value.upgrade() {
             return Ok(value);

@@ -1,9 +1,10 @@
-//! One hash that changes when a model's vectors would.
+//! A hash that changes when the vectors of a model change.
 //!
-//! SHA-256 over the prompts, every small file that vectors depend on, and for each file of weights its
-//! size, its safetensors header (names, types, shapes) and 256 blocks of 4 KiB spread evenly over it. A model
-//! of many gigabytes is read in milliseconds this way. Training, fine-tuning and conversion change every
-//! block of the weights; a file edited by hand in a few bytes between the blocks is not noticed.
+//! SHA-256 over the prompts, every small file that affects vectors, and for each weight file its
+//! size, its safetensors header (names, types, shapes) and 256 evenly spaced blocks of 4 KiB. This
+//! takes milliseconds even for a model of many gigabytes. Training, fine-tuning and conversion
+//! change every block of the weights; a manual edit of a few bytes between the blocks is not
+//! detected.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::modules::Modules;
 use crate::prompts::Prompts;
 use crate::weights;
 
-/// Raised by one when the engine itself starts to compute other vectors from the same folder.
+/// Incremented when the engine computes different vectors from the same folder.
 const ENGINE: u32 = 1;
 
 const FILES: &[&str] = &[
@@ -31,7 +32,7 @@ const FILES: &[&str] = &[
 const BLOCKS: u64 = 256;
 const BLOCK: usize = 4096;
 
-/// The hash, as 64 hexadecimal digits.
+/// The hash as 64 hexadecimal digits.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -44,7 +45,7 @@ pub(crate) fn fingerprint(
     hash.update(ENGINE.to_le_bytes());
     part(&mut hash, "query", prompts.query.as_bytes());
     part(&mut hash, "document", prompts.document.as_bytes());
-    // The order is part of the hash: what came later to these lists stands behind what was in them before.
+    // The order is part of the hash: new files are appended to these lists.
     let pooling = modules.pooling_folder.iter().filter(|folder| !folder.is_empty());
     let pooling = pooling.map(|folder| format!("{folder}/config.json"));
     let later = READING.iter().map(|&file| file.to_owned()).chain(pooling);
@@ -69,12 +70,12 @@ pub(crate) fn fingerprint(
     Ok(hexadecimal(&hash.finalize()))
 }
 
-/// A hash as it is written.
+/// Lower-case hexadecimal digits of a hash.
 pub(crate) fn hexadecimal(hash: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Adds a named part; the length in front keeps two parts from running into each other.
+/// Adds a named part; the length prefix keeps adjacent parts from being ambiguous.
 fn part(hash: &mut Sha256, name: &str, content: &[u8]) {
     hash.update(name);
     hash.update((content.len() as u64).to_le_bytes());

@@ -1,10 +1,11 @@
-//! What a model's folder says, read once: shape, modules, limits and prompts.
+//! Parses a model folder: shape, modules, limits and prompts.
 //!
-//! The folder has the Hugging Face layout with sentence-transformers' files beside it (`modules.rs`). A limit
-//! may stand in `sentence_bert_config.json` (or an older name of it) or in `tokenizer_config.json`. Whatever the folder asks
-//! for that this engine does not do is refused by name; nothing is left out silently.
+//! The folder has the Hugging Face layout, optionally with the files of sentence-transformers
+//! (`modules.rs`). A token limit can be in `sentence_bert_config.json` (or an older name of it) or
+//! in `tokenizer_config.json`. Unsupported options are errors that name the option; none is ignored
+//! silently.
 //!
-//! Weights are not read here, so describing a model is cheap however large it is.
+//! Weights are not read, so this is cheap for models of any size.
 
 use std::path::{Path, PathBuf};
 
@@ -21,45 +22,42 @@ use crate::prompts::Prompts;
 use crate::short_name::short_name;
 use crate::stand_in::is_stand_in;
 
-/// A model's folder, understood.
+/// A parsed model folder.
 pub(crate) struct Folder {
     pub(crate) info: ModelInfo,
-    /// Where its files are. For a model of the hub that is not what it is named by.
+    /// The folder that holds the files. For a model of the hub it differs from `info.path`.
     pub(crate) at: PathBuf,
     pub(crate) config: Box<dyn Config>,
     pub(crate) modules: Modules,
     pub(crate) prompts: Prompts,
 }
 
-/// Why a folder is not a model that can be run.
+/// Errors of [`Folder::read`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
-    #[error("there is no model folder at `{}`{}", .0.display(), hub_hint(.0))]
+    #[error("model folder `{}` does not exist{}", .0.display(), hub_hint(.0))]
     NoFolder(PathBuf),
     #[error(transparent)]
     Name(#[from] HubModelError),
-    #[error("`hf:{0}` has not been fetched yet; `semantik models fetch hf:{0}` does it")]
+    #[error("model `hf:{0}` has not been fetched: run `semantik models fetch hf:{0}`")]
     NotFetched(HubModel),
-    #[error("`{}` is missing from the model's folder `{}`", .file, .folder.display())]
+    #[error("missing file `{}` in model folder `{}`", .file, .folder.display())]
     Missing { folder: PathBuf, file: &'static str },
-    #[error("`{}` cannot be read", .file.display())]
+    #[error("cannot read `{}`", .file.display())]
     Unreadable { file: PathBuf, source: std::io::Error },
-    #[error("`{}` is not as expected", .file.display())]
+    #[error("invalid content in `{}`", .file.display())]
     Malformed { file: PathBuf, source: serde_json::Error },
-    #[error(
-        "architecture `{named}` is not supported; supported are: {}",
-        architecture::supported()
-    )]
+    #[error("unsupported architecture `{named}`: expected one of {}", architecture::supported())]
     Architecture { named: String },
-    #[error("`{}` asks for {what}, which is not supported", .folder.display())]
+    #[error("model `{}` requires {what}, which is not supported", .folder.display())]
     Unsupported { folder: PathBuf, what: String },
 }
 
 impl Folder {
-    /// Reads the folder of a model that is named by it, or by its name on the hub.
+    /// Parses the folder of a model, given by path or by its name on the hub.
     ///
     /// # Errors
-    /// If it is no model, or asks for something that is not supported, or has not been fetched.
+    /// If it is not a supported model, or has not been fetched.
     pub(crate) fn read(model: &Path) -> Result<Self, FolderError> {
         let Located { at, pinned, name, typed } = locate(model)?;
         let path = at.as_path();
@@ -90,44 +88,46 @@ impl Folder {
     }
 }
 
-/// Whether a model is on this machine, so that it can be described: its folder is there, or it has been fetched, or it is
-/// the stand-in.
+/// `true` if a model can be described on this machine: its folder exists, it has been fetched, or
+/// it is the stand-in.
 pub fn is_here(model: &Path) -> bool {
     is_stand_in(model)
         || !matches!(locate(model), Err(FolderError::NoFolder(_) | FolderError::NotFetched(_)))
 }
 
-/// The folder in which the files of a model are.
+/// The folder that holds the files of a model.
 ///
 /// # Errors
-/// If there is none, or the model has not been fetched.
+/// If the folder does not exist, or the model has not been fetched.
 pub fn folder_of(model: &Path) -> Result<PathBuf, BoxError> {
     Ok(locate(model)?.at)
 }
 
-/// What to write where a name of the hub was given without `hf:`: two plain parts, of which neither is a folder.
+/// Suggests `hf:` for a path that looks like a hub name: two plain components, neither of them an
+/// existing folder.
 fn hub_hint(model: &Path) -> String {
     let last = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let parent = model.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
-    // Below the folder of the pipeline file, or relative: what stands below the root is meant as a path.
+    // Relative, or below the folder of the pipeline file; a path directly below `/` is meant as a
+    // path.
     let parent = parent.filter(|parent| parent.parent().is_some_and(|it| it != Path::new("/")));
     let Some((parent, name)) = parent.and_then(last).zip(last(model)) else { return String::new() };
     let named = PathBuf::from(format!("hf:{parent}/{name}"));
-    // A folder of models by its usual name is no organisation.
+    // `models/x` is a local folder, not an organisation.
     if matches!(&*parent, "models" | "model") || !matches!(HubModel::named(&named), Some(Ok(_))) {
         return String::new();
     }
-    format!("; a model of the Hugging Face hub is written as `{}`", named.display())
+    format!("; for a model of the Hugging Face hub, write `{}`", named.display())
 }
 
-/// Where a model's files are, and what it is called.
+/// Location and names of a model.
 struct Located {
     at: PathBuf,
-    /// What the model is named by: its folder, or its name on the hub with the commit.
+    /// The model's folder, or its name on the hub with the commit.
     pinned: PathBuf,
-    /// What its folder, or its repository on the hub, is called.
+    /// Name of the canonical folder, or of the repository on the hub.
     name: String,
-    /// The name by which its folder was asked for, where that is a link.
+    /// Name of the folder as given; differs from `name` if it is a symbolic link.
     typed: String,
 }
 
@@ -145,13 +145,13 @@ fn locate(model: &Path) -> Result<Located, FolderError> {
     let last = |path: &Path| {
         path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     };
-    // `models/x/` and `.` name a folder too.
+    // Canonical, so that `models/x/` and `.` yield a name.
     let canonical = fs::canonicalize(model).unwrap_or_else(|_| model.to_owned());
     let (at, pinned) = (model.to_owned(), model.to_owned());
     Ok(Located { at, pinned, name: last(&canonical), typed: last(model) })
 }
 
-/// The configuration of the model in a folder, as it stands there and as its architecture reads it.
+/// `config.json` of a model folder, raw and parsed by its architecture.
 pub(crate) fn config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderError> {
     let json: Value = needed(path, "config.json")?;
     let config = architecture::read(&json).map_err(|error| match error {
@@ -164,7 +164,7 @@ pub(crate) fn config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderErro
     Ok((json, config))
 }
 
-/// The files in which sentence-transformers says how it reads texts, the newest name first.
+/// Files with the limits of sentence-transformers, newest name first.
 pub(crate) const READING: &[&str] = &[
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -175,7 +175,7 @@ pub(crate) const READING: &[&str] = &[
     "sentence_xlnet_config.json",
 ];
 
-/// Refuses a model whose texts are made lower case in front of a tokenizer that does not do it itself.
+/// Rejects a model that lower-cases its texts before the tokenizer, unless the tokenizer does it.
 fn refuse_lower_case(path: &Path) -> Result<(), FolderError> {
     #[derive(Deserialize)]
     struct Reading {
@@ -191,11 +191,11 @@ fn refuse_lower_case(path: &Path) -> Result<(), FolderError> {
     if ["\"lowercase\":true", "\"Lowercase\""].iter().any(|it| normalizer.contains(it)) {
         return Ok(());
     }
-    Err(unsupported(path, format!("lower case in front of its tokenizer ({file})")))
+    Err(unsupported(path, format!("lower-casing before its tokenizer ({file})")))
 }
 
-/// The most tokens the model reads: what sentence-transformers was told, or else the tokenizer, and
-/// never more than there are positions.
+/// Token limit of the model: that of sentence-transformers, else of the tokenizer, at most the
+/// number of positions.
 fn max_tokens(path: &Path, shape: Shape) -> Result<usize, FolderError> {
     #[derive(Deserialize)]
     struct Limit {
@@ -204,7 +204,7 @@ fn max_tokens(path: &Path, shape: Shape) -> Result<usize, FolderError> {
     }
     let positions = shape.positions;
     for file in READING.iter().copied().chain(["tokenizer_config.json"]) {
-        // Tokenizers that know no limit say 1e30.
+        // Tokenizers without a limit store 1e30.
         let limit = optional::<Limit>(path, file)?.and_then(|limit| limit.max_seq_length);
         if let Some(limit) = limit.filter(|limit| *limit >= 1.0) {
             #[expect(clippy::cast_possible_truncation, reason = "bounded by `positions`")]
@@ -226,7 +226,7 @@ fn present(folder: &Path, file: &'static str) -> Result<(), FolderError> {
     Err(FolderError::Missing { folder: folder.to_owned(), file })
 }
 
-/// Reads a JSON file that must be there.
+/// Parses a required JSON file.
 pub(crate) fn needed<T: for<'de> Deserialize<'de>>(
     folder: &Path,
     file: &'static str,
@@ -234,7 +234,7 @@ pub(crate) fn needed<T: for<'de> Deserialize<'de>>(
     optional(folder, file)?.ok_or_else(|| FolderError::Missing { folder: folder.to_owned(), file })
 }
 
-/// Reads a JSON file that may be absent.
+/// Parses a JSON file; `None` if it does not exist.
 pub(crate) fn optional<T: for<'de> Deserialize<'de>>(
     folder: &Path,
     file: &str,

@@ -1,6 +1,8 @@
-//! One vector of a sequence's vectors: pooled, and then what the folder's modules do with it.
+//! Reduces token vectors to one vector per sequence: pooling, then the steps of the folder's
+//! modules.
 //!
-//! All of it in single precision: a mean of thousands in bfloat16 would lose more than the model did.
+//! Computes in float32: a mean of thousands of values in bfloat16 would lose more than the model
+//! does.
 
 use std::path::Path;
 
@@ -13,7 +15,7 @@ use crate::layers::{Linear, joined};
 use crate::modules::{Modules, Pooling, Step};
 use crate::weights::Weights;
 
-/// What stands behind a model's layers. A clone is the same for another thread.
+/// Pooling and the steps after it. Clones share the weights, for use on other threads.
 #[derive(Clone)]
 pub(crate) struct Head {
     pooling: Pooling,
@@ -27,10 +29,10 @@ enum Loaded {
 }
 
 impl Head {
-    /// Reads what has weights.
+    /// Loads the weights of the dense steps.
     ///
     /// # Errors
-    /// If they cannot be read, or do not fit.
+    /// If a weight cannot be read, or its shape does not match.
     pub(crate) fn load(folder: &Path, modules: &Modules, device: Device) -> Result<Self, BoxError> {
         let load = |step: &Step| -> Result<_, BoxError> {
             let Step::Dense(dense) = step else { return Ok(Loaded::Normalize) };
@@ -47,7 +49,8 @@ impl Head {
         Ok(Self { pooling: modules.pooling, steps })
     }
 
-    /// Which token of a sequence of this length its vector is, if it is one of them.
+    /// Index of the token that pooling takes from a sequence of this length; `None` for mean
+    /// pooling.
     pub(crate) fn picks(&self, length: i64) -> Option<i64> {
         match self.pooling {
             Pooling::Mean => None,
@@ -56,7 +59,8 @@ impl Head {
         }
     }
 
-    /// The vectors of all sequences, one row each; from the rows of all tokens, or from those that it picks.
+    /// One row per sequence. `rows` are those of all tokens, or, unless pooling is the mean, only
+    /// the rows that [`picks`](Self::picks) selects.
     pub(crate) fn apply(&self, rows: &Tensor, spans: &[Span]) -> Result<Tensor, TchError> {
         let mut vectors: Tensor = match self.pooling {
             Pooling::Mean => {
@@ -77,7 +81,7 @@ impl Head {
     }
 }
 
-/// The mean of the vectors of each sequence's tokens.
+/// Mean over the tokens of each sequence, without padding.
 fn mean(rows: &Tensor, span: &Span) -> Result<Tensor, TchError> {
     let width = rows.size()[1];
     let rows = rows.f_narrow(0, span.start, span.rows())?;
@@ -91,7 +95,7 @@ fn mean(rows: &Tensor, span: &Span) -> Result<Tensor, TchError> {
     sum.f_div(&mask.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?)
 }
 
-/// As torch.nn.functional.normalize has it: no vector is divided by less than 1e-12.
+/// As in `torch.nn.functional.normalize`, the norm is clamped to at least 1e-12.
 fn normalized(mut vectors: Tensor) -> Result<Tensor, TchError> {
     let norms = vectors.f_norm_scalaropt_dim(2, [1_i64].as_slice(), true)?.f_clamp_min(1e-12)?;
     vectors.f_div_(&norms)

@@ -1,10 +1,11 @@
-//! Models of the Hugging Face hub that are on this machine.
+//! Models of the Hugging Face hub on this machine.
 //!
-//! They lie where Python's `huggingface_hub` keeps them, so what one of both has fetched the other needs not fetch again:
-//! `models--ORG--NAME/snapshots/COMMIT/` below the hub's cache, each file a link to its content in `blobs/`. Such a folder
-//! does not tell whether it is whole: Python fetches files as it needs them, and without its `modules.json` a model
-//! would be taken for another one. So what `fetch.rs` has found whole stands in a record beside it, which also
-//! holds a branch to the commit that it was when it was fetched: a model does not change by itself.
+//! They are stored in the cache of Python's `huggingface_hub`, so both share downloads:
+//! `models--ORG--NAME/snapshots/COMMIT/` below the hub's cache, each file a link to its content in
+//! `blobs/`. Such a folder does not show whether it is complete: Python downloads files on demand,
+//! and without its `modules.json` a model would be read as a different one. So `fetch.rs` writes a
+//! record next to a complete snapshot. The record also pins a branch to its commit at download
+//! time, so a model does not change without a new fetch.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,25 +19,26 @@ mod fetch;
 
 pub use fetch::{Progress, fetch, fetch_again};
 
-/// A revision of a model that is here, whole.
+/// Record of a complete revision of a model.
 #[derive(Deserialize, Serialize)]
 struct Record {
     repository: String,
     revision: String,
-    /// The commit that it was.
+    /// The commit of `revision` at download time.
     commit: String,
-    /// The files that are needed of it.
+    /// The required files, relative to the snapshot.
     files: Vec<String>,
 }
 
-/// A model that is here.
+/// A model with a complete snapshot.
 pub(crate) struct Found {
     pub(crate) folder: PathBuf,
-    /// Its name with the commit that its branch was when it was fetched: what that names is the same for ever.
+    /// The name with the commit that the branch had at download time; it always names the same
+    /// content.
     pub(crate) pinned: HubModel,
 }
 
-/// A model that was fetched, if it is still there as it was.
+/// The fetched model; `None` if it was not fetched or a file is missing.
 pub(crate) fn find(model: &HubModel) -> Option<Found> {
     let place = Place::of(model)?;
     let Record { commit, files, .. } = place.record()?;
@@ -45,14 +47,14 @@ pub(crate) fn find(model: &HubModel) -> Option<Found> {
     is_whole.then(|| Found { folder, pinned: model.at(&commit) })
 }
 
-/// Where a model is kept on this machine.
+/// The cache folder of a model.
 struct Place {
     model: HubModel,
     folder: PathBuf,
 }
 
 impl Place {
-    /// `None` where nothing says where models are kept.
+    /// `None` if no cache folder is configured and the user has no home.
     fn of(model: &HubModel) -> Option<Self> {
         let name = format!("models--{}", model.repository().replace('/', "--"));
         Some(Self { model: model.clone(), folder: cache()?.join(name) })
@@ -66,13 +68,13 @@ impl Place {
         self.folder.join("blobs")
     }
 
-    /// The folder of our records.
+    /// The folder of semantik's records, which `huggingface_hub` ignores.
     fn records(&self) -> PathBuf {
         self.folder.join("semantik")
     }
 
     fn record_file(&self, revision: &str) -> PathBuf {
-        // A `%` stands in no revision.
+        // Unambiguous: a revision contains no `%`.
         self.records().join(format!("{}.json", revision.replace('/', "%2F")))
     }
 
@@ -85,7 +87,8 @@ impl Place {
         is_it.then_some(record)
     }
 
-    /// Records that a revision is here, by its own name and by that of its commit; and tells Python's libraries.
+    /// Records a complete revision under its own name and its commit, and updates the branch
+    /// reference of `huggingface_hub`.
     fn write_records(&self, commit: &str, files: &[String]) -> io::Result<()> {
         let revision = self.model.revision();
         for revision in [commit, revision] {
@@ -104,8 +107,8 @@ impl Place {
         if revision != commit
             && let Err(error) = self.write_reference(commit)
         {
-            // We do without it.
-            tracing::debug!(%error, "Python's libraries could not be told what a branch is");
+            // Not required by semantik.
+            tracing::debug!(%error, "cannot write the branch reference for huggingface_hub");
         }
         Ok(())
     }
@@ -119,12 +122,12 @@ impl Place {
     }
 }
 
-/// The hub's cache on this machine, where `huggingface_hub` has it: `HF_HUB_CACHE`, or `hub` in [`home`].
+/// The cache of `huggingface_hub`: `HF_HUB_CACHE`, or `hub` in [`home`].
 fn cache() -> Option<PathBuf> {
     path_set("HF_HUB_CACHE").or_else(|| Some(home()?.join("hub")))
 }
 
-/// `HF_HOME`, or `huggingface` where the user's caches are.
+/// `HF_HOME`, or `huggingface` in the user's cache folder.
 fn home() -> Option<PathBuf> {
     let caches = || {
         let xdg = path_set("XDG_CACHE_HOME");
@@ -133,13 +136,13 @@ fn home() -> Option<PathBuf> {
     path_set("HF_HOME").or_else(caches)
 }
 
-/// The value of a variable of the environment; none where it is empty, or no text.
+/// The trimmed value of an environment variable; `None` if it is empty or not UTF-8.
 fn set(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
 }
 
-/// The same for a path, which may begin with `~/`.
+/// As [`set`], for a path that may start with `~/`.
 fn path_set(variable: &str) -> Option<PathBuf> {
     let value = set(variable)?;
     match value.strip_prefix("~/") {
@@ -148,7 +151,7 @@ fn path_set(variable: &str) -> Option<PathBuf> {
     }
 }
 
-/// Whether it is a hash of git or SHA-256, and so may stand in a path.
+/// `true` for a hash of git or SHA-256, which is safe as a path component.
 fn is_hash(text: &str) -> bool {
     [40, 64].contains(&text.len()) && text.bytes().all(|it| it.is_ascii_hexdigit())
 }

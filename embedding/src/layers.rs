@@ -1,8 +1,9 @@
-//! The layers that models are made of, over batches of concatenated sequences. Attention is `attention.rs`'s.
+//! Layers that models are built from, over batches of concatenated sequences. Attention is in
+//! `attention.rs`.
 //!
-//! A batch of `n` tokens is one matrix of `n` rows, whatever the sequences in it; see `batcher.rs`. Every
-//! operation that may fail in libtorch is called in the form that returns its error. A clone of a layer is
-//! the same layer for another thread; the numbers are shared.
+//! A batch of `n` tokens is one matrix of `n` rows, regardless of sequence boundaries; see
+//! `batcher.rs`. Fallible libtorch operations are called through their `f_` variants, which return
+//! errors. Clones of a layer share its weights, for use on other threads.
 
 use pipeline::BoxError;
 use tch::{TchError, Tensor};
@@ -13,7 +14,7 @@ use crate::weights::Weights;
 type Result<T = Tensor> = std::result::Result<T, TchError>;
 type Read<T> = std::result::Result<T, BoxError>;
 
-/// Numbers of a model, which its threads share.
+/// Weights of a model, shared by its threads.
 #[derive(Debug)]
 pub(crate) struct Numbers(pub(crate) Tensor);
 
@@ -36,12 +37,12 @@ impl Linear {
         Self { weight: Numbers(weight), bias: bias.map(Numbers) }
     }
 
-    /// Reads a layer from `inputs` to `outputs` columns.
+    /// Loads a layer with a bias.
     pub(crate) fn read(weights: &Weights, name: &str, inputs: usize, outputs: usize) -> Read<Self> {
         Self::with(weights, name, inputs, outputs, true)
     }
 
-    /// Reads a layer that has, or has not, a bias.
+    /// Loads a layer with or without a bias.
     pub(crate) fn with(
         weights: &Weights,
         name: &str,
@@ -54,8 +55,8 @@ impl Linear {
         Ok(Self { weight: Numbers(weight), bias: bias.map(Numbers) })
     }
 
-    /// Puts layers with the same input side by side, so that one product computes them all. All of them have
-    /// a bias, or none has.
+    /// Concatenates layers with the same input, so that one product computes them. Either all of
+    /// them have a bias, or none.
     pub(crate) fn fused(layers: &[Self]) -> Result<Self> {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight.0).collect();
         let biases: Vec<&Tensor> =
@@ -69,7 +70,7 @@ impl Linear {
         &self.weight.0
     }
 
-    /// One number for each output.
+    /// One value per output; zeros without a bias.
     pub(crate) fn bias_or_zeros(&self) -> Result {
         match &self.bias {
             Some(bias) => Ok(bias.0.shallow_clone()),
@@ -82,7 +83,7 @@ impl Linear {
     }
 }
 
-/// Each row to mean zero and variance one, scaled and shifted.
+/// Normalises each row to mean 0 and variance 1, then scales and shifts it.
 #[derive(Clone)]
 pub(crate) struct LayerNorm {
     weight: Numbers,
@@ -96,7 +97,7 @@ impl LayerNorm {
         Self::with(weights, name, width, eps, true)
     }
 
-    /// Reads a norm that has, or has not, a bias.
+    /// Loads a norm with or without a bias.
     pub(crate) fn with(
         weights: &Weights,
         name: &str,
@@ -115,7 +116,8 @@ impl LayerNorm {
     }
 }
 
-/// Each row to a mean square of one, scaled (Zhang, Sennrich 2019, <https://arxiv.org/abs/1910.07467>).
+/// Normalises each row to a mean square of 1, then scales it (Zhang, Sennrich 2019,
+/// <https://arxiv.org/abs/1910.07467>).
 #[derive(Clone)]
 pub(crate) struct RmsNorm {
     weight: Numbers,
@@ -129,35 +131,35 @@ impl RmsNorm {
         Ok(Self { weight, width: signed(width), eps })
     }
 
-    /// Along the last dimension, whatever the others are.
+    /// Normalises along the last dimension; accepts any number of dimensions.
     pub(crate) fn apply(&self, rows: &Tensor) -> Result {
         rows.f_rms_norm([self.width], Some(&self.weight.0), self.eps)
     }
 }
 
-/// The function between the two halves of a feed-forward block.
+/// Activation function of a feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activation {
-    /// GELU, exact.
+    /// Exact GELU.
     Gelu,
-    /// GELU by its approximation with `tanh`.
+    /// GELU in its `tanh` approximation.
     GeluTanh,
     Relu,
     Silu,
 }
 
 impl Activation {
-    /// The activation by the name that `config.json` has for it.
+    /// Looks up the activation by its name in `config.json`.
     ///
     /// # Errors
-    /// If it is another one.
+    /// If the activation is not supported.
     pub(crate) fn named(name: &str) -> Read<Self> {
         match name {
             "gelu" | "gelu_python" => Ok(Self::Gelu),
             "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
             "relu" => Ok(Self::Relu),
             "silu" | "swish" => Ok(Self::Silu),
-            _ => Err(format!("activation `{name}` is not supported").into()),
+            _ => Err(format!("unsupported activation `{name}`").into()),
         }
     }
 
@@ -172,11 +174,11 @@ impl Activation {
     }
 }
 
-/// A feed-forward block whose activated half is multiplied with another one: GeGLU, SwiGLU (Shazeer 2020,
-/// <https://arxiv.org/abs/2002.05202>).
+/// A gated feed-forward block (GeGLU, SwiGLU): the activated half is multiplied with the other half
+/// (Shazeer 2020, <https://arxiv.org/abs/2002.05202>).
 #[derive(Clone)]
 pub(crate) struct Gated {
-    /// The half that is activated, and the other one.
+    /// The activated half, then the gate.
     halves: Dense,
     activation: Activation,
     narrow: Dense,
@@ -184,7 +186,7 @@ pub(crate) struct Gated {
 }
 
 impl Gated {
-    /// `halves` gives `wide` columns that are activated, and as many that are not.
+    /// `halves` outputs `2 × wide` columns; the first `wide` are activated.
     pub(crate) fn new(halves: Dense, activation: Activation, narrow: Dense, wide: usize) -> Self {
         Self { halves, activation, narrow, wide: signed(wide) }
     }
@@ -196,7 +198,7 @@ impl Gated {
     }
 }
 
-/// Puts the groups' results together.
+/// Concatenates the results of the groups.
 pub(crate) fn joined(mut parts: Vec<Tensor>) -> Result {
     if parts.len() == 1 {
         return Ok(parts.remove(0));
@@ -204,7 +206,7 @@ pub(crate) fn joined(mut parts: Vec<Tensor>) -> Result {
     Tensor::f_cat(&parts, 0)
 }
 
-/// A size, as libtorch wants it.
+/// Converts a size to libtorch's type.
 pub(crate) fn signed(size: usize) -> i64 {
     i64::try_from(size).expect("sizes in memory are below 2^63")
 }

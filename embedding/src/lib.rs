@@ -1,12 +1,14 @@
 //! libtorch in process: a Hugging Face folder becomes a tokenizer and an embedder.
 //!
-//! [`Engine`] is the way in. Behind it, a folder is understood (`folder`), text becomes ids (`tokenizer`,
-//! `cuts`), ids become batches (`batcher`), and threads (`worker`) put them through the model (`model`); what was
-//! embedded before is not embedded again (`remembering`). A model is an architecture (`architecture`, one file
-//! for each) made of shared `layers` and `attention`, with a `head` behind it as the folder's `modules` say. A folder may be
-//! that of a model of the Hugging Face hub (`hub`), which [`fetch`] has put there; an engine fetches nothing. This is
-//! the only crate that names `tch`; it knows no stage and no store, and decides nothing
-//! silently: a model or device that it cannot serve is an error that says what there is.
+//! [`Engine`] is the entry point. `folder` parses a folder, `tokenizer` and `cuts` turn text into
+//! ids, `batcher` groups ids into batches, and the threads of `worker` run them through the model
+//! (`model`). `remembering` returns cached vectors instead of embedding a text again. A model is an
+//! architecture (`architecture`, one file each) built from the shared `layers` and `attention`,
+//! followed by a `head` that the folder's `modules` define. A folder can also belong to a model of
+//! the Hugging Face hub (`hub`) that [`fetch`] has downloaded; an engine downloads nothing.
+//!
+//! This is the only crate that uses `tch`; it depends on no stage and no store. It falls back
+//! silently on nothing: an unsupported model or device is an error that lists the supported ones.
 
 mod architecture;
 mod attention;

@@ -1,7 +1,7 @@
 //! A loaded model: token ids in, vectors out.
 //!
-//! A handle to a libtorch tensor may be given to another thread but not used by two, so each thread of
-//! `worker.rs` has a model of its own; the numbers behind them are the same ones.
+//! A libtorch tensor handle can move to another thread but not be used by two, so each thread of
+//! `worker.rs` has its own model; the weights are shared.
 
 use pipeline::BoxError;
 use tch::{Device, TchError};
@@ -16,7 +16,7 @@ use crate::head::Head;
 use crate::layers::signed;
 use crate::weights::Weights;
 
-/// The model of one folder on one device.
+/// A model on one device.
 pub(crate) struct Model {
     encoder: Box<dyn Encoder>,
     head: Head,
@@ -25,11 +25,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Reads the weights onto the device.
+    /// Loads the weights onto the device.
     ///
     /// # Errors
-    /// If they cannot be read, do not fit the configuration, or do not fit into the device; if this libtorch cannot
-    /// compute in this precision.
+    /// If the weights cannot be read, do not match the configuration or do not fit on the device;
+    /// if this libtorch does not support the precision.
     pub(crate) fn load(
         folder: &Folder,
         device: Device,
@@ -46,13 +46,13 @@ impl Model {
         })
     }
 
-    /// The same model for another thread; the numbers are shared.
+    /// The same model for another thread; the weights are shared.
     pub(crate) fn share(&self) -> Self {
         Self { encoder: self.encoder.share(), head: self.head.clone(), ..*self }
     }
 
-    /// The vectors of a batch's members, in their order, `members × dim` numbers. `sequences` are the
-    /// caller's, to which the batch's members point.
+    /// Vectors of the batch's members in their order, row-major `members × dim`. `batch.members`
+    /// are indices into `sequences`.
     pub(crate) fn forward(
         &self,
         batch: &Batch,
@@ -62,7 +62,7 @@ impl Model {
         let input = self.input(batch, sequences)?;
         let rows = self.encoder.forward(&input)?;
         let vectors = self.head.apply(&rows, &input.spans)?;
-        // What fills the batch has a row behind the members'.
+        // Drop the row of the filler tokens, which follows those of the members.
         let vectors = vectors.f_narrow(0, 0, signed(batch.members.len()))?;
         let vectors = vectors.f_to_device(Device::Cpu)?.f_contiguous()?;
         let mut numbers = vec![0.0; batch.members.len() * self.dim];
@@ -82,7 +82,7 @@ impl Model {
                 let sequence = sequences[member];
                 ids.extend(sequence.iter().map(|&id| i64::from(id)));
                 places.of(sequence, &mut positions);
-                // What stands in the padding is never looked at.
+                // Padding is masked, so its ids and positions have no effect.
                 ids.resize(ids.len() + group.length - sequence.len(), 0);
                 positions.resize(ids.len(), 0);
                 lengths.push(signed(sequence.len()));
@@ -103,8 +103,8 @@ impl Model {
         })
     }
 
-    /// The rows that the head wants, if it does not want all. On a CPU kernels are made for each number of rows, so they come in
-    /// multiples of what a batch is filled to; the rows behind those of the members are the first one's.
+    /// The rows that the head reads; `None` for all. On a CPU, oneDNN compiles kernels per number
+    /// of rows, so the list is padded to a multiple of [`CPU_FILL`] with copies of the first row.
     fn picked(&self, batch: &Batch, lengths: &[i64]) -> Option<Vec<i64>> {
         let (mut start, mut members) = (0, lengths.iter());
         let mut rows = Vec::with_capacity(lengths.len());
@@ -121,7 +121,7 @@ impl Model {
     }
 }
 
-/// How dense layers are computed on this device.
+/// Chooses the backend for matrix products.
 fn products(device: Device, precision: Precision) -> Result<Products, BoxError> {
     if device != Device::Cpu {
         return Ok(Products::Ordinary);
@@ -129,8 +129,8 @@ fn products(device: Device, precision: Precision) -> Result<Products, BoxError> 
     match (precision, Kernels::load()) {
         (Precision::Int8, Ok(kernels)) => Ok(Products::Int8(kernels)),
         (Precision::Int8, Err(error)) => {
-            tracing::debug!(%error, "no products in 8 bits");
-            Err("`int8` cannot be had: this libtorch was built without oneDNN".into())
+            tracing::debug!(%error, "int8 kernels are not available");
+            Err("dtype `int8` is not available: this libtorch was built without oneDNN".into())
         }
         (Precision::Float32 | Precision::BFloat16, Ok(kernels)) => Ok(Products::Packed(kernels)),
         _ => Ok(Products::Ordinary),
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::batcher::{Limits, plan};
 
-    /// What a GPU does with sequences of different lengths gives the vectors that a CPU gives.
+    /// Padded batches, as on a GPU, must give the vectors of unpadded ones.
     #[test]
     fn padding_does_not_show() {
         for name in [

@@ -1,8 +1,9 @@
-//! ModernBERT (Warner et al. 2024, <https://arxiv.org/abs/2412.13663>): gte-modernbert, and others.
+//! ModernBERT (Warner et al. 2024, <https://arxiv.org/abs/2412.13663>): gte-modernbert and others.
 //!
-//! Rotary positions, GeGLU, norms in front of what they serve, and attention that sees the whole sequence in every
-//! third layer and only what is near in the others. Its configuration tells the two kinds of layers by
-//! `global_attn_every_n_layers` and two bases, or since transformers 5 by `layer_types` and `rope_parameters`.
+//! Rotary embeddings, GeGLU, pre-normalisation, and full attention in every third layer with
+//! sliding-window attention in the others. The configuration distinguishes the layers by
+//! `global_attn_every_n_layers` and two rotary bases, or since transformers 5 by `layer_types` and
+//! `rope_parameters`.
 
 use pipeline::BoxError;
 use serde::Deserialize;
@@ -39,9 +40,9 @@ struct ModernBert {
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
-    /// How many tokens a layer of near sight looks at, half of them on each side.
+    /// Window size of sliding-window layers in tokens, half of it on each side.
     local_attention: usize,
-    /// For each layer whether it sees the whole sequence.
+    /// Per layer: `true` for full attention.
     #[serde(skip)]
     sees_all: Vec<bool>,
     #[serde(skip)]
@@ -61,7 +62,7 @@ fn read(config: &Value) -> Result<ModernBert, ConfigError> {
         config["rope_parameters"][kind]["rope_theta"].as_f64().or_else(|| config[key].as_f64())
     };
     read.far_base = base(kinds[0], "global_rope_theta").unwrap_or(160_000.0);
-    // Written as `null`, it is that of the layers that see all.
+    // An explicit `null` means the base of the full-attention layers.
     let as_far = config["local_rope_theta"].is_null() && config.get("local_rope_theta").is_some();
     let usual = if as_far { read.far_base } else { 10_000.0 };
     read.near_base = base(kinds[1], "local_rope_theta").unwrap_or(usual);
@@ -135,7 +136,7 @@ impl ModernBert {
         let dense = |linear| Dense::new(linear, None, weights.products());
         Ok(Layer {
             sees_all,
-            // What comes to the first layer has just been normalised.
+            // The embeddings are already normalised.
             attention_norm: if layer == 0 { None } else { Some(norm("attn_norm")?) },
             qkv: dense(linear("attn.Wqkv", width, 3 * width, self.attention_bias)?)?,
             attended: dense(linear("attn.Wo", width, width, self.attention_bias)?)?,
@@ -159,7 +160,7 @@ struct ModernBertEncoder {
     last_norm: LayerNorm,
     far: Rotary,
     near: Rotary,
-    /// How far a layer of near sight looks on each side.
+    /// Tokens that sliding-window attention reaches on each side.
     reach: i64,
 }
 

@@ -1,9 +1,9 @@
-//! What stands behind the transformer, as sentence-transformers' `modules.json` lists it: pooling, and dense layers and
-//! normalisation of what it gives.
+//! The modules after the transformer, as listed in sentence-transformers' `modules.json`: pooling,
+//! dense layers and normalisation.
 //!
-//! Both generations of its files are read: `pooling_mode_mean_tokens: true` and `pooling_mode: "mean"`. A folder
-//! without `modules.json` is taken as sentence-transformers takes it: mean pooling, no normalisation. Other
-//! modules are refused by name.
+//! Supports both generations of its files: `pooling_mode_mean_tokens: true` and
+//! `pooling_mode: "mean"`. Without `modules.json`, the defaults of sentence-transformers apply:
+//! mean pooling, no normalisation. Other modules are errors that name the module.
 
 use std::path::{Component, Path};
 
@@ -15,21 +15,21 @@ use crate::folder::{FolderError, needed, optional, unsupported};
 /// An entry of `modules.json`.
 #[derive(Deserialize)]
 pub(crate) struct Module {
-    /// Its folder within the model's; empty for the model itself.
+    /// Folder of the module within the model's folder; empty for the model's folder itself.
     pub(crate) path: String,
     r#type: String,
 }
 
 impl Module {
-    /// Those that a folder lists.
+    /// The modules that a folder lists; empty without `modules.json`.
     pub(crate) fn all(folder: &Path) -> Result<Vec<Self>, FolderError> {
         let mut modules = optional::<Vec<Self>>(folder, "modules.json")?.unwrap_or_default();
         for module in &mut modules {
             module.path = module.path.trim_end_matches('/').to_owned();
             let mut parts = Path::new(&module.path).components();
-            // A stranger's model is not to have other files read.
+            // An untrusted model must not make the engine read files outside its folder.
             if !parts.all(|part| matches!(part, Component::Normal(_))) {
-                let what = format!("a module in `{}`, outside of its folder", module.path);
+                let what = format!("a module in `{}`, outside its folder", module.path);
                 return Err(unsupported(folder, what));
             }
         }
@@ -37,44 +37,44 @@ impl Module {
     }
 }
 
-/// The modules behind the transformer.
+/// The modules after the transformer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Modules {
     pub(crate) pooling: Pooling,
-    /// The folder within the model's that says so, if one does.
+    /// The module folder with the pooling configuration; `None` for the default.
     pub(crate) pooling_folder: Option<String>,
-    /// What is done with the pooled vectors, in order.
+    /// Steps after pooling, in order.
     pub(crate) steps: Vec<Step>,
 }
 
-/// How the vectors of a sequence's tokens become one.
+/// Reduction of token vectors to one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pooling {
-    /// Their mean.
+    /// Mean of all tokens.
     Mean,
-    /// The first one.
+    /// First token.
     Cls,
-    /// The last one.
+    /// Last token.
     Last,
 }
 
-/// What is done with a vector.
+/// A step after pooling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Dense(Dense),
-    /// It is scaled to length one.
+    /// Scales the vector to length 1.
     Normalize,
 }
 
-/// A dense layer.
+/// Configuration of a dense layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dense {
-    /// Its folder within the model's.
+    /// Folder of the module within the model's folder.
     pub(crate) folder: String,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) bias: bool,
-    /// Whether the hyperbolic tangent is taken of what it gives.
+    /// `true` if the activation is tanh, `false` for identity.
     pub(crate) tanh: bool,
 }
 
@@ -83,7 +83,8 @@ impl Modules {
         let (mut pooled, mut pooling_folder) = (None, None);
         let mut steps = Vec::new();
         for module in Module::all(path)? {
-            // `sentence_transformers.models.Pooling` and newer, longer paths end in the same word.
+            // Older and newer type paths, such as `sentence_transformers.models.Pooling`, end in
+            // the same name.
             match module.r#type.rsplit('.').next().unwrap_or_default() {
                 "Transformer" => {}
                 "Pooling" if pooled.is_none() && steps.is_empty() => {
@@ -93,19 +94,22 @@ impl Modules {
                 "Dense" if pooled.is_some() => steps.push(Step::Dense(dense(path, module.path)?)),
                 "Normalize" => steps.push(Step::Normalize),
                 other => {
-                    return Err(unsupported(path, format!("a module `{other}` behind the model")));
+                    return Err(unsupported(
+                        path,
+                        format!("a module `{other}` after the transformer"),
+                    ));
                 }
             }
         }
         Ok(Self { pooling: pooled.unwrap_or(Pooling::Mean), pooling_folder, steps })
     }
 
-    /// Length of the vectors, where those of tokens have this one.
+    /// Dimension of the final vectors, given that of token vectors.
     pub(crate) fn dim(&self, width: usize) -> usize {
         self.dense().last().map_or(width, |dense| dense.outputs)
     }
 
-    /// The dense layers.
+    /// The dense steps, in order.
     pub(crate) fn dense(&self) -> impl Iterator<Item = &Dense> {
         self.steps.iter().filter_map(|step| match step {
             Step::Dense(dense) => Some(dense),
@@ -118,7 +122,7 @@ fn pooling(path: &Path, module: &str) -> Result<Pooling, FolderError> {
     const PREFIX: &str = "pooling_mode_";
     let config: serde_json::Map<String, Value> = needed(&path.join(module), "config.json")?;
     if config.get("include_prompt") == Some(&Value::Bool(false)) {
-        return Err(unsupported(path, "pooling without the prompt's tokens".to_owned()));
+        return Err(unsupported(path, "pooling without prompt tokens".to_owned()));
     }
     let flagged = config
         .iter()

@@ -1,7 +1,7 @@
-//! MPNet (Song et al. 2020, <https://arxiv.org/abs/2004.09297>): all-mpnet-base and its kin.
+//! MPNet (Song et al. 2020, <https://arxiv.org/abs/2004.09297>): all-mpnet-base and related models.
 //!
-//! BERT's layers without token types, with a bias on attention that depends on how far two tokens are apart, the
-//! same in every layer. Distances are put into buckets as T5 does (Raffel et al. 2019,
+//! BERT's layers without token types, plus an attention bias by the distance of two tokens, shared
+//! by all layers. Distances are bucketed as in T5 (Raffel et al. 2019,
 //! <https://arxiv.org/abs/1910.10683>).
 
 use pipeline::BoxError;
@@ -23,10 +23,10 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     },
 };
 
-/// The id behind which positions begin, whatever the configuration says of padding.
+/// Position ids start after this id; MPNet ignores the padding id of the configuration.
 const PADDING: u32 = 1;
 
-/// From this distance on all are in one bucket.
+/// All distances from this one on share one bucket.
 const FAR: f64 = 128.0;
 
 #[derive(Deserialize)]
@@ -99,12 +99,14 @@ struct MpnetEncoder {
 }
 
 impl MpnetEncoder {
-    /// The bias of each head, by how far tokens stand behind each other: half of the buckets are for those in
-    /// front, half for those behind; half of each for every distance one, and the rest wider and wider.
+    /// Attention bias, `heads × length × length`, by token distance: half of the buckets are for
+    /// tokens before, half for tokens after. In each half, the first half of the buckets holds one
+    /// distance each, the rest logarithmic ranges.
     fn bias(&self, distances: &Tensor) -> Result<Tensor, TchError> {
         let side = self.buckets / 2;
         let exact = side / 2;
-        // In this order: another one rounds some distances into the next bucket.
+        // The order of operations matters: another order rounds some distances into the next
+        // bucket.
         let behind = distances.f_gt(0)?.f_to_kind(Kind::Int64)?.f_mul_scalar(side)?;
         let far = distances.f_abs()?;
         let wide = far

@@ -1,8 +1,8 @@
 //! NomicBERT (Nussbaum et al. 2024, <https://arxiv.org/abs/2402.01613>): nomic-embed-text.
 //!
-//! BERT with rotary positions, SwiGLU and no biases but those of norms. Its configuration has GPT-2's words, or since
-//! transformers 5 BERT's. Angles are not scaled: where the configuration asks for that beyond the length of the training,
-//! texts are read up to that length.
+//! BERT with rotary embeddings, SwiGLU and no biases except in norms. The configuration uses
+//! GPT-2's key names, or since transformers 5 BERT's. Rotary scaling is not implemented: if the
+//! configuration requires it beyond the training length, texts are limited to that length.
 
 use pipeline::BoxError;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     read: |config| Ok(Box::new(read(config)?)),
 };
 
-/// Longest text of the training, where the configuration does not say it.
+/// Default of the training length in tokens.
 const USUALLY_TRAINED: usize = 2048;
 
 #[derive(Deserialize)]
@@ -79,7 +79,7 @@ fn read(config: &Value) -> Result<Nomic, ConfigError> {
     }
     expect(&config["rope_parameters"], "rope_type", &[json!("default")])?;
     let mut read: Nomic = parsed(config)?;
-    // Scaling begins behind the longest text of the training.
+    // Scaling applies beyond the training length.
     if config["rotary_scaling_factor"].as_f64().is_some_and(|factor| factor != 0.0) {
         let trained =
             config["max_trained_positions"].as_u64().and_then(|most| most.try_into().ok());
@@ -140,7 +140,7 @@ impl Config for Nomic {
 #[derive(Clone)]
 struct NomicEncoder {
     words: Numbers,
-    /// The vector of token type 0, the only type an embedding has.
+    /// Embedding of token type 0, the only type that embedding uses.
     kind: Numbers,
     norm: LayerNorm,
     layers: Vec<Layer>,

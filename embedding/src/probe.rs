@@ -1,28 +1,30 @@
-//! How many tokens a device wants in one forward pass, found out by trying.
+//! Probes for the best number of tokens in one forward pass of a device.
 //!
-//! A budget is good if a larger one is no faster: memory is for others too, and a question waits for one pass. Only
-//! devices whose good budget is not known beforehand are probed, which a CPU's is (see `device.rs`).
+//! The best budget is the smallest one that is about as fast as any larger one: memory is shared
+//! with other users, and a query waits for one pass. Only devices without a known good budget are
+//! probed; a CPU has one (see `device.rs`).
 //!
-//! Pure: what is tried is a function.
+//! Pure: the forward pass is a parameter.
 
 use std::time::Duration;
 
-/// Budgets that are tried, in this order.
+/// Budgets to try, in this order.
 const CANDIDATES: &[usize] = &[4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
 
-/// A larger budget must be faster by this factor to be worth its memory.
+/// Speed-up that justifies the memory of a larger budget.
 const GAIN: f64 = 1.03;
 
-/// Trying ends when it has taken this long.
+/// Time limit of the probe.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The best budget, if there is one. `pass` makes a forward pass of so many tokens and says how long it took; what it
-/// fails at is too large.
+/// The best budget; `None` if even the smallest fails. `pass` runs a forward pass of so many tokens
+/// and returns its time; an error means that the budget is too large.
 pub(crate) fn find<E>(mut pass: impl FnMut(usize) -> Result<Duration, E>) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
     let mut spent = Duration::ZERO;
     for &tokens in CANDIDATES {
-        // The first pass of a size finds its memory and its kernels, and says little.
+        // The first pass of a size allocates memory and compiles kernels, so only the second is
+        // measured.
         let Ok(first) = pass(tokens) else { break };
         let Ok(second) = pass(tokens) else { break };
         spent += first + second;
@@ -42,7 +44,7 @@ pub(crate) fn find<E>(mut pass: impl FnMut(usize) -> Result<Duration, E>) -> Opt
 mod tests {
     use super::*;
 
-    /// A device with a cost for each pass and for each token, and so much memory.
+    /// Simulates a device with a cost per pass and per token, and a memory limit in tokens.
     fn found(pass: f64, token: f64, memory: usize) -> (Option<usize>, Duration) {
         let mut spent = Duration::ZERO;
         let best = find(|tokens| {
@@ -58,9 +60,9 @@ mod tests {
 
     #[test]
     fn the_smallest_budget_that_is_as_fast() {
-        // Passes cost nothing: the smallest is as good as any.
+        // Without a cost per pass, the smallest budget is as good as any.
         assert_eq!(found(0.0, 1e-6, usize::MAX).0, Some(4 << 10));
-        // A millisecond each: from 16 thousand on, twice as many tokens gain 3 % and less.
+        // One millisecond per pass: from 16 thousand tokens on, doubling gains at most 3 %.
         assert_eq!(found(1e-3, 1e-6, usize::MAX).0, Some(16 << 10));
         assert_eq!(found(1.0, 1e-9, usize::MAX).0, Some(4 << 10));
     }

@@ -1,8 +1,9 @@
-//! The prefixes by which a model is told whether a text is a passage or a question.
+//! Prompts: the prefixes that tell a model whether a text is a document or a query.
 //!
-//! They come from `config_sentence_transformers.json` (`prompts`, with the keys `query` and `document` or
-//! `passage`). The models of three families want prefixes and were published without that entry, so these
-//! are known here by the name of the folder or on the hub, or else by the name that `config.json` remembers:
+//! They are read from `config_sentence_transformers.json` (`prompts`, with the keys `query` and
+//! `document` or `passage`). Models of three families need prefixes but were published without that
+//! entry; these are recognised by the name of the folder or on the hub, else by `_name_or_path` in
+//! `config.json`:
 //!
 //! | name contains | query | document |
 //! |---|---|---|
@@ -11,8 +12,8 @@
 //! | `bge-…-en` | `Represent this sentence for searching relevant passages: ` | |
 //! | `bge-…-zh` | `为这个句子生成表示以用于检索相关文章：` | |
 //!
-//! The sources are the model cards of intfloat/e5-*, nomic-ai/nomic-embed-text-* and BAAI/bge-*. A model in a folder of another name
-//! says what it wants in its own `prompts`.
+//! Sources: the model cards of intfloat/e5-*, nomic-ai/nomic-embed-text-* and BAAI/bge-*. For a
+//! model in a folder with another name, the prefixes must be in its own `prompts`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,7 +23,7 @@ use serde::Deserialize;
 
 use crate::folder::{FolderError, optional};
 
-/// What is put in front of a text, word for word.
+/// Prefixes in front of texts, verbatim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prompts {
     pub(crate) query: String,
@@ -62,7 +63,7 @@ static FAMILIES: &[Family] = &[
 ];
 
 impl Prompts {
-    /// Reads the folder's prompts, or knows them by the first of these names that is known.
+    /// Reads the folder's prompts, else those of the first name that matches a family.
     pub(crate) fn read(folder: &Path, names: [&str; 3]) -> Result<Self, FolderError> {
         #[derive(Default, Deserialize)]
         struct File {
@@ -74,7 +75,7 @@ impl Prompts {
         let query = prompts.remove("query").unwrap_or_default();
         let document =
             prompts.remove("document").or_else(|| prompts.remove("passage")).unwrap_or_default();
-        // Newer versions write empty prompts into every folder that they save.
+        // Newer versions of sentence-transformers save empty prompts into every folder.
         if !query.is_empty() || !document.is_empty() {
             return Ok(Self { query, document });
         }
@@ -89,7 +90,7 @@ impl Prompts {
             .unwrap_or_default())
     }
 
-    /// The prefix of one kind of text; empty for none.
+    /// The prefix for this kind of text; empty without one.
     pub(crate) fn of(&self, kind: TextKind) -> &str {
         match kind {
             TextKind::Document => &self.document,

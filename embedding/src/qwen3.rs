@@ -1,8 +1,8 @@
 //! Qwen3 (Yang et al. 2025, <https://arxiv.org/abs/2505.09388>): Qwen3-Embedding.
 //!
-//! A decoder: a token sees itself and what stands before it, so the last one has seen the whole text. Keys and values
-//! have fewer heads than queries; queries and keys are normalised head by head and then turned; RMS norms stand in
-//! front of what they serve; SwiGLU.
+//! A decoder with causal attention, so the last token has attended to the whole text. Grouped-query
+//! attention; per-head RMS norms on queries and keys before the rotary embedding;
+//! pre-normalisation; SwiGLU.
 
 use pipeline::BoxError;
 use serde::Deserialize;
@@ -46,13 +46,13 @@ fn read(config: &Value) -> Result<Qwen3, ConfigError> {
     expect(config, "rope_scaling", &[])?;
     expect(&config["rope_parameters"], "rope_type", &[json!("default")])?;
     let mut read: Qwen3 = parsed(config)?;
-    // The second place is that of transformers 5.
+    // `rope_parameters` is the location since transformers 5.
     let base = config["rope_theta"].as_f64();
     read.base =
         base.or_else(|| config["rope_parameters"]["rope_theta"].as_f64()).unwrap_or(10_000.0);
     let (queries, keys) = (read.num_attention_heads, read.num_key_value_heads);
     if keys == 0 || !queries.is_multiple_of(keys) {
-        let what = format!("{queries} attention heads that share {keys} heads of keys");
+        let what = format!("{queries} attention heads with {keys} key heads");
         return Err(ConfigError::Unsupported(what));
     }
     Ok(read)

@@ -1,12 +1,12 @@
-//! An embedder that remembers: what was embedded before, by whatever run, is not embedded again.
+//! An embedder with a cache: a text that any earlier run embedded is not embedded again.
 //!
-//! A vector is remembered under everything that it depends on: the model's fingerprint, the kind of
-//! device and the numbers it was computed with, and the ids that the model read, prefix and special
-//! tokens included. It comes back bit for bit as it was computed. The model itself is loaded when the
-//! first vector is missing: a run that has nothing new to embed never reads the weights.
+//! The cache key contains everything that a vector depends on: the model's fingerprint, kind of
+//! device, precision, and the encoded input with prompt and special tokens. A cached vector is
+//! bitwise identical to the computed one. The model is loaded for the first missing vector: a run
+//! without new text never reads the weights.
 //!
-//! What takes the model long is remembered part by part, so that a run which ends in the middle of a very long document
-//! has not computed for nothing.
+//! Long computations are cached in parts, so that a run that is interrupted within a very long
+//! document keeps the finished parts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,29 +15,29 @@ use pipeline::{BoxError, Embedder, EmbedderUsage, Memo, MemoKey, ModelInfo};
 
 use crate::batcher::distinct;
 
-/// Goes into every key; the number is raised when vectors are stored in another form.
+/// Part of every cache key; the number changes with the storage format of vectors.
 const WHAT: &str = "vector 1";
 
-/// Vectors are remembered when they have taken about so long. A window of the runtime takes less, and is one part.
+/// Target computation time of a part. A batch of the runtime takes less and is one part.
 const PART: Duration = Duration::from_secs(8);
 
-/// Sequences of the smallest part, and of the first one, before it is known how long it takes.
+/// Sequences of the smallest part, and of the first one, whose time is unknown.
 const SMALLEST_PART: usize = 64;
 
 /// Loads a model.
 pub(crate) type Load = Box<dyn Fn() -> Result<Arc<dyn Embedder>, BoxError> + Send + Sync>;
 
-/// A model with a memo in front of it.
+/// A model behind a cache.
 pub(crate) struct Remembering {
     info: ModelInfo,
-    /// What vectors depend on beside the model and the ids: see [`crate::device::Setting::identity`].
+    /// The settings that vectors depend on; see [`crate::device::Setting::identity`].
     setting: String,
     memo: Arc<dyn Memo>,
     load: Load,
     model: Mutex<Option<Arc<dyn Embedder>>>,
-    /// Sequences and tokens that the model was not asked for.
+    /// Sequences and tokens that the cache answered.
     reused: Mutex<(u64, u64)>,
-    /// Sequences of a part, by how long the last one took.
+    /// Sequences per part, adapted to the time of the last part.
     part: Mutex<usize>,
 }
 
@@ -47,7 +47,7 @@ impl Remembering {
         Self { info, setting, memo, load, model, reused, part: Mutex::new(SMALLEST_PART) }
     }
 
-    /// The model, loaded if it has not been.
+    /// The model; loads it on first use.
     fn model(&self) -> Result<Arc<dyn Embedder>, BoxError> {
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = &*model {
@@ -63,14 +63,14 @@ impl Remembering {
         MemoKey::of(WHAT, &[self.info.fingerprint.as_bytes(), self.setting.as_bytes(), &ids])
     }
 
-    /// Embeds sequences that are not remembered, and remembers them.
+    /// Embeds sequences that are not cached, and caches their vectors.
     fn compute(&self, sequences: &[&[u32]], keys: &[MemoKey]) -> Result<Vec<f32>, BoxError> {
         let mut vectors = Vec::with_capacity(sequences.len() * self.info.dim);
         let mut done = 0;
         while done < sequences.len() {
             let part = *self.part.lock().unwrap_or_else(PoisonError::into_inner);
             let end = sequences.len().min(done + part);
-            // Before the time is taken: loading takes its own.
+            // Outside the measured time, which must not include loading.
             let model = self.model()?;
             let begun = Instant::now();
             vectors.extend(self.compute_part(&*model, &sequences[done..end], &keys[done..end])?);
@@ -90,9 +90,11 @@ impl Remembering {
         let vectors = model.embed(sequences)?;
         if vectors.len() != sequences.len() * self.info.dim {
             let (found, count, dim) = (vectors.len(), sequences.len(), self.info.dim);
-            return Err(format!("the model gave {found} numbers for {count} × {dim}").into());
+            return Err(
+                format!("the model returned {found} values instead of {count} × {dim}").into()
+            );
         }
-        // A vector that is no direction is a fault of the moment or of the model; it shall not last.
+        // A non-finite vector can be transient or a model defect; it must not be cached.
         let sound = |vector: &[f32]| vector.iter().all(|number| number.is_finite());
         let entries: Vec<_> = keys
             .iter()
@@ -154,7 +156,7 @@ impl Embedder for Remembering {
     }
 }
 
-/// Sequences of the next part, if so many took so long.
+/// Sequences of the next part, given the time of the last one.
 fn next_part(sequences: usize, took: Duration) -> usize {
     #[expect(
         clippy::cast_possible_truncation,

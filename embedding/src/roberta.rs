@@ -1,7 +1,8 @@
-//! XLM-RoBERTa (Conneau et al. 2019, <https://arxiv.org/abs/1911.02116>): multilingual E5, BGE-M3's dense vectors.
+//! XLM-RoBERTa (Conneau et al. 2019, <https://arxiv.org/abs/1911.02116>): multilingual E5, dense
+//! vectors of BGE-M3.
 //!
-//! BERT's layers; only positions are counted in another way: the first is the one behind the id of padding, and a
-//! token of padding within a text, which somebody may have written there, has none.
+//! BERT's layers with other position ids: the first is the padding id + 1, and padding tokens
+//! within a text, which the text can contain literally, are not counted.
 
 use pipeline::BoxError;
 use serde::Deserialize;
@@ -19,7 +20,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     },
 };
 
-/// Where positions begin.
+/// Determines the first position id.
 #[derive(Deserialize)]
 struct Padding {
     #[serde(default = "usual_padding")]

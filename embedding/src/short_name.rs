@@ -1,13 +1,13 @@
-//! A model's short name, as it stands in the names of vector collections.
+//! A model's short name, part of the names of vector collections.
 //!
-//! It is made from the name of the folder or on the hub: words that say nothing about which model it is (`all`, `en`,
-//! `embedding`, versions …) are dropped, the rest is joined, in lower-case letters and digits, at most 24 of
-//! them. Names that are known by a shorter word than the rule gives stand in a table. Two models may share
-//! a short name: collections are told apart by their id and generation.
+//! It is derived from the name of the folder or on the hub: words that do not identify the model
+//! (`all`, `en`, `embedding`, versions …) are dropped; the rest is joined as lower-case letters and
+//! digits, at most 24. A table holds common shorter names. Two models may have the same short name:
+//! collections differ by their id and generation.
 
 const LONGEST: usize = 24;
 
-/// Folder names in lower case, and what people call these models.
+/// Folder names in lower case, and their common short names.
 static KNOWN: &[(&str, &str)] = &[
     ("multilingual-e5-base", "me5base"),
     ("multilingual-e5-large", "me5large"),
@@ -20,7 +20,7 @@ static KNOWN: &[(&str, &str)] = &[
 static DROPPED: &[&str] =
     &["all", "embed", "embedding", "embeddings", "en", "model", "sentence", "text", "transformers"];
 
-/// The short name of the model whose folder, or repository on the hub, is called so.
+/// The short name for the name of a model's folder or repository.
 pub(crate) fn short_name(name: &str) -> String {
     let name = name.to_lowercase();
     if let Some((_, short)) = KNOWN.iter().find(|(known, _)| *known == name) {

@@ -1,7 +1,7 @@
-//! An embedder that gives the beginning of each vector, scaled to length one (Matryoshka: Kusupati et al. 2022,
-//! <https://arxiv.org/abs/2205.13147>).
+//! An embedder that truncates vectors to their first dimensions and scales them to length 1
+//! (Matryoshka: Kusupati et al. 2022, <https://arxiv.org/abs/2205.13147>).
 //!
-//! It stands in front of what remembers, so that the whole vectors are remembered and serve any length.
+//! It wraps the cached embedder, so that the cache holds full vectors, which serve any dimension.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ struct Shortened {
     whole: Arc<dyn Embedder>,
 }
 
-/// The same model with vectors of this length.
+/// The model with vectors of dimension `dim`; unchanged for `None`.
 ///
 /// # Errors
-/// If the model has shorter ones.
+/// If the model's dimension is smaller.
 pub(crate) fn shortened(
     whole: Arc<dyn Embedder>,
     dim: Option<usize>,
@@ -24,10 +24,7 @@ pub(crate) fn shortened(
     match dim {
         Some(dim) if dim != info.dim => {
             let (name, has) = (&info.short_name, info.dim);
-            Err(format!(
-                "vectors of {dim} numbers cannot be had of the model `{name}`, which gives {has}"
-            )
-            .into())
+            Err(format!("invalid dimension {dim}: model `{name}` has {has} dimensions").into())
         }
         _ if info.dim == whole.info().dim => Ok(whole),
         _ => Ok(Arc::new(Shortened { info, whole })),

@@ -1,9 +1,11 @@
-//! A stand-in for a model, for tests of everything but embedding.
+//! A fake model for tests of everything but embedding.
 //!
-//! It is chosen only by its own word, `stand-in:DIM` in place of a folder, and never falls into place by
-//! itself. `stand-in:DIM@RATE` reads so many tokens a second and no more, as a device of that speed does. Words are told apart at whitespace and punctuation, an id is a hash of the word, and a text's
-//! vector is the sum of pseudo-random vectors of its ids, scaled to length one: texts that share words are
-//! similar, the same text always has the same vector, and neither libtorch nor a file is needed.
+//! It is selected only by `stand-in:DIM` in place of a model folder, never as a fallback.
+//! `stand-in:DIM@RATE` processes at most RATE tokens per second, to simulate a device of that
+//! speed. Text is split into words at whitespace and punctuation, the id of a word is a hash, and
+//! the vector of a text is the sum of pseudo-random vectors of its ids, scaled to length 1: texts
+//! with common words are similar, equal texts have equal vectors, and neither libtorch nor a file
+//! is needed.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -18,29 +20,29 @@ const WORD: &str = "stand-in:";
 const MAX_TOKENS: usize = 512;
 const LARGEST_DIM: usize = 4096;
 
-/// Ids below this one are special.
+/// Smaller ids are special tokens.
 const FIRST_ID: u32 = 2;
 const BEGIN: u32 = 0;
 const END: u32 = 1;
 
-/// The stand-in for a model of this many dimensions.
+/// A fake model with vectors of the given dimension.
 pub(crate) struct StandIn {
     info: ModelInfo,
-    /// Tokens a second.
+    /// Tokens per second.
     rate: Option<u32>,
-    /// Held by the call that is computed: there is one device.
+    /// Held during a computation: there is one simulated device.
     device: Mutex<()>,
     usage: Mutex<EmbedderUsage>,
 }
 
-/// Whether a configuration asks for the stand-in; a command should say so to its user.
+/// `true` if a path selects the stand-in. Commands should warn the user.
 pub fn is_stand_in(model: &Path) -> bool {
-    // A relative path in a pipeline file was made absolute: the word is then its last part.
+    // Relative paths of pipeline files are made absolute, so the selector is the last component.
     model.file_name().is_some_and(|name| name.to_string_lossy().starts_with(WORD))
 }
 
 impl StandIn {
-    /// The stand-in, if the path asks for it.
+    /// The stand-in; `None` if the path does not select it.
     pub(crate) fn asked_for(model: &Path) -> Option<Result<Self, BoxError>> {
         if !is_stand_in(model) {
             return None;
@@ -54,7 +56,7 @@ impl StandIn {
         let dim = dim.parse().ok().filter(|dim| (1..=LARGEST_DIM).contains(dim));
         Some(match dim.filter(|_| rate != Some(None)) {
             Some(dim) => Ok(Self::new(&name, dim, rate.flatten())),
-            None => Err(format!("`{name}` is no stand-in; write `{WORD}64`, with a dimension from 1 to {LARGEST_DIM}").into()),
+            None => Err(format!("invalid stand-in `{name}`: expected `{WORD}DIM` with a dimension from 1 to {LARGEST_DIM}").into()),
         })
     }
 
@@ -125,7 +127,7 @@ impl Embedder for StandIn {
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
         let _device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
-        // One at a time where it takes its time, so that it can be watched.
+        // With a rate, one sequence per batch, so that progress is visible.
         let batch = if self.rate.is_some() { 1 } else { sequences.len().max(1) };
         for batch in sequences.chunks(batch) {
             let tokens = batch.iter().map(|sequence| sequence.len() as u64).sum::<u64>();
@@ -145,7 +147,7 @@ impl Embedder for StandIn {
     }
 }
 
-/// Equal words have equal ids, whatever their case.
+/// Equal words have equal ids, ignoring case.
 fn id(word: &str) -> u32 {
     let hash = Sha256::digest(word.to_lowercase());
     let number = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
@@ -154,7 +156,7 @@ fn id(word: &str) -> u32 {
 
 fn vector(sequence: &[u32], dim: usize) -> Vec<f32> {
     let mut sum = vec![0.0; dim];
-    // A text without words still has a direction.
+    // A text without words still needs a non-zero vector.
     let words = sequence.iter().filter(|&&id| id >= FIRST_ID);
     for &id in words.chain(sequence.first().filter(|_| sequence.iter().all(|&id| id < FIRST_ID))) {
         let mut state = u64::from(id);
@@ -167,7 +169,7 @@ fn vector(sequence: &[u32], dim: usize) -> Vec<f32> {
     sum.iter().map(|number| number / length).collect()
 }
 
-/// The next number of a SplitMix64 sequence (Steele, Lea, Flood 2014), between -1 and 1.
+/// The next value of a SplitMix64 sequence (Steele, Lea, Flood 2014), between -1 and 1.
 fn uniform(state: &mut u64) -> f32 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

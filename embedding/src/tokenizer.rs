@@ -1,9 +1,9 @@
-//! Text to the ids that a model reads, by the folder's `tokenizer.json`.
+//! Maps text to a model's token ids, by the folder's `tokenizer.json`.
 //!
-//! The vocabulary and everything around it is the `tokenizers` crate's. Truncation and padding that the
-//! file may ask for are switched off: what is too long is for the chunker to cut, and padding is for the
-//! batcher to avoid. Special tokens and a passage's prefix are put around ids in [`Tokenizer::frame`], so that a
-//! text is encoded once, and any run of its ids can be framed. A question is encoded with its prefix.
+//! Uses the `tokenizers` crate. Truncation and padding of the file are disabled: the chunker splits
+//! long texts, and the batcher avoids padding. [`Tokenizer::frame`] adds special tokens and the
+//! document prompt to ids, so that a text is encoded once and any range of its ids can be framed. A
+//! query is encoded together with its prompt.
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,21 +16,22 @@ use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 use crate::cuts::{Cuts, Rule, SEGMENT};
 use crate::prompts::Prompts;
 
-/// A tokenizer with the frame of its model.
+/// A tokenizer with the prompts and special tokens of its model.
 pub(crate) struct FolderTokenizer {
     inner: tokenizers::Tokenizer,
     cuts: Cuts,
-    /// The id of a word that is too long to be looked up, where every long word has it.
+    /// The id of every word that is too long for the vocabulary; `None` if the tokenizer has no
+    /// such rule.
     long_word: Option<u32>,
-    /// Special tokens alone.
+    /// Special tokens only.
     special: Frame,
-    /// Special tokens and the prefix of a passage.
+    /// Special tokens and the document prompt.
     document: Frame,
     prompts: Prompts,
     max_tokens: usize,
 }
 
-/// What is put around the ids of a text.
+/// Ids before and after those of a text.
 #[derive(Default)]
 struct Frame {
     head: Vec<u32>,
@@ -47,20 +48,20 @@ impl Frame {
     }
 }
 
-/// Why a tokenizer cannot be used.
+/// Errors of [`FolderTokenizer::read`].
 #[derive(Debug, thiserror::Error)]
 enum TokenizerError {
-    #[error("`{0}` is not a tokenizer that can be read; copy or fetch the model again")]
+    #[error("invalid tokenizer `{0}`: copy or fetch the model again")]
     Malformed(String, #[source] BoxError),
-    #[error("the prefix `{0}` cannot be put in front of a text that was encoded without it")]
+    #[error("unsupported prompt `{0}`: it merges with the first token of a text")]
     Prefix(String),
 }
 
 impl FolderTokenizer {
-    /// Reads the tokenizer of a model's folder.
+    /// Loads the tokenizer of a model folder.
     ///
     /// # Errors
-    /// If it cannot be read, or if the prefix of passages is one word with their beginning.
+    /// If it cannot be parsed, or if the document prompt merges with the first token of a text.
     pub(crate) fn read(
         folder: &Path,
         prompts: &Prompts,
@@ -91,7 +92,7 @@ impl FolderTokenizer {
         Ok(tokenizer)
     }
 
-    /// The special tokens in front and behind, as the post-processor puts them around a probe.
+    /// The special tokens that the post-processor adds around a probe text.
     fn special(&self) -> Result<Frame, BoxError> {
         let probe = self.inner.encode("a", true)?;
         let special = probe.get_special_tokens_mask();
@@ -101,8 +102,9 @@ impl FolderTokenizer {
         Ok(Frame { head: ids[..front].to_vec(), tail: ids[ids.len() - behind..].to_vec() })
     }
 
-    /// The ids of a prefix of passages. The space at its end belongs to the text behind it with some tokenizers, so
-    /// both ways are tried on a probe. The probe speaks for every text only if one may cut in front of it.
+    /// The ids of a document prompt. Some tokenizers attach its trailing space to the following
+    /// text, so both variants are compared on a probe. The probe is valid for every text only if a
+    /// split before it is safe.
     fn prefix_ids(&self, prefix: &str) -> Result<Vec<u32>, BoxError> {
         if prefix.is_empty() {
             return Ok(Vec::new());
@@ -119,7 +121,7 @@ impl FolderTokenizer {
         Err(TokenizerError::Prefix(prefix.to_owned()).into())
     }
 
-    /// Encodes `text[at..end]`, which is a segment of the text.
+    /// Encodes `text[at..end]`, a segment of the text.
     fn encode_segment(
         &self,
         text: &str,
@@ -197,8 +199,9 @@ impl Tokenizer for FolderTokenizer {
     }
 }
 
-/// Lengthens each span over the letters behind it that no token stands for: an accent that normalisation took
-/// off, or that was composed with the letter in front. So a span's text has all that made its ids.
+/// Extends each span over following characters without a token: an accent that normalisation
+/// removed or composed with the preceding letter. So the text of a span contains all characters of
+/// its ids.
 fn include_what_was_absorbed(text: &str, end: usize, spans: &mut [Range<usize>]) {
     let mut next = end;
     for span in spans.iter_mut().rev() {
@@ -210,12 +213,12 @@ fn include_what_was_absorbed(text: &str, end: usize, spans: &mut [Range<usize>])
     }
 }
 
-/// WordPiece gives every word of more than a hundred characters the id of the unknown.
+/// WordPiece maps every word of more than a hundred characters to the unknown token.
 fn long_word(json: &Value, inner: &tokenizers::Tokenizer) -> Option<u32> {
     let model = &json["model"];
     let longest = model["max_input_chars_per_word"].as_u64().unwrap_or(100);
     let added = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
-    // An added token of letters only could be found within the word.
+    // An added token of only letters and digits could match inside the word.
     let plain = |token: &Value| {
         token["content"]
             .as_str()
@@ -231,8 +234,8 @@ fn long_word(json: &Value, inner: &tokenizers::Tokenizer) -> Option<u32> {
     inner.get_model().token_to_id(model["unk_token"].as_str()?)
 }
 
-/// Where the word ends that begins here, if it is made of ASCII letters and digits and longer than a
-/// segment. Base64 and hexadecimal dumps are; worked on by the crate they would take gigabytes.
+/// End of the word at `at` if it consists of ASCII letters and digits and is longer than a segment,
+/// such as Base64 and hexadecimal dumps; the `tokenizers` crate would need gigabytes for them.
 fn long_word_end(text: &str, at: usize) -> Option<usize> {
     let bytes = &text.as_bytes()[at..];
     let length = bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();

@@ -1,8 +1,8 @@
-//! A model's weights, tensor by tensor, from safetensors files.
+//! Loads the weights of a model from safetensors files, tensor by tensor.
 //!
-//! The format is a length, a JSON header with the type, shape and place of each tensor, and the numbers
-//! (<https://huggingface.co/docs/safetensors>). A tensor is read when it is asked for, so that
-//! no more of a model is in memory twice than the layer that is being made of it. Models of several files name them in
+//! The format is a length, a JSON header with type, shape and offsets of each tensor, and the data
+//! (<https://huggingface.co/docs/safetensors>). A tensor is read on request, so that at most one
+//! layer is in memory twice during loading. Models of several files list them in
 //! `model.safetensors.index.json`.
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,10 +16,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::dense::Products;
 
-/// Longest header that is believed; real ones are a few hundred kilobytes.
+/// Largest accepted header in bytes; real ones are a few hundred kilobytes.
 const LONGEST_HEADER: u64 = 100 << 20;
 
-/// Where every tensor of a model is.
+/// Locations of all tensors of a model.
 pub(crate) struct Weights {
     tensors: HashMap<String, Place>,
     device: Device,
@@ -40,26 +40,26 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-/// Why a tensor could not be had.
+/// Errors of reading a tensor.
 #[derive(Debug, thiserror::Error)]
 enum WeightsError {
-    #[error("the weights have no tensor `{0}`")]
+    #[error("missing tensor `{0}` in the weights")]
     Missing(String),
-    #[error("tensor `{name}` has the shape {found:?} where the configuration asks for {wanted:?}")]
+    #[error("tensor `{name}` has shape {found:?}, but the configuration requires {wanted:?}")]
     Shape { name: String, found: Vec<i64>, wanted: Vec<i64> },
-    #[error("tensor `{name}` is of type `{dtype}`, which is not supported")]
+    #[error("tensor `{name}` has unsupported type `{dtype}`")]
     Dtype { name: String, dtype: String },
-    #[error("tensor `{0}` has another size than its shape says")]
+    #[error("the size of tensor `{0}` does not match its shape")]
     Size(String),
     #[error("`{}` is not a safetensors file", .0.display())]
     Header(PathBuf, #[source] serde_json::Error),
-    #[error("tensor `{name}` cannot be read from `{}`: {}", .file.display(), io_words(.error))]
+    #[error("cannot read tensor `{name}` from `{}`: {}", .file.display(), io_words(.error))]
     Read { file: PathBuf, name: String, error: io::Error },
 }
 
 impl Weights {
-    /// Reads the headers. Tensors will be given on this device and as this kind, for layers that are computed in this
-    /// way.
+    /// Reads the headers. Tensors are loaded to this device and number type, for layers with this
+    /// backend.
     pub(crate) fn open(
         folder: &Path,
         device: Device,
@@ -85,12 +85,13 @@ impl Weights {
         Ok(Self { tensors, device, kind, products })
     }
 
-    /// How dense layers are computed.
+    /// Backend for dense layers.
     pub(crate) fn products(&self) -> &Products {
         &self.products
     }
 
-    /// The prefix of the encoder's tensors: models with a head have `bert.` before each name.
+    /// The prefix of the encoder's tensor names: `candidate` if used (models with a head have
+    /// `bert.`), else empty.
     pub(crate) fn prefix(&self, candidate: &str) -> String {
         if self.tensors.keys().any(|name| name.starts_with(candidate)) {
             candidate.to_owned()
@@ -99,7 +100,7 @@ impl Weights {
         }
     }
 
-    /// One tensor, which must have this shape.
+    /// Loads a tensor, which must have this shape.
     pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, BoxError> {
         let place = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
         let wanted: Vec<i64> =
@@ -136,7 +137,7 @@ impl Weights {
     }
 }
 
-/// Names of the files of weights, in order.
+/// Names of the weight files, sorted.
 pub(crate) fn files(folder: &Path) -> io::Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Index {
@@ -151,25 +152,24 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<String>> {
         let name = index.display();
         io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("`{name}` does not name files of weights: {error}"),
+            format!("invalid weight index `{name}`: {error}"),
         )
     })?;
     Ok(index.weight_map.into_values().collect::<BTreeSet<_>>().into_iter().collect())
 }
 
-/// The JSON header of a safetensors file that is whole: every tensor that the header describes lies within the file.
+/// Reads the JSON header of a safetensors file, and checks that every tensor lies within the file.
 ///
 /// # Errors
-/// If the file cannot be read, is none, or is shorter than its header says. The error names the file.
+/// If the file cannot be read, is not a safetensors file, or is shorter than its header requires.
+/// The error names the file.
 pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
     let path = file.path().display().to_string();
     let refuse =
         |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("`{path}` {why}"));
     let size = file.metadata()?.len();
     let cut_off = |needed: u64| {
-        refuse(format!(
-            "is cut off: it has {size} bytes and should have {needed}; copy or fetch the model again"
-        ))
+        refuse(format!("is truncated: {size} of {needed} bytes; copy or fetch the model again"))
     };
     if size < 8 {
         return Err(cut_off(8));
@@ -178,12 +178,12 @@ pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
     file.read_exact(&mut length)?;
     if &length == b"version " {
         return Err(refuse(
-            "is a pointer of Git LFS and not the weights; run `git lfs pull`".to_owned(),
+            "is a Git LFS pointer instead of the weights: run `git lfs pull`".to_owned(),
         ));
     }
     let length = u64::from_le_bytes(length);
     if length > LONGEST_HEADER {
-        return Err(refuse("is not a safetensors file: its header has no end".to_owned()));
+        return Err(refuse("is not a safetensors file: its header is too long".to_owned()));
     }
     if size < 8 + length {
         return Err(cut_off(8 + length));
@@ -191,7 +191,7 @@ pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
     let mut header = vec![0; usize::try_from(length).expect("checked to be small")];
     file.read_exact(&mut header)?;
     let tensors: HashMap<String, Extent> = serde_json::from_slice(&header).map_err(|error| {
-        refuse(format!("is not a safetensors file: its header is damaged ({error})"))
+        refuse(format!("is not a safetensors file: its header is malformed ({error})"))
     })?;
     let ends = tensors.values().filter_map(|tensor| Some(tensor.data_offsets?.1));
     let needed = (8 + length).saturating_add(ends.max().unwrap_or(0));
@@ -201,7 +201,7 @@ pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
     Ok(header)
 }
 
-/// Where a tensor lies behind the header; `__metadata__` lies nowhere.
+/// Byte range of a tensor after the header; `__metadata__` has none.
 #[derive(Deserialize)]
 struct Extent {
     data_offsets: Option<(u64, u64)>,

@@ -1,17 +1,18 @@
-//! The threads that own a model, and the handle by which everybody else uses them.
+//! The threads that own a model, and the handle through which callers use them.
 //!
-//! A caller sorts its sequences into batches and puts them into a bounded queue; each thread takes the next
-//! one and computes it from end to end, so that no thread waits for another. A call that is no more
-//! than one batch, a question of a search say, goes into a queue of its own that is emptied first: it
-//! does not wait until a window of thousands of chunks is done. Such calls that wait together are computed together.
-//! Several questions that are no more than one batch, but are divided among the threads, come next.
+//! A caller plans batches and sends them to a bounded queue; each thread takes the next batch and
+//! computes it completely, so that threads do not wait for each other. A call of a single batch,
+//! such as a search query, goes to a separate queue with priority, so it does not wait for
+//! thousands of chunks of an operation. Waiting calls of this kind are computed together. Calls
+//! that fit in one batch but are divided among the threads have the second priority.
 //!
-//! The threads ([`Threads`]) may serve several handles ([`Worker`]): a search and an operation of the same process have
-//! one model in memory, and each is told what was computed for it alone.
+//! The threads ([`Threads`]) can serve several handles ([`Worker`]): a search and an operation in
+//! one process share a model, and each handle has its own usage counters.
 //!
-//! A failure of the model, even a panic, is the answer to the call that it struck; the thread goes on
-//! with the next. A batch for which there is no memory is halved and tried again, down to one sequence, which is then tried while
-//! nobody else computes. Whether later batches are smaller, too, is the budget's to say. What the model is does not matter here: it is a function of a batch.
+//! An error or panic of the model is returned to the call that caused it; the thread continues with
+//! the next batch. A batch that runs out of memory is halved and retried, down to one sequence,
+//! which is retried while no other thread computes. The budget decides whether later batches
+//! shrink, too. This file is independent of the model, which is a function of a batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -24,80 +25,77 @@ use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
 use crate::batcher::{Batch, Limits, distinct, plan};
 use crate::budget::Budget;
 
-/// Calls of one batch that may wait; each belongs to a caller that waits for it.
+/// Capacity of the queues of small calls. A caller blocks until its call is done, so this limits
+/// concurrent callers.
 const SMALL_WAITING: usize = 64;
 
-/// A batch is not made smaller than this many tokens only to give every thread one.
+/// Smallest number of tokens in a batch that is split off only to occupy another thread.
 const WORTH_A_THREAD: usize = 256;
 
-/// A model behind its threads, for those who have a handle.
+/// A model with its threads, shared by handles.
 pub(crate) struct Threads {
     info: ModelInfo,
     vocabulary: usize,
     budget: Arc<Budget>,
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     queues: Option<Queues>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// A handle of a model. The threads end with the last one.
+/// A handle of a model. The threads end with the last handle.
 pub(crate) struct Worker {
     threads: Arc<Threads>,
-    /// What was computed for this handle.
+    /// Usage through this handle.
     usage: Account,
 }
 
-/// What was computed for somebody.
+/// Usage counters of a handle.
 type Account = Arc<Mutex<EmbedderUsage>>;
 
 struct Queues {
-    /// Calls of one batch.
+    /// Calls of a single batch.
     small: Sender<Task>,
-    /// Calls of no more tokens than a batch has, in several.
+    /// Calls of several batches whose tokens would fit in one.
     divided: Sender<Task>,
     large: Sender<Task>,
 }
 
-/// One batch, to be computed by whichever thread is free.
+/// One batch, for any thread.
 struct Task {
     ids: Vec<u32>,
-    /// Where each sequence ends in `ids`.
+    /// End of each sequence in `ids`.
     ends: Vec<usize>,
-    /// Which batch of the call it is.
+    /// Index of the batch within the call.
     number: usize,
     reply: Sender<(usize, Result<Vec<f32>, ModelError>)>,
     account: Account,
 }
 
-/// Why there are no vectors.
+/// Errors of [`Worker::embed`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ModelError {
-    #[error("the model `{model}` failed: {cause}")]
+    #[error("model `{model}` failed: {cause}")]
     Failed { model: String, cause: String },
-    #[error(
-        "there is no memory for one sequence of {tokens} tokens in the model `{model}`: {cause}"
-    )]
+    #[error("out of memory for a sequence of {tokens} tokens in model `{model}`: {cause}")]
     Memory { model: String, tokens: usize, cause: String },
     #[error(
-        "the model `{0}` gave a vector of numbers that are none (infinite, or NaN): its weights are damaged, or they are too \
-         large for float16, where bfloat16 or float32 helps"
+        "model `{0}` returned a vector with non-finite values: its weights are damaged, or they are too \
+         large for float16; in that case use bfloat16 or float32"
     )]
     NotFinite(String),
-    #[error("the threads of the model `{0}` have ended")]
+    #[error("the threads of model `{0}` have ended")]
     Gone(String),
-    #[error(
-        "a sequence of {found} tokens was given to the model `{model}`, which reads 1 to {most}"
-    )]
+    #[error("invalid sequence of {found} tokens for model `{model}`: expected 1 to {most}")]
     Length { model: String, found: usize, most: usize },
-    #[error("a token {found} was given to the model `{model}`, which knows {known}")]
+    #[error("invalid token id {found} for model `{model}`: its vocabulary has {known} tokens")]
     Token { model: String, found: u32, known: usize },
 }
 
 impl Threads {
-    /// Starts one thread for each of the models, which are the same one.
+    /// Starts one thread per model; all of them are the same model.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system cannot start a thread.
     pub(crate) fn start<M>(
         info: ModelInfo,
         vocabulary: usize,
@@ -108,7 +106,8 @@ impl Threads {
         M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError> + Send + 'static,
     {
         let (small, smalls) = bounded(SMALL_WAITING);
-        // A window's batches are handed over one by one: what waits here is ready when a thread is.
+        // Batches of a large call are sent one by one; one waits here so that a free thread can
+        // start immediately.
         let (large, larges) = bounded(1);
         let (divided, divideds) = bounded(SMALL_WAITING);
         let (budget, turns) = (Arc::new(budget), Arc::new(RwLock::new(())));
@@ -140,7 +139,7 @@ impl Threads {
                 let (found, most) = (sequence.len(), self.info.max_tokens);
                 return Err(ModelError::Length { model: model(), found, most });
             }
-            // On a GPU such a token would end the whole process's use of it.
+            // On a GPU, an id out of range would invalidate the CUDA context of the process.
             let largest = sequence.iter().max().copied().unwrap_or_default();
             if largest as usize >= self.vocabulary {
                 return Err(ModelError::Token {
@@ -153,8 +152,8 @@ impl Threads {
         Ok(())
     }
 
-    /// Batches for these sequences: as large as they may be, but one for every thread if there is enough. With the
-    /// queue that they go into.
+    /// Batches for these sequences, and the queue for them. Batches are as large as allowed, but
+    /// there is at least one per thread if there is enough work.
     fn batches(&self, sequences: &[&[u32]]) -> (Vec<Batch>, &Sender<Task>) {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let all = lengths.iter().sum::<usize>();
@@ -174,7 +173,7 @@ impl Threads {
 }
 
 impl Worker {
-    /// A handle of these threads, for which nothing was computed yet.
+    /// A handle of these threads with zero usage.
     pub(crate) fn of(threads: Arc<Threads>) -> Self {
         Self { threads, usage: Account::default() }
     }
@@ -192,7 +191,7 @@ impl Embedder for Worker {
         let info = self.info();
         let gone = || ModelError::Gone(info.short_name.clone());
 
-        // There is room for every answer, so no thread ever waits for a caller.
+        // The channel holds all replies, so no thread waits for a caller.
         let (reply, answers) = bounded(batches.len());
         for (number, batch) in batches.iter().enumerate() {
             let members = batch.members.iter().map(|&member| different[member]);
@@ -222,7 +221,7 @@ impl Embedder for Worker {
 
     fn usage(&self) -> EmbedderUsage {
         let mut usage = *self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        // Busy means that every thread is.
+        // The model counts as busy only while all threads are.
         usage.busy_seconds /= self.threads.threads.len().max(1) as f64;
         usage
     }
@@ -230,8 +229,8 @@ impl Embedder for Worker {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // Without senders the threads end. They are waited for, because libtorch does not like to be
-        // unloaded while a thread still computes.
+        // The threads end when the senders are dropped. Join them, because unloading libtorch while
+        // a thread computes can crash.
         self.queues = None;
         for thread in self.threads.drain(..) {
             drop(thread.join());
@@ -239,13 +238,13 @@ impl Drop for Threads {
     }
 }
 
-/// What a thread has.
+/// State of a thread.
 struct Owner<M> {
     model: M,
     name: String,
     dim: usize,
     budget: Arc<Budget>,
-    /// Held by each who computes; alone by one who needs the whole memory.
+    /// Read lock during each computation; write lock for a computation that needs all memory.
     turns: Arc<RwLock<()>>,
     small: Receiver<Task>,
     divided: Receiver<Task>,
@@ -258,10 +257,12 @@ where
 {
     fn serve(&self) {
         loop {
-            // The first that is ready in this order. The queues close together, when the last handle is dropped.
+            // The first non-empty queue in this order. All queues close when the last handle is
+            // dropped.
             let next = select_biased! {
                 recv(self.small) -> task => task.map(|task| {
-                    // What is computed together is counted together, so it is for one of them.
+                    // Tasks in one computation share its usage counters, so they must come from one
+                    // handle.
                     let (tasks, next) = self.and_those_that_wait(task);
                     tasks.chunk_by(Task::is_of_the_same).for_each(|tasks| self.answer(tasks));
                     next.iter().for_each(|task| self.answer(std::slice::from_ref(task)));
@@ -275,7 +276,8 @@ where
         }
     }
 
-    /// The small tasks that wait behind this one, as far as they fit into its batch; and the one that did not.
+    /// Takes waiting small tasks that fit in a batch with this one; returns the first that did not
+    /// fit separately.
     fn and_those_that_wait(&self, task: Task) -> (Vec<Task>, Option<Task>) {
         let mut tokens = task.ids.len();
         let mut together = vec![task];
@@ -303,7 +305,7 @@ where
                     task.answer(Ok(own.to_vec()));
                 }
             }
-            // Nobody is to fail for what another one asked.
+            // A call must not fail because of another call's input.
             Err(_) if tasks.len() > 1 => {
                 for task in tasks {
                     task.answer(self.embed(&task.sequences(), account));
@@ -313,7 +315,8 @@ where
         }
     }
 
-    /// Embeds sequences that are one batch, in their order; several, where the budget is smaller by now.
+    /// Embeds sequences planned as one batch, in their order; in several batches if the budget has
+    /// shrunk since.
     fn embed(&self, sequences: &[&[u32]], account: &Account) -> Result<Vec<f32>, ModelError> {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut found = vec![0.0; sequences.len() * self.dim];
@@ -325,7 +328,7 @@ where
             };
             let lacks_memory = computed.as_ref().is_err_and(|cause| is_lack_of_memory(cause));
             if lacks_memory && batch.members.len() == 1 {
-                // While nobody else computes: what they need is there for it, too.
+                // Retry while no other thread computes, so that their memory is free.
                 let _alone = self.turns.write().unwrap_or_else(PoisonError::into_inner);
                 computed = self.forward(&batch, sequences, account);
             }
@@ -341,7 +344,7 @@ where
                 Err(cause) => {
                     let half = batch.tokens() / 2;
                     let tokens = self.budget.was_too_much(batch.tokens());
-                    tracing::warn!(model = %self.name, half, tokens, cause, "no memory for a batch; it is halved");
+                    tracing::warn!(model = %self.name, half, tokens, cause, "out of memory for a batch; halving it");
                     let limits = self.budget.limits();
                     let tokens = limits.tokens.min(half.max(1));
                     waiting.extend(batch.halves(&lengths, Limits { tokens, ..limits }));
@@ -358,7 +361,7 @@ where
         Ok(found)
     }
 
-    /// One pass of the model, or why there was none.
+    /// Runs the model once; converts errors and panics to text.
     fn forward(
         &self,
         batch: &Batch,
@@ -403,23 +406,23 @@ impl Task {
         starts.zip(&self.ends).map(|(start, &end)| &self.ids[start..end]).collect()
     }
 
-    /// Whether two were asked for by the same handle.
+    /// `true` if both tasks come from the same handle.
     fn is_of_the_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.account, &other.account)
     }
 
-    /// Sends the answer; a caller that is gone does not want it.
+    /// Sends the reply; ignores callers that have stopped waiting.
     fn answer(&self, answer: Result<Vec<f32>, ModelError>) {
         drop(self.reply.send((self.number, answer)));
     }
 }
 
-/// Whether libtorch failed because there was no memory: that of a GPU, of the BLAS library on it, or the machine's own.
+/// `true` if libtorch failed for lack of memory, of a GPU, of cuBLAS or of the host.
 fn is_lack_of_memory(cause: &str) -> bool {
     [
         "out of memory",
         "ALLOC_FAILED",
-        // What cuBLAS says where there is no memory for its handle.
+        // cuBLAS reports this if it has no memory for its handle.
         "CUBLAS_STATUS_NOT_INITIALIZED",
         "can't allocate memory",
         "not enough memory",
@@ -429,10 +432,12 @@ fn is_lack_of_memory(cause: &str) -> bool {
     .any(|words| cause.contains(words))
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panic without a message")
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -455,7 +460,7 @@ mod tests {
         }
     }
 
-    /// Each vector is the sequence's length and the sum of its ids. The token 13 makes it panic, 14 fail.
+    /// Each vector is the length of the sequence and the sum of its ids. Token 13 panics, 14 fails.
     fn fake(batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
         let members = batch.members.iter().map(|&member| sequences[member]);
         assert!(members.clone().all(|sequence| !sequence.contains(&13)), "thirteen");
@@ -506,22 +511,22 @@ mod tests {
     fn a_panic_is_an_answer_and_the_thread_lives_on() {
         let worker = start(2);
         let error = worker.embed(&[&[1, 13]]).unwrap_err().to_string();
-        assert_eq!(error, "the model `fake` failed: thirteen");
+        assert_eq!(error, "model `fake` failed: thirteen");
         let error = worker.embed(&[&[1, 14]]).unwrap_err().to_string();
-        assert_eq!(error, "the model `fake` failed: fourteen");
+        assert_eq!(error, "model `fake` failed: fourteen");
         assert_eq!(worker.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
     }
 
     #[test]
     fn sequences_that_the_model_cannot_read_are_refused() {
         let worker = start(2);
-        insta::assert_snapshot!(worker.embed(&[&[1; 41]]).unwrap_err(), @"a sequence of 41 tokens was given to the model `fake`, which reads 1 to 40");
-        insta::assert_snapshot!(worker.embed(&[&[]]).unwrap_err(), @"a sequence of 0 tokens was given to the model `fake`, which reads 1 to 40");
-        insta::assert_snapshot!(worker.embed(&[&[1, 1000]]).unwrap_err(), @"a token 1000 was given to the model `fake`, which knows 1000");
+        insta::assert_snapshot!(worker.embed(&[&[1; 41]]).unwrap_err(), @"invalid sequence of 41 tokens for model `fake`: expected 1 to 40");
+        insta::assert_snapshot!(worker.embed(&[&[]]).unwrap_err(), @"invalid sequence of 0 tokens for model `fake`: expected 1 to 40");
+        insta::assert_snapshot!(worker.embed(&[&[1, 1000]]).unwrap_err(), @"invalid token id 1000 for model `fake`: its vocabulary has 1000 tokens");
     }
 
-    /// A device with memory for so many tokens, which says what libtorch says; and the largest batch that it computed
-    /// and how often it could not.
+    /// A device with memory for so many tokens that fails with libtorch's messages. Also returns
+    /// the largest computed batch and the number of failures.
     fn narrow(
         memory: usize,
         said: &'static str,
@@ -545,7 +550,7 @@ mod tests {
         (started(Budget::of(limits), models.into_iter()), seen)
     }
 
-    /// What libtorch 2.11 says on a GPU, of cuBLAS, and on a CPU.
+    /// Messages of libtorch 2.11: of a GPU, of cuBLAS, and of a CPU.
     const NO_MEMORY: [&str; 3] = [
         "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.19 GiB of which 1.2 GiB is free.",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
@@ -567,7 +572,7 @@ mod tests {
             let (worker, seen) = narrow(memory.max(19 + fill), said, limits, threads);
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
             let wanted: Vec<f32> = sequences.iter().flat_map(|sequence| expected(sequence)).collect();
-            // After a while nothing is too large any more.
+            // The batch size must converge: in the end no batch is too large.
             let mut failed = usize::MAX;
             let rounds = (0..60).take_while(|_| {
                 let before = std::mem::replace(&mut failed, seen.lock().unwrap().1);
@@ -583,14 +588,14 @@ mod tests {
         let (worker, _) = narrow(10, NO_MEMORY[0], LIMITS, 2);
         let error = worker.embed(&[&[1; 8], &[2; 30], &[3; 7]]).unwrap_err().to_string();
         assert!(error.starts_with(
-            "there is no memory for one sequence of 30 tokens in the model `fake`: CUDA out of"
+            "out of memory for a sequence of 30 tokens in model `fake`: CUDA out of memory"
         ));
         assert_eq!(worker.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
     }
 
     #[test]
     fn a_sequence_for_which_others_leave_no_memory_is_tried_alone() {
-        // Two threads with memory for 40 tokens together.
+        // Two threads with memory for 40 tokens in total.
         let used = Arc::new(Mutex::new(0));
         let model = |_| {
             let used = Arc::clone(&used);
@@ -632,7 +637,7 @@ mod tests {
         assert_eq!(worker.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
         let error = worker.embed(&[&[15; 15]]).unwrap_err().to_string();
         assert!(
-            error.starts_with("the model `fake` gave a vector of numbers that are none"),
+            error.starts_with("model `fake` returned a vector with non-finite values: its weights"),
             "{error}"
         );
     }
@@ -658,7 +663,8 @@ mod tests {
         });
     }
 
-    /// What so many threads see after the first batches of a large call, when `asked` come by another handle meanwhile.
+    /// The first ids of the batches after the first one of each thread, when another handle embeds
+    /// `asked` during a large call.
     fn seen_beside_a_large_call(
         threads: usize,
         asked: &[&[u32]],
@@ -678,7 +684,7 @@ mod tests {
                 };
                 if before < threads {
                     entered.send(()).unwrap();
-                    // All go on when the sender is dropped.
+                    // All threads continue when the sender is dropped.
                     may_go.recv().unwrap_err();
                 }
                 fake(batch, sequences)
@@ -703,7 +709,7 @@ mod tests {
             assert_eq!(small.join().unwrap(), wanted);
             assert_eq!(whole.join().unwrap(), 200);
         });
-        // Each is told of its own.
+        // Each handle has only its own usage.
         let tokens = asked.iter().map(|sequence| sequence.len() as u64).sum::<u64>();
         assert_eq!(search.usage().tokens, tokens);
         assert_eq!((operation.usage().sequences, operation.usage().tokens), (100, 3000));

@@ -179,8 +179,8 @@ fn what_cannot_be_embedded_is_refused_by_its_place() {
     insta::assert_snapshot!(refused("a.jsonl", format!("{good}{{}}").as_bytes(), &[]), @"semantik: `…/a.jsonl`: line 2 has no field `text` that is a string");
     insta::assert_snapshot!(refused("a.jsonl", b"{\"text\": \"a\", \"vector\": 1}", &[]), @"semantik: `…/a.jsonl`: line 1 has a field `vector` already");
     insta::assert_snapshot!(refused("a.txt", b"fine\n\xff\n", &[]), @"semantik: `…/a.txt`: line 2 is not UTF-8");
-    insta::assert_snapshot!(refused("a.txt", b"fine\n", &["--dim", "64"]), @"semantik: vectors of 64 numbers cannot be had of the model `tinyqwen3`, which gives 32");
-    insta::assert_snapshot!(refused("a.txt", b"fine\n", &["--dtype", "int3"]), @"semantik: `int3` is no type of numbers; types are auto, float32, bfloat16, float16, int8");
+    insta::assert_snapshot!(refused("a.txt", b"fine\n", &["--dim", "64"]), @"semantik: invalid dimension 64: model `tinyqwen3` has 32 dimensions");
+    insta::assert_snapshot!(refused("a.txt", b"fine\n", &["--dtype", "int3"]), @"semantik: invalid dtype `int3`: expected auto, float32, bfloat16, float16 or int8");
     let output = folder.path().join("out.parquet");
     refused("a.txt", b"fine\n\xff\n", &["--output", output.to_str().unwrap()]);
     assert!(!output.exists() && !folder.path().join("out.parquet.part").exists());

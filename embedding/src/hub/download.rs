@@ -1,4 +1,4 @@
-//! One file over HTTP: what breaks off goes on where it stopped, and a server that says nothing is not waited for.
+//! Download of a file over HTTP: resumes interrupted transfers, and times out on silent servers.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -7,33 +7,33 @@ use std::time::Duration;
 use fs_err as fs;
 use ureq::config::RedirectAuthHeaders;
 
-/// How long to wait for a connection, an answer, or the next bytes of one.
+/// Timeout of a connection, a response, and each read of its body.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often in a row an attempt may bring nothing.
+/// Consecutive attempts without progress before the download fails.
 const ATTEMPTS: u32 = 4;
 
-/// Pause after the first of them; twice as long after each other one.
+/// Pause after the first attempt without progress; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
 const BLOCK: usize = 64 << 10;
 
-/// Asks a hub.
+/// HTTP client for a hub.
 pub(super) struct Client {
     agent: ureq::Agent,
     token: Option<String>,
 }
 
-/// Why a file did not come.
+/// Errors of a download.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
     #[error(transparent)]
     Http(Box<ureq::Error>),
-    #[error("it ended before its end")]
+    #[error("the response ended early")]
     Short,
-    #[error("it is longer than the hub says")]
+    #[error("the file is longer than the hub declares")]
     Long,
-    #[error("it cannot be written")]
+    #[error("cannot write the file")]
     Disk(#[source] io::Error),
 }
 
@@ -44,7 +44,7 @@ impl From<ureq::Error> for DownloadError {
 }
 
 impl DownloadError {
-    /// The status by which the server refused, if it did.
+    /// The HTTP status of a rejected request; `None` for other errors.
     pub(super) fn status(&self) -> Option<u16> {
         if let Self::Http(error) = self
             && let ureq::Error::StatusCode(status) = **error
@@ -54,7 +54,7 @@ impl DownloadError {
         None
     }
 
-    /// Whether it will be the same the next time.
+    /// `true` if a retry cannot succeed.
     fn is_final(&self) -> bool {
         let passes = [408, 425, 429].map(Some).contains(&self.status());
         matches!(self, Self::Disk(_) | Self::Long)
@@ -63,7 +63,8 @@ impl DownloadError {
 }
 
 impl Client {
-    /// A client that shows this token. It is not shown to other hosts, to which a hub refers for large files.
+    /// A client that sends this token. On a redirect to another host, as hubs use for large files,
+    /// the token is not sent.
     pub(super) fn new(token: Option<String>) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(PATIENCE))
@@ -87,12 +88,12 @@ impl Client {
         }
     }
 
-    /// What is at a URL, as text.
+    /// The text at a URL.
     pub(super) fn text(&self, url: &str) -> Result<String, DownloadError> {
         tried(|| Ok(self.get(url).call()?.body_mut().read_to_string()?), || false)
     }
 
-    /// Has the file at a URL be in this file, of which a part may be there. `come` is told how much is there.
+    /// Downloads a URL to `file`, which may hold a first part. `come` gets the total bytes written.
     pub(super) fn download(
         &self,
         url: &str,
@@ -104,7 +105,7 @@ impl Client {
         let mut before = length();
         let attempt = || {
             if size.is_some_and(|size| length() > size) {
-                // Not a part of this file.
+                // Longer than the file on the hub, so not a part of it.
                 fs::remove_file(file).map_err(DownloadError::Disk)?;
             }
             if size != Some(length()) || length() == 0 {
@@ -124,7 +125,7 @@ impl Client {
         fs::File::open(file).and_then(|file| file.sync_all()).map_err(DownloadError::Disk)
     }
 
-    /// Asks for what is not there yet.
+    /// Requests the bytes after the local part.
     fn rest(
         &self,
         url: &str,
@@ -134,14 +135,15 @@ impl Client {
     ) -> Result<(), DownloadError> {
         let disk = DownloadError::Disk;
         let from = length_of(file);
-        // Lengths and hashes are those of the file as it is.
+        // Sizes and hashes are those of the uncompressed file.
         let mut request = self.get(url).header("accept-encoding", "identity");
         if from > 0 {
             request = request.header("range", format!("bytes={from}-"));
         }
         let answer = match request.call() {
             Err(ureq::Error::StatusCode(416)) => {
-                // There is nothing behind what is there: it is no part of this file.
+                // The range starts after the end of the file, so the local content is not a part of
+                // it.
                 fs::remove_file(file).map_err(disk)?;
                 return Err(DownloadError::Short);
             }
@@ -150,7 +152,7 @@ impl Client {
         let goes_on = answer.status() == 206;
         let range = answer.headers().get("content-range").and_then(|range| range.to_str().ok());
         if goes_on && range.is_none_or(|range| !range.starts_with(&format!("bytes {from}-"))) {
-            // Another part than what was asked for: from the beginning, the next time.
+            // Not the requested range: the next attempt starts from the beginning.
             fs::write(file, []).map_err(disk)?;
             return Err(DownloadError::Short);
         }
@@ -175,12 +177,13 @@ impl Client {
     }
 }
 
-/// How much of a file is there.
+/// Length of a local file in bytes; 0 if it does not exist.
 fn length_of(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |it| it.len())
 }
 
-/// Tries again until it is done, or will never be, or several attempts in a row did not get on.
+/// Retries with backoff until success, a final error, or [`ATTEMPTS`] consecutive attempts without
+/// progress.
 fn tried<T>(
     mut attempt: impl FnMut() -> Result<T, DownloadError>,
     mut has_come_on: impl FnMut() -> bool,

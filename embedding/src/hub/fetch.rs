@@ -1,5 +1,6 @@
-//! Fetches a model from the hub: the files of it that the engine reads, all of one commit, checked against the hub's
-//! checksums. What is here is not fetched again. See `docs/adr/0021-hugging-face-hub-models.md`.
+//! Fetches a model from the hub: the files that the engine reads, all of one commit, verified
+//! against the hub's checksums. Local files are not downloaded again. See
+//! `docs/adr/0021-hugging-face-hub-models.md`.
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
@@ -19,24 +20,24 @@ use crate::folder::{self, FolderError, READING};
 use crate::modules::{Module, Modules};
 use crate::weights;
 
-/// How the fetching of a model gets on.
+/// Progress of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Another process fetches it, and is waited for.
+    /// Another process fetches the same model; this one waits for it.
     Waits,
-    /// So many bytes are here of those that have to come.
+    /// Bytes downloaded so far.
     Comes {
-        /// Bytes that are here.
+        /// Bytes downloaded by this call.
         bytes: u64,
-        /// Bytes of all files that are known to be missing.
+        /// Total size of all files known to be missing; grows as the fetch discovers files.
         of: u64,
     },
 }
 
-/// Where models are, unless `HF_ENDPOINT` names another hub.
+/// Default hub; `HF_ENDPOINT` overrides it.
 const HUB: &str = "https://huggingface.co";
 
-/// The small files of a model that the engine reads, those of its modules and [`READING`] aside.
+/// Small files of a model that the engine reads, except those of modules and [`READING`].
 const FILES: &[&str] = &[
     "config.json",
     "config_sentence_transformers.json",
@@ -49,61 +50,55 @@ const FILES: &[&str] = &[
 const INDEX: &str = "model.safetensors.index.json";
 const WEIGHTS: &str = "model.safetensors";
 
-/// Why a model could not be fetched.
+/// Errors of a fetch.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("`hf:{0}` has not been fetched, and HF_HUB_OFFLINE forbids it")]
+    #[error("cannot fetch `hf:{0}`: HF_HUB_OFFLINE is set")]
     Offline(HubModel),
-    #[error(
-        "nothing says where `hf:{0}` is to be kept: this user has no home; set HF_HOME to a folder"
-    )]
+    #[error("no cache folder for `hf:{0}`: the user has no home folder; set HF_HOME")]
     NoPlace(HubModel),
-    #[error(
-        "there is no model `{model}` at {hub} (HTTP 404); is it written so, and the revision too?"
-    )]
+    #[error("model `{model}` not found at {hub} (HTTP 404): check its name and revision")]
     Unknown { model: HubModel, hub: String },
     #[error(
-        "{hub} does not show `{model}` (HTTP {status}): it is not there, or private, or asks for consent, for which {}",
-        if *.token { "the token that was shown does not suffice" } else { "HF_TOKEN has to hold a token" }
+        "{hub} denies access to `{model}` (HTTP {status}): it does not exist, is private or requires consent; {}",
+        if *.token { "the token in use is not sufficient" } else { "set HF_TOKEN to a token with access" }
     )]
     Locked { model: HubModel, hub: String, status: u16, token: bool },
     #[error(
-        "`hf:{model}` could not be fetched from {hub}; what has come stays, and the next attempt goes on from there. \
-         Where there is no network, name a folder that holds the model"
+        "cannot fetch `hf:{model}` from {hub}; the next attempt resumes the download. \
+         Without network access, use a local model folder"
     )]
     Hub { model: HubModel, hub: String, source: DownloadError },
-    #[error("{hub} describes `{model}` in a form that is not known here")]
+    #[error("{hub} sent an invalid description of `{model}`")]
     Description { model: HubModel, hub: String, source: serde_json::Error },
-    #[error(
-        "{hub} describes `{model}` with the commit `{commit}`, which is none, or not the one that was asked for"
-    )]
+    #[error("{hub} sent commit `{commit}` for `{model}`: it is invalid or not the requested one")]
     Commit { model: HubModel, hub: String, commit: String },
-    #[error("`hf:{model}` has no `{file}`, without which it cannot be run")]
+    #[error("`hf:{model}` has no file `{file}`, which is required")]
     Without { model: HubModel, file: String },
     #[error(
-        "`{file}` of `hf:{model}` did not come as {hub} describes it ({what}); it is thrown away"
+        "`{file}` of `hf:{model}` does not match the description of {hub} ({what}): download discarded"
     )]
     Damaged { model: HubModel, hub: String, file: String, what: &'static str },
     #[error(transparent)]
     Folder(#[from] FolderError),
-    #[error("`hf:{model}` cannot be kept")]
+    #[error("cannot store `hf:{model}`")]
     Kept { model: HubModel, source: io::Error },
 }
 
-/// What the hub says of a revision.
+/// The hub's response for a revision.
 #[derive(Deserialize)]
 struct Description {
     sha: String,
     siblings: Vec<File>,
 }
 
-/// A file of a model, as the hub describes it. Not every hub does.
+/// A file of a model in the hub's response. Some hubs omit sizes and hashes.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
     rfilename: String,
     size: Option<u64>,
-    /// SHA-1 as git has it.
+    /// SHA-1 of git's blob object.
     blob_id: Option<String>,
     lfs: Option<Large>,
 }
@@ -114,18 +109,18 @@ struct Large {
 }
 
 impl File {
-    /// The hash by which its content is known.
+    /// Hash of the content; `None` if the hub sent no valid one.
     fn hash(&self) -> Option<&str> {
         let hash = self.lfs.as_ref().map(|large| &*large.sha256).or(self.blob_id.as_deref());
         hash.filter(|hash| is_hash(hash))
     }
 }
 
-/// Fetches a model of the hub if it is not here; a folder is left as it is. Who wants the same one at the same time
-/// waits. Blocks for as long as it takes.
+/// Fetches a model of the hub unless it is complete on this machine; does nothing for a folder.
+/// Concurrent fetches of the same model wait for each other. Blocks until the download ends.
 ///
 /// # Errors
-/// If there is no such model, it cannot be had, or this engine does not run it.
+/// If the model does not exist, cannot be downloaded, or is not supported by this engine.
 pub fn fetch(model: &Path, tell: &dyn Fn(Progress)) -> Result<(), BoxError> {
     with_hub(model, |named, place| {
         if find(named).is_some() {
@@ -136,7 +131,7 @@ pub fn fetch(model: &Path, tell: &dyn Fn(Progress)) -> Result<(), BoxError> {
     })
 }
 
-/// Fetches what a model of the hub is now: a branch may have moved since it was fetched.
+/// Fetches the current commit of a model of the hub: a branch may have moved since the last fetch.
 ///
 /// # Errors
 /// As [`fetch`].
@@ -157,7 +152,7 @@ fn with_hub(
     Ok(fetch(&named, &place)?)
 }
 
-/// Waits until nobody else fetches this model, for as long as the file is open.
+/// Locks this model against other fetches for as long as the returned file is open.
 fn alone(place: &Place, tell: &dyn Fn(Progress)) -> Result<fs::File, FetchError> {
     let offline = set("HF_HUB_OFFLINE")
         .is_some_and(|it| ["1", "ON", "YES", "TRUE"].contains(&it.to_uppercase().as_str()));
@@ -180,24 +175,24 @@ fn alone(place: &Place, tell: &dyn Fn(Progress)) -> Result<fs::File, FetchError>
     open().map_err(|source| FetchError::Kept { model: place.model.clone(), source })
 }
 
-/// A revision that is being fetched.
+/// A fetch of one revision.
 struct Fetching<'a> {
     place: &'a Place,
     tell: &'a dyn Fn(Progress),
     client: Client,
-    /// Address of the hub.
+    /// Base URL of the hub.
     hub: String,
     commit: String,
     files: BTreeMap<String, File>,
-    /// Those that the model needs, as far as they are here.
+    /// Required files that are complete on this machine.
     here: Vec<String>,
-    /// Bytes that have come, and those that had to.
+    /// Bytes downloaded, and total bytes of the missing files.
     come: u64,
     of: u64,
 }
 
 impl<'a> Fetching<'a> {
-    /// Asks the hub what there is.
+    /// Requests the commit and file list of the revision.
     fn begin(place: &'a Place, tell: &'a dyn Fn(Progress)) -> Result<Self, FetchError> {
         let hub = set("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
         let mut it = Self {
@@ -225,13 +220,14 @@ impl<'a> Fetching<'a> {
             let (model, hub) = (place.model.clone(), it.shown());
             return Err(FetchError::Commit { model, hub, commit: sha });
         }
-        // From here on by the commit: a branch may move while its files come.
+        // All files are requested by commit: a branch may move during the fetch.
         it.commit = sha;
         it.files = siblings.into_iter().map(|file| (file.rfilename.clone(), file)).collect();
         Ok(it)
     }
 
-    /// Fetches all files. Whether the model can be run is seen from the small ones, before its weights come.
+    /// Fetches all files. The small ones come first, so that an unsupported model is rejected
+    /// before its weights are downloaded.
     fn all(mut self) -> Result<(), FetchError> {
         let folder = self.folder();
         let has = |name: &str| self.files.contains_key(name);
@@ -261,7 +257,7 @@ impl<'a> Fetching<'a> {
         self.place.write_records(&self.commit, &self.here).map_err(|source| self.kept(source))
     }
 
-    /// Has these files be here.
+    /// Downloads the missing ones of these files.
     fn these(&mut self, names: Vec<String>) -> Result<(), FetchError> {
         let mut missing = Vec::new();
         for name in names {
@@ -276,7 +272,7 @@ impl<'a> Fetching<'a> {
         missing.iter().try_for_each(|file| self.one(file))
     }
 
-    /// Whether a file is here, in this snapshot or in another one.
+    /// `true` if the content of a file is present, from this snapshot or another one.
     fn is_here(&self, file: &File) -> io::Result<bool> {
         let Some(hash) = file.hash() else { return Ok(false) };
         let content = self.place.blobs().join(hash);
@@ -284,7 +280,7 @@ impl<'a> Fetching<'a> {
             return Ok(false);
         }
         if fault(&content, file)?.is_some() {
-            // Whoever put it there: it is not what its name says.
+            // The content does not match its name.
             fs::remove_file(content)?;
             return Ok(false);
         }
@@ -292,7 +288,7 @@ impl<'a> Fetching<'a> {
         Ok(true)
     }
 
-    /// Fetches a file.
+    /// Downloads and verifies a file.
     fn one(&mut self, file: &File) -> Result<(), FetchError> {
         let (name, blobs) = (&file.rfilename, self.place.blobs());
         fs::create_dir_all(&blobs).map_err(|source| self.kept(source))?;
@@ -302,7 +298,7 @@ impl<'a> Fetching<'a> {
         };
         let part = blobs.join(format!("{unique}.semantik"));
         if file.hash().is_none() && part.exists() {
-            // Nothing tells whether it is a part of what there is now.
+            // Without a hash, the part may belong to an older version of the file.
             fs::remove_file(&part).map_err(|source| self.kept(source))?;
         }
         let url = format!(
@@ -341,7 +337,7 @@ impl<'a> Fetching<'a> {
         Ok(())
     }
 
-    /// Gives content its name in the snapshot.
+    /// Links the content into the snapshot.
     fn link(&self, file: &File, hash: &str) -> io::Result<()> {
         let link = self.folder().join(&file.rfilename);
         let up = "../".repeat(2 + file.rfilename.matches('/').count());
@@ -364,11 +360,11 @@ impl<'a> Fetching<'a> {
         FetchError::Kept { model: self.place.model.clone(), source }
     }
 
-    /// A failure of the hub, as what it means.
+    /// Maps a failed request to the error for the user.
     fn failed(&self, source: DownloadError) -> FetchError {
         let (model, hub) = (self.place.model.clone(), self.shown());
         match source.status() {
-            // Of a file it is the hub's own contradiction.
+            // For a file, 404 means that the hub contradicts its own list.
             Some(404) if self.commit.is_empty() => FetchError::Unknown { model, hub },
             Some(status @ (401 | 403)) => {
                 FetchError::Locked { model, hub, status, token: self.client.has_token() }
@@ -377,7 +373,7 @@ impl<'a> Fetching<'a> {
         }
     }
 
-    /// The hub's address without a password in it.
+    /// The hub's URL without credentials.
     fn shown(&self) -> String {
         let (scheme, rest) = self.hub.split_once("://").unwrap_or(("", &self.hub));
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
@@ -385,7 +381,7 @@ impl<'a> Fetching<'a> {
     }
 }
 
-/// The token that the user has for the hub: `HF_TOKEN`, or what `hf auth login` has left.
+/// The user's token for the hub: `HF_TOKEN`, or the file of `hf auth login`.
 fn token() -> Option<String> {
     set("HF_TOKEN").or_else(|| {
         let file = path_set("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")))?;
@@ -394,11 +390,11 @@ fn token() -> Option<String> {
     })
 }
 
-/// What is wrong with a file that has come, if anything is.
+/// Compares size and checksum with the hub's; `None` if they match or the hub sent none.
 fn fault(content: &Path, file: &File) -> io::Result<Option<&'static str>> {
     let length = fs::metadata(content)?.len();
     if file.size.is_some_and(|size| size != length) {
-        return Ok(Some("its length is another one"));
+        return Ok(Some("wrong length"));
     }
     let (wanted, found) = match (&file.lfs, &file.blob_id) {
         (Some(Large { sha256 }), _) => (sha256, digest(Sha256::new(), content)?),
@@ -408,10 +404,10 @@ fn fault(content: &Path, file: &File) -> io::Result<Option<&'static str>> {
         }
         (None, None) => return Ok(None),
     };
-    Ok((!found.eq_ignore_ascii_case(wanted)).then_some("its checksum is another one"))
+    Ok((!found.eq_ignore_ascii_case(wanted)).then_some("wrong checksum"))
 }
 
-/// The hash of a file, in hexadecimal digits.
+/// Hash of a file in hexadecimal digits.
 fn digest<D: Digest + io::Write>(mut hash: D, path: &Path) -> io::Result<String> {
     io::copy(&mut fs::File::open(path)?, &mut hash)?;
     Ok(hexadecimal(&hash.finalize()))

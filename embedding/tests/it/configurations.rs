@@ -1,4 +1,4 @@
-//! Configurations of each architecture: the forms in which they are written, and what is refused of them.
+//! Configurations of each architecture: accepted formats, and rejected options.
 
 use embedding::Engine;
 use pipeline::Models;
@@ -70,10 +70,10 @@ fn what_an_architecture_may_ask_for_and_is_not_done_is_refused_by_name() {
         let error = Engine::new().describe(folder.path()).unwrap_err();
         error.to_string().replace(&folder.path().display().to_string(), "MODEL")
     };
-    insta::assert_snapshot!(asks("tiny-nomic", "activation_function", json!("gelu")), @r#"`MODEL` asks for `activation_function: "gelu"`, which is not supported"#);
-    insta::assert_snapshot!(asks("tiny-qwen3", "rope_scaling", json!({"rope_type": "yarn"})), @r#"`MODEL` asks for `rope_scaling: {"rope_type":"yarn"}`, which is not supported"#);
-    insta::assert_snapshot!(asks("tiny-qwen3", "num_key_value_heads", json!(3)), @"`MODEL` asks for 4 attention heads that share 3 heads of keys, which is not supported");
-    insta::assert_snapshot!(asks("tiny-modernbert", "layer_types", json!(["chunked_attention"])), @"`MODEL` asks for layers of type `chunked_attention`, which is not supported");
+    insta::assert_snapshot!(asks("tiny-nomic", "activation_function", json!("gelu")), @r#"model `MODEL` requires `activation_function: "gelu"`, which is not supported"#);
+    insta::assert_snapshot!(asks("tiny-qwen3", "rope_scaling", json!({"rope_type": "yarn"})), @r#"model `MODEL` requires `rope_scaling: {"rope_type":"yarn"}`, which is not supported"#);
+    insta::assert_snapshot!(asks("tiny-qwen3", "num_key_value_heads", json!(3)), @"model `MODEL` requires 4 attention heads with 3 key heads, which is not supported");
+    insta::assert_snapshot!(asks("tiny-modernbert", "layer_types", json!(["chunked_attention"])), @"model `MODEL` requires layers of type `chunked_attention`, which is not supported");
 }
 
 #[test]

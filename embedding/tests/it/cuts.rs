@@ -1,4 +1,5 @@
-//! A text may be cut wherever the tokenizer says so, and is encoded in parts without a trace.
+//! A text can be split at every position that the tokenizer reports, and encoding in parts does not
+//! change ids.
 
 use std::ops::Range;
 use std::path::Path;
@@ -27,7 +28,7 @@ static QWEN: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| {
     ]}))
 });
 
-/// A model's folder whose tokenizer is byte-level BPE with a few merges.
+/// A model folder with a byte-level BPE tokenizer with a few merges.
 fn byte_level(pre_tokenizer: &Value) -> Arc<dyn Tokenizer> {
     let merges =
         ["Ġ t", "Ġt h", "Ġth e", "h e", "Ċ Ċ", ". Ċ", "Ġ Ġ", "Ã ©", "e r", "i n", "in g", "Ġ a"];
@@ -49,7 +50,7 @@ fn byte_level(pre_tokenizer: &Value) -> Arc<dyn Tokenizer> {
     tokenizer(folder.path())
 }
 
-/// Text in which everything that tokenizers treat specially stands beside everything else.
+/// Text that mixes everything that tokenizers treat specially.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         3 => "[a-zA-Z]{1,12}",
@@ -67,7 +68,7 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
 }
 
-/// Cuts the text at every place where it may be, and encodes parts alone.
+/// Splits the text at every allowed position and encodes the parts separately.
 fn check_cuts(tokenizer: &dyn Tokenizer, text: &str) -> Result<(), TestCaseError> {
     let tokens = tokenizer.encode(text).unwrap();
     let count = tokens.ids.len();
@@ -80,9 +81,9 @@ fn check_cuts(tokenizer: &dyn Tokenizer, text: &str) -> Result<(), TestCaseError
     let cuts: Vec<usize> = (0..count).filter(|&at| tokens.may_cut[at]).collect();
     for (nth, &at) in cuts.iter().enumerate() {
         let start = tokens.spans[at].start;
-        prop_assert_eq!(part(0..start), &tokens.ids[..at], "in front of {}", start);
-        prop_assert_eq!(part(start..text.len()), &tokens.ids[at..], "behind {}", start);
-        // A chunk of three words, with and without what follows its last token.
+        prop_assert_eq!(part(0..start), &tokens.ids[..at], "before {}", start);
+        prop_assert_eq!(part(start..text.len()), &tokens.ids[at..], "after {}", start);
+        // A chunk of three words, with and without the text between its last token and the next.
         let to = cuts.get(nth + 3).copied().unwrap_or(count);
         let behind = tokens.spans.get(to).map_or(text.len(), |span| span.start);
         prop_assert_eq!(part(start..behind), &tokens.ids[at..to]);
@@ -166,7 +167,7 @@ fn long_texts_are_encoded_as_the_crate_encodes_them_whole() {
     let words = "The kernel, as it were, keeps [SEP] a queue (of pages) 敏捷的棕色狐狸跳过了懒狗。 naïve e\u{301}clair \u{301} …\n";
     let prose = words.repeat(2500);
     let chinese = "敏捷的棕色狐狸跳过了懒狗".repeat(8000);
-    // No place to cut that is known without the tokenizer.
+    // A text without a split position that is known without the tokenizer.
     let arrows = "→".repeat(60_000);
     let mixed = format!("{}é {prose}", "x".repeat(70_000));
     for (tokenizer, folder) in [(&MINILM, minilm()), (&UNIGRAM, reference().join("tiny-e5"))] {
@@ -177,7 +178,7 @@ fn long_texts_are_encoded_as_the_crate_encodes_them_whole() {
     }
 }
 
-/// A word of millions of letters is not a reason to need gigabytes, or to have another id.
+/// A word of millions of letters must not need gigabytes, and keeps the id that the crate gives.
 #[test]
 fn long_words_are_unknown_words() {
     let word = "QUJD".repeat(40_000);
@@ -196,7 +197,7 @@ fn compare(tokenizer: &dyn Tokenizer, folder: &Path, text: &str) {
     assert_eq!(parts.ids.len(), whole.get_ids().len());
     assert!(parts.ids == whole.get_ids());
     for (ours, &(start, end)) in parts.spans.iter().zip(whole.get_offsets()) {
-        // Ours have the accents and control characters too that normalisation takes off.
+        // The spans also contain accents and control characters that normalisation removes.
         assert!(ours.start == start && ours.end >= end, "{ours:?}, not {start}..{end}");
         assert!(!text[end..ours.end].contains(char::is_whitespace));
     }

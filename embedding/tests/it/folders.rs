@@ -1,4 +1,4 @@
-//! What a model's folder says, and what is said of a folder that is none.
+//! Parsing of model folders, and the errors for invalid ones.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{copy, edit, minilm, options, reference, tokenizer};
 
-/// What `describe` says against a changed copy of a model, with the folder's name taken out.
+/// The error of `describe` for a changed copy of a model, with the folder's path replaced.
 fn refusal(change: impl FnOnce(&Path)) -> String {
     let folder = copy("tiny-e5");
     change(folder.path());
@@ -41,14 +41,15 @@ fn the_limit_is_the_smallest_that_any_file_names() {
         50
     );
     assert_eq!(limit("sentence_bert_config.json", json!({"max_seq_length": 5000})), 104);
-    // As older models call it.
+    // The file name of older models.
     let folder = copy("tiny-e5");
     let file = |name: &str| folder.path().join(name);
     fs_err::rename(file("sentence_bert_config.json"), file("sentence_roberta_config.json"))
         .unwrap();
     edit(folder.path(), "sentence_roberta_config.json", |json| json["max_seq_length"] = json!(40));
     assert_eq!(Engine::new().describe(folder.path()).unwrap().max_tokens, 40);
-    // Positions of RoBERTa begin behind that of padding; angles that would have to be scaled are not used.
+    // RoBERTa's positions start after the padding id; positions beyond the training length are not
+    // used.
     let whole = |name: &str, key: &str, value: Value| {
         let folder = copy(name);
         fs_err::write(folder.path().join("tokenizer_config.json"), "{}").unwrap();
@@ -100,7 +101,7 @@ fn a_prefix_may_be_one_word_with_the_question_but_not_with_a_passage() {
     let mut wanted = tokenizer.encode("Query:why").unwrap().ids;
     wanted.push(0);
     assert_eq!(tokenizer.read("why", TextKind::Query).unwrap().ids, wanted);
-    insta::assert_snapshot!(joined("document").err().unwrap(), @"the prefix `Query:` cannot be put in front of a text that was encoded without it");
+    insta::assert_snapshot!(joined("document").err().unwrap(), @"unsupported prompt `Query:`: it merges with the first token of a text");
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn the_fingerprint_follows_what_vectors_depend_on() {
         Engine::new().describe(folder.path()).unwrap().fingerprint
     };
     let original = of(&|_| {});
-    assert_eq!(original, of(&|_| {}), "another place, the same model");
+    assert_eq!(original, of(&|_| {}), "the path does not matter");
     assert_eq!(original, of(&|folder| fs_err::write(folder.join("README.md"), "a model").unwrap()));
     let edited =
         |file: &'static str, change: fn(&mut Value)| of(&|folder| edit(folder, file, change));
@@ -151,7 +152,7 @@ fn the_fingerprint_follows_what_vectors_depend_on() {
     for (nth, change) in changes.into_iter().enumerate() {
         assert_ne!(original, change, "change {nth}");
     }
-    // Pooling may stand in any folder.
+    // The pooling configuration can be in any folder.
     let elsewhere = |mode: &str| {
         of(&|folder| {
             fs_err::rename(folder.join("1_Pooling"), folder.join("pool")).unwrap();
@@ -164,7 +165,7 @@ fn the_fingerprint_follows_what_vectors_depend_on() {
 
 #[test]
 fn what_is_no_model_is_refused_by_name() {
-    insta::assert_snapshot!(Engine::new().describe(Path::new("/no/such")).unwrap_err(), @"there is no model folder at `/no/such`");
+    insta::assert_snapshot!(Engine::new().describe(Path::new("/no/such")).unwrap_err(), @"model folder `/no/such` does not exist");
     let hub = Engine::new()
         .describe(&std::env::temp_dir().join("no-such-org/no-such-model"))
         .unwrap_err();
@@ -176,24 +177,24 @@ fn what_is_no_model_is_refused_by_name() {
         file.unwrap().set_len(length).unwrap();
         pipeline::chain(Engine::new().describe(folder.path()).unwrap_err().as_ref())
     };
-    // Any length that is not the whole is noticed from the header, and said with both lengths.
+    // The header reveals every incomplete length; the error contains both lengths.
     let whole = fs_err::metadata(reference().join("tiny-e5/model.safetensors")).unwrap().len();
     for length in [0, 7, 8, 100, whole / 2, whole - 1] {
         let said = cut(length);
-        assert!(said.contains("/model.safetensors` is cut off"), "{said}");
-        assert!(said.contains(&format!("it has {length} bytes")), "{said}");
+        assert!(said.contains("/model.safetensors` is truncated"), "{said}");
+        assert!(said.contains(&format!(": {length} of ")), "{said}");
     }
-    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("config.json")).unwrap()), @"`config.json` is missing from the model's folder `MODEL`");
-    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("tokenizer.json")).unwrap()), @"`tokenizer.json` is missing from the model's folder `MODEL`");
-    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("model.safetensors")).unwrap()), @"`model.safetensors` is missing from the model's folder `MODEL`");
-    insta::assert_snapshot!(refusal(|folder| fs_err::write(folder.join("config.json"), "{").unwrap()), @"`MODEL/config.json` is not as expected");
+    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("config.json")).unwrap()), @"missing file `config.json` in model folder `MODEL`");
+    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("tokenizer.json")).unwrap()), @"missing file `tokenizer.json` in model folder `MODEL`");
+    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("model.safetensors")).unwrap()), @"missing file `model.safetensors` in model folder `MODEL`");
+    insta::assert_snapshot!(refusal(|folder| fs_err::write(folder.join("config.json"), "{").unwrap()), @"invalid content in `MODEL/config.json`");
     let changed = |file: &'static str, change: &'static dyn Fn(&mut Value)| {
         refusal(|folder| edit(folder, file, change))
     };
-    insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"architecture `T5EncoderModel` is not supported; supported are: BertModel, XLMRobertaModel, MPNetModel, NomicBertModel, ModernBertModel, Qwen3ForCausalLM");
-    insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"`MODEL` asks for position embeddings of type `relative_key`, which is not supported");
-    insta::assert_snapshot!(changed("1_Pooling/config.json", &|config| config["pooling_mode"] = json!("max")), @"`MODEL` asks for pooling by `max`, which is not supported");
-    insta::assert_snapshot!(changed("modules.json", &|modules| modules[1]["path"] = json!("../pool")), @"`MODEL` asks for a module in `../pool`, outside of its folder, which is not supported");
+    insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"unsupported architecture `T5EncoderModel`: expected one of BertModel, XLMRobertaModel, MPNetModel, NomicBertModel, ModernBertModel, Qwen3ForCausalLM");
+    insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"model `MODEL` requires position embeddings of type `relative_key`, which is not supported");
+    insta::assert_snapshot!(changed("1_Pooling/config.json", &|config| config["pooling_mode"] = json!("max")), @"model `MODEL` requires pooling by `max`, which is not supported");
+    insta::assert_snapshot!(changed("modules.json", &|modules| modules[1]["path"] = json!("../pool")), @"model `MODEL` requires a module in `../pool`, outside its folder, which is not supported");
     let lower_case = |normalizer: Value| {
         let folder = copy("tiny-e5");
         edit(folder.path(), "sentence_bert_config.json", |json| {
@@ -204,10 +205,10 @@ fn what_is_no_model_is_refused_by_name() {
         described
             .map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "MODEL"))
     };
-    insta::assert_snapshot!(lower_case(json!({"type": "NFC"})).unwrap_err(), @"`MODEL` asks for lower case in front of its tokenizer (sentence_bert_config.json), which is not supported");
+    insta::assert_snapshot!(lower_case(json!({"type": "NFC"})).unwrap_err(), @"model `MODEL` requires lower-casing before its tokenizer (sentence_bert_config.json), which is not supported");
     assert!(lower_case(json!({"type": "Lowercase"})).is_ok());
     insta::assert_snapshot!(
-        changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.LSTM")), @"`MODEL` asks for a module `LSTM` behind the model, which is not supported"
+        changed("modules.json", &|modules| modules[2]["type"] = json!("sentence_transformers.models.LSTM")), @"model `MODEL` requires a module `LSTM` after the transformer, which is not supported"
     );
 }
 
@@ -216,15 +217,15 @@ fn weights_that_do_not_fit_are_refused() {
     let folder = copy("tiny-e5");
     edit(folder.path(), "config.json", |config| config["intermediate_size"] = json!(65));
     let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
-    insta::assert_snapshot!(error, @"tensor `encoder.layer.0.intermediate.dense.weight` has the shape [64, 32] where the configuration asks for [65, 32]");
+    insta::assert_snapshot!(error, @"tensor `encoder.layer.0.intermediate.dense.weight` has shape [64, 32], but the configuration requires [65, 32]");
     edit(folder.path(), "config.json", |config| config["intermediate_size"] = json!(64));
     edit(folder.path(), "config.json", |config| config["num_hidden_layers"] = json!(3));
     let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
-    insta::assert_snapshot!(error, @"the weights have no tensor `encoder.layer.2.attention.self.query.weight`");
+    insta::assert_snapshot!(error, @"missing tensor `encoder.layer.2.attention.self.query.weight` in the weights");
     edit(folder.path(), "config.json", |config| config["num_hidden_layers"] = json!(2));
     edit(folder.path(), "config.json", |config| config["hidden_act"] = json!("softsign"));
     let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
-    insta::assert_snapshot!(error, @"activation `softsign` is not supported");
+    insta::assert_snapshot!(error, @"unsupported activation `softsign`");
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn vectors_may_be_shortened() {
     }
     let long = EmbedderOptions { dim: Some(64), ..options() };
     let error = Engine::new().embedder(&folder, &long).err().unwrap();
-    insta::assert_snapshot!(error, @"vectors of 64 numbers cannot be had of the model `tinye5`, which gives 32");
+    insta::assert_snapshot!(error, @"invalid dimension 64: model `tinye5` has 32 dimensions");
 }
 
 #[test]
@@ -258,11 +259,11 @@ fn devices_that_are_not_there_are_refused() {
             .err()
             .map(|error| error.to_string())
     };
-    insta::assert_snapshot!(asked("tpu", "auto").unwrap(), @"`tpu` is no device; devices are auto, cpu, cuda, cuda:N, cuda:N,M, mps");
-    insta::assert_snapshot!(asked("cpu", "int3").unwrap(), @"`int3` is no type of numbers; types are auto, float32, bfloat16, float16, int8");
+    insta::assert_snapshot!(asked("tpu", "auto").unwrap(), @"invalid device `tpu`: expected auto, cpu, cuda, cuda:N, cuda:N,M or mps");
+    insta::assert_snapshot!(asked("cpu", "int3").unwrap(), @"invalid dtype `int3`: expected auto, float32, bfloat16, float16 or int8");
     assert_eq!(asked("auto", "auto"), None);
     let absent = asked("cuda:99", "auto").unwrap();
-    assert!(absent.starts_with("device `cuda:99` is not there; there is cpu"), "{absent}");
+    assert!(absent.starts_with("device `cuda:99` not found: available are cpu"), "{absent}");
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn a_model_is_loaded_once() {
     let first = engine.embedder(&folder, &options()).unwrap();
     let dotted = folder.join("../tiny-e5");
     assert!(std::sync::Arc::ptr_eq(&first, &engine.embedder(&dotted, &options()).unwrap()));
-    // What `auto` means is decided before models are compared.
+    // `auto` is resolved before models are compared.
     let auto = EmbedderOptions { dtype: "auto".into(), ..options() };
     assert!(std::sync::Arc::ptr_eq(&first, &engine.embedder(&folder, &auto).unwrap()));
     let other = EmbedderOptions { tokens_per_batch: Some(64), ..options() };
@@ -283,12 +284,12 @@ fn a_model_is_loaded_once() {
     assert_eq!(vectors.len(), 3 * 32);
     assert_eq!(vectors[..32], vectors[64..]);
     let usage = engine.embedder(&folder, &options()).unwrap().usage();
-    // The third is the first again, and 7 tokens are computed as 8.
+    // The third sequence repeats the first, and 7 tokens are computed as 8.
     assert_eq!((usage.sequences, usage.tokens, usage.padding, usage.batches), (2, 7, 1, 1));
     assert!(usage.busy_seconds > 0.0);
 }
 
-/// Threads of this process that compute for a model.
+/// Number of threads of this process that belong to a model.
 fn model_threads() -> usize {
     let tasks = fs_err::read_dir("/proc/self/task").unwrap();
     let names =
@@ -304,10 +305,10 @@ fn engines_beside_one_another_have_one_model_and_accounts_of_their_own() {
     let threads = model_threads();
     let operations = searches.beside(None);
     let operation = operations.embedder(&folder, &options()).unwrap();
-    assert_eq!(model_threads(), threads, "it is loaded once");
+    assert_eq!(model_threads(), threads, "the model is loaded once");
     operation.embed(&[&[2, 9, 3], &[2, 10, 11, 3]]).unwrap();
     assert_eq!((operation.usage().sequences, search.usage().sequences), (2, 0));
-    // It stays for as long as one of them needs it.
+    // The model lives as long as one of the engines uses it.
     drop((search, searches));
     assert_eq!(operation.embed(&[&[2, 9, 3]]).unwrap().len(), 32);
     drop((operation, operations));
@@ -340,7 +341,7 @@ fn questions_are_answered_while_an_operation_embeds() {
         })
         .collect();
     let chunks: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
-    // One that waits for the chunks is answered when they are: at most one in each round.
+    // A query that waits for the chunks would be answered after them: at most one per round.
     let (mut answered, mut rounds) = (0, 0);
     while answered <= ROUNDS && rounds < ROUNDS {
         rounds += 1;

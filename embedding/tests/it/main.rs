@@ -1,5 +1,5 @@
-//! The engine seen from outside, with the real model of `.cache/models` and small ones made by
-//! `tests/reference/make.py`.
+//! Tests of the engine's public interface, with the real model of `.cache/models` and small ones
+//! from `tests/reference/make.py`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use embedding::Engine;
 use pipeline::{EmbedderOptions, Models, Tokenizer};
 use serde_json::Value;
 
-/// The real model, which `make test` fetches.
+/// The real model, which `make test` downloads.
 fn minilm() -> PathBuf {
     let folder = std::env::var_os("SEMANTIK_MODEL").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.cache/models/all-MiniLM-L6-v2"),
@@ -25,7 +25,7 @@ fn minilm() -> PathBuf {
     );
     assert!(
         folder.join("model.safetensors").is_file(),
-        "there is no model in {}; run `.ci/setup model`",
+        "no model in {}: run `.ci/setup model`",
         folder.display()
     );
     folder
@@ -56,7 +56,7 @@ fn edit(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
     fs_err::write(path, value.to_string()).unwrap();
 }
 
-/// A folder like one of the reference models, to be changed by a test.
+/// A copy of a reference model for a test to modify.
 fn copy(name: &str) -> tempfile::TempDir {
     fn copy(from: &Path, to: &Path) {
         for entry in fs_err::read_dir(from).unwrap() {

@@ -1,4 +1,5 @@
-//! Vectors and ids equal those of sentence-transformers, by files that `tests/reference/make.py` made.
+//! Vectors and ids equal those of sentence-transformers, stored in files by
+//! `tests/reference/make.py`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,11 +36,12 @@ fn stored(file: &Path, kind: &str) -> Reference {
     }
 }
 
-/// Ids as the engine makes them of whole texts. A passage that is not cut has them by the way of the pipeline, too.
+/// Ids of whole texts. For a document that is not truncated, the pipeline's path (`encode`,
+/// `frame`) must give the same ids.
 fn readings(folder: &Path, texts: &[String], kind: TextKind) -> Vec<Vec<u32>> {
     let tokenizer = Engine::new().tokenizer(folder).unwrap();
-    // With nothing or a special token behind it, the space that ends a prefix is a token by itself. No chunk is
-    // empty, and that token more or less in front of a literal `[CLS]` does not matter.
+    // Before an empty text or a special token, the trailing space of a prompt is a separate token.
+    // Chunks are never empty, and that token does not matter before a literal `[CLS]`.
     let prefix_shows = |text: &str| text.is_empty() || text.starts_with("[CLS]");
     let read = |text: &String| {
         let reading = tokenizer.read(text, kind).unwrap();
@@ -66,7 +68,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn largest_error(a: &[f32], b: &[f32]) -> f32 {
-    // Not `f32::max`, which takes what is no number for nothing.
+    // Not `f32::max`, which ignores NaN.
     a.iter()
         .zip(b)
         .map(|(a, b)| (a - b).abs())
@@ -82,7 +84,7 @@ fn minilm_equals_sentence_transformers() {
     for ((text, found), wanted) in texts.iter().zip(&ids).zip(&wanted.ids) {
         assert_eq!(found, wanted, "{text:?}");
     }
-    // Once as they come, in batches of many lengths, and once in batches so small that each is alone.
+    // Once in batches of many lengths, and once with each sequence in its own batch.
     for tokens_per_batch in [None, Some(1)] {
         let found = embed(&folder, &EmbedderOptions { tokens_per_batch, ..options() }, &ids);
         for ((text, found), wanted) in texts.iter().zip(&found).zip(&wanted.vectors) {
@@ -99,7 +101,7 @@ fn bfloat16_is_close() {
     let (folder, texts) = (minilm(), texts());
     let wanted = stored(&reference().join("all-MiniLM-L6-v2.safetensors"), "document");
     let options = EmbedderOptions { dtype: "bfloat16".into(), ..options() };
-    // A few of every kind: not every processor has instructions for this type.
+    // A sample: without processor support for bfloat16 this is slow.
     let some: Vec<usize> = (0..texts.len()).step_by(6).collect();
     let ids: Vec<Vec<u32>> = some.iter().map(|&at| wanted.ids[at].clone()).collect();
     for (&at, found) in some.iter().zip(embed(&folder, &options, &ids)) {
@@ -108,7 +110,7 @@ fn bfloat16_is_close() {
     }
 }
 
-/// Vectors in 8 bits, and how much of the direction is left: of all texts, and of the one that suffers most.
+/// Checks int8 vectors by the mean and the smallest cosine with the reference.
 #[test]
 fn int8_is_near_and_does_not_depend_on_the_batch() {
     let (folder, texts) = (minilm(), texts());
@@ -129,7 +131,8 @@ fn int8_is_near_and_does_not_depend_on_the_batch() {
     }
 }
 
-/// A model of each architecture, with the kinds of texts that there are vectors for, and every how many-th of them.
+/// A model of each architecture, the kinds of texts with reference vectors, and the step by which
+/// texts are sampled.
 const SMALL: &[(&str, &[TextKind], usize)] = &[
     ("tiny-bert-cls", &[TextKind::Document], 3),
     ("tiny-e5", &[TextKind::Document, TextKind::Query], 3),
@@ -146,7 +149,7 @@ fn every_architecture_equals_transformers() {
         let folder = reference().join(name);
         let mut some: Vec<String> = texts().into_iter().step_by(step).collect();
         if step == 9 {
-            // One that is longer than any of these models reads.
+            // A text longer than the limit of each of these models.
             some.push(
                 texts()
                     .into_iter()

@@ -1,4 +1,4 @@
-//! What was embedded before is not embedded again, by a memo in memory that counts.
+//! A text is embedded only once if the cache keeps its vector, checked with a cache in memory.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::{copy, options, reference};
 
-/// A memo that forgets nothing.
+/// A cache that keeps everything.
 #[derive(Default)]
 struct Shelf(Mutex<HashMap<MemoKey, Vec<u8>>>);
 
@@ -31,7 +31,7 @@ impl Shelf {
     }
 }
 
-/// A memo that remembers nothing.
+/// A cache that keeps nothing.
 struct Sieve;
 
 impl Memo for Sieve {
@@ -42,7 +42,7 @@ impl Memo for Sieve {
     fn put(&self, _: &[(MemoKey, Vec<u8>)]) {}
 }
 
-/// The model, as a run of its own would have it.
+/// The model in a new engine, as in a separate run.
 fn run(memo: &Arc<Shelf>, model: &Path) -> Arc<dyn Embedder> {
     Engine::with_memo(Arc::clone(memo) as _).embedder(model, &options()).unwrap()
 }
@@ -85,7 +85,7 @@ fn the_second_run_gives_the_same_bits_and_embeds_nothing() {
     assert_eq!(usage.sequences, memo.len() as u64);
 
     let second = run(&memo, &model);
-    // In another order, and cut into other calls.
+    // In another order, and divided into other calls.
     let (head, tail) = sequences.split_at(17);
     let again = [second.embed(tail).unwrap(), second.embed(head).unwrap()].concat();
     let dim = second.info().dim;
@@ -99,7 +99,7 @@ fn the_second_run_gives_the_same_bits_and_embeds_nothing() {
     assert_eq!(without.info(), second.info());
 }
 
-/// A call that ends in the middle, as that of a very long document does whose run is killed.
+/// A call that fails midway, like that of a very long document in a run that is killed.
 #[test]
 fn what_was_computed_of_a_call_that_fails_is_remembered() {
     let model = reference().join("tiny-e5");
@@ -130,7 +130,7 @@ fn weights_are_read_at_the_first_miss_and_not_before() {
     let sequences = slices(&sequences);
     let before = run(&memo, folder.path()).embed(&sequences[..3]).unwrap();
 
-    // After the folder was described, nobody can load the model any more.
+    // From here on the model is described but cannot be loaded.
     let weights = folder.path().join("model.safetensors");
     let engine = Engine::with_memo(Arc::clone(&memo) as _);
     let model = engine.embedder(folder.path(), &options()).unwrap();
@@ -139,9 +139,10 @@ fn weights_are_read_at_the_first_miss_and_not_before() {
     assert_eq!(model.embed(&[]).unwrap(), Vec::<f32>::new());
     assert_eq!(bits(&model.embed(&sequences[..3]).unwrap()), bits(&before));
     assert_eq!(model.usage().reused_sequences, 3);
-    assert!(model.embed(&sequences).is_err(), "the fourth is not remembered");
+    assert!(model.embed(&sequences).is_err(), "the fourth is not cached");
 
-    // The next run has no model; it is told so when it asks for it, not when the first vector is missing.
+    // Without weights, the next run fails when it requests the model, not at the first missing
+    // vector.
     assert!(Engine::with_memo(memo).embedder(folder.path(), &options()).is_err());
 }
 
@@ -154,7 +155,7 @@ fn a_model_that_is_replaced_during_a_run_is_not_taken_for_the_first_one() {
     let text = fs_err::read_to_string(&prompts).unwrap();
     fs_err::write(&prompts, format!("{text} ")).unwrap();
     let error = model.embed(&[&[2, 5, 3]]).unwrap_err().to_string();
-    assert!(error.ends_with("was replaced by another one meanwhile"), "{error}");
+    assert!(error.ends_with("was replaced while it was in use"), "{error}");
     assert_eq!(memo.len(), 0);
 }
 
@@ -181,7 +182,7 @@ fn another_model_or_other_numbers_miss() {
     let model = engine.embedder(&reference().join("tiny-e5"), &other).unwrap();
     model.embed(&[sequence]).unwrap();
     assert_eq!((model.usage().sequences, memo.len()), (1, 4));
-    // What only makes it faster changes nothing, nor does another way to ask for the same.
+    // Performance options and synonyms of the same device do not change the key.
     let same = EmbedderOptions { device: "auto".into(), tokens_per_batch: Some(7), ..options() };
     let model = engine.embedder(&reference().join("tiny-e5"), &same).unwrap();
     if tch::Cuda::is_available() {
@@ -237,8 +238,8 @@ fn a_memo_that_remembers_nothing_does_no_harm() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any calls, over any number of runs: the vectors are the model's, each sequence is embedded once in
-    /// all, and what was asked for is embedded or reused.
+    /// For any calls over any number of runs, vectors equal the model's, each sequence is embedded
+    /// once in total, and every requested sequence counts as embedded or reused.
     #[test]
     fn nothing_is_embedded_twice(
         runs in prop::collection::vec(

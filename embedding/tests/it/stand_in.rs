@@ -1,4 +1,4 @@
-//! The stand-in is chosen by its word alone, and its vectors are good enough to find things by.
+//! The stand-in is selected only by its name, and its vectors are good enough for retrieval.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn it_is_asked_for_by_name_only() {
             assert!(Engine::new().describe(Path::new(word)).is_err());
         }
     }
-    // A slow one is the same model.
+    // A rate does not change the model.
     let [slow, fast] = ["stand-in:64@9", "stand-in:64"]
         .map(|word| Engine::new().describe(Path::new(word)).unwrap().fingerprint);
     assert_eq!(slow, fast);
@@ -43,8 +43,8 @@ fn it_is_asked_for_by_name_only() {
     }
     let info = Engine::new().describe(Path::new("stand-in:64")).unwrap();
     assert_eq!((info.dim, info.short_name.as_str(), info.max_tokens), (64, "standin", 512));
-    insta::assert_snapshot!(Engine::new().describe(Path::new("stand-in:0")).unwrap_err(), @"`stand-in:0` is no stand-in; write `stand-in:64`, with a dimension from 1 to 4096");
-    insta::assert_snapshot!(Engine::new().describe(Path::new("stand-in:many")).unwrap_err(), @"`stand-in:many` is no stand-in; write `stand-in:64`, with a dimension from 1 to 4096");
+    insta::assert_snapshot!(Engine::new().describe(Path::new("stand-in:0")).unwrap_err(), @"invalid stand-in `stand-in:0`: expected `stand-in:DIM` with a dimension from 1 to 4096");
+    insta::assert_snapshot!(Engine::new().describe(Path::new("stand-in:many")).unwrap_err(), @"invalid stand-in `stand-in:many`: expected `stand-in:DIM` with a dimension from 1 to 4096");
 }
 
 #[test]
