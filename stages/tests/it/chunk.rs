@@ -1,5 +1,5 @@
-//! `chunk`, with a test tokenizer that splits at white space and punctuation, and words into parts of
-//! three letters.
+//! `chunk`, with a test tokenizer that splits at white space and punctuation, and words into parts
+//! of three letters.
 
 use std::ops::Range;
 use std::path::Path;

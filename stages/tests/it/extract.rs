@@ -1,5 +1,5 @@
-//! `extract`: every format, and every kind of defective file, in the main process and in the extract
-//! worker.
+//! `extract`: every format, and every kind of defective file, in the main process and in the
+//! extract worker.
 
 use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
@@ -290,8 +290,8 @@ fn this_process_and_the_worker_read_the_same() {
     assert_eq!(here.set_aside, there.set_aside);
 }
 
-/// Extracts the documents with a worker that runs the script at its first start, and is the real one
-/// at later starts.
+/// Extracts the documents with a worker that runs the script at its first start, and is the real
+/// one at later starts.
 fn with_script(script: &str, options: Value, documents: &[(&str, &str, &[u8])]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("worker");

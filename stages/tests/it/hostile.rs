@@ -1,5 +1,5 @@
-//! `extract` on malicious documents: each is extracted or set aside, its neighbours are extracted as
-//! usual, and the extracted text is at most a small multiple of the size of the document.
+//! `extract` on malicious documents: each is extracted or set aside, its neighbours are extracted
+//! as usual, and the extracted text is at most a small multiple of the size of the document.
 
 use pipeline::Outcome;
 use pipeline::column::{TEXT, URI};
@@ -70,7 +70,8 @@ fn extract(hostile: &[Hostile]) -> Outcome {
     outcome
 }
 
-/// A page of `depth` strings, each of which contains the previous one `width` times ("billion laughs").
+/// A page of `depth` strings, each of which contains the previous one `width` times ("billion
+/// laughs").
 fn laughs(depth: usize, width: usize, request: &str) -> String {
     let mut page = format!(".TH X 1\n.{request} [0] lol\n.ds a0 lol\n");
     for level in 1..=depth {

@@ -127,9 +127,9 @@ impl Models for World {
     }
 }
 
-/// A tokenizer that splits at white space and punctuation, and words into parts of three characters.
-/// The id of a part depends on whether it begins a word, as in WordPiece, so a split inside a word
-/// changes the ids.
+/// A tokenizer that splits at white space and punctuation, and words into parts of three
+/// characters. The id of a part depends on whether it begins a word, as in WordPiece, so a split
+/// inside a word changes the ids.
 pub(crate) struct Pieces;
 
 const BEGIN: u32 = 1;

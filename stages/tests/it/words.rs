@@ -129,8 +129,8 @@ fn what_was_found_is_marked() {
 }
 
 proptest! {
-    /// For any text, its vector is valid, the text as a query matches it, and highlighted ranges are
-    /// in it.
+    /// For any text, its vector is valid, the text as a query matches it, and highlighted ranges
+    /// are in it.
     #[test]
     fn any_text_is_taken(text in any::<String>(), language in prop::option::of("en|de|ja|xx")) {
         let passage = words().passage(&text, language.as_deref());
