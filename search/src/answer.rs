@@ -1,4 +1,4 @@
-//! What is answered: hits, and what a reader has to know to trust them.
+//! The answer to a search request: hits, cursor, failures, timings and cost.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,74 +11,77 @@ use crate::request::Mode;
 /// The answer to a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// Best first; with [`crate::Request::per_document`], those of a document together.
+    /// Best first. With [`crate::Request::per_document`], hits of one document are adjacent.
     pub hits: Vec<SearchHit>,
-    /// Where the next page begins; `None` if there is none.
+    /// Cursor of the next page; `None` on the last page.
     pub cursor: Option<String>,
-    /// The collections that have answered, in the order of the request.
+    /// The collections that answered, in the order of the request.
     pub searched: Vec<Searched>,
-    /// Those that have not; the others are answered for all the same.
+    /// The collections that failed; they do not affect the hits of the others.
     pub failed: Vec<Failure>,
-    /// Where the time went.
+    /// Time spent in each part of the search.
     pub timings: Timings,
-    /// What it has cost, in the points of [`crate::Request::cost`].
+    /// The cost in points, as computed by [`crate::Request::cost`].
     pub cost: u64,
 }
 
-/// A passage that was found.
+/// A passage in the result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchHit {
-    /// Which of [`Answer::searched`] it is from.
+    /// Index of its collection in [`Answer::searched`].
     pub from: usize,
-    /// What its collection ranks it by: cosine similarity, BM25, or the sum of reciprocal ranks.
+    /// The score that ranks it within its collection: cosine similarity, BM25, or the sum of
+    /// reciprocal ranks.
     pub score: f32,
-    /// Cosine similarity to the question, if there was a dense vector of it.
+    /// Cosine similarity to the query; `None` if no dense vector of the query was computed.
     pub similarity: Option<f32>,
-    /// Where the words of the question are in the content, in bytes.
+    /// Byte ranges in the content that match words of the query.
     pub highlights: Vec<Range<usize>>,
-    /// The passage, its document, and where it is in it.
+    /// The passage with its document and its position in it.
     pub payload: Payload,
 }
 
-/// A collection that has answered.
+/// A collection that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Searched {
-    /// As the request names it.
+    /// Its name in the request.
     pub asked: String,
-    /// Its name.
+    /// Its own name.
     pub name: String,
     /// Its id.
     pub collection: Uuid,
     /// The generation that all of its hits are from.
     pub generation: i32,
-    /// By what its hits were found: dense, where hybrid was asked for and there are no sparse vectors.
+    /// The mode used: dense if hybrid was requested and the collection has no sparse vectors.
     pub mode: Mode,
 }
 
-/// A collection that has not answered.
+/// A collection that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// As the request names it.
+    /// Its name in the request.
     pub asked: String,
-    /// Whether it was to be searched by words alone, and has no sparse vectors.
+    /// `true` if the request was for sparse search and the collection has no sparse vectors.
     pub is_wordless: bool,
-    /// Why, in words for whoever runs the system: it may name what only they may know.
+    /// The error with its causes, for the operator: it may contain details that clients must not
+    /// see.
     pub error: String,
 }
 
-/// Where the time of an answer went. Collections are asked at the same time: this is what the slowest one took.
+/// Time spent in each part of a search. Collections are searched concurrently, so the values are
+/// those of the slowest one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
     /// From the request to the answer.
     pub total: Duration,
-    /// Making a vector of the question, or finding it among those made before.
+    /// Embedding the query, or reading its vector from the cache.
     pub embed: Duration,
-    /// Waiting for the store.
+    /// Waiting for the vector store.
     pub store: Duration,
 }
 
 impl Timings {
-    /// What was neither the model nor the store.
+    /// The total without embedding and vector store.
     pub fn own(&self) -> Duration {
         self.total.saturating_sub(self.embed).saturating_sub(self.store)
     }

@@ -1,19 +1,19 @@
-//! Work that takes a thread for a while: hashing a password, reading a question with a model, compiling and matching the
-//! patterns of a filter. It happens beside the threads that serve requests, on tokio's blocking ones; this is the one
-//! place of the crate that goes there.
+//! Work that occupies a thread: hashing a password, tokenising a query, compiling and matching the
+//! patterns of a filter. It runs on Tokio's blocking threads, not on those that serve requests.
+//! Only this module and `questions` of the crate use them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
-/// Does something on a thread of its own, and waits for it.
+/// Runs a closure on a blocking thread and awaits it.
 ///
 /// # Cancellation
-/// The work goes on to its end when nobody waits for it any more.
+/// Dropping the future does not stop the closure.
 ///
 /// # Panics
-/// If the work does.
+/// If the closure panics.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -21,7 +21,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
-/// A bounded number of blocking threads for one kind of work, behind a bounded queue.
+/// A bounded number of concurrent jobs on blocking threads, behind a bounded queue.
 pub struct Workers {
     permits: Arc<Semaphore>,
     queued: AtomicUsize,
@@ -32,18 +32,18 @@ pub struct Workers {
 #[derive(Debug)]
 pub struct Busy;
 
-/// Tells a piece of work whether its result is still wanted. Clones are the same one.
+/// Cancellation flag of a job. Clones share the flag.
 #[derive(Clone, Default)]
 pub struct Cancelled(Arc<AtomicBool>);
 
 impl Cancelled {
-    /// Whether the caller has gone: it was disconnected, or the time limit of its request is over.
+    /// `true` once the caller has dropped the future: it disconnected, or its request timed out.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Cancels a piece of work when the future that awaits it is dropped.
+/// Sets the flag of a job when the future that awaits it is dropped.
 struct CancelOnDrop(Cancelled);
 
 impl Drop for CancelOnDrop {
@@ -52,7 +52,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// A place in the queue.
+/// A slot in the queue.
 struct Queued<'a>(&'a AtomicUsize);
 
 impl Drop for Queued<'_> {
@@ -62,23 +62,23 @@ impl Drop for Queued<'_> {
 }
 
 impl Workers {
-    /// Runs `at_once` pieces of work at a time, while at most `queue_limit` others wait.
+    /// Runs up to `at_once` jobs concurrently, while up to `queue_limit` others wait.
     pub fn new(at_once: usize, queue_limit: usize) -> Self {
         let permits = Arc::new(Semaphore::new(at_once.max(1)));
         Self { permits, queued: AtomicUsize::new(0), queue_limit }
     }
 
-    /// Does something on a blocking thread, and waits for it.
+    /// Runs a job on a blocking thread and awaits it.
     ///
     /// # Errors
     /// [`Busy`] if the queue is full.
     ///
     /// # Cancellation
-    /// Work that waits is dropped. Work that runs is told by its [`Cancelled`], and keeps its permit until it returns,
-    /// so that no more than `at_once` run at any time.
+    /// A queued job is dropped. A running job sees its [`Cancelled`] flag and keeps its permit
+    /// until it returns, so that no more than `at_once` jobs run at any time.
     ///
     /// # Panics
-    /// If the work does.
+    /// If the job panics.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Cancelled) -> T + Send + 'static,
@@ -128,7 +128,7 @@ mod tests {
             let gate = Arc::clone(&gate);
             workers.run(move |_| gate.lock().expect("unpoisoned").recv().is_ok())
         };
-        // Polled in order, before any of them can end.
+        // Polled in order, before any job can finish.
         let all = join_all((0..6).map(work));
         let opened = async {
             for _ in 0..4 {
@@ -139,7 +139,7 @@ mod tests {
         let accepted: Vec<bool> = done.iter().map(Result::is_ok).collect();
         assert_eq!(accepted, [true, true, true, true, false, false]);
         open.send(()).expect("the workers listen");
-        assert!(work(0).await.is_ok(), "there is room again");
+        assert!(work(0).await.is_ok(), "the queue has room again");
     }
 
     #[tokio::test]
@@ -156,10 +156,10 @@ mod tests {
         });
         let mut running = Box::pin(running);
         assert!(futures::poll!(&mut running).is_pending());
-        begun.recv().expect("it has begun");
+        begun.recv().expect("the job has started");
         assert_eq!(workers.permits.available_permits(), 0);
         drop(running);
-        assert!(end.recv().expect("it was told"));
+        assert!(end.recv().expect("the job saw the flag"));
         assert!(workers.run(|_| ()).await.is_ok(), "the permit comes back");
     }
 }

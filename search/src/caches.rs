@@ -1,7 +1,8 @@
-//! What was computed before: vectors of questions, hits of collections, and the values of their fields.
+//! Caches of query vectors, of hits, and of field values of collections.
 //!
-//! What is known of a collection goes when somebody says that it has changed ([`Caches::forget`]); a generation
-//! that takes the place of another is never mistaken for it, since its vectors have another name.
+//! [`Caches::forget`] invalidates the entries of a collection after a change. Entries of a replaced
+//! generation are never confused with those of the new one, because their vector stores have
+//! different names.
 
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
@@ -17,24 +18,25 @@ use crate::metrics::SearchMetrics;
 use crate::request::Mode;
 use crate::target::Target;
 
-/// Vectors of questions that are kept.
+/// Maximum number of cached query vectors.
 const QUESTIONS: u64 = 10_000;
 
-/// Bytes of hits that are kept, about.
+/// Approximate limit of the cached hits in bytes.
 const HITS: u64 = 64 << 20;
 
-/// Bytes of values of fields that are kept, about.
+/// Approximate limit of the cached field values in bytes.
 const FACETS: u64 = 32 << 20;
 
-/// Nothing is kept longer, in case nobody has said that a collection changed.
+/// Time to live of hits and field values, in case a change is not reported.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// A question to one generation, as it was asked.
+/// Cache key of the hits of a query in one generation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
     pub(crate) query: String,
     pub(crate) mode: Mode,
-    /// As it was written: what a pattern stands for is a matter of the generation as it is ([`Version`]).
+    /// As requested. The values that a pattern matches depend on the state of the generation, which
+    /// is part of the key ([`Version`]).
     pub(crate) filter: Option<Condition>,
     pub(crate) threshold: Option<u32>,
     pub(crate) fusion: [u32; 3],
@@ -43,8 +45,8 @@ pub(crate) struct Asked {
     pub(crate) effort: Effort,
 }
 
-/// Hits of a question, and where its words are in those that were shown: a passage is read once for that, however
-/// often it is shown.
+/// Hits of a query with the highlights of those that were shown. Highlights of a hit are computed
+/// once.
 pub(crate) struct Hits {
     hits: Vec<Hit>,
     highlights: Vec<OnceLock<Vec<Range<usize>>>>,
@@ -55,7 +57,7 @@ impl Hits {
         Self { highlights: hits.iter().map(|_| OnceLock::new()).collect(), hits }
     }
 
-    /// Where the words of the question are in one of the hits.
+    /// Byte ranges of the words of the query in one of the hits; `find` computes them on first use.
     pub(crate) fn highlights(
         &self,
         hit: &Hit,
@@ -76,19 +78,19 @@ impl Deref for Hits {
     }
 }
 
-/// A generation as it was at one time.
+/// State of a generation: the name of its vector store and the number of reported changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Version {
     store: String,
     changes: u64,
 }
 
-/// What was computed before. Any number of requests may use it at once.
+/// The caches of a process, safe for concurrent use.
 pub struct Caches {
     questions: Cache<(String, String), Arc<Vec<f32>>>,
     hits: Cache<(Version, Asked), Arc<Hits>>,
     facets: Cache<(Version, Keyword), Arc<Vec<Facet>>>,
-    /// How often each collection has changed.
+    /// Number of reported changes per collection.
     changes: Mutex<HashMap<Uuid, u64>>,
     metrics: SearchMetrics,
 }
@@ -100,7 +102,8 @@ impl Default for Caches {
 }
 
 impl Caches {
-    /// Keeps so many vectors of questions, and about so many bytes of hits; 0 keeps none.
+    /// Limits the caches to `questions` query vectors and about `hits` bytes of hits; 0 disables a
+    /// cache.
     pub fn new(questions: u64, hits: u64) -> Self {
         let bytes = |hits: &Arc<Hits>| {
             let text = |hit: &Hit| hit.payload.content.len() + hit.payload.uri.len() + 512;
@@ -127,13 +130,13 @@ impl Caches {
         }
     }
 
-    /// Has look-ups counted here.
+    /// Counts cache lookups in `metrics`.
     #[must_use]
     pub fn counted(self, metrics: &SearchMetrics) -> Self {
         Self { metrics: metrics.clone(), ..self }
     }
 
-    /// The counters and histograms of these caches.
+    /// The metrics of these caches.
     pub fn metrics(&self) -> &SearchMetrics {
         &self.metrics
     }
@@ -143,19 +146,20 @@ impl Caches {
         found
     }
 
-    /// Forgets what is known of a collection: documents were taken in or out of it.
+    /// Invalidates the entries of a collection whose documents have changed.
     pub fn forget(&self, collection: Uuid) {
         *self.counts().entry(collection).or_default() += 1;
     }
 
-    /// Forgets what is known of every collection.
+    /// Invalidates the entries of all collections.
     pub fn forget_all(&self) {
         self.hits.invalidate_all();
         self.facets.invalidate_all();
         self.counts().values_mut().for_each(|changes| *changes += 1);
     }
 
-    /// How a generation is now. What is remembered under it was read after the last change that is known of.
+    /// The current state of a generation. Entries under this key were read after the last reported
+    /// change.
     pub(crate) fn version(&self, target: &Target) -> Version {
         let changes = self.counts().get(&target.collection).copied().unwrap_or(0);
         Version { store: target.store.clone(), changes }
@@ -186,7 +190,7 @@ impl Caches {
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Uuid, u64>> {
-        // A count is whole, whoever panicked while it was held.
+        // The counters stay consistent even if a thread panicked while it held the lock.
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

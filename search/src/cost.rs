@@ -1,10 +1,11 @@
-//! What a search costs, in points: about one for each passage that a store ranks or reads.
+//! The cost of a search in points. One point is about one passage that a store ranks or reads.
 //!
-//! `cost = characters of the question + 2 × bytes of patterns
+//! `cost = characters of the query + 2 × bytes of patterns
 //!        + collections × (candidates + hits + 20 × patterns + 2,500 if exact)`,
 //!
-//! where `candidates` is how many of each ranking are fused and `hits` how many are read. Both follow from `k`, `offset`
-//! and `per_document` unless the request names them. `docs/api.md` tells this to users.
+//! where `candidates` is the number of fused entries per ranking and `hits` the number of hits
+//! read. Both are derived from `k`, `offset` and `per_document` unless the request sets them.
+//! `docs/api.md` documents the formula.
 
 use pipeline::Effort;
 
@@ -12,29 +13,29 @@ use crate::cursor::Cursor;
 use crate::filter::Condition;
 use crate::request::{Invalid, Request};
 
-/// What one request of a client may cost.
+/// Maximum cost of one request of a client.
 pub const BUDGET: u64 = 50_000;
-/// A byte of a pattern is compiled.
+/// Cost of compiling one byte of a pattern.
 pub const PATTERN_BYTE: u64 = 2;
-/// A pattern is matched with every value of its field.
+/// Cost of matching a pattern with all values of its field.
 const PATTERN: u64 = 20;
-/// An exact search compares every vector of a collection.
+/// Cost of an exact search, which compares every vector of a collection.
 const EXACT: u64 = 2_500;
 
 impl Request {
-    /// What the request costs at least. Documents that are gathered ([`Request::per_document`]) may take more, never
-    /// beyond [`Request::budget`].
+    /// The minimum cost of the request. Grouping by document ([`Request::per_document`]) may cost
+    /// more, but never more than [`Request::budget`].
     ///
     /// # Errors
-    /// If the request cannot be answered whatever it costs.
+    /// If the request is invalid, whatever its cost.
     pub fn cost(&self) -> Result<u64, Invalid> {
         self.check()?;
         let cursor = Cursor::of(self)?;
         Ok(self.fixed_cost() + self.window_cost(&cursor, self.first_window(&cursor)))
     }
 
-    /// The hits that are read first. Documents are gathered from all candidates, so that a page does not depend on where
-    /// it begins; one more than asked for tells whether there is another page.
+    /// The number of hits to read first. Documents are grouped from all candidates, so that a page
+    /// does not depend on its offset. One hit more than requested shows if there is a next page.
     pub(crate) fn first_window(&self, cursor: &Cursor) -> usize {
         match self.per_document {
             Some(_) => cursor.candidates * 2,
@@ -42,7 +43,7 @@ impl Request {
         }
     }
 
-    /// The part that does not depend on how many hits are read.
+    /// The part of the cost that does not depend on the number of hits read.
     pub(crate) fn fixed_cost(&self) -> u64 {
         let patterns = self.filter.as_ref().map_or_else(Vec::new, Condition::patterns);
         let compiled = count(patterns.iter().map(|it| it.bytes()).sum()) * PATTERN_BYTE;
@@ -52,12 +53,12 @@ impl Request {
         question + compiled + self.asked_collections() * (matched + exact)
     }
 
-    /// Asking every collection for so many hits.
+    /// The cost of reading `window` hits of every collection.
     pub(crate) fn window_cost(&self, cursor: &Cursor, window: usize) -> u64 {
         self.asked_collections() * (count(cursor.candidates) + count(window))
     }
 
-    /// The largest window that costs no more than this.
+    /// The largest window that costs at most `points`.
     pub(crate) fn affordable_window(&self, cursor: &Cursor, points: u64) -> usize {
         let each = points / self.asked_collections().max(1);
         usize::try_from(each.saturating_sub(count(cursor.candidates))).unwrap_or(usize::MAX)

@@ -1,9 +1,10 @@
-//! Where a page of an answer begins, as a word that is handed out and handed back.
+//! The position of a page in an answer, encoded as an opaque cursor.
 //!
-//! A cursor also keeps how many candidates were fused, so that the next page follows on the one before, and a mark
-//! of the request, so that it is not taken for another one's. It promises no snapshot: what is taken in or out
-//! between two pages may show. It is not signed, since it says nothing that a request may not say: its numbers are held
-//! to what paging comes to by itself.
+//! A cursor also contains the number of fused candidates, so that the next page continues the same
+//! ranking, and a hash of the request, so that it is not used with another one. It is not a
+//! snapshot: documents added or removed between two pages may appear or be missing. It is not
+//! signed, because it grants nothing that a request could not ask for: its numbers are limited to
+//! the values that paging can produce.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -13,25 +14,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{DEEPEST, Invalid, MOST_HITS, Request};
 
-/// Pages behind so many hits cannot be turned to, even one after the other.
+/// Largest offset that paging can reach.
 const LAST: usize = 2 * DEEPEST;
 
-/// Where a page begins.
+/// The position of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
-    /// How many are left out.
+    /// Number of hits to skip.
     #[serde(rename = "o")]
     pub(crate) offset: usize,
-    /// How many of the best of each ranking are fused.
+    /// Number of fused entries per ranking.
     #[serde(rename = "c")]
     pub(crate) candidates: usize,
-    /// The request that it belongs to.
+    /// Hash of the request that it belongs to.
     #[serde(rename = "r")]
     mark: u64,
 }
 
 impl Cursor {
-    /// Where the page that a request asks for begins.
+    /// The position of the page that a request asks for.
     pub(crate) fn of(request: &Request) -> Result<Self, Invalid> {
         let mark = mark(request);
         let Some(given) = &request.cursor else {
@@ -42,33 +43,33 @@ impl Cursor {
         let decoded = URL_SAFE_NO_PAD.decode(given).ok();
         let cursor = decoded.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
         let invalid = |message: &str| Invalid { field: "cursor", message: message.to_owned() };
-        let cursor = cursor.ok_or_else(|| invalid("it is none that was handed out"))?;
+        let cursor = cursor.ok_or_else(|| invalid("not a cursor of an earlier response"))?;
         let is_wanted = request.candidates.is_none_or(|wanted| wanted == cursor.candidates);
         if cursor.mark != mark || !is_wanted {
             return Err(invalid("it belongs to another request"));
         }
-        // The first page may have begun anywhere, and have been of any length.
+        // The first page may have had any offset and length.
         let most = candidates(request, DEEPEST + MOST_HITS);
         if cursor.offset > LAST || !(1..=most).contains(&cursor.candidates) {
-            return Err(invalid("it is none that was handed out"));
+            return Err(invalid("not a cursor of an earlier response"));
         }
         Ok(cursor)
     }
 
-    /// The page behind this one, if requests can turn to it.
+    /// The next page; `None` beyond the offset that paging can reach.
     pub(crate) fn behind(self, count: usize) -> Option<Self> {
         let next = Self { offset: self.offset + count, ..self };
         (next.offset <= LAST).then_some(next)
     }
 
-    /// As it is handed out.
+    /// The encoded cursor: JSON in URL-safe base64.
     pub(crate) fn text(self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self).expect("three numbers are JSON"))
     }
 }
 
-/// So many that the hits up to this one are well within, in few steps, so that pages that are near each other are cut
-/// from the same ranking.
+/// The number of candidates for hits up to `up_to`: at least twice as many, doubled from 100, so
+/// that nearby pages are taken from the same ranking.
 fn candidates(request: &Request, up_to: usize) -> usize {
     let wanted = up_to * 2 * request.per_document.unwrap_or(1).min(5);
     let mut candidates = 100;
@@ -78,7 +79,7 @@ fn candidates(request: &Request, up_to: usize) -> usize {
     candidates
 }
 
-/// The parts of a request by which its ranking is decided.
+/// Hash of the fields of a request that determine its ranking.
 fn mark(request: &Request) -> u64 {
     let mut hasher = DefaultHasher::new();
     let Request { query, collections, mode, filter, threshold, per_document, fusion, .. } = request;

@@ -1,7 +1,6 @@
-//! How good answers are: questions whose right answers are known, and the measures that follow from where they
-//! come up.
+//! Measures search quality with judged queries.
 //!
-//! It measures and compares; what is good enough is decided by whoever asks (`docs/evaluation.md`).
+//! This module measures and compares; the caller decides on minimum scores (`docs/evaluation.md`).
 
 mod chance;
 mod compare;
@@ -21,47 +20,47 @@ pub use measures::{MEASURES, Measure, Scores};
 
 use measures::scores;
 
-/// Documents that are looked at of each answer.
+/// Number of documents that are evaluated per query.
 const DEPTH: usize = 100;
 
-/// The scores of every question, in their order.
+/// The scores of all queries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// By what documents were found.
+    /// The search mode.
     pub mode: Mode,
-    /// One for each question.
+    /// One entry per query, in the order of the judgements.
     pub scores: Vec<Scores>,
 }
 
 impl Evaluation {
-    /// What each question scores by a measure.
+    /// The scores of all queries by one measure.
     pub fn sample(&self, measure: Measure) -> Vec<f64> {
         self.scores.iter().map(|scores| measure.of(scores)).collect()
     }
 
-    /// The mean over the questions.
+    /// The mean of a measure over the queries.
     pub fn mean(&self, measure: Measure) -> f64 {
         compare::mean(&self.sample(measure))
     }
 }
 
-/// Why there is no evaluation.
+/// Errors of an evaluation.
 #[derive(Debug, thiserror::Error)]
 pub enum Unanswered {
-    /// A question was not answered.
-    #[error("the question `{question}` was not answered: {error}")]
+    /// A query failed.
+    #[error("the query `{question}` failed: {error}")]
     Question {
-        /// The question.
+        /// The query.
         question: String,
-        /// Why.
+        /// The error.
         error: String,
     },
 }
 
-/// Asks one generation every question. Documents are ranked by their best passage.
+/// Runs every query on one generation. Documents are ranked by their best passage.
 ///
 /// # Errors
-/// If a question is not answered: a mean over some of them would say nothing.
+/// If a query fails: a mean over the others would be misleading.
 pub async fn evaluate(
     searcher: &Searcher,
     target: &Arc<Target>,
@@ -77,7 +76,7 @@ pub async fn evaluate(
             k: DEPTH,
             per_document: Some(1),
             highlight: false,
-            // As deep as is looked, so that each ranking is there whole.
+            // Deep enough that fusion does not truncate the rankings.
             candidates: Some(DEPTH * 5),
             ..Request::new(question, vec![target.name.clone()])
         };
@@ -93,8 +92,8 @@ pub async fn evaluate(
     Ok(Evaluation { mode: by, scores: all })
 }
 
-/// The grade of each place of a ranking. What is judged may be several documents: the first of them counts, and the
-/// others are passed over.
+/// The grade of each document in a ranking. If a pattern matches several documents, the first one
+/// counts and the others are skipped.
 fn grades(uris: &[&str], relevant: &[(Patterns, u32)]) -> Vec<u32> {
     let mut found = vec![false; relevant.len()];
     let mut grades = Vec::with_capacity(uris.len());
@@ -112,7 +111,7 @@ fn grades(uris: &[&str], relevant: &[(Patterns, u32)]) -> Vec<u32> {
     grades
 }
 
-/// The grades of what is relevant, best first.
+/// The grades of all relevant documents, best first.
 fn ideal(relevant: &[(Patterns, u32)]) -> Vec<u32> {
     let mut grades: Vec<u32> = relevant.iter().map(|(_, grade)| *grade).collect();
     grades.sort_unstable_by(|a, b| b.cmp(a));

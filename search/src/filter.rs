@@ -1,10 +1,11 @@
-//! The filter language: JSON that says what hits must be like. `docs/search.md` describes it for its users.
+//! The filter language: JSON conditions on hits, described in `docs/search.md`.
 //!
-//! It becomes a [`Condition`], and everything that is wrong is said with its place. Wildcards stay in it until a
-//! collection is asked; then they become the values that there are (`glob.rs`).
+//! A filter is parsed into a [`Condition`]; errors contain the position. Patterns are kept until a
+//! collection is searched and then replaced by the values that they match (`glob.rs`).
 //!
-//! A filter may come from anybody, so it is read twice: the first reading checks every limit, the second compiles the
-//! patterns. A filter that exceeds a limit is refused at the first excess, before anything is compiled.
+//! Filters are untrusted input, so they are parsed twice: the first pass checks every limit, the
+//! second compiles the patterns. A filter that exceeds a limit is refused at the first excess,
+//! before any pattern is compiled.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,68 +17,68 @@ use uuid::Uuid;
 
 use crate::glob::Patterns;
 
-/// A condition on hits, as a person writes it.
+/// A parsed filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// Each holds.
+    /// All conditions hold.
     All(Vec<Condition>),
-    /// One holds.
+    /// At least one condition holds.
     Any(Vec<Condition>),
-    /// It does not hold.
+    /// The condition does not hold.
     Not(Box<Condition>),
     /// The field has one of these values.
     Is(Keyword, Vec<String>),
-    /// The field has a value that one of these patterns matches.
+    /// The field has a value that matches one of these patterns.
     Matches(Keyword, Patterns),
-    /// The number is within bounds.
+    /// The number is within these bounds.
     Within(Number, Bounds),
-    /// The text has these words.
+    /// The text contains all of these words.
     Says(Text, String),
 }
 
-/// A filter that is not right.
+/// An invalid filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {message}")]
 pub struct FilterError {
-    /// Where: `filter.or[1].page.gte`.
+    /// Position of the error: `filter.or[1].page.gte`.
     pub at: String,
-    /// What is wrong there.
+    /// The error at this position.
     pub message: String,
 }
 
-/// Most conditions of a filter: fields, `and`, `or` and `not`, wherever they stand.
+/// Maximum number of conditions, at any depth: fields, `and`, `or` and `not`.
 const MAX_CONDITIONS: usize = 100;
-/// Deepest nesting of `and`, `or` and `not`.
+/// Maximum nesting of `and`, `or` and `not`.
 const MAX_DEPTH: usize = 8;
-/// Most patterns in a filter; a path is one, with or without wildcards.
+/// Maximum number of patterns; a path counts as one, with or without wildcards.
 const MAX_PATTERNS: usize = 100;
-/// Most bytes that all patterns of a filter have together.
+/// Maximum total size of all patterns in bytes.
 const MAX_PATTERN_BYTES: usize = 16 << 10;
-/// Most values in all lists of a filter together.
+/// Maximum total number of values in all lists.
 const MAX_VALUES: usize = 1000;
-/// Longest path without wildcards, in bytes (`PATH_MAX` of Linux).
+/// Maximum length of a path without wildcards in bytes (`PATH_MAX` of Linux).
 const MAX_PATH_BYTES: usize = 4096;
-/// Most characters of the words of `title` and `headings`.
+/// Maximum number of characters in the words of `title` and `headings`.
 const MAX_WORDS: usize = 1000;
-/// As much of a key is repeated in an error.
+/// Number of characters of a key that an error repeats.
 const SHOWN_KEY: usize = 100;
 
-/// What was counted in a filter so far.
+/// Counts of the filter parsed so far.
 #[derive(Default)]
 struct Counts {
     conditions: Cell<usize>,
     patterns: Cell<usize>,
     pattern_bytes: Cell<usize>,
     values: Cell<usize>,
-    /// Whether this is the second reading.
+    /// `true` in the second pass.
     compiles: bool,
 }
 
-/// The place in a filter that is being read.
+/// The current position in a filter.
 #[derive(Clone)]
 struct At<'a> {
     path: String,
-    /// How many `and`, `or` and `not` stand around it.
+    /// Number of enclosing `and`, `or` and `not`.
     depth: usize,
     counts: &'a Counts,
 }
@@ -96,7 +97,7 @@ impl<'a> At<'a> {
         Self { path: format!("{}[{index}]", self.path), ..self.clone() }
     }
 
-    /// The place within an `and`, `or` or `not` that stands here.
+    /// The position inside the `and`, `or` or `not` at this position.
     fn within(&self) -> Result<Self, FilterError> {
         if self.depth == MAX_DEPTH {
             return self.fault(format_args!(
@@ -130,11 +131,11 @@ impl<'a> At<'a> {
     }
 }
 
-/// What a filter may name, for whoever has named something else.
+/// The keys of a filter, for error messages.
 const KNOWN: &str = "and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, \
                      document, metadata";
 
-/// The fields whose values can be counted, by the names that they have in filters.
+/// The fields whose values can be counted, with their names in filters.
 pub static FACETS: &[(&str, Keyword)] = &[
     ("path", Keyword::Uri),
     ("source", Keyword::Source),
@@ -144,27 +145,28 @@ pub static FACETS: &[(&str, Keyword)] = &[
 ];
 
 impl Condition {
-    /// Reads a filter, and compiles its patterns. That takes a while: a server does it on a blocking thread
-    /// ([`crate::Searcher::parse`]).
+    /// Parses a filter and compiles its patterns. This is slow, so a server calls it on a blocking
+    /// thread ([`crate::Searcher::parse`]).
     ///
     /// # Errors
-    /// The first thing that is wrong with it, or the first limit that it exceeds, and where.
+    /// The first error or exceeded limit, with its position.
     pub fn parse(filter: &Value) -> Result<Self, FilterError> {
         Self::measure(filter)?;
         object(filter, &At::root(&Counts { compiles: true, ..Counts::default() }))
     }
 
-    /// Reads a filter without compiling anything; gives the bytes of its patterns, which is what compiling costs.
+    /// Checks a filter without compiling patterns. Returns the total size of the patterns in bytes,
+    /// which determines the cost of compiling them.
     ///
     /// # Errors
-    /// As [`Condition::parse`], but for patterns that are malformed.
+    /// As [`Condition::parse`], except for malformed patterns.
     pub fn measure(filter: &Value) -> Result<usize, FilterError> {
         let counts = Counts::default();
         object(filter, &At::root(&counts))?;
         Ok(counts.pattern_bytes.get())
     }
 
-    /// Its patterns, those of each field together.
+    /// The patterns of the condition, grouped by field condition.
     pub(crate) fn patterns(&self) -> Vec<&Patterns> {
         match self {
             Self::All(conditions) | Self::Any(conditions) => {
@@ -177,10 +179,10 @@ impl Condition {
     }
 }
 
-/// An object: each of its keys holds.
+/// An object: the conditions of all keys must hold.
 fn object(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let Value::Object(keys) = value else {
-        return at.fault(format_args!("an object is wanted here, and not {}", kind(value)));
+        return at.fault(format_args!("expected an object, found {}", kind(value)));
     };
     at.conditions(keys.len().max(1))?;
     let mut conditions = Vec::with_capacity(keys.len());
@@ -209,14 +211,14 @@ fn member(key: &str, value: &Value, outer: &At<'_>) -> Result<Condition, FilterE
         "metadata" => metadata(value, &at),
         _ => {
             let key: String = key.chars().take(SHOWN_KEY).collect();
-            outer.fault(format_args!("there is no `{key}`; a filter knows {KNOWN}"))
+            outer.fault(format_args!("unknown key `{key}`: expected one of {KNOWN}"))
         }
     }
 }
 
 fn list(value: &Value, at: &At<'_>) -> Result<Vec<Condition>, FilterError> {
     let Value::Array(items) = value else {
-        return at.fault(format_args!("a list of filters is wanted here, and not {}", kind(value)));
+        return at.fault(format_args!("expected a list of filters, found {}", kind(value)));
     };
     if items.is_empty() {
         return at.fault("the list is empty");
@@ -225,7 +227,7 @@ fn list(value: &Value, at: &At<'_>) -> Result<Vec<Condition>, FilterError> {
     items.iter().enumerate().map(|(index, item)| object(item, &within.item(index))).collect()
 }
 
-/// A text, or several of which one is meant.
+/// A string, or a list of alternatives.
 fn texts(value: &Value, at: &At<'_>) -> Result<Vec<String>, FilterError> {
     let items = if let Value::Array(items) = value {
         if items.is_empty() {
@@ -238,24 +240,24 @@ fn texts(value: &Value, at: &At<'_>) -> Result<Vec<String>, FilterError> {
     };
     let texts = items.into_iter().map(|(item, at)| match item {
         Value::String(text) if !text.is_empty() => Ok(text.clone()),
-        Value::String(_) => at.fault("the text is empty"),
+        Value::String(_) => at.fault("the string is empty"),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(truth) => Ok(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            at.fault(format_args!("a text is wanted here, and not {}", kind(item)))
+            at.fault(format_args!("expected a string, found {}", kind(item)))
         }
     });
     texts.collect()
 }
 
-/// The patterns of `{ "glob": … }`, if that is what a value is.
+/// The patterns of `{ "glob": … }`; `None` if the value is not an object.
 fn globs(value: &Value, at: &At<'_>) -> Result<Option<Vec<String>>, FilterError> {
     let Value::Object(keys) = value else {
         return Ok(None);
     };
     let known = keys.keys().all(|key| key == "glob");
     let (Some(patterns), true) = (keys.get("glob"), known) else {
-        return at.fault("a text, a list of texts, or an object with `glob` is wanted here");
+        return at.fault("expected a string, a list of strings, or an object with `glob`");
     };
     texts(patterns, &at.key("glob")).map(Some)
 }
@@ -274,12 +276,12 @@ fn compiled(field: Keyword, patterns: Vec<String>, at: &At<'_>) -> Result<Condit
     at.count(|counts| &counts.patterns, patterns.len(), MAX_PATTERNS, "patterns")?;
     at.count(|counts| &counts.pattern_bytes, bytes, MAX_PATTERN_BYTES, "bytes of patterns")?;
     if !at.counts.compiles {
-        // The first reading checks the limits and nothing else.
+        // The first pass only checks the limits.
         return Ok(Condition::All(Vec::new()));
     }
     match Patterns::new(field, patterns) {
         Ok(patterns) => Ok(Condition::Matches(field, patterns)),
-        Err(message) => at.fault(format_args!("this is no pattern: {message}")),
+        Err(message) => at.fault(format_args!("invalid pattern: {message}")),
     }
 }
 
@@ -290,7 +292,7 @@ fn keyword(field: Keyword, value: &Value, at: &At<'_>) -> Result<Condition, Filt
     }
 }
 
-/// A path is a pattern, also one without wildcards; only a whole URI is just itself.
+/// A path is a pattern even without wildcards; only whole URIs are compared exactly.
 fn paths(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     if let Some(patterns) = globs(value, at)? {
         return matching(Keyword::Uri, patterns, &at.key("glob"));
@@ -302,7 +304,7 @@ fn paths(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     if texts.iter().any(|text| text.len() > MAX_PATH_BYTES) {
         return at.fault(format_args!("a path has at most {MAX_PATH_BYTES} bytes"));
     }
-    // What looks like a wildcard is a letter of a name here.
+    // Wildcard characters in a plain path are literal.
     let escaped = texts.iter().map(|text| globset::escape(text)).collect();
     compiled(Keyword::Uri, escaped, at)
 }
@@ -312,7 +314,7 @@ fn document(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
         Ok(id) => Ok(id.to_string()),
         Err(_) => {
             let text: String = text.chars().take(SHOWN_KEY).collect();
-            at.fault(format_args!("`{text}` is no id of a document"))
+            at.fault(format_args!("invalid document id `{text}`"))
         }
     });
     Ok(Condition::Is(Keyword::Document, ids.collect::<Result<_, _>>()?))
@@ -320,13 +322,13 @@ fn document(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
 
 fn words(field: Text, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let Value::String(words) = value else {
-        return at.fault(format_args!("words are wanted here, and not {}", kind(value)));
+        return at.fault(format_args!("expected a string, found {}", kind(value)));
     };
     if words.chars().count() > MAX_WORDS {
         return at.fault(format_args!("at most {MAX_WORDS} characters are allowed here"));
     }
     if !words.chars().any(char::is_alphanumeric) {
-        return at.fault("there is no word in it");
+        return at.fault("expected at least one word");
     }
     Ok(Condition::Says(field, words.clone()))
 }
@@ -334,7 +336,7 @@ fn words(field: Text, value: &Value, at: &At<'_>) -> Result<Condition, FilterErr
 fn number(field: Number, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let read = |value: &Value, at: &At<'_>| match value.as_i64() {
         Some(number) => Ok(number),
-        None => at.fault(format_args!("a whole number is wanted here, and not {}", kind(value))),
+        None => at.fault(format_args!("expected a whole number, found {}", kind(value))),
     };
     let bounds = if let Value::Object(keys) = value {
         bounds(keys, at, read)?
@@ -347,7 +349,7 @@ fn number(field: Number, value: &Value, at: &At<'_>) -> Result<Condition, Filter
 fn instants(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let read = |value: &Value, at: &At<'_>| match value.as_str().and_then(instant) {
         Some((from, to)) => Ok((from.timestamp_micros(), to.timestamp_micros())),
-        None => at.fault("a date is wanted here, as 2024-05-31 or 2024-05-31T12:00:00Z"),
+        None => at.fault("expected a date such as 2024-05-31 or 2024-05-31T12:00:00Z"),
     };
     let bounds = if let Value::Object(keys) = value {
         bounds(keys, at, |value, at| Ok(read(value, at)?.0))?
@@ -358,7 +360,8 @@ fn instants(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     Ok(Condition::Within(Number::Modified, bounds))
 }
 
-/// The moment that a text names, and the one behind it: a date without a time is a whole day.
+/// The start of the time that a text names, and its end (exclusive): a date without a time is a
+/// whole day in UTC, a time is one microsecond. `None` if the text is not a date.
 fn instant(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         let instant = instant.to_utc();
@@ -375,7 +378,7 @@ fn bounds(
 ) -> Result<Bounds, FilterError> {
     let mut bounds = Bounds::default();
     if keys.is_empty() {
-        return at.fault("there is no bound");
+        return at.fault("expected at least one bound");
     }
     for (key, value) in keys {
         let bound = match key.as_str() {
@@ -383,7 +386,7 @@ fn bounds(
             "gte" => &mut bounds.gte,
             "lt" => &mut bounds.lt,
             "lte" => &mut bounds.lte,
-            _ => return at.fault(format_args!("there is no `{key}`; bounds are gt, gte, lt, lte")),
+            _ => return at.fault(format_args!("unknown bound `{key}`: use gt, gte, lt, lte")),
         };
         *bound = Some(read(value, &at.key(key))?);
     }
@@ -392,10 +395,10 @@ fn bounds(
 
 fn metadata(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
     let Value::Object(keys) = value else {
-        return at.fault(format_args!("an object is wanted here, and not {}", kind(value)));
+        return at.fault(format_args!("expected an object, found {}", kind(value)));
     };
     if keys.is_empty() {
-        return at.fault("no key is named");
+        return at.fault("expected at least one key");
     }
     at.conditions(keys.len() - 1)?;
     let mut conditions = Vec::with_capacity(keys.len());
@@ -417,10 +420,10 @@ fn metadata(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
 
 fn kind(value: &Value) -> &'static str {
     match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "true or false",
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
@@ -435,35 +438,35 @@ mod tests {
     #[test]
     fn faults_say_where_they_are() {
         let said = |filter: Value| Condition::parse(&filter).unwrap_err().to_string();
-        insta::assert_snapshot!(said(json!([])), @"filter: an object is wanted here, and not a list");
+        insta::assert_snapshot!(said(json!([])), @"filter: expected an object, found a list");
         insta::assert_snapshot!(
             said(json!({ "or": [{ "page": 1 }, { "mime": "text/html" }] })),
-            @"filter.or[1]: there is no `mime`; a filter knows and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, document, metadata"
+            @"filter.or[1]: unknown key `mime`: expected one of and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, document, metadata"
         );
         insta::assert_snapshot!(
             said(json!({ "modified_at": { "gte": "yesterday" } })),
-            @"filter.modified_at.gte: a date is wanted here, as 2024-05-31 or 2024-05-31T12:00:00Z"
+            @"filter.modified_at.gte: expected a date such as 2024-05-31 or 2024-05-31T12:00:00Z"
         );
         insta::assert_snapshot!(
             said(json!({ "page": { "over": 3 } })),
-            @"filter.page: there is no `over`; bounds are gt, gte, lt, lte"
+            @"filter.page: unknown bound `over`: use gt, gte, lt, lte"
         );
         insta::assert_snapshot!(
             said(json!({ "page": 1.5 })),
-            @"filter.page: a whole number is wanted here, and not a number"
+            @"filter.page: expected a whole number, found a number"
         );
         insta::assert_snapshot!(
             said(json!({ "path": { "glob": "a[" } })),
-            @"filter.path.glob: this is no pattern: unclosed character class; missing ']'"
+            @"filter.path.glob: invalid pattern: unclosed character class; missing ']'"
         );
         insta::assert_snapshot!(
             said(json!({ "metadata": { "author": { "like": "J*" } } })),
-            @"filter.metadata.author: a text, a list of texts, or an object with `glob` is wanted here"
+            @"filter.metadata.author: expected a string, a list of strings, or an object with `glob`"
         );
         insta::assert_snapshot!(said(json!({ "not": {}, "and": [] })), @"filter.and: the list is empty");
-        insta::assert_snapshot!(said(json!({ "title": "?" })), @"filter.title: there is no word in it");
-        insta::assert_snapshot!(said(json!({ "modified_at": 7 })), @"filter.modified_at: a date is wanted here, as 2024-05-31 or 2024-05-31T12:00:00Z");
-        insta::assert_snapshot!(said(json!({ "document": "7" })), @"filter.document: `7` is no id of a document");
+        insta::assert_snapshot!(said(json!({ "title": "?" })), @"filter.title: expected at least one word");
+        insta::assert_snapshot!(said(json!({ "modified_at": 7 })), @"filter.modified_at: expected a date such as 2024-05-31 or 2024-05-31T12:00:00Z");
+        insta::assert_snapshot!(said(json!({ "document": "7" })), @"filter.document: invalid document id `7`");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Wildcards: which of the values that there are match a pattern.
+//! Wildcard patterns and the values that they match.
 //!
-//! Stores compare whole values, so a pattern becomes the values that match it; those that there are, the store says.
-//! A pattern of paths is read as one in `.gitignore`: it matches at any depth unless it begins with `/`, `*` stays
-//! within a folder, and a folder stands for everything in it.
+//! Vector stores compare whole values, so a pattern is replaced by the matching values of the
+//! collection. Path patterns follow `.gitignore`: they match at any depth unless they begin with
+//! `/`, `*` stays within a folder, and a folder stands for everything in it.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,7 +12,8 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use percent_encoding::percent_decode_str;
 use pipeline::{Keyword, check_patterns};
 
-/// The patterns of one condition, compiled. Clones share what was compiled; two are equal if their texts are.
+/// The compiled patterns of one condition. Clones share the compiled form; patterns are equal if
+/// their texts are.
 #[derive(Clone)]
 pub struct Patterns {
     texts: Arc<[String]>,
@@ -21,11 +22,11 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Compiles patterns, each of which has passed [`pipeline::check_pattern`] or is a literal text of bounded length:
-    /// the compiler itself has no limits.
+    /// Compiles patterns. Each one must have passed [`pipeline::check_pattern`] or be a literal
+    /// text of bounded length, because the compiler has no limits.
     ///
     /// # Errors
-    /// If one of them is no pattern, in words.
+    /// The message of the compiler for an invalid pattern.
     pub(crate) fn new(field: Keyword, patterns: Vec<String>) -> Result<Self, String> {
         let of_paths = matches!(field, Keyword::Uri | Keyword::Source);
         let mut set = GlobSetBuilder::new();
@@ -44,21 +45,21 @@ impl Patterns {
         Ok(Self { texts: patterns.into(), set: Arc::new(set), of_paths })
     }
 
-    /// Compiles patterns of paths from a file.
+    /// Checks and compiles path patterns from a file.
     ///
     /// # Errors
-    /// If one of them exceeds a limit or is no pattern, in words.
+    /// A message if a pattern exceeds a limit or is invalid.
     pub(crate) fn of_paths(patterns: Vec<String>) -> Result<Self, String> {
         check_patterns(patterns.iter().map(String::as_str)).map_err(|error| error.to_string())?;
         Self::new(Keyword::Uri, patterns)
     }
 
-    /// How many there are.
+    /// Number of patterns.
     pub(crate) fn count(&self) -> usize {
         self.texts.len()
     }
 
-    /// How many bytes they have.
+    /// Total size of the patterns in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.texts.iter().map(String::len).sum()
     }
@@ -88,7 +89,8 @@ impl fmt::Debug for Patterns {
     }
 }
 
-/// What a pattern of paths matches, as patterns of whole paths.
+/// The patterns of whole paths that a path pattern stands for: the path itself, and everything
+/// below it.
 fn as_paths(pattern: &str) -> Vec<String> {
     let (from, rest) = match pattern.split_once("://") {
         Some((_, rest)) => ("", rest.to_owned()),
@@ -99,7 +101,7 @@ fn as_paths(pattern: &str) -> Vec<String> {
     vec![format!("{from}{rest}"), format!("{from}{rest}/**")]
 }
 
-/// The path of `file:///a%20b`, `/a b`; host and path of a URL.
+/// The decoded path of a URI: `/a b` for `file:///a%20b`; of other URLs host and path.
 fn path_of(uri: &str) -> String {
     let path = uri.split_once("://").map_or(uri, |(_, path)| path);
     percent_decode_str(path).decode_utf8_lossy().into_owned()

@@ -1,7 +1,7 @@
-//! Search over the ports: it reads vectors and metadata, and writes neither.
+//! Search over the ports. Reads vectors, and writes neither vectors nor metadata.
 //!
-//! A [`Request`] goes to a [`Searcher`], which asks the [`Target`]s that it names and makes one [`Answer`] of what
-//! they say. `docs/search.md` tells what requests mean; docs/adr/0013-hybrid-search.md why it is so.
+//! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
+//! one [`Answer`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the design.
 
 mod answer;
 pub mod blocking;

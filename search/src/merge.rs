@@ -1,31 +1,31 @@
-//! Hits of several collections become one list, and hits of one document stand together.
+//! Merges hits of several collections, and groups hits by document.
 //!
-//! Scores by one model are compared as they are. Scores by different models have nothing to do with each other, so
-//! those hits are put in order by their ranks, as reciprocal rank fusion does with lists that have no hit in
-//! common.
+//! Scores of the same model are compared directly. Scores of different models are not comparable,
+//! so their hits are ordered by rank, as reciprocal rank fusion does with lists without common
+//! hits.
 
 use std::collections::HashMap;
 
 use pipeline::Hit;
 use uuid::Uuid;
 
-/// What one collection has answered.
+/// The hits of one collection.
 pub(crate) struct Ranking<'a> {
-    /// What has to be equal for scores to be compared.
+    /// Scores are comparable if their scales are equal.
     pub(crate) scale: &'a str,
     /// Best first.
     pub(crate) hits: &'a [Hit],
 }
 
-/// A hit, and which ranking it is from.
+/// A hit with the index of its ranking.
 pub(crate) type From<'a> = (usize, &'a Hit);
 
-/// One list of several, best first.
+/// One list of all hits, best first.
 pub(crate) fn merge<'a>(rankings: &[Ranking<'a>]) -> Vec<From<'a>> {
     let of = |from: usize| rankings[from].hits.iter().enumerate().map(move |it| (from, it));
     let mut all: Vec<(usize, (usize, &Hit))> = (0..rankings.len()).flat_map(of).collect();
     let comparable = rankings.windows(2).all(|two| two[0].scale == two[1].scale);
-    // Sorting keeps equals in their order: first by the order of the request, then by rank.
+    // The sort is stable: equal hits stay in the order of the request, then of their rank.
     if rankings.len() > 1 && comparable {
         let similarity = |hit: &Hit| hit.similarity.unwrap_or(0.0);
         all.sort_by(|(_, (_, a)), (_, (_, b))| {
@@ -38,7 +38,7 @@ pub(crate) fn merge<'a>(rankings: &[Ranking<'a>]) -> Vec<From<'a>> {
     all.into_iter().map(|(from, (_, hit))| (from, hit)).collect()
 }
 
-/// The hits by document, at most so many of each; documents in the order of their best hits.
+/// The hits grouped by document, at most `most` of each; documents in the order of their best hits.
 pub(crate) fn by_document<'a>(hits: &[From<'a>], most: usize) -> Vec<Vec<From<'a>>> {
     let mut groups: Vec<Vec<From<'a>>> = Vec::new();
     let mut places: HashMap<(usize, Uuid), usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! Every metric of the front end, its name and its labels, once.
+//! Names and labels of all metrics of searches and HTTP requests.
 
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use prometheus::{HistogramVec, IntCounterVec, Registry};
 use crate::answer::Answer;
 use crate::request::Mode;
 
-/// Seconds of a search: from an answer out of a cache to one that nobody waits for.
+/// Buckets of the duration of a search in seconds, from a cached answer to an unusably slow one.
 const SEARCH_SECONDS: [f64; 11] =
     [0.000_25, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.0];
 
-/// Seconds of a part of a search; our own code takes less than one of them.
+/// Buckets of the duration of a part of a search in seconds; the project's own code takes less than
+/// a millisecond.
 const PART_SECONDS: [f64; 14] = [
     0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.000_75, 0.001, 0.0015, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.5,
 ];
 
-/// Seconds of a request; a login hashes a password.
+/// Buckets of the duration of a request in seconds; a login hashes a password.
 const REQUEST_SECONDS: [f64; 7] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0];
 
-/// What the front end counts. Clones are the same one.
+/// The metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub struct SearchMetrics {
     seconds: HistogramVec,
@@ -32,51 +33,51 @@ pub struct SearchMetrics {
 }
 
 impl Default for SearchMetrics {
-    /// For whoever exposes none.
+    /// Metrics that are not exposed.
     fn default() -> Self {
         Self::new(&Registry::new())
     }
 }
 
 impl SearchMetrics {
-    /// Metrics at zero.
+    /// Registers the metrics, with the counters at zero.
     pub fn new(registry: &Registry) -> Self {
         let metrics = Self {
             seconds: histograms(
                 registry,
                 "semantik_search_seconds",
-                "Time of a search, by the mode of its first collection",
+                "Duration of a search, by the mode of its first collection",
                 &["mode"],
                 &SEARCH_SECONDS,
             ),
             parts: histograms(
                 registry,
                 "semantik_search_part_seconds",
-                "Parts of the time of a search: the model, the store, and the rest of the request",
+                "Duration of the parts of a search: model, store and rest of the request",
                 &["part"],
                 &PART_SECONDS,
             ),
             failures: counters(
                 registry,
                 "semantik_search_failures_total",
-                "Collections that failed in a search which was answered for the others",
+                "Failed collections in searches",
                 &[],
             ),
             caches: counters(
                 registry,
                 "semantik_search_cache_total",
-                "Look-ups of what was computed before",
+                "Lookups in the caches of searches",
                 &["cache", "result"],
             ),
             requests: histograms(
                 registry,
                 "semantik_http_request_seconds",
-                "Time of a request",
+                "Duration of an HTTP request",
                 &["route", "method", "status"],
                 &REQUEST_SECONDS,
             ),
         };
-        // What has not happened yet is a zero, not a gap.
+        // Counters start at zero instead of being absent.
         metrics.failures.with_label_values::<&str>(&[]).inc_by(0);
         for cache in ["questions", "hits", "facets"] {
             for result in ["hit", "miss"] {
@@ -86,7 +87,7 @@ impl SearchMetrics {
         metrics
     }
 
-    /// A search was answered.
+    /// Counts an answered search.
     pub fn answered(&self, asked: Option<Mode>, answer: &Answer) {
         let mode = answer.searched.first().map(|it| it.mode).or(asked);
         let timings = answer.timings;
@@ -98,19 +99,20 @@ impl SearchMetrics {
         self.failures.with_label_values::<&str>(&[]).inc_by(answer.failed.len() as u64);
     }
 
-    /// The request of a search was answered; what neither the model nor the store has taken of it: who asks, what they
-    /// may, putting hits together, and writing the answer.
+    /// Records the time of a search request outside model and store: authentication, authorisation,
+    /// merging hits, and writing the response.
     pub fn own(&self, took: Duration) {
         self.parts.with_label_values(&["own"]).observe(took.as_secs_f64());
     }
 
-    /// A cache was asked.
+    /// Counts a cache lookup.
     pub(crate) fn looked_up(&self, cache: &str, found: bool) {
         let result = if found { "hit" } else { "miss" };
         self.caches.with_label_values(&[cache, result]).inc();
     }
 
-    /// A request was answered. The route is the pattern of the path, of which there are as many as endpoints.
+    /// Counts an answered request. `route` is the path pattern of the endpoint, so that the number
+    /// of series is bounded.
     pub fn served(&self, route: &str, method: &str, status: u16, took: Duration) {
         let status = status.to_string();
         let labels = &[route, method, status.as_str()];

@@ -1,7 +1,7 @@
-//! Questions become vectors: each once, and those that come while the model is busy together.
+//! Embeds queries: each one once, and queries that arrive while the model is busy in one batch.
 //!
-//! Whoever comes first asks the model for all who have come since it was last asked; the others wait for their
-//! answer. A model reads several short questions in little more than the time of one.
+//! The request that holds the lock of the model embeds all queries that have arrived; the others
+//! wait for its result. A model embeds several short queries in little more than the time of one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,28 +11,28 @@ use tokio::sync::oneshot;
 use crate::caches::Caches;
 use crate::target::Model;
 
-/// The vector of a question, or why there is none.
+/// The vector of a query, or the error message.
 type Embedded = Result<Arc<Vec<f32>>, String>;
 
-/// Those who wait for each model.
+/// The queues of all models, by fingerprint.
 #[derive(Default)]
 pub(crate) struct Questions {
     lines: Mutex<HashMap<String, Arc<Line>>>,
 }
 
-/// Those who wait for one model.
+/// The queue of one model.
 #[derive(Default)]
 struct Line {
-    /// Held by whoever asks the model.
+    /// Held by the request that calls the model.
     turn: tokio::sync::Mutex<()>,
     waiting: Mutex<Vec<(String, oneshot::Sender<Embedded>)>>,
 }
 
 impl Questions {
-    /// The vector of a question by this model.
+    /// The vector of a query by this model.
     ///
     /// # Errors
-    /// If the model cannot be loaded or has failed, in words.
+    /// A message if the model cannot be loaded or fails.
     pub(crate) async fn vector(&self, model: &Model, question: &str, caches: &Caches) -> Embedded {
         let name = &model.info.fingerprint;
         if let Some(known) = caches.question(name, question) {
@@ -47,16 +47,16 @@ impl Questions {
         }
         let mut all = std::mem::take(&mut *locked(&line.waiting));
         if all.iter().all(|(text, _)| text != question) {
-            // Whoever had taken it is gone, and has taken it with them.
+            // The request that had taken this query was dropped, together with its batch.
             all.push((question.to_owned(), oneshot::channel().0));
         }
         let texts: Vec<String> = all.iter().map(|(text, _)| text.clone()).collect();
         let embedded = embed(model.clone(), texts.clone()).await;
         let of = |text: &str| {
-            let at = texts.iter().position(|it| it == text).expect("it is one of these questions");
+            let at = texts.iter().position(|it| it == text).expect("the text is in the batch");
             embedded.as_ref().map(|vectors| Arc::clone(&vectors[at])).map_err(Clone::clone)
         };
-        // Who has come meanwhile with one of these questions need not wait for another turn.
+        // Requests for the same queries that arrived in between need no batch of their own.
         let mut waiting = locked(&line.waiting);
         let (answered, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *waiting)
             .into_iter()
@@ -69,7 +69,7 @@ impl Questions {
             if let Ok(vector) = &embedded {
                 caches.keep_question(name, &text, vector);
             }
-            // Somebody who is gone does not want to know.
+            // The receiver may have been dropped.
             drop(answer.send(embedded));
         }
         drop(turn);
@@ -77,7 +77,7 @@ impl Questions {
     }
 }
 
-/// Asks the model on a thread that may wait for it.
+/// Calls the model on a blocking thread.
 async fn embed(model: Model, questions: Vec<String>) -> Result<Vec<Arc<Vec<f32>>>, String> {
     let count = questions.len();
     let asked = tokio::task::spawn_blocking(move || model.embed(&questions)).await;
@@ -85,7 +85,7 @@ async fn embed(model: Model, questions: Vec<String>) -> Result<Vec<Arc<Vec<f32>>
         .map_err(|error| format!("the model panicked: {error}"))?
         .map_err(|error| pipeline::chain(error.as_ref()))?;
     if vectors.len() != count {
-        return Err(format!("the model gave {} vectors for {count} questions", vectors.len()));
+        return Err(format!("the model returned {} vectors for {count} queries", vectors.len()));
     }
     Ok(vectors.into_iter().map(Arc::new).collect())
 }

@@ -1,4 +1,4 @@
-//! What is asked: one question to one or several collections, and how hits are chosen and shown.
+//! Search requests: one query to one or several collections, with options for retrieval and output.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,34 +7,35 @@ use pipeline::{Effort, Fusion};
 
 use crate::filter::Condition;
 
-/// The most hits of one answer.
+/// Maximum number of hits in one answer.
 pub(crate) const MOST_HITS: usize = 1000;
 
-/// How many hits a request can leave out at most; and the most candidates.
+/// Maximum offset of a request, and maximum number of candidates.
 pub(crate) const DEEPEST: usize = 10_000;
 
-/// Longer than any cursor that is handed out.
+/// Longer than any issued cursor.
 const LONGEST_CURSOR: usize = 200;
 
-/// The largest constant of reciprocal rank fusion; all ranks count alike long before.
+/// Maximum constant of reciprocal rank fusion; far smaller ones already give all ranks the same
+/// weight.
 const MOST_FUSION_K: u32 = 1_000_000;
 
-/// The largest weight of a ranking.
+/// Maximum weight of a ranking.
 const MOST_WEIGHT: f32 = 1_000_000.0;
 
-/// By what hits are found.
+/// Search mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// By meaning: the similarity of dense vectors.
+    /// Similarity of dense vectors.
     Dense,
-    /// By words: BM25.
+    /// BM25 on sparse vectors.
     Sparse,
-    /// By both, fused by rank.
+    /// Both, fused by rank.
     Hybrid,
 }
 
 impl Mode {
-    /// As it is written.
+    /// The name in requests and responses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dense => "dense",
@@ -57,49 +58,50 @@ impl FromStr for Mode {
         [Self::Dense, Self::Sparse, Self::Hybrid]
             .into_iter()
             .find(|mode| mode.name() == text)
-            .ok_or_else(|| format!("`{text}` is no mode: it is dense, sparse or hybrid"))
+            .ok_or_else(|| format!("invalid mode `{text}`: expected dense, sparse or hybrid"))
     }
 }
 
-/// A question, and what its answer is to be like.
+/// A query with its options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// In words, as a person asks.
+    /// The text of the query.
     pub query: String,
-    /// The collections that are asked, as the caller names them to [`crate::Resolve`].
+    /// The collections to search, by the names that [`crate::Resolve`] accepts.
     pub collections: Vec<String>,
-    /// `None` is hybrid where a collection has sparse vectors, and dense where it has not.
+    /// `None` selects hybrid for collections with sparse vectors, and dense for others.
     pub mode: Option<Mode>,
-    /// How many hits; with [`Request::per_document`], how many documents.
+    /// Number of hits, or of documents with [`Request::per_document`].
     pub k: usize,
-    /// How many of the best are left out, in the unit of `k`.
+    /// Number of best hits to skip, in the unit of `k`.
     pub offset: usize,
-    /// [`Answer::cursor`](crate::Answer::cursor) of the page before; it has the offset.
+    /// [`Answer::cursor`](crate::Answer::cursor) of the previous page; it contains the offset.
     pub cursor: Option<String>,
-    /// What hits must be like.
+    /// Condition on the hits.
     pub filter: Option<Condition>,
-    /// The least cosine similarity between a hit and the question, by the model of the collection, whatever the
+    /// Minimum cosine similarity of a hit to the query by the model of its collection, in every
     /// mode.
     pub threshold: Option<f32>,
-    /// Gathers hits by document, so many of each at most: the documents of the best hits come first, and the hits
-    /// of a document stand together.
+    /// Groups hits by document, at most this many of each. Documents are ordered by their best
+    /// hits.
     pub per_document: Option<usize>,
-    /// How rankings are fused.
+    /// Parameters of the rank fusion.
     pub fusion: Fusion,
-    /// How many of the best of each ranking are fused; `None` lets it follow from `k` and `offset`. It is what
-    /// counts, not the number in `fusion`.
+    /// Number of fused entries per ranking; `None` derives it from `k` and `offset`. Takes
+    /// precedence over the number in `fusion`.
     pub candidates: Option<usize>,
-    /// Whether hits say where the words of the question are in them.
+    /// `true` to compute the highlights of the hits.
     pub highlight: bool,
-    /// How hard to look.
+    /// Approximate or exact search.
     pub effort: Effort,
-    /// What the search may cost ([`Request::cost`]): no more hits are read for gathering documents, and no page is offered,
-    /// than it allows. Whoever takes requests from clients refuses those that cost more to begin with.
+    /// Maximum cost of the search ([`Request::cost`]). It limits the hits read for grouping by
+    /// document, and no next page is offered that exceeds it. The caller has to refuse a request
+    /// that costs more from the start.
     pub budget: u64,
 }
 
 impl Request {
-    /// The ten best hits of a question in these collections.
+    /// A request for the ten best hits in these collections.
     pub fn new(query: impl Into<String>, collections: Vec<String>) -> Self {
         Self {
             query: query.into(),
@@ -119,19 +121,19 @@ impl Request {
         }
     }
 
-    /// Refuses what cannot be answered, before anything is asked.
+    /// Checks the request before any collection is searched.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         if self.collections.is_empty() {
-            let message = "no collection is named".to_owned();
+            let message = "expected at least one collection".to_owned();
             return Err(Invalid { field: "collections", message });
         }
         self.check_question()
     }
 
-    /// The same, whichever collections are asked.
+    /// As `check`, without the collections.
     ///
     /// # Errors
-    /// Names the field that is invalid.
+    /// The invalid field.
     pub fn check_question(&self) -> Result<(), Invalid> {
         let invalid = |field, message: String| Err(Invalid { field, message });
         let within = |number: f32| (-1.0..=1.0).contains(&number);
@@ -140,29 +142,30 @@ impl Request {
         }
         let is_long = |cursor: &String| !(1..=LONGEST_CURSOR).contains(&cursor.len());
         if self.cursor.as_ref().is_some_and(is_long) {
-            return invalid("cursor", "it is none that was handed out".to_owned());
+            return invalid("cursor", "not a cursor of an earlier response".to_owned());
         }
         if !(1..=MOST_HITS).contains(&self.k) {
-            return invalid("k", format!("it is from 1 to {MOST_HITS}, and not {}", self.k));
+            return invalid("k", format!("expected 1 to {MOST_HITS}, found {}", self.k));
         }
         if self.offset > DEEPEST {
-            return invalid("offset", format!("it is at most {DEEPEST}"));
+            return invalid("offset", format!("expected at most {DEEPEST}"));
         }
         if self.threshold.is_some_and(|threshold| !within(threshold)) {
-            return invalid("threshold", "it is a cosine, from -1 to 1".to_owned());
+            return invalid("threshold", "expected a cosine from -1 to 1".to_owned());
         }
         if self.per_document.is_some_and(|most| !(1..=100).contains(&most)) {
-            return invalid("per_document", "it is from 1 to 100".to_owned());
+            return invalid("per_document", "expected 1 to 100".to_owned());
         }
         if self.candidates.is_some_and(|count| !(1..=DEEPEST).contains(&count)) {
-            return invalid("candidates", format!("it is from 1 to {DEEPEST}"));
+            return invalid("candidates", format!("expected 1 to {DEEPEST}"));
         }
         let Fusion { k, dense, sparse, .. } = self.fusion;
         let sound = |weight: f32| (0.0..=MOST_WEIGHT).contains(&weight);
         let is_sound = sound(dense) && sound(sparse) && dense + sparse > 0.0;
         if !(1..=MOST_FUSION_K).contains(&k) || !is_sound {
             let message = format!(
-                "k is from 1 to {MOST_FUSION_K}, weights are from 0 to {MOST_WEIGHT}, and one of them is not 0"
+                "expected k from 1 to {MOST_FUSION_K}, and weights from 0 to {MOST_WEIGHT} that \
+                 are not both 0"
             );
             return invalid("fusion", message);
         }
@@ -170,12 +173,12 @@ impl Request {
     }
 }
 
-/// A part of a request that cannot be answered.
+/// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` is not right: {message}")]
+#[error("invalid `{field}`: {message}")]
 pub struct Invalid {
-    /// The part, by the name of its field in [`Request`].
+    /// Name of the field in [`Request`].
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The expected value.
     pub message: String,
 }

@@ -1,7 +1,8 @@
-//! Asks collections, and makes one answer of what they say.
+//! Searches collections and combines their hits into one answer.
 //!
-//! Every collection is asked at the same time, by one question to its store. A collection that fails is named while
-//! the others are answered for. One whose generation was replaced while it was asked is asked again.
+//! All collections are searched concurrently, with one query to each store. A collection that fails
+//! is listed in the answer, which contains the hits of the others. If the generation of a
+//! collection was replaced during the search, the new one is searched.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,29 +26,29 @@ use crate::request::{Invalid, Mode, Request};
 use crate::target::{Resolve, Target};
 use crate::wildcards::Values;
 
-/// Languages of a collection in which a question is looked for.
+/// Maximum number of languages of a collection for which the words of a query are stemmed.
 const LANGUAGES: usize = 8;
 
-/// Values of a field that a pattern is matched with.
+/// Maximum number of values of a field that a pattern is matched with.
 const MOST_VALUES: usize = 5_000_000;
 
-/// Hits that are looked through for documents, at most.
+/// Maximum number of hits read for grouping by document.
 const DEEPEST: usize = 20_000;
 
-/// Why there is no answer at all.
+/// Errors of a whole search.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
-    /// The request cannot be answered by anybody.
+    /// The request is invalid, whatever the state of the collections.
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
-/// Why a collection does not answer.
+/// Errors of one collection.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("the question could not be embedded: {0}")]
+    #[error("cannot embed the query: {0}")]
     Embed(String),
-    #[error("the collection has no sparse vectors, so it cannot be searched by words alone")]
+    #[error("the collection has no sparse vectors, which the mode `sparse` needs")]
     NoWords,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,16 +56,16 @@ enum Trouble {
     Resolve(BoxError),
 }
 
-/// Filters that are compiled or matched at once.
+/// Maximum number of filters that are compiled or matched concurrently.
 const FILTERS_AT_ONCE: usize = 2;
 
-/// Filters that wait for that.
+/// Maximum number of filters that wait.
 const FILTER_QUEUE: usize = 1000;
 
-/// Hits in which words are found while the answer is written.
+/// Maximum number of hits that are highlighted on the thread of the request.
 const FEW_HITS: usize = 20;
 
-/// Answers requests. One serves a whole process: it remembers what was computed before.
+/// Answers requests. A process has one searcher, which owns the caches.
 pub struct Searcher {
     caches: Caches,
     questions: Questions,
@@ -77,14 +78,14 @@ impl Default for Searcher {
     }
 }
 
-/// What one collection has answered.
+/// Hits of one collection.
 struct Found {
     target: Arc<Target>,
     mode: Mode,
     hits: Arc<Hits>,
-    /// The words of the question, for finding them in hits.
+    /// Sparse vector of the query, for the highlights.
     words: Option<SparseVector>,
-    /// Whether there may be more hits than these.
+    /// `true` if the store may have further hits.
     has_more: bool,
     embed: Duration,
     store: Duration,
@@ -97,15 +98,15 @@ impl Searcher {
         Self { caches, questions: Questions::default(), filters }
     }
 
-    /// What was computed before; whoever changes a collection says so there.
+    /// The caches. Code that changes a collection has to invalidate its entries there.
     pub fn caches(&self) -> &Caches {
         &self.caches
     }
 
-    /// Answers a request, and counts it among the searches.
+    /// Answers a request and counts it in the metrics.
     ///
     /// # Errors
-    /// If the request is not right. A collection that cannot be asked is named in the answer.
+    /// If the request is invalid. A failed collection is listed in the answer.
     pub async fn answer(
         &self,
         request: &Request,
@@ -116,7 +117,7 @@ impl Searcher {
         Ok(answer)
     }
 
-    /// Answers a request that is a part of another one.
+    /// Answers a request without counting it, because it is part of another one.
     ///
     /// # Errors
     /// As [`Searcher::answer`].
@@ -128,7 +129,7 @@ impl Searcher {
         let started = Instant::now();
         request.check()?;
         let cursor = Cursor::of(request)?;
-        // One more, which tells whether there is another page.
+        // One more than requested shows if there is a next page.
         let wanted = cursor.offset + request.k + 1;
         let per_document = request.per_document;
         let mut window = request.first_window(&cursor);
@@ -158,7 +159,7 @@ impl Searcher {
                 Some(most) => merge::by_document(&merged, most),
                 None => merged.into_iter().map(|hit| vec![hit]).collect(),
             };
-            // Many chunks of few documents: the other documents are further down.
+            // If the window contains many chunks of few documents, other documents rank below it.
             let has_more = found.iter().any(|(_, it)| it.has_more);
             if per_document.is_some() && groups.len() < wanted && has_more && window < DEEPEST {
                 let left = request.budget.saturating_sub(cost);
@@ -203,9 +204,9 @@ impl Searcher {
         }
     }
 
-    /// Finds the words of the question in the hits of a page, on a blocking thread where there are more than a few: in a
-    /// thousand that takes as long as everything else. What was found stays with the hits. Says whether there was a
-    /// thread for it.
+    /// Computes the highlights of the hits of a page, on a blocking thread for more than a few
+    /// hits: for a thousand hits it takes as long as the rest of the search. The highlights are
+    /// stored with the hits. `false` if the queue was full.
     async fn highlighted(
         &self,
         request: &Request,
@@ -239,10 +240,10 @@ impl Searcher {
         self.filters.run(work).await.is_ok()
     }
 
-    /// The values of a field among the chunks of a generation for which a condition holds, the most frequent first.
+    /// The values of a field among the chunks that meet a condition, the most frequent first.
     ///
     /// # Errors
-    /// If the store does not answer.
+    /// If the store fails.
     pub async fn facets(
         &self,
         target: &Target,
@@ -259,7 +260,7 @@ impl Searcher {
         target.index.facet(field, Some(&filter), limit).await
     }
 
-    /// Asks a collection; once more where it is another generation by now.
+    /// Searches a collection; after an error once more if its live generation has changed.
     async fn ask(
         &self,
         window: &Window<'_>,
@@ -285,7 +286,8 @@ impl Searcher {
     ) -> Result<Found, Trouble> {
         let request = window.request;
         let mode = mode_of(request, target)?;
-        // What is read from here on is remembered under this, so that a change meanwhile is not missed.
+        // Results are cached under the version read here, before the search, so that a concurrent
+        // change is not missed.
         let version = self.caches.version(target);
         let started = Instant::now();
         let by_words = mode != Mode::Dense;
@@ -334,7 +336,7 @@ impl Searcher {
         Ok(Found { target: Arc::clone(target), mode, hits, words, has_more, embed, store })
     }
 
-    /// The languages of a collection's documents, the most frequent first.
+    /// The most frequent languages of the documents of a collection, the most frequent first.
     async fn languages(
         &self,
         target: &Target,
@@ -359,7 +361,8 @@ impl Searcher {
         Ok(facets)
     }
 
-    /// A filter without wildcards: each becomes the values of the collection that match it.
+    /// The filter for a collection: each pattern is replaced by the values of the collection that
+    /// it matches.
     async fn filter(
         &self,
         condition: &Condition,
@@ -368,7 +371,8 @@ impl Searcher {
     ) -> Result<Filter, StoreError> {
         let mut values = Values::new();
         for field in condition.matched_fields() {
-            // No more values than this are matched; a collection of more documents has more chunks.
+            // `MOST_VALUES` bounds the number of matched values; a collection of more documents has
+            // more chunks.
             let of_field = self.values(target, version, field, MOST_VALUES).await?;
             values.insert(field, of_field);
         }
@@ -380,21 +384,22 @@ impl Searcher {
         self.filters.run(work).await.map_err(busy)
     }
 
-    /// Reads a filter as [`Condition::parse`] does, on a blocking thread: a request may bring one that takes a while.
+    /// Parses a filter as [`Condition::parse`] does, on a blocking thread, because an untrusted
+    /// filter may be slow.
     ///
     /// # Errors
-    /// If the filter is not right, or too many are being read.
+    /// If the filter is invalid (inner result), or too many filters wait (outer result).
     pub async fn parse(&self, filter: Value) -> Result<Result<Condition, FilterError>, StoreError> {
         self.filters.run(move |_| Condition::parse(&filter)).await.map_err(busy)
     }
 }
 
 fn busy(_: Busy) -> StoreError {
-    let source = format!("{FILTER_QUEUE} filters wait for their turn already");
+    let source = format!("{FILTER_QUEUE} filters already wait; retry later");
     StoreError { doing: "apply the filter", remedy: Remedy::Retry, source: source.into() }
 }
 
-/// A request with how much of its ranking is asked for.
+/// A request with the number of candidates and hits to read.
 struct Window<'a> {
     request: &'a Request,
     candidates: usize,
@@ -422,7 +427,7 @@ impl Window<'_> {
     }
 }
 
-/// By what a collection is asked.
+/// The mode in which a collection is searched.
 fn mode_of(request: &Request, target: &Target) -> Result<Mode, Trouble> {
     match request.mode {
         Some(Mode::Sparse) if !target.sparse => Err(Trouble::NoWords),
@@ -447,7 +452,8 @@ fn legs(
     }
 }
 
-/// What has to be equal for scores of two collections to be compared: words are weighed alike whatever the model.
+/// The scale of the scores of a collection; equal scales are comparable. Sparse scores do not
+/// depend on the model.
 fn scale(found: &Found) -> String {
     match found.mode {
         Mode::Sparse => "sparse".to_owned(),
@@ -468,11 +474,11 @@ fn searched(asked: &str, found: &Found) -> Searched {
     }
 }
 
-/// Finds the words of a question in passages of a collection.
+/// Finds the words of a query in passages of a collection.
 struct Marker {
     words: Arc<dyn Words>,
     query: String,
-    /// The words, where they were looked for.
+    /// Sparse vector of the query; `None` if the mode did not need it.
     question: Option<SparseVector>,
 }
 

@@ -1,4 +1,4 @@
-//! A collection as it is asked: one generation of it, with the model that made its vectors.
+//! Search targets: one generation of a collection with the model that created its vectors.
 
 use std::sync::Arc;
 
@@ -6,42 +6,44 @@ use async_trait::async_trait;
 use pipeline::{BoxError, EmbedderOptions, ModelInfo, Models, TextKind, VectorIndex, Words};
 use uuid::Uuid;
 
-/// One generation of a collection. An answer is from the generations that its targets were when it began.
+/// One generation of a collection. An answer is from the generations that were resolved when it
+/// began.
 pub struct Target {
     /// Id of the collection.
     pub collection: Uuid,
-    /// Its name.
+    /// Name of the collection.
     pub name: String,
     /// Number of the generation.
     pub generation: i32,
-    /// Name of its vectors, which no other generation has.
+    /// Name of its vector store, unique per generation.
     pub store: String,
-    /// What made its vectors.
+    /// The model that created its vectors.
     pub model: Model,
-    /// What its words are.
+    /// Its sparse encoder.
     pub words: Arc<dyn Words>,
-    /// Whether it has sparse vectors.
+    /// `true` if it has sparse vectors.
     pub sparse: bool,
     /// Its vectors.
     pub index: Arc<dyn VectorIndex>,
 }
 
-/// A model that is loaded when it is first needed.
+/// A model that is loaded on first use.
 #[derive(Clone)]
 pub struct Model {
-    /// What it is.
+    /// Path, dimension and fingerprint.
     pub info: ModelInfo,
-    /// How it is run.
+    /// Device, precision and dimension.
     pub options: EmbedderOptions,
-    /// What loads it.
+    /// Loads the model.
     pub models: Arc<dyn Models>,
 }
 
 impl Model {
-    /// The vectors of questions. A question longer than the model reads is cut: its beginning is what it is about.
+    /// The vectors of queries, in their order. Queries longer than the maximum input length are
+    /// truncated at the end.
     ///
     /// # Errors
-    /// If the model cannot be loaded or has failed.
+    /// If the model cannot be loaded or fails.
     pub(crate) fn embed(&self, questions: &[String]) -> Result<Vec<Vec<f32>>, BoxError> {
         let tokenizer = self.models.tokenizer(&self.info.path)?;
         let embedder = self.models.embedder(&self.info.path, &self.options)?;
@@ -53,20 +55,22 @@ impl Model {
     }
 }
 
-/// Finds the collections that a request names. Whether somebody may ask them is decided here, too.
+/// Finds the collections that a request names. Implementations also check the access rights of the
+/// caller.
 #[async_trait]
 pub trait Resolve: Send + Sync {
-    /// The live generation of a collection, as it is now.
+    /// The current live generation of a collection.
     ///
     /// # Errors
-    /// If there is no such collection, or it cannot be asked.
+    /// If the collection does not exist, or may not be or cannot be searched.
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError>;
 
-    /// It could not be asked: what was looked up of it may not hold any more.
+    /// Reports a failed search of a collection, so that cached lookups of it are discarded.
     fn doubt(&self, _: &str) {}
 }
 
-/// One generation, whatever is live: for checking one before it is, and for comparing two.
+/// Resolves every name to this generation, live or not: to check a generation before it is made
+/// live, and to compare two.
 #[async_trait]
 impl Resolve for Arc<Target> {
     async fn resolve(&self, _: &str) -> Result<Arc<Target>, BoxError> {

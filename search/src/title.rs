@@ -1,11 +1,11 @@
-//! Titles that say nothing: what programs write into the metadata of a document whose author gave it no title.
+//! Placeholder titles, which programs write into the metadata of a document without a title.
 //!
-//! Documents that were stored before extraction looked for better ones still have such titles. Nothing is changed of
-//! what is stored: where a title is shown, the name of the file is shown in its place.
+//! Documents stored before extraction ignored such titles still have them. Stored data stays
+//! unchanged; wherever a title is displayed, the file name replaces a placeholder.
 
 use percent_encoding::percent_decode_str;
 
-/// Titles that mean "none", in small letters, without what numbers several of them.
+/// Placeholder titles in lower case, without a trailing number.
 const PLACEHOLDERS: [&str; 22] = [
     "untitled",
     "untitled document",
@@ -31,7 +31,7 @@ const PLACEHOLDERS: [&str; 22] = [
     "slide",
 ];
 
-/// What programs put before the name of a file that they printed.
+/// Prefixes that programs add to the name of a printed file.
 const PRINTED: [&str; 5] = [
     "microsoft word - ",
     "microsoft powerpoint - ",
@@ -40,7 +40,7 @@ const PRINTED: [&str; 5] = [
     "print - ",
 ];
 
-/// A title, unless it says nothing of the document.
+/// The trimmed title; `None` if it is a placeholder, a path, or has no letters or digits.
 pub fn meaningful(title: Option<&str>) -> Option<&str> {
     let title = title.map(str::trim)?;
     let small = title.to_lowercase();
@@ -54,7 +54,7 @@ pub fn meaningful(title: Option<&str>) -> Option<&str> {
     (says_something && !is_placeholder && !is_printed && !is_path).then_some(title)
 }
 
-/// The title of a document, or the name of its file where there is none that says something.
+/// The title of a document, or its file name if the title is not meaningful.
 pub fn shown(title: Option<&str>, uri: &str) -> String {
     match meaningful(title) {
         Some(title) => title.to_owned(),
@@ -62,7 +62,7 @@ pub fn shown(title: Option<&str>, uri: &str) -> String {
     }
 }
 
-/// The last part of a URI or a path, as a person writes it.
+/// The last segment of a URI, percent-decoded, or of a path.
 pub fn name(uri: &str) -> String {
     let last = uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri);
     if uri.contains("://") {

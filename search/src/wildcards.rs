@@ -1,5 +1,4 @@
-//! A condition with wildcards becomes a filter without: each pattern is replaced by the values of the collection that it
-//! matches.
+//! Replaces the patterns of a condition by the values of a collection that they match.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,14 +9,14 @@ use crate::blocking::Cancelled;
 use crate::filter::Condition;
 use crate::glob::Patterns;
 
-/// The values of the fields that patterns are matched with.
+/// The values of the fields with patterns.
 pub(crate) type Values = HashMap<Keyword, Arc<Vec<Facet>>>;
 
-/// Values between two looks at whether the result is still wanted.
+/// Number of values matched between two checks of the cancellation flag.
 const CANCELLABLE: usize = 1000;
 
 impl Condition {
-    /// The fields that it has patterns of.
+    /// The fields with patterns.
     pub(crate) fn matched_fields(&self) -> HashSet<Keyword> {
         match self {
             Self::All(conditions) | Self::Any(conditions) => {
@@ -29,8 +28,8 @@ impl Condition {
         }
     }
 
-    /// The filter that it is for a collection with these values. It takes long where there are many values; what it
-    /// gives after it was cancelled is of no use.
+    /// The filter for a collection with these values. Slow for many values; the result is
+    /// incomplete if it was cancelled.
     pub(crate) fn resolved(&self, values: &Values, cancelled: &Cancelled) -> Filter {
         let all = |conditions: &[Self]| {
             conditions.iter().map(|it| it.resolved(values, cancelled)).collect::<Vec<_>>()

@@ -1,15 +1,15 @@
-//! Numbers drawn by chance that are the same each time (splitmix64), so that an evaluation says the same twice.
+//! Pseudo-random numbers with a fixed seed (splitmix64), so that evaluations are reproducible.
 
-/// A source of numbers.
+/// A pseudo-random number generator.
 pub(super) struct Chance(u64);
 
 impl Chance {
-    /// The numbers that follow from a seed.
+    /// A generator with this seed.
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Sixty-four bits.
+    /// 64 random bits.
     pub(super) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -18,9 +18,9 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`, each as likely as the others.
+    /// A uniformly distributed number below `end`.
     pub(super) fn below(&mut self, end: usize) -> usize {
         let scaled = u128::from(self.bits()) * end as u128;
-        usize::try_from(scaled >> 64).expect("is below the end")
+        usize::try_from(scaled >> 64).expect("the result is below `end`")
     }
 }

@@ -1,38 +1,39 @@
-//! How sure a mean is, and whether one is really greater than another.
+//! Confidence intervals of means, and tests of differences.
 //!
-//! Both by drawing again: a bootstrap over the questions gives the interval, and for a difference, the signs of the
-//! questions' differences are turned by chance (Fisher's randomisation test, which Smucker, Allan and Carterette,
-//! CIKM 2007, recommend for this). Questions are few and scores are far from normal, so no formula is trusted.
+//! Intervals come from a bootstrap over the queries; differences are tested by randomly flipping
+//! the signs of the per-query differences (Fisher's randomisation test, recommended by Smucker,
+//! Allan and Carterette, CIKM 2007). Samples are small and scores far from normally distributed, so
+//! no closed formula is used.
 
 use super::chance::Chance;
 
-/// How often is drawn.
+/// Number of resamples.
 const DRAWS: usize = 10_000;
 
-/// Where drawing begins: the same each time.
+/// Fixed seed, for reproducible results.
 const SEED: u64 = 0x5e3a_171c;
 
-/// A mean, and where it lies with 95 % certainty.
+/// A mean with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// The lower end of the interval.
+    /// Lower bound of the interval.
     pub low: f64,
-    /// Its upper end.
+    /// Upper bound of the interval.
     pub high: f64,
 }
 
-/// Two means of the same questions.
+/// Comparison of two means over the same queries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
-    /// How much greater the first is than the second.
+    /// First mean minus second mean.
     pub difference: Estimate,
-    /// How likely a difference as great as this is if there is none.
+    /// Probability of a difference at least this large if both means are equal.
     pub p: f64,
 }
 
-/// The mean of a sample.
+/// Mean and confidence interval of a sample; all are 0 for an empty one.
 pub fn estimate(sample: &[f64]) -> Estimate {
     let mean = mean(sample);
     if sample.is_empty() {
@@ -50,12 +51,12 @@ pub fn estimate(sample: &[f64]) -> Estimate {
     Estimate { mean, low: at(25), high: at(975) }
 }
 
-/// Compares two samples of the same questions.
+/// Compares two samples over the same queries.
 ///
 /// # Panics
-/// If they are not of the same length.
+/// If they differ in length.
 pub fn compare(first: &[f64], second: &[f64]) -> Comparison {
-    assert_eq!(first.len(), second.len(), "they are of the same questions");
+    assert_eq!(first.len(), second.len(), "the samples have the same queries");
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
     let found = mean(&differences).abs();
     let mut chance = Chance::new(SEED);
@@ -69,7 +70,7 @@ pub fn compare(first: &[f64], second: &[f64]) -> Comparison {
             (signs, left) = (signs >> 1, left - 1);
             turned
         });
-        // As great but for the order of adding.
+        // The tolerance allows for the order of floating-point additions.
         (turned.sum::<f64>() / count(&differences)).abs() >= found - 1e-12
     });
     #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -81,7 +82,7 @@ pub(super) fn mean(sample: &[f64]) -> f64 {
     if sample.is_empty() { 0.0 } else { sample.iter().sum::<f64>() / count(sample) }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "questions are few")]
+#[expect(clippy::cast_precision_loss, reason = "queries are few")]
 fn count(sample: &[f64]) -> f64 {
     sample.len() as f64
 }
@@ -104,12 +105,12 @@ mod tests {
 
     #[test]
     fn the_interval_is_that_of_the_normal_distribution_where_it_holds() {
-        // Zeros and ones, half and half: the standard error of the mean is 0.5 / sqrt(400).
+        // Half zeros, half ones: the standard error of the mean is 0.5 / sqrt(400).
         let sample: Vec<f64> = (0..400).map(|n| f64::from(n % 2)).collect();
         let Estimate { mean, low, high } = estimate(&sample);
         assert_eq!(mean, 0.5);
         let half = 1.96 * 0.5 / 20.0;
         assert!((mean - low - half).abs() < 0.005 && (high - mean - half).abs() < 0.005);
-        assert_eq!(estimate(&sample), estimate(&sample), "the same twice");
+        assert_eq!(estimate(&sample), estimate(&sample), "the result is reproducible");
     }
 }

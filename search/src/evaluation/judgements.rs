@@ -1,6 +1,7 @@
-//! Questions with their right answers, from a file: JSON Lines, or qrels and topics of TREC.
+//! Judged queries from a file: JSON Lines, or qrels and topics of TREC.
 //!
-//! Answers are documents, named by patterns of paths as in filters: `man3/open.3.gz`, `docs/guide/**`, a whole URI.
+//! Relevant documents are named by path patterns as in filters: `man3/open.3.gz`, `docs/guide/**`,
+//! or a whole URI.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +9,29 @@ use serde::Deserialize;
 
 use crate::glob::Patterns;
 
-/// Questions with their right answers.
+/// Judged queries.
 pub struct Judgements {
     /// In the order of the file.
     pub judged: Vec<Judged>,
 }
 
-/// A question with its right answers.
+/// A query with its relevant documents.
 pub struct Judged {
     /// Its name.
     pub id: String,
-    /// In words.
+    /// The text of the query.
     pub question: String,
-    /// What is relevant, and how much: patterns of paths with grades above 0.
+    /// Path patterns of relevant documents with their grades, which are above 0.
     pub(crate) relevant: Vec<(Patterns, u32)>,
 }
 
-/// What is wrong with a file of judgements.
+/// An error in a file of judgements.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct BadJudgements {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The error in that line.
     pub message: String,
 }
 
@@ -45,10 +46,11 @@ struct Line {
 }
 
 impl Judgements {
-    /// Reads `{"query": "…", "relevant": {"path or pattern": grade}}`, a question a line; `id` may be given.
+    /// Parses `{"query": "…", "relevant": {"path or pattern": grade}}`, one query per line; `id` is
+    /// optional.
     ///
     /// # Errors
-    /// The first line that is not right.
+    /// The first invalid line.
     pub fn from_jsonl(text: &str) -> Result<Self, BadJudgements> {
         let mut judged = Vec::new();
         for (line, text) in lines(text) {
@@ -61,11 +63,11 @@ impl Judgements {
         Self::of(judged)
     }
 
-    /// Reads qrels (`question 0 document grade`) and topics (`question<TAB>words`). Questions without a relevant
-    /// document are left out, as `trec_eval` does.
+    /// Parses qrels (`query 0 document grade`) and topics (`query<TAB>text`). Queries without a
+    /// relevant document are ignored, as in `trec_eval`.
     ///
     /// # Errors
-    /// The first line that is not right.
+    /// The first invalid line.
     pub fn from_trec(qrels: &str, topics: &str) -> Result<Self, BadJudgements> {
         let mut relevant: BTreeMap<&str, BTreeMap<String, u32>> = BTreeMap::new();
         for (line, text) in lines(qrels) {
@@ -74,10 +76,10 @@ impl Judgements {
             let (Some(question), Some(_), Some(document), Some(grade), None) =
                 (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
             else {
-                return Err(bad("four words are wanted: question, iteration, document, grade"));
+                return Err(bad("expected four fields: query, iteration, document, grade"));
             };
-            let grade: i64 = grade.parse().map_err(|_| bad("the grade is no number"))?;
-            // A grade below 0 is one of spam.
+            let grade: i64 = grade.parse().map_err(|_| bad("the grade is not a number"))?;
+            // TREC uses grades below 0 for spam.
             let grade = u32::try_from(grade.max(0)).unwrap_or(u32::MAX);
             relevant.entry(question).or_default().insert(document.to_owned(), grade);
         }
@@ -85,7 +87,7 @@ impl Judgements {
         for (line, text) in lines(topics) {
             let bad = |message: String| BadJudgements { line, message };
             let (id, question) = text.split_once('\t').ok_or_else(|| {
-                bad("a question's name and its words are wanted, with a tab between".to_owned())
+                bad("expected the name of a query and its text, separated by a tab".to_owned())
             })?;
             let relevant = relevant.remove(id.trim()).unwrap_or_default();
             if relevant.values().any(|&grade| grade > 0) {
@@ -98,7 +100,7 @@ impl Judgements {
 
     fn of(judged: Vec<Judged>) -> Result<Self, BadJudgements> {
         if judged.is_empty() {
-            let message = "there is no question with a relevant document".to_owned();
+            let message = "no query has a relevant document".to_owned();
             return Err(BadJudgements { line: 1, message });
         }
         Ok(Self { judged })
@@ -108,13 +110,13 @@ impl Judgements {
 impl Judged {
     fn new(id: String, question: String, relevant: BTreeMap<String, u32>) -> Result<Self, String> {
         if question.trim().is_empty() {
-            return Err("the question is empty".to_owned());
+            return Err("the query is empty".to_owned());
         }
         let mut patterns = Vec::new();
         for (pattern, grade) in relevant.into_iter().filter(|(_, grade)| *grade > 0) {
             let made = Patterns::of_paths(vec![pattern.clone()]);
             patterns.push((
-                made.map_err(|error| format!("`{pattern}` is no pattern: {error}"))?,
+                made.map_err(|error| format!("invalid pattern `{pattern}`: {error}"))?,
                 grade,
             ));
         }
@@ -125,7 +127,7 @@ impl Judged {
     }
 }
 
-/// Lines that are not empty, with their numbers.
+/// Non-empty lines with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
 }
@@ -143,15 +145,15 @@ mod tests {
         );
         insta::assert_snapshot!(
             jsonl(r#"{"query": "q", "relevant": {"a[": 1}}"#),
-            @"line 1: `a[` is no pattern: unclosed character class; missing ']'"
+            @"line 1: invalid pattern `a[`: unclosed character class; missing ']'"
         );
         insta::assert_snapshot!(
             jsonl(r#"{"query": "q", "relevant": {"a": 0}}"#),
             @"line 1: no document is relevant"
         );
-        insta::assert_snapshot!(jsonl(""), @"line 1: there is no question with a relevant document");
+        insta::assert_snapshot!(jsonl(""), @"line 1: no query has a relevant document");
         let trec = Judgements::from_trec("1 0 a 1\n1 0 b", "1\tq").err().unwrap().to_string();
-        insta::assert_snapshot!(trec, @"line 2: four words are wanted: question, iteration, document, grade");
+        insta::assert_snapshot!(trec, @"line 2: expected four fields: query, iteration, document, grade");
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! The measures, as `trec_eval` defines them: nDCG with linear gains, recall, reciprocal rank.
+//! Measures as defined by `trec_eval`: nDCG with linear gains, recall, reciprocal rank.
 
-/// What is measured of a ranking, from 0 to 1.
+/// A measure of a ranking, with values from 0 to 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Measure {
-    /// As it is written: `ndcg@10`.
+    /// Name in commands and files: `ndcg@10`.
     pub name: &'static str,
-    /// Its column in a table.
+    /// Column title in tables.
     pub title: &'static str,
     of: fn(&Scores) -> f64,
 }
 
-/// Every measure.
+/// All measures.
 pub static MEASURES: &[Measure] = &[
     Measure { name: "ndcg@10", title: "nDCG@10", of: |it| it.ndcg_10 },
     Measure { name: "recall@10", title: "Recall@10", of: |it| it.recall_10 },
@@ -19,31 +19,32 @@ pub static MEASURES: &[Measure] = &[
 ];
 
 impl Measure {
-    /// The measure of this name, in whatever case.
+    /// The measure of this name, ignoring case; `None` if unknown.
     pub fn named(name: &str) -> Option<Self> {
         MEASURES.iter().find(|measure| measure.name.eq_ignore_ascii_case(name)).copied()
     }
 
-    /// What one question scores.
+    /// The value of the measure for one query.
     pub fn of(self, scores: &Scores) -> f64 {
         (self.of)(scores)
     }
 }
 
-/// What one question scores.
+/// The scores of one query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scores {
-    /// Discounted gain of the first ten, as a share of the greatest that there could be.
+    /// Discounted cumulative gain of the first ten documents, divided by that of the ideal ranking.
     pub ndcg_10: f64,
-    /// Share of what is relevant that is among the first ten.
+    /// Share of the relevant documents among the first ten.
     pub recall_10: f64,
-    /// Share of what is relevant that is among the first hundred.
+    /// Share of the relevant documents among the first hundred.
     pub recall_100: f64,
-    /// One by the rank of the first that is relevant, if it is among the first ten.
+    /// Reciprocal rank of the first relevant document; 0 if it is not among the first ten.
     pub mrr_10: f64,
 }
 
-/// The scores of a ranking with these grades, where the grades of everything relevant are `ideal`, best first.
+/// The scores of a ranking with these grades; `ideal` contains the grades of all relevant
+/// documents, best first.
 pub(super) fn scores(grades: &[u32], ideal: &[u32]) -> Scores {
     let best = gain(ideal, 10);
     let first = grades.iter().take(10).position(|&grade| grade > 0);
@@ -58,7 +59,7 @@ pub(super) fn scores(grades: &[u32], ideal: &[u32]) -> Scores {
 
 fn gain(grades: &[u32], depth: usize) -> f64 {
     let ranked = (2_u32..).zip(grades.iter().take(depth));
-    // Not `sum`, which makes a negative zero of nothing.
+    // Not `sum`, which returns negative zero for an empty iterator.
     ranked.fold(0.0, |gain, (rank, grade)| gain + f64::from(*grade) / f64::from(rank).log2())
 }
 
@@ -74,8 +75,9 @@ fn recall(grades: &[u32], ideal: &[u32], depth: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// A ranking: how long it is, the places and grades of what is relevant in it, and all grades there are; with
-    /// what `ir_measures` 0.4.3 (by `pytrec_eval`) makes of it: nDCG@10, R@10, R@100, RR@10.
+    /// Length of a ranking, ranks and grades of its relevant documents, and the grades of all
+    /// relevant documents; with the results of `ir_measures` 0.4.3 (by `pytrec_eval`): nDCG@10,
+    /// R@10, R@100, RR@10.
     type Reference = (usize, &'static [(usize, u32)], &'static [u32], [f64; 4]);
 
     static REFERENCE: &[Reference] = &[

@@ -1,4 +1,4 @@
-//! What a search may cost: limits of filters, and a budget that no search goes beyond.
+//! The cost of a search: limits of filters, and the budget that no search exceeds.
 
 use proptest::prelude::*;
 use search::{Condition, Mode, Request};
@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Shelf, Toy, ask, question};
 
-/// Filters with one thing of a size: conditions, nesting, patterns, their length, values.
+/// A filter of the given size in one dimension: conditions, nesting, patterns, pattern length,
+/// values.
 fn sized(kind: usize, size: usize) -> Value {
     let nested = |size: usize| {
         (0..size).fold(json!({ "page": 1 }), |inner, n| match n % 3 {
@@ -62,10 +63,10 @@ fn every_limit_of_a_filter_is_exact_and_named() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever the size: it is read, or refused before anything of it is compiled.
+    /// A filter of any size is parsed, or refused before any pattern is compiled.
     #[test]
     fn a_filter_of_any_size_is_read_or_refused(kind in 0_usize..13, size in 1_usize..60_000) {
-        // JSON of a request is nested 128 deep at most.
+        // `serde_json` limits the nesting of JSON to 128.
         let size = if kind == 2 { size % 120 + 1 } else { size };
         let filter = sized(kind, size);
         let measured = Condition::measure(&filter);
@@ -76,7 +77,7 @@ proptest! {
     }
 }
 
-/// Few documents of many passages: looking for more of them goes on as far as the budget allows.
+/// Few documents with many passages: grouping reads further hits up to the budget.
 #[tokio::test]
 async fn gathering_documents_ends_where_the_budget_does() {
     let toy = Toy::new("toy");
@@ -95,7 +96,7 @@ async fn gathering_documents_ends_where_the_budget_does() {
         assert!(answer.hits.len() <= 2);
         costs.push((answer.cost, answer.hits.len()));
     }
-    assert_eq!(costs[0], (least, 1), "nothing beyond the first look");
+    assert_eq!(costs[0], (least, 1), "nothing beyond the first window");
     assert!(costs.is_sorted() && costs[4].1 == 2, "{costs:?}");
 }
 
@@ -111,7 +112,7 @@ async fn no_page_is_offered_that_would_cost_too_much() {
     loop {
         let page = Request { cursor: cursor.clone(), ..first.clone() };
         let named = Request { collections: vec!["shelf".to_owned()], ..page.clone() };
-        assert!(named.cost().unwrap() <= 1000, "a page that was offered can be afforded");
+        assert!(named.cost().unwrap() <= 1000, "an offered page is within the budget");
         let answer = ask(&shelf, page).await;
         pages += 1;
         match answer.cursor {

@@ -1,4 +1,4 @@
-//! Judged questions, asked of a collection in memory.
+//! Evaluation of a collection in memory.
 
 use search::Mode;
 use search::Searcher;
@@ -25,9 +25,9 @@ async fn documents_are_ranked_by_their_best_passage() {
             evaluate(&Searcher::default(), &target, &judgements, Some(mode)).await.unwrap();
         assert_eq!(evaluation.mode, mode);
         let [birds, ships, trees] = &evaluation.scores[..] else {
-            panic!("one for each question");
+            panic!("expected one entry per query");
         };
-        // Four passages of one document are one answer.
+        // Four passages of one document count as one document.
         assert_eq!((birds.ndcg_10, birds.mrr_10, birds.recall_10), (1.0, 1.0, 1.0), "{mode}");
         assert_eq!(ships.mrr_10, 1.0);
         assert_eq!((trees.ndcg_10, trees.recall_100), (0.0, 0.0));

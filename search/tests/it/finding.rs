@@ -1,4 +1,4 @@
-//! One collection: modes, thresholds, filters, highlights, and what these have hidden elsewhere.
+//! Searches in one collection: modes, thresholds, filters, highlights.
 
 use search::{Condition, Mode, Request};
 use serde_json::json;
@@ -45,7 +45,7 @@ async fn a_threshold_means_the_same_in_every_mode() {
     for mode in MODES {
         let strict = Request { mode, threshold: Some(0.8), ..question(words) };
         let answer = ask(&shelf(), strict).await;
-        assert_eq!(paths(&answer), ["a/files.txt"], "the obvious hit, and it alone: {mode:?}");
+        assert_eq!(paths(&answer), ["a/files.txt"], "the obvious hit and no other: {mode:?}");
         assert!(answer.hits[0].similarity.unwrap() >= 0.8);
         let lax = Request { mode, threshold: Some(-1.0), ..question(words) };
         let all = ask(&shelf(), Request { mode, ..question(words) }).await;
@@ -101,7 +101,7 @@ async fn filters_hold_in_every_mode() {
     ] {
         let condition = Condition::parse(&filter).unwrap();
         for mode in MODES {
-            // A question of which every chunk has a word.
+            // Every chunk contains a word of this query.
             let words = "a and the birds ships they file mutex is eat fish by";
             let request = Request { mode, filter: Some(condition.clone()), ..question(words) };
             let answer = ask(&shelf(), request).await;
@@ -120,7 +120,7 @@ async fn a_collection_without_words_is_searched_by_meaning() {
     let without = without.with(&[("old.txt", &["words of old"])]);
     for mode in [None, Some(Mode::Hybrid), Some(Mode::Dense)] {
         let answer = ask(&without, Request { mode, ..question("old words") }).await;
-        assert_eq!(answer.searched[0].mode, Mode::Dense, "and says so");
+        assert_eq!(answer.searched[0].mode, Mode::Dense, "the answer names the mode");
         assert_eq!(paths(&answer), ["old.txt"]);
     }
 }

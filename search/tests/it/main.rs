@@ -1,6 +1,6 @@
-//! Search over collections in memory: what is found, in which order, and what a reader is told of it.
+//! Search over collections in memory: hits, their order, and the fields of an answer.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, and says where")]
+#![expect(clippy::unwrap_used, reason = "a failed test panics with its location")]
 
 mod costs;
 mod evaluation;

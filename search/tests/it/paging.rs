@@ -1,4 +1,4 @@
-//! Page after page, and hits by document.
+//! Paging, and hits grouped by document.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use search::{Mode, Request, Searcher};
 
 use crate::support::{Library, Shelf, Toy, ask, paths, question};
 
-/// Documents of several chunks each, all of which have to do with the question.
+/// Documents of several chunks, all of which match the query.
 fn shelf(documents: usize) -> Shelf {
     let texts: Vec<[String; 3]> = (0..documents)
         .map(|n| {
@@ -29,7 +29,7 @@ fn shelf(documents: usize) -> Shelf {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Pages by cursor give every hit once, in the order of one long answer.
+    /// Pages by cursor return every hit once, in the order of one long answer.
     #[test]
     fn pages_are_pieces_of_one_answer(
         k in 1_usize..20,
@@ -88,7 +88,7 @@ async fn hits_are_gathered_by_document() {
         assert!(answer.hits.len() <= 4 * per_document);
         documents.dedup();
         let distinct: HashSet<_> = documents.iter().collect();
-        assert_eq!((documents.len(), distinct.len()), (4, 4), "hits of a document stand together");
+        assert_eq!((documents.len(), distinct.len()), (4, 4), "hits of a document are adjacent");
         let best: Vec<_> = answer.hits.iter().map(|hit| &hit.payload.uri).collect();
         assert_eq!(best[0], &flat.hits[0].payload.uri, "the best hit's document comes first");
     }
@@ -103,13 +103,13 @@ async fn a_cursor_is_for_its_own_request() {
     assert!(cursor.is_some());
     let other = Request { query: "rope".to_owned(), cursor, ..request.clone() };
     let said = searcher.answer(&other, &library).await.unwrap_err().to_string();
-    assert_eq!(said, "`cursor` is not right: it belongs to another request");
+    assert_eq!(said, "invalid `cursor`: it belongs to another request");
     let made_up = Request { cursor: Some("x".to_owned()), ..request };
     let said = searcher.answer(&made_up, &library).await.unwrap_err().to_string();
-    assert_eq!(said, "`cursor` is not right: it is none that was handed out");
+    assert_eq!(said, "invalid `cursor`: not a cursor of an earlier response");
 }
 
-/// A cursor that a client has changed leads no further than requests and paging do by themselves.
+/// A modified cursor reaches no further than requests and paging do.
 #[tokio::test]
 async fn a_cursor_does_not_go_around_the_limits() {
     let library = Library::of(vec![shelf(5).target().await]);
@@ -136,15 +136,15 @@ async fn a_cursor_does_not_go_around_the_limits() {
         (&by_document, "c", 102_401),
     ] {
         let said = changed(request, key, number).await.unwrap_err();
-        assert_eq!(said, "`cursor` is not right: it is none that was handed out", "{key} {number}");
+        assert_eq!(said, "invalid `cursor`: not a cursor of an earlier response", "{key} {number}");
     }
-    // As far as paging goes; nothing is there.
+    // The largest offset that paging can reach; there are no hits.
     assert_eq!(changed(&request, "o", 20_000).await, Ok(None));
     changed(&request, "c", 25_600).await.unwrap();
     let own = Request { candidates: Some(50), ..request };
     changed(&own, "c", 50).await.unwrap();
     let said = changed(&own, "c", 51).await.unwrap_err();
-    assert_eq!(said, "`cursor` is not right: it belongs to another request");
+    assert_eq!(said, "invalid `cursor`: it belongs to another request");
 }
 
 #[tokio::test]

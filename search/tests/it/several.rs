@@ -1,4 +1,4 @@
-//! Several collections, several models, collections that fail or are replaced, and what is remembered.
+//! Several collections and models, failed and replaced collections, and caching.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ async fn one_embedding_serves_all_collections_of_a_model() {
     let answer = searcher.answer(&asked, &library).await.unwrap();
     assert_eq!(answer.hits.len(), 3);
     let questions = |toy: &Toy| toy.asked().1;
-    assert!(questions(&one) <= 2 && one.asked().0 == 1, "asked once: {:?}", one.asked());
+    assert!(questions(&one) <= 2 && one.asked().0 == 1, "called once: {:?}", one.asked());
     assert_eq!(other.asked(), (1, 1));
     let before = (one.asked(), other.asked());
     searcher.answer(&asked, &library).await.unwrap();
-    assert_eq!((one.asked(), other.asked()), before, "and not again");
+    assert_eq!((one.asked(), other.asked()), before, "the second search calls no model");
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn questions_that_come_together_are_embedded_together() {
     let (calls, questions) = toy.asked();
     assert_eq!(questions, 40);
     assert!(calls <= 4, "in {calls} calls");
-    // Each has its own answer.
+    // Each request gets its own answer.
     for (asked, answer) in asked.iter().zip(answers) {
         let alone = Searcher::default().answer(asked, &library).await.unwrap();
         assert_eq!(alone.hits, answer.unwrap().hits);
@@ -61,7 +61,7 @@ async fn scores_of_one_model_are_compared_and_ranks_of_several() {
         mode: Some(Mode::Dense),
         ..request("birds of the north fly far", names)
     };
-    // By one model: the poor collection comes behind all that is better.
+    // With one model, scores are compared: better hits of `b` come before those of `a`.
     let both = |a: &Arc<Toy>, b: &Arc<Toy>| {
         (
             Shelf::new("a", a).with(&[poor]),
@@ -74,14 +74,14 @@ async fn scores_of_one_model_are_compared_and_ranks_of_several() {
     assert_eq!(paths(&answer)[..2], ["good.txt", "better.txt"]);
     assert!(answer.hits.is_sorted_by(|a, b| a.score >= b.score));
     assert_eq!(answer.hits[0].from, 1);
-    // By two: their scores say nothing of each other, so each gives its first, then each its second.
+    // With two models, scores are not comparable: the collections alternate by rank.
     let (a, b) = both(&one, &other);
     let library = Library::of(vec![a.target().await, b.target().await]);
     let answer = Searcher::default().answer(&dense(&["a", "b"]), &library).await.unwrap();
     let from: Vec<usize> = answer.hits.iter().map(|hit| hit.from).collect();
     assert_eq!(from, [0, 1, 0, 1, 0]);
     let again = Searcher::default().answer(&dense(&["b", "a"]), &library).await.unwrap();
-    assert_eq!(again.hits[0].from, 0, "of equals, the one that the request names first");
+    assert_eq!(again.hits[0].from, 0, "equal ranks keep the order of the request");
 }
 
 #[tokio::test]
@@ -103,8 +103,8 @@ async fn a_collection_that_fails_is_named_and_the_others_answer() {
         answer.failed.iter().map(|it| format!("{}: {}", it.asked, it.error)).collect();
     insta::assert_snapshot!(failed.join("\n"), @r"
     broken: could not search vectors: the disk is on fire
-    nobody: there is no `nobody`
-    without: the collection has no sparse vectors, so it cannot be searched by words alone
+    nobody: unknown collection `nobody`
+    without: the collection has no sparse vectors, which the mode `sparse` needs
     ");
 }
 
@@ -128,18 +128,18 @@ async fn what_is_remembered_goes_with_a_change() {
     let asked = request("birds", &["a"]);
     let library = Library::of(vec![before.target().await]);
     let first = searcher.answer(&asked, &library).await.unwrap();
-    // The same generation, other documents: nobody has said so.
+    // The same generation with other documents; the change is not reported.
     let library = Library::of(vec![after.target().await]);
     let remembered = searcher.answer(&asked, &library).await.unwrap();
     assert_eq!(remembered.hits, first.hits);
     searcher.caches().forget(before.id);
     assert_eq!(paths(&searcher.answer(&asked, &library).await.unwrap()), ["after.txt"]);
-    // Another generation has another name, and needs no word.
+    // A new generation has a new store name, so no report is needed.
     let mut third = Shelf::new("a", &toy).with(&[("third.txt", &["birds"])]);
     third.generation = 3;
     let library = Library::of(vec![third.target().await]);
     assert_eq!(paths(&searcher.answer(&asked, &library).await.unwrap()), ["third.txt"]);
-    // Who wants nothing remembered gets that.
+    // Caches of size 0 keep nothing.
     let forgetful = Searcher::new(Caches::new(0, 0));
     forgetful.answer(&asked, &library).await.unwrap();
     let library = Library::of(vec![after.target().await]);

@@ -1,4 +1,4 @@
-//! Collections in memory, with a model that counts how often it is asked.
+//! Collections in memory, with a model that counts its calls.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,8 +15,8 @@ use search::{Answer, Model, Request, Resolve, Searcher, Target};
 use uuid::Uuid;
 use vectors::MemoryVectors;
 
-/// A model whose vectors are sums of those of words: texts that share words are similar. Questions are read with
-/// a prefix, passages with another.
+/// A model whose vectors are sums of word vectors, so texts with common words are similar. Queries
+/// and passages have different prefixes.
 pub(crate) struct Toy {
     info: ModelInfo,
     calls: AtomicUsize,
@@ -39,7 +39,7 @@ impl Toy {
         Arc::new(Self { info, calls: AtomicUsize::new(0), questions: AtomicUsize::new(0) })
     }
 
-    /// How often it was asked, and for how many questions.
+    /// Number of calls and of embedded queries.
     pub(crate) fn asked(&self) -> (usize, usize) {
         (self.calls.load(Ordering::SeqCst), self.questions.load(Ordering::SeqCst))
     }
@@ -52,7 +52,7 @@ impl Toy {
     fn vector(&self, ids: &[u32]) -> Vec<f32> {
         let mut vector = vec![0.0; DIM];
         for id in ids {
-            // The model is part of a word's direction: another model, another space.
+            // The model is part of the direction of a word, so each model has its own vector space.
             let mut state = u64::from(*id) << 8 | self.info.path.as_os_str().len() as u64;
             for number in &mut vector {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
@@ -63,7 +63,7 @@ impl Toy {
     }
 }
 
-/// A word is its letters, added up in a way.
+/// Token ids: a hash of each word, then the prefix.
 fn ids(text: &str) -> Vec<u32> {
     let words = text.split_whitespace().filter(|word| !word.ends_with(':'));
     let id = |word: &str| word.bytes().fold(7_u32, |id, b| id.wrapping_mul(31) + u32::from(b));
@@ -71,7 +71,7 @@ fn ids(text: &str) -> Vec<u32> {
     words.map(|word| id(&word.to_lowercase())).chain([prefix]).collect()
 }
 
-/// Hands out the one model that it is.
+/// Provides its one model.
 pub(crate) struct OneModel(pub(crate) Arc<Toy>);
 
 impl Models for OneModel {
@@ -119,7 +119,7 @@ impl Embedder for Toy {
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.questions.fetch_add(sequences.len(), Ordering::SeqCst);
-        // Long enough for others to come meanwhile.
+        // Long enough for concurrent requests to queue.
         std::thread::sleep(std::time::Duration::from_millis(20));
         Ok(sequences.iter().flat_map(|ids| self.vector(ids)).collect())
     }
@@ -129,7 +129,7 @@ impl Embedder for Toy {
     }
 }
 
-/// A document: its path, and its chunks.
+/// The path of a document, and its chunks.
 pub(crate) type Document<'a> = (&'a str, &'a [&'a str]);
 
 /// A collection in memory.
@@ -214,7 +214,8 @@ impl Shelf {
     }
 }
 
-/// Collections by name. What is asked for several times may be another generation each time.
+/// Collections by name. Several targets of one name are returned one after the other, the last one
+/// repeatedly.
 #[derive(Default)]
 pub(crate) struct Library(Mutex<HashMap<String, Vec<Arc<Target>>>>);
 
@@ -232,9 +233,10 @@ impl Library {
 impl Resolve for Library {
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError> {
         let mut shelves = self.0.lock().unwrap();
-        let generations =
-            shelves.get_mut(collection).ok_or_else(|| format!("there is no `{collection}`"))?;
-        // The first is live until somebody has asked for it.
+        let generations = shelves
+            .get_mut(collection)
+            .ok_or_else(|| format!("unknown collection `{collection}`"))?;
+        // The first one is live until it was resolved once.
         let live = Arc::clone(&generations[0]);
         if generations.len() > 1 {
             generations.remove(0);
@@ -243,7 +245,7 @@ impl Resolve for Library {
     }
 }
 
-/// A store that fails, or waits to be counted.
+/// A store whose queries fail.
 pub(crate) struct Broken;
 
 #[async_trait]
@@ -279,7 +281,7 @@ fn broken() -> StoreError {
     StoreError { doing: "search vectors", remedy, source: "the disk is on fire".into() }
 }
 
-/// Asks one collection.
+/// Searches one collection.
 pub(crate) async fn ask(shelf: &Shelf, request: Request) -> Answer {
     let library = Library::of(vec![shelf.target().await]);
     let request = Request { collections: vec![shelf.name.clone()], ..request };
@@ -288,7 +290,7 @@ pub(crate) async fn ask(shelf: &Shelf, request: Request) -> Answer {
     answer
 }
 
-/// The paths of the hits, below the corpus.
+/// The paths of the hits, relative to the corpus.
 pub(crate) fn paths(answer: &Answer) -> Vec<&str> {
     let path = |uri: &'_ str| uri.len() - uri.trim_start_matches("file:///corpus/").len();
     answer.hits.iter().map(|hit| &hit.payload.uri[path(&hit.payload.uri)..]).collect()
