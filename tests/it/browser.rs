@@ -1,7 +1,9 @@
-//! A real browser, driven as WebDriver (w3.org/TR/webdriver2) has it: Chromium without a window, through chromedriver.
+//! A WebDriver client (w3.org/TR/webdriver2) for a real browser: headless Chromium through
+//! chromedriver. It implements only the commands that the tests of the web UI need; a client
+//! library would add more code than it saves.
 //!
-//! Only what the tests of the page need, since a client library would bring more than it saves. What the browser says
-//! of itself, its console and every address that it asks for, is kept, so that a test can end by looking at it.
+//! The browser keeps its console messages and requested URLs, so that a test can check them at its
+//! end.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long something may take to appear. Nothing is measured: it is there, or the test fails.
+/// Timeout for expected states of the page. It fails the test; no duration is asserted.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Keys by their code points in WebDriver.
+/// Code points of keys in WebDriver.
 pub(crate) const ENTER: &str = "\u{e007}";
 const CONTROL: &str = "\u{e009}";
 pub(crate) const ESCAPE: &str = "\u{e00c}";
 pub(crate) const DOWN: &str = "\u{e015}";
 
-/// A browser with one window. Ends with the value.
+/// A browser with one window; dropping it ends the browser.
 pub(crate) struct Browser {
     driver: Child,
     session: String,
@@ -26,7 +28,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts one, with a new profile.
+    /// Starts a browser with a new profile.
     pub(crate) fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -36,12 +38,12 @@ impl Browser {
             .expect("chromedriver is missing; run `.ci/setup chromium`");
         let mut said = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = loop {
-            let line = said.next().expect("it says at which port it listens").unwrap();
+            let line = said.next().expect("chromedriver prints its port").unwrap();
             if let Some((_, port)) = line.split_once("successfully on port ") {
                 break port.trim_end_matches('.').to_owned();
             }
         };
-        // What it says from now on is read by nobody, and must not block it.
+        // A full pipe would block chromedriver, so further output is read and dropped.
         std::thread::spawn(move || said.for_each(drop));
         let profile = tempfile::tempdir().unwrap();
         let flags = [
@@ -82,12 +84,12 @@ impl Browser {
         self.ask("url", None).as_str().unwrap().to_owned()
     }
 
-    /// One step back or forward, or the page anew.
+    /// Navigates: `back`, `forward` or `refresh`.
     pub(crate) fn step(&self, which: &str) {
         self.ask(which, Some(&json!({})));
     }
 
-    /// What a function body in JavaScript returns, in the page.
+    /// Runs a JavaScript function body in the page; gives its return value.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.run_with(script, &[])
     }
@@ -96,7 +98,7 @@ impl Browser {
         self.ask("execute/sync", Some(&json!({ "script": script, "args": arguments })))
     }
 
-    /// What a script hands to `done`, which it is given.
+    /// Runs a script that calls `done` with its result.
     pub(crate) fn run_async(&self, script: &str) -> Value {
         let script = format!("const done = arguments[arguments.length - 1]; {script}");
         self.ask("execute/async", Some(&json!({ "script": script, "args": [] })))
@@ -105,13 +107,13 @@ impl Browser {
     /// Waits until an expression in JavaScript is true.
     pub(crate) fn wait(&self, expression: &str) {
         let began = Instant::now();
-        // An expression may fail while what it looks at is being drawn.
+        // An expression may fail while the page renders.
         let script = format!("try {{ return Boolean({expression}) }} catch {{ return false }}");
         while self.run(&script) != true {
             if began.elapsed() > PATIENCE {
                 let text = self.run("return document.body.innerText");
                 panic!(
-                    "this never came at {}: {expression}\n{text}\n{:?}",
+                    "the page at {} never met the condition: {expression}\n{text}\n{:?}",
                     self.url(),
                     self.console()
                 );
@@ -120,19 +122,19 @@ impl Browser {
         }
     }
 
-    /// Waits until the page says something.
+    /// Waits until the page contains a text.
     pub(crate) fn wait_for_text(&self, text: &str) {
         self.wait(&format!("document.body.innerText.includes({})", json!(text)));
     }
 
-    /// The text of the first element of a selector; empty if there is none.
+    /// The text of the first element that matches a selector; empty without a match.
     pub(crate) fn text(&self, selector: &str) -> String {
         let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
         self.run_with(script, &[json!(selector)]).as_str().unwrap().to_owned()
     }
 
-    /// Does something to an element that is found by an expression in JavaScript. A view may draw itself anew between
-    /// the search for the element and what is done to it; then it is looked for again.
+    /// Performs an action on the element that a JavaScript expression finds. If the page renders
+    /// between the search and the action, the element is stale and the search is repeated.
     fn with_element(&self, find: &str, action: &str, body: &Value) {
         let began = Instant::now();
         loop {
@@ -154,13 +156,13 @@ impl Browser {
         }
     }
 
-    /// Clicks as a person does: on what is there and visible.
+    /// Clicks the visible element of a selector.
     pub(crate) fn click(&self, selector: &str) {
         let find = format!("document.querySelector({})", json!(selector));
         self.with_element(&find, "click", &json!({}));
     }
 
-    /// Clicks while Control is held, which opens a link in another tab, and looks at that tab.
+    /// Clicks a link with Control pressed, which opens a new tab, and switches to that tab.
     pub(crate) fn click_into_new_tab(&self, selector: &str) {
         let before = self.tabs();
         self.wait(&format!("document.querySelector({})", json!(selector)));
@@ -181,40 +183,40 @@ impl Browser {
             if let Some(opened) = opened {
                 break opened;
             }
-            assert!(began.elapsed() < PATIENCE, "no tab was opened by {selector}");
+            assert!(began.elapsed() < PATIENCE, "{selector} opened no tab");
             std::thread::sleep(Duration::from_millis(25));
         };
         self.look_at(&opened);
     }
 
-    /// Every tab there is, by its handle.
+    /// The handles of all tabs.
     fn tabs(&self) -> Vec<String> {
         let handles = self.ask("window/handles", None);
         handles.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
     }
 
-    /// The handle of the tab that is looked at.
+    /// The handle of the current tab.
     pub(crate) fn tab(&self) -> String {
         self.ask("window", None).as_str().unwrap().to_owned()
     }
 
-    /// Opens an empty tab and looks at it.
+    /// Opens an empty tab and switches to it.
     pub(crate) fn open_tab(&self) {
         let opened = self.ask("window/new", Some(&json!({ "type": "tab" })));
         self.look_at(opened["handle"].as_str().unwrap());
     }
 
-    /// Looks at another tab from now on.
+    /// Switches to another tab.
     pub(crate) fn look_at(&self, tab: &str) {
         self.ask("window", Some(&json!({ "handle": tab })));
     }
 
-    /// Clicks the first button or link that says this.
+    /// Clicks the first button or link with this text.
     pub(crate) fn click_text(&self, text: &str) {
         self.click_text_in("button, a", text);
     }
 
-    /// Clicks the first element of a selector whose text begins with this.
+    /// Clicks the first element of a selector whose first line is this text.
     pub(crate) fn click_text_in(&self, selector: &str, text: &str) {
         let find = format!(
             "[...document.querySelectorAll({})].find(it => it.innerText.trim().split('\\n')[0] === {})",
@@ -230,7 +232,7 @@ impl Browser {
         self.with_element(&find, "value", &json!({ "text": text }));
     }
 
-    /// Presses keys, wherever the focus is.
+    /// Presses keys; the focused element receives them.
     pub(crate) fn press(&self, keys: &str) {
         let strokes: Vec<Value> = keys
             .chars()
@@ -243,12 +245,12 @@ impl Browser {
         self.ask("actions", Some(&actions));
     }
 
-    /// A command of Chromium's own protocol.
+    /// Sends a command of the Chrome DevTools Protocol.
     pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.ask("goog/cdp/execute", Some(&json!({ "cmd": command, "params": parameters })))
     }
 
-    /// Gives the window the size of a phone's, in pixels of CSS, and fingers.
+    /// Emulates a phone: screen size in CSS pixels, and touch input.
     pub(crate) fn become_phone(&self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
@@ -256,7 +258,7 @@ impl Browser {
         self.devtools("Emulation.setTouchEmulationEnabled", &json!({ "enabled": true }));
     }
 
-    /// Has the page believe that the system prefers these colours.
+    /// Emulates the colour scheme that the system prefers.
     pub(crate) fn prefer(&self, colours: &str) {
         let features = json!([
             { "name": "prefers-color-scheme", "value": colours },
@@ -265,7 +267,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// What the console has said since the last time, but for what is only informative.
+    /// Console messages above INFO since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.ask("se/log", Some(&json!({ "type": "browser" })));
         let of_note = |it: &&Value| it["level"] != "INFO" && it["level"] != "DEBUG";
@@ -278,7 +280,7 @@ impl Browser {
             .collect()
     }
 
-    /// Every address that was asked for since the last time.
+    /// URLs requested since the last call.
     pub(crate) fn requested(&self) -> Vec<String> {
         let entries = self.ask("se/log", Some(&json!({ "type": "performance" })));
         let events = entries.as_array().unwrap().iter().filter_map(|it| {
@@ -299,7 +301,7 @@ impl Drop for Browser {
     }
 }
 
-/// Posts if there is a body; gives the value of the answer.
+/// Sends POST with a body, else GET; gives the `value` of the response.
 fn call(url: &str, body: Option<&Value>) -> Result<Value, String> {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();

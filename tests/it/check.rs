@@ -1,10 +1,10 @@
-//! What a user reads when a pipeline file does not go with the nodes and models that there are.
+//! Findings of `check`: pipeline files that do not match the available nodes and models.
 
 use insta::assert_snapshot;
 
 use crate::support::{Place, model};
 
-/// What `check` says of the nodes below, on standard error, and its exit code.
+/// Exit code and output of `check` for a pipeline file with these nodes.
 fn check(nodes: &str) -> String {
     let place = Place::with_stand_in();
     std::os::unix::fs::symlink(model(), place.path().join("minilm")).unwrap();
@@ -56,7 +56,7 @@ fn no_model_and_no_columns() {
     ));
 }
 
-/// `check` of two branches that meet in one collection; `two` follows the nodes that both need.
+/// `check` of two branches; `embeds` are the nodes after the common ones.
 fn check_branches(embeds: &str) -> String {
     check(&format!(
         "

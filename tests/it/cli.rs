@@ -1,4 +1,4 @@
-//! What a user reads of the command itself.
+//! Help, completions, graphs and schema migrations of the command.
 
 use insta::assert_snapshot;
 
@@ -47,7 +47,7 @@ fn migrations_go_up_and_down() {
     assert!(down.stdout.contains("not applied"), "{}", down.stdout);
     let up = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
     assert_eq!(up.code, 0, "{}", up.stderr);
-    assert_eq!(place.run()["documents"]["stored"], 1, "the metadata went down with its tables");
+    assert_eq!(place.run()["documents"]["stored"], 1, "`migrate down` drops the metadata");
 }
 
 #[test]

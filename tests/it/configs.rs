@@ -1,4 +1,4 @@
-//! What is in `configs/` is true: each pipeline compiles, and the JSON Schema is current.
+//! Checks `configs/`: each pipeline compiles, and the JSON Schema is current.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ fn every_pipeline_compiles() {
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let ran = ran(command(&["check", path.to_str().unwrap()]).output().unwrap());
             assert_eq!(ran.code, 0, "{}", ran.stderr);
-            // And its samples become what it says.
+            // Its sample documents have the expected results.
             let tested =
                 crate::support::ran(command(&["test", path.to_str().unwrap()]).output().unwrap());
             assert_eq!(tested.code, 0, "{}{}", tested.stdout, tested.stderr);
@@ -32,11 +32,11 @@ fn the_schema_is_current() {
         std::fs::write(&path, &said).unwrap();
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == said, "configs/schema.json is not what the code says; run `make snapshots`");
+    assert!(kept == said, "configs/schema.json is out of date; run `make snapshots`");
 }
 
-/// What an editor is told is what the command demands: a misspelt option or stage, or a missing one, is
-/// refused.
+/// Editors validate with the schema: it must reject a misspelt option or stage, and a missing
+/// option, as the command does.
 #[test]
 fn the_schema_refuses_what_the_command_refuses() {
     let text = std::fs::read_to_string(Path::new(ROOT).join("configs/schema.json")).unwrap();

@@ -1,4 +1,4 @@
-//! Damaged files of embedded vectors, as a user meets them: what the verbs say, and what heals.
+//! Damaged files of embedded vectors: the messages of the verbs, and `verify --repair`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::support::{Place, Ran};
 
 const FILE: &str = "pipeline.yaml";
 
-/// A place with a graph and a segment that takes points.
+/// A place whose shard has an HNSW graph and an appendable segment.
 fn place() -> Place {
     let place = Place::with_stand_in();
     place.edit_pipeline("window: 64", "window: 64, indexing_threshold: 2");
@@ -27,13 +27,13 @@ fn place() -> Place {
     place
 }
 
-/// The passages that are found, best first.
+/// URI and text of the hits of a search, best first.
 fn answer(place: &Place) -> Vec<(Value, Value)> {
     let hits = place.search("w17 w23", 20).into_iter();
     hits.map(|hit| (hit["uri"].clone(), hit["text"].clone())).collect()
 }
 
-/// The files of the shard of the live generation.
+/// All files below a folder, sorted.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -71,11 +71,11 @@ fn damage_is_noticed_and_repaired() {
     .enumerate()
     {
         let shard = place.vectors_of("test");
-        // What has nothing but zeros would not be damaged by others.
+        // Overwriting a file of zeros with zeros would not damage it.
         let holds = |path: &PathBuf| std::fs::read(path).unwrap().iter().any(|byte| *byte != 0);
         let named = files(&shard).into_iter().filter(|path| path.ends_with(ending) && holds(path));
         let named: Vec<_> = named.collect();
-        // A shard without words has no index of them.
+        // A shard without terms has no inverted index.
         let Some(path) = named.get(number % named.len().max(1)) else { continue };
         let bytes = std::fs::read(path).unwrap();
         match number % 3 {
@@ -102,13 +102,13 @@ fn a_shard_that_cannot_be_opened_ends_no_verb_badly() {
     let place = place();
     let found = answer(&place);
     let shard = place.vectors_of("test");
-    // As a shard of an earlier version is, so that the store itself meets the damage.
+    // Shards of earlier versions have no seal, so the store itself detects the damage.
     std::fs::remove_file(shard.join("sealed.json")).unwrap();
     for path in files(&shard).iter().filter(|path| path.ends_with("links_compressed.bin")) {
         let length = std::fs::metadata(path).unwrap().len();
         std::fs::write(path, vec![0; usize::try_from(length).unwrap()]).unwrap();
     }
-    // A run that changes nothing opens nothing.
+    // A run without changes does not open the vectors.
     assert_eq!(place.semantik(&["run", FILE]).code, 0);
     place.write("new.txt", "a new document");
     for args in [

@@ -1,4 +1,4 @@
-//! `semantik embed` as a user runs it: what comes out is what the model gives, in the order of what went in.
+//! `semantik embed`: the output has the vectors of the model, in the order of the input.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ROOT, Ran, command, ran, wait_for};
 
-/// A small model whose two kinds of texts have prefixes.
+/// A small model with prompts for documents and queries.
 fn model() -> PathBuf {
     Path::new(ROOT).join("embedding/tests/reference/tiny-qwen3")
 }
@@ -24,12 +24,12 @@ fn embed(args: &[&str], input: &str) -> Ran {
     let mut embed = command(&["embed", "--model", model.to_str().unwrap()]);
     embed.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = embed.spawn().unwrap();
-    // A command that fails before it reads closes its end.
+    // A command that fails before reading closes the pipe.
     child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
     ran(child.wait_with_output().unwrap())
 }
 
-/// The vectors that the engine has for these texts.
+/// The vectors that the library computes for these texts.
 fn wanted(texts: &[&str], kind: TextKind) -> Vec<Vec<f32>> {
     let engine = embedding::Engine::new();
     let options = EmbedderOptions {
@@ -51,7 +51,7 @@ fn objects(lines: &str) -> Vec<Value> {
 fn assert_close(found: &[f32], wanted: &[f32]) {
     assert_eq!(found.len(), wanted.len());
     for (found, wanted) in found.iter().zip(wanted) {
-        assert!((found - wanted).abs() < 1e-5, "{found}, not {wanted}");
+        assert!((found - wanted).abs() < 1e-5, "got {found}, expected {wanted}");
     }
 }
 
@@ -85,7 +85,7 @@ fn lines_become_vectors_in_their_order() {
     }
     assert_eq!(found[2]["text"], texts[2]);
     assert_eq!(vector(&found[4]).len(), 32);
-    // Each by itself, and the vectors are the same.
+    // One text per forward pass gives the same vectors.
     let alone = embed(&["--tokens-per-batch", "1"], &texts.join("\n"));
     assert_eq!(alone.code, 0, "{}", alone.stderr);
     for (alone, together) in objects(&alone.stdout).iter().zip(&found) {
@@ -129,7 +129,7 @@ fn questions_get_their_prefix_and_other_fields_are_kept() {
 fn columns_are_kept_over_many_pieces() {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in.parquet"), folder.path().join("out.parquet"));
-    // More than one piece, so that their order is seen.
+    // The input spans several batches, which must stay in order.
     let count = 9000;
     let texts: Vec<String> = (0..count).map(|nth| format!("text {}", nth % 50)).collect();
     let schema = Schema::new(vec![
@@ -185,7 +185,7 @@ fn what_cannot_be_embedded_is_refused_by_its_place() {
     refused("a.txt", b"fine\n\xff\n", &["--output", output.to_str().unwrap()]);
     assert!(!output.exists() && !folder.path().join("out.parquet.part").exists());
     let none = embed(&["--model", "/no/such"], "");
-    assert_eq!(none.code, 64, "a model is named once");
+    assert_eq!(none.code, 64, "`--model` may be given once");
 }
 
 #[test]
@@ -200,9 +200,9 @@ fn it_ends_when_its_reader_has_gone_though_there_might_be_more_to_read() {
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
     drop(output);
-    // It may have ended by now.
+    // The command may have ended already.
     input.write_all(piece.as_bytes()).ok();
-    let ended = wait_for("its end", || child.try_wait().unwrap());
+    let ended = wait_for("the end of the process", || child.try_wait().unwrap());
     assert!(ended.success());
     drop(input);
 }

@@ -1,5 +1,5 @@
-//! How files are named and accounted for at the command line: every spelling of a path, failures that are known, and
-//! sources that give nothing.
+//! Files on the command line: every spelling of a path, known failures, and sources without
+//! documents.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{Place, Ran, command, ran, text};
 
 impl Place {
-    /// The command with arguments that need not be text, in a folder below this one.
+    /// Runs the command with arguments that may not be UTF-8, in a subfolder of the place.
     fn semantik_in(&self, folder: &str, args: &[OsString]) -> Ran {
         ran(command(&[]).args(args).current_dir(self.path().join(folder)).output().unwrap())
     }
@@ -21,8 +21,8 @@ fn os(text: impl AsRef<OsStr>) -> OsString {
     text.as_ref().to_owned()
 }
 
-/// Names that are hard to write: spaces, what URIs encode, other scripts, bytes that are not UTF-8 (two of which look the
-/// same), control characters, and one that turns the direction of what is written.
+/// Difficult names: spaces, characters that URIs encode, other scripts, bytes that are not UTF-8
+/// (two names that display alike), control characters, and a right-to-left override.
 const NAMES: [&[u8]; 10] = [
     b"plain.txt",
     b"with spaces .txt",
@@ -36,8 +36,8 @@ const NAMES: [&[u8]; 10] = [
     b"sub/%41%2F.txt",
 ];
 
-/// Every way to write the path of a document, in the folder `here/now` beside the corpus. `alias` there is a link to the
-/// corpus, and `link` in the corpus one to `sub`.
+/// Every spelling of the path of a document, relative to the folder `here/now` beside the corpus.
+/// `alias` is a link to the corpus, and `link` in the corpus a link to `sub`.
 fn spellings(place: &Place, name: &[u8]) -> Vec<OsString> {
     let behind =
         |folder: &str, name: &[u8]| OsString::from_vec([folder.as_bytes(), b"/", name].concat());
@@ -76,7 +76,8 @@ fn every_spelling_of_a_path_names_its_document() {
     std::fs::create_dir_all(place.path().join("here/now")).unwrap();
     symlink("corpus", place.path().join("alias")).unwrap();
     symlink("sub", place.corpus().join("link")).unwrap();
-    // The file names its source by a link, so that no absolute path is spelled as the index has it by chance.
+    // The pipeline file names its source by a link, so no absolute path equals a stored one by
+    // accident.
     place.edit_pipeline("paths: [corpus]", "paths: [alias]");
     assert_eq!(place.run()["documents"]["stored"], NAMES.len() as u64);
 
@@ -103,14 +104,14 @@ fn every_spelling_of_a_path_names_its_document() {
         let mut named = spellings(&place, name);
         named.push(os(text(&document["id"])));
         named.push(os(text(&document["uri"])));
-        // What the list prints is a path where that says everything.
+        // The list prints a path if the path is displayed without loss, else the URI.
         let path = text(&document["path"]);
         let is_shown = |shown: &str| printed.lines().any(|line| line.contains(shown));
         if !path.contains('\u{fffd}') && is_shown(&path) {
             named.push(os(path));
         } else {
             let shown = text(&document["uri"]).replace('\u{202e}', "%E2%80%AE");
-            assert!(is_shown(&shown), "{shown} is not in\n{printed}");
+            assert!(is_shown(&shown), "missing {shown} in\n{printed}");
             named.push(os(shown));
         }
         let change = |verb: &str| {
@@ -124,7 +125,7 @@ fn every_spelling_of_a_path_names_its_document() {
         change("undelete");
     }
 
-    // Those that take one.
+    // Verbs that take one document.
     let first = os(OsStr::from_bytes(b"../../alias/link/../caf\xe8.txt"));
     let show = [
         &["documents", "show"].map(os)[..],
@@ -139,7 +140,7 @@ fn every_spelling_of_a_path_names_its_document() {
     assert_eq!((&why["state"], &why["document"]["id"]), (&"stored".into(), &shown.json()["id"]));
     assert!(text(&why["uri"]).ends_with("/corpus/caf%E8.txt"), "{why:#}");
 
-    // A name that is that of no document is one for `why`, too.
+    // `why` also accepts the path of a file without a document.
     place.write("sub/new.txt", "a document that no run has seen");
     for name in
         ["../../corpus/link/new.txt", "../../alias/sub/new.txt", "../../corpus/./sub/new.txt"]
@@ -166,7 +167,7 @@ fn a_failure_counts_once() {
     place.write("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
     place.write("bad.docx", "this is no archive");
     std::fs::File::create(place.corpus().join("huge.txt")).unwrap().set_len(9 << 20).unwrap();
-    // Cannot be read by anybody.
+    // A link to itself is unreadable for every user.
     symlink("round", place.corpus().join("round")).unwrap();
     let run = |what: &str, code: i32, newly_failed: u64| {
         let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
@@ -198,7 +199,7 @@ fn a_failure_counts_once() {
     run("other settings", 2, 3);
     run("of which they are known", 0, 0);
 
-    // The same words and numbers wherever they stand.
+    // All commands show the same reasons and counts.
     let reasons = &run("once more", 0, 0)["reasons"];
     let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
     assert_eq!(&status["set_aside"], reasons, "{status:#}");
@@ -218,7 +219,7 @@ fn a_failure_counts_once() {
     let all = list(&["--status", "set-aside"]);
     let sum: u64 = reasons.as_object().unwrap().values().map(|it| it.as_u64().unwrap()).sum();
     assert_eq!(all.len() as u64, sum);
-    // Page by page, also where there is no document.
+    // Page by page, including rejections without a document.
     let (mut pages, mut after) = (Vec::new(), None::<String>);
     loop {
         let mut args = vec!["--status", "failed", "--limit", "1"];
@@ -251,7 +252,7 @@ fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
     std::fs::create_dir(place.path().join("other")).unwrap();
     std::fs::write(place.path().join("other/.hidden.txt"), "out of sight").unwrap();
     let good = "paths: [corpus]";
-    // The last one stores what the other source gives.
+    // The last case stores the document of the other source.
     for (scan, warning, error) in [
         (
             "paths: [corpus, 's3://bucket/x']",
@@ -284,9 +285,9 @@ fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
         assert!(ran.stderr.contains(error), "{scan}: {}", ran.stderr);
         place.edit_pipeline(scan, good);
     }
-    // What the other source gave was stored.
+    // The document of the other source was stored.
     assert_eq!(place.told(), "unchanged 1");
-    // One that is known may be empty for a while: it is a matter of what may be deleted.
+    // A known source may become empty; only the deletion limit applies.
     place.edit_pipeline(good, "paths: [corpus, other], hidden: true");
     assert_eq!(place.told(), "read 1, stored 1, unchanged 1, embedded 5");
     std::fs::remove_file(place.path().join("other/.hidden.txt")).unwrap();
@@ -314,7 +315,7 @@ fn a_pipeline_file_that_is_not_there_is_a_wrong_one() {
     ] {
         let ran = place.semantik(args);
         assert_eq!(ran.code, 78, "{args:?}: {}", ran.stderr);
-        let wanted = "semantik: cannot read the pipeline file nope.yaml: there is no such file\n";
+        let wanted = "semantik: cannot read the pipeline file nope.yaml: no such file\n";
         assert_eq!(ran.stderr, wanted, "{args:?}");
     }
     let ran = place.semantik(&["run", "corpus"]);

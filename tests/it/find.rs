@@ -1,4 +1,4 @@
-//! What is found, end to end: by words, under filters, in several collections; and how well, by judged questions.
+//! Search end to end: sparse search, filters, several collections, and evaluation with judgements.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::support::{Place, text};
 
-/// Words of which documents are made; no two of one stem.
+/// Words for documents, each with a different stem.
 const WORDS: [&str; 12] = [
     "apple", "bridge", "candle", "dragon", "engine", "forest", "guitar", "harbor", "island",
     "jacket", "kettle", "lantern",
 ];
 
-/// A document of a few words, some of them several times.
+/// A document of a few words, some of them repeated.
 fn document(n: usize) -> String {
     let count = |word: usize| (((n + 1) * (word + 3) * 2_654_435_761) >> 9) % 7 % (word + 2).min(5);
     let words = (0..WORDS.len()).flat_map(|word| vec![WORDS[word]; count(word)]);
@@ -27,15 +27,15 @@ fn search(place: &Place, args: &[&str]) -> Vec<Value> {
     ran.json().as_array().unwrap().clone()
 }
 
-/// The scores of a search by words, by file name.
+/// The scores of a sparse search, by file name.
 fn scores(place: &Place, words: &str) -> BTreeMap<String, f64> {
     let hits = search(place, &["--mode", "sparse", "--k", "100", words]);
     let name = |hit: &Value| text(&hit["uri"]).rsplit('/').next().unwrap().to_owned();
     hits.iter().map(|hit| (name(hit), hit["score"].as_f64().unwrap())).collect()
 }
 
-/// BM25 as the article has it, with the inverse document frequency of Lucene and Qdrant, and a fixed length in the
-/// place of the average one.
+/// BM25 with the inverse document frequency of Lucene and Qdrant, and a fixed length instead of the
+/// average length.
 fn reference(documents: &[(String, String)], words: &[&str]) -> BTreeMap<String, f64> {
     let counts: Vec<(&str, HashMap<&str, f64>, f64)> = documents
         .iter()
@@ -66,7 +66,7 @@ fn reference(documents: &[(String, String)], words: &[&str]) -> BTreeMap<String,
 fn words_are_scored_by_bm25_whatever_the_order_of_ingestion() {
     let documents: Vec<(String, String)> =
         (0..30).map(|n| (format!("{n:02}.txt"), document(n))).collect();
-    // So short as they are, nobody could tell their language.
+    // The texts are too short for language detection.
     let place = || {
         let place = Place::with_stand_in();
         place.edit_pipeline(
@@ -80,7 +80,7 @@ fn words_are_scored_by_bm25_whatever_the_order_of_ingestion() {
         together.write(name, text);
     }
     together.run();
-    // One after the other, last first, some of them as something else before.
+    // In several runs, last documents first, one of them with other content before.
     let apart = place();
     apart.write("05.txt", "lantern lantern");
     for some in documents.rchunks(11) {
@@ -108,7 +108,7 @@ fn words_are_scored_by_bm25_whatever_the_order_of_ingestion() {
     }
 }
 
-/// Documents in two folders, with a name that only words find.
+/// Documents in two folders, with an identifier that only sparse search finds.
 fn library() -> Place {
     let place = Place::with_stand_in();
     place.write(
@@ -167,7 +167,7 @@ fn names_filters_and_thresholds_are_for_everybody() {
     let wrong =
         place.semantik(&["search", "--config", "pipeline.yaml", "--filter", "{\"mime\": 1}", "x"]);
     assert_eq!(wrong.code, 1);
-    insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: filter: there is no `mime`; a filter knows and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, document, metadata");
+    insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: filter: unknown key `mime`: expected one of and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, document, metadata");
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn a_collection_without_sparse_vectors_says_so() {
     let refused =
         place.semantik(&["search", "--config", "pipeline.yaml", "--mode", "sparse", "words"]);
     assert_eq!(refused.code, 1);
-    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: the collection `test` did not answer: the collection has no sparse vectors, so it cannot be searched by words alone");
-    // Who asks for them gets a new generation.
+    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: the collection `test` did not answer: the collection has no sparse vectors, which the mode `sparse` needs");
+    // Enabling sparse vectors builds a new generation.
     place.edit_pipeline("sparse: none", "sparse: { k1: 1.5 }");
     place.run();
     assert_eq!(search(&place, &["words"])[0]["mode"], "hybrid");
@@ -246,7 +246,7 @@ fn rankings_are_fused_as_they_are_weighed() {
         let scores = hits.iter().map(|hit| hit["score"].as_f64().unwrap()).collect::<Vec<_>>();
         (names(&hits), scores)
     };
-    // What is first by words alone gets 1 / (1 + 2 - 1), and what is not found by them gets nothing.
+    // The first hit of the sparse ranking gets 1 / (1 + 2 - 1), documents outside it get 0.
     let (found, scores) = asked("0:1");
     assert_eq!((found[0].as_str(), &scores[..]), ("locks.md", &[0.5, 0.0, 0.0][..]));
     let (found, scores) = asked("1:0");
@@ -281,7 +281,7 @@ fn two_generations_are_compared_by_questions_of_trec() {
     let ran = eval(&["--generation", "1", "--against", "2", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let said = ran.json();
-    assert_eq!(said["questions"], 2, "a question without an answer is none: {said:#}");
+    assert_eq!(said["questions"], 2, "a query without relevant documents is not counted: {said:#}");
     let evaluations = said["evaluations"].as_array().unwrap();
     let asked = evaluations.iter().map(|it| {
         let against = &it["measures"]["ndcg@10"]["against"];
@@ -304,7 +304,7 @@ fn two_generations_are_compared_by_questions_of_trec() {
     let alike = "sparse of generation 2 and sparse of generation 1 cannot be told apart by nDCG@10";
     assert!(told.contains(alike), "{told}");
     let refused = eval(&["--generation", "7"]);
-    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: `test` has no generation 7 any more");
+    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: collection `test` has no generation 7");
 }
 
 #[test]

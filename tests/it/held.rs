@@ -1,5 +1,5 @@
-//! What the two stores of a place hold together, read behind the command's back: documents, locations, chunks,
-//! vectors, and everything that should not be there.
+//! The content of both stores of a place, read directly: documents, locations, chunks, vectors, and
+//! inconsistencies.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use vectors::EdgeStore;
 
 use crate::support::{Place, text};
 
-/// What the live generation of a collection holds.
+/// The content of the live generation of a collection.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// Hash of the content → what became of it, and number of chunks. Deleted documents are not in here.
+    /// Content hash → state and number of chunks, without deleted documents.
     pub(crate) documents: BTreeMap<String, (String, i64)>,
-    /// Path → hash of the content, and what became of it.
+    /// Path → content hash and state.
     pub(crate) locations: BTreeMap<String, (Option<String>, String)>,
-    /// In order of document and index.
+    /// Sorted by document and index.
     pub(crate) chunks: Vec<Chunk>,
-    /// What is wrong: orphans, things left over, operations that do not end.
+    /// Inconsistencies: orphans, leftovers, unfinished operations.
     pub(crate) faults: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Chunk {
     vector: Vec<f32>,
 }
 
-/// The rows that a collection has in both stores, by one question; `$1` is its id.
+/// One query for all rows of a collection in the metadata store; `$1` is its id.
 const EVERYTHING: &str = "
     SELECT
       (SELECT json_build_object('name', vector_store_name, 'dim', dim, 'quantization', quantization,
@@ -82,7 +82,7 @@ const EVERYTHING: &str = "
       ) AS f (fault)) AS faults";
 
 impl Place {
-    /// What the collection `test` holds.
+    /// The content of the collection `test`.
     pub(crate) fn index(&self) -> Index {
         let collection = self.value(
             "SELECT c.id FROM collections c JOIN users u ON u.id = c.owner_id
@@ -91,7 +91,7 @@ impl Place {
         self.index_of(&collection)
     }
 
-    /// What a collection holds.
+    /// The content of a collection.
     pub(crate) fn index_of(&self, collection: &str) -> Index {
         let rows = self.sql(&EVERYTHING.replace("$1", &format!("'{collection}'")));
         let everything = &rows[0];
@@ -104,7 +104,7 @@ impl Place {
             let content = text(&document["content"]);
             contents.insert(text(&document["id"]), (content.clone(), chunks));
             if documents.insert(content, (state(document), chunks)).is_some() {
-                faults.push(format!("{document} is there twice"));
+                faults.push(format!("duplicate {document}"));
             }
         }
         let mut locations = BTreeMap::new();
@@ -112,10 +112,10 @@ impl Place {
             let content = location["content"].as_str().map(str::to_owned);
             let state = match (location["document"].as_str(), location["reason"].as_str()) {
                 (_, Some(reason)) => reason.to_owned(),
-                (Some(_), None) => "is of its document".to_owned(),
+                (Some(_), None) => "has a document".to_owned(),
                 (None, None) => {
-                    faults.push(format!("{location} belongs to nothing"));
-                    "waits".to_owned()
+                    faults.push(format!("{location} has neither a document nor a reason"));
+                    "pending".to_owned()
                 }
             };
             locations.insert(self.name_of(&location["uri"]), (content, state));
@@ -126,7 +126,7 @@ impl Place {
             let document = point.payload.document.to_string();
             *held.entry(document.clone()).or_default() += 1;
             match contents.get(&document) {
-                None => faults.push(format!("point {} is of no document", point.id)),
+                None => faults.push(format!("point {} has no document", point.id)),
                 Some((content, _)) => chunks.push(Chunk {
                     document: content.clone(),
                     index: point.payload.chunk_index,
@@ -169,14 +169,14 @@ impl Place {
         })
     }
 
-    /// Folders of vectors that no generation of any collection has.
+    /// Folders of vectors without a generation.
     fn strange_vectors(&self, known: &Value) -> Vec<String> {
         let known: Vec<String> = known.as_array().unwrap().iter().map(text).collect();
         let strange = self.vector_folders().into_iter().filter(|name| !known.contains(name));
-        strange.map(|name| format!("nobody has the vectors {name}")).collect()
+        strange.map(|name| format!("the vectors {name} have no generation")).collect()
     }
 
-    /// The embedded collections of vectors that are there.
+    /// The folders of embedded vectors, sorted.
     pub(crate) fn vector_folders(&self) -> Vec<String> {
         let Ok(folders) = std::fs::read_dir(self.path().join(".semantik/vectors")) else {
             return Vec::new();
@@ -188,7 +188,7 @@ impl Place {
     }
 }
 
-/// A status with its reason, if there is one.
+/// The status, with its reason if any.
 fn state(document: &Value) -> String {
     let status = text(&document["status"]);
     match document["reason"].as_str() {
@@ -198,13 +198,13 @@ fn state(document: &Value) -> String {
 }
 
 impl Index {
-    /// That nothing is on one side only, left over, or stuck.
+    /// Asserts that the stores agree, without leftovers and unfinished operations.
     pub(crate) fn assert_sound(&self) {
         assert!(self.faults.is_empty(), "{:#?}", self.faults);
     }
 
-    /// That it is sound, and another index, of another place, holds the same: same files, documents, chunk
-    /// texts and vectors.
+    /// Asserts that this index and that of another place are sound and equal in files, documents,
+    /// chunk texts and vectors.
     pub(crate) fn assert_same_as(&self, other: &Self) {
         self.assert_sound();
         other.assert_sound();

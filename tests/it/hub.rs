@@ -1,5 +1,5 @@
-//! Models of the Hugging Face hub, from a hub of the test's own: fetched once, whole or not at all, and the same model as
-//! its folder.
+//! Models of the Hugging Face hub, from a local test hub: each is downloaded once, completely or
+//! not at all, and equals the model in a folder.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn folder() -> PathBuf {
     Path::new(ROOT).join("embedding/tests/reference/tiny-e5")
 }
 
-/// A place whose pipeline names a model of a hub, and the hub.
+/// A test hub, and a place whose pipeline uses a model of it.
 struct Around {
     hub: Hub,
     place: Place,
@@ -50,7 +50,7 @@ impl Around {
         self.place.path().join("hf")
     }
 
-    /// The folder of the model in the cache.
+    /// The folder of the model in the Hugging Face cache.
     fn kept(&self) -> PathBuf {
         self.cache().join("hub/models--acme--tiny-e5")
     }
@@ -59,14 +59,14 @@ impl Around {
         ran(self.command(args).output().unwrap())
     }
 
-    /// A verb that has to end well.
+    /// Runs a verb that must succeed.
     fn fine(&self, args: &[&str]) -> Ran {
         let ran = self.semantik(args);
         assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
         ran
     }
 
-    /// What a verb says that does not end well, without what differs from time to time.
+    /// Runs a verb that must fail; gives its standard error with variable parts replaced.
     fn refused(&self, args: &[&str]) -> String {
         let ran = self.semantik(args);
         assert!(ran.code > 0, "{args:?} ended with {}: {}", ran.code, ran.stdout);
@@ -79,12 +79,12 @@ impl Around {
         self.fine(&["models", "show", model, "--json"]).json()["fingerprint"].clone()
     }
 
-    /// What was fetched is what is in the folder.
+    /// Asserts that the downloaded model equals the one in the folder.
     fn is_the_model(&self) {
         assert_eq!(self.fingerprint(MODEL), self.fingerprint(folder().to_str().unwrap()));
     }
 
-    /// What was asked for since the last question, files by their names.
+    /// Paths requested from the hub since the last call; files by name.
     fn asked(&self) -> Vec<String> {
         let name = |path: String| {
             path.rsplit_once(&"1".repeat(40)).map_or(path.clone(), |it| it.1.to_owned())
@@ -97,7 +97,7 @@ impl Around {
 fn a_model_of_the_hub_is_fetched_once_and_is_what_its_folder_is() {
     let it = Around::new();
 
-    // Who only looks fetches nothing.
+    // Read-only verbs download nothing.
     insta::assert_snapshot!("not_fetched", it.refused(&["check", "pipeline.yaml"]));
     it.refused(&["plan", "pipeline.yaml"]);
     it.refused(&["models", "show", MODEL]);
@@ -108,28 +108,28 @@ fn a_model_of_the_hub_is_fetched_once_and_is_what_its_folder_is() {
     assert_eq!(said.matches("semantik: fetched hf:acme/tiny-e5, ").count(), 1, "{said}");
     let asked = it.asked();
     assert_eq!(asked[0], "/api/models/acme/tiny-e5/revision/main?blobs=true");
-    // All that it consists of, the weights at the end; what is not read is not fetched.
+    // All files of the model, weights last; unused files are not downloaded.
     assert_eq!(asked.last().unwrap(), "/model.safetensors");
     for file in ["/config.json", "/tokenizer.json", "/modules.json", "/1_Pooling/config.json"] {
-        assert!(asked.iter().any(|it| it == file), "{file} is not among {asked:?}");
+        assert!(asked.iter().any(|it| it == file), "{file} is missing in {asked:?}");
     }
     assert!(!asked.iter().any(|it| it == "/reference.safetensors"));
 
-    // It is known by its name, and by the same fingerprint as its folder.
+    // The collection records its name, and it has the fingerprint of its folder.
     let named = it.place.value("SELECT embedding_model FROM collections");
     assert_eq!(named, "acme/tiny-e5");
     let pinned = it.place.value("SELECT model_path FROM generations");
     assert_eq!(pinned, format!("{MODEL}@{}", "1".repeat(40)));
     it.is_the_model();
 
-    // From here on nothing is asked of the hub.
+    // From here on, the hub receives no request.
     it.hub.set(Fault::Locked);
     it.fine(&["check", "pipeline.yaml"]);
     let found = it.fine(&["search", "--config", "pipeline.yaml", "--json", "a lit bridge"]).json();
     assert_eq!(found.as_array().unwrap().len(), 2);
     let again = it.fine(&["run", "pipeline.yaml", "--json"]).json();
     assert_eq!(again["documents"]["unchanged"], 2);
-    // Nor is anything made anew where the same model comes from a folder.
+    // The same model from a folder causes no rebuild.
     it.place.edit_pipeline(MODEL, folder().to_str().unwrap());
     let again = it.fine(&["run", "pipeline.yaml", "--json"]).json();
     assert_eq!(again["documents"]["unchanged"], 2);
@@ -139,7 +139,7 @@ fn a_model_of_the_hub_is_fetched_once_and_is_what_its_folder_is() {
 
 #[test]
 fn what_a_model_wants_is_known_by_its_name_on_the_hub() {
-    // Models of this family want prefixes, and their files do not say so.
+    // Models of this family need prompts that their files do not contain.
     let it = Around::new();
     let files = Path::new(ROOT).join("embedding/tests/reference/tiny-bert-cls");
     let folder = it.place.path().join("e5-small-v9");
@@ -166,7 +166,7 @@ fn what_did_not_come_whole_is_not_taken_for_a_model() {
     let said = it.refused(&fetch);
     assert!(said.contains("because the file is longer than the hub declares"), "{said}");
 
-    // What breaks off goes on where it stopped: the next time, or at once.
+    // An interrupted download is resumed: by the next command, or immediately.
     it.hub.set(Fault::Refuses);
     let said = it.refused(&fetch);
     assert!(said.contains("from HUB; the next attempt resumes the download"), "{said}");
@@ -182,7 +182,7 @@ fn what_did_not_come_whole_is_not_taken_for_a_model() {
     assert!(weights[0].from > 0, "{asked:?}");
     it.is_the_model();
 
-    // A file of it that goes is noticed, and comes again.
+    // A missing file is detected and downloaded again.
     let weights = it.kept().join("snapshots").join("1".repeat(40)).join("model.safetensors");
     std::fs::remove_file(std::fs::canonicalize(weights).unwrap()).unwrap();
     it.refused(&["check", "pipeline.yaml"]);
@@ -192,13 +192,13 @@ fn what_did_not_come_whole_is_not_taken_for_a_model() {
 
 #[test]
 fn hubs_and_models_of_all_kinds() {
-    // A hub that describes files by their names alone.
+    // A hub that describes files by name only.
     let it = Around::new();
     it.hub.say_little();
     it.fine(&["models", "fetch", MODEL]);
     it.is_the_model();
 
-    // One that shows nothing without a token, and keeps weights on another host, where that token is not shown.
+    // A hub that requires a token, with weights on another host that must not receive the token.
     let it = Around::new();
     let elsewhere = Hub::new("acme/tiny-e5", &folder());
     it.hub.refer_to(&elsewhere);
@@ -236,7 +236,7 @@ fn what_another_program_has_fetched_is_not_fetched_again() {
     it.fine(&["models", "fetch", MODEL]);
     let branch = std::fs::read_to_string(it.kept().join("refs/main")).unwrap();
     assert_eq!(branch, "1".repeat(40));
-    // As Python leaves it, which knows nothing of our records.
+    // The state that the Python library leaves, without the records of semantik.
     std::fs::remove_dir_all(it.kept().join("semantik")).unwrap();
     std::fs::remove_dir_all(it.kept().join("snapshots")).unwrap();
     it.refused(&["models", "show", MODEL]);
@@ -288,11 +288,11 @@ fn a_branch_is_what_it_was_until_it_is_fetched_again() {
     assert_eq!(it.fingerprint(MODEL), before);
     assert_eq!(it.asked(), [""; 0]);
 
-    // Only what is another file comes.
+    // Only changed files are downloaded.
     it.fine(&["models", "fetch", MODEL]);
     assert_ne!(it.fingerprint(MODEL), before);
     assert_eq!(it.asked().len(), 2);
-    // What was made by the model as it was is searched by it, until it is made anew.
+    // Existing vectors are searched with the old model until they are rebuilt.
     let search = ["search", "--config", "pipeline.yaml", "--json", "a lit bridge"];
     let found = it.fine(&search).json();
     assert_eq!(found.as_array().unwrap().len(), 2);
@@ -300,14 +300,14 @@ fn a_branch_is_what_it_was_until_it_is_fetched_again() {
     assert_eq!(it.place.value("SELECT count(*) FROM generations"), "2");
     it.fine(&search);
 
-    // A tag is a revision of its own.
+    // A tag is a separate revision.
     it.refused(&["models", "show", "hf:acme/tiny-e5@v1"]);
     it.asked();
     it.fine(&["models", "fetch", "hf:acme/tiny-e5@v1"]);
     assert_eq!(it.asked(), ["/api/models/acme/tiny-e5/revision/v1?blobs=true"]);
 }
 
-/// Embeds nothing with the model, and starts to.
+/// Starts `embed` with the model and empty input.
 fn embeds(it: &Around) -> Child {
     let mut child = it.command(&["embed", "--model", MODEL]);
     child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
@@ -318,12 +318,12 @@ fn who_wants_the_same_model_at_the_same_time_waits() {
     let it = Around::new();
     it.hub.set(Fault::Hangs);
     let first = embeds(&it);
-    wait_for("the first question", || it.hub.asked().pop());
+    wait_for("the first request", || it.hub.asked().pop());
     let mut second = embeds(&it);
     let mut said = BufReader::new(second.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
-    assert_eq!(line, format!("semantik: waiting for another process that fetches {MODEL}\n"));
+    assert_eq!(line, format!("semantik: waiting for another process to fetch {MODEL}\n"));
     it.hub.set(Fault::None);
     for child in [first, second] {
         let ended = child.wait_with_output().unwrap();
@@ -340,10 +340,10 @@ fn a_hub_that_does_not_answer_holds_nobody() {
     for verb in [&["run"][..], &["worker"], &["serve", "--listen", "127.0.0.1:0", "--config"]] {
         let args = [verb, &["pipeline.yaml"]].concat();
         let mut child = it.command(&args).stderr(Stdio::null()).spawn().unwrap();
-        wait_for("the question", || it.hub.asked().pop());
+        wait_for("the request", || it.hub.asked().pop());
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        wait_for("its end", || child.try_wait().unwrap());
+        wait_for("the end of the process", || child.try_wait().unwrap());
     }
 }
 
@@ -359,7 +359,7 @@ fn a_file_that_comes_to_name_a_model_is_served_when_it_has_come() {
     it.place.wait_until(&format!("SELECT ({fault}) IS NULL AND EXISTS (SELECT FROM executors)"));
     it.hub.set(Fault::Hangs);
     it.place.edit_pipeline("stand-in:16", MODEL);
-    // Meanwhile it lives, and says what it waits for.
+    // The worker stays alive and reports the missing model.
     it.place.wait_until(&format!("SELECT ({fault}) LIKE '%has not been fetched%'"));
     it.hub.set(Fault::None);
     it.place.wait_until(&format!("SELECT ({fault}) IS NULL"));

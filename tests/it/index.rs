@@ -1,5 +1,5 @@
-//! A real corpus, end to end: documents of every format in, the right passages out, and a second run that
-//! costs nothing.
+//! A corpus of every format end to end: the right passages are found, and a second run does no
+//! work.
 
 use crate::support::Place;
 
@@ -50,7 +50,7 @@ fn a_folder_is_indexed_and_answers() {
     let hits = place.search("dropped connections", 1);
     assert_eq!(hits[0]["headings"], "Network", "{hits:#?}");
 
-    // Nothing has changed: nothing is read, embedded or written again.
+    // Without changes, nothing is read, embedded or written.
     let again = place.run();
     assert_eq!(again["documents"]["unchanged"], 5);
     assert_eq!(again["documents"]["stored"], 0);
@@ -111,7 +111,7 @@ fn a_changed_setting_is_a_changed_document() {
     assert_eq!(
         index.chunks.len() as u64,
         second["chunks"].as_u64().unwrap(),
-        "surplus chunks are gone"
+        "surplus chunks are removed"
     );
     assert_eq!(place.run()["documents"]["unchanged"], 1);
 }

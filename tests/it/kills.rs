@@ -1,18 +1,18 @@
-//! SIGKILL at any moment of any operation: the next run makes it good. Nothing is lost, doubled, left on one side
-//! only, or stuck.
+//! SIGKILL at any moment of any operation: the next run repairs the stores. Nothing is lost,
+//! duplicated, left in one store only, or stuck.
 //!
-//! A run logs each statement that it has the database carry out. These lines are its clock: a kill comes after
-//! so many of them, drawn by a seed, so that it falls into the middle of whatever is done, on a busy machine too.
+//! A run logs each SQL statement. These lines are the clock: a kill follows a number of them that
+//! is drawn from a seeded generator, so it hits every step, on a busy machine too.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{ChildStderr, Stdio};
 
 use crate::support::{Place, command};
 
-/// A fixed seed, so that a failure can be had again, as far as that goes with kills.
+/// A fixed seed, so that a failure is reproducible as far as kills are.
 const SEED: u64 = 20_261_124;
 
-/// Numbers that look like chance (SplitMix64).
+/// Pseudo-random numbers (SplitMix64).
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -25,16 +25,16 @@ impl Dice {
     }
 }
 
-/// How a command was when it was to be killed.
+/// The state of a command at the time of its kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Killed,
-    /// It had ended before.
+    /// It had ended already.
     Ended,
 }
 
-/// Runs the command, and kills it after it has had so many statements carried out.
-#[expect(clippy::print_stdout, reason = "a test that failed shows where the kills fell")]
+/// Runs the command, and kills it after this number of SQL statements.
+#[expect(clippy::print_stdout, reason = "a failed test shows the times of the kills")]
 pub(crate) fn kill_after(place: &Place, args: &[&str], statements: usize) -> Fate {
     let mut child = command(&[&["--log", "sqlx::query=debug"], args].concat())
         .current_dir(place.path())
@@ -43,19 +43,19 @@ pub(crate) fn kill_after(place: &Place, args: &[&str], statements: usize) -> Fat
         .spawn()
         .unwrap();
     let mut lines = lines_of(child.stderr.take().unwrap());
-    // Whoever reaches the last line has ended.
+    // If the output ends earlier, the command has ended.
     let last = lines.by_ref().take(statements).last();
     child.kill().unwrap();
     let is_killed = child.wait().unwrap().code().is_none();
     if is_killed {
         println!("killed after {statements}: {}", last.unwrap_or_default());
     }
-    // Its output is read to the end, or it would die of a closed pipe and not of us.
+    // Reads the rest of the output, so that the command cannot end by SIGPIPE.
     lines.for_each(drop);
     if is_killed { Fate::Killed } else { Fate::Ended }
 }
 
-/// How many statements a command has carried out until it ends.
+/// The number of SQL statements of a command.
 pub(crate) fn statements(place: &Place, args: &[&str]) -> usize {
     let ran = place.semantik(&[&["--log", "sqlx::query=debug"], args].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -79,7 +79,7 @@ fn content(n: usize, edition: usize) -> String {
     format!("document {n} in edition {edition} tells of subject {}. ", n % 7).repeat(1 + n % 20)
 }
 
-/// A place whose runs are many small steps.
+/// A place whose runs consist of many small steps.
 fn filled() -> Place {
     let place = Place::with_stand_in();
     place.edit_pipeline("window: 64", "window: 16");
@@ -110,7 +110,7 @@ fn shuffle(place: &Place, dice: &mut Dice, round: usize) {
 
 const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 
-/// After the next run everything is as a fresh run of the same folder would have it.
+/// Asserts that after the next run the stores equal those of a fresh run over the same folder.
 fn assert_made_good(place: &Place) {
     place.a_minute_passes();
     place.run();
@@ -138,7 +138,7 @@ fn of_an_index_and_of_appends() {
     while kills < 26 {
         round += 1;
         shuffle(&place, &mut dice, round);
-        // Between kills, too, files go on changing.
+        // Files also change between kills.
         for _ in 0..1 + dice.below(3) {
             kills +=
                 usize::from(kill_after(&place, &RUN, dice.below(whole * 2 / 3)) == Fate::Killed);
@@ -162,7 +162,7 @@ fn of_reindexing_and_of_the_swap() {
     other.run();
     other.edit_pipeline(models[0], models[1]);
     let whole = statements(&other, &RUN);
-    // The swap, and the end behind it.
+    // The number of statements of the swap and the end of the operation.
     let swap = 40;
     let mut kills = 0;
     let mut round = 0;
@@ -170,13 +170,13 @@ fn of_reindexing_and_of_the_swap() {
         place.edit_pipeline(models[round % 2], models[(round + 1) % 2]);
         round += 1;
         shuffle(&place, &mut dice, round);
-        // Half of them fall anywhere, and half into the last statements.
+        // Half of the kills hit any statement, half the last ones.
         let from = [0, whole.saturating_sub(swap)][round % 2];
         for _ in 0..4 {
             let after = from + dice.below(whole - from);
             kills += usize::from(kill_after(&place, &RUN, after) == Fate::Killed);
             let hits = place.search("document in edition that tells of subject 3", 5);
-            assert_eq!(hits.len(), 5, "one of the two generations answers");
+            assert_eq!(hits.len(), 5, "a search reads one of the two generations");
         }
         if round % 2 == 0 {
             assert_made_good(&place);
@@ -203,10 +203,10 @@ fn of_the_deletion_of_a_collection() {
         let fate = kill_after(&place, &delete, whole / 3 + dice.below(whole - whole / 3));
         kills += usize::from(fate == Fate::Killed);
         if kills % 2 == 0 {
-            // Whoever asks again finishes it; a run finishes it first, if it had begun.
+            // A second deletion completes the first; so does a run, if the first one had begun.
             let ran = place.semantik(&delete);
             assert!(
-                ran.code == 0 || ran.stderr.contains("no collection `test` yet"),
+                ran.code == 0 || ran.stderr.contains("collection `test` does not exist yet"),
                 "{}",
                 ran.stderr
             );

@@ -1,5 +1,5 @@
-//! What happens to files in the course of time, case by case: each is seen by the next run, costs what it must,
-//! and the index is then as a fresh one would be (L2). What people delete, and what must not delete anything (L5).
+//! Changes of files over time: the next run detects each with minimal work, and the index then
+//! equals a fresh one. Also deletions by users, and events that must not delete anything.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -20,7 +20,7 @@ fn remove(place: &Place, name: &str) {
     std::fs::remove_file(place.corpus().join(name)).unwrap();
 }
 
-/// Sets the time of modification, which changes the time of change as well.
+/// Sets the modification time, which also updates the change time.
 fn set_modified(place: &Place, name: &str, time: std::time::SystemTime) {
     let file = std::fs::File::options().write(true).open(place.corpus().join(name)).unwrap();
     file.set_modified(time).unwrap();
@@ -30,7 +30,7 @@ fn modified(place: &Place, name: &str) -> std::time::SystemTime {
     std::fs::metadata(place.corpus().join(name)).unwrap().modified().unwrap()
 }
 
-/// The ids of some locations, in this order.
+/// The ids of some locations, in the order of `names`.
 fn ids<const N: usize>(place: &Place, names: [&str; N]) -> [Option<String>; N] {
     let ids = place.ids();
     names.map(|name| ids.get(name).cloned())
@@ -42,7 +42,7 @@ fn each_change_of_a_file_costs_what_it_must() {
     place.write("a.txt", "apples are red");
     place.write("b.txt", "bananas are yellow");
     assert_eq!(place.told(), "read 2, stored 2, embedded 10");
-    assert_eq!(place.told(), "unchanged 2", "nothing is read where nothing has changed");
+    assert_eq!(place.told(), "unchanged 2", "unchanged files are not read");
 
     // Add.
     place.write("c.txt", "cherries are black");
@@ -54,7 +54,7 @@ fn each_change_of_a_file_costs_what_it_must() {
     assert_eq!(place.told(), "read 1, stored 1, unchanged 2, embedded 7");
     assert_eq!(place.ids(), before, "an edit keeps the id");
 
-    // Edit that keeps size and time of modification.
+    // Edit that keeps size and modification time.
     let time = modified(&place, "a.txt");
     place.write("a.txt", "apples are sweet and ripe");
     set_modified(&place, "a.txt", time);
@@ -65,7 +65,7 @@ fn each_change_of_a_file_costs_what_it_must() {
     // Touch.
     set_modified(&place, "b.txt", std::time::SystemTime::now());
     assert_eq!(place.told(), "read 1, unchanged 3");
-    assert_eq!(place.told(), "unchanged 3", "it is known as it is now");
+    assert_eq!(place.told(), "unchanged 3", "the new times are recorded");
     assert_eq!(place.ids(), before);
 
     // Rename, also to a name that differs in case only.
@@ -83,15 +83,15 @@ fn each_change_of_a_file_costs_what_it_must() {
     assert_eq!(a, copied);
     place.assert_true();
 
-    // Edit one of two: it splits off, and the other keeps the document.
+    // Edit one of two: it becomes a new document, and the other keeps the old one.
     place.write("a.txt", "apples are for cider");
     assert_eq!(place.told(), "read 1, stored 1, unchanged 3, embedded 6");
     let [split, stays] = ids(&place, ["a.txt", "copy.txt"]);
     assert_eq!(stays, copied);
     assert_ne!(split, stays);
 
-    // Edit a file of which a copy was made just before: the old content goes on in the copy. Which of the two
-    // keeps the document is chance: the copy may be noted before the edit is stored, or after.
+    // Edit a file directly after a copy of it was made: the copy keeps the old content. Either file
+    // may keep the document, depending on whether the copy is recorded before the edit is stored.
     copy(&place, "renamed.txt", "z copy of renamed.txt");
     place.write("renamed.txt", "bananas are brown by now");
     place.told();
@@ -108,7 +108,7 @@ fn each_change_of_a_file_costs_what_it_must() {
     place.assert_true();
     place.write("C.txt", &cherries);
     assert_eq!(place.told(), "read 1, stored 1, unchanged 4, remembered 5");
-    assert_eq!(place.ids()["C.txt"], before["c.txt"], "it comes back under its id");
+    assert_eq!(place.ids()["C.txt"], before["c.txt"], "a restored document has its old id");
     assert_eq!(place.told(), "unchanged 5");
     place.assert_true();
 }
@@ -132,7 +132,7 @@ fn a_folder_is_renamed_copied_deleted_and_restored() {
 
     rename(&place, "old", "new");
     assert_eq!(place.told(), "read 300, unchanged 1, duplicate 300");
-    assert_eq!(place.ids(), moved(&before, "old", "new"), "every document has moved with its id");
+    assert_eq!(place.ids(), moved(&before, "old", "new"), "moved documents keep their ids");
 
     let mut cp = Command::new("cp");
     cp.args(["-r", "new", "copy"]).current_dir(place.corpus());
@@ -140,10 +140,10 @@ fn a_folder_is_renamed_copied_deleted_and_restored() {
     assert_eq!(place.told(), "read 300, unchanged 301, duplicate 300");
     let mut both = moved(&before, "old", "new");
     both.extend(moved(&before, "old", "copy"));
-    assert_eq!(place.ids(), both, "a document has both locations");
+    assert_eq!(place.ids(), both, "each document has both locations");
     place.index().assert_sound();
 
-    // A copy that goes takes no document along, so there is nothing to ask.
+    // Deleting copies deletes no document, so the deletion limit does not apply.
     std::fs::rename(place.corpus().join("new"), place.path().join("away")).unwrap();
     assert_eq!(place.told(), "unchanged 301");
     assert_eq!(place.ids(), moved(&before, "old", "copy"));
@@ -154,7 +154,7 @@ fn a_folder_is_renamed_copied_deleted_and_restored() {
 
     std::fs::rename(place.path().join("away"), place.corpus().join("old")).unwrap();
     assert!(place.told().starts_with("read 300, stored 300, unchanged 1"));
-    assert_eq!(place.ids(), before, "everything comes back under its id");
+    assert_eq!(place.ids(), before, "restored documents have their old ids");
     place.assert_true();
 }
 
@@ -176,7 +176,7 @@ fn a_file_becomes_a_folder_of_the_same_name_and_back() {
     place.run();
     let [file, _] = ids(&place, ["thing", "other.txt"]);
 
-    // The file itself moves into the folder, and there is something new beside it.
+    // The file itself moves into the folder, beside a new file.
     rename(&place, "thing", "aside");
     place.write("thing/new.txt", "a new document in the folder");
     rename(&place, "aside", "thing/inside");
@@ -184,7 +184,7 @@ fn a_file_becomes_a_folder_of_the_same_name_and_back() {
     assert_eq!(ids(&place, ["thing", "thing/inside"]), [None, file.clone()]);
     place.assert_true();
 
-    // The folder goes with all there is in it, and a file of its name comes.
+    // The folder is removed with its content, and a file of its name is created.
     std::fs::remove_dir_all(place.corpus().join("thing")).unwrap();
     place.write("thing", "a thing that is another file");
     assert_eq!(place.told(), "read 1, stored 1, unchanged 1, deleted 2, embedded 8");
@@ -192,18 +192,18 @@ fn a_file_becomes_a_folder_of_the_same_name_and_back() {
     place.write("thing", "a thing that is a file");
     place.told();
     let [back] = ids(&place, ["thing"]);
-    assert_eq!(back, file, "content that comes back has the id that it had");
+    assert_eq!(back, file, "restored content has its old id");
     place.assert_true();
 }
 
-/// Runs the pipeline as a user for whom permissions count.
+/// Runs the pipeline as an unprivileged user, to whom file permissions apply.
 fn run_unprivileged(place: &Place) -> Ran {
     let args = ["run", "pipeline.yaml", "--json"];
     let owner = |path: &Path| std::fs::metadata(path).unwrap().uid();
     if owner(Path::new("/proc/self")) != 0 {
         return place.semantik(&args);
     }
-    // Once: it changes what the file system says of each file.
+    // Only once, because `chown` updates the change time of each file.
     if owner(place.path()) == 0 {
         let chowned = Command::new("chown").args(["-R", "nobody:"]).arg(place.path()).status();
         assert!(chowned.unwrap().success());
@@ -231,13 +231,13 @@ fn what_cannot_be_read_is_not_deleted() {
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).unwrap();
     remove(&place, "gone.txt");
     let ran = run_unprivileged(&place);
-    assert_eq!(ran.code, 2, "the folder counts as something that failed: {}", ran.stderr);
+    assert_eq!(ran.code, 2, "an unreadable folder counts as a failure: {}", ran.stderr);
     let report = ran.json();
     assert_eq!(told(&report), "unchanged 2, set aside 1, deleted 1", "{report:#}");
     assert!(text(&report["set_aside"][0]["uri"]).ends_with("/locked"), "{report:#}");
     let ids = place.ids();
-    assert_eq!(ids.len(), 32, "what is below the folder is still known");
-    assert_eq!(place.search("secret of number", 100).len(), 32, "and still answers");
+    assert_eq!(ids.len(), 32, "documents below the folder are kept");
+    assert_eq!(place.search("secret of number", 100).len(), 32, "and remain searchable");
 
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o755)).unwrap();
     let ran = run_unprivileged(&place);
@@ -254,10 +254,10 @@ fn more_gone_than_is_likely_stops_the_run() {
         place.write(&name(n), format!("document number {n}"));
     }
     place.run();
-    // Nineteen may always be gone.
+    // Up to nineteen missing documents are always deleted.
     (0..19).for_each(|n| remove(&place, &name(n)));
     assert_eq!(place.told(), "unchanged 41, deleted 19");
-    // Twenty are too many of forty-one; what is new is stored all the same.
+    // Twenty of forty-two exceed the limit; new documents are still stored.
     (19..39).for_each(|n| remove(&place, &name(n)));
     place.write("new.txt", "a new document");
     let before = place.ids();
@@ -277,7 +277,7 @@ fn more_gone_than_is_likely_stops_the_run() {
     assert_eq!(status["status"], "degraded");
     assert!(text(&status["message"]).contains("--allow-deletes"), "{status:#}");
 
-    // Asking again changes nothing; a limit that is higher, or the word of the user, does.
+    // Another run is refused too; `--allow-deletes` or a higher limit permits it.
     assert_eq!(place.semantik(&["run", "pipeline.yaml", "--json"]).code, 1);
     let ran = place.semantik(&["run", "pipeline.yaml", "--json", "--allow-deletes"]);
     assert_eq!((ran.code, told(&ran.json()).as_str()), (0, "unchanged 22, deleted 20"));
@@ -307,7 +307,7 @@ fn a_document_that_failed_is_tried_again_when_there_is_a_reason() {
     };
     assert_eq!((attempts().as_str(), wait().as_str()), ("1", "5"));
 
-    // The exit code is 2 if it was tried, and 0 if it is only known to have failed.
+    // The exit code is 2 after a failed attempt, and 0 if the failure is only known.
     let run = |args: &[&str], code: i32| {
         let ran = place.semantik(&[&["run", "pipeline.yaml", "--json"], args].concat());
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
@@ -315,23 +315,23 @@ fn a_document_that_failed_is_tried_again_when_there_is_a_reason() {
         told(&ran.json())
     };
     assert_eq!(run(&[], 0), "unchanged 1, set aside 1");
-    assert_eq!(run(&["--retry-failed"], 0), "unchanged 1, set aside 1", "its time has not come");
+    assert_eq!(run(&["--retry-failed"], 0), "unchanged 1, set aside 1", "not due for a retry");
     for (tried, minutes) in [("2", "20"), ("3", "80"), ("4", "320")] {
         place.execute("UPDATE documents SET retry_at = now() WHERE status = 'failed'");
-        assert_eq!(run(&[], 0), "unchanged 1, set aside 1", "nobody has asked for it");
+        assert_eq!(run(&[], 0), "unchanged 1, set aside 1", "a retry was not requested");
         assert_eq!(run(&["--retry-failed"], 2), "read 1, unchanged 1, set aside 1");
         assert_eq!((attempts().as_str(), wait().as_str()), (tried, minutes));
     }
     // Other settings.
     place.edit_pipeline("size: 64", "size: 48");
     assert_eq!(run(&[], 2), "read 2, stored 1, set aside 1, remembered 5");
-    // Other bytes, that fail too, and then do not.
+    // Other content, which fails too, and then succeeds.
     place.write("letter.docx", &letter[..letter.len() / 3]);
     assert_eq!(run(&[], 2), "read 1, unchanged 1, set aside 1");
-    assert_eq!((attempts().as_str(), wait().as_str()), ("1", "5"), "other bytes begin anew");
+    assert_eq!((attempts().as_str(), wait().as_str()), ("1", "5"), "new content resets attempts");
     place.write("letter.docx", &letter);
     assert!(place.told().starts_with("read 1, stored 1, unchanged 1, embedded"));
-    assert_eq!(ids(&place, ["letter.docx"]), [id], "it was the same document all the time");
+    assert_eq!(ids(&place, ["letter.docx"]), [id], "the document keeps its id");
     place.assert_true();
 }
 
@@ -355,21 +355,21 @@ fn a_deleted_document_stays_out_until_it_is_undeleted_or_edited() {
     assert_eq!(change("delete", &before["b.txt"]), "deleted 1 document\n");
     assert!(!is_found("apples") && !is_found("bananas") && is_found("cherries"));
     place.index().assert_sound();
-    assert_eq!(place.told(), "unchanged 1, set aside 2", "its file is there, and it stays out");
+    assert_eq!(place.told(), "unchanged 1, set aside 2", "stays out although its file exists");
     set_modified(&place, "a.txt", std::time::SystemTime::now());
-    assert_eq!(place.told(), "unchanged 1, set aside 2", "it was touched, and stays out");
+    assert_eq!(place.told(), "unchanged 1, set aside 2", "a touched file stays out");
     place.edit_pipeline("size: 64", "size: 48");
     assert_eq!(
         place.told(),
         "read 1, stored 1, set aside 2, remembered 5",
-        "whatever the settings"
+        "settings do not matter"
     );
     assert!(!is_found("apples") && !is_found("bananas"));
 
-    // The same content at another place is another matter, and so is an edit.
+    // The same content at another location is stored, and so is an edit.
     copy(&place, "a.txt", "elsewhere.txt");
     assert_eq!(place.told(), "read 1, stored 1, unchanged 1, set aside 2, remembered 5");
-    assert_eq!(place.ids()["elsewhere.txt"], before["a.txt"], "the content has its id again");
+    assert_eq!(place.ids()["elsewhere.txt"], before["a.txt"], "the content has its old id");
     assert!(is_found("apples"));
     remove(&place, "elsewhere.txt");
     place.run();
@@ -384,7 +384,7 @@ fn a_deleted_document_stays_out_until_it_is_undeleted_or_edited() {
     assert_eq!(place.told(), "unchanged 3");
     place.assert_true();
     let again = ["documents", "undelete", "corpus/a.txt", "--config", "pipeline.yaml", "--yes"];
-    assert_eq!(place.semantik(&again).code, 1, "there is nothing to undelete");
+    assert_eq!(place.semantik(&again).code, 1, "nothing to undelete");
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn a_source_is_removed_with_what_only_it_gives() {
     let source = format!("file://{}", place.path().join("second").display());
     let remove = ["sources", "delete", &source, "--config", "pipeline.yaml"];
     let ran = place.semantik(&remove);
-    assert!(ran.code == 1 && ran.stderr.contains("--yes"), "it asks first: {}", ran.stderr);
+    assert!(ran.code == 1 && ran.stderr.contains("--yes"), "requires confirmation: {}", ran.stderr);
     assert_eq!(place.ids(), before);
     let ran = place.semantik(&[&remove[..], &["--yes"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -429,8 +429,8 @@ fn a_file_that_another_source_gives_now_is_that_ones() {
     place.run();
     let before = place.ids();
     place.edit_pipeline("paths: [corpus]", "paths: [corpus/sub]");
-    assert_eq!(place.told(), "unchanged 2", "nothing is read for it");
-    assert_eq!(place.ids(), before, "what the file names no more stays until it is removed");
+    assert_eq!(place.told(), "unchanged 2", "a change of sources reads nothing");
+    assert_eq!(place.ids(), before, "a source stays until it is deleted");
     remove(&place, "sub/gone.txt");
     assert_eq!(place.told(), "unchanged 1, deleted 1");
     let source = format!("file://{}", place.corpus().display());
@@ -448,7 +448,7 @@ fn a_deleted_collection_leaves_nothing_and_can_be_made_again() {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
     place.run();
-    // Two generations, and documents that are deleted or have failed.
+    // Two generations, and deleted and failed documents.
     assert_eq!(place.semantik(&["reindex", "pipeline.yaml", "--json"]).code, 0);
     remove(&place, "0.txt");
     place.write("bad.docx", "this is no document");
@@ -465,7 +465,7 @@ fn a_deleted_collection_leaves_nothing_and_can_be_made_again() {
            AND tablename NOT IN ('users', '_sqlx_migrations')",
     );
     assert!(tables.len() > 15, "{tables:?}");
-    // What was done to the collection stays on record.
+    // The history of the collection is kept.
     let kept = ["operations", "operation_metrics", "collection_audit_log", "deleted_collections"];
     for table in tables.iter().map(|row| text(&row["name"])) {
         let is_kept = kept.iter().any(|it| table == format!("public.{it}"));
@@ -474,8 +474,12 @@ fn a_deleted_collection_leaves_nothing_and_can_be_made_again() {
     }
     let search = ["search", "--config", "pipeline.yaml", "document"];
     let ran = place.semantik(&search);
-    assert!(ran.code == 1 && ran.stderr.contains("no collection `test` yet"), "{}", ran.stderr);
-    assert_eq!(place.semantik(&delete).code, 1, "there is none any more");
+    assert!(
+        ran.code == 1 && ran.stderr.contains("collection `test` does not exist yet"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(place.semantik(&delete).code, 1, "the collection no longer exists");
 
     let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
     assert_eq!(ran.json()["documents"]["stored"], 29, "{}", ran.stderr);
@@ -494,7 +498,7 @@ fn two_users_may_each_have_a_collection_of_the_same_name() {
     assert_eq!(
         place.told(),
         "read 2, stored 2, embedded 5, remembered 5",
-        "hers knows nothing of ours"
+        "the collections are independent"
     );
     let collection_of = |user: &str| {
         place.value(&format!(
@@ -505,7 +509,7 @@ fn two_users_may_each_have_a_collection_of_the_same_name() {
     assert_ne!(ours, hers);
     let names = |id: &str| place.index_of(id).locations.into_keys().collect::<Vec<_>>();
     assert_eq!((names(&ours).len(), names(&hers).len()), (1, 2));
-    // What one does is not the other's.
+    // Deleting one collection does not affect the other.
     let ran = place.semantik(&["collections", "delete", "--config", "pipeline.yaml", "--yes"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place.index_of(&ours).assert_sound();

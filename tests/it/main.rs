@@ -1,11 +1,11 @@
-//! The workspace's integration tests: the command on real files, and rules about the code.
+//! The integration tests of the workspace: the command on real files, and rules about the code.
 //!
-//! They run the built command as a user does, with the embedded stores and the real model.
+//! They run the built command with the embedded stores and the real model.
 
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test that cannot go on panics, and says where"
+    reason = "a panic fails the test and shows the location"
 )]
 
 mod browser;

@@ -1,5 +1,6 @@
-//! What a user reads when something outside is not as it should be: each fault is made for real, and its whole message is
-//! kept. A message says what was done to which file, host or port, and what to do; no error of a library stands alone.
+//! Messages about external faults: each fault is provoked for real, and its whole message is kept
+//! as a snapshot. A message states the action, the file, host or port, and the remedy; it is never
+//! just the error of a library.
 
 mod faults;
 mod typed;
@@ -14,10 +15,10 @@ use metadata::EmbeddedPostgres;
 use crate::secrets::qdrant_that_refuses;
 use crate::support::{Place, ROOT, command, query, ran};
 
-/// The exit code of a command and what it says on standard error, without what differs from run to run.
+/// Exit code and standard error of a command, with `unsteady` parts replaced.
 fn said(place: &Place, args: &[&str], unsteady: &[(&str, &str)]) -> String {
     let ran = ran(command(args).current_dir(place.path()).output().unwrap());
-    // Lines of the log are for operators.
+    // Log lines are not user messages.
     let told = ran.stderr.lines().filter(|line| !line.starts_with('{'));
     let told: Vec<&str> = told.filter(|line| !line.contains("the stand-in")).collect();
     let mut text = format!("exit code {}\n{}", ran.code, told.join("\n"));
@@ -33,13 +34,13 @@ fn closed_port() -> String {
     listener.local_addr().unwrap().port().to_string()
 }
 
-/// The port of a server that does this with whoever comes.
+/// Starts a server that calls `answer` for each connection; gives its port.
 fn server(answer: fn(TcpStream) -> std::io::Result<()>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let serve = move || {
         for stream in listener.incoming() {
-            // A client that has gone is of no interest.
+            // Errors after the client disconnected are ignored.
             drop(answer(stream.unwrap()));
         }
     };
@@ -47,25 +48,25 @@ fn server(answer: fn(TcpStream) -> std::io::Result<()>) -> String {
     port
 }
 
-/// Answers like a REST API that is asked in another protocol.
+/// Responds like an HTTP server to requests of another protocol.
 fn http(mut stream: TcpStream) -> std::io::Result<()> {
     let read = stream.read(&mut [0; 1024])?;
-    assert!(read > 0, "a client says something");
+    assert!(read > 0, "the client sends a request");
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 }
 
-/// Answers the question for TLS of PostgreSQL's protocol with no.
+/// Refuses the TLS request of the PostgreSQL protocol.
 fn no_tls(mut stream: TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut [0; 8])?;
     stream.write_all(b"N")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it has the form of the other servers")]
+#[expect(clippy::needless_pass_by_value, reason = "the other servers have the same signature")]
 fn hang_up(stream: TcpStream) -> std::io::Result<()> {
     stream.shutdown(std::net::Shutdown::Both)
 }
 
-/// A place whose metadata store is at a URL.
+/// A place whose metadata store has this URL.
 fn with_postgres(url: &str) -> Place {
     Place::with("model: 'stand-in:16'", &format!("stores: {{ postgres: '{url}' }}"))
 }
@@ -105,7 +106,7 @@ fn postgres_that_refuses_a_role_or_a_database() {
     let rules = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(&hba, format!("local all guarded scram-sha-256\n{rules}")).unwrap();
     query(cluster.url(), "SELECT pg_reload_conf()");
-    // A socket has no port to speak of, and its folder differs.
+    // The folder of the socket differs between runs.
     let (_, socket) = cluster.url().split_once("host=").unwrap();
     let url = |login: &str, database: &str| {
         format!("postgres://{login}@localhost/{database}?host={socket}")

@@ -1,5 +1,5 @@
-//! Any sequence of what happens to files and of runs, some of which are killed: after each run that comes to its end
-//! the index holds what the folder holds, and at the end it is what a fresh index of the folder is.
+//! Random sequences of file changes and runs, some of them killed: after each completed run the
+//! index has the content of the folder, and at the end it equals a fresh index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,19 +12,19 @@ use sha2::{Digest as _, Sha256};
 use crate::kills::{Fate, kill_after};
 use crate::support::Place;
 
-/// What happens.
+/// A file change or an operation.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A file gets a content, that of another maybe. Where a folder was in its way, it goes.
+    /// Writes a file, possibly with the content of another. A folder with its name is removed.
     Write(u8, u8),
     Touch(u8),
     Rename(u8, u8),
     Copy(u8, u8),
     Delete(u8),
-    /// A file that was deleted comes back.
+    /// Restores a deleted file.
     Restore(u8),
     RenameFolder(u8, u8),
-    /// A folder with a file in it takes the place of a file.
+    /// Replaces a file by a folder that contains a file.
     Replace(u8, u8),
     Run,
     Reindex,
@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The folder as it should be: path → content.
+/// The expected folder: path → content.
 type Files = BTreeMap<String, String>;
 
 struct World {
@@ -59,12 +59,12 @@ struct World {
     deleted: Files,
 }
 
-/// Files stand in three folders, and at the top.
+/// Files are in three folders, and at the top.
 fn name(file: u8) -> String {
     if file < 2 { format!("{file}.txt") } else { format!("folder{}/{file}.txt", file % 3) }
 }
 
-/// One has no text, one is no document, the others have a few chunks.
+/// One is empty, one is binary, the others have a few chunks.
 fn content(number: u8) -> String {
     match number {
         0 => String::new(),
@@ -80,7 +80,7 @@ impl World {
         self.place.corpus().join(name)
     }
 
-    /// Writes a file, whatever was in its way.
+    /// Writes a file, and removes files and folders in its way.
     fn write(&mut self, name: String, content: String) {
         let below = format!("{name}/");
         if self.path(&name).is_dir() {
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// The index holds these files with these contents, and is sound.
+    /// Asserts that the index is sound and has the expected files and contents.
     fn check(&self) {
         let index = self.place.index();
         index.assert_sound();
@@ -218,7 +218,7 @@ impl World {
 fn sequences(cases: u32, steps: usize) {
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 30, ..Config::default() };
-    // Always the same ones, so that a failure is not chance.
+    // A fixed seed, so that failures are reproducible.
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, seed);
     runner
@@ -245,7 +245,7 @@ fn after_each_run_the_index_is_what_the_folder_is() {
 
 /// `cargo nextest run --run-ignored only model`
 #[test]
-#[ignore = "takes many minutes; the six sequences above are for every day"]
+#[ignore = "takes many minutes; the six sequences above run by default"]
 fn after_each_run_the_index_is_what_the_folder_is_in_many_sequences() {
     sequences(100, 40);
 }

@@ -1,5 +1,5 @@
-//! The program and libtorch can be moved together: it finds the libraries beside itself, whoever runs it, and wherever it
-//! was built.
+//! The program and libtorch can be moved together: the program finds the libraries beside itself,
+//! for any user and independently of the build folder.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +13,7 @@ pub(crate) const NOBODY: u32 = 65_534;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_semantik");
 
-/// Where the loader finds the libraries of a program, by their names.
+/// The libraries of a program by name, with the path that the loader resolves.
 fn libraries(program: &Path) -> Vec<(String, PathBuf)> {
     let output = Command::new("ldd").arg(program).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -24,17 +24,18 @@ fn libraries(program: &Path) -> Vec<(String, PathBuf)> {
     found.collect()
 }
 
-/// The same file under another name, or a copy where that cannot be.
+/// Creates a hard link, or a copy where links are not possible.
 fn place(from: &Path, to: &Path) {
     if std::fs::hard_link(from, to).is_err() {
         std::fs::copy(from, to).unwrap();
     }
 }
 
-/// Puts the program and libtorch together into folders below `root`, where any user can run it; gives the program.
+/// Installs the program and libtorch in folders below `root`, where any user can run it; gives the
+/// path of the program.
 pub(crate) fn install(root: &Path, bin: &str, lib: &str) -> PathBuf {
     let (bin, lib) = (root.join(bin), root.join(lib));
-    // The root first: `root/.` cannot be made.
+    // The root first, because `root/.` cannot be created.
     for folder in [root, &bin, &lib] {
         std::fs::create_dir_all(folder).unwrap();
     }
@@ -59,7 +60,7 @@ fn built_with() -> PathBuf {
 
 #[test]
 fn the_program_and_libtorch_work_wherever_they_are_put_together() {
-    // Another user may be unable to enter the build tree; anybody can enter this folder.
+    // Other users may lack access to the build tree, but not to this folder.
     let folder = tempfile::tempdir().unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();
@@ -72,7 +73,7 @@ fn the_program_and_libtorch_work_wherever_they_are_put_together() {
         let root = folder.path().join(lib.replace('/', "-") + &bin.replace('.', "beside"));
         let mut embed = Command::new(install(&root, bin, lib));
         embed.args(["embed", "--model"]).arg(&model).current_dir(folder.path());
-        // The loader tells which files it uses.
+        // The loader logs the files that it loads.
         embed.env_clear().env("LD_DEBUG", "libs").env("HOME", "/");
         if rustix::process::geteuid().is_root() {
             embed.uid(NOBODY).gid(NOBODY);
@@ -93,6 +94,6 @@ fn the_program_and_libtorch_work_wherever_they_are_put_together() {
         let ours: Vec<&&Path> = used.iter().filter(|path| path.starts_with(&root)).collect();
         assert!(ours.iter().any(|path| path.ends_with("libtorch_cpu.so")), "{used:?}");
         let tree: Vec<&&Path> = used.iter().filter(|path| path.starts_with(&torch)).collect();
-        assert!(tree.is_empty(), "libraries of the build tree are used: {tree:?}");
+        assert!(tree.is_empty(), "libraries of the build tree are loaded: {tree:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! A hub: what the Hugging Face hub answers for the files of one model, as far as it is asked for them, and how it fails.
+//! A test server with the API of the Hugging Face hub for the files of one model, and with
+//! failures.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,35 +11,35 @@ use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-/// What goes wrong.
+/// A failure of the hub.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
-    /// Weights come with another byte in them.
+    /// One byte of the weights is changed.
     Flipped,
-    /// Weights come with a byte more than it says.
+    /// The weights have one byte more than declared.
     Longer,
-    /// Each answer with weights breaks off in the middle.
+    /// Each response with weights ends in the middle.
     BreaksOff,
-    /// They break off, and there is no more.
+    /// A response with weights ends in the middle, and requests for the rest get 503.
     Refuses,
-    /// Nobody is let in without a token.
+    /// Requests without a token get 401.
     Locked,
-    /// Nobody is answered until this is over.
+    /// Responses wait until another fault is set.
     Hangs,
 }
 
-/// What was asked for: a file, or how it describes a revision.
+/// A request: for a file, or for the description of a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) path: String,
-    /// The byte from which on.
+    /// The start of the requested byte range.
     pub(crate) from: usize,
-    /// Whether a token was shown.
+    /// `true` if the request had a token.
     pub(crate) token: bool,
 }
 
-/// A repository on a server of its own.
+/// A server with one repository.
 #[derive(Clone)]
 pub(crate) struct Hub {
     pub(crate) url: String,
@@ -46,20 +47,20 @@ pub(crate) struct Hub {
 }
 
 struct State {
-    /// What stands behind the address of the server.
+    /// The repository in URLs, as `ORG/NAME`.
     repository: String,
     commit: String,
     files: BTreeMap<String, Vec<u8>>,
     fault: Fault,
-    /// Whether files are described by no more than their names.
+    /// `true` if files are described by name only.
     bare: bool,
-    /// Another server, to which it refers for weights.
+    /// The server to which requests for weights are redirected.
     weights: Option<String>,
     asked: Vec<Asked>,
 }
 
 impl Hub {
-    /// A hub with the model of a folder.
+    /// Starts a hub with the model of a folder.
     pub(crate) fn new(repository: &str, folder: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -77,7 +78,7 @@ impl Hub {
         let serve = move || {
             for stream in listener.incoming() {
                 let hub = serving.clone();
-                // Whoever asks may go away in the middle.
+                // The client may disconnect during the response.
                 let answer = move || drop(hub.answer(stream.unwrap()));
                 std::thread::Builder::new().spawn(answer).unwrap();
             }
@@ -86,12 +87,12 @@ impl Hub {
         hub
     }
 
-    /// Has something go wrong from now on.
+    /// Sets the failure of later responses.
     pub(crate) fn set(&self, fault: Fault) {
         self.state.lock().unwrap().fault = fault;
     }
 
-    /// Makes another commit, in which a file is another one, or is not there.
+    /// Adds a commit that changes a file, or removes it if `content` is `None`.
     pub(crate) fn commit(&self, file: &str, content: Option<&[u8]>) {
         let mut state = self.state.lock().unwrap();
         state.commit = hexadecimal(&Sha1::digest(content.unwrap_or_default()));
@@ -101,14 +102,14 @@ impl Hub {
         }
     }
 
-    /// Describes files by no more than their names from now on.
+    /// Describes files by name only from now on.
     pub(crate) fn say_little(&self) {
         self.state.lock().unwrap().bare = true;
     }
 
-    /// Refers to another server for weights from now on.
+    /// Redirects requests for weights to another server from now on.
     pub(crate) fn refer_to(&self, other: &Self) {
-        // Another host, by its name.
+        // A different host name.
         let url = other.url.replace("127.0.0.1", "localhost");
         self.state.lock().unwrap().weights = Some(url);
     }
@@ -117,12 +118,12 @@ impl Hub {
         self.state.lock().unwrap().files[file].clone()
     }
 
-    /// What was asked for since the last question.
+    /// The requests since the last call.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
-    /// Answers one request.
+    /// Responds to one request.
     fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let Some(asked) = read(&stream)? else { return Ok(()) };
         self.state.lock().unwrap().asked.push(asked.clone());

@@ -1,5 +1,5 @@
-//! Every verb against everything that can be broken around it: no message of a library stands alone, and each message
-//! names what it is about.
+//! Every verb with every external fault: no message is just the error of a library, and each names
+//! the faulty object.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use insta::assert_snapshot;
 use super::{closed_port, http, said, server, small_model};
 use crate::support::{Place, command, ran};
 
-/// What libraries and the system say by themselves. A line that is nothing but one of these tells nobody what was done to
-/// what.
+/// Error texts of libraries and the system. A line with only such a text names neither action nor
+/// object.
 const BARE: &[&str] = &[
     "entity not found",
     "entity already exists",
@@ -45,10 +45,10 @@ const BARE: &[&str] = &[
     "channel closed",
 ];
 
-/// Words that belong into no message at all: they are names of types and numbers of the system.
+/// Texts that no message may contain: names of types, and numbers of the system.
 const INTERNAL: &[&str] = &["(os error", "Os {", "tonic::", "sqlx::", "ErrorKind", "Error("];
 
-/// Verbs with their arguments; `PIPELINE` is the file, `SOME` a name or number.
+/// Verbs with their arguments; `PIPELINE` is replaced by the path of the file.
 const VERBS: &[&str] = &[
     "check PIPELINE",
     "test PIPELINE",
@@ -82,12 +82,13 @@ const VERBS: &[&str] = &[
     "migrate up --config PIPELINE",
 ];
 
-/// Runs every verb in a place; each that fails must name one of these, and say nothing of a library alone.
+/// Runs every verb in a place. The message of each that fails must name one of `subjects`, and must
+/// not be just the error of a library.
 fn every_verb(place: &Place, file: &str, subjects: &[&str]) {
     every_verb_but(&[], place, file, subjects);
 }
 
-/// The same without the verbs of these names: services that start without the broken thing and wait for it.
+/// The same without `services`: verbs that start without the faulty dependency and wait for it.
 fn every_verb_but(services: &[&str], place: &Place, file: &str, subjects: &[&str]) {
     let mut failed = 0;
     let is_service = |verb: &str| services.iter().any(|it| verb.starts_with(it));
@@ -102,25 +103,25 @@ fn every_verb_but(services: &[&str], place: &Place, file: &str, subjects: &[&str
         }
         failed += 1;
         let said = &ran.stderr;
-        assert!(!said.trim().is_empty(), "{verb} failed without a word");
+        assert!(!said.trim().is_empty(), "{verb} failed without a message");
         for line in said.lines().filter(|line| !line.starts_with('{')) {
             let line = line.trim();
             let alone = line.trim_start_matches("semantik: ").trim_start_matches("because ");
             let alone = alone.to_lowercase();
             for bare in BARE {
                 let rest = alone.strip_prefix(bare);
-                // With nothing behind it but a mark or a bracket.
+                // The rest of the line names no path or object.
                 let stands_alone = rest.is_some_and(|it| !it.contains(['`', '/']));
-                assert!(!stands_alone, "`{verb}` says a library's words alone: {line}");
+                assert!(!stands_alone, "`{verb}` prints only the error of a library: {line}");
             }
             for internal in INTERNAL {
-                assert!(!line.contains(internal), "`{verb}` says {internal}: {line}");
+                assert!(!line.contains(internal), "`{verb}` prints {internal}: {line}");
             }
         }
         let names = subjects.iter().any(|subject| said.contains(subject));
-        assert!(names, "`{verb}` names none of {subjects:?}: {said}");
+        assert!(names, "`{verb}` must name one of {subjects:?}: {said}");
     }
-    assert!(failed > 0, "nothing failed, so nothing was tested");
+    assert!(failed > 0, "no verb failed, so nothing was tested");
 }
 
 fn broken(embed: &str, stores: &str) -> Place {
@@ -186,7 +187,7 @@ fn the_rest_port_of_qdrant() {
         "pipeline.yaml",
         &[
             &port,
-            "no collection",
+            "does not exist yet",
             "no operation",
             "no generation",
             "no tests",
@@ -216,7 +217,7 @@ fn a_data_folder_that_is_a_file() {
     every_verb(&place, "pipeline.yaml", &[".semantik", "no tests"]);
 }
 
-/// What is read and written beside the stores.
+/// Files and addresses in options.
 #[test]
 fn files_and_addresses_of_options() {
     let place = broken(STAND_IN, "");
@@ -277,7 +278,7 @@ fn standard_output_that_takes_nothing() {
     assert_snapshot!(said.trim(), @"semantik: cannot write to standard output: no space left on the device");
 }
 
-/// A limit on the size of files does to `initdb` what a full volume does; the numbers and words differ by version.
+/// A file size limit affects `initdb` like a full volume; the exact message differs by version.
 #[test]
 fn a_cluster_that_has_no_room() {
     let place = broken(STAND_IN, "");

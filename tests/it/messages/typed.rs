@@ -1,4 +1,4 @@
-//! What a user reads who has mistyped the command, and both ways of naming the pipeline file.
+//! Messages about mistyped commands, and both ways to name the pipeline file.
 
 use insta::assert_snapshot;
 
