@@ -71,8 +71,8 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
     assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_query"));
     let (_, said) = server.stop();
     assert!(
-        said.contains("the vectors of generation 1 are not there"),
-        "why is in the log: {said}"
+        said.contains("the vectors of generation 1 are missing"),
+        "the log has the reason: {said}"
     );
 }
 
