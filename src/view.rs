@@ -190,8 +190,8 @@ fn cells(node: &NodeState, pace: Pace) -> [String; 7] {
         format!("{}/s", pace::rate(pace.rate)),
         format!("queue {}", bytes(node.queue_bytes)),
         format!("busy {:>3.0} %", pace.busy * 100.0),
-        format!("waits {:>3.0} %", pace.idle * 100.0),
-        if pace.holds_up { "◄ holds the flow up".to_owned() } else { String::new() },
+        format!("idle {:>3.0} %", pace.idle * 100.0),
+        if pace.holds_up { "◄ bottleneck".to_owned() } else { String::new() },
     ]
 }
 

@@ -3,7 +3,7 @@
 //! A cursor also contains the number of fused candidates, so that the next page continues the same
 //! ranking, and a hash of the request, so that it is not used with another one. It is not a
 //! snapshot: documents added or removed between two pages may appear or be missing. It is not
-//! signed, because it grants nothing that a request could not ask for: its numbers are limited to
+//! signed, because it permits nothing beyond what a request can set: its numbers are limited to
 //! the values that paging can produce.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -371,8 +371,8 @@ impl Searcher {
     ) -> Result<Filter, StoreError> {
         let mut values = Values::new();
         for field in condition.matched_fields() {
-            // `MOST_VALUES` bounds the number of matched values; a collection of more documents has
-            // more chunks.
+            // At most `MOST_VALUES` values are matched, a limit for collections with more documents
+            // than that.
             let of_field = self.values(target, version, field, MOST_VALUES).await?;
             values.insert(field, of_field);
         }
@@ -448,7 +448,7 @@ fn legs(
         (Mode::Sparse, dense) => Legs::Sparse { words, dense },
         (Mode::Dense, Some(dense)) => Legs::Dense(dense),
         (Mode::Hybrid, Some(dense)) => Legs::Hybrid { dense, words, fusion: window.fusion() },
-        (Mode::Dense | Mode::Hybrid, None) => unreachable!("these modes embed the question"),
+        (Mode::Dense | Mode::Hybrid, None) => unreachable!("these modes embed the query"),
     }
 }
 

@@ -9,13 +9,17 @@ use super::{Change, OfFile};
 /// Status of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Status {
+    /// Recorded, not yet processed
     Pending,
+    /// Being processed
     Processing,
+    /// Stored with its vectors
     #[value(alias = "stored")]
     Completed,
     /// Set aside, for any reason (`--reason` selects one)
     #[value(alias = "set-aside", alias = "set_aside")]
     Failed,
+    /// Deleted by a user, or its last location no longer exists
     Deleted,
 }
 

@@ -118,7 +118,7 @@ impl FileTargets {
 
     /// A generation of the first file, live or not.
     pub(crate) async fn generation(&self, number: i32) -> Result<Arc<Target>, BoxError> {
-        let file = self.files.first().ok_or("no pipeline file is given")?;
+        let file = self.files.first().ok_or("no pipeline file given")?;
         let generations = file.database.postgres().generations().list(file.collection.id).await?;
         let found = generations.into_iter().find(|it| it.number == number);
         let name = &file.collection.name;
