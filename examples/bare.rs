@@ -1,18 +1,20 @@
-//! What a search costs the store alone: the queries that the server would make, asked by nobody's HTTP and none of our
-//! searching. `benches/load.py` runs it beside the server's figures. It proves nothing and is no part of the product.
+//! Measures the store without the server: the queries that the server would send, without HTTP and
+//! search logic. `benches/load.py` runs it for comparison. It is a benchmark tool without
+//! assertions.
 //!
-//! `bare MODEL DTYPE VECTORS QUESTIONS` opens the embedded store in the folder VECTORS, or none where that is `-`, and reads a JSON
-//! string on each line of QUESTIONS. Commands come on standard input, each answered with a line of JSON.
+//! `bare MODEL DTYPE VECTORS QUESTIONS` opens the embedded store in the folder VECTORS (`-`: no
+//! store) and reads a JSON string from each line of QUESTIONS. Commands come from standard input;
+//! each is answered with a line of JSON.
 //!
-//! | command | what is measured |
+//! | command | measures |
 //! |---|---|
-//! | `ask MODE CONNECTIONS SECONDS FROM` | queries of MODE by so many at once, each question once, from that one on |
-//! | `write MODE FILE` | nothing; writes the bodies with which Qdrant is asked the same by REST |
+//! | `ask MODE CONNECTIONS SECONDS FROM` | queries of MODE on so many connections, in order from index FROM |
+//! | `write MODE FILE` | nothing; writes the bodies of the same queries for Qdrant's REST API |
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a tool of the benchmarks, which stops at any fault"
+    reason = "a benchmark tool that stops at any error"
 )]
 
 use std::fmt::Write as _;
@@ -31,7 +33,7 @@ use sinks::UpsertOptions;
 use tokio::task::JoinSet;
 use vectors::EdgeStore;
 
-/// As many as the server asks for to give ten: one more tells whether there is another page.
+/// The server requests this many for a page of ten: one more shows whether there is a next page.
 const HITS: usize = 11;
 
 struct Bare {
@@ -55,7 +57,7 @@ async fn main() {
                 bare.ask(mode, connections.parse().unwrap(), seconds, from.parse().unwrap()).await
             }
             ["write", mode, file] => bare.write(mode, file),
-            _ => panic!("`{line}` is no command"),
+            _ => panic!("unknown command `{line}`"),
         };
         println!("{answer}");
     }
@@ -103,7 +105,7 @@ impl Bare {
             "dense" => Legs::Dense(dense),
             "sparse" => Legs::Sparse { words, dense: None },
             "hybrid" => Legs::Hybrid { dense, words, fusion: Fusion::default() },
-            _ => panic!("`{mode}` is no mode"),
+            _ => panic!("invalid mode `{mode}`: expected dense, sparse or hybrid"),
         };
         let (filter, threshold, effort) = (None, None, Effort::Indexed);
         IndexQuery { legs, filter, threshold, limit: HITS, effort }
@@ -122,7 +124,7 @@ impl Bare {
         for _ in 0..connections {
             let (bare, next, mode) = (Arc::clone(self), Arc::clone(&next), mode.to_owned());
             clients.spawn(async move {
-                let store = bare.store.as_ref().expect("a store was named");
+                let store = bare.store.as_ref().expect("a store was given");
                 let mut took = Vec::new();
                 while began.elapsed() < seconds {
                     let query = bare.query(&mode, next.fetch_add(1, Ordering::Relaxed));
@@ -141,7 +143,7 @@ impl Bare {
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 clippy::cast_precision_loss,
-                reason = "a place in a list"
+                reason = "an index in a list"
             )]
             let place = (share * took.len() as f64) as usize;
             took[place.min(took.len() - 1)]
@@ -152,7 +154,7 @@ impl Bare {
         json!({ "count": count, "rate": rate, "p50": at(0.5), "p95": at(0.95), "p99": at(0.99) })
     }
 
-    /// The same queries in the words of Qdrant's REST API.
+    /// The same queries as bodies of Qdrant's REST API.
     fn write(&self, mode: &str, file: &str) -> Value {
         let mut lines = String::new();
         for (dense, SparseVector { indices, values }) in &self.questions {

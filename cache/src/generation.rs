@@ -1,10 +1,10 @@
-//! One generation of a memo: a SQLite file that grows to a fixed size.
+//! One generation of the cache: a SQLite file with a maximum size.
 //!
-//! SQLite is shared by several processes, survives a kill at any moment, bounds the size of its file by
-//! itself, and answers to a broken file with an error. Beyond what it checks, each value carries a
-//! checksum over its key and itself; where that is wrong, the value is not there.
+//! SQLite can be shared by several processes, survives a kill at any moment, limits its file size,
+//! and reports a corrupt file as an error. In addition, each value has a checksum over key and
+//! value; a value with a wrong checksum counts as absent.
 //!
-//! The files are never opened by anything but SQLite: on Unix, closing one would give up the locks of
+//! Only SQLite may open these files: on Unix, closing any other handle would release the locks of
 //! this process.
 
 use std::ffi::OsStr;
@@ -16,30 +16,30 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use pipeline::MemoKey;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
-/// A page holds five vectors of 384 numbers, and wastes little of itself on any usual length.
+/// Page size in bytes: five vectors of 384 floats, with little waste for other common dimensions.
 const PAGE: u64 = 8192;
 
-/// A log of this many pages is carried over into the file.
+/// Pages in the write-ahead log at which SQLite checkpoints it.
 const LOG_PAGES: u64 = 2048;
 
-/// How long another process may write before a call gives up.
+/// How long a call waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Raised by one when the form of a value in its row changes.
+/// Version of the value format in a row.
 const FORM: u8 = 1;
 
 const HEAD: usize = 5;
 
-/// Why a generation did not do what it was asked to.
+/// Errors of a generation.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    /// It has its full size, or there is no room on the disk: a new one that is empty can only mean this.
-    #[error("there is no room on the disk")]
+    /// The file has its maximum size, or, if it is new and empty, the disk is full.
+    #[error("no space left on the disk")]
     Full,
-    /// It is not what it should be.
-    #[error("it is corrupt: {0}")]
+    /// The file is corrupt.
+    #[error("corrupt file: {0}")]
     Broken(String),
-    /// The system said no.
+    /// I/O error.
     #[error(transparent)]
     Failed(pipeline::BoxError),
 }
@@ -54,8 +54,9 @@ impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
-            // Besides the plain ones: a table that is not there is unknown, a file whose head was
-            // damaged or that was deleted meanwhile cannot be written, and a column of another type is no error of SQLite.
+            // Besides the plain codes: a missing table is `Unknown`; a file with a damaged header
+            // or that was deleted while open is `ReadOnly`; a column of the wrong type has no
+            // SQLite code.
             Some(
                 ErrorCode::DatabaseCorrupt
                 | ErrorCode::NotADatabase
@@ -70,25 +71,26 @@ impl From<rusqlite::Error> for Trouble {
 
 /// An open generation.
 pub(super) struct Generation {
-    /// A younger generation has a greater one.
+    /// Younger generations have greater numbers.
     pub(super) number: u64,
     db: Connection,
-    /// Most pages that it may have.
+    /// Maximum number of pages.
     pages: u64,
 }
 
 impl Generation {
-    /// The number of a generation, from the name of its file.
+    /// The number of a generation from its file name; `None` for other files.
     pub(super) fn number_of(name: &OsStr) -> Option<u64> {
         name.to_str()?.strip_suffix(".sqlite")?.parse().ok().filter(|number| *number > 0)
     }
 
-    /// Makes the file of a generation, unless it is there.
+    /// Creates the file of a generation unless it exists.
     pub(super) fn make(folder: &Path, number: u64) -> Result<(), Trouble> {
-        // It is made aside and then put into its place, where other processes find it whole.
+        // Created under a temporary name and linked, so that other processes see only a complete
+        // file.
         let aside = folder.join(format!("{}.new", uuid::Uuid::new_v4()));
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        // SQLite gives the mode of this file to its log as well.
+        // SQLite applies the mode of this file to its log, too.
         let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
         drop(made?);
         let db = Connection::open_with_flags(&aside, flags)?;
@@ -104,7 +106,7 @@ impl Generation {
         }
     }
 
-    /// Opens a generation, if there is one of this number.
+    /// Opens a generation; `None` if it does not exist. `most` is its maximum size in bytes.
     pub(super) fn open(folder: &Path, number: u64, most: u64) -> Result<Option<Self>, Trouble> {
         let path = path(folder, number);
         if !path.exists() {
@@ -114,13 +116,14 @@ impl Generation {
         let log_pages = LOG_PAGES.min(pages / 16).max(1);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = match Connection::open_with_flags(&path, flags) {
-            // It was deleted just now.
+            // Another process has just deleted it.
             Err(_) if !path.exists() => return Ok(None),
             opened => opened?,
         };
         db.busy_timeout(PATIENCE)?;
-        // What was written is the system's: a kill loses nothing. A crash of the machine may damage the file,
-        // which is found out and costs the memo; waiting for the disk would cost every run.
+        // Written data is in the page cache: a kill loses nothing. A crash of the machine can
+        // corrupt the file, which is detected and costs the cache; syncing would slow down every
+        // run.
         db.pragma_update(None, "synchronous", "off")?;
         db.pragma_update(None, "max_page_count", signed(pages))?;
         db.pragma_update(None, "wal_autocheckpoint", signed(log_pages))?;
@@ -128,10 +131,10 @@ impl Generation {
         Ok(Some(Self { number, db, pages }))
     }
 
-    /// Deletes the files of a generation; a process that has them open keeps what it has.
+    /// Deletes the files of a generation; a process that has them open can still read them.
     pub(super) fn delete(folder: &Path, number: u64) -> Result<(), Trouble> {
         let file = path(folder, number);
-        // The file by which it is known goes last, so that a kill leaves nothing that nobody finds.
+        // The main file is deleted last, so that after a kill the next deletion finds the rest.
         for file in [suffixed(&file, "-wal"), suffixed(&file, "-shm"), file] {
             match fs::remove_file(file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -143,15 +146,16 @@ impl Generation {
         Ok(())
     }
 
-    /// Whether it has outgrown its limit, because the limit was a greater one once.
+    /// `true` if the file exceeds its limit because the limit was lowered.
     pub(super) fn is_too_large(&self) -> Result<bool, Trouble> {
         let pages: i64 = self.db.pragma_query_value(None, "page_count", |row| row.get(0))?;
         Ok(pages > signed(self.pages))
     }
 
-    /// The values of these keys, in their order.
+    /// The values of these keys, in their order; `None` if absent or damaged.
     pub(super) fn get(&self, keys: &[MemoKey]) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
-        // One transaction, or each of a thousand questions would take its locks and give them back.
+        // One transaction, because a thousand separate queries would each take and release the
+        // locks.
         let reading = self.db.unchecked_transaction()?;
         let mut find = reading.prepare("SELECT value FROM memo WHERE key = ?1")?;
         let mut values = Vec::with_capacity(keys.len());
@@ -164,7 +168,7 @@ impl Generation {
         Ok(values)
     }
 
-    /// Adds all of these values, or none of them.
+    /// Adds all of these values in one transaction.
     pub(super) fn put(&mut self, entries: &[(MemoKey, Vec<u8>)]) -> Result<(), Trouble> {
         if entries.is_empty() {
             return Ok(());
@@ -192,7 +196,7 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// A value as it is stored: form, checksum, value.
+/// Stored format: version, checksum, value.
 fn pack(key: &MemoKey, value: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(HEAD + value.len());
     packed.push(FORM);
@@ -201,7 +205,7 @@ fn pack(key: &MemoKey, value: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// The value, if it is what was stored under this key.
+/// The value; `None` if the version or checksum does not match.
 fn unpack(key: &MemoKey, packed: &[u8]) -> Option<Vec<u8>> {
     let (head, value) = packed.split_at_checked(HEAD)?;
     let sum = checksum(key, value).to_le_bytes();
@@ -216,7 +220,7 @@ fn checksum(key: &MemoKey, value: &[u8]) -> u32 {
     hash.finalize()
 }
 
-/// SQLite's numbers are signed.
+/// Converts to SQLite's signed integers.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,16 +1,17 @@
-//! What was computed before, in a folder of this machine: the [`Memo`] of every run.
+//! Cache of computed results in a folder of this machine, shared by all runs; implements [`Memo`].
 //!
-//! A memo has two generations, each a SQLite file of at most half the limit. New values go into the young
-//! one. When that is full, the old one is deleted, the young one becomes the old one, and a new one is
-//! begun; a value that is found in the old one is copied into the young one. So what was not asked for
-//! since the last change is what is forgotten, and forgetting half of it costs the deletion of a file.
+//! The cache has two generations, each a SQLite file of at most half the limit. New values go to
+//! the young generation. When it is full, the old one is deleted, the young one becomes the old
+//! one, and a new one is created; a value found in the old generation is copied to the young one.
+//! So eviction removes the values that were not requested since the last change of generations, and
+//! costs the deletion of one file.
 //!
-//! Several processes share a folder. The numbers of its files say which generations there are, and only
-//! grow; before each call it is looked up whether another process has begun a new one. A killed process
-//! leaves the values of the calls that had returned. A crash of the whole machine may cost the memo, since
-//! nothing waits for the disk. A memo that cannot be read is deleted and begun anew.
+//! Several processes share a folder. The file names contain the generation numbers, which only
+//! grow; each call first checks whether another process has created a newer generation. A killed
+//! process leaves the values of all calls that had returned. A crash of the machine can destroy the
+//! cache, because writes are not synced. A corrupt cache is deleted and recreated.
 //!
-//! This knows nothing of what it keeps, and never fails: see [`Memo`].
+//! The content of values is opaque to the cache, and its calls never fail: see [`Memo`].
 
 mod generation;
 
@@ -22,32 +23,33 @@ use pipeline::{Memo, MemoKey, Remedy, StoreError};
 
 use crate::generation::{Generation, Trouble};
 
-/// The most bytes that are written at once, and the largest value that is kept. What is written at once
-/// is how much a write-ahead log grows beyond its usual size.
+/// Maximum bytes per transaction, and maximum size of a value. A transaction can grow the
+/// write-ahead log beyond its usual size by this much.
 const LARGEST: u64 = 16 << 20;
 
-/// How often the newest generation may be gone before it is opened; each time, somebody has filled two.
+/// Retries if the newest generation disappears before it is opened; each time, other processes have
+/// filled two generations.
 const ATTEMPTS: usize = 100;
 
-/// A memo in a folder.
+/// A cache in a folder.
 pub struct DiskMemo(Mutex<State>);
 
 struct State {
     folder: Folder,
     generations: Generations,
-    /// Whether the last call failed; trouble that lasts is told once.
+    /// `true` if the last call failed, so that a lasting error is logged as a warning only once.
     in_trouble: bool,
 }
 
 impl DiskMemo {
-    /// How much a memo holds, if nobody says otherwise.
+    /// Default limit in bytes.
     pub const USUAL_LIMIT: u64 = 4 << 30;
 
-    /// Opens the memo of a folder, and makes it when it is not there. Its files take at most `limit` bytes;
-    /// their write-ahead logs, of a few megabytes, come on top.
+    /// Opens the cache of a folder, creating it if necessary. Its files take at most `limit` bytes,
+    /// plus a few megabytes of write-ahead logs.
     ///
     /// # Errors
-    /// If the folder cannot be written to.
+    /// If the folder is not writable.
     pub fn open(folder: &Path, limit: u64) -> Result<Self, StoreError> {
         let folder = Folder { path: folder.to_owned(), share: limit / 2 };
         let opened = folder.open().or_else(|trouble| match trouble {
@@ -55,7 +57,7 @@ impl DiskMemo {
             other @ (Trouble::Full | Trouble::Failed(_)) => Err(other),
         });
         let generations = opened.map_err(|trouble| StoreError {
-            doing: "open the memo",
+            doing: "open the cache",
             remedy: Remedy::GiveUp,
             source: trouble.into(),
         })?;
@@ -68,7 +70,7 @@ impl Memo for DiskMemo {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = state.attempt(|state| state.get(keys));
         let Some((values, from_old)) = found else { return vec![None; keys.len()] };
-        // What cannot be copied has been found all the same.
+        // An error while copying does not affect the values found.
         if !from_old.is_empty() {
             state.attempt(|state| state.put(&from_old));
         }
@@ -81,7 +83,7 @@ impl Memo for DiskMemo {
     }
 }
 
-/// The values of some keys, and those among them that the young generation does not have.
+/// Values of the requested keys, and the entries among them that came from the old generation.
 type Found = (Vec<Option<Vec<u8>>>, Vec<(MemoKey, Vec<u8>)>);
 
 impl State {
@@ -113,7 +115,7 @@ impl State {
         Ok(())
     }
 
-    /// Does something with the newest generations. Says what goes wrong, since nobody else will.
+    /// Calls `act` on the newest generations. Logs errors, because callers do not see them.
     fn attempt<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, Trouble>) -> Option<T> {
         let done = self.follow().and_then(|()| act(self));
         let trouble = match done {
@@ -131,16 +133,16 @@ impl State {
             Err(trouble) => trouble,
         };
         if self.in_trouble {
-            tracing::debug!(%trouble, "the memo is still in trouble");
+            tracing::debug!(%trouble, "the cache still fails");
         } else {
             let folder = self.folder.path.display();
-            tracing::warn!(%trouble, %folder, "the memo cannot be used; what it would save is computed");
+            tracing::warn!(%trouble, %folder, "cannot use the cache; results are computed without it");
         }
         self.in_trouble = true;
         None
     }
 
-    /// Goes over to the generations that another process has begun.
+    /// Opens the newest generations if another process has created some.
     fn follow(&mut self) -> Result<(), Trouble> {
         if self.folder.numbers()?.into_iter().max() != Some(self.generations.young.number) {
             self.generations = self.folder.open()?;
@@ -149,7 +151,7 @@ impl State {
     }
 }
 
-/// The entries in pieces of at most this many bytes; what is larger than that is left out.
+/// Splits entries into slices of at most `most` bytes; skips larger entries.
 fn pieces(
     entries: &[(MemoKey, Vec<u8>)],
     most: u64,
@@ -176,18 +178,18 @@ struct Generations {
     old: Option<Generation>,
 }
 
-/// The files of a memo.
+/// The folder with the files of the cache.
 struct Folder {
     path: PathBuf,
-    /// Most bytes of one generation.
+    /// Maximum bytes of one generation.
     share: u64,
 }
 
 impl Folder {
-    /// The generations that there are; a first one where there is none.
+    /// Opens the newest generations; creates the first one if necessary.
     fn open(&self) -> Result<Generations, Trouble> {
         pipeline::private::folder(&self.path)?;
-        // Another process may delete what was listed here, but only after it has made a newer one.
+        // Another process may delete a listed file, but only after creating a newer one.
         for _ in 0..ATTEMPTS {
             let Some(newest) = self.numbers()?.into_iter().max() else {
                 Generation::make(&self.path, 1)?;
@@ -198,14 +200,14 @@ impl Folder {
             if young.is_too_large()?
                 || old.as_ref().is_some_and(|old| old.is_too_large().unwrap_or(true))
             {
-                return Err(Trouble::Broken("it is larger than it may be now".to_owned()));
+                return Err(Trouble::Broken("the cache exceeds its new size limit".to_owned()));
             }
             return Ok(Generations { young, old });
         }
-        Err(Trouble::Failed("its files come and go".into()))
+        Err(Trouble::Failed("other processes keep replacing its files".into()))
     }
 
-    /// The generations after this one is full.
+    /// Creates the generation after `full` and deletes outdated ones.
     fn begin_next(&self, full: u64) -> Result<Generations, Trouble> {
         Generation::make(&self.path, full + 1)?;
         let generations = self.open()?;
@@ -217,10 +219,10 @@ impl Folder {
         Ok(generations)
     }
 
-    /// Deletes everything, and begins with a new number, so that other processes see it.
+    /// Deletes all generations and creates one with a new number, so that other processes notice.
     fn begin_anew(&self, cause: &str) -> Result<Generations, Trouble> {
         let folder = self.path.display();
-        tracing::warn!(cause, %folder, "the memo is deleted and begun anew");
+        tracing::warn!(cause, %folder, "the cache is corrupt; recreating it");
         let numbers = self.numbers()?;
         Generation::make(&self.path, numbers.iter().max().unwrap_or(&0) + 1)?;
         for number in numbers {
@@ -229,7 +231,7 @@ impl Folder {
         self.open()
     }
 
-    /// The numbers of the generations, in no order; none where somebody has deleted the folder.
+    /// The numbers of the generations, unordered; empty if the folder was deleted.
     fn numbers(&self) -> Result<Vec<u64>, Trouble> {
         let mut numbers = Vec::new();
         let entries = match fs::read_dir(&self.path) {

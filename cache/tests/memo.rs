@@ -1,5 +1,5 @@
-//! The memo on disk: what it gives back is what it was given, whatever became of it meanwhile, and its
-//! files stay within their limit.
+//! The disk cache returns stored values unchanged, whatever happens to its files, and its files
+//! stay within their limit.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
@@ -23,7 +23,7 @@ fn key(number: u64) -> MemoKey {
     MemoKey::of("test", &[&number.to_le_bytes()])
 }
 
-/// A value by which it can be told whose it is; incompressible, as vectors are.
+/// A value that identifies its number; incompressible, like vectors.
 fn value(number: u64, length: usize) -> Vec<u8> {
     let mut state = number + 1;
     let mut next = || {
@@ -38,7 +38,7 @@ fn entries(numbers: std::ops::Range<u64>, length: usize) -> Vec<(MemoKey, Vec<u8
     numbers.map(|number| (key(number), value(number, length))).collect()
 }
 
-/// Which of these numbers it remembers; each must have its own value.
+/// The cached ones of these numbers; each must have its own value.
 fn remembered(memo: &DiskMemo, numbers: std::ops::Range<u64>, length: usize) -> Vec<u64> {
     let keys: Vec<MemoKey> = numbers.clone().map(key).collect();
     let values = memo.get(&keys);
@@ -51,12 +51,12 @@ fn remembered(memo: &DiskMemo, numbers: std::ops::Range<u64>, length: usize) -> 
     found.collect()
 }
 
-/// The bytes of its files, with and without logs.
+/// Bytes of the cache's files, without and with logs.
 fn sizes(folder: &Path) -> (u64, u64) {
     let (mut files, mut all) = (0, 0);
     for entry in fs_err::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
-        // Another process, or handle, may have deleted it.
+        // Another process or handle may have deleted it.
         let size = entry.metadata().map_or(0, |metadata| metadata.len());
         all += size;
         if entry.path().extension().is_some_and(|extension| extension == "sqlite") {
@@ -99,7 +99,7 @@ fn it_is_there_for_the_next_process() {
 fn the_oldest_are_forgotten_and_what_is_used_stays() {
     let folder = tempfile::tempdir().unwrap();
     let memo = open(folder.path(), 4 * MIB);
-    // Ten times as much as it may hold, of which the first ten are asked for again and again.
+    // Ten times the limit, while the first ten values are requested in every round.
     for round in 0..100 {
         memo.put(&entries(round * 256..(round + 1) * 256, 1536));
         assert_eq!(remembered(&memo, 0..10, 1536).len(), 10, "round {round}");
@@ -108,8 +108,8 @@ fn the_oldest_are_forgotten_and_what_is_used_stays() {
         assert!(all <= 6 * MIB, "round {round}: {all} bytes with logs");
     }
     let last = remembered(&memo, 25_600 - 1_000..25_600, 1536);
-    assert_eq!(last.len(), 1_000, "the newest quarter is there");
-    assert!(remembered(&memo, 10..10_000, 1536).is_empty(), "the oldest are gone");
+    assert_eq!(last.len(), 1_000, "the newest quarter is cached");
+    assert!(remembered(&memo, 10..10_000, 1536).is_empty(), "the oldest are evicted");
     assert!(databases(folder.path()).len() <= 2);
 }
 
@@ -143,7 +143,8 @@ fn many_handles_and_threads_share_it() {
                 for round in 0..40 {
                     let first = writer * 1_000_000 + round * 50;
                     memo.put(&entries(first..first + 50, 1536));
-                    // It may be forgotten already, if the others were quick; it is never another's.
+                    // Other threads may already have evicted the values; found values must be
+                    // right.
                     remembered(&memo, first..first + 50, 1536);
                     let other = (writer + 1) % 4 * 1_000_000 + round * 50;
                     remembered(&memo, other..other + 50, 1536);
@@ -155,7 +156,7 @@ fn many_handles_and_threads_share_it() {
     assert!(files <= 4 * MIB, "{files} bytes");
     let (one, other) = (open(folder.path(), 4 * MIB), open(folder.path(), 4 * MIB));
     for round in 0..30 {
-        // Whoever fills it, the other one follows.
+        // The handle that did not write follows the one that did.
         one.put(&entries(round * 100..(round + 1) * 100, 1536));
         assert_eq!(remembered(&other, round * 100..(round + 1) * 100, 1536).len(), 100);
     }
@@ -178,10 +179,10 @@ fn a_folder_that_cannot_be_written_to_is_an_error_at_once() {
     let file = folder.path().join("file");
     fs_err::write(&file, "a file").unwrap();
     let error = DiskMemo::open(&file, MIB).err().unwrap();
-    assert_eq!(error.to_string(), "could not open the memo");
+    assert_eq!(error.to_string(), "could not open the cache");
 }
 
-/// What may happen to a file behind its back.
+/// Modifications of a file outside SQLite.
 #[derive(Clone, Debug)]
 enum Damage {
     Cut(prop::sample::Index),
@@ -215,7 +216,7 @@ fn inflict(path: &Path, damage: &Damage) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is done to its files, it opens, gives no wrong value, and works again.
+    /// After any damage to its files, the cache opens, returns no wrong value, and works again.
     #[test]
     fn a_damaged_memo_is_made_anew(all in prop::collection::vec(damage(), 1..4)) {
         let folder = tempfile::tempdir().unwrap();
@@ -226,7 +227,7 @@ proptest! {
         let memo = open(folder.path(), 4 * MIB);
         remembered(&memo, 0..300, 1536);
         memo.put(&entries(300..600, 1536));
-        // What is found to be broken only now has cost this call, and no later one.
+        // Damage that is detected only now may fail this call, but no later one.
         remembered(&memo, 0..600, 1536);
         memo.put(&entries(0..600, 1536));
         remembered(&memo, 0..600, 1536);
@@ -234,7 +235,8 @@ proptest! {
         prop_assert_eq!(remembered(&memo, 0..600, 1536).len(), 600);
     }
 
-    /// Against a map: it gives what was last put or nothing, and within half its limit it forgets nothing.
+    /// Compared with a map: a value is the last one stored or absent, and nothing is evicted within
+    /// half the limit.
     #[test]
     fn it_is_a_map_that_forgets(
         calls in prop::collection::vec(
@@ -276,13 +278,13 @@ proptest! {
     }
 }
 
-/// Says to the child where it is to write.
+/// Environment variable that gives the child its folder.
 const FOLDER: &str = "SEMANTIK_TEST_MEMO";
 
-/// The values of a call.
+/// Values per call.
 const CALL: u64 = 64;
 
-/// Writes for ever where it runs as the child of the next test.
+/// Writes forever as the child of the next test; does nothing in a normal test run.
 #[test]
 fn writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
@@ -299,7 +301,7 @@ fn a_killed_process_leaves_what_it_had_written() {
     let mut beside = None;
     for kill in 0..12 {
         let mut child = Doomed::start("memo::writes_until_it_is_killed", FOLDER, folder.path());
-        // Some are killed in their first calls, others after several changes of generation.
+        // Kills some children during their first calls, others after several generations.
         let mut last = child.says("wrote ").unwrap();
         for _ in 0..kill * 7 {
             last = child.says("wrote ").unwrap();
@@ -310,7 +312,7 @@ fn a_killed_process_leaves_what_it_had_written() {
         let memo = open(folder.path(), 4 * MIB);
         let numbers = last * CALL..(last + 1) * CALL;
         assert_eq!(remembered(&memo, numbers.clone(), 1536).len() as u64, CALL, "kill {kill}");
-        // One that was open all the while sees it as well.
+        // A handle that was open the whole time sees the values, too.
         let beside = beside.get_or_insert_with(|| open(folder.path(), 4 * MIB));
         assert_eq!(remembered(beside, numbers, 1536).len() as u64, CALL, "kill {kill}");
         assert!(sizes(folder.path()).0 <= 4 * MIB);
