@@ -1,4 +1,4 @@
-//! What ends a pipeline: `upsert`, which writes to the metadata and to a vector store, and `parquet`.
+//! Sinks: `upsert`, which writes to the metadata store and a vector store, and `parquet`.
 
 mod parquet;
 mod upsert;
@@ -7,5 +7,5 @@ use pipeline::NodeDef;
 
 pub use upsert::{UpsertOptions, purge, remove_strays};
 
-/// The sinks that a pipeline file may use.
+/// The sinks that pipeline files can use.
 pub static NODES: &[NodeDef] = &[parquet::NODE, upsert::NODE];

@@ -1,8 +1,9 @@
-//! The node `parquet`: documents into a folder of Parquet files, for pyarrow, DuckDB and the like.
+//! The node `parquet`: writes documents to a folder of Parquet files, for pyarrow, DuckDB and
+//! similar tools.
 //!
-//! `documents/*.parquet` has a row for each document, `chunks/*.parquet` one for each chunk, with its
-//! vector if a model is in the pipeline; `uri` joins them. What it does not do: keep track of what was
-//! deleted. It holds the last state of every document that was ever given to it.
+//! `documents/*.parquet` has one row per document, `chunks/*.parquet` one per chunk, with its
+//! vector if the pipeline has a model; `uri` joins them. Deletions are not tracked: the dataset
+//! holds the last state of every document that was ever written to it.
 
 use std::path::{Path, PathBuf};
 
@@ -24,10 +25,10 @@ use crate::upsert::documents::weight;
 mod dataset;
 mod tables;
 
-/// Its line in the table of nodes.
+/// Entry in the table of nodes.
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "parquet",
-    summary: "writes documents, chunks and vectors to a folder of Parquet files",
+    summary: "Writes documents, chunks and vectors to a folder of Parquet files",
     version: 1,
     // A dataset has one writer.
     parallel: Parallel::Single,
@@ -39,31 +40,31 @@ pub(crate) const NODE: NodeDef = NodeDef {
     },
 };
 
-/// Options of the node.
+/// Options of the node `parquet`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ParquetOptions {
-    /// The folder of the dataset; it is made if it is not there.
+    /// Folder of the dataset; created if it does not exist.
     path: PathBuf,
-    /// How the files are compressed.
+    /// Compression of the files.
     #[serde(default)]
     compression: Codec,
-    /// Chunks that are gathered before a file is written.
+    /// Chunks to collect before a file is written.
     #[serde(default = "window")]
     #[schemars(range(min = 1, max = 1_000_000))]
     window: usize,
 }
 
-/// How files are compressed.
+/// Compression of the files.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Codec {
-    /// Smallest.
+    /// Smallest files.
     #[default]
     Zstd,
-    /// Quickest.
+    /// Fastest compression.
     Snappy,
-    /// Not at all.
+    /// No compression.
     None,
 }
 
@@ -99,22 +100,22 @@ impl SinkConfig for ParquetOptions {
     }
 
     fn gather(&self) -> Option<Gather> {
-        // Each window is a file of its own, so it is not written before it is full.
+        // Each window becomes a file, so a partial window is not written before the end of the run.
         Some(Gather { at_least: self.window, weight, first: None, hold: None })
     }
 }
 
 #[async_trait]
 impl Sink for Dataset {
-    /// Writes files without yielding: tens of milliseconds for a window.
+    /// Blocks the executor thread for tens of milliseconds per window.
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
         self.put(&rows).map_err(|source| unusable("write to", self.folder(), source).into())
     }
 }
 
-/// Why a dataset cannot be used; what the Parquet library says does not name the file.
+/// Adds the dataset's path to errors of the Parquet library, which name no file.
 #[derive(Debug, thiserror::Error)]
-#[error("could not {doing} the Parquet dataset `{}`", folder.display())]
+#[error("cannot {doing} the Parquet dataset `{}`", folder.display())]
 struct Unusable {
     doing: &'static str,
     folder: PathBuf,

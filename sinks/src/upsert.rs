@@ -1,33 +1,35 @@
-//! The node `upsert`: documents into the vector store and the metadata store.
+//! The node `upsert`: Writes documents to the vector store and the metadata store.
 //!
-//! It does not chunk, embed or decide what is new; it decides the order of writing, and so what a crash
-//! can leave behind. For each window of documents:
+//! It does not chunk, embed or detect changes; it defines the order of writes, and thereby the
+//! states that a crash can leave behind. For each window of documents:
 //!
 //! 1. `identify` gives every document the id that its points derive from;
-//! 2. points of documents that no run has committed are removed, the points are written, and what a
-//!    document had beyond its present chunks is cut off;
+//! 2. points of documents that no run has committed are removed, the points are written, and points
+//!    beyond the document's current chunks are truncated;
 //! 3. `flush` makes that durable;
 //! 4. `commit` records documents and locations in one transaction;
-//! 5. points of documents that lost their last location by it are removed, flushed, and `purged`.
+//! 5. points of documents that lost their last location in `commit` are removed, flushed, and
+//!    `purged`.
 //!
-//! What a SIGKILL leaves, and what the next run does about it:
+//! States after a SIGKILL, and their repair by the next run:
 //!
-//! - before 3: points that may or may not be there, of documents that the metadata does not know or
-//!   knows as they were. Their locations still look new or changed, so they come again; `identify` has
-//!   seen no commit, gives the same ids, and the same points are written over them. Chunks beyond the
-//!   new ones (the file or the settings may have changed in between) go in step 2, which for that
-//!   reason does not ask how many chunks the metadata knows.
-//! - between 3 and 4: the same; the points are only certain to be there.
-//! - in 4: a transaction is whole or absent.
-//! - in 5: points of deleted documents. The metadata store gives the ids again until it hears that they
-//!   are `purged`, and removing what is not there does no harm.
+//! - before 3: points that may or may not exist, of documents that the metadata store does not know
+//!   or knows in their previous state. Their locations still look new or changed, so the documents
+//!   are processed again; without a commit, `identify` returns the same ids, and the same points
+//!   are overwritten. Chunks beyond the new ones (the file or the settings may have changed in
+//!   between) are removed in step 2, which for that reason ignores the number of chunks in the
+//!   metadata store.
+//! - between 3 and 4: the same, except that the points certainly exist.
+//! - in 4: a transaction is complete or absent.
+//! - in 5: points of deleted documents. The metadata store returns their ids again until they are
+//!   `purged`, and removing points that do not exist is harmless.
 //!
-//! What is being written is noted by `identify` before the first point is (`document_writes`), and settled by
-//! `commit`. So whatever a run leaves that dies is known not to be trusted, also where a file changes once
-//! more before the next run, or goes.
+//! `identify` records a write in progress before the first point is written (`document_writes`),
+//! and `commit` clears it. So the points of a run that died are known to be unreliable, even if a
+//! file changes again before the next run, or is deleted.
 //!
-//! Points that are there as they would be written, as a digest of them says, are not written again: settings
-//! that change and make the same of a document cost no write.
+//! Points whose digest equals the stored one are not written again: settings that change without
+//! changing the points of a document cost no write.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -54,18 +56,18 @@ use pipeline::{Quantization, Vectors, VectorsConfig};
 
 pub(crate) mod documents;
 
-/// The longest that documents wait for others before they are written.
+/// Longest wait of documents for a full window.
 const HOLD: Duration = Duration::from_secs(2);
 
-/// Documents that are removed by one call.
+/// Documents per call that removes points.
 const STRAYS: usize = 1000;
 
-/// Its line in the table of nodes.
+/// Entry in the table of nodes.
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "upsert",
-    summary: "writes documents to the vector store and the metadata store",
+    summary: "Writes documents to the vector store and the metadata store",
     version: 1,
-    // Two windows at once could be given the same place for different documents.
+    // Two concurrent windows could get the same location for different documents.
     parallel: Parallel::Single,
     schema: options_schema::<UpsertOptions>,
     parse: |options, _: &Path| {
@@ -74,27 +76,28 @@ pub(crate) const NODE: NodeDef = NodeDef {
     },
 };
 
-/// Options of the node. Those of the collection count when it is made; one that exists keeps its own.
+/// Options of the node `upsert`. Those of the collection apply when it is created; an existing
+/// collection keeps its own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpsertOptions {
     /// Points per request to the vector store. A document is not split between requests unless it
-    /// has more than a thousand chunks, so a request may have more.
+    /// has more than a thousand chunks, so a request may be larger.
     #[schemars(range(min = 1, max = 1000))]
     pub batch: usize,
-    /// Requests to the vector store that may be under way at once.
+    /// Maximum concurrent requests to the vector store.
     #[schemars(range(min = 1, max = 64))]
     pub in_flight: usize,
-    /// Chunks that are gathered before documents are written, and committed in one transaction. Documents wait two
-    /// seconds for others at most.
+    /// Chunks to collect before documents are written, and committed in one transaction. Documents
+    /// wait at most two seconds for a full window.
     #[schemars(range(min = 1, max = 100_000))]
     pub window: usize,
-    /// How the numbers of a vector are stored.
+    /// Storage format of the values of a vector.
     pub quantization: Quantization,
     /// Edges per node of the HNSW graph.
     #[schemars(range(min = 4, max = 128))]
     pub hnsw_m: usize,
-    /// Neighbours looked at while the HNSW graph is built.
+    /// Neighbours considered while the HNSW graph is built.
     #[schemars(range(min = 4, max = 4096))]
     pub hnsw_ef_construct: usize,
     /// Kilobytes of vectors in a segment above which it gets an HNSW graph; 0 for never.
@@ -120,7 +123,7 @@ impl Default for UpsertOptions {
 }
 
 impl UpsertOptions {
-    /// Settings for a collection of this name that holds vectors of this length, and no sparse ones.
+    /// Settings for a collection with this name and dimension, without sparse vectors.
     pub fn vectors_config(&self, name: impl Into<String>, dim: usize) -> VectorsConfig {
         VectorsConfig {
             name: name.into(),
@@ -177,7 +180,7 @@ impl SinkConfig for UpsertOptions {
     }
 }
 
-/// Length of the vectors in a schema, if there are vectors in it.
+/// Dimension of the vectors in a schema; `None` without vectors.
 pub(crate) fn dim_of(schema: &Schema) -> Option<usize> {
     let vectors = column::vectors(0);
     let DataType::List(item) = schema.field_with_name(vectors.name()).ok()?.data_type() else {
@@ -241,8 +244,8 @@ impl Sink for Upsert {
 }
 
 impl Upsert {
-    /// Writes the points of documents, as many as each has chunks; `None` where they are there as they would be
-    /// written.
+    /// Writes the points of documents. `to_write` has the number of chunks per document; `None` if
+    /// its points are already stored.
     async fn write_points(
         &self,
         documents: &Documents<'_>,
@@ -257,7 +260,7 @@ impl Upsert {
 
         let chunks: Vec<usize> = to_write.iter().map(|chunks| chunks.unwrap_or(0)).collect();
         let requests = requests(&chunks, self.options.batch).into_iter().map(|pieces| async move {
-            // Made here and not before, so that only the requests under way are in memory.
+            // Created lazily, so that only the points of concurrent requests are in memory.
             let points = documents.points(&pieces, places)?;
             self.vectors.upsert(points).await.map_err(BoxError::from)
         });
@@ -266,7 +269,7 @@ impl Upsert {
 
         let mut cut = Vec::new();
         for (place, chunks) in written() {
-            // Also where there were no more chunks before: a run that was killed may have written them.
+            // Even if the number of chunks did not shrink: a killed run may have written more.
             if place.chunks_before > 0 {
                 cut.push((place.document, u32::try_from(chunks)?));
             }
@@ -278,10 +281,10 @@ impl Upsert {
     }
 }
 
-/// Removes the points of deleted documents, and says so once they are gone for good.
+/// Removes the points of deleted documents, and reports them as `purged` once that is durable.
 ///
 /// # Errors
-/// If a store cannot be reached; doing it again is safe.
+/// If a store cannot be reached; a retry is safe.
 pub async fn purge(
     metadata: &dyn MetadataStore,
     vectors: &dyn VectorStore,
@@ -295,11 +298,11 @@ pub async fn purge(
     metadata.purged(documents).await
 }
 
-/// Removes points that the metadata does not know of: `known` has every document that is not deleted,
-/// with its number of chunks. Returns how many documents were concerned.
+/// Removes points that the metadata store does not know: `known` has every document that is not
+/// deleted, with its number of chunks. Returns the number of affected documents.
 ///
 /// # Errors
-/// If the store cannot be reached; doing it again is safe.
+/// If the store cannot be reached; a retry is safe.
 pub async fn remove_strays(
     vectors: &dyn Vectors,
     known: &HashMap<Uuid, u64>,

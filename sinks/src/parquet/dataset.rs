@@ -1,13 +1,14 @@
-//! The folder of a dataset, and how it is changed so that it can be read at any moment.
+//! The folder of a dataset, which readers can read at any moment while it changes.
 //!
 //! Files come in pairs, `documents/part-N.parquet` and `chunks/part-N.parquet`; a document and its
-//! chunks are in the same pair, and a document is there if its row in `documents` is. A file is written
-//! aside, made durable and renamed. New documents: their chunks first. Documents that come again: their
-//! old row is taken out first, then their old chunks, then they are added as new ones. So a kill leaves
-//! each document whole or absent, and at worst chunks without a document, which the next opening takes
-//! out: those of a pair that lacks its documents, and those of pairs that the file `.rewriting` names.
+//! chunks are in the same pair, and a document exists if its row in `documents` does. A file is
+//! written under a temporary name, synced and renamed. For new documents, the chunks are written
+//! first. For known documents, the old row is removed first, then the old chunks, then they are
+//! added like new ones. So a kill leaves each document complete or absent, and at worst chunks
+//! without a document, which the next opening removes: those of a pair without a documents file,
+//! and those of pairs listed in the file `.rewriting`.
 //!
-//! In memory is one window, and sixteen bytes for each document of the dataset.
+//! Memory use is one window plus sixteen bytes per document of the dataset.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -29,25 +30,24 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::parquet::tables;
 
-/// Names the pairs whose documents are being replaced.
+/// File that lists the pairs whose documents are being replaced.
 const REWRITING: &str = ".rewriting";
 
-/// Rows that are in memory at once while a file is copied.
+/// Rows per batch while a file is copied.
 const COPY: usize = 1024;
 
 /// A dataset that is open for writing.
 pub(super) struct Dataset {
     folder: PathBuf,
     properties: WriterProperties,
-    /// The pair that holds a document, by a hash of its name. Two documents may share a hash: a pair
-    /// is then copied in vain.
+    /// Pair of each document, by a hash of its URI. After a hash collision, a pair is copied
+    /// without need.
     parts: HashMap<u64, u32>,
     next: u32,
-    /// Held as long as the dataset is open.
+    /// Exclusive lock; held while the dataset is open.
     _lock: File,
 }
 
-/// The two tables.
 #[derive(Clone, Copy)]
 enum Table {
     Documents,
@@ -64,10 +64,10 @@ impl Table {
 }
 
 impl Dataset {
-    /// Opens the dataset, makes it if it is not there, and clears up after a writer that was killed.
+    /// Opens or creates the dataset, and repairs the state left by a killed writer.
     ///
     /// # Errors
-    /// If another writer has it open, or a file of it cannot be read.
+    /// If another writer has it open, or a file cannot be read.
     pub(super) fn open(folder: &Path, compression: Compression) -> Result<Self, BoxError> {
         for table in [Table::Documents, Table::Chunks] {
             fs_err::create_dir_all(folder.join(table.folder()))?;
@@ -76,8 +76,7 @@ impl Dataset {
         flock(lock.file(), FlockOperation::NonBlockingLockExclusive).map_err(|_| StoreError {
             doing: "open the Parquet dataset",
             remedy: Remedy::Conflict,
-            source: format!("{} is being written by another node or process", folder.display())
-                .into(),
+            source: format!("{} is in use by another node or process", folder.display()).into(),
         })?;
         let mut dataset = Self {
             folder: folder.to_owned(),
@@ -96,12 +95,12 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Where it is.
+    /// Root folder of the dataset.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Writes these documents, each in the place of what the dataset has under its name.
+    /// Writes these documents, replacing earlier versions with the same URI.
     pub(super) fn put(&mut self, rows: &RecordBatch) -> Result<(), BoxError> {
         if rows.num_rows() == 0 {
             return Ok(());
@@ -129,7 +128,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Takes out what a killed writer left.
+    /// Removes incomplete files and chunks without documents.
     fn clear_up(&self) -> Result<(), BoxError> {
         for table in [Table::Documents, Table::Chunks] {
             for entry in fs_err::read_dir(self.folder.join(table.folder()))? {
@@ -157,7 +156,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Says which pairs are about to change.
+    /// Durably lists the pairs that are about to change in `.rewriting`.
     fn announce(&self, parts: &BTreeSet<u32>) -> io::Result<()> {
         let aside = self.folder.join(".rewriting.tmp");
         let mut file = File::create(&aside)?;
@@ -169,7 +168,8 @@ impl Dataset {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Copies a file, keeping (or leaving out) the rows of these documents; no file stays if no row does.
+    /// Rewrites a file with only (`keep`) or without the rows of `among`; deletes a documents file
+    /// without rows, and then its chunks file.
     fn retain(
         &self,
         table: Table,
@@ -183,7 +183,7 @@ impl Dataset {
         let batches = reader.with_batch_size(COPY).build()?;
         let kept = batches.map(|rows| tables::select(&rows?, among, keep));
         let rows = self.replace(table, part, &schema, kept)?;
-        // Pairs always have both files, so chunks may be a file without rows, for documents without any.
+        // A pair always has both files; the chunks file can be empty, for documents without chunks.
         if rows == 0 && matches!(table, Table::Documents) {
             fs_err::remove_file(&path)?;
         }
@@ -193,7 +193,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Writes a file aside, makes it durable, and puts it in its place. Returns its number of rows.
+    /// Writes a file under a temporary name, syncs it and renames it. Returns its number of rows.
     fn replace(
         &self,
         table: Table,
@@ -219,7 +219,7 @@ impl Dataset {
         Ok(rows)
     }
 
-    /// The documents of a pair.
+    /// URIs of the documents of a pair.
     fn uris(&self, part: u32) -> Result<HashSet<String>, BoxError> {
         let file = File::open(self.path(Table::Documents, part))?.into_file();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;

@@ -1,4 +1,4 @@
-//! Rows of a batch as the two tables of a dataset.
+//! Converts the rows of a batch to the two tables of a dataset.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use pipeline::{BoxError, RowsExt as _};
 
 use crate::upsert::documents::span;
 
-/// A row for each document: every column that describes it. Chunks and vectors are in the other table,
-/// and its raw content is where it came from.
+/// One row per document with the columns that describe it. Chunks and vectors are in the other
+/// table; the raw content is left out.
 pub(super) fn documents(rows: &RecordBatch) -> RecordBatch {
     let vectors = column::vectors(0);
     [CHUNKS.name(), vectors.name(), SPARSE.name(), BYTES.name(), KNOWN_HASH.name()]
@@ -22,10 +22,10 @@ pub(super) fn documents(rows: &RecordBatch) -> RecordBatch {
         .fold(rows.clone(), |rows, name| rows.dropping(name))
 }
 
-/// A row for each chunk.
+/// One row per chunk.
 ///
 /// # Errors
-/// If a chunk is not a part of its document's text.
+/// If a chunk's range is outside the text of its document.
 pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let (uris, hashes, texts) = (URI.of(rows)?, CONTENT_HASH.of(rows)?, TEXT.of(rows)?);
     let lists = CHUNKS.of(rows)?;
@@ -45,7 +45,7 @@ pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
             let range = usize::try_from(start.value(at))?..usize::try_from(end.value(at))?;
             let part = texts.value(row).get(range.clone()).ok_or_else(|| {
                 let uri = uris.value(row);
-                format!("chunk {index} of {uri} ({range:?}) is not a part of its text")
+                format!("chunk {index} of {uri} ({range:?}) is outside its text")
             })?;
             uri.append_value(uris.value(row));
             content_hash.append_value(hashes.value(row))?;
@@ -93,12 +93,12 @@ pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// The names of the documents in a table.
+/// URIs of the documents in a table.
 pub(super) fn uris(table: &RecordBatch) -> Result<HashSet<String>, BoxError> {
     Ok(URI.of(table)?.iter().flatten().map(str::to_owned).collect())
 }
 
-/// The rows whose document is, or is not, among these.
+/// Rows whose URI is (`keep`) or is not in `among`.
 pub(super) fn select(
     table: &RecordBatch,
     among: &HashSet<String>,
@@ -109,7 +109,7 @@ pub(super) fn select(
     Ok(table.keeping(keep.collect())?)
 }
 
-/// The rows with each document once: as it came last.
+/// The last row of each document, in order.
 pub(super) fn last_of_each(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let mut seen = HashSet::new();
     let uris = URI.of(rows)?;

@@ -1,4 +1,4 @@
-//! Rows of a batch as points: reads the columns, and knows nothing of stores.
+//! Converts the rows of a batch to points; independent of stores.
 
 use std::ops::Range;
 
@@ -20,26 +20,26 @@ use uuid::Uuid;
 
 use crate::upsert::dim_of;
 
-/// Points of one document that still go into one request.
+/// Maximum points of one document in one request.
 const MOST_TOGETHER: usize = 1000;
 
-/// What a batch weighs for gathering: its chunks, and one for each document, which has a row to write
-/// even if it has no chunks.
+/// Weight of a batch for the batch policy: its chunks plus its documents, because a document
+/// without chunks still has a row to write.
 pub(crate) fn weight(rows: &RecordBatch) -> usize {
     rows.num_rows() + CHUNKS.of(rows).map_or(0, |chunks| span(chunks, 0..chunks.len()).len())
 }
 
-/// Some chunks of one row.
+/// A range of the chunks of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// The row.
+    /// Row of the document in the batch.
     pub(super) row: usize,
-    /// Indices of its chunks.
+    /// Indices of the chunks within the document.
     pub(super) chunks: Range<usize>,
 }
 
-/// Puts the chunks of documents into requests of at most `batch` points, or more where one document
-/// has more. A document stands in one request, unless it has more than [`MOST_TOGETHER`] chunks.
+/// Distributes chunks to requests of at most `batch` points, or more if one document has more. A
+/// document is in one request unless it has more than [`MOST_TOGETHER`] chunks.
 pub(super) fn requests(chunks: &[usize], batch: usize) -> Vec<Vec<Piece>> {
     let mut requests = Vec::new();
     let mut request = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn requests(chunks: &[usize], batch: usize) -> Vec<Vec<Piece>> {
     requests
 }
 
-/// The columns of a batch that are written.
+/// The columns of a batch that `upsert` writes.
 pub(super) struct Documents<'a> {
     rows: &'a RecordBatch,
     collection: Uuid,
@@ -76,9 +76,9 @@ pub(super) struct Documents<'a> {
     metadata: &'a StringArray,
     chunks: &'a ListArray,
     vectors: &'a ListArray,
-    /// The words of the chunks, where the pipeline finds them.
+    /// Sparse vectors of the chunks; `None` if the pipeline computes none.
     sparse: Option<&'a ListArray>,
-    /// What each document says of itself.
+    /// Filterable metadata of each document; see [`facts`].
     facts: Vec<Vec<String>>,
 }
 
@@ -116,7 +116,9 @@ impl<'a> Documents<'a> {
             }
             if documents.sparse.is_some_and(|sparse| sparse.value_length(row) != chunks) {
                 let uri = documents.uri.value(row);
-                return Err(format!("{uri} has not one sparse vector for each chunk").into());
+                return Err(
+                    format!("{uri} has a different number of chunks and sparse vectors").into()
+                );
             }
         }
         Ok(documents)
@@ -150,11 +152,12 @@ impl<'a> Documents<'a> {
         self.metadata.value(row)
     }
 
-    /// Everything that the points of a document hold, hashed. Written under the same id, they are the same.
+    /// Hash of everything in the points of a document. With the same document id, an equal digest
+    /// means equal points.
     pub(super) fn digest(&self, row: usize) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
-            // With its length, so that no part can be taken for the end of the one before.
+            // Length-prefixed, so that adjacent parts are unambiguous.
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
@@ -200,7 +203,7 @@ impl<'a> Documents<'a> {
     /// The points of one request.
     ///
     /// # Errors
-    /// If a chunk is not a part of its document's text.
+    /// If a chunk's range is outside the text of its document.
     pub(super) fn points(
         &self,
         pieces: &[Piece],
@@ -233,7 +236,8 @@ impl<'a> Documents<'a> {
         Ok(points)
     }
 
-    /// The words of the chunk that is at `at` in the flat array of sparse vectors.
+    /// The sparse vector of the chunk at `at` in the flat array; `None` if the pipeline computes
+    /// none.
     fn words(&self, at: usize) -> Option<SparseVector> {
         let structs = self.sparse?.values().as_struct();
         let field = |name| {
@@ -246,7 +250,7 @@ impl<'a> Documents<'a> {
         })
     }
 
-    /// What stands beside the vector of the chunk that is at `at` in the flat array of chunks.
+    /// The payload of the chunk at `at` in the flat array of chunks.
     fn payload(
         &self,
         row: usize,
@@ -263,7 +267,7 @@ impl<'a> Documents<'a> {
         let uri = self.uri.value(row);
         let content = self.text.value(row).get(usize::try_from(start)?..usize::try_from(end)?);
         let content = content.ok_or_else(|| {
-            format!("chunk {chunk_index} of {uri} ({start}..{end}) is not a part of its text")
+            format!("chunk {chunk_index} of {uri} ({start}..{end}) is outside its text")
         })?;
         Ok(Payload {
             collection: self.collection,
@@ -285,11 +289,11 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// Values longer than this are nothing to filter by.
+/// Maximum bytes of a filterable value.
 const LONGEST_FACT: usize = 200;
 
-/// What a document says of itself in its metadata, a JSON object: one fact for each value that is not an object,
-/// several for a list.
+/// Filterable `key`-value pairs of a document's metadata, a JSON object: one per scalar value,
+/// several for a list. Nested objects, nulls and long values are skipped.
 fn facts(metadata: &str) -> Result<Vec<String>, serde_json::Error> {
     let object: serde_json::Map<String, Value> = serde_json::from_str(metadata)?;
     let mut facts = Vec::new();
@@ -310,7 +314,7 @@ fn facts(metadata: &str) -> Result<Vec<String>, serde_json::Error> {
     Ok(facts)
 }
 
-/// Where the items of some rows are in the flat array below a list.
+/// Range of the items of some rows in the flat array of a list column.
 pub(crate) fn span(list: &ListArray, rows: Range<usize>) -> Range<usize> {
     let offset = |row: usize| {
         usize::try_from(list.value_offsets()[row]).expect("offsets of a list are not negative")

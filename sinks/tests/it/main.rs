@@ -1,4 +1,4 @@
-//! Tests of the sinks through their public surface.
+//! Tests of the sinks through their public interface.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 

@@ -33,13 +33,13 @@ fn open(folder: &Path) -> Box<dyn Sink> {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    // What pyarrow and DuckDB pass over.
+    // pyarrow and DuckDB ignore these files, too.
     files.retain(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'));
     files.sort();
     files
 }
 
-/// One table of the dataset, if it has files.
+/// One table of the dataset; `None` without files.
 fn table(folder: &Path, name: &str) -> Option<RecordBatch> {
     let mut batches = Vec::new();
     for file in files(&folder.join(name)) {
@@ -52,8 +52,8 @@ fn table(folder: &Path, name: &str) -> Option<RecordBatch> {
     Some(concat_batches(&first, &batches).unwrap())
 }
 
-/// The text of each document with the texts of its chunks. Panics if a document is there twice, or a
-/// chunk lacks its vector, or (where `strict`) its document.
+/// The text of each document with the texts of its chunks. Panics on a duplicate document, a chunk
+/// without its vector, or, if `strict`, a chunk without its document.
 fn read(folder: &Path, strict: bool) -> BTreeMap<String, (String, Vec<String>)> {
     let Some(documents) = table(folder, "documents") else { return BTreeMap::new() };
     let chunks = table(folder, "chunks").unwrap();
@@ -63,7 +63,7 @@ fn read(folder: &Path, strict: bool) -> BTreeMap<String, (String, Vec<String>)> 
     for row in 0..documents.num_rows() {
         let document = (texts.value(row).to_owned(), BTreeMap::new());
         let twice = read.insert(uris.value(row).to_owned(), document);
-        assert!(twice.is_none(), "{} is there twice", uris.value(row));
+        assert!(twice.is_none(), "{} is stored twice", uris.value(row));
     }
     let uris = chunks.column_by_name("uri").unwrap().as_string::<i32>();
     let indices = chunks.column_by_name("chunk_index").unwrap().as_primitive::<UInt32Type>();
@@ -76,11 +76,14 @@ fn read(folder: &Path, strict: bool) -> BTreeMap<String, (String, Vec<String>)> 
             continue;
         };
         let start = usize::try_from(starts.value(row)).unwrap();
-        assert!(document[start..].starts_with(texts.value(row)), "the chunk is not of this text");
+        assert!(
+            document[start..].starts_with(texts.value(row)),
+            "the chunk is not at its position in the text"
+        );
         let vector = vectors.value(row);
         assert_eq!(vector.as_primitive::<Float32Type>().values()[..], embedded(texts.value(row)));
         let twice = own.insert(indices.value(row), texts.value(row).to_owned());
-        assert!(twice.is_none(), "a chunk of {} is there twice", uris.value(row));
+        assert!(twice.is_none(), "a chunk of {} is stored twice", uris.value(row));
     }
     read.into_iter().map(|(uri, (text, own))| (uri, (text, own.into_values().collect()))).collect()
 }
@@ -164,7 +167,7 @@ fn a_dataset_has_one_writer() {
     let first = open(folder.path());
     let error = config(folder.path()).build(&resources()).err().unwrap();
     let said = pipeline::chain(&*error);
-    let cause = format!("{} is being written by another node or process", folder.path().display());
+    let cause = format!("{} is in use by another node or process", folder.path().display());
     assert!(said.ends_with(&cause), "{said}");
     drop(first);
     open(folder.path());
@@ -173,8 +176,8 @@ fn a_dataset_has_one_writer() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever was written in whatever batches, with the dataset opened anew in between or not: what
-    /// came last under a name is there, once.
+    /// For any batches, with or without reopening the dataset in between: the last version of each
+    /// document is stored once.
     #[test]
     fn what_came_last_is_there_once(
         batches in prop::collection::vec(
@@ -210,7 +213,7 @@ proptest! {
 
 const KILL_FOLDER: &str = "SEMANTIK_TEST_KILL_DATASET";
 
-/// The process that is killed. Run by the test below; on its own it has nothing to do.
+/// The process that the test below kills; does nothing in a normal test run.
 #[tokio::test]
 async fn killed_child() {
     let Ok(folder) = std::env::var(KILL_FOLDER) else { return };
@@ -228,8 +231,8 @@ async fn killed_child() {
     }
 }
 
-/// Killed at any moment, the dataset can be read, and every document in it is whole; once it is opened
-/// again there are no chunks without a document.
+/// After a kill at any moment, the dataset is readable and every document in it is complete; after
+/// reopening, no chunk is without a document.
 #[test]
 fn a_killed_writer_leaves_documents_whole_or_absent() {
     let folder = tempfile::tempdir().unwrap();
@@ -240,7 +243,7 @@ fn a_killed_writer_leaves_documents_whole_or_absent() {
         }
         std::thread::sleep(Duration::from_micros(u64::from(round * 1931 % 9000)));
         child.kill();
-        for (strict, what) in [(false, "after the kill"), (true, "when opened again")] {
+        for (strict, what) in [(false, "after the kill"), (true, "after reopening")] {
             if strict {
                 open(folder.path());
             }

@@ -1,4 +1,4 @@
-//! Batches as the stages before a sink make them.
+//! Batches as the stages before a sink produce them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,10 +20,9 @@ use uuid::Uuid;
 use vectors::MemoryVectors;
 use vectors::contract::{DIM, vector};
 
-/// The collection of the tests.
 pub(crate) const COLLECTION: Uuid = Uuid::from_u128(42);
 
-/// What a sink is given, with stores in memory.
+/// Resources for a sink, with stores in memory.
 pub(crate) fn resources() -> Resources {
     Resources {
         collection: COLLECTION,
@@ -33,12 +32,12 @@ pub(crate) fn resources() -> Resources {
     }
 }
 
-/// A document whose chunks are the words of its text.
+/// A document whose chunks are runs of `words` words of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doc {
     pub(crate) uri: String,
     pub(crate) text: String,
-    /// Words in a chunk.
+    /// Words per chunk.
     pub(crate) words: usize,
 }
 
@@ -47,7 +46,7 @@ pub(crate) fn doc(uri: &str, text: &str) -> Doc {
 }
 
 impl Doc {
-    /// A hash of the text that is good enough for tests.
+    /// A hash of the text, good enough for tests.
     pub(crate) fn hash(&self) -> [u8; 32] {
         let mut hash = [0_u8; 32];
         for (at, byte) in self.text.bytes().enumerate() {
@@ -58,7 +57,7 @@ impl Doc {
         hash
     }
 
-    /// The chunks, as ranges of the text.
+    /// Byte ranges of the chunks.
     fn ranges(&self) -> Vec<Range<usize>> {
         let start = |word: &str| word.as_ptr() as usize - self.text.as_ptr() as usize;
         let words: Vec<&str> = self.text.split_whitespace().collect();
@@ -69,13 +68,13 @@ impl Doc {
         chunks.collect()
     }
 
-    /// The texts of the chunks.
+    /// Texts of the chunks.
     pub(crate) fn chunks(&self) -> Vec<&str> {
         self.ranges().into_iter().map(|range| &self.text[range]).collect()
     }
 }
 
-/// The vector that a chunk of these words gets.
+/// The vector of a chunk with this text.
 pub(crate) fn embedded(text: &str) -> Vec<f32> {
     vector(text.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte)))
 }
@@ -97,7 +96,7 @@ fn schema(with_vectors: bool) -> Schema {
     Schema::new(fields)
 }
 
-/// The documents as rows.
+/// The documents as a batch.
 pub(crate) fn rows(docs: &[Doc], with_vectors: bool) -> RecordBatch {
     let texts = |of: fn(&Doc) -> &str| -> ArrayRef {
         Arc::new(docs.iter().map(|doc| Some(of(doc))).collect::<StringArray>())

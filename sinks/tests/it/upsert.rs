@@ -1,4 +1,4 @@
-//! The node `upsert`, on stores in memory that can fail and die.
+//! The node `upsert` with stores in memory that can fail and die.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn sink(metadata: Arc<dyn MetadataStore>, vectors: Arc<dyn VectorStore>) -> Box<
     options(json!({ "batch": 3, "in_flight": 2 })).build(&resources).unwrap()
 }
 
-/// Both stores, healthy.
+/// Both stores, without failures.
 struct Stores {
     metadata: Arc<MemoryMetadata>,
     vectors: Arc<MemoryVectors>,
@@ -52,7 +52,8 @@ impl Stores {
         sink(metadata, vectors).write(rows(docs, true)).await.unwrap();
     }
 
-    /// What is stored, by location: the document's id, and the texts of its chunks in order.
+    /// Stored state by location: document id, and the texts of its chunks in order. Checks its
+    /// consistency.
     async fn state(&self) -> BTreeMap<String, (Uuid, Vec<String>)> {
         let points = scroll(&*self.vectors, 1000).await;
         let mut state = BTreeMap::new();
@@ -62,17 +63,21 @@ impl Stores {
                 points.iter().filter(|it| it.payload.document == id).collect();
             own.sort_by_key(|point| point.payload.chunk_index);
             assert!((0..).zip(&own).all(|(at, point)| point.payload.chunk_index == at), "a gap");
-            assert_eq!(own.len(), chunks as usize, "chunks that the metadata counts");
+            assert_eq!(own.len(), chunks as usize, "chunk count in the metadata");
             owned += own.len();
             for point in &own {
-                assert_eq!(point.vector, embedded(&point.payload.content), "another text's vector");
+                assert_eq!(
+                    point.vector,
+                    embedded(&point.payload.content),
+                    "the vector of another text"
+                );
             }
             let texts: Vec<_> = own.iter().map(|point| point.payload.content.clone()).collect();
             for location in locations {
                 state.insert(location, (id, texts.clone()));
             }
         }
-        assert_eq!(owned, points.len(), "points that belong to no document");
+        assert_eq!(owned, points.len(), "points without a document");
         state
     }
 }
@@ -158,10 +163,10 @@ fn unknown_options_are_errors() {
     assert!(error.to_string().starts_with("unknown field `bach`"), "{error}");
 }
 
-/// The point at which the process dies: a number of calls to the stores, counted over both.
+/// The moment of the simulated kill: a number of calls, counted over both stores.
 struct Death {
     calls_left: AtomicUsize,
-    /// Whether the last call is carried out before.
+    /// `true` if the last call takes effect before the kill.
     after_it: bool,
 }
 
@@ -196,7 +201,7 @@ fn dead() -> StoreError {
     StoreError { doing: "live", remedy: Remedy::GiveUp, source: "the process was killed".into() }
 }
 
-/// Vectors that may lose what was not flushed when the process dies, as Edge does.
+/// Vectors that can lose unflushed changes when the process dies, as Edge does.
 struct MortalVectors {
     durable: Arc<MemoryVectors>,
     unflushed: Mutex<Vec<Change>>,
@@ -291,7 +296,7 @@ impl MetadataStore for MortalMetadata {
 }
 
 impl Stores {
-    /// Writes in a process that dies. `keeps` says whether changes that were not flushed survive it.
+    /// Writes in a process that dies. `keeps`: unflushed changes survive.
     async fn write_and_die(&self, docs: &[Doc], calls: usize, after_it: bool, keeps: bool) {
         let death = Arc::new(Death { calls_left: AtomicUsize::new(calls), after_it });
         let metadata = Arc::new(MortalMetadata {
@@ -310,7 +315,7 @@ impl Stores {
     }
 }
 
-/// Four locations with texts from a small pool, so that contents meet and change places.
+/// Four locations with texts from a small pool, so that contents coincide and swap locations.
 fn corpus() -> impl Strategy<Value = Vec<Doc>> {
     let text = prop::sample::select(vec![
         "one",
@@ -327,8 +332,8 @@ fn corpus() -> impl Strategy<Value = Vec<Doc>> {
 }
 
 proptest! {
-    /// However a run dies, the next one leaves the stores as it would have left them anyway: each
-    /// document whole, no points of another run's settings, none that belong to nobody.
+    /// After any kill, the next run leaves the stores in the state of an undisturbed run: each
+    /// document complete, no points of other settings, no points without a document.
     #[test]
     fn the_next_run_repairs_what_a_killed_one_left(
         first in corpus(),
