@@ -1,4 +1,4 @@
-//! The sources: where documents come from. To add one, write `src/<name>.rs` and add its two lines here.
+//! Sources of documents. A new source is a file `src/<name>.rs` and two lines here.
 
 pub mod mime;
 pub mod real_path;
@@ -6,5 +6,5 @@ mod scan;
 
 use pipeline::NodeDef;
 
-/// Every node of this crate, in order of name.
+/// All sources, sorted by name.
 pub static NODES: &[NodeDef] = &[scan::NODE];

@@ -1,9 +1,9 @@
-//! What kind of file this is: by its name, by its first bytes, or by looking like text.
+//! Detects the media type of a file by its name, its first bytes, or by looking like text.
 //!
-//! The name decides where it is known: a `.docx` that is none shall fail as a broken DOCX, not pass as
-//! something else. The first bytes overrule a name that claims text. A format that nothing reads has its own type
-//! all the same, so that it is told what a file is, and what is text only outwardly (mail, with its encoded
-//! attachments) is not taken for one.
+//! A known extension decides: an invalid `.docx` must fail as a broken DOCX, not pass as something
+//! else. The first bytes overrule an extension that claims text. Formats without an extractor have
+//! types, too, so that errors can name the format, and formats that only look like text (mail with
+//! encoded attachments) are not treated as text.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ const MAIL: &str = "message/rfc822";
 const MAILBOX: &str = "application/mbox";
 const WEB_ARCHIVE: &str = "multipart/related";
 
-/// By extension, in lower case; in its order.
+/// Types by lower-case extension, sorted.
 const BY_EXTENSION: &[(&str, &str)] = &[
     ("adoc", "text/asciidoc"),
     ("c", "text/x-c"),
@@ -67,7 +67,7 @@ const BY_EXTENSION: &[(&str, &str)] = &[
     ("yml", "application/yaml"),
 ];
 
-/// Formats that are an archive or a compound file inside, by extension, in lower case; in its order.
+/// Formats whose container is a ZIP archive or a compound file, by lower-case extension, sorted.
 const IN_CONTAINERS: &[(&str, &str)] = &[
     ("doc", "application/msword"),
     ("docm", "application/vnd.ms-word.document.macroenabled.12"),
@@ -87,17 +87,18 @@ const IN_CONTAINERS: &[(&str, &str)] = &[
     ("xlsx", XLSX),
 ];
 
-/// The part by which an archive of Office is known, and its type.
+/// The archive member that identifies an Office document, and its type.
 const OFFICE_PARTS: &[(&[u8], &str)] =
     &[(b"word/document.xml", DOCX), (b"ppt/presentation.xml", PPTX), (b"xl/workbook.xml", XLSX)];
 
-/// How much of the end of an archive, where its directory is, is looked at for the part of Office.
+/// Bytes at the end of an archive, where its directory is, that are searched for Office members.
 const DIRECTORY: usize = 256 << 10;
 
-/// How much of a file is looked at to see whether it is text.
+/// Bytes at the start of a file that are checked for text.
 const LOOK_AT: usize = 8192;
 
-/// The media type of a file.
+/// The media type of a file; [`BINARY`] if unknown. `bytes` is its content, `path` only provides
+/// the extension.
 pub fn of(path: &Path, bytes: &[u8]) -> &'static str {
     let extension = path.extension().unwrap_or_default().as_bytes().to_ascii_lowercase();
     match named(BY_EXTENSION, &extension) {
@@ -107,7 +108,7 @@ pub fn of(path: &Path, bytes: &[u8]) -> &'static str {
     }
 }
 
-/// What the table says of an extension.
+/// Looks up an extension in a sorted table.
 fn named(table: &[(&str, &'static str)], extension: &[u8]) -> Option<&'static str> {
     let index = table.binary_search_by(|(known, _)| known.as_bytes().cmp(extension));
     index.ok().map(|index| table[index].1)
@@ -132,7 +133,7 @@ fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
     if let Some(mail) = mail(head) {
         return mail;
     }
-    // Text may hold a few control characters, but no NUL.
+    // Text may contain a few control characters, but no NUL.
     let odd = head.iter().filter(|byte| is_odd(**byte)).count();
     if head.contains(&0) || odd * 32 > head.len() {
         return BINARY;
@@ -142,9 +143,9 @@ fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
 
 fn kind(found: infer::Type) -> &'static str {
     match found.mime_type() {
-        // What some programs make of HTML and XML is of no use to us.
+        // The type of XML in the table of extensions.
         "text/xml" => "application/xml",
-        // It is said of every compound file.
+        // `infer` reports this type for every compound file.
         "application/msword" => COMPOUND,
         mime_type => mime_type,
     }
@@ -154,14 +155,14 @@ fn is_text(mime_type: &&'static str) -> bool {
     mime_type.starts_with("text/") || *mime_type == "application/xml"
 }
 
-/// Whether the lines at the beginning are those of a manual page.
+/// `true` if the first non-empty line looks like a manual page.
 fn looks_like_roff(head: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 6] = [b".\\\"", b"'\\\"", b".TH", b".Dd", b".so ", b".de"];
     let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.next().is_some_and(|line| BEGINNINGS.iter().any(|start| line.starts_with(start)))
 }
 
-/// What kind of Office document an archive is, by the names in its directory.
+/// The type of an Office document, from the names in the archive's directory.
 fn office(kind: &str, bytes: &[u8]) -> Option<&'static str> {
     if kind != ZIP {
         return None;
@@ -175,8 +176,8 @@ fn office(kind: &str, bytes: &[u8]) -> Option<&'static str> {
     found.map(|(_, kind)| *kind)
 }
 
-/// Whether this is a mail, or a mailbox, without a name that says so: it begins with header fields, among them such
-/// as mail programs alone write.
+/// Recognises mail and mailboxes without an extension: the file starts with header fields, some of
+/// which only mail programs write.
 fn mail(head: &[u8]) -> Option<&'static str> {
     const OF_MAIL: [&[u8]; 5] =
         [b"received", b"return-path", b"message-id", b"mime-version", b"delivered-to"];
@@ -189,7 +190,7 @@ fn mail(head: &[u8]) -> Option<&'static str> {
         if line.is_empty() {
             break;
         }
-        // A field goes on in lines that are indented.
+        // Indented lines continue a field.
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             continue;
         }

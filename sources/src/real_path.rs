@@ -1,13 +1,13 @@
-//! Where a path leads, also one that does not exist.
+//! Resolves symbolic links in a path, including paths that do not exist.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// More links than this on the way to one path are taken for a loop, as the kernel does.
+/// Limit of links while resolving a path, as in the kernel; more are treated as a loop.
 const MOST_LINKS: usize = 40;
 
-/// Follows every link of an absolute path, and takes `..` from where a link leads. A part that does not exist, or
-/// may not be looked at, is taken as it is written, so that the answer depends on nothing behind it.
+/// Resolves all links of an absolute path; `..` applies after resolving. A component that does not
+/// exist or is not accessible is kept as written, so that the result depends on nothing below it.
 pub fn resolve(path: &Path) -> PathBuf {
     let parts_of = |path: &Path| -> Vec<OsString> {
         path.components().rev().map(|part| part.as_os_str().to_owned()).collect()

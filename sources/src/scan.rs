@@ -1,9 +1,9 @@
 //! `scan`: finds the files below folders, and reads those that are new or changed.
 //!
-//! A file that the collection knows, and whose size, times and inode are what they were, is not opened.
-//! Files come in the order of their names, a few hundred at a time, so that memory does not grow with
-//! the corpus. What can be said about one file never ends the run; a path of the pipeline file that is
-//! not there does, because an unmounted folder must not look like an empty one.
+//! A known file with unchanged size, times and inode is not opened. Files are processed in order of
+//! their names, a few hundred at a time, so that memory use does not grow with the corpus. An error
+//! of a single file never ends the run; a missing path of the pipeline file does, because an
+//! unmounted folder must not look like an empty one.
 
 mod decide;
 mod explain;
@@ -45,7 +45,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
     parse: |with, folder| {
         let mut config: Scan = serde_json::from_value(with)?;
         for path in &mut config.paths {
-            // One with a scheme is no path; what it is said to be stays as it is written.
+            // A URL is not a path; it stays as written, and building the source reports it.
             if places::scheme_of(path).is_none() {
                 *path = folder.join(&path);
             }
@@ -54,38 +54,38 @@ pub(crate) const NODE: NodeDef = NodeDef {
     },
 };
 
-/// Options of `scan`.
+/// Options of the node `scan`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Scan {
-    /// Folders and files, relative to the pipeline file. A file that is named here is taken whatever the
-    /// options below say of its name.
+    /// Folders and files, relative to the pipeline file. The options below do not apply to the name
+    /// of a file that is listed here.
     #[schemars(length(min = 1))]
     paths: Vec<PathBuf>,
-    /// Only files that one of these globs matches; all files if there are none. A glob is matched
-    /// against the path below the scanned folder: `*.md` are files in the folder itself, `**/*.md` are
-    /// files at any depth.
+    /// Only files that one of these globs matches; all files if the list is empty. A glob is
+    /// matched against the path below the scanned folder: `*.md` matches files in the folder
+    /// itself, `**/*.md` files at any depth.
     #[serde(default)]
     #[schemars(length(max = MAX_PATTERNS))]
     include: Vec<Glob>,
-    /// No files or folders that one of these globs matches.
+    /// Excludes files and folders that one of these globs matches.
     #[serde(default)]
     #[schemars(length(max = MAX_PATTERNS))]
     exclude: Vec<Glob>,
-    /// Whether `.gitignore` files are heeded, in a Git repository or not. They are not unless this is
-    /// set, so that whatever is left out is left out by the pipeline file.
+    /// Applies `.gitignore` files, inside and outside Git repositories. Off by default, so that the
+    /// pipeline file alone decides what is excluded.
     #[serde(default)]
     gitignore: bool,
-    /// Whether files and folders are taken whose name begins with a dot.
+    /// Includes files and folders whose name starts with a dot.
     #[serde(default)]
     hidden: bool,
-    /// Whether symbolic links are followed. A link that leads out of the scanned folder never is.
+    /// Follows symbolic links. A link that leads outside the scanned folder is never followed.
     #[serde(default)]
     follow_symlinks: bool,
-    /// Largest file that is read; a larger one is set aside.
+    /// Maximum size of a file; a larger one is set aside.
     #[serde(default = "max_size")]
     max_size: ByteSize,
-    /// How many bytes of files are handed on at once.
+    /// Bytes of files per batch.
     #[serde(default = "batch_bytes")]
     batch_bytes: ByteSize,
 }
@@ -98,7 +98,7 @@ fn batch_bytes() -> ByteSize {
     ByteSize::mib(4)
 }
 
-/// Most files that are looked up, and handed on, at once.
+/// Maximum files per lookup in the metadata store, and per batch.
 const GROUP: usize = 256;
 
 impl SourceConfig for Scan {
@@ -146,7 +146,7 @@ impl Scan {
         })
     }
 
-    /// The paths, absolute and each once.
+    /// The source roots, absolute and without duplicates.
     fn roots(&self) -> Result<Vec<PathBuf>, BoxError> {
         let mut roots = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
@@ -158,7 +158,7 @@ impl Scan {
         Ok(roots)
     }
 
-    /// The same, and a path that is not there as it would be called.
+    /// As [`roots`](Self::roots), but paths that cannot be scanned are made absolute as written.
     fn roots_as_far_as_possible(&self) -> Vec<PathBuf> {
         let as_written = |path: &Path| -> PathBuf {
             let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -171,12 +171,12 @@ impl Scan {
 
 struct Files {
     walk: Walk,
-    /// The uris of what is walked.
+    /// URIs of the source roots.
     roots: Vec<String>,
     known: Arc<dyn MetadataStore>,
     reader: Reader,
     batch_bytes: u64,
-    /// What is left to read of the files that were looked up together.
+    /// Files of the current lookup that are still to be read.
     group: std::vec::IntoIter<ToRead>,
 }
 

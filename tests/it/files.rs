@@ -257,11 +257,11 @@ fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
         (
             "paths: [corpus, 's3://bucket/x']",
             "`s3://bucket/x` is a URL",
-            "`s3://bucket/x` is a URL, and `scan` reads folders and files of this machine",
+            "`s3://bucket/x` is a URL, but `scan` reads only local files and folders",
         ),
         (
             "paths: [corpus, corpsu]",
-            "corpsu: there is no such file or folder",
+            "corpsu`: no such file or folder",
             "or correct `paths`",
         ),
         ("paths: [corpus], include: ['*.mdd']", "corpus` matches", "(left out: 1 by globs)"),

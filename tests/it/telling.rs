@@ -264,7 +264,7 @@ fn why_tells_the_story_of_a_document() {
         ("corpus/out.txt", "withheld", "leaves it out as long as"),
         ("corpus/gone.txt", "deleted", "does not find it"),
         ("corpus/new.txt", "unknown", "takes it in"),
-        ("corpus/.hidden/secret.txt", "unknown", "begins with a dot"),
+        ("corpus/.hidden/secret.txt", "unknown", "starts with a dot"),
         ("outside.txt", "unknown", "outside every source"),
         ("corpus/nothing.txt", "unknown", "does not find it"),
     ] {

@@ -1,4 +1,4 @@
-//! Decides from `stat` and from what is known whether a file has to be read.
+//! Decides from `stat` and the known state whether a file must be read.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,27 +9,29 @@ use crate::scan::open::Root;
 use crate::scan::read::CHANGED;
 use crate::scan::walk::Found;
 
-/// A file that has to be read.
+/// A file that must be read.
 pub(crate) struct ToRead {
     pub(crate) path: PathBuf,
     pub(crate) location: Location,
-    /// Where it is opened.
+    /// The root through which the file is opened.
     pub(crate) root: Arc<Root>,
-    /// The device that the walk saw it on.
+    /// Device of the file during the walk.
     pub(crate) device: u64,
-    /// The content that this location had before.
+    /// Known content hash of this location.
     pub(crate) known_hash: Option<ContentHash>,
-    /// If its document was deleted by somebody: it is set aside with these words if it holds what it held.
+    /// Message of a document that a user deleted; the file is set aside with it while its content
+    /// is unchanged.
     pub(crate) withheld: Option<String>,
-    /// The failure of before, if it could not be read then: it is no news if it fails in the same way.
+    /// The failure of an earlier run, if the file could not be read then; the same failure again is
+    /// not reported as new.
     pub(crate) failed_before: Option<Why>,
 }
 
-/// What is to be done with a file.
+/// Result of [`decide`].
 pub(crate) enum Decision {
-    /// Its content is needed.
+    /// The content is needed.
     Read(ToRead),
-    /// It leaves here.
+    /// The file is rejected without reading it.
     SetAside(SetAside),
 }
 
@@ -62,15 +64,15 @@ pub(crate) fn decide(found: Found, known: Option<KnownLocation>, max_size: u64) 
     Decision::Read(ToRead { path, location, root, device, known_hash, withheld, failed_before })
 }
 
-/// The failure of a location that could not be read before, as that of before.
+/// The known failure of a location that an earlier run could not read.
 fn failure_of_before(state: &KnownState) -> Option<Why> {
     let KnownState::Unreadable { node, message, since } = state else { return None };
     let (node, message) = (node.clone(), message.clone());
     Some(Why::Before { node, reason: FAILED.to_owned(), message, since: *since })
 }
 
-/// A document that cannot be read; as the failure of before if it is the same one. That a file changed while it was
-/// read is news each time.
+/// Replaces a failure by the known one if both are the same. A change of the file during the run is
+/// always new.
 pub(crate) fn as_news(document: SetAside, before: Option<&Why>) -> SetAside {
     let has_changed = matches!(
         &document.why,
@@ -84,21 +86,21 @@ pub(crate) fn as_news(document: SetAside, before: Option<&Why>) -> SetAside {
     }
 }
 
-/// Whether nothing was written to the file since. An edit that keeps size and modification time still
-/// changes the time of change, and a file that was put in the place of another one has its own inode.
+/// `true` if the file was not written since. An edit that preserves size and modification time
+/// still changes `ctime`, and a file that replaced another one has its own inode.
 fn is_same(before: &Location, now: &Location) -> bool {
     (before.size, before.mtime, before.ctime, before.inode)
         == (now.size, now.mtime, now.ctime, now.inode)
 }
 
-/// What became of the file before, if that holds still. One that another source gives now is known as that
-/// one's.
+/// The earlier outcome of an unchanged file; `None` if it must be read again. A file that now comes
+/// from another source root is reported as touched, so that the store records the new source.
 fn as_before(state: KnownState, content: Option<ContentHash>, same_source: bool) -> Option<Why> {
     match state {
         KnownState::Stored if !same_source => Some(Why::Touched),
         KnownState::Stored => Some(Why::Unchanged),
         KnownState::Withheld { message } => Some(Why::Withheld { message }),
-        // It was not read to its end then.
+        // The earlier failure occurred before its content was read completely.
         KnownState::SetAside { reason, .. } if reason == FAILED && content.is_none() => None,
         KnownState::SetAside { node, reason, message, since } => {
             Some(Why::Before { node, reason, message, since })

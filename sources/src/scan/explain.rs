@@ -1,8 +1,8 @@
-//! Says what a scan would make of one path, and which options leave it out.
+//! Explains what a scan would do with one path, and which options exclude it.
 //!
-//! It has no rules of its own. It walks as a scan does, only down to the path; where the path does not come
-//! out, options are taken away until it does, and those without which it does not are what leaves it out.
-//! Nothing behind a link that leads out of the scanned folder is looked at, so that the answer tells nothing of it.
+//! It has no rules of its own. It walks like a scan, restricted to the path; if the walk finds the
+//! path only with relaxed options, every option that excludes it on its own is a reason. Nothing
+//! behind a link out of the scanned folder is accessed, so the answer reveals nothing about it.
 
 use std::path::{Component, Path};
 
@@ -13,20 +13,20 @@ use crate::scan::decide::{Decision, decide};
 use crate::scan::walk::{Found, Walk};
 use crate::scan::{Scan, globs};
 
-/// What the scan would make of an absolute path, looked at now.
+/// The outcome of an absolute path in a scan at this moment.
 pub(super) fn verdict(scan: &Scan, path: &Path) -> Result<Verdict, BoxError> {
-    // Only the file system could say where such a path leads.
+    // Resolving `..` would require access to the file system.
     if path.components().any(|part| part == Component::ParentDir) {
         return Ok(Verdict::Elsewhere);
     }
     let roots = scan.roots_as_far_as_possible();
-    // Of roots in one another, the inner one is walked.
+    // Of nested roots, the walk uses the innermost.
     let above = roots.iter().filter(|root| path.starts_with(root));
     let Some(root) = above.max_by_key(|root| root.components().count()) else {
         return Ok(Verdict::Elsewhere);
     };
     if is_behind_a_way_out(path, root) {
-        let words = "a link on the way to it leads out of the scanned folder";
+        let words = "a link in its path leads outside the scanned folder";
         return Ok(Verdict::LeftOut(vec![words.to_owned()]));
     }
     let find = |scan: &Scan| -> Result<Option<Found>, BoxError> {
@@ -57,13 +57,14 @@ pub(super) fn verdict(scan: &Scan, path: &Path) -> Result<Verdict, BoxError> {
     Ok(match fs_err::metadata(path) {
         Err(_) => Verdict::NotThere,
         Ok(stat) if stat.is_dir() => Verdict::LeftOut(vec!["it is a folder".to_owned()]),
-        // It has come to be since the walk looked for it.
+        // The file was created after the walk.
         Ok(stat) if stat.is_file() => Verdict::NotThere,
-        Ok(_) => Verdict::LeftOut(vec!["it is no regular file".to_owned()]),
+        Ok(_) => Verdict::LeftOut(vec!["it is not a regular file".to_owned()]),
     })
 }
 
-/// Whether a part of the path below the root is a link that leads out of it. No part behind that one is looked at.
+/// `true` if a component of the path below the root is a link that leads outside. Components after
+/// that link are not accessed.
 fn is_behind_a_way_out(path: &Path, root: &Path) -> bool {
     let real_root = real_path::resolve(root);
     let below = path.strip_prefix(root).unwrap_or(path);
@@ -74,11 +75,11 @@ fn is_behind_a_way_out(path: &Path, root: &Path) -> bool {
     })
 }
 
-/// An option that may leave files out.
+/// An option that can exclude files.
 struct LeavesOut {
-    /// What it says of a file that it leaves out.
+    /// Reason for the user.
     words: String,
-    /// Has it leave nothing out.
+    /// Relaxes the option so that it excludes nothing.
     take_away: Box<dyn Fn(&mut Scan)>,
 }
 
@@ -90,28 +91,28 @@ fn options(scan: &Scan) -> Vec<LeavesOut> {
     for glob in scan.exclude.iter().map(globs::Glob::text) {
         let own = glob.to_owned();
         add(
-            &format!("`exclude` has the glob `{glob}`, which matches it"),
+            &format!("it matches the glob `{glob}` of `exclude`"),
             Box::new(move |scan| scan.exclude.retain(|other| other.text() != own)),
         );
     }
     if !scan.include.is_empty() {
-        add("no glob of `include` matches it", Box::new(|scan| scan.include.clear()));
+        add("it matches no glob of `include`", Box::new(|scan| scan.include.clear()));
     }
     if !scan.hidden {
         add(
-            "its name, or that of a folder it lies in, begins with a dot (`hidden: true` takes such in)",
+            "its name or that of a parent folder starts with a dot (set `hidden: true` to include it)",
             Box::new(|scan| scan.hidden = true),
         );
     }
     if scan.gitignore {
         add(
-            "a `.gitignore` file names it (`gitignore: false` does not heed them)",
+            "a `.gitignore` file excludes it (set `gitignore: false` to include it)",
             Box::new(|scan| scan.gitignore = false),
         );
     }
     if !scan.follow_symlinks {
         add(
-            "it is a symbolic link, or lies behind one (`follow_symlinks: true` follows those)",
+            "it is a symbolic link or below one (set `follow_symlinks: true` to follow links)",
             Box::new(|scan| scan.follow_symlinks = true),
         );
     }

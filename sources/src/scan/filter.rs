@@ -1,4 +1,4 @@
-//! Which entries below a scanned folder are walked, and how many are left out by what.
+//! Filters the entries below a scanned folder, and counts the excluded ones by option.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,7 +11,7 @@ use globset::GlobSet;
 use crate::real_path;
 use crate::scan::gitignore::Ignored;
 
-/// Which files below a folder are wanted.
+/// Options that select files below a folder.
 pub(crate) struct WalkOptions {
     pub(crate) include: GlobSet,
     pub(crate) exclude: GlobSet,
@@ -20,7 +20,8 @@ pub(crate) struct WalkOptions {
     pub(crate) follow_symlinks: bool,
 }
 
-/// How many files and folders below the roots the options left out. A folder counts once, whatever is in it.
+/// Numbers of files and folders below the roots that the options excluded. A folder counts once,
+/// regardless of its content.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOut {
     hidden: AtomicU64,
@@ -29,7 +30,7 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// The numbers by what left them out, those that are not 0.
+    /// Non-zero counts by option.
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
         let Self { hidden, globs, gitignore } = self;
         let all = [("hidden", hidden), ("globs", globs), ("gitignore", gitignore)];
@@ -38,14 +39,14 @@ impl LeftOut {
     }
 }
 
-/// What of the entries below a root is walked.
+/// Selects the entries of a walk below a root.
 pub(crate) struct Filter {
     pub(crate) root: PathBuf,
-    /// The root without links.
+    /// The root without symbolic links.
     real_root: PathBuf,
-    /// Roots below this one, which are walked as themselves.
+    /// Other roots below this one, which have their own walks.
     others: Vec<PathBuf>,
-    /// The one path that is looked for, if there is one.
+    /// Restricts the walk to the way to this path.
     only: Option<PathBuf>,
     exclude: GlobSet,
     hidden: bool,
@@ -76,7 +77,7 @@ impl Filter {
         }
     }
 
-    /// Whether an entry below the root is walked.
+    /// `true` if the walk includes an entry below the root.
     pub(crate) fn takes(&self, path: &Path, is_folder: bool, is_link: bool) -> bool {
         self.only.as_ref().is_none_or(|only| only.starts_with(path))
             && !self.others.iter().any(|other| other == path)
@@ -102,7 +103,7 @@ impl Filter {
         true
     }
 
-    /// Notes a file that no glob of `include` matches.
+    /// Counts a file that no glob of `include` matches.
     pub(crate) fn is_not_included(&self) {
         self.left_out.globs.fetch_add(1, Ordering::Relaxed);
     }

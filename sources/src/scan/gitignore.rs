@@ -1,7 +1,7 @@
-//! What `.gitignore` files leave out.
+//! Exclusion by `.gitignore` files.
 //!
-//! The patterns are those of the crate `ignore`. The files are opened here, because its own walk opens whatever has
-//! the name, and would wait for the writer of a FIFO.
+//! Patterns are those of the crate `ignore`. The files are opened here, because the crate's walk
+//! opens any entry with that name and would block on a FIFO without a writer.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -11,15 +11,15 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::open::read_small;
 
-/// More of a `.gitignore` file is not read.
+/// Bytes of a `.gitignore` file that are read; the rest is ignored.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The patterns that hold in the folders that a walk is in.
+/// The patterns that apply in the current folders of a walk.
 pub(crate) struct Ignored {
     root: PathBuf,
-    /// Of the folders above the root, the nearest first.
+    /// Patterns of the folders above the root, nearest first.
     above: Vec<Gitignore>,
-    /// Of the folders from the root down to the one that was asked about last.
+    /// Patterns of the folders from the root to the parent of the last entry.
     within: Mutex<Vec<(PathBuf, Gitignore)>>,
 }
 
@@ -32,8 +32,8 @@ impl Ignored {
         }
     }
 
-    /// Whether an entry below the root is left out. Entries are asked about in the order of a walk: no folder is
-    /// read twice then.
+    /// `true` if an entry below the root is excluded. Calls must be in walk order, so that each
+    /// folder is read once.
     pub(crate) fn leaves_out(&self, path: &Path, is_folder: bool) -> bool {
         let Some(parent) = path.parent() else { return false };
         let mut within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,10 +56,10 @@ impl Ignored {
     }
 }
 
-/// The patterns of one folder. A pattern that is none is passed over, as Git does.
+/// The patterns of one folder. Invalid patterns are skipped, as in Git.
 fn patterns_of(folder: &Path) -> Gitignore {
     let mut builder = GitignoreBuilder::new(folder);
-    // The later pattern wins.
+    // Later patterns take precedence.
     for name in [".git/info/exclude", ".gitignore"] {
         let path = folder.join(name);
         let Some(bytes) = read_small(&path, MOST_BYTES) else { continue };

@@ -1,4 +1,4 @@
-//! The globs of `include` and `exclude`, read when the pipeline file is.
+//! The globs of `include` and `exclude`, parsed with the pipeline file.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 pub(crate) struct Glob(globset::Glob);
 
 impl Glob {
-    /// As the pipeline file has it.
+    /// The glob as written in the pipeline file, without a leading `./`.
     pub(crate) fn text(&self) -> &str {
         self.0.glob()
     }
@@ -42,7 +42,7 @@ impl JsonSchema for Glob {
     }
 }
 
-/// One matcher of several globs.
+/// Combines globs into one matcher.
 pub(crate) fn set(globs: &[Glob]) -> Result<GlobSet, BoxError> {
     let mut builder = GlobSetBuilder::new();
     for glob in globs {

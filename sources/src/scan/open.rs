@@ -1,11 +1,12 @@
-//! Opens the files of a source. Whatever has become of a path since the walk, nothing outside the scanned folder
-//! is read, and no open waits.
+//! Opens the files of a source. Whatever happens to a path after the walk, nothing outside the
+//! scanned folder is read, and no open blocks.
 //!
-//! The folder is opened once, and every file relative to its descriptor, without a link on the way: by `openat2`
-//! with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`, or part by part with `O_NOFOLLOW` where the kernel or a seccomp
-//! filter has no `openat2`. Where links are followed, a path with links is resolved first, and the resolved path is
-//! opened in the same way; so a link, absolute or relative, leads to everything inside the folder and to nothing
-//! else. `O_NONBLOCK` keeps a FIFO from waiting for its writer. See `docs/adr/0023-opening-files.md`.
+//! The folder is opened once, and every file relative to its descriptor, without following links:
+//! by `openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`, or component by component with
+//! `O_NOFOLLOW` if the kernel or a seccomp filter does not allow `openat2`. If links are followed,
+//! a path with links is resolved first, and the resolved path is opened in the same way; so links,
+//! absolute or relative, reach everything inside the folder and nothing outside. `O_NONBLOCK`
+//! prevents blocking on a FIFO without a writer. See `docs/adr/0023-opening-files.md`.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -17,58 +18,59 @@ use pipeline::Location;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 use rustix::io::Errno;
 
-/// How a file is opened for reading.
+/// Flags for reading a file.
 const READ: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
-/// How a folder is opened to open something below it.
+/// Flags for a folder in order to open entries below it.
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// How often an open is tried that was interrupted: by a signal, a rename beside it, or a lease that is given up.
+/// Attempts of an interrupted open: by a signal, a concurrent rename, or a lease that is being
+/// broken.
 const TRIES: usize = 16;
 
-/// File systems that may give a file another inode number whenever they had forgotten it, where its size and times
-/// have to tell that it is the same: FUSE, CIFS and SMB2 (`linux/magic.h`).
+/// File systems that can assign a file a new inode number after dropping it from their cache, so
+/// that size and times must identify it: FUSE, CIFS and SMB2 (`linux/magic.h`).
 const RENUMBERING: [u64; 3] = [0x6573_5546, 0xFF53_4D42, 0xFE53_4D42];
 
-/// What is scanned: a folder, or one file.
+/// A scanned folder or file.
 pub(crate) enum Root {
     Folder(Folder),
-    /// A file that the pipeline file names itself, wherever it leads.
+    /// A file that the pipeline file lists; links in its path are followed.
     File(PathBuf),
 }
 
 pub(crate) struct Folder {
     descriptor: OwnedFd,
-    /// As the walk calls it.
+    /// Path as in the walk.
     path: PathBuf,
-    /// Without links.
+    /// Path without symbolic links.
     real_path: PathBuf,
     follow_symlinks: bool,
     has_openat2: bool,
 }
 
-/// What a path is now.
+/// State of a path when it is opened.
 pub(crate) enum Opened {
-    /// The regular file that the walk saw.
+    /// The regular file of the walk.
     File(File),
-    /// Something that is no document: a FIFO, a socket, a device.
+    /// A FIFO, socket or device.
     NoDocument,
-    /// A folder, a link, or another file than the walk saw.
+    /// A folder, a link, or another file than in the walk.
     Changed,
 }
 
 impl Root {
-    /// Opens what is scanned.
+    /// Opens a source root.
     ///
     /// # Errors
-    /// If it is not there, or may not be opened.
+    /// If it does not exist or access is denied.
     pub(crate) fn open(path: &Path, follow_symlinks: bool) -> io::Result<Self> {
         if fs_err::metadata(path)?.is_file() {
             return Ok(Self::File(path.to_owned()));
         }
         let descriptor = openat(CWD, path, FOLDER, Mode::empty())?;
-        // Old kernels lack it; some seccomp filters answer EPERM instead of ENOSYS.
+        // Old kernels lack `openat2`; some seccomp filters return EPERM instead of ENOSYS.
         let probe = openat2(&descriptor, ".", FOLDER, Mode::empty(), ResolveFlags::BENEATH);
         Ok(Self::Folder(Folder {
             has_openat2: probe.is_ok(),
@@ -79,10 +81,10 @@ impl Root {
         }))
     }
 
-    /// Opens a file that the walk saw on this device, and as this location says.
+    /// Opens a file that the walk found with this device and location.
     ///
     /// # Errors
-    /// If it is gone, or may not be read.
+    /// If it does not exist any more or access is denied.
     pub(crate) fn open_file(
         &self,
         path: &Path,
@@ -97,7 +99,7 @@ impl Root {
             Ok(descriptor) => File::from(descriptor),
             // A socket, or a device without a driver.
             Err(Errno::NXIO | Errno::NODEV) => return Ok(Opened::NoDocument),
-            // A link, a way out, or a file in the place of a folder.
+            // A link, a path that leads outside, or a file in place of a folder.
             Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => return Ok(Opened::Changed),
             Err(error) => return Err(error.into()),
         };
@@ -110,7 +112,7 @@ impl Root {
     }
 }
 
-/// Whether an open file is the one that the walk saw. What was written to it since is for the next run to notice.
+/// `true` if an open file is the one of the walk. The next run detects later writes.
 fn is_same(file: &File, now: &Metadata, device: u64, seen: &Location) -> bool {
     if now.dev() != device || Some(now.ino()) == seen.inode {
         return now.dev() == device;
@@ -133,7 +135,8 @@ impl Folder {
         }
     }
 
-    /// Opens a path below the folder; a link on the way, or at its end, is [`Errno::LOOP`] or [`Errno::NOTDIR`].
+    /// Opens a path below the folder; a link in the path or at its end is [`Errno::LOOP`] or
+    /// [`Errno::NOTDIR`].
     fn open_without_links(&self, below: &Path) -> Result<OwnedFd, Errno> {
         if !self.has_openat2 {
             return tried(|| self.open_by_parts(below));
@@ -171,7 +174,8 @@ fn tried(open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
     opened
 }
 
-/// The beginning of a small file that is not a document, as `.gitignore`; nothing if it is no regular file.
+/// The first `most` bytes of a small file such as `.gitignore`; `None` if it is not a regular file
+/// or not readable.
 pub(super) fn read_small(path: &Path, most: u64) -> Option<Vec<u8>> {
     let file = File::from(tried(|| openat(CWD, path, READ, Mode::empty())).ok()?);
     if !file.metadata().ok()?.is_file() {

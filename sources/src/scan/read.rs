@@ -16,21 +16,22 @@ use crate::mime;
 use crate::scan::decide::{ToRead, as_news};
 use crate::scan::open::Opened;
 
-/// What is said of a file that is not the one that the walk saw.
+/// Cause for a file that is not the one of the walk.
 pub(super) const CHANGED: &str = "it changed while the run read it; the next run reads it";
 
-/// Reads files into batches of one schema.
+/// Reads files into batches with one schema.
 pub(crate) struct Reader {
     pub(crate) schema: SchemaRef,
     pub(crate) max_size: u64,
 }
 
 impl Reader {
-    /// Reads the next files until the batch holds this many bytes. What cannot be read is set aside; what has become
-    /// a FIFO or a device since the walk is passed over, as the next walk does.
+    /// Reads the next files until the batch holds this many bytes. Unreadable files are added to
+    /// `set_aside`; a path that became a FIFO or a device since the walk is skipped, as in the next
+    /// walk.
     ///
-    /// A row carries the size and times that were taken before the file was read: if somebody writes
-    /// to it meanwhile, the next run sees the difference and reads it again.
+    /// A row carries the size and times from before the read: after a concurrent write, the next
+    /// run sees the difference and reads the file again.
     pub(crate) fn read(
         &self,
         files: &mut impl Iterator<Item = ToRead>,
@@ -63,7 +64,7 @@ impl Reader {
     }
 }
 
-/// Appends the content of a file; gives `false`, and nothing, if it is no file any more.
+/// Appends the content of a file; returns `false` and appends nothing if it is not a file any more.
 fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bool, Why> {
     let unreadable = |error: &io::Error| DocError::Unreadable { cause: cause(error) };
     let start = bytes.len();
@@ -74,7 +75,7 @@ fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bool, 
         Opened::Changed => return Err(DocError::Unreadable { cause: CHANGED.to_owned() }.into()),
     };
     bytes.reserve(usize::try_from(file.location.size).unwrap_or(0) + 1);
-    // One byte more than the limit, to see that a file has outgrown it since it was looked at.
+    // One byte more than the limit, to detect a file that has grown beyond it since `stat`.
     let mut opened = opened.take(max_size.saturating_add(1));
     opened.read_to_end(bytes).map_err(|error| unreadable(&error))?;
     let size = (bytes.len() - start) as u64;
@@ -84,8 +85,8 @@ fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bool, 
     Ok(true)
 }
 
-/// Whether somebody has deleted the document of this file, and it is still what it was then: it may have been
-/// touched.
+/// Fails if a user deleted the document of this file and its content is unchanged, even if its
+/// times changed.
 fn still_withheld(file: &ToRead, content: &[u8]) -> Result<(), Why> {
     match &file.withheld {
         Some(message) if file.known_hash.is_some_and(|it| it.0[..] == *Sha256::digest(content)) => {
@@ -95,13 +96,13 @@ fn still_withheld(file: &ToRead, content: &[u8]) -> Result<(), Why> {
     }
 }
 
-/// What the system said, without the path.
+/// The message of the system's error, without the path.
 pub(crate) fn cause(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
-        return "it is gone, or a link that leads nowhere".to_owned();
+        return "file not found or dangling link".to_owned();
     }
-    // fs_err puts the path into the message of the error; that of its number has none.
+    // fs_err adds the path to the error's message; the message of the raw error code has none.
     let said = error.raw_os_error().map(|code| io::Error::from_raw_os_error(code).to_string());
     let said = said.unwrap_or_else(|| kind.to_string()).to_lowercase();
     said.split(" (os error").next().unwrap_or_default().to_owned()
@@ -116,14 +117,14 @@ struct Batch {
     ctimes: TimestampMicrosecondBuilder,
     inodes: UInt64Builder,
     mime_types: StringBuilder,
-    /// The contents, one behind the other.
+    /// Concatenated contents.
     bytes: Vec<u8>,
     ends: Vec<i64>,
     known: Vec<Option<[u8; 32]>>,
 }
 
 impl Batch {
-    /// Adds the row of a file whose content begins at `start` and has just been read.
+    /// Adds a row for a file whose content is `bytes[start..]`.
     fn add(&mut self, file: &ToRead, start: usize) -> Result<(), BoxError> {
         self.uris.append_value(&file.location.uri);
         self.sources.append_value(&file.location.source);

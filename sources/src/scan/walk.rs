@@ -1,7 +1,7 @@
-//! Walks the scanned folders: every file once, in order of name, with what `stat` says of it.
+//! Walks the scanned folders: every file once, in order of name, with its `stat` data.
 //!
-//! It reads no document. What cannot be looked at (a folder without permission, a loop of links) comes out
-//! as found, too, with the error, so that it is accounted for.
+//! It opens no document. Entries that cannot be accessed (a folder without permission, a loop of
+//! links) are returned with the error, so that they are accounted for.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,18 +16,18 @@ use crate::scan::filter::{Filter, LeftOut, WalkOptions};
 use crate::scan::open::Root;
 use pipeline::uri;
 
-/// What the walk came upon.
+/// An item of the walk.
 pub(crate) enum Found {
     /// A regular file.
     File {
         path: PathBuf,
         location: Location,
-        /// Where it is opened.
+        /// The root through which the file is opened.
         root: Arc<Root>,
-        /// The device that it is on.
+        /// The device of the file.
         device: u64,
     },
-    /// Something that could not be looked at.
+    /// An entry that cannot be accessed.
     Trouble(SetAside),
 }
 
@@ -40,13 +40,13 @@ impl Found {
     }
 }
 
-/// A walk through several folders and files, one after the other.
+/// A walk through several source roots, one after the other.
 pub(crate) struct Walk {
     include: GlobSet,
     follow_symlinks: bool,
     roots: std::vec::IntoIter<(Arc<Filter>, ignore::Walk)>,
     current: Option<Current>,
-    /// The roots that were walked to their ends, and whether anything was found below each.
+    /// Completed roots, and whether a file was found below each.
     walked: Vec<(PathBuf, bool)>,
     left_out: Arc<LeftOut>,
 }
@@ -60,18 +60,18 @@ struct Current {
 }
 
 impl Walk {
-    /// Opens a walk through these roots, which are absolute. A root below another one is walked as
-    /// itself only, so that no file is met twice.
+    /// A walk through these roots, which must be absolute. A root below another one is walked only
+    /// as itself, so that no file occurs twice.
     pub(crate) fn open(roots: &[PathBuf], options: &WalkOptions) -> Self {
         Self::new(roots, roots, None, options)
     }
 
-    /// Opens a walk that goes to one path below one of the roots, by the same rules.
+    /// A walk restricted to one path below one of the roots, by the same rules.
     pub(crate) fn to(path: &Path, root: &Path, roots: &[PathBuf], options: &WalkOptions) -> Self {
         Self::new(&[root.to_owned()], roots, Some(path), options)
     }
 
-    /// Opens a walk through one of the roots.
+    /// A walk through one of the roots.
     pub(crate) fn of_root(root: &Path, roots: &[PathBuf], options: &WalkOptions) -> Self {
         Self::new(&[root.to_owned()], roots, None, options)
     }
@@ -98,13 +98,12 @@ impl Walk {
         }
     }
 
-    /// What the options have left out so far.
+    /// Counts of excluded entries so far.
     pub(crate) fn left_out(&self) -> &LeftOut {
         &self.left_out
     }
 
-    /// The roots below which nothing was found, of those that were walked to their ends. One that holds another
-    /// root has what that one has.
+    /// Completed roots without a file. Files of a nested root also count for the outer root.
     pub(crate) fn empty_roots(&self) -> Vec<&Path> {
         let has_found =
             |root: &Path| self.walked.iter().any(|(it, found)| *found && it.starts_with(root));
@@ -163,14 +162,14 @@ impl Iterator for Walk {
 }
 
 impl Current {
-    /// What an entry of the walk is to us; `None` for a folder, a device, or a file that is not wanted.
+    /// Converts an entry; `None` for a folder, a device, or an excluded file.
     fn found(&self, entry: Result<DirEntry, ignore::Error>, include: &GlobSet) -> Option<Found> {
         let root = self.filter.root.as_path();
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
                 let (path, cause) = trouble(root, &error)?;
-                // A link that leads nowhere comes as an error, before the filter is asked about it.
+                // A dangling link is an error of the walk before the filter is called.
                 let is_link = path != root && fs_err::read_link(path).is_ok();
                 let is_taken = !is_link || self.filter.takes(path, false, true);
                 return is_taken.then(|| Found::Trouble(unreadable(root, path, cause)));
@@ -178,8 +177,8 @@ impl Current {
         };
         let kind = entry.file_type()?;
         let is_root = entry.depth() == 0;
-        // A root that is a link stands for what it leads to; any other link that is still a link here was
-        // not to be followed.
+        // A root that is a link is followed; any other link that is still reported as a link was
+        // excluded from following.
         if kind.is_dir() || (kind.is_symlink() && !is_root) {
             return None;
         }
@@ -210,7 +209,7 @@ impl Current {
     }
 }
 
-/// When a file was modified, and changed in any way, in microseconds since 1970-01-01 UTC.
+/// Modification and change time in microseconds since 1970-01-01 UTC.
 pub(super) fn times(stat: &Metadata) -> (Option<i64>, Option<i64>) {
     let micros = |seconds: i64, nanos: i64| Some(seconds.saturating_mul(1_000_000) + nanos / 1000);
     (micros(stat.mtime(), stat.mtime_nsec()), micros(stat.ctime(), stat.ctime_nsec()))
@@ -228,8 +227,8 @@ fn location(root: &Path, path: &Path, stat: &Metadata) -> Location {
     }
 }
 
-/// The file or folder that an error of the walk is about, and what it says; `None` if it is about none, but about a
-/// pattern of a `.gitignore`, which Git passes over as well.
+/// The path and cause of an error of the walk; `None` for an invalid `.gitignore` pattern, which
+/// Git skips, too.
 fn trouble<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path, String)> {
     match error {
         ignore::Error::WithPath { path, err } => {
@@ -238,7 +237,7 @@ fn trouble<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path, St
         ignore::Error::WithDepth { err, .. } => trouble(root, err),
         ignore::Error::Loop { ancestor, child } => {
             let ancestor = ancestor.display();
-            Some((child, format!("it is a symbolic link to {ancestor}, in which it lies")))
+            Some((child, format!("symbolic link to its own parent folder {ancestor}")))
         }
         ignore::Error::Io(_) => Some((root, cause(error))),
         ignore::Error::Partial(_)
@@ -249,7 +248,7 @@ fn trouble<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path, St
     }
 }
 
-/// What the system said, without the path, which the document's uri says.
+/// The system's message without the path, which is in the document's URI.
 fn cause(error: &ignore::Error) -> String {
     match error.io_error() {
         Some(error) => crate::scan::read::cause(error),

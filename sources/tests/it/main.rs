@@ -1,6 +1,6 @@
-//! Tests of the sources, each through its line in `sources::NODES`: options in, batches out.
+//! Tests of the sources, each through its entry in `sources::NODES`: options in, batches out.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod opening;
 mod scan;

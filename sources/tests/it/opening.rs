@@ -1,5 +1,5 @@
-//! What becomes of a file between the walk and the read. The lookup in the metadata store stands between the two, so
-//! what changes the folder there does so at just that moment.
+//! Files that change between the walk and the read. The lookup in the metadata store happens
+//! between the two, so the test store changes the folder at that moment.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::{FileTypeExt as _, symlink};
@@ -23,10 +23,10 @@ use uuid::Uuid;
 use crate::support::{reasons, source};
 use pipeline::test_util::no_resources;
 
-/// What is done to a folder between the walk and the read.
+/// A change of a folder between the walk and the read.
 type Swap = fn(&Path);
 
-/// A store that knows nothing, and changes the folder at the first lookup.
+/// A store without documents that changes the folder at the first lookup.
 struct Between(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 #[async_trait]
@@ -39,27 +39,27 @@ impl MetadataStore for Between {
     }
 
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
-        unreachable!("a scan looks nothing else up")
+        unreachable!("a scan calls only `locate`")
     }
 
     async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
-        unreachable!("a scan looks nothing else up")
+        unreachable!("a scan calls only `locate`")
     }
 
     async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
-        unreachable!("a scan looks nothing else up")
+        unreachable!("a scan calls only `locate`")
     }
 
     async fn record(&self, _: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
-        unreachable!("a scan looks nothing else up")
+        unreachable!("a scan calls only `locate`")
     }
 
     async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
-        unreachable!("a scan looks nothing else up")
+        unreachable!("a scan calls only `locate`")
     }
 }
 
-/// A scanned folder `root` with the files `a`, `sub/b` and `z`, and a file and a folder beside it.
+/// A scanned folder `root` with the files `a`, `sub/b` and `z`, and a folder with files next to it.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["root/a", "root/sub/b", "root/z", "outside/secret", "outside/b"] {
@@ -70,7 +70,8 @@ fn folder() -> TempDir {
     folder
 }
 
-/// What a scan gives when a folder is changed between the walk and the read. A scan that waits is a failure.
+/// The outcome of a scan whose folder changes between the walk and the read. Fails if the scan
+/// blocks.
 fn scan(folder: &Path, options: Value, swap: Swap) -> Outcome {
     let root = folder.to_owned();
     let between = Between(Mutex::new(Some(Box::new(move || swap(&root)))));
@@ -82,14 +83,17 @@ fn scan(folder: &Path, options: Value, swap: Swap) -> Outcome {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let mut source = config.build(&with).unwrap();
             let first = runtime.block_on(source.next()).unwrap().unwrap();
-            assert!(runtime.block_on(source.next()).unwrap().is_none(), "one batch holds all");
+            assert!(
+                runtime.block_on(source.next()).unwrap().is_none(),
+                "all files fit in one batch"
+            );
             sender.send(first).unwrap();
         })
         .unwrap();
-    ended.recv_timeout(Duration::from_secs(60)).expect("the scan waits for something")
+    ended.recv_timeout(Duration::from_secs(60)).expect("the scan blocks")
 }
 
-/// The contents that were read, and what was set aside.
+/// The contents that were read, and the documents set aside.
 fn told(outcome: &Outcome) -> (Vec<String>, Vec<(String, String)>) {
     let rows = &outcome.rows;
     assert_eq!(URI.of(rows).unwrap().len(), BYTES.of(rows).unwrap().len());
@@ -102,11 +106,11 @@ fn mkfifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// A device that gives zeros without an end. Only root may make one, and not everywhere.
+/// Creates a device that returns endless zeros. This needs root, and is not possible everywhere.
 fn mkzero(path: &Path) {
     let made = Command::new("mknod").arg(path).args(["c", "1", "5"]).output().unwrap();
     if !made.status.success() || !fs_err::metadata(path).unwrap().file_type().is_char_device() {
-        // As good as one: a link to the device.
+        // Equivalent for the test: a link to the device.
         fs_err::remove_file(path).ok();
         symlink("/dev/zero", path).unwrap();
     }
@@ -115,8 +119,8 @@ fn mkzero(path: &Path) {
 const CHANGED: &str =
     "failed: cannot be read: it changed while the run read it; the next run reads it";
 
-/// Each thing that the file `a`, or the folder of `b`, may have become; which of the contents are read all the same;
-/// and what is set aside. What is neither is passed over, as by the next walk.
+/// Changes of the file `a` or of the folder of `b`, the contents that are still read, and the files
+/// that are set aside. Other files are skipped, as in the next walk.
 const SWAPS: &[(&str, Swap, &[&str], &[&str])] = &[
     ("nothing happens", |_| {}, &["a", "sub/b", "z"], &[]),
     (
@@ -244,10 +248,10 @@ fn a_file_that_is_gone_says_so() {
     });
     let [(name, why)] = &reasons(&outcome.set_aside)[..] else { panic!("{outcome:?}") };
     assert_eq!(name, "a");
-    assert_eq!(why, "failed: cannot be read: it is gone, or a link that leads nowhere");
+    assert_eq!(why, "failed: cannot be read: file not found or dangling link");
 }
 
-/// A device has to be made by root; `/dev/zero` would be read without an end.
+/// Creating a device needs root; reading `/dev/zero` would never end.
 #[test]
 fn a_device_in_the_place_of_a_file_is_not_read() {
     let folder = folder();
@@ -286,7 +290,7 @@ fn links_that_lead_inside_are_read_whatever_their_form() {
     symlink(root.join("sub"), root.join("folder")).unwrap();
     symlink("relative", root.join("link to a link")).unwrap();
     symlink(folder.path().join("outside"), root.join("out")).unwrap();
-    // The scanned folder is named by a link, too.
+    // The path of the scanned folder contains a link, too.
     symlink("root", folder.path().join("alias")).unwrap();
     symlink(folder.path().join("alias/z"), root.join("by the alias")).unwrap();
     for paths in ["root", "alias"] {
@@ -300,7 +304,8 @@ fn links_that_lead_inside_are_read_whatever_their_form() {
     }
 }
 
-/// Where a seccomp filter refuses `openat2`, files are opened part by part, by the same rules.
+/// If a seccomp filter blocks `openat2`, files are opened component by component with the same
+/// results.
 #[test]
 fn without_openat2_the_same_holds() {
     const REFUSED: &str = "STAGES_TEST_OPENAT2_REFUSED";
@@ -309,7 +314,7 @@ fn without_openat2_the_same_holds() {
         links_that_lead_inside_are_read_whatever_their_form();
         return;
     }
-    // Has the call fail with this error, and becomes the test.
+    // Makes `openat2` fail with this error, then executes the test.
     const REFUSE: &str = r#"
 import ctypes, os, struct, sys
 libc, error = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
@@ -336,7 +341,7 @@ os.execv(sys.argv[2], sys.argv[2:])
     }
 }
 
-/// `.gitignore` is opened by the walk, and may be anything as well.
+/// The walk opens `.gitignore`, which can be anything, too.
 #[test]
 fn a_gitignore_that_is_no_file_is_passed_over() {
     let options = || json!({ "paths": ["root"], "gitignore": true });

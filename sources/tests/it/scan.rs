@@ -1,4 +1,4 @@
-//! `scan`, on real folders.
+//! `scan` on real folders.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -32,7 +32,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Everything the source gives, and in how many batches.
+/// The complete outcome of the source, and its number of non-empty batches.
 fn drain(config: &dyn SourceConfig, with: &Resources) -> (Outcome, usize) {
     let mut source = config.build(with).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -50,7 +50,7 @@ fn scan(folder: &Path, options: Value) -> Outcome {
     drain(&*source("scan", options, folder), &no_resources()).0
 }
 
-/// The files that are handed on, by their path below the folder.
+/// Paths of the files in the outcome, relative to the folder.
 fn names(folder: &Path, outcome: &Outcome) -> Vec<String> {
     let prefix = format!("{}/", pipeline::uri::of_path(folder));
     let uris = URI.of(&outcome.rows).unwrap();
@@ -96,7 +96,7 @@ fn globs_are_relative_to_the_scanned_folder() {
         ),
         [".git/config.md", ".hidden.md", "top.md"]
     );
-    // A file that is named is wanted.
+    // Globs do not apply to a file in `paths`.
     assert_eq!(scan(json!({ "paths": ["top.txt"], "include": ["**/*.md"] })), ["top.txt"]);
 }
 
@@ -111,7 +111,8 @@ fn gitignore_is_heeded_only_when_asked() {
     let scan = |options| names(folder.path(), &scan(folder.path(), options));
     assert_eq!(scan(json!({ "paths": ["."] })), ["a.log", "b.md", "build/c.md"]);
     assert_eq!(scan(json!({ "paths": ["."], "gitignore": true })), ["b.md"]);
-    // The nearest file decides, and its last pattern; `exclude` and `hidden` hold besides.
+    // The nearest file takes precedence, then its last pattern; `exclude` and `hidden` apply in
+    // addition.
     for (name, text) in [
         ("sub/.gitignore", "!kept.log\n*.tmp\n\\!.dot\n"),
         ("sub/kept.log", ""),
@@ -128,7 +129,7 @@ fn gitignore_is_heeded_only_when_asked() {
         scan(json!({ "paths": ["."], "gitignore": true })),
         ["b.md", "sub/kept.log", "z.tmp"]
     );
-    // Those above the scanned folder are heeded as well.
+    // Files above the scanned folder apply, too.
     let below = source("scan", json!({ "paths": ["sub"], "gitignore": true }), folder.path());
     let below = drain(&*below, &no_resources()).0;
     assert_eq!(names(&folder.path().join("sub"), &below), ["kept.log"]);
@@ -169,7 +170,7 @@ fn a_source_without_a_document_says_so() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     while runtime.block_on(source.next()).unwrap().is_some() {}
     let uri = |name: &str| pipeline::uri::of_path(&folder.path().join(name));
-    // In `full` itself nothing is left that matches, but in the sources below it there is.
+    // In `full` itself no remaining file matches, but files in the nested roots do.
     assert_eq!(source.totals().empty, [uri("other"), uri("empty")]);
 
     let warnings: Vec<_> = config
@@ -179,8 +180,8 @@ fn a_source_without_a_document_says_so() {
         .collect();
     let warnings = warnings.join("\n").replace(&folder.path().display().to_string(), "FOLDER");
     insta::assert_snapshot!(warnings, @r"
-    paths/1: nothing below `FOLDER/other` matches (what is there is left out: 1 by `globs`)
-    paths/2: nothing below `FOLDER/empty` matches (there is no file in the folder)
+    paths/1: no file below `FOLDER/other` matches (all its entries are left out: 1 by `globs`)
+    paths/2: no file below `FOLDER/empty` matches (the folder contains no files)
     ");
 }
 
@@ -190,18 +191,18 @@ fn a_path_that_cannot_be_scanned_is_a_warning_and_stops_a_run() {
     for (path, expected) in [
         (
             "s3://bucket/x",
-            "`s3://bucket/x` is a URL, and `scan` reads folders and files of this machine; fetch or mount what \
-             is there, and name the folder",
+            "`s3://bucket/x` is a URL, but `scan` reads only local files and folders; download or mount \
+             its content and use the local folder",
         ),
         (
             "file:///srv/docs",
-            "`file:///srv/docs` is a URL, and `scan` reads folders and files of this machine; write it as a path: \
+            "`file:///srv/docs` is a URL, but `scan` reads only local files and folders; write it as a path: \
              `/srv/docs`",
         ),
         (
             "nowhere",
-            "cannot scan FOLDER/nowhere: there is no such file or folder; make or mount it, or correct `paths` (they \
-             are relative to the pipeline file)",
+            "cannot scan `FOLDER/nowhere`: no such file or folder; create or mount it, or correct `paths` \
+             (relative to the pipeline file)",
         ),
     ] {
         let config = source("scan", json!({ "paths": [".", path] }), folder.path());
@@ -232,7 +233,7 @@ fn a_path_that_is_not_there_is_an_error() {
     let config = source("scan", json!({ "paths": ["."," corpus"] }), folder.path());
     let error = config.build(&no_resources()).err().unwrap().to_string();
     let error = error.replace(&folder.path().display().to_string(), "FOLDER");
-    insta::assert_snapshot!(error, @"cannot scan FOLDER/ corpus: there is no such file or folder; make or mount it, or correct `paths` (they are relative to the pipeline file)");
+    insta::assert_snapshot!(error, @"cannot scan `FOLDER/ corpus`: no such file or folder; create or mount it, or correct `paths` (relative to the pipeline file)");
 }
 
 #[test]
@@ -257,37 +258,37 @@ fn links_are_followed_when_asked_and_never_out_of_the_folder() {
     [
         (
             "broken",
-            "failed: cannot be read: it is gone, or a link that leads nowhere",
+            "failed: cannot be read: file not found or dangling link",
         ),
         (
             "loop",
-            "failed: cannot be read: it is a symbolic link to FOLDER, in which it lies",
+            "failed: cannot be read: symbolic link to its own parent folder FOLDER",
         ),
     ]
     "#);
 
-    // What is left out is no failure, nor is a link that would lead out.
+    // Excluded entries and links that lead outside are not failures.
     symlink("nowhere", root.join(".hidden link")).unwrap();
     symlink(outside.path().join("nowhere"), root.join("out of sight")).unwrap();
     let options =
         json!({ "paths": ["."], "follow_symlinks": true, "exclude": ["brok*", "**/loop"] });
     assert_eq!(scan(root, options).set_aside, []);
 
-    // A link that is named itself is followed.
+    // A link in `paths` is followed.
     let outcome = scan(root, json!({ "paths": ["link.md"] }));
     assert_eq!(names(root, &outcome), ["link.md"]);
 }
 
 #[test]
 fn what_cannot_be_read_is_set_aside() {
-    // A regular file of which every read fails, for every user.
+    // A regular file whose reads fail for every user.
     let outcome = scan(Path::new("/"), json!({ "paths": ["/proc/self/mem"] }));
     assert_eq!(outcome.rows.num_rows(), 0);
     assert_eq!(reasons(&outcome.set_aside).len(), 1);
     assert_eq!(outcome.set_aside[0].why.reason(), "failed");
 }
 
-/// Permissions do not bind root, so root runs this test once more as somebody else.
+/// Permissions do not apply to root, so root runs this test again as another user.
 #[test]
 fn what_may_not_be_read_is_set_aside() {
     const FOLDER: &str = "STAGES_TEST_FOLDER";
@@ -301,7 +302,7 @@ fn what_may_not_be_read_is_set_aside() {
     if fs_err::File::open(folder.path().join("closed.md")).is_err() {
         check_permissions(folder.path());
     } else {
-        // The test itself may lie where only root gets.
+        // The test binary may be in a folder that only root can access.
         let copy = folder.path().join("test");
         fs_err::copy(std::env::current_exe().unwrap(), &copy).unwrap();
         let status = std::process::Command::new(&copy)
@@ -379,7 +380,7 @@ fn batches_are_bounded_by_bytes_and_lookups_are_grouped() {
     assert_eq!(names(folder.path(), &outcome), sorted);
 }
 
-/// What the next run would know, had this one stored everything with this content.
+/// Known state of the next run if this one stored every file with this content.
 fn stored(outcome: &Outcome, state: &KnownState) -> Vec<KnownLocation> {
     (0..outcome.rows.num_rows())
         .map(|row| KnownLocation {
@@ -403,7 +404,7 @@ fn an_unchanged_file_is_not_read_and_a_changed_one_is() {
     let first = scan(folder.path(), json!({ "paths": ["."], "exclude": ["new"] }));
     let with = resources_knowing(stored(&first, &KnownState::Stored));
 
-    // An edit that keeps size and modification time.
+    // An edit that preserves size and modification time.
     let before = fs_err::metadata(path("edited")).unwrap().modified().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(20));
     fs_err::write(path("edited"), "x").unwrap();
@@ -489,9 +490,9 @@ fn a_path_is_explained_by_the_rules_of_the_scan() {
     assert_eq!(said("docs/large.md"), "too_large");
     assert_eq!(said("docs/none.md"), "not there");
     assert_eq!(said("elsewhere.md"), "elsewhere");
-    assert_eq!(said("docs/b.txt"), "no glob of `include` matches it");
-    assert_eq!(said("docs/drafts/c.md"), "`exclude` has the glob `drafts`, which matches it");
-    assert_eq!(said("docs/f.log.md"), "`exclude` has the glob `*.log.md`, which matches it");
+    assert_eq!(said("docs/b.txt"), "it matches no glob of `include`");
+    assert_eq!(said("docs/drafts/c.md"), "it matches the glob `drafts` of `exclude`");
+    assert_eq!(said("docs/f.log.md"), "it matches the glob `*.log.md` of `exclude`");
     assert!(said("docs/.git/d.md").contains("`hidden: true`"), "{}", said("docs/.git/d.md"));
     assert!(said("docs/link.md").contains("`follow_symlinks: true`"), "{}", said("docs/link.md"));
     let all = said("docs/drafts/.e.txt");
@@ -501,8 +502,9 @@ fn a_path_is_explained_by_the_rules_of_the_scan() {
     assert_eq!(said("docs/drafts"), "it is a folder");
 }
 
-/// Nothing outside the scanned folder may show in an answer, since a client of the server may ask for any path: what
-/// is behind a link that leads out is left out, whether it is there or not.
+/// An answer must reveal nothing outside the scanned folder, because a client of the server can
+/// request any path: paths behind a link that leads outside are excluded, whether they exist or
+/// not.
 #[test]
 fn nothing_is_said_of_what_is_behind_a_way_out() {
     let outside = folder(&[("there.md", "x"), ("folder/there.md", "x")]);
@@ -524,7 +526,7 @@ fn nothing_is_said_of_what_is_behind_a_way_out() {
         let scan = source("scan", options.clone(), folder.path());
         let verdict = |name: &str| scan.verdict(&pipeline::uri::of_path(&root.join(name))).unwrap();
         let expected = Verdict::LeftOut(vec![
-            "a link on the way to it leads out of the scanned folder".to_owned(),
+            "a link in its path leads outside the scanned folder".to_owned(),
         ]);
         for name in [
             "out",

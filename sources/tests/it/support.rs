@@ -1,20 +1,20 @@
-//! The source of a name, and what it has set aside.
+//! Builds sources, and formats rejections.
 
 use std::path::Path;
 
 use pipeline::{NodeKind, SetAside, SourceConfig};
 use serde_json::Value;
 
-/// The source of this name with these options, relative to this folder.
+/// The source with this name and these options, relative to this folder.
 pub(crate) fn source(name: &str, options: Value, folder: &Path) -> Box<dyn SourceConfig> {
     let def = sources::NODES.iter().find(|def| def.name == name).expect("a node of this name");
     match (def.parse)(options, folder).expect("valid options") {
         NodeKind::Source(config) => config,
-        NodeKind::Stage(_) | NodeKind::Sink(_) => panic!("{name} is no source"),
+        NodeKind::Stage(_) | NodeKind::Sink(_) => panic!("{name} is not a source"),
     }
 }
 
-/// What became of each document: its file name and the reason it was set aside for.
+/// File name and reason of each document that was set aside, sorted.
 pub(crate) fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
     let mut all: Vec<_> = set_aside
         .iter()
