@@ -47,7 +47,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Chunk {
-    /// Where a text is split.
+    /// The preferred places for a split.
     #[serde(default)]
     strategy: Strategy,
     /// Maximum size of a chunk. In tokens, it counts the full model input: special tokens and the
@@ -69,7 +69,7 @@ struct Chunk {
     bound: Option<ModelInfo>,
 }
 
-/// Where a text is split.
+/// The preferred places for a split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Strategy {
