@@ -15,7 +15,7 @@ const CPU_TOKENS: usize = 1024;
 /// The same in bfloat16, where a larger pass is faster and still takes no longer.
 const CPU_TOKENS_BFLOAT16: usize = 4096;
 
-/// Tokens per forward pass on a GPU without a probe. A GPU needs thousands of rows for full
+/// Tokens per forward pass on a GPU until it is probed. A GPU needs thousands of rows for full
 /// utilisation.
 const GPU_TOKENS: usize = 32 << 10;
 

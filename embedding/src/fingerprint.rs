@@ -93,7 +93,7 @@ fn sample(hash: &mut Sha256, path: &Path, name: &str) -> std::io::Result<()> {
     let last = size.saturating_sub(BLOCK as u64);
     for index in 0..BLOCKS {
         let at = u64::try_from(u128::from(last) * u128::from(index) / u128::from(BLOCKS - 1))
-            .expect("not beyond the file");
+            .expect("the offset is within the file");
         file.seek(SeekFrom::Start(at))?;
         let read = read_up_to(&mut file, &mut block)?;
         hash.update(&block[..read]);

@@ -59,8 +59,8 @@ impl Head {
         }
     }
 
-    /// One row per sequence. `rows` are those of all tokens, or, unless pooling is the mean, only
-    /// the rows that [`picks`](Self::picks) selects.
+    /// One row per sequence. `rows` are those of all tokens for mean pooling, else only those that
+    /// [`picks`](Self::picks) selects.
     pub(crate) fn apply(&self, rows: &Tensor, spans: &[Span]) -> Result<Tensor, TchError> {
         let mut vectors: Tensor = match self.pooling {
             Pooling::Mean => {

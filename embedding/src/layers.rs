@@ -178,7 +178,7 @@ impl Activation {
 /// (Shazeer 2020, <https://arxiv.org/abs/2002.05202>).
 #[derive(Clone)]
 pub(crate) struct Gated {
-    /// The activated half, then the gate.
+    /// The activated half, then the other one.
     halves: Dense,
     activation: Activation,
     narrow: Dense,

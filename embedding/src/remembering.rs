@@ -178,6 +178,6 @@ fn to_bytes(vector: &[f32]) -> Vec<u8> {
 
 fn read_bytes(bytes: &[u8], vector: &mut [f32]) {
     for (number, bytes) in vector.iter_mut().zip(bytes.chunks_exact(size_of::<f32>())) {
-        *number = f32::from_le_bytes(bytes.try_into().expect("four bytes are four bytes"));
+        *number = f32::from_le_bytes(bytes.try_into().expect("every chunk has four bytes"));
     }
 }

@@ -104,7 +104,7 @@ impl Weights {
     pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, BoxError> {
         let place = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
         let wanted: Vec<i64> =
-            shape.iter().map(|&size| i64::try_from(size).expect("sizes are small")).collect();
+            shape.iter().map(|&size| i64::try_from(size).expect("sizes fit into i64")).collect();
         if place.entry.shape != wanted {
             let found = place.entry.shape.clone();
             return Err(WeightsError::Shape { name: name.to_owned(), found, wanted }.into());
@@ -188,7 +188,7 @@ pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
     if size < 8 + length {
         return Err(cut_off(8 + length));
     }
-    let mut header = vec![0; usize::try_from(length).expect("checked to be small")];
+    let mut header = vec![0; usize::try_from(length).expect("checked against the limit")];
     file.read_exact(&mut header)?;
     let tensors: HashMap<String, Extent> = serde_json::from_slice(&header).map_err(|error| {
         refuse(format!("is not a safetensors file: its header is malformed ({error})"))

@@ -25,8 +25,7 @@ use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
 use crate::batcher::{Batch, Limits, distinct, plan};
 use crate::budget::Budget;
 
-/// Capacity of the queues of small calls. A caller blocks until its call is done, so this limits
-/// concurrent callers.
+/// Capacity of the queues of small calls, in batches; each batch has a waiting caller.
 const SMALL_WAITING: usize = 64;
 
 /// Smallest number of tokens in a batch that is split off only to occupy another thread.
@@ -229,8 +228,8 @@ impl Embedder for Worker {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // The threads end when the senders are dropped. Join them, because unloading libtorch while
-        // a thread computes can crash.
+        // The threads end when the senders are dropped. Join them, because libtorch must not be
+        // unloaded while a thread computes.
         self.queues = None;
         for thread in self.threads.drain(..) {
             drop(thread.join());

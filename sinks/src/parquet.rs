@@ -107,7 +107,7 @@ impl SinkConfig for ParquetOptions {
 
 #[async_trait]
 impl Sink for Dataset {
-    /// Blocks the executor thread for tens of milliseconds per window.
+    /// Writes files without yielding, which takes tens of milliseconds per window.
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
         self.put(&rows).map_err(|source| unusable("write to", self.folder(), source).into())
     }

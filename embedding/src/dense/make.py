@@ -1,9 +1,9 @@
-"""Makes `products.pt`, the products of dense layers that only TorchScript reaches.
+"""Generates `products.pt`: matrix products of dense layers that only TorchScript can call.
 
     python embedding/src/dense/make.py      (torch 2.11.0)
 
-libtorch has oneDNN's products of packed matrices as operators of its own (`mkldnn::`, `onednn::`), which are not among
-the functions that `tch` wraps. A TorchScript module may call them. It has neither weights nor state.
+libtorch exposes oneDNN's products of packed matrices as operators (`mkldnn::`, `onednn::`) that
+`tch` does not wrap. A TorchScript module can call them. It has neither weights nor state.
 """
 
 import io
@@ -16,7 +16,7 @@ import torch
 class Products(torch.nn.Module):
     @torch.jit.export
     def pack(self, weight: torch.Tensor) -> torch.Tensor:
-        # The rows are a hint only: the layout serves any number of them.
+        # The number of rows is only a hint: the layout supports any number.
         return torch.ops.mkldnn._reorder_linear_weight(weight, 1024)
 
     @torch.jit.export
@@ -52,8 +52,8 @@ class Products(torch.nn.Module):
         zero: torch.Tensor,
         bias: torch.Tensor,
     ) -> torch.Tensor:
-        # Each row has a scale of its own, from its largest number: what a row becomes does not depend on its
-        # neighbours. 128 stands for zero, because not every processor multiplies two signed numbers.
+        # Each row is scaled by its largest value, so its result does not depend on other rows. The
+        # zero point is 128, because not every processor multiplies two signed int8 values.
         most = torch.maximum(rows.amax(1, True), rows.amin(1, True).neg_()).clamp_min_(1e-12)
         small = (rows * (127.0 / most)).add_(128.5).to(torch.uint8)
         product = torch.ops.onednn.qlinear_pointwise(
@@ -69,6 +69,6 @@ with (
     zipfile.ZipFile(pathlib.Path(__file__).with_name("products.pt"), "w") as wanted,
 ):
     for member in all_of_it.infolist():
-        # Without what says where this file was: the same module comes out wherever it is made.
+        # Drop members that contain the path of this file, so that the output is reproducible.
         if not member.filename.endswith((".debug_pkl", "serialization_id")):
             wanted.writestr(zipfile.ZipInfo(member.filename), all_of_it.read(member))

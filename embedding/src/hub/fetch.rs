@@ -25,9 +25,9 @@ use crate::weights;
 pub enum Progress {
     /// Another process fetches the same model; this one waits for it.
     Waits,
-    /// Bytes downloaded so far.
+    /// Download progress.
     Comes {
-        /// Bytes downloaded by this call.
+        /// Bytes present of the missing files, including parts of earlier attempts.
         bytes: u64,
         /// Total size of all files known to be missing; grows as the fetch discovers files.
         of: u64,

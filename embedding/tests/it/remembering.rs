@@ -119,7 +119,7 @@ fn what_was_computed_of_a_call_that_fails_is_remembered() {
     let whole = Engine::new().embedder(&model, &options()).unwrap();
     let expected = whole.embed(&slices(&sequences)).unwrap();
     let near = vectors.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5);
-    assert!(near && vectors.len() == expected.len(), "parts change no vector");
+    assert!(near && vectors.len() == expected.len(), "parts do not change vectors");
 }
 
 #[test]

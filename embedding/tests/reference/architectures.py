@@ -1,12 +1,12 @@
-"""Makes the small models that the architectures of `embedding` are tested against.
+"""Generates the small models for the tests of the architectures of `embedding`.
 
     python3 -m venv /tmp/architectures && . /tmp/architectures/bin/activate
     pip install torch==2.15.0 sentence-transformers==6.2.0 transformers==5.24.0
     python embedding/tests/reference/architectures.py
 
-Writes beside itself a folder for each architecture, as such models are published, with random weights of 16 bits
-and `reference.safetensors`: the vectors and ids that sentence-transformers has for some of `texts.jsonl`, in float32.
-`make.py` makes the texts, and the models of BERT.
+Writes next to this file one folder per architecture, in the format of published models, with random
+16-bit weights and `reference.safetensors`: vectors (float32) and ids that sentence-transformers
+computes for a sample of `texts.jsonl`. `make.py` generates the texts and the BERT models.
 """
 
 import json
@@ -33,12 +33,12 @@ def every_text():
 
 def some_texts():
     texts = every_text()
-    # Of every kind, and one that is longer than any of these models reads.
+    # A sample of all kinds, and a text longer than the limit of each of these models.
     return texts[::9] + [max(texts, key=lambda text: len(text.split()))]
 
 
 def train(tokenizer, trainer, special, single):
-    # Few letters leave room for pieces in a vocabulary as small as this one.
+    # A small alphabet leaves room for subwords in such a small vocabulary.
     corpus = [text for text in every_text() if len(text) < 4000 and all(letter < "\u0180" for letter in text)]
     tokenizer.train_from_iterator(corpus, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in special if token in single]
@@ -89,7 +89,7 @@ def reference(folder, kinds):
     out = {}
     for kind in kinds:
         prompt = model.prompts.get(kind) or ""
-        # One text at a time: no padding, so nothing of the batch is in the numbers.
+        # One text at a time: without padding, vectors do not depend on a batch.
         vectors = [model.encode(text, prompt=prompt, convert_to_numpy=True) for text in some_texts()]
         out[f"{kind}.vectors"] = np.stack(vectors).astype(np.float32)
         ids = [model.tokenize([prompt + text])["input_ids"][0].numpy() for text in some_texts()]
@@ -99,7 +99,7 @@ def reference(folder, kinds):
 
 
 def make(name, tokenizer, config, pooling, reads, special, prompts=None, behind=(), published=None):
-    """A small model as a sentence-transformers folder. `published` gives it the form that models of this kind have."""
+    """Writes a small sentence-transformers model. `published` converts it to the published format."""
     folder, scratch = HERE / name, HERE / f"{name}.part"
     for old in [folder, scratch]:
         shutil.rmtree(old, ignore_errors=True)
@@ -107,7 +107,7 @@ def make(name, tokenizer, config, pooling, reads, special, prompts=None, behind=
     model = transformers.AutoModel.from_config(config).float().eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            # Wide enough that every part of the model shows in the vectors.
+            # Large enough that every part of the model affects the vectors.
             parameter.add_(torch.randn_like(parameter) * 0.2)
     model.half().save_pretrained(scratch)
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(scratch)
@@ -130,7 +130,7 @@ def edit(folder, change):
 
 
 def nomic_as_published(folder):
-    """As nomic-embed-text-v1.5 is, with GPT-2's words in the configuration; transformers writes the weights so already."""
+    """The configuration of nomic-embed-text-v1.5, with GPT-2's keys; the weights need no change."""
     (folder / "config.json").write_text(json.dumps({
         "activation_function": "swiglu", "architectures": ["NomicBertModel"], "causal": False, "layer_norm_epsilon": 1e-12,
         "mlp_fc1_bias": False, "mlp_fc2_bias": False, "model_type": "nomic_bert", "n_embd": WIDTH, "n_head": 4, "n_inner": 48,
@@ -141,7 +141,7 @@ def nomic_as_published(folder):
 
 
 def modernbert_as_published(folder):
-    """Before version 5, the two kinds of layers were told by three numbers."""
+    """Before transformers 5, three numbers defined the two kinds of layers."""
     def change(config):
         for key in ["layer_types", "rope_parameters"]:
             config.pop(key, None)

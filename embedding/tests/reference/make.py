@@ -1,16 +1,16 @@
-"""Makes the reference vectors that `embedding` is tested against, with sentence-transformers.
+"""Generates the reference vectors for the tests of `embedding` with sentence-transformers.
 
     python3 -m venv /tmp/reference && . /tmp/reference/bin/activate
     pip install torch==2.11.0 sentence-transformers==5.7.0 transformers==4.57.6 tokenizers==0.22.2
     python embedding/tests/reference/make.py .cache/models/all-MiniLM-L6-v2
 
-Writes beside itself:
-    texts.jsonl                       the texts, one JSON string a line
-    all-MiniLM-L6-v2.safetensors      their vectors and token ids by the real model
-    tiny-bert-cls/, tiny-e5/          small models with random weights, whole folders in the Hugging Face
-                                      layout, each with `reference.safetensors` for every third text
+Writes next to this file:
+    texts.jsonl                       the texts, one JSON string per line
+    all-MiniLM-L6-v2.safetensors      their vectors and token ids, by the real model
+    tiny-bert-cls/, tiny-e5/          small models with random weights in the Hugging Face layout,
+                                      each with `reference.safetensors` for every third text
 
-Everything is seeded: the same versions give the same files, but for the last bits of the numbers.
+Everything is seeded: the same versions give the same files, except for the last bits of vectors.
 """
 
 import json
@@ -101,7 +101,7 @@ def texts():
     yield from PROSE
     yield from LANGUAGES
     yield from CODE
-    # Every length from a few tokens to far beyond what the model reads.
+    # Every length from a few tokens to far beyond the limit of the model.
     everything = PROSE + LANGUAGES + CODE
     random = np.random.default_rng(1)
     for count in [*range(2, 40), 60, 90, 150]:
@@ -115,13 +115,13 @@ def texts():
 
 
 def reference(folder, all_texts, kinds=("document",)):
-    """Vectors and ids for each kind of text, with the prefix that the folder says."""
+    """Vectors and ids for each kind of text, with the prompts of the folder."""
     model = SentenceTransformer(str(folder), device="cpu")
     model.eval()
     out = {}
     for kind in kinds:
         prompt = model.prompts.get(kind) or ""
-        # One text at a time: no padding, so nothing of the batch is in the numbers.
+        # One text at a time: without padding, vectors do not depend on a batch.
         out[f"{kind}.vectors"] = np.stack(
             [model.encode(text, prompt=prompt or None, convert_to_numpy=True) for text in all_texts]
         ).astype(np.float32)
@@ -132,7 +132,7 @@ def reference(folder, all_texts, kinds=("document",)):
 
 
 def tiny(name, tokenizer, config, pooling, prompts):
-    """A small model with random weights, as a sentence-transformers folder."""
+    """Writes a small sentence-transformers model with random weights."""
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     scratch = folder.with_suffix(".part")
@@ -141,7 +141,7 @@ def tiny(name, tokenizer, config, pooling, prompts):
     bert = BertModel(BertConfig(vocab_size=tokenizer.get_vocab_size(), **config))
     with torch.no_grad():
         for parameter in bert.parameters():
-            # Wide enough that every part of the model shows in the vectors.
+            # Large enough that every part of the model affects the vectors.
             parameter.add_(torch.randn_like(parameter) * 0.2)
     bert.save_pretrained(scratch)
     special = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
@@ -174,7 +174,7 @@ def wordpiece(corpus):
 
 
 def unigram(corpus):
-    """As multilingual E5 has it: pieces of whole text with `▁` for the space."""
+    """A tokenizer like that of multilingual E5: unigram subwords with `▁` for spaces."""
     tokenizer = Tokenizer(vocabularies.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(__import__("tokenizers").Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

@@ -31,7 +31,7 @@ pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let lists = CHUNKS.of(rows)?;
     let all = span(lists, 0..rows.num_rows());
     let structs = lists.values().as_struct().slice(all.start, all.len());
-    let field = |name| structs.column_by_name(name).expect("the type of the column names it");
+    let field = |name| structs.column_by_name(name).expect("the column type has this field");
     let (starts, ends) = (field("start"), field("end"));
     let (start, end) = (starts.as_primitive::<UInt64Type>(), ends.as_primitive::<UInt64Type>());
 

@@ -169,7 +169,7 @@ impl<'a> Documents<'a> {
         part(self.text.value(row).as_bytes());
         let chunks = self.chunks.value(row);
         let chunks = chunks.as_struct();
-        let field = |name| chunks.column_by_name(name).expect("the type of the column names it");
+        let field = |name| chunks.column_by_name(name).expect("the column type has this field");
         let starts = field("start").as_primitive::<UInt64Type>();
         let ends = field("end").as_primitive::<UInt64Type>();
         let pages = field("page").as_primitive::<UInt32Type>();
@@ -241,7 +241,7 @@ impl<'a> Documents<'a> {
     fn words(&self, at: usize) -> Option<SparseVector> {
         let structs = self.sparse?.values().as_struct();
         let field = |name| {
-            let list = structs.column_by_name(name).expect("the type of the column names it");
+            let list = structs.column_by_name(name).expect("the column type has this field");
             list.as_list::<i32>().value(at)
         };
         Some(SparseVector {
@@ -259,7 +259,7 @@ impl<'a> Documents<'a> {
         chunks: &StructArray,
         at: usize,
     ) -> Result<Payload, BoxError> {
-        let field = |name| chunks.column_by_name(name).expect("the type of the column names it");
+        let field = |name| chunks.column_by_name(name).expect("the column type has this field");
         let start = field("start").as_primitive::<UInt64Type>().value(at);
         let end = field("end").as_primitive::<UInt64Type>().value(at);
         let page = field("page").as_primitive::<UInt32Type>();
