@@ -1,8 +1,8 @@
-//! Keeps account of every document in flight, so that each leaves exactly once and the numbers add up.
+//! Accounts for every document in flight, so that each leaves exactly once and the totals add up.
 //!
-//! A document is opened when a source gives it. Where a graph forks it is open once for each branch that
-//! takes it; it has left when every branch has closed it. It counts as stored if every branch stored it,
-//! else by what became of it first. Only documents in flight are remembered.
+//! A document is opened when a source produces it. After a fork it is open once for each branch
+//! that takes it; it has left when every branch has closed it. It counts as stored if every branch
+//! stored it, else by its first rejection. Only documents in flight are kept in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::report::SetAsideReport;
 use crate::run::RunError;
 use crate::{FAILED, SchemaError, SetAside, SourceTotals, Why};
 
-/// The most documents that a report names one by one; all of them are counted, and recorded in the store.
+/// Maximum number of rejections in a report; all of them are counted, and recorded in the store.
 const NAMED: usize = 10_000;
 
 pub(crate) struct Accounts {
@@ -31,11 +31,11 @@ struct State {
     in_flight: HashMap<String, Open>,
     seen: u64,
     left: Left,
-    /// A document that left more often than it was opened.
+    /// URI of a document that was closed more often than it was opened.
     doubled: Option<String>,
 }
 
-/// What has left so far.
+/// Totals of the documents that have left so far.
 #[derive(Clone, Default)]
 pub(crate) struct Left {
     pub stored: u64,
@@ -45,14 +45,14 @@ pub(crate) struct Left {
     pub named: Vec<SetAsideReport>,
     pub covered: Vec<String>,
     pub totals: SourceTotals,
-    /// Documents that failed in an earlier run, and are as they were.
+    /// Documents that failed in an earlier run and are unchanged.
     pub known_failures: u64,
 }
 
 #[derive(Default)]
 struct Open {
     branches: usize,
-    /// The first reason not to store it.
+    /// Reason of the first rejection.
     reason: Option<String>,
     chunks: u64,
     tokens: u64,
@@ -63,8 +63,9 @@ impl Accounts {
         Self { metrics, feed, state: Mutex::default() }
     }
 
-    /// Documents that a source gives. Says which of them are to go on: one that is in flight already, since
-    /// another source has found the same place, counts as a duplicate and goes no further.
+    /// Opens documents of a source. Returns `true` for each row that continues. A document that is
+    /// already in flight, because another source found the same URI, counts as a duplicate and
+    /// leaves.
     pub(crate) fn open(&self, rows: &RecordBatch) -> Result<Vec<bool>, SchemaError> {
         let mut state = self.lock();
         let uris = URI.of(rows)?;
@@ -83,7 +84,7 @@ impl Accounts {
         Ok(go_on)
     }
 
-    /// A source has ended: the places of which it has given every document, and what else it says.
+    /// Records the covered source roots and the totals of a source that has ended.
     pub(crate) fn cover(&self, places: Vec<String>, totals: SourceTotals) {
         let left = &mut self.lock().left;
         left.covered.extend(places);
@@ -93,14 +94,14 @@ impl Accounts {
         }
     }
 
-    /// A document that takes several branches, or none.
+    /// Replaces one open branch of a document with `branches` branches.
     pub(crate) fn fork(&self, uri: &str, branches: usize) {
         if let Some(open) = self.lock().in_flight.get_mut(uri) {
             open.branches = (open.branches + branches).saturating_sub(1);
         }
     }
 
-    /// Documents that a sink has written.
+    /// Closes documents that a sink has written.
     pub(crate) fn stored(&self, rows: &RecordBatch) -> Result<(), SchemaError> {
         let chunks = CHUNKS.of(rows).ok();
         let mut state = self.lock();
@@ -111,7 +112,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// A document that was set aside; `from_source` says that no node has opened it.
+    /// Closes a rejected document; with `from_source`, a source rejected it, so it was never
+    /// opened.
     pub(crate) fn set_aside(&self, node: &str, document: &SetAside, from_source: bool) {
         let reason = document.why.reason();
         let uri = &document.location.uri;
@@ -139,10 +141,11 @@ impl Accounts {
         }
     }
 
-    /// How many documents were seen, what has left, and how many were in flight when the run was cut short.
+    /// Number of documents seen, totals of those that left, and number of those in flight when the
+    /// run was cut short.
     ///
     /// # Errors
-    /// If the numbers do not add up, because a node has lost a document or doubled one.
+    /// If a node has lost or doubled a document, so that the totals do not add up.
     pub(crate) fn settle(&self, cut_short: bool) -> Result<(u64, Left, u64), RunError> {
         let state = self.lock();
         if let Some(uri) = state.doubled.clone() {
@@ -196,13 +199,13 @@ impl Accounts {
     }
 }
 
-/// Tokens of the chunks of all rows; 0 where there are no chunks yet.
+/// Number of tokens in the chunks of all rows; 0 without a column of chunks.
 pub(crate) fn tokens_of(rows: &RecordBatch) -> u64 {
     let Ok(chunks) = CHUNKS.of(rows) else { return 0 };
     let fields = chunks.values().as_struct_opt();
     let tokens = fields.and_then(|fields| fields.column_by_name("tokens"));
     let Some(tokens) = tokens.and_then(|tokens| tokens.as_list_opt::<i32>()) else { return 0 };
-    // A slice of a batch has the child arrays of the whole.
+    // A slice of a batch has the child arrays of the whole batch.
     let index = |offset: i32| usize::try_from(offset).unwrap_or(0);
     let ends = chunks.value_offsets();
     let [first, .., last] = ends else { return 0 };
@@ -210,7 +213,7 @@ pub(crate) fn tokens_of(rows: &RecordBatch) -> u64 {
     u64::try_from(ends[index(*last)] - ends[index(*first)]).unwrap_or(0)
 }
 
-/// Chunks of one document, and tokens in them; `chunks` is the column [`CHUNKS`].
+/// Number of chunks of one document, and of their tokens; `chunks` is the column [`CHUNKS`].
 pub fn chunks_and_tokens(chunks: &arrow::array::ListArray, row: usize) -> (u64, u64) {
     let of_row = chunks.value(row);
     let tokens = of_row

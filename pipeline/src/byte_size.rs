@@ -1,4 +1,4 @@
-//! A number of bytes as people write it in a pipeline file: `67108864`, `"64MiB"`, `"1.5 GB"`.
+//! A number of bytes in a pipeline file: `67108864`, `"64MiB"`, `"1.5 GB"`.
 
 use std::borrow::Cow;
 use std::fmt;

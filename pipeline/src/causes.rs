@@ -1,9 +1,10 @@
-//! Errors in words: an error with its causes in one line, and what the system says without its numbers.
+//! Messages of errors: an error with its causes in one line, and system errors without their
+//! numbers.
 
 use std::error::Error;
 use std::io;
 
-/// An error with its causes, in one line.
+/// An error with its causes in one line, separated by `: `.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut out = without_numbers(&error.to_string());
     let mut source = error.source();
@@ -18,7 +19,8 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     out
 }
 
-/// What the system says of an operation on a file, without the path, which the caller names: `it does not exist`.
+/// Message of a failed file operation without the path, which the caller names: `it does not
+/// exist`.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds as it likes")]
 pub fn io_words(error: &io::Error) -> String {
     match error.kind() {
@@ -31,7 +33,7 @@ pub fn io_words(error: &io::Error) -> String {
         _ => {
             let text = error.to_string();
             let plain = without_numbers(&text);
-            // A library that puts the path in front of what the system says, puts a colon between.
+            // Libraries put the path and a colon in front of the message of the system.
             let is_system = plain != text;
             let end = plain.rsplit(": ").next().filter(|_| is_system);
             end.map_or_else(|| plain.clone(), str::to_owned)
@@ -39,7 +41,7 @@ pub fn io_words(error: &io::Error) -> String {
     }
 }
 
-/// A message without the numbers of the system's errors: `Connection refused (os error 111)` loses its end.
+/// A message without the numbers of system errors, such as ` (os error 111)`.
 pub fn without_numbers(message: &str) -> String {
     const BEGIN: &str = " (os error ";
     let mut out = String::with_capacity(message.len());
@@ -57,7 +59,7 @@ pub fn without_numbers(message: &str) -> String {
     out + rest
 }
 
-/// Scheme, host and port of a URL, for messages: what else is in it may be a secret.
+/// Scheme, host and port of a URL, for messages; the other parts may contain a secret.
 pub fn origin(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

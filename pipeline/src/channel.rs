@@ -1,4 +1,4 @@
-//! A queue bounded by the bytes that wait in it, not by the number of batches.
+//! A queue bounded by the bytes in it, not by the number of batches.
 
 use std::sync::Arc;
 
@@ -23,15 +23,15 @@ pub(crate) struct Receiver {
 struct Waiting {
     rows: RecordBatch,
     bytes: usize,
-    /// Gives the bytes back to the budget when the batch is taken.
+    /// Returns the bytes to the budget when the batch is dequeued.
     _permit: OwnedSemaphorePermit,
 }
 
-/// The node downstream is gone, so nobody wants the rows.
+/// The node after the queue has ended and takes no rows.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
-/// A queue in front of the node whose metrics are given.
+/// Creates the queue in front of the node with these metrics; `capacity` is in bytes.
 pub(crate) fn channel(capacity: u32, reader: &Arc<NodeMetrics>) -> (Sender, Receiver) {
     reader.queue_limit(capacity);
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -41,7 +41,7 @@ pub(crate) fn channel(capacity: u32, reader: &Arc<NodeMetrics>) -> (Sender, Rece
 }
 
 impl Sender {
-    /// Waits until the batch fits. A batch larger than the whole budget waits until it is alone.
+    /// Waits until the batch fits. A batch larger than the capacity waits until the queue is empty.
     pub(crate) async fn send(&self, rows: RecordBatch) -> Result<(), Closed> {
         let bytes = size(&rows);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.capacity);
@@ -56,7 +56,7 @@ impl Sender {
 }
 
 impl Receiver {
-    /// `None` once every sender is gone: that is how a node learns that its input has ended.
+    /// The next batch; `None` once all senders are dropped, which is the end of the input.
     pub(crate) async fn recv(&mut self) -> Option<RecordBatch> {
         let waiting = self.queue.recv().await?;
         self.reader.dequeued(waiting.bytes);
@@ -64,8 +64,7 @@ impl Receiver {
     }
 }
 
-/// Bytes that the rows take up. Buffers that a batch shares with others count with the part that it
-/// refers to.
+/// Size of the rows in bytes. Of a buffer that batches share, only the referenced part counts.
 pub(crate) fn size(rows: &RecordBatch) -> usize {
     rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }

@@ -1,8 +1,8 @@
-//! The vocabulary of columns: every name that may appear in a batch, with its Arrow type, once.
+//! The columns: every name that may appear in a batch, with its Arrow type.
 //!
-//! A row is a document on every edge. What a document has many of (pages, headings, chunks, vectors)
-//! is a list in its row, so that a document is never split between batches and the child array of a
-//! list is one flat array over the whole batch, which is what tokenising and embedding want.
+//! A row is a document on every edge. Pages, headings, chunks and vectors of a document are lists
+//! in its row, so a document is never split between batches, and the child array of a list is one
+//! flat array over the whole batch, as tokenisation and embedding need it.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
 use crate::SchemaError;
 
-/// A column name tied to its Arrow type, so that reading it back needs no downcast by hand.
+/// A column name with its Arrow type, so that reading it needs no downcast.
 pub struct Column<A> {
     name: &'static str,
     data_type: DataType,
@@ -23,7 +23,7 @@ pub struct Column<A> {
     array: PhantomData<fn() -> A>,
 }
 
-/// A column as it is declared below.
+/// Type of the columns declared below.
 pub type Declared<A> = LazyLock<Column<A>>;
 
 macro_rules! columns {
@@ -37,9 +37,9 @@ const OPTIONAL: bool = true;
 const REQUIRED: bool = false;
 
 columns! {
-    /// Where the document was seen: `file:///…` for a file. It is the document's name during a run.
+    /// URI of the document, `file:///…` for a file; it identifies the document during a run.
     URI: StringArray = "uri", DataType::Utf8, REQUIRED;
-    /// The source that found it: the path or URL that the pipeline file names, made absolute.
+    /// Source root: the path or URL in the pipeline file, made absolute.
     SOURCE: StringArray = "source", DataType::Utf8, REQUIRED;
     /// Size in bytes.
     SIZE: UInt64Array = "size", DataType::UInt64, REQUIRED;
@@ -53,7 +53,7 @@ columns! {
     MIME_TYPE: StringArray = "mime_type", DataType::Utf8, REQUIRED;
     /// The raw content.
     BYTES: LargeBinaryArray = "bytes", DataType::LargeBinary, REQUIRED;
-    /// SHA-256 of the content that this location was last stored with, if it is known.
+    /// SHA-256 of the content last stored for this location; null if unknown.
     KNOWN_HASH: FixedSizeBinaryArray = "known_hash", DataType::FixedSizeBinary(32), OPTIONAL;
     /// SHA-256 of the content.
     CONTENT_HASH: FixedSizeBinaryArray = "content_hash", DataType::FixedSizeBinary(32), REQUIRED;
@@ -63,7 +63,7 @@ columns! {
     TITLE: StringArray = "title", DataType::Utf8, OPTIONAL;
     /// ISO 639-1 code of the language.
     LANGUAGE: StringArray = "language", DataType::Utf8, OPTIONAL;
-    /// What else the document says of itself (author, dates, …): a JSON object.
+    /// Other metadata of the document (author, dates, …): a JSON object.
     METADATA: StringArray = "metadata", DataType::Utf8, REQUIRED;
     /// Where each page starts in `text`; empty for a document without pages.
     PAGES: ListArray = "pages", list(DataType::UInt64), REQUIRED;
@@ -71,14 +71,14 @@ columns! {
     /// highest) and `title`.
     OUTLINE: ListArray = "outline", list(DataType::Struct(outline_fields())), REQUIRED;
     /// The chunks, in order: struct of `start` and `end` (the chunk is `text[start..end]`), `page`
-    /// (from 1), `headings` (the heading path, joined by ` > `) and `tokens` (the ids that the model
-    /// reads, special tokens and document prefix included; empty where no model follows).
+    /// (from 1), `headings` (the heading path, joined by ` > `) and `tokens` (token ids of the
+    /// encoded input, with special tokens and document prompt; empty if no model follows).
     CHUNKS: ListArray = "chunks", list(DataType::Struct(chunk_fields())), REQUIRED;
-    /// The words of the chunks, one sparse vector for each: struct of `indices` (ascending) and `values`.
+    /// Sparse vectors of the chunks, one per chunk: struct of `indices` (ascending) and `values`.
     SPARSE: ListArray = "sparse", list(DataType::Struct(sparse_fields())), REQUIRED;
 }
 
-/// The vectors of the chunks, one for each, as a model of this dimension makes them.
+/// The column of dense vectors of the chunks, one per chunk, with this dimension.
 pub fn vectors(dim: usize) -> Column<ListArray> {
     let dim = i32::try_from(dim).expect("a model's dimension is a small number");
     let item = Arc::new(Field::new_list_field(DataType::Float32, REQUIRED));
@@ -113,7 +113,7 @@ pub fn sparse_fields() -> Fields {
     ])
 }
 
-/// The type of a list whose items are never null, with Arrow's usual name for the item.
+/// A list type without null items, with the default item name of Arrow.
 pub fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, REQUIRED)))
 }
@@ -127,7 +127,7 @@ impl<A> Column<A> {
         Self { name, data_type, nullable, array: PhantomData }
     }
 
-    /// The name, as it stands in schemas, in `when:` and in messages.
+    /// The name in schemas, in `when:` and in messages.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -142,7 +142,7 @@ impl<A: Array + 'static> Column<A> {
     /// Reads the column from a batch.
     ///
     /// # Errors
-    /// If the batch does not have it, or has it as another type.
+    /// If the column is missing or has another type.
     pub fn of<'a>(&self, rows: &'a RecordBatch) -> Result<&'a A, SchemaError> {
         rows.column_by_name(self.name)
             .and_then(|column| column.as_any().downcast_ref())

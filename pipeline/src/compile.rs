@@ -1,8 +1,8 @@
-//! From a spec to a plan: every check, every fault.
+//! Compiles a spec to a plan and reports every error.
 //!
-//! Checking goes in passes, each of which reports all that it finds: the form of each node's options, the
-//! graph, the models, the vectors, the schemas. A node that is wrong is remembered as such, so that its readers are not
-//! blamed for it.
+//! Checks run in passes, and each reports everything that it finds: options of the nodes, graph,
+//! models, vectors, schemas. Invalid nodes are marked, so that they cause no further findings in
+//! the nodes that read them.
 
 mod graph;
 mod models;
@@ -18,10 +18,10 @@ use crate::validate::validate;
 use crate::{ModelInfo, Models, NodeDef, NodeKind, Parallel, PipelineSpec, Plan, Registry};
 
 impl Plan {
-    /// Checks a whole file against the nodes that there are, and reports everything that is wrong with it.
+    /// Checks a file against the node types of the registry and reports every error in it.
     ///
     /// # Errors
-    /// All findings, each with its place in the file.
+    /// All findings, with their positions in the file.
     pub fn compile(
         spec: &PipelineSpec,
         registry: &Registry,
@@ -50,14 +50,14 @@ impl Plan {
     }
 }
 
-/// A node on its way through the checks.
+/// A node during the checks.
 struct Draft {
     pointer: String,
     def: Option<&'static NodeDef>,
-    /// `None` once something is wrong with it.
+    /// `None` once an error was found in it.
     kind: Option<NodeKind>,
     inputs: Vec<NodeIdx>,
-    /// Whether an input is missing or wrong, so that its schema cannot be known.
+    /// `true` if an input is missing or invalid, so that the schema of the node is unknown.
     blocked: bool,
     model: Option<ModelInfo>,
 }
@@ -69,7 +69,7 @@ fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Findi
             let pointer = format!("/nodes/{index}");
             let def = registry.get(&node.uses);
             let kind = match def {
-                // Its name is missing or no text, which has been reported.
+                // A missing or invalid `uses` has been reported.
                 None if node.uses.is_empty() => None,
                 Some(def) => read_options(spec, &pointer, def, findings),
                 None => {
@@ -112,7 +112,7 @@ fn read_options(
     let options = spec.document.value.pointer(&with).unwrap_or(&empty);
     let given = spec.document.value.pointer(&with);
     if given.is_some_and(|given| !given.is_object()) {
-        // The check of the form has said so.
+        // Reported by the check of the form.
         return None;
     }
     let faults = if given.is_some() {
@@ -134,7 +134,7 @@ fn read_options(
     }
 }
 
-/// What a node without `with` lacks.
+/// Findings for the required options of a node without `with`.
 fn missing_options(spec: &PipelineSpec, pointer: &str, schema: &Value) -> Vec<Finding> {
     let reference = schema.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix('#'));
     let schema = reference.and_then(|path| schema.pointer(path)).unwrap_or(schema);

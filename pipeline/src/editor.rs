@@ -1,4 +1,4 @@
-//! What an editor wants to know of a pipeline file: its JSON Schema, with the options of every node.
+//! JSON Schema of a pipeline file with the options of every node type, for editors.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub fn file_schema(registry: &Registry) -> Value {
     schema
 }
 
-/// Whether a node cannot do without options.
+/// `true` if a node type has required options.
 fn needs_options(def: &NodeDef) -> bool {
     let mut generator =
         schemars::SchemaGenerator::new(SchemaSettings::draft2020_12().with(|settings| {

@@ -1,4 +1,4 @@
-//! The ports to the embedding engine. `embedding/` stands behind them with libtorch.
+//! The ports to the embedding engine; `embedding/` implements them with libtorch.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -6,25 +6,26 @@ use std::sync::Arc;
 
 use crate::BoxError;
 
-/// What a model's folder says of it, without loading its weights.
+/// Description of a model, read from its folder without loading its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// The folder.
+    /// Folder of the model.
     pub path: PathBuf,
-    /// A short name for collections: `minilml6` for all-MiniLM-L6-v2, `qwen06b` for
-    /// Qwen3-Embedding-0.6B; lower-case letters and digits only.
+    /// Short name for collections, in lower-case letters and digits: `minilml6` for
+    /// all-MiniLM-L6-v2, `qwen06b` for Qwen3-Embedding-0.6B.
     pub short_name: String,
-    /// Length of a vector.
+    /// Dimension of the vectors.
     pub dim: usize,
-    /// The most tokens that the model reads at once, special tokens and prefix included.
+    /// Maximum number of input tokens, special tokens and prompt included.
     pub max_tokens: usize,
-    /// Changes whenever the vectors would: hash of weights, configuration, tokenizer and prompts.
+    /// Hash of weights, configuration, tokenizer and prompts; changes whenever the vectors change.
     pub fingerprint: String,
 }
 
 impl ModelInfo {
-    /// The same model with shorter vectors, where they are to be shorter: the beginning of each, scaled to length
-    /// one. It is a model of its own, since its vectors are not those of the whole one.
+    /// The model with vectors truncated to their first `dim` components and scaled to length 1. Its
+    /// fingerprint differs, because its vectors are not comparable with those of the full model.
+    /// `None`, 0 and a `dim` that is not smaller return the model unchanged.
     #[must_use]
     pub fn shortened(self, dim: Option<usize>) -> Self {
         match dim {
@@ -36,38 +37,41 @@ impl ModelInfo {
     }
 }
 
-/// How a model is to be run. But for the length of vectors, none of it changes what they mean.
+/// Options for loading a model. Only `dim` changes the meaning of the vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbedderOptions {
     /// `auto`, `cpu`, `mps`, `cuda` (all cards), `cuda:N`, `cuda:N,M`.
     pub device: String,
     /// `auto`, `float32`, `bfloat16`, `float16`, `int8`.
     pub dtype: String,
-    /// Most tokens in one forward pass, padding included; `None` lets the engine choose.
+    /// Maximum number of tokens in one forward pass, padding included; `None` lets the engine
+    /// choose.
     pub tokens_per_batch: Option<usize>,
-    /// Length of the vectors; see [`ModelInfo::shortened`]. `None` is the model's own.
+    /// Dimension of the vectors; see [`ModelInfo::shortened`]. `None` is that of the model.
     pub dim: Option<usize>,
 }
 
-/// Gives models by folder, or by name on the hub. For the same options a model is loaded once, however often it is asked for.
+/// Provides models by folder, or by name on the hub. A model is loaded once for the same options,
+/// however often it is requested.
 pub trait Models: Send + Sync {
-    /// Reads what the folder says of its model; cheap.
+    /// Reads the description of a model; cheap.
     ///
     /// # Errors
-    /// If there is no model there, or none that is supported: says which architecture it is.
+    /// If the folder contains no model, or one of an unsupported architecture, which the error
+    /// names.
     fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError>;
 
-    /// The model's tokenizer, without its weights.
+    /// The tokenizer of a model, without its weights.
     ///
     /// # Errors
-    /// If the folder has no tokenizer that can be read.
+    /// If the folder has no readable tokenizer.
     fn tokenizer(&self, model: &Path) -> Result<Arc<dyn Tokenizer>, BoxError>;
 
-    /// The model itself.
+    /// The loaded model.
     ///
     /// # Errors
-    /// If the weights do not fit the configuration, the device is not there, or vectors are to be longer than the
-    /// model has them.
+    /// If the weights do not fit the configuration, the device is unavailable, or `options.dim`
+    /// exceeds the dimension of the model.
     fn embedder(
         &self,
         model: &Path,
@@ -75,98 +79,100 @@ pub trait Models: Send + Sync {
     ) -> Result<Arc<dyn Embedder>, BoxError>;
 }
 
-/// What a text is to the model; some models want to be told by a prefix.
+/// Role of a text; some models expect a prompt that depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TextKind {
-    /// A passage that is to be found.
+    /// A passage to be found.
     Document,
-    /// A question that looks for passages.
+    /// A query.
     Query,
 }
 
-/// A text as the model's vocabulary has it, without special tokens or prefix.
+/// Tokens of a text, without special tokens or prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// The ids, in order.
+    /// Token ids, in order.
     pub ids: Vec<u32>,
-    /// Which bytes of the text each id stands for; ascending.
+    /// Byte range of the text for each token; ascending.
     pub spans: Vec<Range<usize>>,
-    /// Whether the ids may be cut in front of this one: whether each side, encoded alone, would give
-    /// the same ids. True where a word begins, for a tokenizer that splits at words first.
+    /// For each token, `true` if the text may be split before it: each side, encoded alone, has the
+    /// same ids. True at the start of a word for a tokenizer that splits at words first.
     pub may_cut: Vec<bool>,
 }
 
-/// What a model reads of a text.
+/// Encoded input: token ids of a text with prompt and special tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// All ids, those of prefix and special tokens included.
+    /// All token ids, prompt and special tokens included.
     pub ids: Vec<u32>,
-    /// Whether the text was too long, and its end was cut off.
+    /// `true` if the text was too long and its end was truncated.
     pub cut: bool,
 }
 
-/// Turns text into what a model reads. Any number of threads may use it at once.
+/// Encodes text for a model. Any number of threads may use it concurrently.
 pub trait Tokenizer: Send + Sync {
-    /// Encodes a text of any length, without special tokens, prefix or truncation, in memory that is
-    /// a small multiple of the text.
+    /// Encodes a text of any length, without special tokens, prompt or truncation, in memory that
+    /// is a small multiple of the text.
     ///
     /// # Errors
-    /// If the tokenizer's files are broken in a way that only shows on some text.
+    /// If the files of the tokenizer have a defect that only some texts reveal.
     fn encode(&self, text: &str) -> Result<Tokens, BoxError>;
 
-    /// What the model reads for a passage of these ids: prefix and special tokens put around them.
+    /// Encoded input of a passage with these ids: adds prompt and special tokens.
     fn frame(&self, ids: &[u32]) -> Vec<u32>;
 
-    /// How many ids [`Tokenizer::frame`] adds.
+    /// Number of ids that [`Tokenizer::frame`] adds.
     fn overhead(&self) -> usize;
 
-    /// What the model reads for a whole text: its prefix, and as much of it as fits. For a passage that fits it is
-    /// the frame of its ids; a question's prefix may be one word with its beginning, so it has no frame.
+    /// Encoded input of a whole text: its prompt, and as much of the text as fits. For a passage
+    /// that fits, it equals the frame of its ids. The prompt of a query may share a token with the
+    /// start of the query, so a query has no frame.
     ///
     /// # Errors
     /// Those of [`Tokenizer::encode`].
     fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError>;
 
-    /// The most ids that the model reads, [`Tokenizer::overhead`] included.
+    /// Maximum number of ids per input, [`Tokenizer::overhead`] included.
     fn max_tokens(&self) -> usize;
 }
 
-/// A loaded model. Any number of threads may use it at once; threads of its own serve them in order.
+/// A loaded model. Any number of threads may use it concurrently; its own threads process the
+/// requests in order.
 pub trait Embedder: Send + Sync {
-    /// What the model is.
+    /// Description of the model.
     fn info(&self) -> &ModelInfo;
 
-    /// Embeds token sequences as the model reads them (see [`Tokenizer::frame`] and [`Tokenizer::read`]), each of at least one and at most
+    /// Embeds token sequences from [`Tokenizer::frame`] or [`Tokenizer::read`], each of 1 to
     /// [`ModelInfo::max_tokens`] ids.
     ///
-    /// Returns `sequences.len() × dim` numbers, row after row in the order of the input, as the model's
-    /// folder says: pooled, normalised if it says so.
+    /// Returns `sequences.len() × dim` numbers, row-major in input order, pooled as the folder of
+    /// the model specifies, and normalised if it specifies so.
     ///
     /// # Errors
-    /// If a sequence is none that the model reads, there is no memory for it alone, the model gives numbers that are none, or
-    /// its device has failed.
+    /// If a sequence is invalid, memory does not suffice for a single sequence, the model returns
+    /// non-finite values, or its device fails.
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError>;
 
-    /// What the model has done so far.
+    /// Usage of the model so far.
     fn usage(&self) -> EmbedderUsage;
 }
 
-/// What a model has done since it was first asked for.
+/// Usage of a model since it was first requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EmbedderUsage {
-    /// Sequences embedded.
+    /// Embedded sequences.
     pub sequences: u64,
-    /// Tokens embedded, without padding.
+    /// Embedded tokens, without padding.
     pub tokens: u64,
-    /// Sequences that were answered without the model: they were remembered, or were in one call
-    /// several times.
+    /// Sequences answered without the model: their vectors were cached, or they occurred several
+    /// times in one call.
     pub reused_sequences: u64,
-    /// Tokens of those.
+    /// Tokens of the reused sequences.
     pub reused_tokens: u64,
-    /// Padding that was computed beside them.
+    /// Padding computed with the embedded tokens.
     pub padding: u64,
     /// Forward passes.
     pub batches: u64,
-    /// Seconds that the model's thread was computing.
+    /// Seconds in which the thread of the model computed.
     pub busy_seconds: f64,
 }

@@ -1,24 +1,24 @@
-//! What a hit must be like besides relevant: conditions on what stands beside the vectors.
+//! Filters of a search: conditions on the payload of hits.
 //!
-//! This is what a store is asked; it has no wildcards, and every field has an index. What a person writes is parsed
-//! in `search/src/filter.rs`, which turns wildcards into the values that there are.
+//! Stores evaluate this form; it has no wildcards, and every field has an index.
+//! `search/src/filter.rs` parses the filters of users and expands wildcards to existing values.
 
 use crate::Payload;
 
 /// A condition on a chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
-    /// Each of these holds.
+    /// All of these hold.
     All(Vec<Filter>),
-    /// One of these holds; none holds if there are none.
+    /// At least one of these holds; an empty list never holds.
     Any(Vec<Filter>),
     /// This does not hold.
     Not(Box<Filter>),
     /// The field has one of these values.
     Is(Keyword, Vec<String>),
-    /// The number is within these bounds.
+    /// The number is within these bounds; a missing number is not.
     Within(Number, Bounds),
-    /// The text has each of these words, in whatever order and case.
+    /// The text contains all of these words, in any order and case.
     Says(Text, String),
 }
 
@@ -39,7 +39,7 @@ pub enum Keyword {
     Fact,
 }
 
-/// A field that is a number.
+/// A numeric field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Number {
     /// [`Payload::page`].
@@ -50,7 +50,7 @@ pub enum Number {
     Modified,
 }
 
-/// A field that is found by its words.
+/// A field that is matched by words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Text {
     /// [`Payload::title`].
@@ -59,7 +59,7 @@ pub enum Text {
     Headings,
 }
 
-/// Bounds of a number; each that is given holds.
+/// Bounds of a number; `None` is unbounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bounds {
     /// More than this.
@@ -73,12 +73,12 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Just this number.
+    /// Bounds that admit only this number.
     pub fn exactly(number: i64) -> Self {
         Self { gte: Some(number), lte: Some(number), ..Self::default() }
     }
 
-    /// Whether a number is within.
+    /// `true` if the number is within the bounds.
     pub fn hold(&self, number: i64) -> bool {
         self.gt.is_none_or(|bound| number > bound)
             && self.gte.is_none_or(|bound| number >= bound)
@@ -88,7 +88,7 @@ impl Bounds {
 }
 
 impl Keyword {
-    /// The values of this field in a chunk.
+    /// Values of this field in a chunk.
     pub fn values(self, payload: &Payload) -> Vec<String> {
         match self {
             Self::Document => vec![payload.document.to_string()],
@@ -102,7 +102,8 @@ impl Keyword {
 }
 
 impl Filter {
-    /// Whether it holds for a chunk. This defines what a filter means; stores find the same by their indexes.
+    /// `true` if the filter holds for a chunk. This defines the meaning of a filter; stores must
+    /// return the same result from their indexes.
     pub fn holds(&self, payload: &Payload) -> bool {
         match self {
             Self::All(filters) => filters.iter().all(|filter| filter.holds(payload)),
@@ -131,7 +132,7 @@ impl Filter {
     }
 }
 
-/// A text as the index of a text field has it: runs of letters and digits, lower case.
+/// Words of a text as in the index of a text field: runs of letters and digits, in lower case.
 fn words_of(text: &str) -> Vec<String> {
     let words = text.split(|letter: char| !letter.is_alphanumeric());
     words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()

@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline file: findings with their place, and how they are printed.
+//! Findings: diagnostics about a pipeline file with their positions, and their output.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,16 +6,16 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-/// One fault of a pipeline file.
+/// A diagnostic about a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The bytes of the file that are wrong.
+    /// Byte range in the file.
     pub at: Range<usize>,
-    /// What is wrong, in one line.
+    /// Message in one line.
     pub message: String,
-    /// Another part of the file that belongs to the fault, and what it has to do with it.
+    /// Byte range of another part of the file that is involved, with a label.
     pub beside: Option<(Range<usize>, String)>,
-    /// What to do about it.
+    /// Suggested remedy.
     pub help: Option<String>,
 }
 
@@ -33,14 +33,14 @@ impl Finding {
     }
 }
 
-/// Everything that is wrong with a pipeline file, in the order of the file.
+/// All findings about a pipeline file, in file order.
 #[derive(Clone, Debug)]
 pub struct Findings {
-    /// The file's name, as the user gave it.
+    /// Path of the file as given by the user.
     pub file: String,
-    /// The file's text.
+    /// Text of the file, for the lines in the output.
     pub text: String,
-    /// At least one.
+    /// At least one finding.
     pub findings: Vec<Finding>,
 }
 
@@ -51,12 +51,12 @@ impl Findings {
         Self { file: file.to_owned(), text: text.to_owned(), findings }
     }
 
-    /// A file with a single fault.
+    /// A single finding about a file.
     pub fn one(file: &Path, text: &str, at: Range<usize>, message: &str) -> Self {
         Self::new(&file.display().to_string(), text, vec![Finding::new(at, message)])
     }
 
-    /// Line and column of a finding, both from 1, the column in characters.
+    /// Line and column of a finding, both from 1; the column counts characters.
     pub fn position(&self, finding: &Finding) -> (usize, usize) {
         let before = &self.text[..finding.at.start.min(self.text.len())];
         let line = before.matches('\n').count() + 1;
@@ -64,12 +64,12 @@ impl Findings {
         (line, column)
     }
 
-    /// Prints the findings with the lines they stand in, in colours for a terminal or without.
+    /// Formats the findings as errors with their lines; `colours` adds terminal colours.
     pub fn render(&self, colours: bool) -> String {
         self.render_as(&Level::ERROR, "fault", colours)
     }
 
-    /// The same of findings that a file may have.
+    /// Formats the findings as warnings; see [`Findings::render`].
     pub fn render_warnings(&self, colours: bool) -> String {
         self.render_as(&Level::WARNING, "warning", colours)
     }
@@ -107,7 +107,7 @@ impl fmt::Display for Findings {
 
 impl std::error::Error for Findings {}
 
-/// `did you mean …?` for the candidate that looks most like the word, if one does.
+/// `did you mean …?` with the most similar candidate; `None` if its similarity is below 0.5.
 pub(crate) fn suggest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,

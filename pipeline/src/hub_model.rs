@@ -1,21 +1,23 @@
-//! The name of a model on the Hugging Face hub, where a folder could stand: `hf:ORG/NAME`, `hf:ORG/NAME@REVISION`.
+//! The name of a model on the Hugging Face hub, in place of a folder: `hf:ORG/NAME`,
+//! `hf:ORG/NAME@REVISION`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 const WORD: &str = "hf:";
 
-/// What the hub calls the revision that is meant where none is named.
+/// Default revision of the hub.
 const MAIN: &str = "main";
 
-/// A model of the hub. Both parts may stand in a URL and below a folder as they are.
+/// A model on the hub. Repository and revision need no escaping in a URL or in a path below a
+/// folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubModel {
     repository: String,
     revision: Option<String>,
 }
 
-/// `hf:` with something behind it that names no model.
+/// A name with the prefix `hf:` that is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` names no model of the hub; write `hf:ORG/NAME`, or `hf:ORG/NAME@REVISION` with a branch, a tag or a commit"
@@ -23,10 +25,10 @@ pub struct HubModel {
 pub struct HubModelError(String);
 
 impl HubModel {
-    /// The model of the hub that is named in place of a folder; `None` if it is none.
+    /// Parses the name of a model; `None` for a folder.
     ///
     /// # Errors
-    /// If the name has not the form of one.
+    /// If the name has the prefix `hf:` and is malformed.
     pub fn named(model: &Path) -> Option<Result<Self, HubModelError>> {
         let text = model.to_str()?;
         let name = text.strip_prefix(WORD)?;
@@ -35,7 +37,7 @@ impl HubModel {
             None => (name, None),
         };
         let known = (1..=2).contains(&repository.split('/').count());
-        // `--` stands for `/` in names of files.
+        // `--` replaces `/` in file names.
         let clear = !repository.contains("--");
         if !known || !clear || !is_plain_name(repository) || !revision.is_none_or(is_plain_name) {
             return Some(Err(HubModelError(text.to_owned())));
@@ -50,28 +52,28 @@ impl HubModel {
         Self { revision: Some(revision.to_owned()), ..self.clone() }
     }
 
-    /// The name as it stands in place of a folder.
+    /// The name in place of a folder, with the prefix `hf:`.
     pub fn path(&self) -> PathBuf {
         format!("{WORD}{self}").into()
     }
 
-    /// Its repository, `ORG/NAME`.
+    /// Repository of the model, such as `ORG/NAME`.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// Its name within the organisation.
+    /// Name of the model within its organisation.
     pub fn name(&self) -> &str {
         self.repository.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The branch, tag or commit; `main` where none is named.
+    /// Branch, tag or commit; `main` by default.
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or(MAIN)
     }
 }
 
-/// As a person names it: `ORG/NAME` or `ORG/NAME@REVISION`.
+/// Formats the name without the prefix: `ORG/NAME` or `ORG/NAME@REVISION`.
 impl fmt::Display for HubModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.repository)?;
@@ -79,8 +81,9 @@ impl fmt::Display for HubModel {
     }
 }
 
-/// Whether each part is a word of letters, digits, `-`, `_` and `.` that begins with a letter or digit or `_`: it means
-/// nothing else in a URL, and leads nowhere else in a file system.
+/// `true` if each part between `/` consists of letters, digits, `-`, `_` and `.`, starts with a
+/// letter, digit or `_`, and does not contain `..`. Such a name has no special meaning in a URL and
+/// cannot leave a folder.
 pub fn is_plain_name(name: &str) -> bool {
     name.split('/').all(|part| {
         part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')

@@ -1,62 +1,61 @@
-//! The port to the reading half of the vectors of one collection and generation: what can be asked, and what a
-//! hit is.
+//! The port for reading the vectors of one collection and generation: queries and hits.
 //!
-//! It knows vectors and words as numbers, not texts or models; making numbers of a question is the business of
-//! whoever asks (`search/`). A store gives hits in one order: best first, and hits of the same score by their ids, so
-//! that a page follows on the one before.
+//! A store knows vectors as numbers, not texts or models; `search/` computes the vectors of a
+//! query. Hits are ordered by score, best first, then by id, so that each page continues the
+//! previous one.
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{Filter, Keyword, Payload, Point, SparseVector, StoreError, point_id};
 
-/// By what chunks are ranked.
+/// Vectors of a query, which rank the chunks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Legs {
-    /// By the cosine similarity of their dense vectors to this one.
+    /// Ranking by cosine similarity to this dense vector.
     Dense(Vec<f32>),
-    /// By their words: the sum, over the words of the question, of the weight of the word in the chunk times its
-    /// rarity in the collection (BM25).
+    /// Ranking by BM25: the sum, over the terms of the query, of the weight of the term in the
+    /// chunk times its rarity in the collection.
     Sparse {
-        /// The words.
+        /// Sparse vector of the query.
         words: SparseVector,
-        /// The question as a dense vector, if hits are to say how similar they are to it.
+        /// Dense vector of the query, if hits are to report their similarity.
         dense: Option<Vec<f32>>,
     },
-    /// By both rankings, fused.
+    /// Ranking by both, fused.
     Hybrid {
-        /// The question as a dense vector.
+        /// Dense vector of the query.
         dense: Vec<f32>,
-        /// Its words.
+        /// Sparse vector of the query.
         words: SparseVector,
-        /// How the rankings are fused.
+        /// Parameters of rank fusion.
         fusion: Fusion,
     },
 }
 
-/// Reciprocal rank fusion as Qdrant has it: a chunk at rank `r` (from 1) of a ranking of weight `w` gets
-/// `1 / (r / w + k - 1)`, and its score is the sum over the rankings.
+/// Reciprocal rank fusion as in Qdrant: rank `r` (from 1) in a ranking of weight `w` scores `1 / (r
+/// / w + k - 1)`, and the score of a chunk is the sum over the rankings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fusion {
-    /// The larger, the less the first ranks stand out.
+    /// A larger value reduces the advantage of the first ranks.
     pub k: u32,
-    /// Weight of the ranking by dense vectors; 0 takes it out.
+    /// Weight of the dense ranking; 0 disables it.
     pub dense: f32,
-    /// Weight of the ranking by words; 0 takes it out.
+    /// Weight of the sparse ranking; 0 disables it.
     pub sparse: f32,
-    /// How many of the best of each ranking are fused.
+    /// Number of best hits of each ranking to fuse.
     pub candidates: usize,
 }
 
 impl Default for Fusion {
-    /// `k` is that of the article which proposed it (Cormack, Clarke and Büttcher, SIGIR 2009).
+    /// `k` is that of the original paper (Cormack, Clarke and Büttcher, SIGIR 2009).
     fn default() -> Self {
         Self { k: 60, dense: 1.0, sparse: 1.0, candidates: 100 }
     }
 }
 
 impl Fusion {
-    /// What a rank, from 0, in a ranking of this weight is worth.
+    /// Score of a rank (from 0) in a ranking of this weight.
     pub fn worth(&self, rank: usize, weight: f32) -> f32 {
         if weight <= 0.0 {
             return 0.0;
@@ -67,76 +66,78 @@ impl Fusion {
     }
 }
 
-/// What a store is asked.
+/// A query to a vector store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndexQuery {
-    /// By what chunks are ranked.
+    /// Vectors of the query.
     pub legs: Legs,
-    /// What hits must be like.
+    /// Condition on hits.
     pub filter: Option<Filter>,
-    /// The least cosine similarity of a hit's dense vector to the question's, whatever chunks are ranked by.
+    /// Minimum cosine similarity of the dense vectors of hit and query, for every kind of ranking.
     pub threshold: Option<f32>,
-    /// How many hits are wanted at most.
+    /// Maximum number of hits.
     pub limit: usize,
-    /// How hard to look.
+    /// Approximate or exact search.
     pub effort: Effort,
 }
 
 impl IndexQuery {
-    /// The chunks most similar to a vector.
+    /// Query for the chunks most similar to a vector.
     pub fn nearest(vector: &[f32], limit: usize, effort: Effort) -> Self {
         let legs = Legs::Dense(vector.to_vec());
         Self { legs, filter: None, threshold: None, limit, effort }
     }
 }
 
-/// How hard a search looks.
+/// Approximate or exact search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effort {
-    /// By the index, which may miss some of the best.
+    /// Search in the approximate index (HNSW), which may miss some of the best hits.
     Indexed,
-    /// By comparing with every vector, as they are stored.
+    /// Comparison with every vector, in stored precision.
     Exact,
 }
 
-/// A chunk that was found.
+/// A chunk in the result of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
-    /// What it is ranked by: see [`Legs`].
+    /// Score of the ranking; see [`Legs`].
     pub score: f32,
-    /// Cosine similarity of its dense vector to the question's, where the question has one.
+    /// Cosine similarity to the dense vector of the query; `None` for a query without one.
     pub similarity: Option<f32>,
-    /// The chunk.
+    /// Payload of the chunk.
     pub payload: Payload,
 }
 
 impl Hit {
-    /// The id of its point.
+    /// Id of its point.
     pub fn id(&self) -> Uuid {
         point_id(self.payload.document, self.payload.chunk_index)
     }
 }
 
-/// A value of a field, and how many chunks have it.
+/// A value of a field with the number of its chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facet {
     /// The value.
     pub value: String,
-    /// Chunks.
+    /// Number of chunks with this value.
     pub count: u64,
 }
 
-/// The reading half of the vectors of one collection and generation.
+/// Read access to the vectors of one collection and generation.
 #[async_trait]
 pub trait VectorIndex: Send + Sync {
-    /// The best chunks, best first; those of the same score in order of their ids.
+    /// The best chunks, best first, then by id.
     ///
     /// # Errors
-    /// If the store cannot be reached, a vector is not as long as those in the store, the question has words and
-    /// the store has none, or there is a threshold and no dense vector to compare with.
+    /// If the store cannot be reached, a vector has another length than those in the store, the
+    /// query has a sparse vector and the store has none, or a threshold is set without a dense
+    /// vector.
     async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError>;
 
-    /// The values of a field among the chunks for which the filter holds, most frequent first, then by value.
+    /// Values of a field among the chunks that match the filter, most frequent first, then by
+    /// value.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -147,7 +148,7 @@ pub trait VectorIndex: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Facet>, StoreError>;
 
-    /// The chunks of a document from this index on, in order; those that are not there are left out.
+    /// Chunks of a document from this index on, in order; missing chunks are left out.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -158,13 +159,14 @@ pub trait VectorIndex: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Payload>, StoreError>;
 
-    /// How many points there are, exactly.
+    /// Exact number of points.
     ///
     /// # Errors
     /// If the store cannot be reached.
     async fn count(&self) -> Result<u64, StoreError>;
 
-    /// Points in order of id, `after` excluded, for checks and exports. Vectors come as they are stored.
+    /// Points in order of id, `after` excluded, for checks and exports. Vectors have stored
+    /// precision.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -1,5 +1,5 @@
-//! The way into a node: takes batches from its queue, and puts them together for a node that wants more
-//! at once.
+//! The input of a node: takes batches from its queue and combines them as its batch policy
+//! requires.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -15,12 +15,12 @@ use crate::{BoxError, Gather};
 pub(crate) struct Inlet {
     queue: Receiver,
     gather: Option<(Gather, Window)>,
-    /// More bytes than this are not held back for a node, whatever they weigh to it.
+    /// Size in bytes at which batches are passed on, whatever their weight is.
     most_bytes: usize,
     held: VecDeque<RecordBatch>,
     weight: usize,
     bytes: usize,
-    /// When the first of the rows that are held came.
+    /// Arrival of the first held batch.
     since: Option<Instant>,
     ended: bool,
 }
@@ -39,17 +39,17 @@ impl Inlet {
         }
     }
 
-    /// The next rows for the node; `None` at the end.
+    /// The next batch for the node; `None` at the end.
     ///
     /// # Cancellation
-    /// Nothing is lost when the future is dropped: what was gathered stays here.
+    /// Dropping the future loses nothing: held batches stay in the inlet.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, BoxError> {
         let Some((gather, window)) = &self.gather else { return Ok(self.queue.recv().await) };
         let wanted = window.weight();
         while !self.ended && self.weight < wanted && self.bytes < self.most_bytes {
             let until = self.since.zip(gather.hold).map(|(since, hold)| since + hold);
             let received = match until {
-                // What waits in the queue is taken even when the time is over.
+                // Batches in the queue are taken even after the deadline.
                 Some(until) => match timeout_at(until.into(), self.queue.recv()).await {
                     Ok(received) => received,
                     Err(_) => break,
@@ -70,7 +70,7 @@ impl Inlet {
         let held: Vec<RecordBatch> = std::mem::take(&mut self.held).into();
         (self.weight, self.bytes, self.since) = (0, 0, None);
         if let Some(rest) = rest {
-            // It has waited as long as the rows that it came with, and is given with the next batch at once.
+            // The rest waits anew for further rows, as the start of the next batch.
             (self.weight, self.bytes) = (self.weight_of(&rest), size(&rest));
             self.since = Some(Instant::now());
             self.held.push_back(rest);
@@ -82,12 +82,13 @@ impl Inlet {
         }
     }
 
-    /// Takes out of what is held the rows that are more than was wanted, if there are any. At least one row stays.
+    /// Removes the rows beyond the weight `wanted` from the held batches, if there are any. At
+    /// least one row stays.
     fn over(&mut self, wanted: usize) -> Option<RecordBatch> {
         let last = self.held.back()?;
         let before = self.weight - self.weight_of(last);
         let room = wanted.saturating_sub(before);
-        // The most rows that fit; weights of longer slices are larger.
+        // Largest number of rows that fits; the weight of a slice grows with its length.
         let (mut fits, mut too_many) = (0, last.num_rows() + 1);
         while too_many - fits > 1 {
             let middle = fits.midpoint(too_many);
@@ -109,12 +110,12 @@ impl Inlet {
         Some(last.slice(keep, last.num_rows() - keep))
     }
 
-    /// Weight of rows to the node.
+    /// Weight of the rows by the batch policy; 0 without one.
     pub(crate) fn weight_of(&self, rows: &RecordBatch) -> usize {
         self.gather.as_ref().map_or(0, |(gather, _)| (gather.weight)(rows))
     }
 
-    /// Notes how long the node worked on a batch of this weight; see [`Window::took`].
+    /// Records the time of a batch of this weight; see [`Window::took`].
     pub(crate) fn took(&mut self, weight: usize, began: Instant, done: Instant) {
         if let Some((_, window)) = &mut self.gather {
             window.took(weight, began, done);

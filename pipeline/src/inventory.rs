@@ -1,4 +1,4 @@
-//! What a vector store holds, for comparing it with the metadata.
+//! The content of a vector store, for comparison with the metadata.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,25 @@ use uuid::Uuid;
 
 use crate::{StoreError, VectorIndex, VectorStore, point_id};
 
-/// Says what a store holds, for comparing it with the metadata.
+/// Lists the content of a store, for comparison with the metadata.
 #[async_trait]
 pub trait Inventory: Send + Sync {
-    /// Every document with points in the store, and how many it has.
+    /// Every document with points in the store, and the number of its points.
     ///
     /// # Errors
     /// If the store cannot be reached.
     async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError>;
 
-    /// Which chunk each point is of, in order of the points' ids, `after` excluded. Reads neither vectors nor
+    /// The chunk of each point, in order of point id, `after` excluded. Reads neither vectors nor
     /// texts.
     ///
     /// # Errors
     /// If the store cannot be reached, or a point in it was not written by semantik.
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError>;
 
-    /// The same, with what is wrong with a point. The embedded store reads all that a point holds, and compares it with
-    /// what was written; of others, which have files of their own to look after, this is [`Inventory::keys`].
+    /// Like [`Inventory::keys`], with the damage of each point. The embedded store reads each point
+    /// completely and compares it with the data that was written. Servers verify their own files,
+    /// so the default implementation reports no damage.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -38,36 +39,36 @@ pub trait Inventory: Send + Sync {
     }
 }
 
-/// A point that was looked at.
+/// A point that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
-    /// Its id.
+    /// Id of the point.
     pub id: Uuid,
-    /// Which chunk it is of; `None` where that cannot be read any more.
+    /// Chunk of the point; `None` if it cannot be read.
     pub key: Option<PointKey>,
-    /// What is wrong with it.
+    /// Description of the damage; `None` for an intact point.
     pub fault: Option<String>,
 }
 
-/// A point without what it holds.
+/// A point without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointKey {
-    /// Its id.
+    /// Id of the point.
     pub id: Uuid,
-    /// The document.
+    /// Id of the document.
     pub document: Uuid,
     /// Position of the chunk in the document, from 0.
     pub chunk_index: u32,
 }
 
 impl PointKey {
-    /// Whether the id is the one that this chunk has.
+    /// `true` if the id is the one derived from document and chunk.
     pub fn is_its_own(&self) -> bool {
         self.id == point_id(self.document, self.chunk_index)
     }
 }
 
-/// Everything that a store of vectors can do.
+/// All interfaces of a vector store.
 pub trait Vectors: VectorStore + VectorIndex + Inventory {}
 
 impl<T: VectorStore + VectorIndex + Inventory> Vectors for T {}

@@ -1,7 +1,7 @@
-//! The framework: what a batch is, what a node is, how a pipeline file is checked and how it runs.
+//! The framework: batches, nodes, checks of a pipeline file, and runs.
 //!
-//! Data flows one way: [`PipelineSpec`] (what the file says) → [`Plan`] (what was checked) → [`run`]
-//! → [`RunReport`] (what happened). Nothing in this crate knows a concrete stage, store or model.
+//! Data flows one way: [`PipelineSpec`] (content of the file) → [`Plan`] (checked) → [`run`] →
+//! [`RunReport`] (result). This crate contains no concrete stage, store or model.
 
 mod accounts;
 mod byte_size;

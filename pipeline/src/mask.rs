@@ -1,6 +1,7 @@
-//! A pipeline file as it may be shown: with `*` for whatever may be a password or a key.
+//! Masks possible passwords and keys in a pipeline file with `*`.
 //!
-//! Findings show lines of the file. A mask has as many bytes as what it hides, so their places stay right.
+//! Findings show lines of the file. A mask has as many bytes as the text that it hides, so byte
+//! ranges stay valid.
 
 use std::ops::Range;
 
@@ -14,12 +15,12 @@ pub(crate) fn masked(text: &str, document: &Document) -> String {
             hide(&mut shown, at);
         }
     }
-    // A misspelt `stores` is not found above.
+    // The loop does not find values below a misspelt `stores`.
     without_passwords(&shown)
 }
 
-/// Hides what may be a secret in a file whose structure is not known: everything in `stores`, and passwords
-/// wherever they look like some.
+/// Hides possible secrets in a file that cannot be parsed: all of `stores`, and text that looks
+/// like a password in other places.
 pub(crate) fn masked_blindly(text: &str) -> String {
     let mut shown = text.to_owned();
     if let Some(at) = text.find("stores") {
@@ -37,7 +38,7 @@ pub(crate) fn masked_blindly(text: &str) -> String {
 }
 
 fn is_harmless(pointer: &str, value: &str) -> bool {
-    // The address of a webhook often is all that one needs to write to it.
+    // The URL of a webhook is often sufficient to write to it.
     if pointer.starts_with("/stores/webhooks") {
         return false;
     }
@@ -45,7 +46,8 @@ fn is_harmless(pointer: &str, value: &str) -> bool {
     value == "embedded" || pointer == "/stores/data" || is_plain_url
 }
 
-/// Hides the user and password of every URL, and what follows a word such as `password` or `api_key`.
+/// Hides the user and password of every URL, and the text after a word such as `password` or
+/// `api_key`.
 fn without_passwords(text: &str) -> String {
     let mut shown = text.to_owned();
     let mut from = 0;
@@ -72,7 +74,7 @@ fn without_passwords(text: &str) -> String {
     shown
 }
 
-/// Puts `*` for everything but white space, what gives YAML its structure, and the names of variables.
+/// Replaces all text with `*`, except white space, the punctuation of YAML and names of variables.
 fn hide(text: &mut String, range: Range<usize>) {
     let mut hidden = String::with_capacity(range.len());
     let mut rest = &text[range.clone()];
@@ -89,7 +91,7 @@ fn hide(text: &mut String, range: Range<usize>) {
     text.replace_range(range, &hidden);
 }
 
-/// The length of a `${NAME}` at the beginning of a text.
+/// Length of a `${NAME}` at the start of a text.
 fn variable(text: &str) -> Option<usize> {
     let (name, _) = text.strip_prefix("${")?.split_once('}')?;
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then_some(name.len() + 3)

@@ -1,19 +1,19 @@
-//! The port to what was computed before: values by the hash of everything that they depend on.
+//! The port to the cache: results by a hash of everything that they depend on.
 //!
-//! A memo saves time and nothing else. It may forget whatever it likes whenever it likes, so none of its
-//! calls can fail: what it cannot give is computed again, and what it cannot take is not remembered. An
-//! implementation that is in trouble says so in the log.
+//! A cache only saves time. It may drop any entry at any time, so its methods cannot fail: a
+//! missing result is computed again, and a result that cannot be stored is dropped. An
+//! implementation logs its errors.
 
 use sha2::{Digest as _, Sha256};
 
-/// Names a value by everything that it depends on.
+/// Key of a result: a hash of everything that the result depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemoKey(pub [u8; 32]);
 
 impl MemoKey {
-    /// The key of what `what` makes of these parts: SHA-256 over all of them, each with its length in
-    /// front, so that no two lists of parts run into each other. `what` holds a version, which is
-    /// raised when the form of the value changes.
+    /// The key of the result of `what` for these parts: SHA-256 over `what` and all parts, each
+    /// preceded by its length, so that different lists of parts have different keys. `what`
+    /// contains a version, which is incremented when the format of the value changes.
     ///
     /// ```
     /// use pipeline::MemoKey;
@@ -33,11 +33,11 @@ impl MemoKey {
     }
 }
 
-/// Values that were computed before, by key. Any number of threads may use it at once; calls block.
+/// A cache of results by key. Any number of threads may use it concurrently; calls block.
 pub trait Memo: Send + Sync {
-    /// The values that are remembered, in the order asked.
+    /// The cached values, in order of the keys; `None` for a key without value.
     fn get(&self, keys: &[MemoKey]) -> Vec<Option<Vec<u8>>>;
 
-    /// Remembers values, each under its key. A value that is there already is replaced.
+    /// Stores values under their keys. An existing value is replaced.
     fn put(&self, entries: &[(MemoKey, Vec<u8>)]);
 }

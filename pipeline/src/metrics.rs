@@ -1,8 +1,9 @@
-//! Every metric of a run, its name and its labels, once. The runtime counts; stages do not.
+//! All metrics of a run with their names and labels. The runtime counts; stages do not.
 //!
-//! The counters are also what the live view and the report of a run are read from, so that no figure is
-//! kept twice. Names follow <https://prometheus.io/docs/practices/naming/>. Every label is bounded by what
-//! the pipeline files say and by the words of this code: none is a document, a path, or a message.
+//! Progress displays and the report of a run read the same counters, so no number is kept twice.
+//! Names follow <https://prometheus.io/docs/practices/naming/>. Label values come from pipeline
+//! files and from constants in the code, so their number is bounded; no label is a document, a path
+//! or a message.
 
 mod embedding;
 mod exposition;
@@ -27,7 +28,7 @@ pub use self::stores::StoreMetrics;
 use crate::EmbedderUsage;
 use crate::progress::NodeState;
 
-/// The metrics of one run.
+/// Metrics of one run.
 pub struct Metrics {
     registry: Registry,
     pipeline: String,
@@ -40,7 +41,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of one run of a pipeline, all at zero.
+    /// Metrics of one run of a pipeline, all at zero.
     pub fn new(pipeline: &str) -> Self {
         let registry = Registry::new();
         let of_pipeline = |name, help| {
@@ -63,17 +64,17 @@ impl Metrics {
         }
     }
 
-    /// The registry, for whoever exposes it.
+    /// The registry of the run, for exposition.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The metrics in Prometheus' text format.
+    /// The metrics in the text format of Prometheus.
     pub fn text(&self) -> String {
         text(&self.registry.gather())
     }
 
-    /// How many documents have left the pipeline so far, by outcome: `stored`, or a reason.
+    /// Number of documents that have left the pipeline so far, by outcome: `stored` or a reason.
     pub fn outcomes(&self) -> BTreeMap<String, u64> {
         let families = self.documents.collect();
         let metrics = families.iter().flat_map(|family| family.get_metric());
@@ -91,7 +92,7 @@ impl Metrics {
             .collect()
     }
 
-    /// How many documents sources have given so far.
+    /// Number of documents that sources have produced so far.
     pub fn documents_seen(&self) -> u64 {
         self.seen.get()
     }
@@ -106,12 +107,12 @@ impl Metrics {
         self.tokens.get()
     }
 
-    /// Notes what a model, given by its short name, has done for the run so far.
+    /// Updates the metrics of a model, given its short name and its usage so far.
     pub fn embedding(&self, model: &str, usage: EmbedderUsage) {
         self.embedding.update(&self.pipeline, model, usage);
     }
 
-    /// What a node has done so far.
+    /// Counters of a node so far.
     pub fn node(&self, id: &str) -> NodeState {
         self.of(id).progress()
     }
@@ -135,27 +136,27 @@ impl Metrics {
     }
 }
 
-/// Metric families in Prometheus' text format; none of them may be empty.
+/// Metric families in the text format of Prometheus; no family may be empty.
 fn text(families: &[MetricFamily]) -> String {
     let mut out = Vec::new();
     TextEncoder::new().encode(families, &mut out).expect("a vector takes all that is written");
     String::from_utf8(out).expect("the text format is UTF-8")
 }
 
-/// Integers that only grow, registered.
+/// Registers counters of integers.
 ///
 /// # Panics
-/// If the name is not a valid one, or is registered already.
+/// If the name or a label is invalid, or the name is already registered.
 pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-/// Seconds that only grow, registered.
+/// Registers counters of seconds.
 fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
     register(registry, CounterVec::new(Opts::new(name, help), labels))
 }
 
-/// Integers that say how it is now, registered.
+/// Registers gauges of integers.
 ///
 /// # Panics
 /// As [`counters`].
@@ -163,10 +164,10 @@ pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> I
     register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
-/// Distributions over buckets, registered.
+/// Registers histograms.
 ///
 /// # Panics
-/// As [`counters`], and if the buckets are not in order.
+/// As [`counters`], and if the buckets are not sorted.
 pub fn histograms(
     registry: &Registry,
     name: &str,

@@ -1,4 +1,4 @@
-//! The three kinds of node, and the table that names them.
+//! The three kinds of node and the registry of node types.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,19 @@ use serde_json::Value;
 
 use crate::{Location, Memo, MetadataStore, ModelInfo, Models, Outcome, SchemaError, VectorStore};
 
-/// An error of any kind, for places that only pass it on.
+/// An error of any type, for code that only passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A live stage: one batch in, one outcome out. It has no channel, thread, clock or store.
+/// A running stage: a function from one batch to one outcome. It has no channel, thread, clock or
+/// store.
 ///
-/// An `Err` ends the run; a document that cannot be processed goes into [`Outcome::set_aside`]
+/// An `Err` ends the run. A document that cannot be processed goes into [`Outcome::set_aside`]
 /// instead, and its row is left out.
 pub trait Stage: Send {
     /// Processes one batch, which has the schema that the plan gave the edge.
     ///
     /// # Errors
-    /// If running again might succeed, or if nothing can go on: the run ends with this cause.
+    /// If a later run might succeed or the stage cannot continue; the run ends with this error.
     fn process(&mut self, rows: RecordBatch) -> Result<Outcome, BoxError>;
 }
 
@@ -37,257 +38,263 @@ where
     }
 }
 
-/// What the file says about one stage: pure data that knows its schema and can be built many times.
+/// Parsed options of a stage. They derive its schema and build any number of stages.
 pub trait StageConfig: Send + Sync {
-    /// The columns that the stage gives, from those that it gets.
+    /// The output columns for these input columns.
     ///
     /// # Errors
-    /// If a column that it reads is missing, or one that it adds is there.
+    /// If a required column is missing, or an added column already exists.
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError>;
 
-    /// Makes one live stage; called once for each worker.
+    /// Builds one stage; called once per worker.
     ///
     /// # Errors
-    /// If something that the stage needs (a model, say) cannot be had.
+    /// If a resource of the stage, such as a model, is unavailable.
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError>;
 
-    /// The options on which the stage's output depends, for its fingerprint. Options that only make
-    /// it faster (devices, budgets) stay out.
+    /// The options that affect the output of the stage, for its fingerprint. Options that only
+    /// affect speed (devices, budgets) are left out.
     fn identity(&self) -> Value;
 
-    /// How much input the stage wants at once; `None` takes batches as they come.
+    /// Batch policy of the stage; `None` takes batches unchanged.
     fn gather(&self) -> Option<Gather> {
         None
     }
 
-    /// How the stage is tied to an embedding model.
+    /// Use of an embedding model by the stage.
     fn model(&self) -> ModelUse<'_> {
         ModelUse::None
     }
 
-    /// Tells the stage what is known of the model it names or follows; called before everything else.
+    /// Gives the stage the description of the model that it runs or prepares text for; called
+    /// before schemas are derived and stages are built.
     ///
     /// # Errors
-    /// If the options do not go with the model.
+    /// If an option conflicts with the model.
     fn bind(&mut self, _model: &ModelInfo) -> Result<(), Misfit> {
         Ok(())
     }
 }
 
-/// An option that does not go with the model.
+/// An option that conflicts with the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// The option.
+    /// Name of the option.
     pub option: &'static str,
-    /// Why, in words.
+    /// Message for the finding.
     pub message: String,
 }
 
-/// How a stage is tied to an embedding model.
+/// Use of an embedding model by a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelUse<'a> {
-    /// Not at all.
+    /// The stage uses no model.
     None,
-    /// It runs the model in this folder.
+    /// The stage runs this model.
     Names {
-        /// The folder.
+        /// Folder of the model, or its name on the hub.
         model: &'a Path,
-        /// Length of the vectors, if they are to be shorter than the model has them.
+        /// Dimension of the vectors, if shorter than that of the model.
         dim: Option<usize>,
     },
-    /// It prepares text for the model of a node behind it, if there is one.
+    /// The stage prepares text for the model of a later node, if there is one.
     Follows,
-    /// It prepares text for the model of a node behind it, and there must be one.
+    /// The stage prepares text for the model of a later node, which is required.
     Needs,
 }
 
-/// A request to the runtime: put batches together until they weigh this much.
+/// Batch policy: the runtime combines batches until they reach this weight.
 #[derive(Clone, Copy)]
 pub struct Gather {
-    /// Weight at which the node starts. With [`Gather::first`], the largest weight of a batch.
+    /// Minimum weight of a batch. With [`Gather::first`], the maximum weight.
     pub at_least: usize,
-    /// Weight of one batch, in the node's own unit. The weights of the slices of a batch add up to its own.
+    /// Weight of a batch, in a unit of the node. The weights of the slices of a batch add up to its
+    /// weight.
     pub weight: fn(&RecordBatch) -> usize,
-    /// Weight of the first batch, for a stage whose batches are to take about two seconds each: later ones are as
-    /// large as the measured rate allows, from a quarter of this weight up to [`Gather::at_least`]. Batches are split
-    /// between rows to keep to it. Two of them are in work at a time, so that the device of the stage does not wait
-    /// between them. `None` keeps the weight fixed and takes batches whole.
+    /// Weight of the first batch, for a stage with adaptive batches. Later batches should take
+    /// about two seconds each: their weight follows the measured rate, from a quarter of this
+    /// weight up to [`Gather::at_least`]. Batches are split between rows to keep to the weight. Two
+    /// batches are in progress concurrently, so that the device of the stage does not idle between
+    /// them. `None` keeps the weight fixed and never splits batches.
     pub first: Option<usize>,
-    /// The longest that rows wait for others. `None` waits until the batch is full or the input has ended.
+    /// Longest wait for further rows. `None` waits until the batch is full or the input has ended.
     pub hold: Option<Duration>,
 }
 
-/// Where documents come from. The runtime pulls it on a thread of its own, so it may block.
+/// A running source. The runtime polls it on its own thread, so it may block.
 #[async_trait]
 pub trait Source: Send {
-    /// The next batch, or `None` at the end.
+    /// The next batch; `None` at the end.
     ///
     /// # Errors
-    /// If the source as a whole cannot be read; one document that cannot be is set aside.
+    /// If the source as a whole cannot be read. A single unreadable document is set aside instead.
     ///
     /// # Cancellation
-    /// The runtime does not drop the future; it stops asking.
+    /// The runtime never drops the future; it stops calling the method.
     async fn next(&mut self) -> Result<Option<Outcome>, BoxError>;
 
-    /// Asked once [`Source::next`] has given `None`: the places ([`crate::column::SOURCE`]) whose every
-    /// document was given. What the collection knows of them and was not given is gone.
+    /// Source roots ([`crate::column::SOURCE`]) of which all documents were produced; called after
+    /// [`Source::next`] returned `None`. Known documents of these roots that were not produced are
+    /// gone.
     fn covered(&self) -> Vec<String>;
 
-    /// Asked with [`Source::covered`]: what the report says of the source.
+    /// Totals for the report; called together with [`Source::covered`].
     fn totals(&self) -> SourceTotals {
         SourceTotals::default()
     }
 }
 
-/// What a source says of itself when it has given everything.
+/// Totals of a source that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceTotals {
-    /// The covered places in which there was no document.
+    /// Covered source roots without a document.
     pub empty: Vec<String>,
-    /// How many files and folders its options left out, by the option; a folder counts once.
+    /// Number of files and folders that options excluded, by option; a folder counts once.
     pub left_out: BTreeMap<String, u64>,
 }
 
-/// What the file says about one source.
+/// Parsed options of a source.
 pub trait SourceConfig: Send + Sync {
-    /// The columns that the source gives.
+    /// The columns that the source produces.
     fn schema(&self) -> SchemaRef;
 
     /// Opens the source.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If the source does not exist.
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError>;
 
-    /// What the source would make of a place, looked at now; `None` from a source that cannot say.
+    /// Decision of the source about a URI at this time; `None` if the source cannot decide.
     fn verdict(&self, _uri: &str) -> Option<Verdict> {
         None
     }
 
-    /// The places that it reads, as they stand in [`crate::column::SOURCE`]; none from a source that cannot say.
+    /// Source roots, as in [`crate::column::SOURCE`]; empty if the source does not know them.
     fn places(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What would make a run fail, or find nothing, as it is now. It may look at the places, so it takes time.
+    /// Conditions that would currently make a run fail or find no documents. It may read the source
+    /// roots, so it may be slow.
     fn warnings(&self) -> Vec<SourceWarning> {
         Vec::new()
     }
 }
 
-/// Something about the places of a source that a person should know before a run.
+/// A warning about a source root, shown before a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceWarning {
-    /// The option concerned, as a path below `with`: `paths/0`.
+    /// The option, as a path below `with`: `paths/0`.
     pub option: String,
-    /// What it is, in one line.
+    /// Message in one line.
     pub message: String,
-    /// What to do about it.
+    /// Suggested remedy.
     pub help: String,
 }
 
-/// What a source would make of a place ([`crate::column::URI`]).
+/// Decision of a source about a URI ([`crate::column::URI`]).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It gives it, if it is new or changed.
+    /// The source produces the document, if it is new or changed.
     Given(Location),
-    /// It sets it aside.
+    /// The source sets the document aside.
     SetAside(crate::SetAside),
-    /// It lies in what the source reads, and options leave it out: each with what it is, in words.
+    /// The URI is below a source root and excluded by options; one description per option.
     LeftOut(Vec<String>),
-    /// It lies in what the source reads, and is not there.
+    /// The URI is below a source root and does not exist.
     NotThere,
-    /// It lies elsewhere.
+    /// The URI is outside the source roots.
     Elsewhere,
 }
 
-/// Where rows end. Writing the same rows twice has the effect of writing them once.
+/// A running sink. Writes are idempotent.
 #[async_trait]
 pub trait Sink: Send {
-    /// Writes one batch. When it returns, the rows survive a crash.
+    /// Writes one batch. The rows are durable when the method returns.
     ///
     /// # Errors
-    /// If the rows could not be written; the run ends with this cause.
+    /// If the rows could not be written; the run ends with this error.
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError>;
 }
 
-/// What the file says about one sink.
+/// Parsed options of a sink.
 pub trait SinkConfig: Send + Sync {
-    /// Checks that the sink can take these columns.
+    /// Checks the input columns.
     ///
     /// # Errors
-    /// If a column that it reads is missing.
+    /// If a required column is missing.
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError>;
 
-    /// The options that hold for the pipeline's collection as a whole, as a JSON object; `None` if the sink writes no
-    /// vectors into the collection. All sinks of a pipeline that write into it must agree on them, and on the model.
+    /// Options of the collection as a whole, as a JSON object; `None` if the sink writes no vectors
+    /// into the collection. All sinks of a pipeline that write into the collection must agree on
+    /// them and on the model.
     fn collection_settings(&self) -> Option<Value>;
 
     /// Opens the sink.
     ///
     /// # Errors
-    /// If what it writes to cannot be had.
+    /// If the target of the sink is unavailable.
     fn build(&self, with: &Resources) -> Result<Box<dyn Sink>, BoxError>;
 
-    /// How much input the sink wants at once; `None` takes batches as they come.
+    /// Batch policy of the sink; `None` takes batches unchanged.
     fn gather(&self) -> Option<Gather> {
         None
     }
 }
 
-/// What nodes may need from outside, given to them when they are built.
+/// Resources that nodes receive when they are built.
 #[derive(Clone)]
 pub struct Resources {
     /// Id of the collection.
     pub collection: uuid::Uuid,
-    /// The embedding models.
+    /// Embedding models.
     pub models: Arc<dyn Models>,
-    /// What is known of the collection's documents.
+    /// Metadata store of the collection.
     pub metadata: Arc<dyn MetadataStore>,
-    /// The collection's vectors.
+    /// Vector store of the collection.
     pub vectors: Arc<dyn VectorStore>,
-    /// Contents that are stored already as these settings would store them, loaded before the run.
+    /// Content hashes that are stored with the current settings, loaded before the run.
     pub known: Arc<crate::KnownHashes>,
-    /// The program that extracts documents in a process of its own, given the argument `extract-worker`;
-    /// `None` extracts in this process, without limits of time and memory.
+    /// Program of the extract worker, started with the argument `extract-worker`; `None` extracts
+    /// in this process, without limits on time and memory.
     pub extract_worker: Option<PathBuf>,
-    /// What was computed before; `None` computes everything.
+    /// Cache of earlier results; `None` computes everything.
     pub memo: Option<Arc<dyn Memo>>,
 }
 
-/// A node as its options make it.
+/// A node with its parsed options.
 pub enum NodeKind {
-    /// Gives documents.
+    /// Produces batches of documents.
     Source(Box<dyn SourceConfig>),
-    /// Turns one batch into another.
+    /// Maps one batch to one batch.
     Stage(Box<dyn StageConfig>),
-    /// Takes documents for good.
+    /// Writes batches and has no output.
     Sink(Box<dyn SinkConfig>),
 }
 
-/// May several workers run the node at once?
+/// Limit on the workers of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parallel {
-    /// Yes: it keeps nothing from one batch to the next.
+    /// Any number of workers: the node keeps no state between batches.
     Any,
-    /// No: it keeps state, or there is but one of what it uses.
+    /// One worker: the node keeps state between batches or uses an exclusive resource.
     Single,
 }
 
-/// One line of the registry.
+/// A node type in the registry.
 pub struct NodeDef {
-    /// The word for it in `uses:`.
+    /// Name of the type in `uses:`.
     pub name: &'static str,
-    /// What it does, in one sentence without a full stop.
+    /// Description in one sentence, without a full stop.
     pub summary: &'static str,
-    /// Raised by one whenever the same options and input give another output than before.
+    /// Incremented when the same options and input give another output than before.
     pub version: u32,
-    /// May several workers run it at once?
+    /// Limit on the workers of the node.
     pub parallel: Parallel,
-    /// JSON Schema of its options ([`options_schema`] of the options struct).
+    /// JSON Schema of the options ([`options_schema`] of the options struct).
     pub schema: fn(&mut SchemaGenerator) -> schemars::Schema,
-    /// Reads its options, which were found valid by the schema; relative paths in them are relative to
-    /// the folder.
+    /// Parses the options, which are valid against the schema; relative paths in them are relative
+    /// to the folder.
     pub parse: fn(Value, &Path) -> Result<NodeKind, serde_json::Error>,
 }
 
@@ -298,31 +305,31 @@ pub fn options_schema<T: schemars::JsonSchema>(
     generator.subschema_for::<T>()
 }
 
-/// Every node that a file may use.
+/// All node types that a pipeline file may use.
 pub struct Registry(Vec<&'static NodeDef>);
 
 impl Registry {
-    /// Puts the tables of several crates together, in order of name.
+    /// Merges the tables of several crates, sorted by name.
     pub fn new(tables: &[&'static [NodeDef]]) -> Self {
         let mut defs: Vec<_> = tables.iter().copied().flatten().collect();
         defs.sort_by_key(|def| def.name);
         Self(defs)
     }
 
-    /// The node of this name.
+    /// The node type of this name; `None` if it is unknown.
     pub fn get(&self, name: &str) -> Option<&'static NodeDef> {
         self.0.iter().copied().find(|def| def.name == name)
     }
 
-    /// Every node, in order of name.
+    /// All node types, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &'static NodeDef> + '_ {
         self.0.iter().copied()
     }
 }
 
-/// The folder of a path option: absolute as it is, else below the pipeline file's folder.
+/// Resolves a path option: a relative path is relative to the folder of the pipeline file.
 pub fn resolve_path(base: &Path, path: &Path) -> PathBuf {
     let joined = base.join(path);
-    // `./a/../b` and the like stay as they are; only `.` steps go.
+    // Removes `.` components and keeps `..`.
     joined.components().collect()
 }

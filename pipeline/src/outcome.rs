@@ -1,4 +1,4 @@
-//! What a node hands back: the rows that go on, and the documents that leave here.
+//! The outcome of a node: rows that continue, and documents that leave here.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use crate::SchemaError;
 use crate::column::{CONTENT_HASH, CTIME, INODE, MTIME, SIZE, SOURCE, URI};
 
-/// What became of a batch.
+/// Result of a batch in a node.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The rows that go on to the next nodes.
+    /// Rows for the next nodes.
     pub rows: RecordBatch,
-    /// The documents that leave the pipeline here, each with its reason.
+    /// Documents that leave the pipeline here, with their reasons.
     pub set_aside: Vec<SetAside>,
 }
 
@@ -48,7 +48,7 @@ impl TryFrom<&[u8]> for ContentHash {
     }
 }
 
-/// Where a document was seen, and what the file system said of it.
+/// Location of a document with the attributes of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     /// See [`URI`].
@@ -57,24 +57,24 @@ pub struct Location {
     pub source: String,
     /// Size in bytes.
     pub size: u64,
-    /// Microseconds since 1970-01-01 UTC.
+    /// Time of last modification, microseconds since 1970-01-01 UTC.
     pub mtime: Option<i64>,
-    /// Microseconds since 1970-01-01 UTC.
+    /// Time of last change of the inode, microseconds since 1970-01-01 UTC.
     pub ctime: Option<i64>,
     /// Inode number.
     pub inode: Option<u64>,
 }
 
 impl Location {
-    /// The columns that a location is read from; every source gives them.
+    /// Columns of a location; every source produces them.
     pub fn fields() -> [Field; 6] {
         [URI.field(), SOURCE.field(), SIZE.field(), MTIME.field(), CTIME.field(), INODE.field()]
     }
 
-    /// Reads the location of one row.
+    /// Reads the location of a row.
     ///
     /// # Errors
-    /// If the batch does not carry the columns that every source gives.
+    /// If the batch lacks one of [`Location::fields`].
     pub fn of(rows: &RecordBatch, row: usize) -> Result<Self, SchemaError> {
         let (mtime, ctime, inode) = (MTIME.of(rows)?, CTIME.of(rows)?, INODE.of(rows)?);
         Ok(Self {
@@ -88,22 +88,22 @@ impl Location {
     }
 }
 
-/// A document that leaves the pipeline before a sink. Data, not an error: the run goes on.
+/// A document that leaves the pipeline before a sink. It is data, not an error: the run continues.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SetAside {
-    /// Where it was seen.
+    /// Location of the document.
     pub location: Location,
-    /// Its content, if it was read that far.
+    /// Hash of the content; `None` if it was not computed.
     pub content_hash: Option<ContentHash>,
-    /// Why it leaves.
+    /// The reason.
     pub why: Why,
 }
 
 impl SetAside {
-    /// Sets one row of a batch aside.
+    /// Sets a row of a batch aside.
     ///
     /// # Errors
-    /// If the batch does not carry the columns that every source gives.
+    /// If the batch lacks one of [`Location::fields`].
     pub fn row(rows: &RecordBatch, row: usize, why: Why) -> Result<Self, SchemaError> {
         let content_hash = match CONTENT_HASH.of(rows) {
             Ok(hashes) => ContentHash::try_from(hashes.value(row)).ok(),
@@ -113,72 +113,73 @@ impl SetAside {
     }
 }
 
-/// Why a document leaves the pipeline before a sink.
+/// The reason why a document leaves the pipeline before a sink.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Why {
-    /// Intended: it is stored already, and nothing about its file has changed.
+    /// Intended: it is already stored, and its file is unchanged.
     #[error("stored already, and not changed since")]
     Unchanged,
-    /// Intended: it is stored already, and only the times or the like of its file have changed.
+    /// Intended: it is already stored, and only attributes of its file, such as times, have
+    /// changed.
     #[error("stored already, and only touched since")]
     Touched,
-    /// Intended: a document with this content is in the collection, or went before it in this run.
+    /// Intended: a document with this content is in the collection, or came earlier in this run.
     #[error("has the same content as another document")]
     Duplicate,
-    /// There is no text in it.
+    /// It contains no text.
     #[error("has no text")]
     Empty,
-    /// There is no text in it, but images of pages, as a scanner makes them.
+    /// It contains no text, only images of pages, such as those of a scanner.
     #[error("has no text layer: {} (OCR is not supported)", images_of(*images, *pages))]
     Images {
-        /// Pages that are images.
+        /// Number of pages that are images.
         images: u64,
-        /// Pages in all.
+        /// Number of pages.
         pages: u64,
     },
-    /// It is larger than the pipeline file allows.
+    /// It is larger than the limit of the pipeline file.
     #[error(
         "has {size} bytes; the limit is {limit} (raise `max_size` of the scan node to take it in)"
     )]
     TooLarge {
-        /// Its size in bytes.
+        /// Size in bytes.
         size: u64,
-        /// The limit in bytes.
+        /// Limit in bytes.
         limit: u64,
     },
-    /// No extractor reads this format.
+    /// No extractor supports this format.
     #[error("is of type {mime_type}, which no extractor reads")]
     Unsupported {
-        /// Its media type.
+        /// Media type.
         mime_type: String,
     },
-    /// No branch of a `when:` took it.
+    /// The `when:` conditions of all next nodes exclude it.
     #[error("no branch takes it")]
     Unrouted,
-    /// Not intended: this one document could not be processed.
+    /// Not intended: the document could not be processed.
     #[error("{0}")]
     Failed(#[from] DocError),
-    /// Intended: somebody has deleted it, and it is still what it was then.
+    /// Intended: a user deleted it, and its content is unchanged since.
     #[error("{message} (`semantik documents undelete` takes it in again)")]
     Withheld {
-        /// Who and when, in words.
+        /// User and time of the deletion, as text.
         message: String,
     },
-    /// It was set aside by an earlier run, and neither it nor the settings have changed since.
+    /// An earlier run set it aside, and neither it nor the settings have changed.
     #[error("{message}")]
     Before {
-        /// The node that set it aside then.
+        /// Node that set it aside.
         node: String,
-        /// The reason of then, as [`Why::reason`] gives it.
+        /// Reason code of the rejection, as in [`Why::reason`].
         reason: String,
-        /// The message of then.
+        /// Message of the rejection.
         message: String,
-        /// Since when it is known, if that was noted.
+        /// Start of the rejection; `None` if it was not recorded.
         since: Option<DateTime<Utc>>,
     },
 }
 
-/// How many of the pages are images, in words.
+/// Number of pages that are images, as text.
 fn images_of(images: u64, pages: u64) -> String {
     match (images, pages) {
         (1, 1) => "its page is an image".to_owned(),
@@ -187,11 +188,11 @@ fn images_of(images: u64, pages: u64) -> String {
     }
 }
 
-/// What [`Why::reason`] says of a document that failed; exit code 2 stands for those that were not known before.
+/// [`Why::reason`] of a failed document. Exit code 2 reports failures that were not known before.
 pub const FAILED: &str = "failed";
 
 impl Why {
-    /// One word for it, the same in reports, metrics and tables.
+    /// Reason code, the same in reports, metrics and tables.
     pub fn reason(&self) -> &str {
         match self {
             Self::Unchanged | Self::Touched => "unchanged",
@@ -207,28 +208,28 @@ impl Why {
     }
 }
 
-/// Why one document could not be processed, in words for the person who owns it. Running again on
-/// the same bytes with the same settings would fail in the same way.
+/// The reason why one document could not be processed. It is permanent: the same bytes with the
+/// same settings fail in the same way.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DocError {
     /// The file could not be opened or read.
     #[error("cannot be read: {cause}")]
     Unreadable {
-        /// What the system said.
+        /// Message of the system.
         cause: String,
     },
-    /// The content is not what its format demands.
+    /// The content violates its format.
     #[error("is not a valid {format} file: {cause}")]
     Corrupt {
         /// The format: `PDF`, `DOCX`, …
         format: &'static str,
-        /// What the parser said.
+        /// Message of the parser.
         cause: String,
     },
-    /// It cannot be opened without a password.
+    /// It requires a password.
     #[error("is encrypted, and cannot be read without its password")]
     Encrypted,
-    /// A limit on one document was exceeded while it was processed.
+    /// Processing exceeded a limit per document.
     #[error("exceeds the limit of {limit} on one document")]
     Limit {
         /// The limit, with its unit and the option that sets it: `60 s (max_seconds)`.

@@ -1,5 +1,5 @@
-//! The way out of a node: checks the schema, keeps account, records what was set aside, and hands rows on
-//! to the nodes that take them.
+//! The output of a node: checks the schema, accounts for documents, records rejections, and sends
+//! rows to the nodes that take them.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::run::RunError;
 use crate::when::When;
 use crate::{BoxError, Outcome, RowsExt as _, SetAside, Why};
 
-/// A document that was set aside, with the node that did it, on its way to the metadata store.
+/// A rejection with the id of its node, on its way to the metadata store.
 pub(crate) type Recorded = (String, SetAside);
 
 pub(crate) struct Outlet {
@@ -31,14 +31,15 @@ pub(crate) struct Outlet {
     pub recorder: mpsc::Sender<Recorded>,
 }
 
-/// An edge to a node that reads.
+/// An edge to the next node.
 pub(crate) struct Edge {
     pub sender: Sender,
-    /// The rows that the reader takes; all unless it says so.
+    /// Condition of the next node; `None` takes all rows.
     pub when: Option<When>,
 }
 
-/// Nobody reads any more, so there is no use in going on; whoever stopped reading says why.
+/// `Break` if the next node has ended, so that further work is useless; its task reports the
+/// reason.
 type Given = Result<ControlFlow<()>, RunError>;
 
 impl Outlet {

@@ -1,16 +1,16 @@
 //! Limits of glob patterns, checked before a pattern is compiled.
 //!
-//! The glob compiler builds nested alternatives by recursion and repeats each of them in a regular expression, so an
-//! unchecked pattern can overflow the stack or take seconds. Every pattern of a pipeline file, of a command line and of
-//! a request is checked here first; the check reads the pattern once and allocates nothing.
+//! The glob compiler builds nested alternatives by recursion and repeats each of them in a regular
+//! expression, so an unchecked pattern can overflow the stack or take seconds. Every pattern of a
+//! pipeline file, command line or request is checked here first, in one pass without allocation.
 
-/// Longest pattern, in bytes.
+/// Maximum length of a pattern, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 1000;
-/// Deepest nesting of `{…}` in a pattern.
+/// Maximum nesting of `{…}` in a pattern.
 pub const MAX_BRACE_DEPTH: usize = 10;
-/// Most alternatives (`a` and `b` of `{a,b}`) in a pattern, over all of its braces.
+/// Maximum number of alternatives (`a` and `b` of `{a,b}`) in a pattern, over all of its braces.
 pub const MAX_ALTERNATIVES: usize = 100;
-/// Most patterns in one list of a pipeline file.
+/// Maximum number of patterns in one list of a pipeline file.
 pub const MAX_PATTERNS: usize = 1000;
 
 /// A pattern that exceeds a limit.
@@ -46,7 +46,7 @@ pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
                 characters.next();
             }
             '[' => {
-                // Braces and commas of a character class stand for themselves.
+                // Braces and commas in a character class are literals.
                 characters.next_if(|next| matches!(next, '!' | '^'));
                 characters.next_if_eq(&']');
                 characters.by_ref().find(|next| *next == ']');
@@ -112,7 +112,7 @@ mod tests {
     }
 
     proptest! {
-        /// The depth that is counted here is the one that the glob compiler sees: it recurses once for each level.
+        /// The depth counted here is that of the glob compiler, which recurses once per level.
         #[test]
         fn what_passes_compiles_within_a_small_stack(
             pieces in prop::collection::vec("[{},*?ab/!\\\\\\[\\]-]{1,8}", 0..120)

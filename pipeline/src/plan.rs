@@ -1,4 +1,4 @@
-//! A pipeline that was checked: names resolved, no cycle, an Arrow schema on every edge.
+//! A checked pipeline: names resolved, no cycle, an Arrow schema on every edge.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::{
     Finding, Fingerprint, ModelInfo, NodeKind, PipelineSpec, SinkConfig, SourceConfig, Verdict,
 };
 
-/// An index into [`Plan::nodes`]; a node's inputs always have smaller indices than it has.
+/// Index into [`Plan::nodes`]; the inputs of a node have smaller indices than the node.
 pub(crate) type NodeIdx = usize;
 
 pub(crate) struct Node {
@@ -24,13 +24,13 @@ pub(crate) struct Node {
     pub workers: usize,
     /// `None` for a sink.
     pub output: Option<SchemaRef>,
-    /// The model that it runs.
+    /// `None` if the node runs no model.
     pub model: Option<ModelInfo>,
-    /// What its output depends on, hashed.
+    /// Hash of everything that the output of the node depends on.
     pub fingerprint: [u8; 32],
 }
 
-/// A pipeline that was checked, and can be run.
+/// A checked pipeline that can be run.
 pub struct Plan {
     pub(crate) nodes: Vec<Node>,
     pub(crate) edge_bytes: u32,
@@ -43,8 +43,8 @@ impl Plan {
         &self.name
     }
 
-    /// Identifies everything on which the rows that reach the sinks depend, besides the documents: the
-    /// nodes before the sinks, their versions, the options that matter, the model.
+    /// Hash of everything that the rows at the sinks depend on besides the documents: the nodes
+    /// before the sinks, their versions, the options that affect their output, and the model.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut sinks: Vec<&[u8; 32]> = self
             .nodes
@@ -58,13 +58,14 @@ impl Plan {
         Fingerprint(hash.finalize().into())
     }
 
-    /// The models that the pipeline's nodes run, in order of the nodes.
+    /// Models that the nodes run, in node order.
     pub fn models(&self) -> impl Iterator<Item = &ModelInfo> {
         self.nodes.iter().filter_map(|node| node.model.as_ref())
     }
 
-    /// The node whose vectors the pipeline's collection holds, with its model: the first of several that make the same
-    /// vectors. Without a sink that writes into the collection, the first node that runs a model.
+    /// The node that makes the vectors of the collection, with its model; the first of several
+    /// nodes that make the same vectors. Without a sink that writes into the collection, the first
+    /// node that runs a model.
     pub fn embedding(&self) -> Option<(&str, &ModelInfo)> {
         let is_wanted = self.before_collection();
         let node = self.nodes.iter().zip(is_wanted).find(|(node, is)| *is && node.model.is_some());
@@ -78,8 +79,8 @@ impl Plan {
         self.embedding().map(|(_, model)| model)
     }
 
-    /// The options on which the output of a stage of this kind depends, with their defaults: of the first that leads to
-    /// the collection, or else of the first.
+    /// Options that affect the output of a stage of this type, defaults included: of the first such
+    /// stage before the collection, else of the first. `None` if the plan has no such stage.
     pub fn options_of(&self, uses: &str) -> Option<Value> {
         let stages =
             || self.nodes.iter().zip(self.before_collection()).filter(|it| it.0.uses == uses);
@@ -90,7 +91,7 @@ impl Plan {
         }
     }
 
-    /// Whether each node's output reaches a sink that writes into the collection.
+    /// For each node, `true` if its output reaches a sink that writes into the collection.
     fn before_collection(&self) -> Vec<bool> {
         let mut reaches = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate().rev() {
@@ -106,14 +107,14 @@ impl Plan {
         reaches
     }
 
-    /// The plan as far as its models: every node that runs one, and every sink, gives way to a sink of the
-    /// caller's, and what stands behind a model is left out. Running it does the work that costs least, and
-    /// shows what would be given to the models.
+    /// Cuts the plan before its models: `sink` replaces each node that runs a model and each sink,
+    /// and nodes after a model are dropped. A run of the result does only the cheap work and shows
+    /// the input of the models.
     #[must_use]
     pub fn before_models(self, sink: &dyn Fn() -> Box<dyn SinkConfig>) -> Self {
         let Self { nodes, edge_bytes, name } = self;
         let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
-        // Where a node stands now, if its rows still come out of it.
+        // New index of each node; `None` if the node has no output in the new plan.
         let mut places: Vec<Option<NodeIdx>> = Vec::with_capacity(nodes.len());
         for node in nodes {
             let is_source = node.inputs.is_empty();
@@ -134,7 +135,7 @@ impl Plan {
         Self { nodes: kept, edge_bytes, name }
     }
 
-    /// The plan with other sources in the places of its own, by their ids; they must give the same columns.
+    /// Replaces each source with `source(id, schema)`, which must produce the same columns.
     #[must_use]
     pub fn fed_by(mut self, source: &dyn Fn(&str, &SchemaRef) -> Box<dyn SourceConfig>) -> Self {
         for node in &mut self.nodes {
@@ -145,18 +146,19 @@ impl Plan {
         self
     }
 
-    /// What each source says of a place, with the source's id; nothing of a source that cannot say.
+    /// Decision of each source about a URI, with the id of the source; sources that cannot decide
+    /// are left out.
     pub fn verdicts(&self, uri: &str) -> Vec<(&str, Verdict)> {
         self.sources().filter_map(|(id, source)| Some((id, source.verdict(uri)?))).collect()
     }
 
-    /// The places that its sources read, as they stand in [`crate::column::SOURCE`].
+    /// Source roots of all sources, as in [`crate::column::SOURCE`].
     pub fn places(&self) -> Vec<String> {
         self.sources().flat_map(|(_, source)| source.places()).collect()
     }
 
-    /// What would make a run fail, or find nothing, as things are now, with its place in the file. It looks at the
-    /// sources, so it takes time.
+    /// Conditions that would currently make a run fail or find no documents, with their position in
+    /// the file. Reads the source roots, so it may be slow.
     pub fn warnings(&self, spec: &PipelineSpec) -> Vec<Finding> {
         let mut warnings = Vec::new();
         for (id, source) in self.sources() {
@@ -177,12 +179,12 @@ impl Plan {
         })
     }
 
-    /// The schema on the edges that leave a node.
+    /// Schema of the edges after a node; `None` for a sink or an unknown id.
     pub fn schema_of(&self, id: &str) -> Option<&SchemaRef> {
         self.nodes.iter().find(|node| &*node.id == id)?.output.as_ref()
     }
 
-    /// Every node: its id, what it uses, and the ids that it reads; inputs before readers.
+    /// Id, `uses` and input ids of every node; inputs come before the nodes that read them.
     pub fn graph(&self) -> impl Iterator<Item = (&str, &'static str, Vec<&str>)> {
         self.nodes.iter().map(|node| {
             let inputs = node.inputs.iter().map(|&input| &*self.nodes[input].id).collect();
@@ -191,7 +193,7 @@ impl Plan {
     }
 }
 
-/// Prints the graph, a node a line, with the columns that each gives.
+/// Prints the graph: one line per node, followed by its output columns.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in &self.nodes {

@@ -1,7 +1,9 @@
-//! Folders that only their owner can enter: the vectors and the memo hold passages of the documents.
+//! Files and folders that only their owner can access, because vectors and cache contain passages
+//! of documents.
 //!
-//! What is made gets its mode when it is made, whatever the umask says; what an earlier version made is given it when
-//! it is next used. Nothing here touches what is not semantik's: the data folder may be one that has other files.
+//! New files and folders get their mode at creation, whatever the umask is; those of an earlier
+//! version get it at their next use. Files of other programs stay unchanged, because a data folder
+//! may contain them.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -9,19 +11,19 @@ use std::path::Path;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-/// What semantik keeps in a data folder.
+/// Folders of semantik in a data folder.
 const OURS: [&str; 3] = ["memo", "postgres", "vectors"];
 
 /// Permissions of group and others.
 const OTHERS: u32 = 0o077;
 
-/// The same, but for the right of the group to pass through a folder.
+/// The same, without the right of the group to enter a folder.
 const OTHERS_BUT_PASSING: u32 = 0o067;
 
-/// Makes a folder, and those above it that are missing.
+/// Creates a folder with mode 0700, and its missing parents.
 ///
 /// # Errors
-/// If one of them cannot be made; the message names the folder.
+/// If one of them cannot be created; the message names the folder.
 pub fn folder(path: &Path) -> io::Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| {
@@ -30,10 +32,10 @@ pub fn folder(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes a file that only its owner can read, or empties one that is there.
+/// Creates a file with mode 0600, or empties an existing one.
 ///
 /// # Errors
-/// If it cannot be made.
+/// If it cannot be created.
 pub fn create(path: &Path) -> io::Result<fs_err::File> {
     let mut options = fs_err::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -41,7 +43,7 @@ pub fn create(path: &Path) -> io::Result<fs_err::File> {
     Ok(file)
 }
 
-/// Writes a file that only its owner can read.
+/// Writes a file with mode 0600.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -49,12 +51,12 @@ pub fn write(path: &Path, content: &str) -> io::Result<()> {
     create(path)?.write_all(content.as_bytes())
 }
 
-/// Takes from group and others what they may do in a data folder. `has_server` says that the cluster of PostgreSQL is in
-/// it, whose user has to pass through the folder where a command of root runs it. A folder that also has other files
-/// keeps its own mode.
+/// Removes the permissions of group and others in a data folder. `has_server`: the folder holds the
+/// cluster of PostgreSQL, whose user must be able to enter it if root runs the command. A folder
+/// with files of other programs keeps its mode.
 ///
 /// # Errors
-/// If a mode cannot be changed; what belongs to another user is left as it is.
+/// If a mode cannot be changed; files of other users are skipped.
 pub fn tighten(data: &Path, has_server: bool) -> io::Result<()> {
     if !data.is_dir() {
         return Ok(());
@@ -76,7 +78,7 @@ pub fn tighten(data: &Path, has_server: bool) -> io::Result<()> {
     if is_ours(data)? { close(data, kept) } else { Ok(()) }
 }
 
-/// Whether a data folder has nothing in it but what semantik keeps there.
+/// `true` if a data folder contains only folders of semantik.
 ///
 /// # Errors
 /// If it cannot be listed.
@@ -90,7 +92,8 @@ pub fn is_ours(data: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes these permissions from a file or folder that is ours; nothing from one that is not there, or a link.
+/// Removes these permissions from a file or folder that this process may change; missing paths and
+/// links are skipped.
 pub fn close(path: &Path, taken: u32) -> io::Result<()> {
     if !is_open(path, taken) {
         return Ok(());
@@ -102,7 +105,7 @@ pub fn close(path: &Path, taken: u32) -> io::Result<()> {
     }
 }
 
-/// Takes all permissions of group and others from what is below a folder.
+/// Removes all permissions of group and others below a folder.
 pub fn everything_below(folder: &Path) -> io::Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
@@ -114,7 +117,7 @@ pub fn everything_below(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether it gives one of these permissions, and its mode is ours to change.
+/// `true` if the path grants one of these permissions and this process may change its mode.
 fn is_open(path: &Path, permissions: u32) -> bool {
     let Ok(found) = fs_err::symlink_metadata(path) else { return false };
     let me = rustix::process::geteuid();

@@ -1,7 +1,7 @@
-//! How far a run is, as one value: the live view, the row of the operation, the events of the server and
-//! `semantik top` all draw from it, so nothing is computed twice.
+//! Progress of a run as one value. The live display, the row of the operation, the events of the
+//! server and `semantik top` all use it, so nothing is computed twice.
 //!
-//! It only reads what the run counts; the run does not know that it is watched.
+//! It only reads the metrics of the run; the run does not know that it is observed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,116 +13,119 @@ use crate::EmbedderUsage;
 use crate::metrics::Metrics;
 use crate::report::SetAsideReport;
 
-/// How far back the pace of the model is measured, in seconds.
+/// Time range for the rate of the model, in seconds.
 const LATELY: f64 = 30.0;
 
-/// The most documents that were set aside last and are named.
+/// Maximum number of recent rejections.
 const NAMED: usize = 20;
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
-    /// Documents that sources have given.
+    /// Documents that sources have produced.
     pub seen: u64,
-    /// Whether the sources have ended, so that `seen` is how many documents there are.
+    /// `true` once all sources have ended; `seen` is then the number of documents.
     pub all_seen: bool,
-    /// Documents that have left, by outcome: `stored`, or a reason.
+    /// Documents that have left, by outcome: `stored` or a reason.
     pub outcomes: BTreeMap<String, u64>,
-    /// Chunks of the documents that are stored.
+    /// Chunks of stored documents.
     pub chunks: u64,
-    /// Tokens that the model has read.
+    /// Tokens that the model has processed.
     pub tokens: u64,
-    /// Tokens whose vectors were known, so that the model need not read them.
+    /// Tokens whose vectors were known, so that the model did not process them.
     pub tokens_reused: u64,
-    /// Tokens of the documents that came to the model, or wait in front of it.
+    /// Tokens of the documents that the node of the model has received or that wait in its queue.
     pub tokens_given: u64,
-    /// Tokens of all documents of the run, those that are not cut into chunks yet estimated; known once the sources
-    /// have ended.
+    /// Tokens of all documents of the run, estimated for documents without chunks; `None` until all
+    /// sources have ended.
     pub tokens_expected: Option<u64>,
-    /// How much of the work is done, from 0 to 1; known once the sources have ended.
+    /// Completed share of the work, from 0 to 1; `None` until all sources have ended.
     pub share: Option<f64>,
-    /// Seconds since the operation began.
+    /// Seconds since the start of the operation.
     pub elapsed_seconds: f64,
-    /// Seconds until what is in flight is stored; known once the sources have ended and the pace is known.
+    /// Seconds until all documents in flight are stored; `None` until all sources have ended and
+    /// the rate is known.
     pub eta_seconds: Option<f64>,
-    /// Seconds until what is in flight is stored, whether or not the sources have ended.
+    /// Seconds until all documents in flight are stored, also while sources are running; `None`
+    /// until the rate is known.
     pub in_flight_seconds: Option<f64>,
-    /// The nodes, inputs before readers.
+    /// The nodes, inputs before the nodes that read them.
     pub nodes: Vec<NodeState>,
-    /// The node that holds the flow up: the one that worked longest since the last look.
+    /// The bottleneck: the node with the longest busy time since the last sample.
     pub holder: Option<String>,
-    /// The documents that were set aside last, the last one at the end.
+    /// The most recent rejections, the latest last.
     pub set_aside: Vec<SetAsideReport>,
 }
 
-/// What a node has done so far.
+/// Counters of a node so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeState {
-    /// Its id.
+    /// Id of the node.
     pub id: String,
-    /// Documents that it was given.
+    /// Documents received.
     pub rows_in: u64,
-    /// Documents that it works on at the moment, those among them.
+    /// Documents in progress, which are included in `rows_in`.
     pub rows_under_way: u64,
-    /// Documents that it gave on.
+    /// Documents sent.
     pub rows_out: u64,
-    /// Of a node that runs a model: documents that it was given, those that wait in front of it among them.
+    /// Documents received or queued, for a node that runs a model.
     pub rows_given: u64,
-    /// Of a node that runs a model: tokens of those documents.
+    /// Tokens of these documents.
     pub tokens_given: u64,
-    /// Batches that it worked on.
+    /// Batches processed.
     pub batches: u64,
-    /// Bytes that it was given.
+    /// Bytes received.
     pub bytes_in: u64,
-    /// Bytes that wait in front of it.
+    /// Bytes in the queue of the node.
     pub queue_bytes: u64,
-    /// Seconds of work, summed over its workers, up to this moment.
+    /// Seconds of work up to now, summed over the workers.
     pub busy: f64,
     /// Seconds of waiting for input.
     pub starved: f64,
-    /// Seconds of waiting for the nodes behind it.
+    /// Seconds of waiting for the nodes after it.
     pub blocked: f64,
-    /// Whether it has done all that it will do.
+    /// `true` once the node has ended.
     pub ended: bool,
 }
 
 impl NodeState {
-    /// Documents that it is done with, set aside ones included; a source is given none.
+    /// Documents that the node has finished, rejections included. A source receives none, so its
+    /// output counts.
     pub fn done(&self) -> u64 {
         self.rows_in.saturating_sub(self.rows_under_way).max(self.rows_out)
     }
 }
 
 impl Progress {
-    /// Documents that have left with this outcome.
+    /// Number of documents that have left with this outcome.
     pub fn outcome(&self, word: &str) -> u64 {
         self.outcomes.get(word).copied().unwrap_or(0)
     }
 
-    /// Documents that have left.
+    /// Number of documents that have left.
     pub fn left(&self) -> u64 {
         self.outcomes.values().sum()
     }
 
-    /// Documents that are under way.
+    /// Number of documents in flight.
     pub fn in_flight(&self) -> u64 {
         self.seen.saturating_sub(self.left())
     }
 
-    /// Tokens that the model is done with.
+    /// Tokens that were processed or reused.
     pub fn tokens_done(&self) -> u64 {
         self.tokens + self.tokens_reused
     }
 
-    /// Documents that were set aside, for reasons other than being there already.
+    /// Number of documents set aside; unchanged documents and duplicates do not count.
     pub fn set_aside_count(&self) -> u64 {
         let there = ["stored", "unchanged", "duplicate"].map(|word| self.outcome(word));
         self.left().saturating_sub(there.iter().sum())
     }
 
-    /// Tokens a second, since the operation began.
+    /// Tokens per second since the start of the operation.
     pub fn tokens_per_second(&self) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -134,7 +137,8 @@ impl Progress {
         rate
     }
 
-    /// The node that worked longest since an earlier look at the same run.
+    /// The node with the longest busy time since an earlier sample of the same run; `None` if no
+    /// node was busy.
     pub fn holder_since(&self, before: &Self) -> Option<&str> {
         let since = |node: &NodeState| {
             node.busy - before.nodes.iter().find(|it| it.id == node.id).map_or(0.0, |it| it.busy)
@@ -144,12 +148,12 @@ impl Progress {
     }
 }
 
-/// The documents that a run set aside last, for whoever watches. Clones show the same.
+/// The most recent rejections of a run, for its observers. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Feed(Arc<Mutex<VecDeque<SetAsideReport>>>);
 
 impl Feed {
-    /// Notes one.
+    /// Adds a rejection and drops the oldest beyond the limit.
     pub(crate) fn push(&self, document: SetAsideReport) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() == NAMED {
@@ -158,14 +162,14 @@ impl Feed {
         last.push_back(document);
     }
 
-    /// The last ones, oldest first.
+    /// The most recent rejections, oldest first.
     pub fn last(&self) -> Vec<SetAsideReport> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
-/// Looks at a run from outside. Each watcher has its own, since what holds the flow up is said of the time
-/// between two looks.
+/// Samples the progress of a run. Each observer needs its own, because the bottleneck is computed
+/// between two samples.
 #[derive(Clone)]
 pub struct Watch {
     metrics: Arc<Metrics>,
@@ -173,18 +177,18 @@ pub struct Watch {
     nodes: Vec<String>,
     started: Instant,
     before: Option<Progress>,
-    /// Seconds since the start, and tokens done by then, of the looks of the last half minute.
+    /// Seconds since the start and tokens done, for each sample of the last 30 seconds.
     lately: VecDeque<(f64, u64)>,
 }
 
 impl Watch {
-    /// Watches a run of these nodes (inputs before readers), from now on.
+    /// Samples a run of these nodes (inputs before the nodes that read them) from now on.
     pub fn new(nodes: Vec<String>, metrics: Arc<Metrics>, feed: Feed) -> Self {
         let started = Instant::now();
         Self { metrics, feed, nodes, started, before: None, lately: VecDeque::new() }
     }
 
-    /// How far the run is; `model` is what the model has done so far.
+    /// Progress of the run; `model` is the usage of the model so far.
     pub fn look(&mut self, model: EmbedderUsage) -> Progress {
         let nodes: Vec<NodeState> = self.nodes.iter().map(|id| self.metrics.node(id)).collect();
         let mut now = Progress {
@@ -216,29 +220,30 @@ impl Watch {
     }
 }
 
-/// Whether every source has ended. Who has been given nothing yet may be one, and is waited for.
+/// `true` if every source has ended. A node without input so far may be a source, so it counts as
+/// one.
 fn all_seen(nodes: &[NodeState]) -> bool {
     let mut sources = nodes.iter().filter(|node| node.bytes_in == 0 && node.rows_in == 0);
     !nodes.is_empty() && sources.all(|source| source.ended)
 }
 
-/// Tokens of all documents that were seen: those that came to a model, and as many again for each document that is on
-/// its way there as those have on average.
+/// Estimated tokens of all documents seen: those of the documents that reached a model, and their
+/// mean for each document on its way to one.
 fn expected(now: &Progress) -> u64 {
     let given: u64 = now.nodes.iter().map(|node| node.rows_given).sum();
     if given == 0 {
         return 0;
     }
-    // What leaves without being stored leaves in front of the model, but for rare exceptions.
+    // With rare exceptions, documents that are not stored leave before the model.
     let left_before = now.left() - now.outcome("stored");
     let coming = now.seen.saturating_sub(left_before + given);
     let coming = u128::from(coming) * u128::from(now.tokens_given) / u128::from(given);
     now.tokens_given + u64::try_from(coming).unwrap_or(u64::MAX)
 }
 
-/// Tokens a second of the last half minute in which there were any; 0 while that is unknown. Takes the present look in.
+/// Adds the current sample and returns tokens per second over the last 30 seconds; 0 while unknown.
 fn pace(lately: &mut VecDeque<(f64, u64)>, at: f64, done: u64) -> f64 {
-    // Before its first token a model is loaded, which says nothing of its pace.
+    // The time before the first token is spent loading the model and says nothing about the rate.
     if done == 0 {
         lately.clear();
     }
@@ -252,9 +257,9 @@ fn pace(lately: &mut VecDeque<(f64, u64)>, at: f64, done: u64) -> f64 {
     rate
 }
 
-/// Seconds until what is in flight has left: as quickly as the model has read lately, or else as quickly as documents
-/// have been stored so far. Those that are there already, or are set aside, leave early and in no time; their pace says
-/// nothing of what is still under way.
+/// Seconds until all documents in flight have left, at the recent rate of the model, else at the
+/// rate of stored documents so far. Documents that are unchanged or set aside leave early and
+/// quickly, so their rate does not apply to the rest.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn to_go(now: &Progress, expected: u64, rate: f64) -> Option<f64> {
     if now.in_flight() == 0 {
@@ -268,8 +273,8 @@ fn to_go(now: &Progress, expected: u64, rate: f64) -> Option<f64> {
     (stored > 0).then(|| now.in_flight() as f64 * now.elapsed_seconds / stored as f64)
 }
 
-/// How much of the work is done: of the tokens, or of the documents where there are no tokens to read. It is all done
-/// when every document has left.
+/// Completed share of the work, by tokens, or by documents without tokens to process. It is 1 once
+/// every document has left, and at most 0.99 before.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn share(now: &Progress, expected: u64) -> f64 {
     if now.in_flight() == 0 {
@@ -331,13 +336,13 @@ mod tests {
 
     #[test]
     fn tokens_say_how_much_is_done_and_how_long_it_takes() {
-        // 50 documents go to the model, 20 of them have come there with 100 tokens each.
+        // 50 documents go to the model; 20 of them have arrived, with 100 tokens each.
         let mut now = looked(true, (20, 2000), &[("unchanged", 3980), ("duplicate", 10)]);
         assert_eq!(expected(&now), 5000);
         (now.tokens, now.tokens_reused) = (900, 100);
         assert_eq!(share(&now, 5000), 0.2);
         assert_eq!(to_go(&now, 5000, 200.0), Some(20.0));
-        // Nothing is left to read, but to store.
+        // All tokens are processed; documents remain to be stored.
         now.tokens = 4900;
         assert_eq!(share(&now, 5000), 0.99);
         now.outcomes.insert("stored".to_owned(), 50);

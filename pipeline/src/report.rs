@@ -1,4 +1,4 @@
-//! What happened in a run, as data.
+//! The result of a run as data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,108 +8,109 @@ use serde::{Deserialize, Serialize};
 use crate::progress::NodeState;
 use crate::{FAILED, SetAside, Why};
 
-/// What happened in a run. Every document that a source gave is counted in exactly one of `stored`,
-/// `unchanged`, `duplicate`, `set_aside` and `interrupted`.
+/// The result of a run. Every document that a source produced is counted in exactly one of
+/// `stored`, `unchanged`, `duplicate`, `set_aside` and `interrupted`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunReport {
-    /// The pipeline's name.
+    /// Name of the pipeline.
     pub pipeline: String,
-    /// What became of the documents.
+    /// Number of documents by outcome.
     pub documents: DocumentCounts,
     /// Documents set aside, by reason.
     pub reasons: BTreeMap<String, u64>,
-    /// Those that failed and were not known to: they are new or changed, or the settings are, or they were tried again
-    /// because that was asked for.
+    /// Failed documents that were not known to fail: they are new or changed, the settings have
+    /// changed, or a retry was requested.
     #[serde(default)]
     pub newly_failed: u64,
-    /// Files and folders that options of the sources left out, by the option. They are not among the documents.
+    /// Files and folders that options of the sources excluded, by option. They do not count as
+    /// documents.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
     /// Chunks of the stored documents.
     pub chunks: u64,
-    /// Tokens that the model read for them.
+    /// Tokens of these chunks.
     pub tokens: u64,
-    /// Wall time.
+    /// Wall time in seconds.
     pub seconds: f64,
-    /// Tokens that were not embedded, because the same text had been before.
+    /// Tokens that were not embedded, because the vectors of the same text were known.
     pub tokens_reused: u64,
-    /// Documents that were deleted because they are gone from their sources.
+    /// Documents that were deleted because their sources no longer contain them.
     pub deleted: u64,
-    /// Whether the run was asked to stop before its sources had ended.
+    /// `true` if the run was stopped before its sources had ended, or was cut short.
     pub stopped: bool,
-    /// Places of which every document was seen; see [`crate::Source::covered`].
+    /// Source roots of which every document was seen; see [`crate::Source::covered`].
     #[serde(skip)]
     pub covered: Vec<String>,
-    /// Those of them in which there was no document.
+    /// Covered source roots without a document.
     #[serde(skip)]
     pub empty: Vec<String>,
-    /// The nodes, inputs before readers.
+    /// The nodes, inputs before the nodes that read them.
     pub nodes: Vec<NodeReport>,
-    /// The documents that were set aside, up to 10,000 of them.
+    /// The rejections, at most 10,000.
     pub set_aside: Vec<SetAsideReport>,
 }
 
-/// What became of the documents of a run.
+/// Number of documents by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentCounts {
-    /// Given by sources.
+    /// Produced by sources.
     pub seen: u64,
-    /// Written by every sink they went to.
+    /// Written by every sink that they reached.
     pub stored: u64,
-    /// Stored before, as they are.
+    /// Stored before and unchanged.
     pub unchanged: u64,
-    /// Of the same content as another.
+    /// Same content as another document.
     pub duplicate: u64,
     /// Set aside for any other reason.
     pub set_aside: u64,
-    /// In flight when the run was cut short; the next run takes them in.
+    /// In flight when the run was cut short; the next run processes them.
     #[serde(default)]
     pub interrupted: u64,
 }
 
-/// What a node did in a run.
+/// Counters of a node in a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeReport {
-    /// Its id.
+    /// Id of the node.
     pub id: String,
-    /// What it is.
+    /// Type of the node.
     pub uses: String,
-    /// Documents that it was given.
+    /// Documents received.
     pub rows_in: u64,
-    /// Documents that it gave on.
+    /// Documents sent.
     pub rows_out: u64,
-    /// Batches that it worked on.
+    /// Batches processed.
     pub batches: u64,
-    /// Bytes that it was given.
+    /// Bytes received.
     pub bytes_in: u64,
-    /// Seconds of work, summed over its workers.
+    /// Seconds of work, summed over the workers.
     pub busy_seconds: f64,
     /// Seconds of waiting for input.
     pub starved_seconds: f64,
-    /// Seconds of waiting for the nodes behind it.
+    /// Seconds of waiting for the nodes after it.
     pub blocked_seconds: f64,
 }
 
 /// A document that was set aside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SetAsideReport {
-    /// Where it was seen.
+    /// URI of the document.
     pub uri: String,
     /// The node that set it aside.
     pub node: String,
-    /// One word for why.
+    /// Reason code.
     pub reason: String,
-    /// Why, in words.
+    /// Message of the rejection.
     pub message: String,
-    /// If an earlier run set it aside, and this one found it as it was: since when, as far as that was noted.
+    /// Present if an earlier run set the document aside and this run found it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Known>,
 }
 
-/// That a document was set aside by an earlier run.
+/// Rejection of a document by an earlier run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// Since when, if that was noted.
+    /// Start of the rejection; `None` if it was not recorded.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -131,9 +132,9 @@ impl SetAsideReport {
 }
 
 impl RunReport {
-    /// Adds another pass over the same sources, counted in the same metrics, which took in documents that this
-    /// one had counted as duplicates of something that turned out to be gone. What was seen and set aside is
-    /// what the later pass says of it.
+    /// Adds a second pass over the same sources with the same metrics. It stored documents that
+    /// this pass had counted as duplicates of documents that proved to be missing. Documents seen
+    /// and set aside are those of the second pass.
     pub fn add_pass(&mut self, pass: Self) {
         let seen = pass.documents.seen;
         let stored = self.documents.stored + pass.documents.stored;
@@ -152,7 +153,7 @@ impl RunReport {
             interrupted,
         };
         self.reasons = pass.reasons;
-        // What the earlier pass found out is known to the later one, and is still news of this run.
+        // Failures that the first pass found are known to the second pass, but new in this run.
         self.newly_failed = (self.newly_failed + pass.newly_failed).min(self.failed());
         let news = self.set_aside.iter().filter(|document| document.known.is_none());
         let news: BTreeSet<&str> = news.map(|document| document.uri.as_str()).collect();
@@ -173,7 +174,7 @@ impl RunReport {
         self.nodes = pass.nodes;
     }
 
-    /// How many documents failed: set aside for a reason that nobody intended.
+    /// Number of documents that failed; other reasons are intended.
     pub fn failed(&self) -> u64 {
         self.reasons.get(FAILED).copied().unwrap_or(0)
     }

@@ -1,8 +1,8 @@
-//! When a call to a store is made again, and how long is waited in between.
+//! Retries of store calls.
 //!
-//! Only an error that says [`Remedy::Retry`] leads to another attempt, so a call must be idempotent to
-//! be given here: a connection may be lost after the server has done what it was asked to do. The
-//! waits grow and are jittered, so that clients that were thrown out together do not return together.
+//! Only an error with [`Remedy::Retry`] is retried, so a call must be idempotent: a connection may
+//! be lost after the server has completed the request. Delays grow and have jitter, so that clients
+//! that lost their connections together do not reconnect together.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::{Remedy, StoreError};
 use backon::{ExponentialBuilder, Retryable as _};
 
-/// Ten attempts, about twenty seconds: longer than a restart of the server takes, shorter than a
-/// person's patience.
+/// Ten attempts in about twenty seconds: longer than a restart of the server, short enough for a
+/// user to wait.
 fn policy() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
@@ -20,7 +20,7 @@ fn policy() -> ExponentialBuilder {
         .with_jitter()
 }
 
-/// Calls until the answer is a result, an error that will not go away, or the tenth error.
+/// Calls until success, an error that cannot be retried, or the tenth error.
 ///
 /// # Errors
 /// The last error.
@@ -32,7 +32,8 @@ where
     retrying_while(|_| true, call).await
 }
 
-/// Like [`retrying`], but gives up at once where `may_pass` says that this error will not go away in these seconds.
+/// Like [`retrying`], but gives up immediately if `may_pass` returns `false`, because the error
+/// will last longer than the retries.
 ///
 /// # Errors
 /// The last error.

@@ -1,10 +1,11 @@
-//! Runs a plan: the only place with tasks, order, and cancellation.
+//! Runs a plan. All tasks of a run, their order and their cancellation are in this module.
 //!
-//! A source is pulled on a thread of its own; a stage's workers run on blocking threads and their results
-//! are awaited in order; a sink is a task. Stopping is closing: sources give no more, what is in flight
-//! drains, and every queue ends when the last node that feeds it has ended. A run that is cut short drops what no model
-//! has begun with, and drains the rest. After an error every task is
-//! cut off where it waits, which stores can bear, and the first error is what the run ends with.
+//! A source runs on its own thread. The workers of a stage run on blocking threads, and their
+//! results are awaited in order. A sink is a task. On stop, sources produce no further batches,
+//! batches in flight drain, and a queue closes when the last node that feeds it has ended. A run
+//! that is cut short drops batches that no model has started and drains the rest. After an error
+//! every task is aborted where it waits, which stores tolerate, and the first error is the result
+//! of the run.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -34,21 +35,21 @@ use crate::{
     BoxError, Gather, NodeKind, Outcome, Plan, Resources, Sink, Source, Stage, StoreError,
 };
 
-/// How a plan is to be run.
+/// Cancellation, metrics and rejection log of a run.
 pub struct RunOptions {
-    /// Cancelling it stops the sources; what is already in flight is still finished.
+    /// Stops the sources when cancelled; batches in flight are still processed and stored.
     pub stop: CancellationToken,
-    /// Cancelling it, after `stop`, cuts the run short: what a model has read is stored, what it has in work is
-    /// waited for a few seconds, and everything in front of it is left for the next run.
+    /// Cuts the run short when cancelled after `stop`. Output of the model is stored, batches in
+    /// the model get 5 seconds to finish, and all batches before it are left for the next run.
     pub cut_short: CancellationToken,
-    /// Where the run counts; whoever watches it reads here.
+    /// Counters of the run; progress displays read them.
     pub metrics: Arc<Metrics>,
-    /// Where it shows the documents that it set aside last.
+    /// The documents that the run set aside last.
     pub feed: Feed,
 }
 
 impl RunOptions {
-    /// Runs to the end, counting in metrics of its own.
+    /// Options of a run to the end, with new metrics.
     pub fn new(plan: &Plan) -> Self {
         Self {
             stop: CancellationToken::new(),
@@ -59,75 +60,76 @@ impl RunOptions {
     }
 }
 
-/// Why a run ended before its time. What it had stored stays stored, and the next run goes on from there.
+/// An error that ended a run. Documents stored before it stay stored, and the next run continues
+/// from there.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A node could not be built, so nothing has begun.
+    /// A node could not be built; no node has started.
     #[error("node `{node}` could not be started")]
     Build {
-        /// Its id.
+        /// Id of the node.
         node: Arc<str>,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
-    /// A node failed.
+    /// A node returned an error.
     #[error("node `{node}` failed")]
     Node {
-        /// Its id.
+        /// Id of the node.
         node: Arc<str>,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
-    /// A node broke its word; a fault in its code.
+    /// A node returned rows that do not match its declared schema: a bug of the node.
     #[error("node `{node}` gave rows of another schema than it had said")]
     Schema {
-        /// Its id.
+        /// Id of the node.
         node: Arc<str>,
     },
-    /// A node panicked; a fault in its code.
+    /// A node panicked: a bug of the node.
     #[error("node `{node}` panicked: {message}")]
     Panic {
-        /// Its id.
+        /// Id of the node.
         node: Arc<str>,
-        /// What it said.
+        /// The panic message.
         message: String,
     },
-    /// Documents that were set aside could not be recorded.
+    /// The metadata store could not record rejections.
     #[error("documents that were set aside could not be recorded")]
     Record(#[from] StoreError),
-    /// A node gave a document twice; a fault in its code.
+    /// A node returned a document more than once: a bug of the node.
     #[error("the document {uri} came out more often than it went in")]
     Doubled {
-        /// The document.
+        /// URI of the document.
         uri: String,
     },
-    /// A node lost documents; a fault in its code.
+    /// A node dropped documents without a rejection: a bug of the node.
     #[error("{count} documents went in and never came out, the first of them {first}")]
     Lost {
-        /// How many.
+        /// Number of lost documents.
         count: usize,
-        /// One of them.
+        /// URI of one of them.
         first: String,
     },
 }
 
-/// Batches that a stage has in work at a time whose batches adapt to the rate of its device.
+/// Concurrent batches of a stage with adaptive batch weight ([`Gather::first`]).
 const OVERLAPPING: usize = 2;
 
-/// How long a run that is cut short waits for what a model has in work.
+/// Time limit for batches in the model after a run was cut short.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The most set-aside documents that are recorded in one transaction.
+/// Maximum number of rejections recorded in one transaction.
 const RECORD_AT_ONCE: usize = 1_000;
 
 /// Runs a plan to its end.
 ///
 /// # Errors
-/// The first thing that made it impossible to go on.
+/// The first error of a node, of the metadata store or of the document accounts.
 ///
 /// # Cancellation
-/// Cancel `options.stop` instead of dropping the future, so that what is in flight is stored; then
-/// `options.cut_short`, if that takes too long.
+/// Cancel `options.stop` instead of dropping the future, so that batches in flight are stored.
+/// Cancel `options.cut_short` if that takes too long.
 pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let accounts = Arc::new(Accounts::new(Arc::clone(&options.metrics), options.feed.clone()));
@@ -137,7 +139,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
 
     let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
     let broke_off = CancellationToken::new();
-    // Building may load a model, which takes seconds; whoever waits for signals must not wait for that.
+    // Building may load a model for seconds; a blocking thread keeps signal handling responsive.
     let (edge_bytes, parts) = (plan.edge_bytes, with.clone());
     let building = spawn_blocking(move || build(plan, &parts));
     let built = building.await.unwrap_or_else(|error| Err(panicked("the plan".into(), error)))?;
@@ -147,7 +149,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     while let Some(ended) = tasks.join_next().await {
         let error = match ended {
             Ok(Ok(())) => continue,
-            // By the line below, after an error that is known already.
+            // Aborted below, after an error that is already known.
             Err(error) if error.is_cancelled() => continue,
             Ok(Err(error)) => error,
             Err(error) => panicked("a task of the run".into(), error),
@@ -189,13 +191,12 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     Ok(report)
 }
 
-/// A node that is ready to work.
+/// A node with its source, stage workers or sink.
 struct Built {
     id: Arc<str>,
     inputs: Vec<NodeIdx>,
     when: Option<When>,
     output: Option<SchemaRef>,
-    /// Whether it runs a model.
     runs_model: bool,
     work: Work,
 }
@@ -206,7 +207,7 @@ enum Work {
     Sink(Box<dyn Sink>, Option<Gather>),
 }
 
-/// Builds every node, before any of them works.
+/// Builds all nodes before the first of them runs.
 fn build(plan: Plan, with: &Resources) -> Result<Vec<Built>, RunError> {
     let build_one = |node: Node| {
         let work = match &node.kind {
@@ -231,7 +232,7 @@ fn build(plan: Plan, with: &Resources) -> Result<Vec<Built>, RunError> {
     plan.nodes.into_iter().map(build_one).collect()
 }
 
-/// Starts the task of every node, and that which records what was set aside.
+/// Spawns the task of every node and the task that records rejections.
 fn start(
     nodes: Vec<Built>,
     edge_bytes: u32,
@@ -242,10 +243,11 @@ fn start(
     tasks: &mut JoinSet<Result<(), RunError>>,
 ) {
     let (recorder, recorded) = mpsc::channel(RECORD_AT_ONCE);
-    // One queue in front of every node that reads; whoever feeds it holds a clone of its sender.
+    // One queue per node. Each input of the node holds a clone of its sender, so the queue closes
+    // when the last input ends.
     let mut outputs: Vec<Vec<Edge>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut queues: Vec<Receiver> = Vec::new();
-    // Whether a node comes after a model, so that a run that is cut short still finishes what it has.
+    // `true` for nodes after a model: they finish their batches when the run is cut short.
     let mut after_model: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in &nodes {
         let metrics = options.metrics.of(&node.id);
@@ -300,16 +302,16 @@ fn start(
     tasks.spawn(named("the record of what was set aside".into(), record).in_current_span());
 }
 
-/// What a node does from its start to its end.
+/// The future that runs a node from start to end.
 type Driven = Pin<Box<dyn Future<Output = Result<(), RunError>> + Send>>;
 
-/// How a source learns that it is to stop, and says that it did.
+/// Stop signal of a source, and the flag that the source stopped before its end.
 struct Stop {
     asked: CancellationToken,
     broke_off: CancellationToken,
 }
 
-/// Gives a panic the name of its node.
+/// Attributes a panic to its node.
 async fn named(node: Arc<str>, drive: Driven) -> Result<(), RunError> {
     match AssertUnwindSafe(drive).catch_unwind().await {
         Ok(result) => result,
@@ -350,14 +352,14 @@ async fn drive_source(
     spawn_blocking(pull).await.unwrap_or_else(|error| Err(panicked(node, error)))
 }
 
-/// How a stage learns that it is to begin nothing more, and how long it waits for what it has in work.
+/// Signal that a stage must start no further batch, and the time limit for batches in progress.
 struct Cut {
     asked: CancellationToken,
     patience: Duration,
 }
 
 impl Cut {
-    /// Returns when the run is cut short.
+    /// Completes when the run is cut short; never completes without a `Cut`.
     async fn asked(cut: Option<&Self>) {
         match cut {
             Some(cut) => cut.asked.cancelled().await,
@@ -365,17 +367,17 @@ impl Cut {
         }
     }
 
-    /// Returns when the run is cut short and the stage has waited long enough.
+    /// Completes `patience` after the run was cut short.
     async fn over(cut: Option<&Self>) {
         Self::asked(cut).await;
         tokio::time::sleep(cut.map_or(Duration::ZERO, |cut| cut.patience)).await;
     }
 }
 
-/// A worker that comes back from a batch, with what it made of it, the weight of the batch, and its beginning and end.
+/// Result of a batch: the worker, its outcome, the weight of the batch, and start and end time.
 type Worked = (Box<dyn Stage>, Result<Outcome, BoxError>, usize, [Instant; 2]);
 
-/// Keeps up to `idle.len()` batches in work and hands them on in the order they came.
+/// Processes up to `idle.len()` batches concurrently and sends their outcomes in input order.
 async fn drive_stage(
     mut idle: Vec<Box<dyn Stage>>,
     mut inlet: Inlet,
@@ -448,8 +450,8 @@ async fn drive_sink(
     }
 }
 
-/// Records the documents that were set aside, many in a transaction. The points of documents that are
-/// deleted by it are removed after the run: a sink may be bringing one of them back just now.
+/// Records rejections, up to [`RECORD_AT_ONCE`] per transaction. The points of documents that are
+/// deleted by this are removed after the run, because a sink may be restoring one of them.
 async fn drive_recorder(
     mut queue: mpsc::Receiver<Recorded>,
     with: Resources,

@@ -1,10 +1,10 @@
-//! When runs are due: cron, time zones and what was missed, as functions of times that are given. There is no
-//! clock in here, and nothing is fired; a worker and Postgres do that.
+//! Due times of runs: cron, time zones and missed runs, as functions of the given times. This
+//! module reads no clock and starts no run; workers and Postgres do.
 //!
-//! The wall clock of a zone leaves hours out and repeats hours. The rules: a time that does not exist is due at the
-//! next moment that does, once; one that exists twice is due the first time, unless `cron` names every hour, since a
-//! run that is due each quarter of an hour is not to pause for an hour. `croner` only says which wall-clock times
-//! match; the mapping to moments is done here.
+//! The wall clock of a time zone skips hours and repeats hours. A skipped time is due once, at the
+//! next existing moment. A repeated time is due at its first moment only, unless `cron` matches
+//! every hour, because a run that is due every 15 minutes must not pause for an hour. `croner` only
+//! matches wall-clock times; this module maps them to moments.
 
 use chrono::offset::LocalResult;
 use chrono::{DateTime, Duration, NaiveDateTime, Offset as _, TimeZone as _, Utc};
@@ -16,63 +16,64 @@ use sha2::{Digest as _, Sha256};
 use crate::finding::{Finding, suggest};
 use crate::{Missed, PipelineSpec, ScheduleSpec};
 
-/// A run that is looked at no later than this after it was due is on time; another was missed.
+/// A run that is checked at most this long after its due time is on time; a later one was missed.
 const ON_TIME: Duration = Duration::minutes(1);
 
-/// No zone's clock was ever set back by more than this; it is looked further than that for a repeated time.
+/// No time zone was ever set back by more than this; the search for repeated times covers this
+/// range.
 const LARGEST_REPEAT: Duration = Duration::hours(3);
 
-/// The most runs that are named as missed; there may have been more.
+/// Maximum number of missed runs to report; there may have been more.
 const MISSED_NAMED: usize = 100;
 
-/// A schedule that was checked.
+/// A checked schedule.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     cron: Cron,
     zone: Tz,
-    /// Whether `cron` names every hour.
+    /// `true` if `cron` matches every hour.
     hourly: bool,
     missed: Missed,
     missed_limit: usize,
     jitter: u64,
 }
 
-/// What is wrong with a schedule.
+/// An error in a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleFault {
-    /// The key that is wrong.
+    /// The invalid key.
     pub key: &'static str,
-    /// What is wrong with it.
+    /// The message.
     pub message: String,
-    /// What to do about it.
+    /// Suggested remedy.
     pub help: Option<String>,
 }
 
-/// What becomes of a run that is due.
+/// Treatment of a due run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It takes place.
+    /// The run starts on time.
     Fired,
-    /// It takes place, late.
+    /// The run was missed and starts late.
     MadeUp,
-    /// It was missed, and does not take place.
+    /// The run was missed and is skipped.
     Missed,
 }
 
-/// A run that is due.
+/// A due run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// By the calendar.
+    /// Due time, without the delay of the jitter.
     pub at: DateTime<Utc>,
-    /// What becomes of it.
+    /// Treatment of the run.
     pub fate: Fate,
 }
 
 impl Schedule {
-    /// Reads what a file says.
+    /// Checks a schedule.
     ///
     /// # Errors
-    /// If `cron` is not a cron expression or never due, or there is no such time zone.
+    /// If `cron` is invalid or never due, or the time zone is unknown.
     pub fn read(spec: &ScheduleSpec) -> Result<Self, Vec<ScheduleFault>> {
         let (cron, zone) = (read_cron(&spec.cron), read_zone(&spec.timezone));
         match (cron, zone) {
@@ -91,10 +92,11 @@ impl Schedule {
         }
     }
 
-    /// The first moment behind `after` at which a run is due; `None` if none ever is again.
+    /// The first due time after `after`; `None` if no further run is due.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let wall = after.with_timezone(&self.zone).naive_local();
-        // The mapping from wall times to their first moments never goes back, so those up to now lie behind.
+        // The first moments of wall-clock times are ordered, so times before `wall` are not after
+        // `after`.
         let mut at = wall;
         let first = loop {
             at = self.wall_after(at, false)?;
@@ -109,7 +111,7 @@ impl Schedule {
         Some(self.repeated_after(after, wall).map_or(first, |again| first.min(again)))
     }
 
-    /// The first moment behind `after` that is the second one of a time which exists twice.
+    /// The first moment after `after` that is the second moment of a repeated time.
     fn repeated_after(&self, after: DateTime<Utc>, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         let offset = |at: DateTime<Utc>| self.zone.offset_from_utc_datetime(&at.naive_utc()).fix();
         if offset(after - LARGEST_REPEAT) == offset(after + LARGEST_REPEAT) {
@@ -127,16 +129,16 @@ impl Schedule {
         None
     }
 
-    /// The next time that matches, on a clock that never changes.
+    /// The next matching time on a clock that never changes.
     fn wall_after(&self, wall: NaiveDateTime, inclusive: bool) -> Option<NaiveDateTime> {
         let next = self.cron.find_next_occurrence(&Utc.from_utc_datetime(&wall), inclusive);
         next.ok().map(|at| at.naive_utc())
     }
 
-    /// The moment that a time on the zone's clock stands for.
+    /// The moment of a wall-clock time; for a skipped time, the next existing moment.
     fn moment(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         let mut wall = wall;
-        // Clocks leave out an hour, or less; one island left out a day.
+        // Time zones skip an hour or less; Pacific/Apia once skipped a day.
         for _ in 0..=2 * 24 * 60 {
             match self.zone.from_local_datetime(&wall) {
                 LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => {
@@ -151,19 +153,19 @@ impl Schedule {
         None
     }
 
-    /// The next moments at which runs are due.
+    /// The due times after `after`, in order.
     pub fn upcoming(&self, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
         std::iter::successors(self.next_after(after), |at| self.next_after(*at))
     }
 
-    /// What has been due since a moment up to which everything was looked at, oldest first, and what becomes of it.
-    /// Of what was missed only the latest is named.
+    /// Runs that were due after `looked_until`, oldest first, with their treatment. Of missed runs
+    /// only the latest are included.
     pub fn due(&self, looked_until: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Due> {
         let on_time_from = (now - ON_TIME).max(looked_until);
         let on_time: Vec<_> = self.upcoming(on_time_from).take_while(|at| *at <= now).collect();
         let makes_up = match self.missed {
             Missed::Skip => 0,
-            // What is due now does for what was missed.
+            // A run that is due now replaces the missed ones.
             Missed::Once => usize::from(on_time.is_empty()),
             Missed::All => self.missed_limit,
         };
@@ -176,8 +178,8 @@ impl Schedule {
         missed.chain(on_time.into_iter().map(|at| Due { at, fate: Fate::Fired })).collect()
     }
 
-    /// The last moments in `(from, to]` at which runs were due, so many at most, oldest first. The time it takes
-    /// grows with their number, not with the span.
+    /// The last due times in `(from, to]`, at most `most`, oldest first. The cost grows with their
+    /// number, not with the length of the range.
     fn latest(&self, from: DateTime<Utc>, to: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
         let mut span = Duration::minutes(10);
         loop {
@@ -190,7 +192,7 @@ impl Schedule {
         }
     }
 
-    /// How much later than it is due a run begins: the same for whoever asks, between nothing and the jitter.
+    /// Delay of a run after its due time, from zero to the jitter; every process computes the same.
     pub fn delay(&self, name: &str, due: DateTime<Utc>) -> Duration {
         if self.jitter == 0 {
             return Duration::zero();
@@ -203,7 +205,7 @@ impl Schedule {
         Duration::seconds(i64::try_from(number % (self.jitter + 1)).unwrap_or(0))
     }
 
-    /// The zone that the times are in.
+    /// Time zone of the schedule.
     pub fn zone(&self) -> Tz {
         self.zone
     }
@@ -233,7 +235,7 @@ fn read_cron(text: &str) -> Result<Cron, ScheduleFault> {
     Ok(cron)
 }
 
-/// What the parser says, without its manner.
+/// Message of the parser without its prefix, in lower case and without a full stop.
 fn in_words(error: &croner::errors::CronError) -> String {
     let words = error.to_string();
     let words = words.split_once(": ").map_or(words.as_str(), |(_, behind)| behind);
@@ -255,7 +257,7 @@ fn read_zone(name: &str) -> Result<Tz, ScheduleFault> {
     })
 }
 
-/// Checks what a file says of runs that nobody starts.
+/// Checks the schedule and the notifications of a file.
 pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
     if let Some(schedule) = &spec.file.schedule
         && let Err(faults) = Schedule::read(schedule)

@@ -1,4 +1,4 @@
-//! Deriving and checking the schema of an edge, and doing to rows what was done to their schema.
+//! Derives and checks the schema of an edge, and changes rows accordingly.
 
 use std::sync::Arc;
 
@@ -9,41 +9,41 @@ use arrow::error::ArrowError;
 
 use crate::column::Column;
 
-/// Why a node cannot read what its inputs give.
+/// The reason why a node cannot read the output of its inputs.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum SchemaError {
-    /// A column is not there.
+    /// A required column is missing.
     #[error("needs the column `{name}`, but its input has only: {present}")]
     Missing {
-        /// The column that is needed.
+        /// The required column.
         name: String,
-        /// The columns that are there.
+        /// The columns of the input.
         present: String,
     },
-    /// A column is there as something else.
+    /// A required column has another type.
     #[error("needs the column `{name}` as {wanted}, but its input has it as {found}")]
     Type {
         /// The column.
         name: String,
-        /// The type that is needed.
+        /// The required type.
         wanted: DataType,
-        /// The type that is there.
+        /// The type in the input.
         found: DataType,
     },
-    /// A column would be there twice.
+    /// An added column already exists.
     #[error("adds the column `{name}`, which its input already has")]
     Duplicate {
         /// The column.
         name: String,
     },
-    /// Several inputs that cannot be read as one.
+    /// Inputs of a node have different columns.
     #[error("its inputs `{left}` and `{right}` do not have the same columns ({difference})")]
     Union {
         /// The first input.
         left: String,
         /// The input that differs from it.
         right: String,
-        /// The columns that only one of them has.
+        /// The columns that differ.
         difference: String,
     },
 }
@@ -63,21 +63,21 @@ impl SchemaError {
     }
 }
 
-/// What a node does to a schema.
+/// Changes and checks of a schema by a node.
 pub trait SchemaExt: Sized {
-    /// Says that the node reads this column.
+    /// Checks that a column exists with this type.
     ///
     /// # Errors
-    /// If it is not there, or has another type.
+    /// If it is missing or has another type.
     fn require(&self, wanted: Field) -> Result<(), SchemaError>;
 
-    /// The schema with one more column at its end.
+    /// The schema with a column added at the end.
     ///
     /// # Errors
-    /// If a column of that name is there already.
+    /// If a column of this name already exists.
     fn adding(&self, field: Field) -> Result<SchemaRef, SchemaError>;
 
-    /// The schema without the named column; the same schema if there is none.
+    /// The schema without the named column; unchanged if it is missing.
     fn without(&self, name: &str) -> SchemaRef;
 }
 
@@ -105,19 +105,19 @@ impl SchemaExt for Schema {
     }
 }
 
-/// What a stage does to the rows of a batch.
+/// Changes of the rows of a batch by a stage.
 pub trait RowsExt: Sized {
-    /// The rows with one more column at their end.
+    /// The rows with a column added at the end.
     ///
     /// # Errors
     /// If the array does not have the column's type or the batch's length.
     fn adding<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError>;
 
-    /// The rows without the named column.
+    /// The rows without the named column; unchanged if it is missing.
     #[must_use]
     fn dropping(self, name: &str) -> Self;
 
-    /// Only the rows for which `keep` is true.
+    /// The rows for which `keep` is `true`.
     ///
     /// # Errors
     /// If `keep` does not have the batch's length.

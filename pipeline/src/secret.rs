@@ -1,4 +1,4 @@
-//! Text that must not be shown: connection strings, keys.
+//! Text that must not be shown: connection strings and keys.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the one call that needs it.
+    /// The plain text, for the call that needs it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

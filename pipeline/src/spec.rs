@@ -1,6 +1,6 @@
-//! What a pipeline file says, word for word: its keys, their types, and nothing about their meaning.
+//! The content of a pipeline file: its keys and their types, without their meaning.
 //!
-//! Environment variables are read here, in `stores` and nowhere else.
+//! Environment variables are replaced here, in `stores` only.
 
 pub(crate) mod samples;
 pub(crate) mod unattended;
@@ -24,61 +24,62 @@ pub use unattended::{
     WebhookSpec, Webhooks,
 };
 
-/// A pipeline file.
+/// A parsed pipeline file.
 pub struct PipelineSpec {
-    /// What the file says.
+    /// The parsed keys.
     pub file: PipelineFile,
-    /// The folder that relative paths are relative to.
+    /// Base folder of relative paths.
     pub base: PathBuf,
     name: String,
-    /// The file's text as findings may show it.
+    /// Text of the file with masked secrets, for findings.
     text: String,
     pub(crate) document: Document,
-    /// What is wrong with its form; the parts concerned are left out of `file`.
+    /// Errors of form; the invalid parts are left out of `file`.
     pub(crate) faults: Vec<Finding>,
 }
 
-/// A document-indexing pipeline: a graph of nodes from sources over stages to sinks.
+/// A document-indexing pipeline: a graph of nodes from sources through stages to sinks.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "semantik pipeline")]
 pub struct PipelineFile {
-    /// Version of the form of this file.
+    /// Version of the file format.
     #[schemars(range(min = 1, max = 1))]
     pub version: u32,
-    /// Name of the pipeline, for metrics and logs.
+    /// Name of the pipeline in metrics and logs.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// Name of the collection that it fills.
+    /// Name of the collection that the pipeline fills.
     #[schemars(length(min = 1))]
     pub collection: String,
-    /// What the collection is about, for people.
+    /// Description of the content of the collection.
     #[serde(default)]
     pub description: Option<String>,
-    /// The account that owns the collection; the built-in account `local` unless it is named.
+    /// Account that owns the collection; default: the built-in account `local`.
     #[serde(default = "local")]
     #[schemars(length(min = 1))]
     pub owner: String,
-    /// Where metadata and vectors are kept.
+    /// Metadata store and vector store.
     #[serde(default)]
     pub stores: StoresSpec,
     /// The nodes, in any order.
     #[schemars(length(min = 1))]
     pub nodes: Vec<NodeSpec>,
-    /// Bytes that may wait between two nodes before the first has to stop.
+    /// Size limit in bytes of the queue in front of each node; a full queue delays the nodes before
+    /// it.
     #[serde(default = "edge_bytes")]
     #[schemars(range(min = 1024, max = 4_294_967_295_u32))]
     pub edge_bytes: u32,
-    /// What is deleted, kept and checked in the course of time.
+    /// Limits on deletions, retention periods, and checks of new generations.
     #[serde(default)]
     pub lifecycle: LifecycleSpec,
-    /// When a worker runs the pipeline.
+    /// Schedule on which a worker runs the pipeline.
     #[serde(default)]
     pub schedule: Option<ScheduleSpec>,
-    /// Who is told how operations go.
+    /// Webhooks that receive the results of operations.
     #[serde(default)]
     pub notify: Vec<NotifySpec>,
-    /// Sample documents with what is expected to become of them.
+    /// Sample documents with their expected results.
     #[serde(default)]
     pub tests: Vec<SampleSpec>,
 }
@@ -91,7 +92,7 @@ fn edge_bytes() -> u32 {
     8 << 20
 }
 
-/// Where metadata and vectors are kept. `${VAR}` and `${VAR:-default}` are read in here.
+/// Metadata store and vector store. `${VAR}` and `${VAR:-default}` are replaced here.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoresSpec {
@@ -99,16 +100,17 @@ pub struct StoresSpec {
     pub postgres: PostgresSpec,
     /// `embedded`, or a Qdrant server.
     pub vectors: VectorsSpec,
-    /// Folder of the embedded stores. Unless it is named, that of the environment variable `SEMANTIK_DATA`, or else
-    /// `.semantik` beside the file.
+    /// Folder of the embedded stores; default: the value of the environment variable
+    /// `SEMANTIK_DATA`, else `.semantik` next to the file.
     pub data: Option<PathBuf>,
-    /// Whether a verb that writes brings the schema of an older database up to date: `auto`, or `manual`, which leaves it to
-    /// `semantik migrate up`. A new database is always made, and a verb that only reads never changes one.
+    /// Migration of an older database schema: `auto` migrates when a command writes, `manual`
+    /// leaves it to `semantik migrate up`. A new database is always created, and a command that
+    /// only reads never migrates.
     pub migrate: Migrate,
-    /// MiB of the data folder that may remember what was computed before, so that it is not computed again;
-    /// 0 remembers nothing.
+    /// Size limit in MiB of the cache of extracted texts and vectors in the data folder; 0 disables
+    /// it.
     pub memo_mib: u32,
-    /// Addresses that can be told of something by HTTP, by the name that `notify` uses.
+    /// HTTP endpoints for notifications, by the name that `notify` uses.
     pub webhooks: Webhooks,
 }
 
@@ -125,18 +127,18 @@ impl Default for StoresSpec {
     }
 }
 
-/// Who brings the schema of a database up to date.
+/// When the schema of an older database is migrated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Migrate {
-    /// Whoever writes to it next.
+    /// By the next command that writes to the database.
     #[default]
     Auto,
-    /// `semantik migrate up`.
+    /// Only by `semantik migrate up`.
     Manual,
 }
 
-/// Where metadata is kept.
+/// Location of the metadata store.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PostgresSpec {
@@ -151,7 +153,7 @@ pub enum PostgresSpec {
     ),
 }
 
-/// Where vectors are kept.
+/// Location of the vector store.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum VectorsSpec {
@@ -165,7 +167,7 @@ pub enum VectorsSpec {
     Server(QdrantSpec),
 }
 
-/// The word `embedded`.
+/// The value `embedded`.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Embedded {
@@ -180,7 +182,7 @@ pub struct QdrantSpec {
     /// URL of its gRPC port: `http://localhost:6334`.
     #[schemars(regex(pattern = r"^(https?://|\$\{)"))]
     pub qdrant: Secret,
-    /// Key for it.
+    /// API key of the server.
     #[serde(default)]
     pub api_key: Option<Secret>,
 }
@@ -189,23 +191,22 @@ pub struct QdrantSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
-    /// Name of the node, for `from`, metrics and messages.
+    /// Name of the node in `from`, metrics and messages.
     #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9_-]*$"))]
     pub id: String,
-    /// What it is.
+    /// Type of the node.
     pub uses: String,
-    /// The node or nodes that it reads; none for a source.
+    /// Input node or nodes; a source has none.
     #[serde(default)]
     pub from: From,
-    /// Its options.
+    /// Options of the node type.
     #[serde(default)]
     pub with: Map<String, Value>,
-    /// How many batches it works on at once.
+    /// Number of batches to process concurrently.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 256))]
     pub workers: usize,
-    /// The rows that it takes, by conditions on their columns, which all have to hold; all rows unless
-    /// it is given.
+    /// Conditions on columns; the node takes the rows that meet all of them. Default: all rows.
     #[serde(default)]
     pub when: Option<Map<String, Value>>,
 }
@@ -219,18 +220,18 @@ fn one() -> usize {
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum From {
-    /// None.
+    /// No input, for a source.
     #[default]
     #[serde(skip)]
     Nothing,
     /// One node.
     One(String),
-    /// Several nodes, which must give the same columns.
+    /// Several nodes, which must have the same output columns.
     Several(#[schemars(length(min = 1))] Vec<String>),
 }
 
 impl From {
-    /// The ids, each with its JSON pointer below the node.
+    /// The ids, each with its JSON pointer relative to the node.
     pub fn ids(&self) -> Vec<(&str, String)> {
         match self {
             Self::Nothing => Vec::new(),
@@ -242,25 +243,26 @@ impl From {
     }
 }
 
-/// What is deleted, kept and checked in the course of time.
+/// Limits on deletions, retention periods, and checks of new generations.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LifecycleSpec {
-    /// Share of a source's documents that may be gone at once. If more are, and 20 documents at least, the run
-    /// deletes nothing, and asks for `--allow-deletes`.
+    /// Largest share of the documents of a source that one run may delete. If more are missing, and
+    /// at least 20 documents, the run deletes nothing and requires `--allow-deletes`.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_delete_ratio: f64,
-    /// How many generations that were live are kept, for going back to them.
+    /// Number of retired generations to keep for a rollback.
     #[schemars(range(min = 0, max = 100))]
     pub retain_generations: usize,
-    /// Days for which it is remembered that a document was deleted, and which id it had.
+    /// Days for which the ids of deleted documents are kept.
     #[schemars(range(min = 0, max = 36_500))]
     pub retention_days: u32,
-    /// Questions that a new generation has to answer before it is put in place.
+    /// Queries that a new generation must answer before it becomes live.
     pub golden: Vec<GoldenSpec>,
-    /// A file of judged questions, in JSON Lines, that a new generation is measured by before it is put in place.
+    /// File with judged queries in JSON Lines, which evaluate a new generation before it becomes
+    /// live.
     pub judgements: Option<PathBuf>,
-    /// The least that is good enough, of the means over those questions.
+    /// Minimum means of the metrics over the judged queries.
     pub min: LeastSpec,
 }
 
@@ -277,30 +279,30 @@ impl Default for LifecycleSpec {
     }
 }
 
-/// The least of each measure that is good enough, from 0 to 1.
+/// Minimum value of each metric, from 0 to 1.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeastSpec {
-    /// How near the first ten are to the best order.
+    /// Normalised discounted cumulative gain of the first 10 hits.
     #[serde(rename = "ndcg@10")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub ndcg_10: Option<f64>,
-    /// The share of what is relevant that is among the first ten.
+    /// Share of the relevant documents among the first 10 hits.
     #[serde(rename = "recall@10")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub recall_10: Option<f64>,
-    /// The share of what is relevant that is among the first hundred.
+    /// Share of the relevant documents among the first 100 hits.
     #[serde(rename = "recall@100")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub recall_100: Option<f64>,
-    /// One by the rank of the first right answer.
+    /// Reciprocal rank of the first relevant hit among the first 10.
     #[serde(rename = "mrr@10")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub mrr_10: Option<f64>,
 }
 
 impl LeastSpec {
-    /// What is given, by the names of the measures.
+    /// The metrics that have a minimum, by name.
     pub fn given(&self) -> Vec<(&'static str, f64)> {
         let all = [
             ("ndcg@10", self.ndcg_10),
@@ -312,17 +314,17 @@ impl LeastSpec {
     }
 }
 
-/// A question with a document that has to be among the first answers.
+/// A query with a document that must be among its first hits.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenSpec {
-    /// The question.
+    /// The query.
     #[schemars(length(min = 1))]
     pub query: String,
-    /// How the path or URL of the document ends.
+    /// Suffix of the path or URL of the document.
     #[schemars(length(min = 1))]
     pub expect: String,
-    /// How many chunks are looked at.
+    /// Number of chunks to check.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 1000))]
     pub k: usize,
@@ -333,14 +335,14 @@ fn ten() -> usize {
 }
 
 impl PipelineSpec {
-    /// Reads a pipeline file's text. `file` names it in findings; `env` gives the value of an
-    /// environment variable.
+    /// Parses the text of a pipeline file. `file` is its name in findings; `env` returns the value
+    /// of an environment variable.
     ///
-    /// Faults of form (unknown keys, types, ranges, variables that are not set) are kept for
+    /// Errors of form (unknown keys, types, ranges, unset variables) are kept for
     /// [`crate::Plan::compile`], which reports them together with all others.
     ///
     /// # Errors
-    /// If the text is not YAML, or so far from a pipeline file that nothing more can be said of it.
+    /// If the text is not YAML, or too different from a pipeline file to build a spec.
     pub fn from_yaml(
         file: &Path,
         text: &str,
@@ -352,7 +354,8 @@ impl PipelineSpec {
             parsed.map_err(|finding| Findings::new(&name, &masked_blindly(text), vec![finding]))?;
         let shown = masked(text, &document);
         let refuse = |findings| Findings::new(&name, &shown, findings);
-        // The form is checked before variables are read, so that no message can show their values.
+        // The form is checked before variables are replaced, so no message can contain their
+        // values.
         let faults = validate(&document, "", &schemars::schema_for!(PipelineFile).into());
         let mut findings = read_variables(&mut document, env);
         let sound = without_faults(document.value.clone(), &faults);
@@ -390,12 +393,12 @@ impl PipelineSpec {
         Ok(Self { file: says, base, name, text: shown, document, faults: findings })
     }
 
-    /// The file as it was named.
+    /// Path of the file as given by the caller.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Folder of the embedded stores.
+    /// Folder of the embedded stores: `stores.data`, else `.semantik` next to the file.
     pub fn data_folder(&self) -> PathBuf {
         match &self.file.stores.data {
             Some(folder) => self.base.join(folder),
@@ -403,7 +406,7 @@ impl PipelineSpec {
         }
     }
 
-    /// Findings about this file, with what they say of it.
+    /// Findings about this file, with its masked text.
     pub fn refuse(&self, findings: Vec<Finding>) -> Findings {
         Findings::new(&self.name, &self.text, findings)
     }
@@ -413,8 +416,8 @@ impl PipelineSpec {
     }
 }
 
-/// The value without its faulty parts, so that the rest can still be checked: a faulty value goes, a node
-/// keeps its place under an empty name, and what the file as a whole lacks is filled in.
+/// Removes invalid parts, so that the rest can be checked: an invalid value is removed, a node
+/// keeps its index under an empty name, and missing keys of the file and its nodes are filled in.
 fn without_faults(mut value: Value, faults: &[Fault]) -> Value {
     for fault in faults.iter().rev() {
         let is_whole = fault.pointer.is_empty();
@@ -435,8 +438,8 @@ fn without_faults(mut value: Value, faults: &[Fault]) -> Value {
     value
 }
 
-/// Removes a value from the map that holds it. What a map cannot do without leaves an empty text, and an
-/// item of a list goes with its list.
+/// Removes a value from its map. A required key keeps an empty text, and an invalid item removes
+/// its whole list.
 fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, key)) = pointer.rsplit_once('/') else { return };
     match value.pointer_mut(parent) {
@@ -454,7 +457,8 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// A URL that is none once its variables were read, unless something was found there already.
+/// A finding for a URL that is invalid after substitution; `None` if this part already has a
+/// finding.
 fn not_a_url(document: &Document, pointer: &str, findings: &[Finding]) -> Option<Finding> {
     let at = document.at(pointer);
     let name = pointer.rsplit('/').next().unwrap_or_default();
@@ -464,7 +468,7 @@ fn not_a_url(document: &Document, pointer: &str, findings: &[Finding]) -> Option
     })
 }
 
-/// Puts the values of environment variables into `stores`.
+/// Replaces environment variables in `stores`.
 fn read_variables(document: &mut Document, env: &dyn Fn(&str) -> Option<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(mut stores) = document.value.get("stores").cloned() {
@@ -497,8 +501,8 @@ fn substitute(
     }
 }
 
-/// Replaces `${VAR}` and `${VAR:-default}`; a default stands in for a variable that is not set or empty,
-/// as in a shell.
+/// Replaces `${VAR}` and `${VAR:-default}`; as in a shell, the default applies to a variable that
+/// is unset or empty.
 fn expand(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,

@@ -1,8 +1,8 @@
-//! The ports to the stores: what is known of documents (Postgres) and their vectors (Qdrant).
+//! The ports to the stores: metadata of documents (Postgres) and their vectors (Qdrant).
 //!
-//! Truth and order: the metadata store is the truth, the vectors are derived from it. A sink writes
-//! vectors first, makes them durable, and then commits the metadata in one transaction; whatever a
-//! crash leaves between the two is repaired by the next run, because ids are derived from content.
+//! The metadata store is the source of truth; vectors are derived from it. A sink writes vectors
+//! first, makes them durable, and then commits the metadata in one transaction. Ids are derived
+//! from content, so the next run repairs the state after a crash between these steps.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,38 +14,38 @@ use uuid::Uuid;
 
 use crate::{BoxError, ContentHash, Location, SetAside, SparseVector};
 
-/// A store that did not do what it was asked to.
+/// An error of a store call.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {doing}")]
 pub struct StoreError {
-    /// What was being done: `upsert points`.
+    /// The failed operation, such as `upsert points`.
     pub doing: &'static str,
-    /// What the caller can do about it.
+    /// Possible reaction of the caller.
     pub remedy: Remedy,
-    /// What the store said.
+    /// Error of the store.
     pub source: BoxError,
 }
 
-/// What can be done about a [`StoreError`].
+/// Possible reaction of the caller to a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// The same call may succeed later: the store is away or busy.
+    /// The same call may succeed later: the store is unavailable or busy.
     Retry,
-    /// Somebody else holds what is needed, or changed it meanwhile.
+    /// Another process holds the resource or has changed it.
     Conflict,
-    /// It will not succeed by itself.
+    /// A repeated call fails again.
     GiveUp,
 }
 
-/// The source of a [`StoreError`] where nothing can be written to the store at the moment.
+/// Source of a [`StoreError`] if the store currently accepts no writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the database is read-only: a standby, or one whose default_transaction_read_only is on; what only reads works"
 )]
 pub struct ReadOnly;
 
-/// Identifies the settings that made a document's rows: SHA-256 over the chain of nodes before the
-/// sink, as [`crate::Plan::fingerprint`] gives it.
+/// Identifies the settings that made the rows of a document: SHA-256 over the nodes before the
+/// sink; see [`crate::Plan::fingerprint`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -61,175 +61,176 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The content hashes of documents that are stored as the present settings would store them.
+/// Content hashes of documents that are stored with the current settings.
 pub type KnownHashes = HashSet<ContentHash>;
 
-/// What an earlier run knew of a location.
+/// State of a location after an earlier run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnownLocation {
-    /// As it was found then.
+    /// The location as recorded.
     pub location: Location,
-    /// Content of then, if it was read.
+    /// Hash of the content; `None` if it was not read.
     pub content_hash: Option<ContentHash>,
-    /// What became of it.
+    /// Result of the location.
     pub state: KnownState,
 }
 
-/// What became of a location that an earlier run saw.
+/// Result of a location in an earlier run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KnownState {
-    /// Stored, by the present settings.
+    /// Stored with the current settings.
     Stored,
-    /// Set aside, by the present settings.
+    /// Set aside with the current settings.
     SetAside {
-        /// The node that set it aside.
+        /// Node that set it aside.
         node: String,
-        /// [`crate::Why::reason`] of then.
+        /// Reason code; see [`crate::Why::reason`].
         reason: String,
-        /// The message of then.
+        /// Message of the rejection.
         message: String,
-        /// Since when, if that was noted.
+        /// Start of this state; `None` if it was not recorded.
         since: Option<DateTime<Utc>>,
     },
-    /// It could not be read, by the present settings. It is tried at every run, since nothing about the file need
-    /// change for it to be readable.
+    /// Unreadable with the current settings. Every run tries again, because the file can become
+    /// readable without any change of its metadata.
     Unreadable {
-        /// The node that tried.
+        /// Node that could not read it.
         node: String,
-        /// The message of then.
+        /// Message of the rejection.
         message: String,
-        /// Since when, if that was noted.
+        /// Start of this state; `None` if it was not recorded.
         since: Option<DateTime<Utc>>,
     },
-    /// Somebody has deleted its document; it stays out while it holds the content that it held.
+    /// A user deleted the document; the location stays excluded until its content changes.
     Withheld {
-        /// Who and when, in words.
+        /// User and time of the deletion, as text.
         message: String,
     },
-    /// Stored or set aside by other settings, or not finished: it has to be read again.
+    /// Stored or set aside with other settings, or unfinished: it must be read again.
     Stale,
 }
 
-/// A document on its way into the stores.
+/// A document to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incoming {
-    /// Where it was seen.
+    /// Location of the document.
     pub location: Location,
-    /// Its content.
+    /// Hash of its content.
     pub content_hash: ContentHash,
 }
 
-/// The place that the metadata store gives to an incoming document.
+/// Identity that the metadata store assigns to an incoming document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Id of the document; its points derive from it ([`point_id`]).
     pub document: Uuid,
-    /// How many chunks the vector store may hold of it from before.
+    /// Number of chunks that the vector store may hold from before.
     pub chunks_before: u32,
-    /// [`StoredDocument::digest`] of those, if they are just what was stored then.
+    /// [`StoredDocument::digest`] of these chunks, if they are exactly those of the last commit.
     pub digest: Option<[u8; 32]>,
 }
 
-/// A document whose vectors are stored and durable.
+/// A document whose vectors are durable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredDocument {
-    /// What came in.
+    /// Location and content hash.
     pub incoming: Incoming,
-    /// The id that [`MetadataStore::identify`] gave.
+    /// Id from [`MetadataStore::identify`].
     pub document: Uuid,
     /// Media type.
     pub mime_type: String,
-    /// Title, if it has one.
+    /// Title of the document.
     pub title: Option<String>,
-    /// ISO 639-1 code, if it is known.
+    /// ISO 639-1 code of the language; `None` if unknown.
     pub language: Option<String>,
-    /// What the document says of itself: a JSON object.
+    /// Metadata from the document: a JSON object.
     pub metadata: Value,
     /// Number of chunks, each with a vector.
     pub chunks: u32,
-    /// SHA-256 over everything that its points hold.
+    /// SHA-256 over the content of all points.
     pub digest: [u8; 32],
 }
 
-/// What is known of the documents of one collection. A value stands for one run of one pipeline: it
-/// knows the collection, the operation and the present [`Fingerprint`].
+/// Metadata of the documents of one collection. A value belongs to one run of one pipeline: it
+/// knows the collection, the operation and the current [`Fingerprint`].
 #[async_trait]
 pub trait MetadataStore: Send + Sync {
-    /// What is known of these locations, in the order asked.
+    /// States of these locations, in input order; `None` for an unknown location.
     ///
     /// # Errors
     /// If the store cannot be reached.
     async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError>;
 
-    /// The contents that are stored as the present settings would store them.
+    /// Content hashes that are stored with the current settings.
     ///
     /// # Errors
     /// If the store cannot be reached.
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError>;
 
-    /// The ids under which these documents are to be stored, in the order given. The store may note that
-    /// they are about to be written; asking twice gives the same answer until something is committed, so that a run which was killed between
-    /// vectors and metadata writes the same points again.
+    /// The ids under which these documents are to be stored, in input order. The store may record
+    /// that they are about to be written. Repeated calls return the same ids until a commit, so
+    /// that a run that was killed between vectors and metadata writes the same points again.
     ///
-    /// A document with this content keeps its id (a deleted one comes back under it); else a location
-    /// that alone belongs to a document is an edit, and keeps that document's id; else the id derives
-    /// from collection and content.
+    /// A document with known content keeps its id, and a deleted one is restored under its id.
+    /// Otherwise a location that is the only one of a document is an edit and keeps the id of that
+    /// document. Otherwise the id is derived from collection and content.
     ///
     /// # Errors
     /// If the store cannot be reached.
     async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError>;
 
-    /// Records that these documents are stored, with their locations, in one transaction. A document
-    /// that has lost its last location by this is marked deleted; the ids of those are returned, and
-    /// their points are the caller's to remove.
+    /// Records that these documents are stored, with their locations, in one transaction. A
+    /// document that loses its last location is marked deleted. Returns the ids of these documents;
+    /// the caller removes their points.
     ///
     /// # Errors
-    /// If the transaction could not be carried out; then nothing of it was.
+    /// If the transaction failed; it then has no effect.
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError>;
 
-    /// Records documents that left the pipeline early, each with the node that set it aside, in one
-    /// transaction. Returns ids of documents that lost their last location. Their points are not to be
-    /// removed while a sink writes: it may be bringing one of them back.
+    /// Records rejections, each with the id of its node, in one transaction. Returns the ids of
+    /// documents that lost their last location. Their points must not be removed while a sink
+    /// writes, because it may be restoring one of them.
     ///
     /// # Errors
-    /// If the transaction could not be carried out; then nothing of it was.
+    /// If the transaction failed; it then has no effect.
     async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError>;
 
-    /// Says that the points of these deleted documents are gone.
+    /// Records that the points of these deleted documents are removed.
     ///
     /// # Errors
     /// If the store cannot be reached.
     async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError>;
 }
 
-/// One chunk in the vector store.
+/// A chunk in the vector store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// See [`point_id`].
     pub id: Uuid,
-    /// The vector; its length is the collection's dimension.
+    /// Dense vector; its length is the dimension of the collection.
     pub vector: Vec<f32>,
-    /// Its words, in a collection that keeps them; a chunk without a word has none.
+    /// Sparse vector, in a collection with sparse vectors; `None` for a chunk without terms.
     pub sparse: Option<SparseVector>,
-    /// What a search gives back, and filters on.
+    /// Fields for results and filters of a search.
     pub payload: Payload,
 }
 
-/// What stands beside a vector. Field names in the stores are those of the source specification:
-/// `document_id`, `collection_id`, `chunk_index`, `content` at the top, the rest below `metadata`.
+/// Fields stored with a vector. Their names in the stores are those of the source specification:
+/// `document_id`, `collection_id`, `chunk_index`, `content` at the top level, the rest below
+/// `metadata`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Payload {
-    /// The collection.
+    /// Id of the collection.
     pub collection: Uuid,
-    /// The document.
+    /// Id of the document.
     pub document: Uuid,
     /// Position of the chunk in the document, from 0.
     pub chunk_index: u32,
-    /// The text of the chunk.
+    /// Text of the chunk.
     pub content: String,
-    /// Where the document was seen when it was stored (`metadata.source_path`).
+    /// URI of the document when it was stored (`metadata.source_path`).
     pub uri: String,
-    /// The source that found it (`metadata.source`).
+    /// Source root of the document (`metadata.source`).
     pub source: String,
     /// Media type (`metadata.mime_type`).
     pub mime_type: String,
@@ -241,70 +242,70 @@ pub struct Payload {
     pub headings: Option<String>,
     /// Page, from 1 (`metadata.page`).
     pub page: Option<u32>,
-    /// First byte of the chunk in the document's text (`metadata.start`).
+    /// Start of the chunk in the text of the document, in bytes (`metadata.start`).
     pub start: u64,
-    /// The byte behind the chunk (`metadata.end`).
+    /// End of the chunk in bytes, exclusive (`metadata.end`).
     pub end: u64,
     /// Time of last modification of the file, microseconds since 1970-01-01 UTC
     /// (`metadata.modified_at`, RFC 3339).
     pub modified_at: Option<i64>,
-    /// What the document says of itself, as `key=value`, for filters (`metadata.facts`).
+    /// Metadata of the document as `key=value`, for filters (`metadata.facts`).
     pub facts: Vec<String>,
 }
 
-/// What the points of a document say of the place where it is; see [`Payload`].
+/// Fields of a [`Payload`] that depend on the location of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Where it is.
+    /// URI of the document.
     pub uri: String,
-    /// What gave it.
+    /// Source root of the document.
     pub source: String,
-    /// Its title, if that changes with the place.
+    /// Title; `None` if it does not depend on the location.
     pub title: Option<String>,
-    /// Microseconds since 1970-01-01 UTC.
+    /// Time of last modification, microseconds since 1970-01-01 UTC.
     pub modified_at: Option<i64>,
 }
 
-/// The id of a chunk's point: a name-based UUID (RFC 9562, version 5) of the chunk's index in the
-/// namespace of its document, so that writing a chunk again replaces it.
+/// The id of the point of a chunk: a name-based UUID (RFC 9562, version 5) of the chunk index in
+/// the namespace of the document, so that a chunk written again replaces its point.
 pub fn point_id(document: Uuid, chunk_index: u32) -> Uuid {
     Uuid::new_v5(&document, &chunk_index.to_be_bytes())
 }
 
-/// What a document says of itself, as it stands in [`Payload::facts`].
+/// A metadata field in the form of [`Payload::facts`].
 pub fn fact(key: &str, value: &str) -> String {
     format!("{key}={value}")
 }
 
-/// The writing half of the vectors of one collection and generation.
+/// Write access to the vectors of one collection and generation.
 #[async_trait]
 pub trait VectorStore: Send + Sync {
-    /// Writes points, replacing those of the same id. Points of a document stand together, and become
-    /// visible together as far as the store can.
+    /// Writes points and replaces those with the same id. The points of a document are adjacent and
+    /// become visible together as far as the store supports it.
     ///
     /// # Errors
-    /// If not all of them could be written; writing them again is safe.
+    /// If some of them could not be written; a retry is safe.
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError>;
 
     /// Removes the points of a document from this chunk index on.
     ///
     /// # Errors
-    /// If they could not be removed; doing it again is safe.
+    /// If they could not be removed; a retry is safe.
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError>;
 
-    /// Has the points of a document say that it is at another place.
+    /// Updates the location in the points of a document.
     ///
     /// # Errors
-    /// If they could not be changed; doing it again is safe.
+    /// If they could not be changed; a retry is safe.
     async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError>;
 
-    /// Removes every point of these documents.
+    /// Removes all points of these documents.
     ///
     /// # Errors
-    /// If they could not be removed; doing it again is safe.
+    /// If they could not be removed; a retry is safe.
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError>;
 
-    /// Returns when everything that was written survives a crash.
+    /// Returns when all earlier writes are durable.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -1,8 +1,8 @@
-//! Calls to a store are spans, by which whoever wants to measures and traces them. The stores themselves count
-//! nothing: `debug_span!` costs a comparison where nobody listens.
+//! Runs store calls in spans, which metrics and traces are derived from. Stores do not count;
+//! without a subscriber, `debug_span!` costs one comparison.
 //!
-//! The span's target is [`TARGET`]; its fields are `store`, `call` (what is done, in the words of
-//! [`StoreError::doing`]) and, when it has ended badly, `failed`.
+//! The target of the spans is [`TARGET`]; their fields are `store`, `call` ([`StoreError::doing`])
+//! and, after an error, `failed`.
 
 use std::future::Future;
 
@@ -10,10 +10,10 @@ use crate::StoreError;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-/// The target of the spans of calls, and of the events in them that say that a call is made again.
+/// Target of the spans of store calls, and of the events in them that report retries.
 pub const TARGET: &str = "semantik::store";
 
-/// Puts a call to a store into its span.
+/// Runs a store call in its span.
 pub async fn store_call<T>(
     store: &'static str,
     doing: &'static str,
@@ -25,7 +25,7 @@ pub async fn store_call<T>(
     let answer = call.instrument(span.clone()).await;
     if answer.is_err() {
         span.record("failed", true);
-        // What a collector goes by.
+        // OpenTelemetry collectors read this field.
         span.record("otel.status_code", "ERROR");
     }
     answer

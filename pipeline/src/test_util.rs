@@ -1,4 +1,4 @@
-//! What the tests of several crates share: resources without stores behind them, and child processes to kill.
+//! Test support for several crates: resources without stores, and child processes to kill.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
@@ -18,7 +18,7 @@ use crate::{
     StoredDocument, Tokenizer, VectorStore,
 };
 
-/// Resources for a node that uses none of them: a call panics.
+/// Resources for a node that uses none of them: every call panics.
 pub fn no_resources() -> Resources {
     Resources {
         collection: Uuid::nil(),
@@ -31,14 +31,14 @@ pub fn no_resources() -> Resources {
     }
 }
 
-/// Resources whose metadata store knows these locations.
+/// Resources with a metadata store that knows these locations.
 pub fn resources_knowing(known: Vec<KnownLocation>) -> Resources {
     let known = known.into_iter().map(|known| (known.location.uri.clone(), known)).collect();
     let metadata = KnownLocations { known, ..KnownLocations::default() };
     Resources { metadata: Arc::new(metadata), ..no_resources() }
 }
 
-/// A node that asks for a model fails its test.
+/// Models that panic, for nodes that use no model.
 pub struct NoModels;
 
 impl Models for NoModels {
@@ -55,12 +55,12 @@ impl Models for NoModels {
     }
 }
 
-/// A metadata store that only looks locations up.
+/// A metadata store that only implements `locate`.
 #[derive(Default)]
 pub struct KnownLocations {
     /// By URI.
     pub known: HashMap<String, KnownLocation>,
-    /// For each call of `locate`, the number of its locations.
+    /// Number of locations in each call of `locate`.
     pub asked: Mutex<Vec<usize>>,
 }
 
@@ -92,7 +92,7 @@ impl MetadataStore for KnownLocations {
     }
 }
 
-/// A vector store that no node may use.
+/// A vector store that panics on every call.
 pub struct NoVectors;
 
 #[async_trait]

@@ -1,8 +1,8 @@
-//! The `file://` name of a path, and back.
+//! Conversion of paths to `file://` URIs and back.
 //!
-//! It is an IRI: letters of every script stay as they are, so that a person can read it. Only what would
-//! make it ambiguous is percent-encoded: control characters, the space, `%`, `?`, `#`, and bytes that
-//! are not UTF-8. Every path comes back exactly, whatever its bytes are.
+//! The result is an IRI: letters of every script stay readable. Only characters that would make it
+//! ambiguous are percent-encoded: control characters, the space, `%`, `?`, `#`, and bytes that are
+//! not UTF-8. Every path survives a round trip, whatever its bytes are.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 const SCHEME: &str = "file://";
 
-/// The name of an absolute path.
+/// The URI of an absolute path.
 pub fn of_path(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let mut uri = String::with_capacity(SCHEME.len() + bytes.len());
@@ -29,7 +29,7 @@ pub fn of_path(path: &Path) -> String {
     uri
 }
 
-/// The path that [`of_path`] made this name from; `None` if it is not the name of a file.
+/// The path that [`of_path`] made this URI from; `None` if it is not the URI of a file.
 pub fn to_path(uri: &str) -> Option<PathBuf> {
     let encoded = uri.strip_prefix(SCHEME)?.as_bytes();
     let mut bytes = Vec::with_capacity(encoded.len());
@@ -47,7 +47,8 @@ pub fn to_path(uri: &str) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
-/// The last part of a name without its extension, as a person would say it: a title of last resort.
+/// File name without its extension, as a title of last resort; `None` if it is not the URI of a
+/// file.
 pub fn stem(uri: &str) -> Option<String> {
     let path = to_path(uri)?;
     let stem = path.file_stem().map(OsStr::to_string_lossy)?;

@@ -1,7 +1,7 @@
-//! Checks a JSON value against a JSON Schema and words each fault for the person who wrote the file.
+//! Checks a JSON value against a JSON Schema and writes a message for each violation.
 //!
-//! The schemas come from the option structs, so what is checked here, what `serde` reads and what
-//! `configs/schema.json` tells an editor are one and the same.
+//! The schemas come from the option structs, so this check, `serde` and `configs/schema.json`
+//! accept the same files.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::finding::{Finding, suggest};
 use crate::yaml::{Document, step};
 
-/// Every fault of the value at `pointer`, which is checked against `schema`.
+/// All violations of `schema` by the value at `pointer`.
 pub(crate) fn validate(document: &Document, pointer: &str, schema: &Value) -> Vec<Fault> {
     let value = document.value.pointer(pointer).unwrap_or(&Value::Null);
     let validator = jsonschema::validator_for(schema).expect("schemas are made by schemars");
@@ -25,13 +25,13 @@ pub(crate) fn validate(document: &Document, pointer: &str, schema: &Value) -> Ve
     faults.map(|fault| Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }).collect()
 }
 
-/// A fault of a value, with its place.
+/// A violation with its position.
 pub(crate) struct Fault {
-    /// JSON pointer to the value; for a key that is missing, to the map that lacks it.
+    /// JSON pointer to the value; for a missing key, to the map that lacks it.
     pub pointer: String,
-    /// The key that the map lacks.
+    /// The missing key.
     pub missing: Option<String>,
-    /// Whether the key is at fault, and not what it holds.
+    /// `true` if the key is invalid, and not its value.
     of_key: bool,
     message: String,
     help: Option<String>,
@@ -117,8 +117,8 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
     vec![fault]
 }
 
-/// A value that fits none of several forms: the faults of the form that it comes nearest to, which is
-/// the one that has its type, or the list of what it may be.
+/// Violations of a value that matches none of several forms: those of the nearest form, which has
+/// the type of the value, else one violation that lists the allowed values.
 fn alternatives(
     error: &ValidationError<'_>,
     context: &[Vec<ValidationError<'static>>],
@@ -174,7 +174,7 @@ fn one_of(options: &[String]) -> Option<String> {
     (!options.is_empty()).then(|| format!("it can be: {}", options.join(", ")))
 }
 
-/// The part of the schema that refused a value.
+/// The part of the schema that rejected a value.
 fn refusing<'a>(error: &ValidationError<'_>, schema: &'a Value) -> Option<&'a Value> {
     let path = error
         .absolute_keyword_location()
@@ -183,13 +183,13 @@ fn refusing<'a>(error: &ValidationError<'_>, schema: &'a Value) -> Option<&'a Va
     schema.pointer(path.rsplit_once('/').map_or("", |(parent, _)| parent))
 }
 
-/// Values that the part of the schema which refused one would take.
+/// Example values in the part of the schema that rejected a value.
 fn examples(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
     let examples = refusing(error, schema).and_then(|part| part.get("examples"));
     examples.and_then(Value::as_array).into_iter().flatten().map(plain).collect()
 }
 
-/// The keys that the part of the schema which refused a key does know.
+/// Keys in the part of the schema that rejected a key.
 fn known_keys(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
     refusing(error, schema)
         .and_then(|part| part.get("properties"))
@@ -228,7 +228,7 @@ fn type_name(kind: &TypeKind) -> String {
     out
 }
 
-/// What a pointer points to, in a message.
+/// Name of the value at a pointer, for messages.
 fn name(pointer: &str) -> String {
     let Some((parent, last)) = pointer.rsplit_once('/') else { return "the file".to_owned() };
     match last.parse::<usize>() {
@@ -237,7 +237,7 @@ fn name(pointer: &str) -> String {
     }
 }
 
-/// What the file has, unless that may be a password.
+/// The value in the file, for messages; replaced where it may be a password.
 fn found(error: &ValidationError<'_>) -> String {
     if error.instance_path().as_str().starts_with("/stores/") {
         return "what it is".to_owned();
@@ -245,7 +245,7 @@ fn found(error: &ValidationError<'_>) -> String {
     brief(error.instance())
 }
 
-/// A value in a message: short, and as the file has it.
+/// A value for messages, cut to 40 characters.
 fn brief(value: &Value) -> String {
     match value {
         Value::Null => "empty".to_owned(),

@@ -1,4 +1,5 @@
-//! Settings of one collection of vectors: part of what the metadata stores and of what a vector store is opened with.
+//! Settings of the vectors of one collection, which the metadata stores and a vector store is
+//! opened with.
 
 use std::fmt;
 
@@ -6,30 +7,31 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Settings of one collection of vectors.
+/// Settings of the vectors of one collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VectorsConfig {
     /// Name of the collection; see [`VectorsConfig::name_of`].
     pub name: String,
-    /// Length of a vector.
+    /// Dimension of the vectors.
     pub dim: usize,
-    /// How the numbers of a vector are stored.
+    /// Number type of stored vectors.
     pub quantization: Quantization,
-    /// Whether points have sparse vectors beside the dense ones, weighed by how rare a dimension is.
+    /// `true` if points also have sparse vectors, weighted by the rarity of each index.
     pub sparse: bool,
     /// Edges per node of the HNSW graph.
     pub hnsw_m: usize,
-    /// Neighbours looked at while the graph is built.
+    /// Candidates per node while the graph is built.
     pub hnsw_ef_construct: usize,
-    /// Kilobytes of vectors in a segment above which it gets an HNSW graph; below it, search is exact.
+    /// Size of the vectors in a segment, in kilobytes, above which it gets an HNSW graph; search in
+    /// a smaller segment is exact.
     pub indexing_threshold: usize,
-    /// Kilobytes of vectors in a segment above which a server maps it from disk. The embedded store
-    /// maps every segment, and has no such threshold.
+    /// Size of the vectors in a segment, in kilobytes, above which a server maps it from disk. The
+    /// embedded store maps every segment and ignores this.
     pub memmap_threshold: usize,
 }
 
 impl VectorsConfig {
-    /// Settings as the specification has them.
+    /// Settings with the defaults of the specification.
     pub fn new(name: impl Into<String>, dim: usize, quantization: Quantization) -> Self {
         Self {
             name: name.into(),
@@ -43,8 +45,8 @@ impl VectorsConfig {
         }
     }
 
-    /// The name of a collection's vectors: `{collection}_{model}_{quantization}`, and `_g2`, `_g3` …
-    /// for generations after the first.
+    /// The name of the vectors of a collection: `{collection}_{model}_{quantization}`, followed by
+    /// `_g2`, `_g3` … for generations after the first.
     pub fn name_of(
         collection: Uuid,
         model: &str,
@@ -56,22 +58,22 @@ impl VectorsConfig {
     }
 }
 
-/// How the numbers of a vector are stored.
+/// Number type of stored vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Quantization {
-    /// Four bytes a number.
+    /// 4 bytes per component.
     Float32,
-    /// Two bytes a number.
+    /// 2 bytes per component.
     #[default]
     Float16,
-    /// One byte a number in memory once a segment is indexed; two on disk, by which the best
-    /// candidates are scored again.
+    /// 1 byte per component in memory once a segment is indexed; 2 bytes on disk, from which the
+    /// best candidates are scored again.
     Int8,
 }
 
 impl Quantization {
-    /// As it stands in the name of a collection.
+    /// Short form for the name of a collection.
     pub fn short(self) -> &'static str {
         match self {
             Self::Float32 => "f32",

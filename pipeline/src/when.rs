@@ -1,8 +1,8 @@
-//! `when:`: conditions on the columns of a row that decide whether a node takes it.
+//! `when:`: conditions on the columns of a row that decide if a node takes it.
 //!
-//! A condition on a text column is a glob or a list of globs, one of which has to match; on a number it
-//! is `{ min, max }`, each optional and inclusive. All conditions of a node have to hold. A value that is
-//! missing meets no condition.
+//! A condition on a text column is a glob or a list of globs, one of which must match; on a number
+//! it is `{ min, max }`, each optional and inclusive. All conditions of a node must hold. A missing
+//! value meets no condition.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -28,7 +28,7 @@ enum Condition {
     Range { min: f64, max: f64 },
 }
 
-/// A fault of a `when:`: the column it is about, what is wrong, what to do.
+/// An invalid `when:`: its column, the message and a remedy.
 pub(crate) struct WhenFault {
     pub column: String,
     pub message: String,
@@ -36,7 +36,7 @@ pub(crate) struct WhenFault {
 }
 
 impl When {
-    /// Reads the conditions against the columns of the rows they will be asked about.
+    /// Checks the conditions against the columns of the rows.
     pub(crate) fn compile(
         conditions: &Map<String, Value>,
         schema: &Schema,
@@ -54,7 +54,7 @@ impl When {
         if faults.is_empty() { Ok(Self(compiled)) } else { Err(faults) }
     }
 
-    /// Which rows meet every condition.
+    /// For each row, `true` if it meets every condition.
     pub(crate) fn mask(&self, rows: &RecordBatch) -> Vec<bool> {
         let mut mask = vec![true; rows.num_rows()];
         for (column, condition) in &self.0 {

@@ -1,29 +1,29 @@
-//! How large the next batch of a gathering node may be, by how long its earlier batches took.
+//! Weight of the next batch of a node, derived from the time of its earlier batches.
 //!
-//! A batch of fixed size takes milliseconds on one device and minutes on another. Documents leave the node when their
-//! batch is done, so the size of a batch bounds how late progress shows and how much an interruption has to finish
+//! A batch of fixed size takes milliseconds on one device and minutes on another. Documents leave
+//! the node when their batch is done, so the size of a batch bounds the delay of progress reports
+//! and the work that an interruption has to finish
 //! (`docs/adr/0027-batch-windows-and-cli-output.md`). Results do not depend on it.
 //!
-//! Pure but for the times that it is told.
+//! This module reads no clock; callers pass all times.
 
 use std::time::{Duration, Instant};
 
 use crate::Gather;
 
-/// How long a batch is to take.
+/// Target duration of a batch.
 const AIM: Duration = Duration::from_secs(2);
 
-/// A batch is at most so many times as large, or as small, as the one before.
+/// Largest factor between the weights of consecutive batches.
 const STEP: usize = 4;
 
-/// The weight of a node's next batch.
+/// Weight of the next batch of a node.
 pub(crate) struct Window {
     weight: usize,
     least: usize,
     most: usize,
-    /// Whether the weight adapts.
     adapts: bool,
-    /// When the batch before was done.
+    /// End of the previous batch.
     done: Option<Instant>,
 }
 
@@ -41,13 +41,13 @@ impl Window {
         self.weight
     }
 
-    /// Whether the weight adapts, so that batches are split to keep to it.
+    /// `true` if the weight adapts, so that batches are split to keep to it.
     pub(crate) fn adapts(&self) -> bool {
         self.adapts
     }
 
-    /// Notes that a batch of this weight was worked on. Called in the order of the batches; where two are in work at
-    /// once, the time of the later one counts from the end of the one before.
+    /// Records the time of a batch of this weight. Called in the order of the batches; if two
+    /// batches overlap, the time of the later one counts from the end of the earlier one.
     pub(crate) fn took(&mut self, weight: usize, began: Instant, done: Instant) {
         let since = self.done.map_or(began, |before| before.max(began));
         self.done = Some(self.done.map_or(done, |before| before.max(done)));
@@ -58,11 +58,11 @@ impl Window {
     }
 }
 
-/// The next weight, if a batch of `found` took so long where `asked` was allowed.
+/// The next weight, if a batch of weight `found` took `time` and `asked` was allowed.
 fn next(asked: usize, found: usize, time: Duration) -> usize {
     let (aim, seconds) = (AIM.as_secs_f64(), time.as_secs_f64());
     let is_quick = seconds < aim * 0.75;
-    // A batch that was not full and did not take long says little of what a full one would take.
+    // A quick batch that was not full does not predict the time of a full one.
     if (is_quick && found < asked / 2) || (!is_quick && seconds <= aim * 1.5) {
         return asked;
     }
@@ -86,7 +86,7 @@ mod tests {
         Window::of(&Gather { at_least: most, weight: |_| 0, first, hold: None })
     }
 
-    /// The weights that a device takes on which each unit takes so long, and a batch so long by itself.
+    /// Weights on a device that takes `batch` seconds per batch and `unit` seconds per unit.
     fn weights(first: usize, most: usize, unit: f64, batch: f64, count: usize) -> Vec<usize> {
         let mut window = window(Some(first), most);
         let mut now = Instant::now();
@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn a_fast_device_gets_all_it_may_have_and_a_slow_one_two_seconds() {
         assert_eq!(weights(16, 1024, 1e-6, 1e-3, 5), [16, 64, 256, 1024, 1024]);
-        // 128 units a second.
+        // 128 units per second.
         assert_eq!(weights(16, 1024, 1.0 / 128.0, 0.0, 4), [16, 64, 256, 256]);
-        // A unit takes two seconds: a quarter of the first weight is the least.
+        // Two seconds per unit: the minimum is a quarter of the first weight.
         assert_eq!(weights(16, 1024, 2.0, 0.0, 3), [16, 4, 4]);
     }
 
@@ -124,17 +124,17 @@ mod tests {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs_f64(seconds);
         window.took(100, at(0.0), at(2.0));
-        // It began with the first and had the device for two seconds.
+        // It started with the first batch and used the device for two seconds.
         window.took(100, at(0.0), at(4.0));
         assert_eq!(window.weight(), 100);
-        // A batch that the source left small says nothing of a large one.
+        // A batch that the source left small does not predict the time of a large one.
         window.took(3, at(4.0), at(4.1));
         assert_eq!(window.weight(), 100);
     }
 
     proptest! {
-        /// Whatever a device does, a batch stays within its bounds; where the device is steady, batches come to take
-        /// about two seconds unless a bound is in the way.
+        /// The weight stays within its bounds; on a device of constant speed, batches converge to
+        /// about two seconds unless a bound prevents it.
         #[test]
         fn batches_come_to_take_two_seconds(
             first in 1_usize..200,

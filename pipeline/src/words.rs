@@ -1,34 +1,34 @@
-//! The port to what finds passages by their words: a text becomes a sparse vector, a number for each word that counts.
+//! The port to the sparse encoder, which maps a text to a sparse vector of term weights.
 //!
-//! Whoever writes points and whoever asks for them must make the same of a word, so both go through one port. What
-//! a word is, how it is stemmed, and how much it weighs is decided behind it (`stages/src/bm25.rs`); how rare a
-//! word is in a collection is known to the store alone, and is its business.
+//! Points and queries must be encoded in the same way, so both use this port. Tokenisation,
+//! stemming and weights are defined by its implementation (`stages/src/bm25.rs`). Only the store
+//! knows the rarity of a term in a collection, and applies it.
 
 use std::ops::Range;
 
-/// Numbers for a few of very many dimensions.
+/// A sparse vector.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SparseVector {
-    /// The dimensions that have a number, ascending, each once.
+    /// Indices of the values, ascending and distinct.
     pub indices: Vec<u32>,
-    /// The numbers, one for each index.
+    /// Values, one per index.
     pub values: Vec<f32>,
 }
 
 impl SparseVector {
-    /// Whether no dimension has a number.
+    /// `true` if the vector has no values.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
 
-    /// Whether indices ascend, and each has one finite number.
+    /// `true` if the indices ascend strictly, and each has one finite value.
     pub fn is_sound(&self) -> bool {
         self.indices.len() == self.values.len()
             && self.indices.is_sorted_by(|a, b| a < b)
             && self.values.iter().all(|value| value.is_finite())
     }
 
-    /// Sum of the products of the numbers that both have.
+    /// Dot product: the sum over the common indices.
     pub fn dot(&self, other: &Self) -> f32 {
         let theirs = |index| {
             let at = other.indices.binary_search(&index).ok()?;
@@ -39,17 +39,17 @@ impl SparseVector {
     }
 }
 
-/// Makes sparse vectors of texts. Any number of threads may use it at once.
+/// Encodes texts as sparse vectors. Any number of threads may use it concurrently.
 pub trait Words: Send + Sync {
-    /// What is stored of a passage of a document in this language (ISO 639-1), if that is known. The store
-    /// multiplies each number by the rarity of its word.
+    /// Sparse vector of a passage to store, from a document in this language (ISO 639-1), if known.
+    /// The store multiplies each value by the rarity of its term.
     fn passage(&self, text: &str, language: Option<&str>) -> SparseVector;
 
-    /// What a question asks for, in a collection whose documents are in these languages.
+    /// Sparse vector of a query, for a collection with documents in these languages.
     fn question(&self, text: &str, languages: &[String]) -> SparseVector;
 
-    /// Where in a passage of a document in this language the words of a question are: ranges of bytes, ascending,
-    /// none touching another.
+    /// Byte ranges of the terms of a query in a passage of a document in this language, ascending,
+    /// neither overlapping nor adjacent.
     fn found(
         &self,
         text: &str,

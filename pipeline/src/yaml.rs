@@ -1,7 +1,7 @@
-//! YAML text as a JSON value that remembers where each of its parts stands.
+//! YAML text as a JSON value with the position of each of its parts.
 //!
-//! The value is what schemas are checked against and options are read from; the places are what
-//! findings point at. Nothing else in the project knows the YAML parser.
+//! Schemas are checked against the value, and options are parsed from it; findings refer to the
+//! positions. No other module uses the YAML parser.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,11 +13,9 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::finding::Finding;
 
-/// A parsed file.
 pub(crate) struct Document {
-    /// What it says.
     pub value: Value,
-    /// JSON pointer → where that part stands.
+    /// Position of each part, by JSON pointer.
     places: HashMap<String, Place>,
     text: String,
 }
@@ -25,16 +23,16 @@ pub(crate) struct Document {
 /// Byte ranges of one part of a file.
 #[derive(Clone, Default)]
 struct Place {
-    /// Its key, if it is the value of one.
+    /// The key, if the part is the value of one.
     key: Option<Range<usize>>,
-    /// The part itself.
+    /// The part.
     value: Range<usize>,
 }
 
 impl Document {
-    /// Parses a file; a fault of syntax is one finding, since what stands behind it is not known.
+    /// Parses a file. A syntax error is one finding, because the content after it is unknown.
     pub(crate) fn parse(text: &str) -> Result<Self, Finding> {
-        // `no` is a word (and the language of Norway), not a truth value.
+        // `no` is a text (and the language code of Norwegian), not a truth value.
         let options = serde_saphyr::options! { strict_booleans: true };
         let tree = serde_saphyr::from_str_with_options(text, options);
         let tree: Spanned<Tree> = tree.map_err(|error| {
@@ -46,12 +44,13 @@ impl Document {
         Ok(Self { value, places, text: text.to_owned() })
     }
 
-    /// Where the value at a JSON pointer stands; the nearest part around it if it is not there.
+    /// Position of the value at a JSON pointer, within its first line; of the nearest part around
+    /// it if it is missing.
     pub(crate) fn at(&self, pointer: &str) -> Range<usize> {
         self.nearest(pointer).map_or(0..0, |place| first_line(place.value.clone(), &self.text))
     }
 
-    /// Every text below a JSON pointer: its own pointer, the bytes where it stands, and what it says.
+    /// All scalar values below a JSON pointer: pointer, byte range and text.
     pub(crate) fn texts_below(
         &self,
         pointer: &str,
@@ -69,7 +68,7 @@ impl Document {
         )
     }
 
-    /// Where the key of the value at a JSON pointer stands.
+    /// Position of the key of the value at a JSON pointer.
     pub(crate) fn key(&self, pointer: &str) -> Range<usize> {
         self.nearest(pointer)
             .map_or(0..0, |place| place.key.clone().unwrap_or_else(|| place.value.clone()))
@@ -86,8 +85,8 @@ impl Document {
     }
 }
 
-/// The parser's message without the place, which the finding shows, and in our words where it speaks of its
-/// own options.
+/// Message of the parser without the position, which the finding shows; messages that mention
+/// options of the parser are replaced.
 fn words(message: &str) -> String {
     let message = message.split_once(" at line ").map_or(message, |(words, _)| words);
     if message.contains("multiple YAML documents") {
@@ -132,17 +131,17 @@ fn flatten(
     value
 }
 
-/// The bytes of a location.
+/// Byte range of a location.
 fn range(location: &Location, text: &str) -> Range<usize> {
     let span = location.span();
     let byte = |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(text.len());
-    // A fault of syntax has no byte offset, only a line and a column, both from 1.
+    // A syntax error has no byte offset, only a line and a column, both from 1.
     let start = span.byte_offset().map_or_else(|| offset(location, text), byte);
     let end = start.saturating_add(span.byte_len().map_or(0, byte)).min(text.len());
     start..end
 }
 
-/// The part of a range that is in its first line.
+/// The part of a range on its first line.
 fn first_line(range: Range<usize>, text: &str) -> Range<usize> {
     let line_end = text[range.start..].find('\n').map_or(text.len(), |at| range.start + at);
     range.start..range.end.min(line_end)

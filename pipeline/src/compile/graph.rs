@@ -1,4 +1,5 @@
-//! The graph: names become indices, inputs come before readers, and everything leads from a source to a sink.
+//! Checks of the graph: names become indices, inputs come before the nodes that read them, and
+//! everything leads from a source to a sink.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,7 @@ use crate::finding::{Finding, suggest};
 use crate::plan::NodeIdx;
 use crate::{NodeKind, PipelineSpec};
 
-/// Turns the names in `from` into indices.
+/// Resolves the names in `from` to indices.
 pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
     let mut by_id: HashMap<&str, NodeIdx> = HashMap::new();
     for (index, node) in spec.file.nodes.iter().enumerate() {
@@ -36,13 +37,13 @@ pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut 
     check_ends(spec, drafts, findings);
 }
 
-/// Sources read nothing, stages and sinks read something, and somebody reads what each gives.
+/// Sources have no input, stages and sinks have one, and every output is read.
 fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
     let mut is_read = vec![false; drafts.len()];
     for draft in drafts.iter() {
         draft.inputs.iter().for_each(|&input| is_read[input] = true);
     }
-    // A name that could not be resolved may be the one that would have read a node.
+    // An unresolved name may refer to a node that seems unread.
     let has_names = spec.file.nodes.iter().all(|node| !node.id.is_empty());
     let is_sure = has_names && drafts.iter().all(|draft| draft.def.is_some() && !draft.blocked);
     for index in 0..drafts.len() {
@@ -98,7 +99,7 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
     }
 }
 
-/// Indices such that inputs come before their readers; a node in or behind a cycle is left out.
+/// Indices in topological order; a node in or after a cycle is left out.
 pub(super) fn sort(
     spec: &PipelineSpec,
     drafts: &[Draft],
@@ -118,7 +119,7 @@ pub(super) fn sort(
         if told[start] {
             continue;
         }
-        // Going from input to input among the nodes left over must come back to one of them.
+        // Each remaining node has a remaining input, so following the inputs leads to a cycle.
         let mut path = vec![start];
         let cycle = loop {
             let last = *path.last().expect("it begins with one");

@@ -1,4 +1,5 @@
-//! The models: a node that runs one, or prepares text for one, is told which it is.
+//! Checks of the models: each node that runs a model, or prepares text for one, receives its
+//! description.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,7 @@ use crate::finding::Finding;
 use crate::plan::NodeIdx;
 use crate::{ModelInfo, ModelUse, Models, NodeKind, PipelineSpec};
 
-/// Tells every node that runs a model, or prepares text for one, which model that is.
+/// Binds every node that runs a model, or prepares text for one, to that model.
 pub(super) fn bind(
     spec: &PipelineSpec,
     drafts: &mut [Draft],
@@ -64,7 +65,7 @@ fn bind_one(
     let Some(NodeKind::Stage(stage)) = &mut draft.kind else { return };
     let names_it = matches!(stage.model(), ModelUse::Names { .. });
     let Some(model) = model else {
-        // A model that could not be described has been reported; what this node gives is not known.
+        // The error of the model has been reported; the output of this node is unknown.
         draft.blocked |= names_it;
         return;
     };
@@ -78,19 +79,19 @@ fn bind_one(
     }
 }
 
-/// The models that are run behind a node.
+/// Models of the nodes after a node.
 enum Behind {
     None,
     One(ModelInfo),
     Two(ModelInfo, ModelInfo),
-    /// There is one, but it could not be described.
+    /// A model without description, because of an error.
     Faulty,
 }
 
 fn behind(start: NodeIdx, drafts: &[Draft], named: &HashMap<NodeIdx, Option<ModelInfo>>) -> Behind {
     let mut is_behind = vec![false; drafts.len()];
     is_behind[start] = true;
-    // Repeated until nothing is added: the nodes may stand in any order.
+    // Repeated until nothing is added, because nodes may be in any order.
     while let Some(next) = (0..drafts.len())
         .find(|&node| !is_behind[node] && drafts[node].inputs.iter().any(|&input| is_behind[input]))
     {

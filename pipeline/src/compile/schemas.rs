@@ -1,4 +1,4 @@
-//! The schemas: which columns are on every edge, and what the rows there depend on.
+//! Checks of the schemas: the columns on every edge, and the fingerprint of their rows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use crate::plan::{Node, NodeIdx};
 use crate::when::When;
 use crate::{NodeDef, NodeKind, PipelineSpec, SchemaError};
 
-/// Derives the schema on every edge, inputs before readers.
+/// Derives the schema of every edge, inputs before the nodes that read them.
 pub(super) fn derive(
     spec: &PipelineSpec,
     mut drafts: Vec<Draft>,
@@ -118,15 +118,15 @@ fn joint_input<'a>(inputs: &[&'a Node]) -> Result<Option<&'a Schema>, SchemaErro
     Ok(Some(schema))
 }
 
-/// Hashes what a node's output depends on. Where documents come from is no part of it: a document is its
-/// content.
+/// Hashes everything that the output of a node depends on. The origin of documents is not part of
+/// it, because a document is its content.
 fn fingerprint<'a>(
     def: &NodeDef,
     kind: &NodeKind,
     when: Option<&serde_json::Map<String, Value>>,
     inputs: impl Iterator<Item = &'a [u8; 32]>,
 ) -> [u8; 32] {
-    // The order of conditions does not matter either.
+    // The order of conditions does not matter.
     let conditions: Option<BTreeMap<_, _>> = when.map(|when| when.iter().collect());
     let mut hash = Sha256::new();
     match kind {

@@ -1,9 +1,9 @@
-//! The vectors of the collection: every sink that writes them must write vectors of one model, made with one set of
-//! options.
+//! Checks of the vectors: all sinks that write into the collection must write vectors of one model,
+//! made with one set of options.
 //!
-//! A search embeds a question once and compares it with every vector of the collection, so vectors of two models in one
-//! collection give wrong distances without any error. Sinks that do not write into the collection, such as exports, are
-//! free to read another model.
+//! A search embeds a query once and compares it with every vector of the collection, so vectors of
+//! two models in one collection would give wrong distances without any error. Sinks that do not
+//! write into the collection, such as exports, may use another model.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,7 +14,8 @@ use crate::finding::Finding;
 use crate::plan::NodeIdx;
 use crate::{NodeKind, PipelineSpec};
 
-/// Refuses graphs that would mix vectors, and nodes that embed what another node has embedded.
+/// Rejects graphs that would mix vectors, and nodes that embed the output of another embedding
+/// node.
 pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
     let id = |index: NodeIdx| spec.file.nodes[index].id.as_str();
     for index in 0..drafts.len() {
@@ -79,12 +80,12 @@ pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Ve
         mixes = true;
     }
     if mixes {
-        // The schemas may differ, too; that would be the same fault again.
+        // Schemas may differ, too, which would report the same error again.
         sinks.iter().for_each(|&(sink, _)| drafts[sink].blocked = true);
     }
 }
 
-/// A finding at an option of the second node, which says where the first node has it.
+/// A finding at an option of the second node that also points to the option of the first node.
 fn between(
     spec: &PipelineSpec,
     drafts: &[Draft],
@@ -109,8 +110,8 @@ fn between(
     Finding::new(at, message).beside(beside, label)
 }
 
-/// The option to blame for a difference between two nodes that run models, and the difference in words; `None` if their
-/// vectors are of one kind.
+/// The option that makes the vectors of two nodes different, with a description of the difference;
+/// `None` if their vectors are compatible.
 fn difference(first: &Draft, second: &Draft, keys: &[String]) -> Option<(&'static str, String)> {
     let has = |key: &str| keys.iter().any(|it| it == key);
     let (one, other) = (first.model.as_ref()?, second.model.as_ref()?);
@@ -126,11 +127,11 @@ fn difference(first: &Draft, second: &Draft, keys: &[String]) -> Option<(&'stati
     if has("dtype") {
         return Some(("dtype", "with different `dtype` settings".to_owned()));
     }
-    // A model that was replaced between two looks, or an option that this list does not know.
+    // A model that was replaced between two reads, or an option that is missing above.
     (!keys.is_empty()).then(|| ("model", format!("that differ in {}", keys.join(", "))))
 }
 
-/// What the output of a stage depends on.
+/// Options that affect the output of a stage.
 fn identity(draft: &Draft) -> Value {
     match &draft.kind {
         Some(NodeKind::Stage(stage)) => stage.identity(),
@@ -138,14 +139,15 @@ fn identity(draft: &Draft) -> Value {
     }
 }
 
-/// The keys of two objects whose values differ, in order of name.
+/// Keys of two objects with different values, sorted.
 fn differing(one: &Value, other: &Value) -> Vec<String> {
     let keys = [one, other].into_iter().filter_map(Value::as_object).flat_map(|it| it.keys());
     let keys: BTreeSet<&String> = keys.collect();
     keys.into_iter().filter(|&key| one.get(key) != other.get(key)).cloned().collect()
 }
 
-/// The nodes that run a model and whose output reaches this node without passing another one, in order of the file.
+/// Nodes that run a model and whose output reaches this node without passing another model, in file
+/// order.
 fn nearest_models(start: NodeIdx, drafts: &[Draft]) -> Vec<NodeIdx> {
     let mut found = BTreeSet::new();
     let mut seen = BTreeSet::from([start]);

@@ -1,4 +1,4 @@
-//! The metrics of the model that a run embeds with.
+//! Metrics of the model of a run.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ pub(super) struct Embedding {
     padding: IntCounterVec,
     batches: IntCounterVec,
     busy: CounterVec,
-    /// What was counted up to now.
+    /// Usage at the last update.
     counted: Mutex<EmbedderUsage>,
 }
 
@@ -51,7 +51,7 @@ impl Embedding {
         }
     }
 
-    /// Takes over what the embedder has counted since it was asked last.
+    /// Adds the usage since the last update.
     pub(super) fn update(&self, pipeline: &str, model: &str, usage: EmbedderUsage) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = &[pipeline, model];

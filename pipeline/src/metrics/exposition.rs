@@ -1,9 +1,9 @@
-//! What a process that outlives its runs exposes: its own metrics, and those of every run in it.
+//! Metrics of a process that outlives its runs: its own metrics and those of every run in it.
 //!
-//! A run counts from zero, so that its report and its live view are just its counters. A server or a worker
-//! has one run after the other, and a counter that falls is a restart to Prometheus; so counters and
-//! histograms of runs that have ended are kept as a sum, and those of the runs under way are added to it.
-//! Gauges say how it is now: those of an ended run are gone.
+//! A run counts from zero, so its report and its live display use its counters directly. A server
+//! or worker executes many runs, and Prometheus takes a falling counter for a restart. Counters and
+//! histograms of ended runs are therefore kept as a sum, to which those of active runs are added.
+//! Gauges show the current state; those of an ended run are dropped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFam
 
 use super::Metrics;
 
-/// The metrics of a process. Clones are the same one.
+/// The metrics of a process. Clones share them.
 #[derive(Clone, Default)]
 pub struct Exposition(Arc<Shared>);
 
@@ -29,37 +29,37 @@ struct Runs {
     ended: Families,
 }
 
-/// Metric families by name, and in each the metrics by label.
+/// Metric families by name, each with its metrics by labels.
 #[derive(Clone, Default)]
 struct Families(BTreeMap<String, (MetricFamily, BTreeMap<Labels, Metric>)>);
 
 /// Labels with their values, in order.
 type Labels = Vec<(String, String)>;
 
-/// A run whose metrics are exposed for as long as this lives, and are counted among the past ones after that.
+/// Exposes the metrics of a run until it is dropped; then they are added to those of ended runs.
 pub struct Exposed {
     exposition: Exposition,
     metrics: Arc<Metrics>,
 }
 
 impl Exposition {
-    /// Nothing yet.
+    /// An exposition without metrics.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Where the process registers what does not belong to one run.
+    /// Registry for the metrics of the process that do not belong to one run.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
     }
 
-    /// Exposes the metrics of a run that begins.
+    /// Exposes the metrics of a run until the returned value is dropped.
     pub fn expose(&self, metrics: &Arc<Metrics>) -> Exposed {
         self.runs().under_way.push(Arc::clone(metrics));
         Exposed { exposition: self.clone(), metrics: Arc::clone(metrics) }
     }
 
-    /// All of it in Prometheus' text format.
+    /// All metrics in the text format of Prometheus.
     pub fn text(&self) -> String {
         let mut families = {
             let runs = self.runs();
@@ -118,8 +118,8 @@ fn pair(label: &LabelPair) -> (String, String) {
     (label.name().to_owned(), label.value().to_owned())
 }
 
-/// Two metrics of the same name and labels as one. Two runs of one pipeline never go on at the same time, so of
-/// two gauges the later one says how it is.
+/// Merges two metrics of the same name and labels. Runs of one pipeline never overlap, so of two
+/// gauges the later one is current.
 fn sum(kind: MetricType, before: &Metric, mut metric: Metric) -> Metric {
     match kind {
         MetricType::COUNTER => {

@@ -14,12 +14,11 @@ use super::{counters, gauges, histograms, locked, seconds};
 use crate::accounts::tokens_of;
 use crate::progress::NodeState;
 
-/// Seconds that a batch may take: from a look at a database to a window of thousands of chunks on one core.
+/// Bucket bounds in seconds: from a database query to a batch of thousands of chunks on one core.
 const BATCH_SECONDS: [f64; 9] = [0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0];
 
 const LABELS: &[&str] = &["pipeline", "node"];
 
-/// The metrics of all nodes.
 pub(super) struct NodeVecs {
     rows_in: IntCounterVec,
     rows_out: IntCounterVec,
@@ -34,12 +33,12 @@ pub(super) struct NodeVecs {
     starved: CounterVec,
     blocked: CounterVec,
     ended: IntGaugeVec,
-    /// By node.
+    /// Keyed by node id.
     under_way: Mutex<HashMap<String, Arc<Mutex<UnderWay>>>>,
 }
 
-/// The counters of one node. A node is busy while it works on a batch, starved while it waits for input,
-/// and blocked while it waits for the nodes behind it to take what it has.
+/// Counters of one node. A node is busy while it processes a batch, starved while it waits for
+/// input, and blocked while it waits for the nodes after it.
 pub(crate) struct NodeMetrics {
     pub rows_in: IntCounter,
     pub rows_out: IntCounter,
@@ -58,21 +57,21 @@ pub(crate) struct NodeMetrics {
     under_way: Arc<Mutex<UnderWay>>,
 }
 
-/// What a node is working on at the moment; a batch may take a minute, and whoever watches wants to see it.
+/// Batches in progress. A batch may take a minute, so progress displays include unfinished batches.
 #[derive(Default)]
 struct UnderWay {
     batches: HashMap<u64, (Instant, u64)>,
     next: u64,
-    /// Whether the node runs a model. Its batches share one device, so time is counted once where two are in work.
+    /// Batches of a model share one device, so the time of overlapping batches is counted once.
     runs_model: bool,
-    /// Up to when the time of a node that runs a model is counted.
+    /// End of the counted time of a node that runs a model.
     counted: Option<Instant>,
-    /// Documents that were put into the queue of a node that runs a model, and tokens of their chunks.
+    /// Documents enqueued for a node that runs a model, and the tokens of their chunks.
     given: (u64, u64),
 }
 
 impl UnderWay {
-    /// Seconds of work that are not counted yet.
+    /// Seconds of the batches in progress that are not counted yet.
     fn seconds(&self) -> f64 {
         let since = self.batches.values().map(|(since, _)| *since);
         if self.runs_model {
@@ -81,7 +80,7 @@ impl UnderWay {
         since.map(|since| since.elapsed().as_secs_f64()).sum()
     }
 
-    /// Time since then that is not counted yet.
+    /// Time since `since` that is not counted yet.
     fn uncounted(&self, since: Instant) -> Duration {
         self.counted.map_or(since, |counted| counted.max(since)).elapsed()
     }
@@ -91,7 +90,7 @@ impl UnderWay {
     }
 }
 
-/// A batch that a node works on; the time until it is dropped is the node's time of work.
+/// A batch in progress; the node is busy until it is dropped.
 pub(crate) struct Working {
     metrics: Arc<NodeMetrics>,
     batch: u64,
@@ -181,7 +180,6 @@ impl NodeVecs {
 }
 
 impl NodeMetrics {
-    /// How many bytes may wait in front of it.
     pub(crate) fn queue_limit(&self, bytes: u32) {
         self.queue_limit.set(bytes.into());
     }
@@ -196,7 +194,7 @@ impl NodeMetrics {
         }
     }
 
-    /// Notes that the node runs a model.
+    /// Marks the node as one that runs a model.
     pub(crate) fn runs_model(&self) {
         locked(&self.under_way).runs_model = true;
     }
@@ -212,7 +210,7 @@ impl NodeMetrics {
         self.set_aside.with_label_values(&[pipeline, node, reason]).inc();
     }
 
-    /// A batch of this many documents is being worked on until what this gives is dropped.
+    /// Starts a batch of this many documents, which ends when the returned value is dropped.
     pub(crate) fn work(self: &Arc<Self>, rows: u64) -> Working {
         self.rows_in.inc_by(rows);
         self.batches.inc();

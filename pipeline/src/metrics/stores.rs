@@ -1,4 +1,4 @@
-//! The metrics of calls to the stores. Whoever calls a store reports the call; the stores do not count.
+//! Metrics of store calls. The caller of a store reports the call; stores do not count.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::{counters, gauges, histograms};
 
-/// Seconds that a call may take: from an answer out of memory to one after a restart of the server.
+/// Bucket bounds in seconds: from an answer out of memory to one after a restart of the server.
 const CALL_SECONDS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
-/// The calls of one process to its stores.
+/// Metrics of the store calls of one process.
 #[derive(Clone)]
 pub struct StoreMetrics {
     seconds: HistogramVec,
@@ -19,7 +19,7 @@ pub struct StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Metrics at zero.
+    /// Registers the metrics, all at zero.
     pub fn new(registry: &Registry) -> Self {
         let call = &["store", "call"];
         Self {
@@ -51,19 +51,19 @@ impl StoreMetrics {
         }
     }
 
-    /// A call begins.
+    /// Records the start of a call.
     pub fn begins(&self, store: &str) {
-        // What has not happened yet is a zero, not a gap.
+        // Exports the counter as 0 before the first retry.
         let _none_yet = self.retries.with_label_values(&[store]);
         self.under_way.with_label_values(&[store]).inc();
     }
 
-    /// A call is made again.
+    /// Records a retry.
     pub fn retries(&self, store: &str) {
         self.retries.with_label_values(&[store]).inc();
     }
 
-    /// A call has ended.
+    /// Records the end of a call.
     pub fn ended(&self, store: &str, call: &str, took: Duration, failed: bool) {
         self.under_way.with_label_values(&[store]).dec();
         self.seconds.with_label_values(&[store, call]).observe(took.as_secs_f64());

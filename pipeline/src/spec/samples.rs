@@ -1,4 +1,4 @@
-//! What a pipeline file says of itself: sample documents, and what is expected to become of them.
+//! Sample documents in a pipeline file with their expected results.
 
 use std::path::PathBuf;
 
@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 use crate::PipelineSpec;
 use crate::finding::{Finding, suggest};
 
-/// A sample document with what is expected to become of it; `semantik test` runs it through the pipeline as far as
-/// its model.
+/// A sample document with its expected result; `semantik test` runs it through the nodes before the
+/// model.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SampleSpec {
-    /// What it shows, in words.
+    /// Description of the sample.
     #[schemars(length(min = 1))]
     pub name: String,
     /// The document.
     pub input: InputSpec,
-    /// What is expected of it.
+    /// Expected result.
     pub expect: ExpectSpec,
 }
 
@@ -27,122 +27,124 @@ pub struct SampleSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
-    /// What is in it.
+    /// Content of the document.
     #[serde(default)]
     pub text: Option<String>,
-    /// Its file name, whose ending says what it is; that of `file` unless it is given.
+    /// File name, whose extension determines the format; default: the name of `file`.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub name: Option<String>,
-    /// A file, relative to the pipeline file.
+    /// Path of a file, relative to the pipeline file.
     #[serde(default)]
     pub file: Option<PathBuf>,
-    /// The source node that gives it; the first one unless it is named.
+    /// Source node that produces the document; default: the first source.
     #[serde(default)]
     pub source: Option<String>,
 }
 
-/// What is expected of a sample document; whatever is not named may be anything.
+/// Expected result of a sample document; keys that are left out are not checked.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectSpec {
-    /// Of the text that is extracted.
+    /// Expected text after extraction.
     #[serde(default)]
     pub text: Option<TextSpec>,
-    /// Of the chunks.
+    /// Expected chunks.
     #[serde(default)]
     pub chunks: Option<ChunksSpec>,
-    /// Of the way it takes.
+    /// Expected route through the graph.
     #[serde(default)]
     pub route: Option<RouteSpec>,
-    /// Of what it says of itself: `title`, `language`, `mime_type`, and what extraction finds besides.
+    /// Expected metadata: `title`, `language`, `mime_type` and other fields from extraction.
     #[serde(default)]
     pub metadata: Map<String, Value>,
 }
 
-/// What is expected of a text.
+/// Expected text.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TextSpec {
-    /// It holds each of these.
+    /// The text contains all of these.
     #[serde(default)]
     pub contains: Vec<String>,
-    /// It holds none of these.
+    /// The text contains none of these.
     #[serde(default)]
     pub lacks: Vec<String>,
-    /// It is this; space at either end does not matter.
+    /// The text equals this, ignoring white space at both ends.
     #[serde(default)]
     pub equals: Option<String>,
-    /// It is what is in this file, relative to the pipeline file; `semantik test --update` writes it.
+    /// The text equals this file, relative to the pipeline file; `semantik test --update` writes
+    /// it.
     #[serde(default)]
     pub snapshot: Option<PathBuf>,
 }
 
-/// What is expected of the chunks of a document.
+/// Expected chunks of a document.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChunksSpec {
-    /// How many there are.
+    /// Number of chunks.
     #[serde(default)]
     pub count: Option<usize>,
-    /// What some of them are.
+    /// Expected content of single chunks.
     #[serde(default)]
     pub at: Vec<ChunkSpec>,
-    /// The most tokens that any of them has.
+    /// Maximum number of tokens per chunk.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub max_tokens: Option<usize>,
-    /// The most characters that any of them has.
+    /// Maximum number of characters per chunk.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub max_chars: Option<usize>,
-    /// They are what is in this file, relative to the pipeline file; `semantik test --update` writes it.
+    /// The chunks equal this file, relative to the pipeline file; `semantik test --update` writes
+    /// it.
     #[serde(default)]
     pub snapshot: Option<PathBuf>,
 }
 
-/// What is expected of one chunk.
+/// Expected content of one chunk.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkSpec {
-    /// Which one, from 0.
+    /// Index of the chunk, from 0.
     pub index: usize,
-    /// It holds this.
+    /// The chunk contains this.
     #[serde(default)]
     pub contains: Option<String>,
-    /// It is this; space at either end does not matter.
+    /// The chunk equals this, ignoring white space at both ends.
     #[serde(default)]
     pub equals: Option<String>,
-    /// The headings above it, joined by ` > `.
+    /// Heading path of the chunk, joined by ` > `.
     #[serde(default)]
     pub headings: Option<String>,
-    /// The page that it begins on, from 1.
+    /// Page on which the chunk starts, from 1.
     #[serde(default)]
     pub page: Option<u32>,
 }
 
-/// What is expected of the way of a document.
+/// Expected route of a document.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSpec {
-    /// It comes to each of these nodes.
+    /// The document reaches all of these nodes.
     #[serde(default)]
     pub through: Vec<String>,
-    /// It comes to none of these nodes.
+    /// The document reaches none of these nodes.
     #[serde(default)]
     pub around: Vec<String>,
-    /// It is set aside, for this reason: `empty`, `unsupported`, `unrouted`, `failed`, ….
+    /// The document is set aside with this reason: `empty`, `unsupported`, `unrouted`, `failed`, ….
     #[serde(default)]
     pub set_aside: Option<String>,
-    /// The node that sets it aside.
+    /// Node that sets the document aside.
     #[serde(default)]
     pub at: Option<String>,
-    /// What is said of why it is set aside holds this.
+    /// The message of the rejection contains this.
     #[serde(default)]
     pub because: Option<String>,
 }
 
-/// Checks the samples of a file: what they name must be there.
+/// Checks that the files and nodes of all samples exist.
 pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
     let nodes: Vec<&str> = spec.file.nodes.iter().map(|node| node.id.as_str()).collect();
     for (index, sample) in spec.file.tests.iter().enumerate() {

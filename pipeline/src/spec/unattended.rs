@@ -1,7 +1,7 @@
-//! What a pipeline file says of runs that nobody starts: when they are due, and who is told how they went.
+//! Schedules and notifications of a pipeline file.
 //!
-//! Addresses and keys of webhooks stand in `stores`, where variables are read; who is told what stands in
-//! `notify`, which may be written down anywhere.
+//! URLs and keys of webhooks are in `stores`, where variables are replaced; `notify` contains no
+//! secrets.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +10,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::Secret;
 
-/// When a worker runs the pipeline.
+/// Schedule on which a worker runs the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSpec {
-    /// Minute, hour, day of month, month, day of week; with seconds in front if there are six. Names of months and
-    /// days, `L` (last), `W` (the nearest working day), `#` (the n-th weekday) and `@daily` and the like may be used.
+    /// Minute, hour, day of month, month, day of week; a sixth field in front is seconds. Names of
+    /// months and days, `L` (last), `W` (nearest working day), `#` (n-th weekday) and shorthands
+    /// such as `@daily` are supported.
     #[schemars(length(min = 1))]
     pub cron: String,
-    /// IANA name of the time zone that `cron` is in. A time that the change to summer time leaves out is due at the
-    /// next moment that there is; one that the change back repeats is due once, unless `cron` names every hour.
+    /// IANA name of the time zone of `cron`. A time that the change to summer time skips is due at
+    /// the next existing moment; a time that the change back repeats is due once, unless `cron`
+    /// matches every hour.
     #[serde(default = "utc")]
     pub timezone: String,
-    /// What is run.
+    /// Operation to run.
     #[serde(default)]
     pub operation: ScheduledOperation,
-    /// What happens when the run before has not ended.
+    /// Treatment of a run that is due while the previous one is running.
     #[serde(default)]
     pub overlap: Overlap,
-    /// What happens with runs that were due while no worker was there.
+    /// Treatment of runs that were due while no worker ran.
     #[serde(default)]
     pub missed: Missed,
-    /// How many of them are made up for, the latest, with `missed: all`.
+    /// Maximum number of missed runs to execute with `missed: all`; the latest ones are chosen.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 1000))]
     pub missed_limit: u32,
-    /// Runs begin up to this much later than they are due, so that not all begin at once.
+    /// Maximum delay of a run after its due time, so that not all runs start together.
     #[serde(default)]
     pub jitter: Option<Span>,
-    /// A run that takes longer is ended, and has failed; what it has stored stays.
+    /// Time limit of a run. A run that exceeds it is stopped and fails; documents that it stored
+    /// stay stored.
     #[serde(default)]
     pub deadline: Option<Span>,
-    /// What happens when a run fails.
+    /// Retries of a failed run.
     #[serde(default)]
     pub retry: RetrySpec,
-    /// Nothing is due while this is set.
+    /// `true` pauses the schedule.
     #[serde(default)]
     pub paused: bool,
 }
@@ -57,51 +60,51 @@ fn ten() -> u32 {
     10
 }
 
-/// What a schedule runs.
+/// Operation that a schedule runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduledOperation {
-    /// Takes in what has changed.
+    /// Index new and changed documents.
     #[default]
     Append,
-    /// Builds a new generation beside the present one.
+    /// Build a new generation beside the live one.
     Reindex,
 }
 
-/// What happens when a run is due and the run before has not ended.
+/// Treatment of a run that is due while the previous one is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
-    /// The new run does not take place.
+    /// Skip the new run.
     #[default]
     Skip,
-    /// The new run waits.
+    /// Queue the new run.
     Queue,
-    /// The run before is cancelled.
+    /// Cancel the previous run.
     CancelPrevious,
 }
 
-/// What happens with runs that were due while no worker was there.
+/// Treatment of runs that were due while no worker ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
-    /// Nothing.
+    /// Skip them.
     Skip,
-    /// One run, if none is due just now.
+    /// Execute one run, unless a run is due now.
     #[default]
     Once,
-    /// Every run, one after the other, up to `missed_limit`.
+    /// Execute all runs in order, up to `missed_limit`.
     All,
 }
 
-/// How often a run is tried again that has failed.
+/// Retries of a failed run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySpec {
-    /// How often at most.
+    /// Maximum number of retries.
     #[schemars(range(min = 0, max = 20))]
     pub attempts: u32,
-    /// How long it is waited before the first time; twice as long before each one after that, a day at most.
+    /// Delay before the first retry; it doubles before each further retry, up to one day.
     pub backoff: Span,
 }
 
@@ -111,7 +114,7 @@ impl Default for RetrySpec {
     }
 }
 
-/// A time to wait, as text: a number and `s`, `m`, `h` or `d`.
+/// A duration as text: a number and `s`, `m`, `h` or `d`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(String);
@@ -135,12 +138,12 @@ impl JsonSchema for Span {
 }
 
 impl Span {
-    /// So many seconds.
+    /// A duration in seconds.
     pub fn of_seconds(seconds: u32) -> Self {
         Self(format!("{seconds}s"))
     }
 
-    /// Its length.
+    /// Length in seconds.
     pub fn seconds(&self) -> u64 {
         let (number, unit) = self.0.split_at(self.0.len().saturating_sub(1));
         let unit = match unit {
@@ -174,29 +177,29 @@ impl From<Span> for String {
     }
 }
 
-/// Places that can be told of something by HTTP, by name.
+/// Webhooks by name.
 pub type Webhooks = BTreeMap<String, WebhookSpec>;
 
-/// A place that can be told of something by HTTP.
+/// An HTTP endpoint that receives notifications.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookSpec {
-    /// Its address.
+    /// URL of the endpoint.
     #[schemars(regex(pattern = r"^(https?://|\$\{)"))]
     pub url: Secret,
-    /// The key with which messages are signed, so that the receiver can tell who sent them.
+    /// Key that signs messages, so that the receiver can verify the sender.
     #[schemars(regex(pattern = r"^(.{16,}|.*\$\{.*)$"))]
     pub secret: Secret,
 }
 
-/// Who is told how operations go.
+/// A webhook with the events that it receives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotifySpec {
-    /// Its name in `stores.webhooks`.
+    /// Name of the webhook in `stores.webhooks`.
     #[schemars(length(min = 1))]
     pub webhook: String,
-    /// Of what it is told.
+    /// Events to send.
     #[serde(default = "failures_and_recoveries")]
     #[schemars(length(min = 1))]
     pub on: Vec<Event>,
@@ -206,14 +209,14 @@ fn failures_and_recoveries() -> Vec<Event> {
     vec![Event::Failure, Event::Recovery]
 }
 
-/// Something that somebody may want to be told of.
+/// An event that triggers a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// An operation has failed.
+    /// An operation failed.
     Failure,
-    /// An operation came to its end.
+    /// An operation succeeded.
     Success,
-    /// An operation came to its end, and the one before had failed.
+    /// An operation succeeded, and the previous one had failed.
     Recovery,
 }

@@ -1,17 +1,18 @@
-//! A process that a test kills: the test binary once more, with one test that writes for ever.
+//! A process for a test to kill: the test binary again, with one test that writes for ever.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A running process. It is killed when the value goes, and at the latest then.
+/// A running process; dropping the value kills it.
 pub struct Doomed {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Doomed {
-    /// Runs one test, which knows by the variable that it is the child, and where it is to write.
+    /// Starts one test as a child. The environment variable marks it as the child and holds the
+    /// folder to write to.
     pub fn start(test: &str, variable: &str, folder: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact", "--nocapture"])
@@ -23,7 +24,8 @@ impl Doomed {
         Self { child, lines }
     }
 
-    /// Waits for the next line that has this word, and gives what follows it.
+    /// Waits for the next line that contains `word` and returns the rest of it; `None` at the end
+    /// of output.
     pub fn says(&mut self, word: &str) -> Option<String> {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| {
             let (_, rest) = line.split_once(word)?;
@@ -35,7 +37,7 @@ impl Doomed {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills the process and waits until it has exited.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -44,7 +46,7 @@ impl Doomed {
 
 impl Drop for Doomed {
     fn drop(&mut self) {
-        // A test that fails leaves no process behind; one that is gone already is no matter.
+        // A failed test leaves no process behind; an error means that it has already exited.
         drop(self.child.kill());
     }
 }

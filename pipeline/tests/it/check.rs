@@ -1,10 +1,10 @@
-//! What a user reads when a pipeline file is wrong.
+//! Messages about invalid pipeline files.
 
 use insta::assert_snapshot;
 
 use crate::support::{compile, compile_file};
 
-/// The one place that touches the API.
+/// The only function that uses the API.
 fn check(yaml: &str) -> String {
     compile_file(yaml).map_or_else(|findings| findings.to_string(), |plan| plan.to_string())
 }
@@ -152,7 +152,7 @@ nodes: [ { id: scan, uses: memory } ]
     let spec = pipeline::PipelineSpec::from_yaml("x.yaml".as_ref(), &from_env, &env).unwrap();
     assert!(!format!("{:?}", spec.file).contains("hunter2"));
     assert_eq!(spec.file.name, "x");
-    // Every way in which the file can be wrong, with the secret in it or in a variable.
+    // All kinds of invalid files, with the secret in the file or in a variable.
     let wrong = [
         ("nodes: [", "nodez: ["),
         ("memory }", "memry }"),
@@ -176,7 +176,7 @@ nodes: [ { id: scan, uses: memory } ]
     }
 }
 
-/// Ways to write a secret where it does not belong, or where nothing more is known of the file.
+/// Secrets in wrong places, or in a file that cannot be parsed.
 #[test]
 fn secrets_do_not_show_where_they_do_not_belong() {
     for stores in [

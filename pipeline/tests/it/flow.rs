@@ -42,7 +42,7 @@ fn uri(index: usize) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Every document that goes in comes out exactly once, in order, whatever the sizes and workers are.
+    /// Every document leaves exactly once and in order, for all batch sizes and numbers of workers.
     #[test]
     fn no_document_is_lost_or_doubled(
         contents in proptest::collection::vec("(bad|html|)[a-c]{0,2}", 0..60),
@@ -75,8 +75,8 @@ proptest! {
         prop_assert_eq!(recorded.len() as u64, counts.set_aside + counts.duplicate);
     }
 
-    /// Where a graph forks, each document goes where its row says, or is set aside if no branch takes it;
-    /// where it joins again, a document that took both branches still counts once.
+    /// After a fork, each document goes where its row matches, or is set aside if no branch takes
+    /// it; after a join, a document that took both branches still counts once.
     #[test]
     fn forks_and_joins_keep_account(
         contents in proptest::collection::vec("(bad|html|)[a-c]{0,5}", 0..60),
@@ -111,7 +111,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Windows that adapt keep to their bounds however the rows come, and change nothing but the sizes of batches.
+    /// Adaptive batches keep to their bounds for all sizes of input, and change only the sizes of
+    /// batches.
     #[test]
     fn windows_keep_order_and_bounds(
         count in 0usize..400,
@@ -137,8 +138,8 @@ proptest! {
     }
 }
 
-/// A source that gives a document only when the one before is stored: a node that waits for a full window would wait
-/// for ever.
+/// The source produces a document only after the previous one is stored, so a node that waits for a
+/// full batch would wait for ever.
 #[test]
 fn rows_are_not_held_back_for_a_source_that_has_no_more() {
     for (first, at_least) in [("null", 1000), ("100", 1000)] {
@@ -157,8 +158,8 @@ fn rows_are_not_held_back_for_a_source_that_has_no_more() {
     }
 }
 
-/// A source of many documents before a slow sink, which is stopped once a few of them are stored: the source
-/// is only as far ahead as the queues let it be, and what is in flight is stored.
+/// A source of many documents before a slow sink, stopped once a few documents are stored: the
+/// source is only as far ahead as the queues allow, and documents in flight are stored.
 #[test]
 fn a_slow_sink_holds_the_source_back_and_stopping_drains() {
     let contents: Vec<String> = (0..2_000).map(|index| format!("{index:0200}")).collect();
@@ -195,13 +196,13 @@ nodes:
         report.unwrap()
     });
     assert!(report.stopped);
-    // Two queues of 1,024 bytes, documents of some 250 bytes, and a few in hands.
+    // Two queues of 1,024 bytes, documents of about 250 bytes, and a few in progress.
     assert!(seen_when_stopped < 60, "the source was {seen_when_stopped} documents ahead");
     assert_eq!(report.documents.seen, report.documents.stored, "what was in flight is stored");
     assert_eq!(kept(&name).len() as u64, report.documents.stored);
 }
 
-/// Two sources find the same documents: each is stored once, and counts once as a duplicate.
+/// Two sources find the same documents: each is stored once and counts once as a duplicate.
 #[test]
 fn the_same_place_found_twice_is_stored_once() {
     let contents: Vec<String> = (0..50).map(|index| index.to_string()).collect();
@@ -226,7 +227,7 @@ fn the_same_place_found_twice_is_stored_once() {
     assert_eq!(stored, (0..50).map(uri).collect::<Vec<_>>());
 }
 
-/// A stage that gives a document twice breaks the account, and the run says so.
+/// A stage that returns a document twice ends the run with an error.
 #[test]
 fn a_document_that_comes_out_twice_is_told() {
     let name = fresh_name();
@@ -245,7 +246,7 @@ fn a_document_that_comes_out_twice_is_told() {
     assert_eq!(error.to_string(), "the document mem:0 came out more often than it went in");
 }
 
-/// Whatever happens to the record of what was set aside ends the run.
+/// A panic while rejections are recorded ends the run.
 #[test]
 fn a_record_that_panics_is_told() {
     let plan = compile(
@@ -282,7 +283,7 @@ fn a_document_larger_than_an_edge_travels_alone() {
     assert_eq!(kept(&name), (0..20).map(uri).collect::<Vec<_>>());
 }
 
-/// Runs documents of which one does the given thing, and says how the run ended.
+/// Runs documents, one of them with this content, and returns the error of the run.
 fn end_of(content: &str, sink: &str) -> String {
     let mut contents: Vec<String> = (0..200).map(|index| index.to_string()).collect();
     contents[50] = content.to_owned();

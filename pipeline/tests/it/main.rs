@@ -1,4 +1,4 @@
-//! Tests of the framework through its public surface, with nodes that live in memory.
+//! Tests of the framework through its public API, with in-memory nodes.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, and says where")]
 

@@ -1,4 +1,4 @@
-//! When runs are due: against the calendar, against a slow and simple oracle, and in years that pass in a moment.
+//! Due times: against the calendar, against a slow and simple oracle, and over years.
 
 use chrono::{DateTime, Duration, NaiveDateTime, TimeZone as _, Timelike as _, Utc};
 use chrono_tz::Tz;
@@ -34,7 +34,7 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// The moments at which runs are due, on the zone's clock.
+/// The due times on the clock of the time zone.
 fn local(cron: &str, zone: &str, from: &str, count: usize) -> String {
     let schedule = schedule(cron, zone);
     let times = schedule.upcoming(at(from)).take(count);
@@ -51,19 +51,19 @@ fn a_time_that_the_clock_leaves_out_is_due_at_the_next_moment_once() {
     Mon 2026-03-30 02:30:00 CEST
     Tue 2026-03-31 02:30:00 CEST
     ");
-    // Several times of the hour that is left out are one.
+    // Several times in the skipped hour are due once.
     assert_snapshot!(local("*/15 2 * * *", "America/New_York", "2026-03-08T04:00:00Z", 3), @r"
     Sun 2026-03-08 03:00:00 EDT
     Mon 2026-03-09 02:00:00 EDT
     Mon 2026-03-09 02:15:00 EDT
     ");
-    // Half an hour, on an island.
+    // A skip of half an hour.
     assert_snapshot!(local("15 2 * * *", "Australia/Lord_Howe", "2026-10-02T20:00:00Z", 3), @r"
     Sun 2026-10-04 02:30:00 +11
     Mon 2026-10-05 02:15:00 +11
     Tue 2026-10-06 02:15:00 +11
     ");
-    // A whole day, on another.
+    // A skip of a whole day.
     assert_snapshot!(local("0 12 * * *", "Pacific/Apia", "2011-12-29T00:00:00Z", 3), @r"
     Thu 2011-12-29 12:00:00 -10
     Sat 2011-12-31 00:00:00 +14
@@ -132,7 +132,7 @@ fn months_end_where_they_end() {
     ");
 }
 
-/// Every minute of a span is asked whether a run is due in it.
+/// Due times from a check of every minute in a range.
 fn oracle(cron: &str, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let pattern: Cron = cron.parse().unwrap();
     let hourly = (0..24).all(|hour| pattern.pattern.hour_match(hour).unwrap());
@@ -175,7 +175,7 @@ fn crons() -> impl Strategy<Value = String> {
         .prop_map(|(minute, hour, day)| format!("{minute} {hour} * * {day}"))
 }
 
-/// Days on which the clocks of these zones change.
+/// Days on which the clocks of these time zones change.
 const CHANGES: [(&str, &str); 8] = [
     ("Europe/Berlin", "2026-03-29T00:00:00Z"),
     ("Europe/Berlin", "2026-10-25T00:00:00Z"),
@@ -196,7 +196,7 @@ proptest! {
         let schedule = schedule(&cron, zone);
         let due: Vec<_> = schedule.upcoming(from).take_while(|it| *it <= to).collect();
         prop_assert_eq!(&due, &oracle(&cron, schedule.zone(), from, to), "{} in {}", cron, zone);
-        // Whoever begins in the middle goes on in the same way.
+        // A later start finds the same runs.
         for middle in [from + Duration::hours(29), from + Duration::hours(31), from + Duration::hours(33)] {
             let rest: Vec<_> = schedule.upcoming(middle).take_while(|it| *it <= to).collect();
             let wanted: Vec<_> = due.iter().copied().filter(|it| *it > middle).collect();
@@ -204,7 +204,7 @@ proptest! {
         }
     }
 
-    /// Whenever it is looked, and however seldom, each run is found once.
+    /// Each run is found once, for every sequence of checks.
     #[test]
     fn each_run_is_found_once_however_it_is_looked(
         cron in crons(),
@@ -239,7 +239,8 @@ proptest! {
     }
 }
 
-/// What becomes of each run, as letters: fired, made up for, missed.
+/// Treatment of each run as letters: `f` on time, `m` missed and started late, `-` missed and
+/// skipped.
 fn fates(missed: Missed, limit: u32, since: &str, now: &str) -> String {
     let mut spec = spec("0 * * * *", "UTC");
     spec.missed = missed;
@@ -263,7 +264,7 @@ fn what_was_missed_is_made_up_for_as_the_file_says() {
     assert_eq!(fates(Missed::Skip, 10, since, late), "1- 2- 3- 4- 5-");
     assert_eq!(fates(Missed::Skip, 10, since, on_time), "1- 2- 3- 4- 5f");
     assert_eq!(fates(Missed::Once, 10, since, late), "1- 2- 3- 4- 5m");
-    // What is due now does for what was missed.
+    // A run that is due now replaces the missed ones.
     assert_eq!(fates(Missed::Once, 10, since, on_time), "1- 2- 3- 4- 5f");
     assert_eq!(fates(Missed::All, 2, since, late), "1- 2- 3- 4m 5m");
     assert_eq!(fates(Missed::All, 10, since, on_time), "1m 2m 3m 4m 5f");

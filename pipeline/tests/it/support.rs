@@ -1,4 +1,4 @@
-//! Sources, stages and sinks that live in memory, so that whole pipelines run in microseconds.
+//! In-memory sources, stages and sinks, with which whole pipelines run in microseconds.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The nodes of these tests.
+/// Node types of these tests.
 pub(crate) static NODES: &[NodeDef] = &[
     NodeDef {
         name: "memory",
@@ -67,14 +67,14 @@ pub(crate) static NODES: &[NodeDef] = &[
     },
 ];
 
-/// A source of documents whose name is their content and a number.
+/// A source of documents with the URIs `mem:0`, `mem:1`, ….
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Memory {
-    /// The contents.
+    /// Contents of the documents.
     #[serde(default)]
     pub(crate) docs: Vec<String>,
-    /// Documents in a batch.
+    /// Documents per batch.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub(crate) per_batch: usize,
@@ -134,13 +134,13 @@ fn rows_of(docs: &[(usize, String)]) -> Result<RecordBatch, BoxError> {
     Ok(RecordBatch::try_new(source_schema(), columns)?)
 }
 
-/// A source that gives its next document when the sink of this name has kept those before.
+/// A source that produces its next document when the sink of this name has kept all previous ones.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OneByOne {
-    /// Of the sink.
+    /// Name of the sink.
     pub(crate) name: String,
-    /// How many documents.
+    /// Number of documents.
     pub(crate) count: usize,
 }
 
@@ -177,23 +177,23 @@ impl Source for OneByOneSource {
     }
 }
 
-/// A stage that passes windows on and notes how large they were.
+/// A stage that passes batches on and records their sizes.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Windows {
-    /// Names what [`windows`] gives back.
+    /// Key for [`windows`].
     pub(crate) name: String,
-    /// Rows of a window.
+    /// Rows per batch.
     pub(crate) at_least: usize,
-    /// Rows of the first window, if windows adapt.
+    /// Rows of the first batch, if batches adapt.
     pub(crate) first: Option<usize>,
-    /// Milliseconds for which rows are held.
+    /// Longest wait for further rows, in milliseconds.
     pub(crate) hold: Option<u64>,
 }
 
 static WINDOWS: LazyLock<Mutex<HashMap<String, Vec<usize>>>> = LazyLock::new(Mutex::default);
 
-/// Rows of the windows that a [`Windows`] of this name was given.
+/// Rows of the batches that a [`Windows`] of this name received.
 pub(crate) fn windows(name: &str) -> Vec<usize> {
     WINDOWS.lock().unwrap().remove(name).unwrap_or_default()
 }
@@ -206,7 +206,7 @@ impl StageConfig for Windows {
         let name = self.name.clone();
         Ok(Box::new(move |rows: RecordBatch| {
             WINDOWS.lock().unwrap().entry(name.clone()).or_default().push(rows.num_rows());
-            // Those that are in work at once differ in speed.
+            // Concurrent batches differ in speed.
             std::thread::sleep(Duration::from_micros(rows.num_rows() as u64 % 5 * 50));
             Ok(rows.into())
         }))
@@ -221,11 +221,11 @@ impl StageConfig for Windows {
     }
 }
 
-/// A stage that obeys the text of its rows.
+/// A stage whose result depends on the text of its rows.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Work {
-    /// Changes what it makes, as far as anyone can tell.
+    /// Part of the identity, so that another value counts as other output.
     #[serde(default)]
     pub(crate) seed: u32,
 }
@@ -246,7 +246,7 @@ impl StageConfig for Work {
                     b"error" => return Err("the stage has failed".into()),
                     _ => {}
                 }
-                // Workers that differ in speed must not change the order.
+                // Workers of different speed must not change the order.
                 std::thread::sleep(Duration::from_micros(bytes.len() as u64 % 7 * 30));
                 keep.push(!bytes.starts_with(b"bad"));
                 if bytes.starts_with(b"bad") {
@@ -299,26 +299,26 @@ impl StageConfig for Once {
     }
 }
 
-/// A sink that keeps what it is given under a name.
+/// A sink that keeps the URIs of its rows under a name.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keep {
-    /// Names what [`kept`] gives back.
+    /// Key for [`kept`].
     pub(crate) name: String,
-    /// Milliseconds that a write takes.
+    /// Duration of a write in milliseconds.
     #[serde(default)]
     pub(crate) pause: u64,
-    /// Whether writing fails.
+    /// `true` makes writes fail.
     #[serde(default)]
     pub(crate) fail: bool,
-    /// Whether writing panics.
+    /// `true` makes writes panic.
     #[serde(default)]
     pub(crate) panic: bool,
 }
 
 static KEPT: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
 
-/// The uris that a [`Keep`] of this name was given, in order.
+/// The URIs that a [`Keep`] of this name received, in order.
 pub(crate) fn kept(name: &str) -> Vec<String> {
     KEPT.lock().unwrap().remove(name).unwrap_or_default()
 }
@@ -356,7 +356,7 @@ impl Sink for Keep {
     }
 }
 
-/// Stores that know nothing and remember what was set aside.
+/// Stores without documents, which keep recorded rejections.
 #[derive(Default)]
 pub(crate) struct Stores {
     pub(crate) recorded: Mutex<Vec<(String, SetAside)>>,
@@ -407,7 +407,7 @@ impl VectorStore for Stores {
     }
 }
 
-/// There are no models here.
+/// Models that always fail.
 pub(crate) struct NoModels;
 
 impl Models for NoModels {
@@ -438,7 +438,7 @@ pub(crate) fn registry() -> Registry {
     Registry::new(&[NODES])
 }
 
-/// A file with these nodes and no variables set.
+/// Compiles a file with these nodes; the only variable is `SET`.
 pub(crate) fn compile(nodes: &str) -> Result<Plan, Findings> {
     let yaml = format!("version: 1\nname: test\ncollection: test\nnodes:\n{nodes}");
     compile_file(&yaml)
