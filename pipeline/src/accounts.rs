@@ -131,7 +131,7 @@ impl Accounts {
         if from_source {
             state.seen += 1;
             self.metrics.seen(1);
-            tracing::debug!(uri, reason, "document left");
+            tracing::debug!(uri, reason, "document left the pipeline");
             if matches!(document.why, Why::Before { .. }) && reason == FAILED {
                 state.left.known_failures += 1;
             }
@@ -176,7 +176,7 @@ impl Accounts {
         let open = state.in_flight.remove(uri).expect("it was found above");
         match open.reason {
             Some(reason) => {
-                tracing::debug!(uri, reason, "document left");
+                tracing::debug!(uri, reason, "document left the pipeline");
                 self.leave(state, &reason);
             }
             None => {
@@ -195,7 +195,7 @@ impl Accounts {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it is held")
+        self.state.lock().expect("no code panics while it holds the lock")
     }
 }
 

@@ -57,7 +57,7 @@ impl FromStr for ByteSize {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a fraction of a unit needs no more than the precision of a float, and has no sign"
+            reason = "a fraction of a unit fits the precision of a float and has no sign"
         )]
         Ok(Self((number * *bytes as f64) as u64))
     }

@@ -21,14 +21,14 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// Message of a failed file operation without the path, which the caller names: `it does not
 /// exist`.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds as it likes")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds over time")]
 pub fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "it does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
         io::ErrorKind::NotADirectory => "a part of its path is not a folder".to_owned(),
-        io::ErrorKind::UnexpectedEof => "it is shorter than expected".to_owned(),
+        io::ErrorKind::UnexpectedEof => "unexpected end of file".to_owned(),
         io::ErrorKind::StorageFull => "no space left on the device".to_owned(),
         _ => {
             let text = error.to_string();

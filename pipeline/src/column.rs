@@ -80,7 +80,7 @@ columns! {
 
 /// The column of dense vectors of the chunks, one per chunk, with this dimension.
 pub fn vectors(dim: usize) -> Column<ListArray> {
-    let dim = i32::try_from(dim).expect("a model's dimension is a small number");
+    let dim = i32::try_from(dim).expect("the dimension of a model fits in an i32");
     let item = Arc::new(Field::new_list_field(DataType::Float32, REQUIRED));
     Column::new("vectors", list(DataType::FixedSizeList(item, dim)), REQUIRED)
 }

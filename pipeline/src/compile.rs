@@ -43,7 +43,7 @@ impl Plan {
             nodes: nodes
                 .into_iter()
                 .collect::<Option<_>>()
-                .expect("a node that is left out was reported"),
+                .expect("a node without a plan has a finding"),
             edge_bytes: spec.file.edge_bytes,
             name: spec.file.name.clone(),
         })
@@ -75,10 +75,10 @@ fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Findi
                 None => {
                     let known: Vec<&str> = registry.iter().map(|def| def.name).collect();
                     let help = suggest(&node.uses, known.iter().copied())
-                        .unwrap_or_else(|| format!("there are: {}", known.join(", ")));
+                        .unwrap_or_else(|| format!("known node types: {}", known.join(", ")));
                     let at = spec.at(&format!("{pointer}/uses"));
                     findings.push(
-                        Finding::new(at, format!("unknown stage `{}`", node.uses)).help(help),
+                        Finding::new(at, format!("unknown node type `{}`", node.uses)).help(help),
                     );
                     None
                 }
@@ -89,8 +89,7 @@ fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Findi
             {
                 let message = format!("`{}` cannot have {} workers", node.uses, node.workers);
                 let finding = Finding::new(spec.at(&format!("{pointer}/workers")), message);
-                findings
-                    .push(finding.help("it keeps state from one batch to the next, so it has one"));
+                findings.push(finding.help("it keeps state between batches, so it has one worker"));
             }
             Draft { pointer, def, kind, inputs: Vec::new(), blocked: false, model: None }
         })
@@ -143,8 +142,8 @@ fn missing_options(spec: &PipelineSpec, pointer: &str, schema: &Value) -> Vec<Fi
         .filter_map(Value::as_str)
         .map(|key| {
             let at = spec.at(&format!("{pointer}/uses"));
-            Finding::new(at, format!("the option `{key}` is missing"))
-                .help(format!("give it as `with: {{ {key}: … }}`"))
+            Finding::new(at, format!("missing option `{key}`"))
+                .help(format!("add `with: {{ {key}: … }}`"))
         })
         .collect()
 }

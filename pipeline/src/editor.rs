@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{NodeDef, Registry};
 
-/// JSON Schema of a pipeline file with the options of every node, for editors (`configs/schema.json`).
+/// JSON Schema of a pipeline file with the options of every node type, for editors
+/// (`configs/schema.json`).
 pub fn file_schema(registry: &Registry) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut options = Vec::new();

@@ -66,7 +66,7 @@ impl Findings {
 
     /// Formats the findings as errors with their lines; `colours` adds terminal colours.
     pub fn render(&self, colours: bool) -> String {
-        self.render_as(&Level::ERROR, "fault", colours)
+        self.render_as(&Level::ERROR, "error", colours)
     }
 
     /// Formats the findings as warnings; see [`Findings::render`].

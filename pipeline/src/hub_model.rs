@@ -20,7 +20,7 @@ pub struct HubModel {
 /// A name with the prefix `hf:` that is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` names no model of the hub; write `hf:ORG/NAME`, or `hf:ORG/NAME@REVISION` with a branch, a tag or a commit"
+    "invalid hub model `{0}`: write `hf:ORG/NAME` or `hf:ORG/NAME@REVISION` (branch, tag or commit)"
 )]
 pub struct HubModelError(String);
 

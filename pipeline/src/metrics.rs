@@ -50,11 +50,11 @@ impl Metrics {
         Self {
             node: NodeVecs::new(&registry),
             embedding: Embedding::new(&registry),
-            seen: of_pipeline("semantik_documents_seen_total", "Documents given by sources"),
+            seen: of_pipeline("semantik_documents_seen_total", "Documents produced by sources"),
             documents: counters(
                 &registry,
                 "semantik_documents_total",
-                "Documents that left the pipeline, by outcome: stored, or a reason",
+                "Documents that left the pipeline, by outcome: stored or a reason",
                 &["pipeline", "outcome"],
             ),
             chunks: of_pipeline("semantik_chunks_total", "Chunks of stored documents"),
@@ -139,7 +139,7 @@ impl Metrics {
 /// Metric families in the text format of Prometheus; no family may be empty.
 fn text(families: &[MetricFamily]) -> String {
     let mut out = Vec::new();
-    TextEncoder::new().encode(families, &mut out).expect("a vector takes all that is written");
+    TextEncoder::new().encode(families, &mut out).expect("writing to a vector cannot fail");
     String::from_utf8(out).expect("the text format is UTF-8")
 }
 

@@ -117,11 +117,11 @@ impl SetAside {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Why {
     /// Intended: it is already stored, and its file is unchanged.
-    #[error("stored already, and not changed since")]
+    #[error("is already stored, and its file is unchanged")]
     Unchanged,
     /// Intended: it is already stored, and only attributes of its file, such as times, have
     /// changed.
-    #[error("stored already, and only touched since")]
+    #[error("is already stored, and only attributes of its file have changed")]
     Touched,
     /// Intended: a document with this content is in the collection, or came earlier in this run.
     #[error("has the same content as another document")]
@@ -139,7 +139,7 @@ pub enum Why {
     },
     /// It is larger than the limit of the pipeline file.
     #[error(
-        "has {size} bytes; the limit is {limit} (raise `max_size` of the scan node to take it in)"
+        "has {size} bytes; the limit is {limit} (raise `max_size` of the scan node to index it)"
     )]
     TooLarge {
         /// Size in bytes.
@@ -148,19 +148,19 @@ pub enum Why {
         limit: u64,
     },
     /// No extractor supports this format.
-    #[error("is of type {mime_type}, which no extractor reads")]
+    #[error("has the type {mime_type}, which no extractor supports")]
     Unsupported {
         /// Media type.
         mime_type: String,
     },
     /// The `when:` conditions of all next nodes exclude it.
-    #[error("no branch takes it")]
+    #[error("matches no `when:` condition of the next nodes")]
     Unrouted,
     /// Not intended: the document could not be processed.
     #[error("{0}")]
     Failed(#[from] DocError),
     /// Intended: a user deleted it, and its content is unchanged since.
-    #[error("{message} (`semantik documents undelete` takes it in again)")]
+    #[error("{message} (`semantik documents undelete` restores it)")]
     Withheld {
         /// User and time of the deletion, as text.
         message: String,
@@ -227,10 +227,10 @@ pub enum DocError {
         cause: String,
     },
     /// It requires a password.
-    #[error("is encrypted, and cannot be read without its password")]
+    #[error("is encrypted and requires a password")]
     Encrypted,
     /// Processing exceeded a limit per document.
-    #[error("exceeds the limit of {limit} on one document")]
+    #[error("exceeds the limit of {limit} per document")]
     Limit {
         /// The limit, with its unit and the option that sets it: `60 s (max_seconds)`.
         limit: String,

@@ -125,7 +125,7 @@ mod tests {
                         let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
                         glob.map(|glob| glob.compile_matcher().is_match("ab/ab")).ok()
                     })
-                    .expect("a thread")
+                    .expect("spawn a thread")
                     .join();
                 prop_assert!(compiled.is_ok());
             }

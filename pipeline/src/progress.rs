@@ -131,7 +131,7 @@ impl Progress {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a rate for people"
+            reason = "a rate for display"
         )]
         let rate = (self.tokens as f64 / self.elapsed_seconds.max(0.001)) as u64;
         rate
@@ -301,7 +301,7 @@ mod tests {
             Progress { nodes: vec![node("scan", 9.5), node("embed", 4.0)], ..Progress::default() };
         assert_eq!(now.holder_since(&before), Some("embed"));
         assert_eq!(now.holder_since(&Progress::default()), Some("scan"));
-        assert_eq!(now.holder_since(&now), None, "nobody has worked");
+        assert_eq!(now.holder_since(&now), None, "no node was busy");
     }
 
     fn looked(is_ended: bool, given: (u64, u64), outcomes: &[(&str, u64)]) -> Progress {
@@ -326,12 +326,12 @@ mod tests {
     fn without_tokens_the_end_is_foreseen_from_what_was_stored() {
         let now = looked(true, (0, 0), &[("stored", 10), ("unchanged", 3990), ("failed", 10)]);
         let to_go = |now: &Progress| to_go(now, expected(now), 0.0);
-        assert_eq!(to_go(&now), Some(15.0), "30 are under way, and 10 were stored in 5 seconds");
+        assert_eq!(to_go(&now), Some(15.0), "30 are in flight, and 10 were stored in 5 seconds");
         assert_eq!((now.left(), now.set_aside_count()), (4010, 10));
         let nothing_stored = looked(true, (0, 0), &[("unchanged", 3990)]);
-        assert_eq!(to_go(&nothing_stored), None, "nothing says how long it takes");
+        assert_eq!(to_go(&nothing_stored), None, "the rate is unknown");
         assert!(all_seen(&now.nodes) && !all_seen(&looked(false, (0, 0), &[]).nodes));
-        assert!(!all_seen(&[]), "nothing has begun");
+        assert!(!all_seen(&[]), "no node has started");
     }
 
     #[test]

@@ -222,7 +222,7 @@ mod tests {
             [failed("late", None), failed("new", None), failed("old", known)]
         );
         report.add_pass(pass(0, vec![failed("new", known)]));
-        assert_eq!((report.failed(), report.newly_failed), (1, 1), "others were mended meanwhile");
+        assert_eq!((report.failed(), report.newly_failed), (1, 1), "the other failures were fixed");
     }
 
     #[test]

@@ -61,7 +61,7 @@ where
         .when(|error: &StoreError| error.remedy == Remedy::Retry && may_pass(error))
         .notify(|error, wait| {
             tracing::warn!(
-                target: crate::store_call::TARGET, %error, cause = %error.source, ?wait, "the store is asked again"
+                target: crate::store_call::TARGET, %error, cause = %error.source, ?wait, "retrying a store call"
             );
         })
         .await

@@ -81,7 +81,7 @@ pub enum RunError {
         source: BoxError,
     },
     /// A node returned rows that do not match its declared schema: a bug of the node.
-    #[error("node `{node}` gave rows of another schema than it had said")]
+    #[error("node `{node}` returned rows that do not match its declared schema")]
     Schema {
         /// Id of the node.
         node: Arc<str>,
@@ -98,13 +98,13 @@ pub enum RunError {
     #[error("documents that were set aside could not be recorded")]
     Record(#[from] StoreError),
     /// A node returned a document more than once: a bug of the node.
-    #[error("the document {uri} came out more often than it went in")]
+    #[error("a node returned the document {uri} more than once")]
     Doubled {
         /// URI of the document.
         uri: String,
     },
     /// A node dropped documents without a rejection: a bug of the node.
-    #[error("{count} documents went in and never came out, the first of them {first}")]
+    #[error("{count} documents were lost between nodes, among them {first}")]
     Lost {
         /// Number of lost documents.
         count: usize,
@@ -142,7 +142,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
     // Building may load a model for seconds; a blocking thread keeps signal handling responsive.
     let (edge_bytes, parts) = (plan.edge_bytes, with.clone());
     let building = spawn_blocking(move || build(plan, &parts));
-    let built = building.await.unwrap_or_else(|error| Err(panicked("the plan".into(), error)))?;
+    let built = building.await.unwrap_or_else(|error| Err(panicked("plan build".into(), error)))?;
     start(built, edge_bytes, with, &options, &broke_off, &accounts, &mut tasks);
 
     let mut first_error = None;
@@ -152,7 +152,7 @@ pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<Ru
             // Aborted below, after an error that is already known.
             Err(error) if error.is_cancelled() => continue,
             Ok(Err(error)) => error,
-            Err(error) => panicked("a task of the run".into(), error),
+            Err(error) => panicked("run task".into(), error),
         };
         if first_error.is_none() {
             first_error = Some(error);
@@ -299,7 +299,7 @@ fn start(
         tasks.spawn(drive.instrument(span));
     }
     let record = Box::pin(drive_recorder(recorded, with.clone()));
-    tasks.spawn(named("the record of what was set aside".into(), record).in_current_span());
+    tasks.spawn(named("rejection recorder".into(), record).in_current_span());
 }
 
 /// The future that runs a node from start to end.

@@ -217,7 +217,7 @@ fn read_cron(text: &str) -> Result<Cron, ScheduleFault> {
         message,
         help: help.map(str::to_owned),
     };
-    const FIELDS: &str = "there are five fields: minute, hour, day of month, month, day of week; \
+    const FIELDS: &str = "expected five fields: minute, hour, day of month, month, day of week; \
                           a sixth in front is for seconds";
     let fields = text.split_whitespace().count();
     if !text.trim_start().starts_with('@') && !(5..=6).contains(&fields) {
@@ -226,11 +226,11 @@ fn read_cron(text: &str) -> Result<Cron, ScheduleFault> {
     }
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
     let cron = parser.parse(text).map_err(|error| {
-        fault(format!("`{text}` is not a cron expression: {}", in_words(&error)), Some(FIELDS))
+        fault(format!("invalid cron expression `{text}`: {}", in_words(&error)), Some(FIELDS))
     })?;
-    let any = Utc.timestamp_opt(0, 0).single().expect("it is a moment");
+    let any = Utc.timestamp_opt(0, 0).single().expect("0 is a valid timestamp");
     if cron.find_next_occurrence(&any, true).is_err() {
-        return Err(fault(format!("`{text}` is never due"), None));
+        return Err(fault(format!("cron expression `{text}` is never due"), None));
     }
     Ok(cron)
 }
@@ -247,11 +247,11 @@ fn read_zone(name: &str) -> Result<Tz, ScheduleFault> {
     name.parse().map_err(|_| {
         let help = suggest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()))
             .unwrap_or_else(|| {
-                "it is an IANA name: UTC, Europe/Berlin, America/New_York".to_owned()
+                "expected an IANA name: UTC, Europe/Berlin, America/New_York".to_owned()
             });
         ScheduleFault {
             key: "timezone",
-            message: format!("there is no time zone `{name}`"),
+            message: format!("unknown time zone `{name}`"),
             help: Some(help),
         }
     })
@@ -274,7 +274,7 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
         }
         let at = spec.at(&format!("/notify/{index}/webhook"));
         let help = suggest(&notify.webhook, known.keys().map(String::as_str))
-            .unwrap_or_else(|| "give its address and its key in `stores.webhooks`".to_owned());
+            .unwrap_or_else(|| "define its `url` and `secret` in `stores.webhooks`".to_owned());
         findings.push(Finding::new(at, format!("unknown webhook `{}`", notify.webhook)).help(help));
     }
 }

@@ -21,7 +21,7 @@ pub enum SchemaError {
         present: String,
     },
     /// A required column has another type.
-    #[error("needs the column `{name}` as {wanted}, but its input has it as {found}")]
+    #[error("needs the column `{name}` as {wanted}, but its input has {found}")]
     Type {
         /// The column.
         name: String,
@@ -37,7 +37,7 @@ pub enum SchemaError {
         name: String,
     },
     /// Inputs of a node have different columns.
-    #[error("its inputs `{left}` and `{right}` do not have the same columns ({difference})")]
+    #[error("has inputs with different columns: `{left}` and `{right}` ({difference})")]
     Union {
         /// The first input.
         left: String,

@@ -382,7 +382,7 @@ impl PipelineSpec {
         }
         if says.lifecycle.judgements.is_none() && !says.lifecycle.min.given().is_empty() {
             let at = document.at("/lifecycle/min");
-            let message = "there is nothing to measure: `judgements` names no file".to_owned();
+            let message = "`min` needs judged queries: set `judgements` to a file".to_owned();
             findings.push(Finding::new(at, message));
         }
         let base = match file.parent() {
@@ -464,7 +464,10 @@ fn not_a_url(document: &Document, pointer: &str, findings: &[Finding]) -> Option
     let name = pointer.rsplit('/').next().unwrap_or_default();
     let is_known = findings.iter().any(|finding| finding.at == at);
     (!is_known).then(|| {
-        Finding::new(at, format!("`{name}`, its variables read, is not a URL of that store"))
+        Finding::new(
+            at,
+            format!("`{name}` is not a URL of this store after its variables are replaced"),
+        )
     })
 }
 
@@ -512,7 +515,7 @@ fn expand(
     while let Some((before, after)) = rest.split_once("${") {
         out.push_str(before);
         let Some((inside, behind)) = after.split_once('}') else {
-            return Err(("`${` is never closed".to_owned(), "write `${VAR}` or `${VAR:-default}`"));
+            return Err(("`${` is not closed".to_owned(), "write `${VAR}` or `${VAR:-default}`"));
         };
         let (name, default) = match inside.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -520,7 +523,7 @@ fn expand(
         };
         if name.is_empty() || inside.contains("${") {
             return Err((
-                format!("`${{{inside}}}` is not a variable"),
+                format!("`${{{inside}}}` is not a valid variable"),
                 "write `${VAR}` or `${VAR:-default}`",
             ));
         }

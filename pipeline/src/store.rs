@@ -40,7 +40,7 @@ pub enum Remedy {
 /// Source of a [`StoreError`] if the store currently accepts no writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the database is read-only: a standby, or one whose default_transaction_read_only is on; what only reads works"
+    "the database is read-only (a standby, or default_transaction_read_only is on); only reads work"
 )]
 pub struct ReadOnly;
 

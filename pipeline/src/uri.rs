@@ -57,7 +57,7 @@ pub fn stem(uri: &str) -> Option<String> {
 
 fn encode(uri: &mut String, bytes: &[u8]) {
     for byte in bytes {
-        write!(uri, "%{byte:02X}").expect("a string takes all that is written");
+        write!(uri, "%{byte:02X}").expect("writing to a string cannot fail");
     }
 }
 

@@ -20,7 +20,7 @@ use crate::yaml::{Document, step};
 /// All violations of `schema` by the value at `pointer`.
 pub(crate) fn validate(document: &Document, pointer: &str, schema: &Value) -> Vec<Fault> {
     let value = document.value.pointer(pointer).unwrap_or(&Value::Null);
-    let validator = jsonschema::validator_for(schema).expect("schemas are made by schemars");
+    let validator = jsonschema::validator_for(schema).expect("schemars generates valid schemas");
     let faults = validator.iter_errors(value).flat_map(|error| words(&error, schema));
     faults.map(|fault| Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }).collect()
 }
@@ -73,7 +73,7 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
             pointer: pointer.clone(),
             missing: property.as_str().map(str::to_owned),
             of_key: true,
-            message: format!("the key `{}` is missing", property.as_str().unwrap_or_default()),
+            message: format!("missing key `{}`", property.as_str().unwrap_or_default()),
             help: None,
         },
         Kind::Type { kind } => of_value(format!("{name} must be {}, not {found}", type_name(kind))),
@@ -83,7 +83,7 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
         Kind::Maximum { limit } if pointer == "/version" => Fault {
             help: Some(format!("write `version: {limit}`, or use a newer version of semantik")),
             ..of_value(format!(
-                "the file has version {}, and this version of semantik reads version {limit}",
+                "unsupported file version {}: this version of semantik reads version {limit}",
                 plain(error.instance())
             ))
         },
@@ -206,14 +206,14 @@ fn type_name(kind: &TypeKind) -> String {
         "boolean" => "true or false",
         "array" => "a list",
         "object" => "a map",
-        _ => "nothing",
+        _ => "empty",
     };
     let mut out = String::new();
     let mut push = |kind: &str| {
         if !out.is_empty() {
             out.push_str(" or ");
         }
-        write!(out, "{}", name(kind)).expect("a string takes all that is written");
+        write!(out, "{}", name(kind)).expect("writing to a string cannot fail");
     };
     match kind {
         TypeKind::Single(kind) => push(kind.as_str()),
@@ -240,7 +240,7 @@ fn name(pointer: &str) -> String {
 /// The value in the file, for messages; replaced where it may be a password.
 fn found(error: &ValidationError<'_>) -> String {
     if error.instance_path().as_str().starts_with("/stores/") {
-        return "what it is".to_owned();
+        return "this value".to_owned();
     }
     brief(error.instance())
 }

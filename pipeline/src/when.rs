@@ -97,17 +97,21 @@ fn compile_one(
 ) -> Result<Condition, (String, Option<String>)> {
     let Ok(field) = schema.field_with_name(column) else {
         let names = schema.fields().iter().map(|field| field.name().as_str());
-        return Err((format!("there is no column `{column}` here"), suggest(column, names)));
+        return Err((format!("unknown column `{column}`"), suggest(column, names)));
     };
     match field.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 => globs(condition).map(Condition::Globs),
         number if number.is_numeric() => range(condition),
-        other => Err((format!("column `{column}` is {other}, which no condition reads"), None)),
+        other => Err((
+            format!("column `{column}` has the type {other}, which `when:` does not support"),
+            None,
+        )),
     }
 }
 
 fn globs(condition: &Value) -> Result<GlobSet, (String, Option<String>)> {
-    let wrong = || ("a text column takes a glob or a list of globs".to_owned(), None);
+    let wrong =
+        || ("the condition of a text column must be a glob or a list of globs".to_owned(), None);
     let patterns = match condition {
         Value::String(one) => vec![one.as_str()],
         Value::Array(several) if !several.is_empty() => {
@@ -124,7 +128,7 @@ fn globs(condition: &Value) -> Result<GlobSet, (String, Option<String>)> {
 }
 
 fn range(condition: &Value) -> Result<Condition, (String, Option<String>)> {
-    let wrong = || ("a number takes `{ min: …, max: … }`".to_owned(), None);
+    let wrong = || ("the condition of a number must be `{ min: …, max: … }`".to_owned(), None);
     let map = condition.as_object().ok_or_else(wrong)?;
     if map.is_empty() || map.keys().any(|key| key != "min" && key != "max") {
         return Err(wrong());
@@ -135,7 +139,7 @@ fn range(condition: &Value) -> Result<Condition, (String, Option<String>)> {
     };
     let (min, max) = (bound("min", f64::NEG_INFINITY)?, bound("max", f64::INFINITY)?);
     if min > max {
-        return Err((format!("no number is at least {min} and at most {max}"), None));
+        return Err((format!("empty range: `min` {min} is greater than `max` {max}"), None));
     }
     Ok(Condition::Range { min, max })
 }

@@ -70,7 +70,7 @@ fn next(asked: usize, found: usize, time: Duration) -> usize {
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
-        reason = "saturates, and is clamped"
+        reason = "saturates and is clamped"
     )]
     let fits = (found as f64 * aim / seconds.max(1e-6)) as usize;
     fits.clamp(asked / STEP, asked.saturating_mul(STEP))

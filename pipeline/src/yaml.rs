@@ -90,11 +90,11 @@ impl Document {
 fn words(message: &str) -> String {
     let message = message.split_once(" at line ").map_or(message, |(words, _)| words);
     if message.contains("multiple YAML documents") {
-        return "there is more than one YAML document in the file".to_owned();
+        return "the file contains more than one YAML document".to_owned();
     }
     let twice =
         message.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split(',').next());
-    twice.map_or_else(|| message.to_owned(), |key| format!("the key `{key}` stands here twice"))
+    twice.map_or_else(|| message.to_owned(), |key| format!("duplicate key `{key}`"))
 }
 
 /// Escapes one step of a JSON pointer (RFC 6901).

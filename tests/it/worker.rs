@@ -359,7 +359,7 @@ fn a_broken_file_is_reported_and_the_last_good_one_goes_on() {
     let _worker = Worker::start(&place, &[]);
     let good = std::fs::read_to_string(place.file()).unwrap();
     std::fs::write(place.file(), good.replace("uses: hash", "uses: hush")).unwrap();
-    place.wait_until("SELECT files::text LIKE '%unknown stage `hush`%' FROM executors");
+    place.wait_until("SELECT files::text LIKE '%unknown node type `hush`%' FROM executors");
     std::fs::write(place.file(), &good).unwrap();
     place.wait_until("SELECT files->0->>'fault' IS NULL FROM executors");
     assert_eq!(place.semantik(&RUN).code, 0);

@@ -14,7 +14,7 @@ pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut 
     for (index, node) in spec.file.nodes.iter().enumerate() {
         if by_id.insert(&node.id, index).is_some() && !node.id.is_empty() {
             let at = spec.at(&format!("/nodes/{index}/id"));
-            findings.push(Finding::new(at, format!("a node `{}` stands above already", node.id)));
+            findings.push(Finding::new(at, format!("duplicate node id `{}`", node.id)));
         }
     }
     for (node, draft) in spec.file.nodes.iter().zip(drafts.iter_mut()) {
@@ -22,12 +22,12 @@ pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut 
             let at = spec.at(&format!("{}{pointer}", draft.pointer));
             match by_id.get(from) {
                 Some(&input) if draft.inputs.contains(&input) => {
-                    findings.push(Finding::new(at, format!("`{from}` is read twice")));
+                    findings.push(Finding::new(at, format!("`{from}` is listed twice")));
                 }
                 Some(&input) => draft.inputs.push(input),
                 None => {
                     draft.blocked = true;
-                    let finding = Finding::new(at, format!("there is no node `{from}`"));
+                    let finding = Finding::new(at, format!("unknown node `{from}`"));
                     let help = suggest(from, spec.file.nodes.iter().map(|node| node.id.as_str()));
                     findings.push(Finding { help, ..finding });
                 }
@@ -61,39 +61,31 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
         };
         match &draft.kind {
             Some(NodeKind::Source(_)) if has_from => {
-                wrong(
-                    "from",
-                    format!("`{id}` is a source, so it reads from no node"),
-                    "remove `from`",
-                );
+                wrong("from", format!("`{id}` is a source, so it has no input"), "remove `from`");
             }
             Some(NodeKind::Stage(_) | NodeKind::Sink(_)) if !has_from => {
-                wrong("id", format!("`{id}` reads from no node"), "name one with `from`");
+                wrong("id", format!("`{id}` has no input"), "name its input with `from`");
             }
             _ => {}
         }
         let is_source = matches!(draft.kind, Some(NodeKind::Source(_)));
         if is_source && spec.file.nodes[index].when.is_some() {
-            wrong(
-                "when",
-                format!("`{id}` is a source, so it has no rows to choose from"),
-                "remove `when`",
-            );
+            wrong("when", format!("`{id}` is a source, so `when` does not apply"), "remove `when`");
         }
         if draft.inputs.is_empty() && !is_source {
             draft.blocked = true;
         }
         if reads_sink {
             let help = "read from the node that the sink reads from";
-            wrong("from", format!("`{id}` reads from a sink, which gives nothing"), help);
+            wrong("from", format!("`{id}` reads from a sink, which has no output"), help);
             draft.blocked = true;
         }
         let gives = matches!(draft.kind, Some(NodeKind::Source(_) | NodeKind::Stage(_)));
         if gives && is_sure && !is_read[index] {
             wrong(
                 "id",
-                format!("nobody reads what `{id}` gives"),
-                "let a sink read it, or remove it",
+                format!("the output of `{id}` is not used"),
+                "connect a sink to it, or remove it",
             );
         }
     }
@@ -122,9 +114,9 @@ pub(super) fn sort(
         // Each remaining node has a remaining input, so following the inputs leads to a cycle.
         let mut path = vec![start];
         let cycle = loop {
-            let last = *path.last().expect("it begins with one");
+            let last = *path.last().expect("the path starts with a node");
             let next = drafts[last].inputs.iter().copied().find(|&input| !placed[input]);
-            let next = next.expect("a node that was not placed has an input that was not");
+            let next = next.expect("an unplaced node has an unplaced input");
             if let Some(first) = path.iter().position(|&node| node == next) {
                 break path.split_off(first);
             }

@@ -36,10 +36,10 @@ pub(super) fn bind(
                     Behind::Faulty => Ok(None),
                     Behind::None if needs == ModelUse::Follows => Ok(None),
                     Behind::None => {
-                        Err("counts tokens, but no node behind it runs a model".to_owned())
+                        Err("counts tokens, but no node after it runs a model".to_owned())
                     }
                     Behind::Two(first, second) => Err(format!(
-                        "is read by two models, {} and {}; give each a node of its own",
+                        "feeds two models, {} and {}: use one node per model",
                         first.path.display(),
                         second.path.display()
                     )),

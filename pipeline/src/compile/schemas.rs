@@ -106,7 +106,7 @@ fn joint_input<'a>(inputs: &[&'a Node]) -> Result<Option<&'a Schema>, SchemaErro
             differing.extend(only(other_schema, schema));
             differing.dedup();
             if differing.is_empty() {
-                differing.push("the same ones, but in another order".to_owned());
+                differing.push("same columns in another order".to_owned());
             }
             return Err(SchemaError::Union {
                 left: first.id.to_string(),

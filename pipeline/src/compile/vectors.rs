@@ -26,12 +26,12 @@ pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Ve
             let (first, second) = (id(before), id(index));
             let at = spec.at(&format!("{}/uses", drafts[index].pointer));
             let finding =
-                Finding::new(at, format!("`{second}` embeds what `{first}` has embedded"))
+                Finding::new(at, format!("`{second}` embeds the output of `{first}` again"))
                     .beside(
                         spec.at(&format!("{}/uses", drafts[before].pointer)),
                         format!("`{first}` embeds here"),
                     )
-                    .help(format!("remove `{second}`, or let it read what `{first}` reads"));
+                    .help(format!("remove `{second}`, or give it the input of `{first}`"));
             findings.push(finding);
             drafts[index].blocked = true;
         }
@@ -55,7 +55,7 @@ pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Ve
                     id(*other),
                 );
                 findings.push(between(spec, drafts, (*first, *other), &key, message).help(
-                    "a collection has one value of each of these options; give both nodes the same",
+                    "a collection has one value per option: set the same value in both nodes",
                 ));
             }
         }
@@ -75,7 +75,7 @@ pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Ve
         let message =
             format!("`{a}` and `{b}` write vectors {what} into collection `{collection}`");
         findings.push(between(spec, drafts, (first, other), key, message).help(format!(
-            "give both nodes the same `{key}`, or move one branch into a pipeline file with a collection of its own"
+            "set one `{key}` in both nodes, or move one branch to a file with another collection"
         )));
         mixes = true;
     }

@@ -24,27 +24,24 @@ impl Embedding {
     pub(super) fn new(registry: &Registry) -> Self {
         let ints = |name, help| counters(registry, name, help, LABELS);
         Self {
-            sequences: ints(
-                "semantik_embedding_sequences_total",
-                "Chunks that went through the model",
-            ),
+            sequences: ints("semantik_embedding_sequences_total", "Chunks processed by the model"),
             tokens: ints(
                 "semantik_embedding_tokens_total",
-                "Tokens that went through the model, without padding",
+                "Tokens processed by the model, without padding",
             ),
             reused: ints(
                 "semantik_embedding_reused_tokens_total",
-                "Tokens of chunks whose vectors were known, so that the model need not read them",
+                "Tokens of chunks with known vectors, which the model did not process",
             ),
             padding: ints(
                 "semantik_embedding_padding_tokens_total",
-                "Padding that went through the model",
+                "Padding tokens processed by the model",
             ),
             batches: ints("semantik_embedding_batches_total", "Forward passes of the model"),
             busy: seconds(
                 registry,
                 "semantik_embedding_busy_seconds_total",
-                "Time that the model's device was computing; with several threads, the mean of them",
+                "Compute time of the device of the model; the mean of several threads",
                 LABELS,
             ),
             counted: Mutex::default(),

@@ -180,9 +180,9 @@ mod tests {
             assert_eq!(value(&text, queue), 7.0);
             drop(exposed);
             let text = exposition.text();
-            assert_eq!(value(&text, rows), f64::from(run * 10), "a run has ended, nothing is lost");
+            assert_eq!(value(&text, rows), f64::from(run * 10), "an ended run keeps its counts");
             assert_eq!(value(&text, batches), f64::from(run));
-            assert!(!text.contains(queue), "what waited waits no more");
+            assert!(!text.contains(queue), "gauges of an ended run are dropped");
         }
     }
 

@@ -117,42 +117,42 @@ impl NodeVecs {
         let gauges = |name, help| gauges(registry, name, help, LABELS);
         let seconds = |name, help| seconds(registry, name, help, LABELS);
         Self {
-            rows_in: ints("semantik_node_rows_in_total", "Documents given to a node"),
-            rows_out: ints("semantik_node_rows_out_total", "Documents given on by a node"),
-            bytes_in: ints("semantik_node_bytes_in_total", "Bytes given to a node"),
-            batches: ints("semantik_node_batches_total", "Batches worked on by a node"),
+            rows_in: ints("semantik_node_rows_in_total", "Documents received by a node"),
+            rows_out: ints("semantik_node_rows_out_total", "Documents sent by a node"),
+            bytes_in: ints("semantik_node_bytes_in_total", "Bytes received by a node"),
+            batches: ints("semantik_node_batches_total", "Batches processed by a node"),
             batch_seconds: histograms(
                 registry,
                 "semantik_node_batch_seconds",
-                "Time a node worked on a batch",
+                "Processing time of a batch in a node",
                 LABELS,
                 &BATCH_SECONDS,
             ),
             set_aside: counters(
                 registry,
                 "semantik_node_set_aside_total",
-                "Documents that left at a node, by reason",
+                "Documents set aside by a node, by reason",
                 &["pipeline", "node", "reason"],
             ),
-            queue_bytes: gauges("semantik_node_queue_bytes", "Bytes that wait in front of a node"),
-            queue_batches: gauges(
-                "semantik_node_queue_batches",
-                "Batches that wait in front of a node",
-            ),
+            queue_bytes: gauges("semantik_node_queue_bytes", "Bytes in the queue of a node"),
+            queue_batches: gauges("semantik_node_queue_batches", "Batches in the queue of a node"),
             queue_limit: gauges(
                 "semantik_node_queue_limit_bytes",
-                "Bytes that may wait in front of a node",
+                "Limit of the queue of a node in bytes",
             ),
-            busy: seconds("semantik_node_busy_seconds_total", "Time a node spent working"),
+            busy: seconds(
+                "semantik_node_busy_seconds_total",
+                "Time a node spent processing batches",
+            ),
             starved: seconds(
                 "semantik_node_starved_seconds_total",
                 "Time a node spent waiting for input",
             ),
             blocked: seconds(
                 "semantik_node_blocked_seconds_total",
-                "Time a node spent waiting for its readers",
+                "Time a node spent waiting for the nodes after it",
             ),
-            ended: gauges("semantik_node_ended", "1 once a node has done all that it will do"),
+            ended: gauges("semantik_node_ended", "1 once a node has ended"),
             under_way: Mutex::default(),
         }
     }

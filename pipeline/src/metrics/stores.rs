@@ -26,26 +26,26 @@ impl StoreMetrics {
             seconds: histograms(
                 registry,
                 "semantik_store_call_seconds",
-                "Time until a store answered, its retries included",
+                "Duration of store calls, including retries",
                 call,
                 &CALL_SECONDS,
             ),
             errors: counters(
                 registry,
                 "semantik_store_errors_total",
-                "Calls to a store that failed for good",
+                "Store calls that failed, after all retries",
                 call,
             ),
             retries: counters(
                 registry,
                 "semantik_store_retries_total",
-                "Calls to a store that were made again",
+                "Retries of store calls",
                 &["store"],
             ),
             under_way: gauges(
                 registry,
                 "semantik_store_calls_under_way",
-                "Calls to a store that have no answer yet, those among them that wait for a connection",
+                "Store calls in progress, including those that wait for a connection",
                 &["store"],
             ),
         }

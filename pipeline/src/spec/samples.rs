@@ -153,15 +153,15 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
         let at = || spec.at(&format!("{pointer}/input"));
         match (&input.text, &input.file, &input.name) {
             (Some(_), Some(_), _) => {
-                let message = "a sample is a `text` or a `file`, not both";
+                let message = "a sample has `text` or `file`, not both";
                 findings.push(Finding::new(at(), message));
             }
             (None, None, _) => {
                 findings.push(Finding::new(at(), "the sample has neither `text` nor `file`"));
             }
             (Some(_), None, None) => findings.push(
-                Finding::new(at(), "a sample of `text` needs a `name`")
-                    .help("its ending says what it is: `name: page.html`"),
+                Finding::new(at(), "a sample with `text` needs a `name`")
+                    .help("the extension determines the format: `name: page.html`"),
             ),
             (Some(_), None, Some(_)) | (None, Some(_), _) => {}
         }
@@ -169,7 +169,7 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
             && !spec.base.join(file).exists()
         {
             let at = spec.at(&format!("{pointer}/input/file"));
-            findings.push(Finding::new(at, format!("there is no file {}", file.display())));
+            findings.push(Finding::new(at, format!("file {} does not exist", file.display())));
         }
         let route = sample.expect.route.as_ref();
         let named = |key: &str, ids: &[String]| -> Vec<(String, String)> {
@@ -188,7 +188,7 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
         ids.extend(input.source.iter().map(|id| (format!("{pointer}/input/source"), id.clone())));
         for (pointer, id) in ids {
             if !nodes.contains(&id.as_str()) {
-                let finding = Finding::new(spec.at(&pointer), format!("there is no node `{id}`"));
+                let finding = Finding::new(spec.at(&pointer), format!("unknown node `{id}`"));
                 findings.push(Finding { help: suggest(&id, nodes.iter().copied()), ..finding });
             }
         }

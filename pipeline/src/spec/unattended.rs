@@ -167,7 +167,7 @@ impl TryFrom<String> for Span {
         if is_number && matches!(unit, "s" | "m" | "h" | "d") {
             return Ok(Self(text));
         }
-        Err(format!("`{text}` is no time; write a number and s, m, h or d: `90s`, `10m`, `2h`"))
+        Err(format!("invalid duration `{text}`: expected a number and s, m, h or d, such as `90s`"))
     }
 }
 

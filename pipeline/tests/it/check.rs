@@ -250,7 +250,7 @@ fn the_fingerprint_tells_what_rows_depend_on() {
   - { id: keep, uses: keep, from: work, with: { name: x } }
 ",
     );
-    assert_ne!(base, seeded, "an option does");
+    assert_ne!(base, seeded, "an option matters");
     let longer = print(
         "
   - { id: scan, uses: memory, with: { docs: [a] } }
@@ -259,5 +259,5 @@ fn the_fingerprint_tells_what_rows_depend_on() {
   - { id: keep, uses: keep, from: work, with: { name: x } }
 ",
     );
-    assert_ne!(base, longer, "and so does a node");
+    assert_ne!(base, longer, "a node matters");
 }

@@ -198,7 +198,7 @@ nodes:
     assert!(report.stopped);
     // Two queues of 1,024 bytes, documents of about 250 bytes, and a few in progress.
     assert!(seen_when_stopped < 60, "the source was {seen_when_stopped} documents ahead");
-    assert_eq!(report.documents.seen, report.documents.stored, "what was in flight is stored");
+    assert_eq!(report.documents.seen, report.documents.stored, "documents in flight are stored");
     assert_eq!(kept(&name).len() as u64, report.documents.stored);
 }
 
@@ -243,7 +243,7 @@ fn a_document_that_comes_out_twice_is_told() {
     )
     .err()
     .unwrap();
-    assert_eq!(error.to_string(), "the document mem:0 came out more often than it went in");
+    assert_eq!(error.to_string(), "a node returned the document mem:0 more than once");
 }
 
 /// A panic while rejections are recorded ends the run.
@@ -260,7 +260,7 @@ fn a_record_that_panics_is_told() {
     let stores = Arc::new(Stores { record_panics: true, ..Stores::default() });
     let options = RunOptions::new(&plan);
     let error = runtime().block_on(run(plan, &resources(&stores), options)).err().unwrap();
-    let expected = "node `the record of what was set aside` panicked: the store is broken";
+    let expected = "node `rejection recorder` panicked: the store is broken";
     assert_eq!(error.to_string(), expected);
 }
 

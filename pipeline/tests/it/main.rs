@@ -1,6 +1,6 @@
 //! Tests of the framework through its public API, with in-memory nodes.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, and says where")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue panics with its position")]
 
 mod check;
 mod flow;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub(crate) static NODES: &[NodeDef] = &[
     NodeDef {
         name: "memory",
-        summary: "gives the documents that the file lists",
+        summary: "produces the documents in the file",
         version: 1,
         parallel: Parallel::Single,
         schema: options_schema::<Memory>,
@@ -27,7 +27,7 @@ pub(crate) static NODES: &[NodeDef] = &[
     },
     NodeDef {
         name: "work",
-        summary: "passes rows on, unless their text says otherwise",
+        summary: "passes rows on, depending on their text",
         version: 1,
         parallel: Parallel::Any,
         schema: options_schema::<Work>,
@@ -35,7 +35,7 @@ pub(crate) static NODES: &[NodeDef] = &[
     },
     NodeDef {
         name: "once",
-        summary: "sets aside what it has seen before",
+        summary: "sets duplicates aside",
         version: 1,
         parallel: Parallel::Single,
         schema: options_schema::<Once>,
@@ -43,7 +43,7 @@ pub(crate) static NODES: &[NodeDef] = &[
     },
     NodeDef {
         name: "one_by_one",
-        summary: "gives a document when a sink has kept the one before",
+        summary: "produces a document when a sink has kept the previous one",
         version: 1,
         parallel: Parallel::Single,
         schema: options_schema::<OneByOne>,
@@ -51,7 +51,7 @@ pub(crate) static NODES: &[NodeDef] = &[
     },
     NodeDef {
         name: "windows",
-        summary: "passes rows on, in windows",
+        summary: "passes rows on in adaptive batches",
         version: 1,
         parallel: Parallel::Single,
         schema: options_schema::<Windows>,
@@ -59,7 +59,7 @@ pub(crate) static NODES: &[NodeDef] = &[
     },
     NodeDef {
         name: "keep",
-        summary: "keeps what it is given",
+        summary: "keeps the URIs of its rows",
         version: 1,
         parallel: Parallel::Single,
         schema: options_schema::<Keep>,
@@ -372,10 +372,10 @@ impl MetadataStore for Stores {
         Ok(KnownHashes::new())
     }
     async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
-        unreachable!("these sinks do not ask")
+        unreachable!("these sinks do not call it")
     }
     async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
-        unreachable!("these sinks do not ask")
+        unreachable!("these sinks do not call it")
     }
     async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
         assert!(!self.record_panics, "the store is broken");
@@ -412,13 +412,13 @@ pub(crate) struct NoModels;
 
 impl Models for NoModels {
     fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
-        Err(format!("there is no model in {}", model.display()).into())
+        Err(format!("no model in {}", model.display()).into())
     }
     fn tokenizer(&self, model: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        Err(format!("there is no model in {}", model.display()).into())
+        Err(format!("no model in {}", model.display()).into())
     }
     fn embedder(&self, model: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
-        Err(format!("there is no model in {}", model.display()).into())
+        Err(format!("no model in {}", model.display()).into())
     }
 }
 

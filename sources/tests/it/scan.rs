@@ -336,7 +336,7 @@ fn a_large_file_is_not_read() {
     assert_eq!(names(folder.path(), &outcome), ["small.txt"]);
     insta::assert_snapshot!(
         outcome.set_aside[0].why,
-        @"has 209715200 bytes; the limit is 67108864 (raise `max_size` of the scan node to take it in)"
+        @"has 209715200 bytes; the limit is 67108864 (raise `max_size` of the scan node to index it)"
     );
     let outcome =
         scan(folder.path(), json!({ "paths": ["."], "max_size": "1kB", "include": ["small.txt"] }));

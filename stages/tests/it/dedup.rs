@@ -47,7 +47,7 @@ fn tells_touched_copied_and_new_apart() {
     [
         (
             "000",
-            "unchanged: stored already, and only touched since",
+            "unchanged: is already stored, and only attributes of its file have changed",
         ),
         (
             "001",
@@ -63,7 +63,7 @@ fn tells_touched_copied_and_new_apart() {
         ),
         (
             "006",
-            "unchanged: stored already, and only touched since",
+            "unchanged: is already stored, and only attributes of its file have changed",
         ),
     ]
     "#);

@@ -249,16 +249,16 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
         .map(|(name, why)| format!("{name}: {why}"))
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    binary: unsupported: is of type application/octet-stream, which no extractor reads
+    binary: unsupported: has the type application/octet-stream, which no extractor supports
     blank.pdf: empty: has no text
-    bomb.docx: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
-    bomb.txt.gz: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) on one document
+    bomb.docx: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) per document
+    bomb.txt.gz: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) per document
     empty.txt: empty: has no text
     fake.docx: failed: is not a valid DOCX file: not a ZIP archive, or truncated
-    fake.md: unsupported: is of type application/octet-stream, which no extractor reads
+    fake.md: unsupported: has the type application/octet-stream, which no extractor supports
     fake.pdf: failed: is not a valid PDF file: truncated (startxref not found)
-    image.png: unsupported: is of type image/png, which no extractor reads
-    mail.eml: unsupported: is of type message/rfc822, which no extractor reads
+    image.png: unsupported: has the type image/png, which no extractor supports
+    mail.eml: unsupported: has the type message/rfc822, which no extractor supports
     nothing.html: empty: has no text
     scan-of-one-page.pdf: empty: has no text layer: its page is an image (OCR is not supported)
     scan-with-blank-pages.pdf: empty: has no text layer: 2 of its 5 pages are images (OCR is not supported)
@@ -339,8 +339,8 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
         })
         .collect();
     insta::assert_snapshot!(found.join("\n"), @r#"
-    failed: exceeds the limit of 1 s (max_seconds) on one document
-    failed: exceeds the limit of 1 GiB of memory (max_memory) on one document
+    failed: exceeds the limit of 1 s (max_seconds) per document
+    failed: exceeds the limit of 1 GiB of memory (max_memory) per document
     failed: is not a valid PDF file: it is nested too deeply
     failed: is not a valid PDF file: its reader crashed
     failed: is not a valid PDF file: its reader crashed
@@ -348,7 +348,7 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
     failed: is not a valid PDF file: its reader crashed
     failed: is not a valid PDF file: its reader crashed
     failed: is not a valid PDF file: its reader crashed
-    failed: exceeds the limit of 1 s (max_seconds) on one document
+    failed: exceeds the limit of 1 s (max_seconds) per document
     "#);
 }
 
@@ -407,7 +407,7 @@ fn the_worker_is_limited_in_memory_and_serves_on() {
     [
         (
             "large.pdf",
-            "failed: exceeds the limit of 48 MiB of memory (max_memory) on one document",
+            "failed: exceeds the limit of 48 MiB of memory (max_memory) per document",
         ),
     ]
     "#);
