@@ -38,8 +38,8 @@ pub(crate) struct Edge {
     pub when: Option<When>,
 }
 
-/// `Break` if the next node has ended, so that further work is useless; its task reports the
-/// reason.
+/// `Break` if a receiver has closed, so that further work is useless; the task that closed it
+/// reports the reason.
 type Given = Result<ControlFlow<()>, RunError>;
 
 impl Outlet {
