@@ -1,21 +1,21 @@
-// What stands around the hits: how many and how long it took, what did not answer, the pages, the ways to ask, and what
-// is there before anything is asked. Drawn from data; `search.js` decides when.
+// Everything around the hits: their number and timings, collections that failed, pagination, search
+// modes and the start page. Drawn from data; `search.js` decides when.
 
 import { h, icon, problemBox } from "./dom.js";
 import * as api from "./api.js";
 import { count, counted, duration } from "./format.js";
 import { MODES, PAGE, filterCount, toUrl } from "./query.js";
 
-/** How many hits there are, in words; `all` is how many on all pages, where that is known. */
+/** Text for the number of hits; `all` is the total over all pages, if known. */
 export function told({ hits, more, asked, all }) {
   const first = (asked.page - 1) * PAGE;
-  if (!hits.length) return "No hit";
+  if (!hits.length) return "No hits";
   if (!more && !first) return counted(hits.length, "hit");
   const known = all ?? (more ? undefined : first + hits.length);
   return `Hits ${count(first + 1)}–${count(first + hits.length)}${known === undefined ? "" : ` of ${count(known)}`}`;
 }
 
-/** The line above the hits, and the heading that they stand below. */
+/** The summary line above the hits, and their heading. */
 export function drawSummary(answer) {
   const { total, embed, store } = answer.timings;
   const line = h(
@@ -31,18 +31,18 @@ export function drawSummary(answer) {
   return [h("h2", { class: "visually-hidden" }, "Hits"), line];
 }
 
-/** What kept some collections from answering, or from answering as they were asked. */
+/** Collections that failed, and collections searched in another mode than requested. */
 export function drawTrouble({ failed, searched, asked }) {
   const others = searched.filter((it) => it.mode !== asked.mode).map((it) => it.name);
   return [
     failed.map((it) => problemBox({ title: `${it.name} did not answer`, detail: it.why })),
     asked.mode === "hybrid" &&
       others.length > 0 &&
-      h("p", { class: "quiet small" }, `${others.join(", ")}: by meaning alone, since there are no vectors of words`),
+      h("p", { class: "quiet small" }, `${others.join(", ")}: searched by meaning only, because the collection has no sparse vectors`),
   ];
 }
 
-/** In the place of hits, where there are none; `clear` asks without filters. */
+/** Replaces the hits if there are none; `clear` searches without filters. */
 export function drawNone(state, clear) {
   const limited = filterCount(state) > 0 || state.collections.length > 0;
   return h(
@@ -52,14 +52,14 @@ export function drawNone(state, clear) {
       "p",
       {},
       limited
-        ? "Nothing fits all that is asked."
-        : "Nothing fits. Other words may; a search by meaning finds what is said differently.",
+        ? "No hit matches the query and all filters."
+        : "No hits. Try other words, or search by meaning to find other wordings.",
     ),
     limited && h("button", { class: "button", type: "button", onclick: clear }, "Search without filters"),
   );
 }
 
-/** The way to the pages before and behind. */
+/** Links to the previous and the next page. */
 export function drawPaging(state, more) {
   const { page } = state;
   if (!more && page === 1) return null;
@@ -74,7 +74,7 @@ export function drawPaging(state, more) {
   );
 }
 
-/** By what is searched, as one of three. */
+/** The three search modes. */
 export function drawModes(state, ask) {
   const choice = ([name, words, why]) =>
     h(
@@ -91,7 +91,7 @@ export function drawModes(state, ask) {
   );
 }
 
-/** Which collections are searched. */
+/** Selection of the collections to search. */
 export function drawCollections(state, collections, isOpen, ask) {
   if (!collections.length) return null;
   const chosen = state.collections;
@@ -119,33 +119,33 @@ export function drawCollections(state, collections, isOpen, ask) {
   );
 }
 
-/** What to do on a server that shows nothing yet. */
+/** The start page of a server without visible collections. */
 function drawEmpty(isSetUpNeeded) {
   const empty = (...parts) => h("div", { class: "empty" }, parts);
   if (isSetUpNeeded)
     return empty(
-      h("p", {}, "This server has just been set up, and has no administrator yet."),
+      h("p", {}, "This server has no administrator yet."),
       h(
         "p",
         {},
         "Open the link that ",
         h("code", {}, "semantik serve"),
-        " has printed when it was started, or go there with the token that it wrote to a file.",
+        " printed at startup, or enter the token from the file that it wrote.",
       ),
-      h("a", { class: "button primary", href: "/setup" }, "Make the first administrator"),
+      h("a", { class: "button primary", href: "/setup" }, "Create the first administrator"),
     );
   if (api.who())
     return empty(
-      h("p", {}, "No collection is here for you yet."),
-      h("p", {}, "A collection is made by a pipeline file. Its owner, or an administrator, lets others in."),
+      h("p", {}, "You have no access to a collection yet."),
+      h("p", {}, "A pipeline file creates a collection. Its owner or an administrator grants access."),
     );
   return empty(
-    h("p", {}, "No collection is open to everybody. Log in to see yours."),
+    h("p", {}, "There are no public collections. Log in to see yours."),
     h("a", { class: "button primary", href: "/login" }, "Log in to search"),
   );
 }
 
-/** What there is, before anything is asked. */
+/** The start page: the collections. */
 export function drawHome(collections, isSetUpNeeded) {
   const sum = (key) => collections.reduce((all, it) => all + it[key], 0);
   if (!collections.length) return drawEmpty(isSetUpNeeded);
@@ -171,7 +171,7 @@ export function drawHome(collections, isSetUpNeeded) {
       h(
         "p",
         { class: "empty" },
-        "Nothing is indexed yet. Open a collection and press “Update”, or run ",
+        "No documents are indexed yet. Open a collection and press “Update”, or run ",
         h("code", {}, "semantik run"),
         " with its pipeline file.",
       ),

@@ -1,17 +1,19 @@
-// The API under /api/v1: requests, the session, problems in words, events.
+// Client of the API under /api/v1: requests, session, errors, events.
 //
-// The session belongs to the browser: it goes on by a cookie that scripts cannot read, so every tab that is opened is
-// logged in, and none when one of them logs out. A tab asks for an access token of its own by that cookie and keeps it in
-// memory; all other requests are made with the token, and the cookie is good for nothing else. Requests that are
-// superseded are aborted by whoever made them.
+// The session belongs to the browser: a cookie that scripts cannot read keeps it, so every new tab
+// is logged in, and logging out in one tab logs out all. Each tab exchanges the cookie for its own
+// access token, which stays in memory; all other requests send the token, and the cookie is
+// accepted for nothing else. Callers abort their superseded requests.
 
 const BASE = "/api/v1";
-/** What requests for the session carry, so that the server knows them from those that another page makes. */
+/** Header of session requests; the server uses it to reject requests from other sites (CSRF). */
 const OWN_PAGE = { "X-Semantik-CSRF": "1" };
-/** An access token that ends sooner than this, in milliseconds, is renewed before it is used. */
+/**
+ * Access tokens with less remaining lifetime than this, in milliseconds, are renewed before use.
+ */
 const EARLY = 30_000;
 
-/** What the API says when it does not do what it was asked to (RFC 9457), or why it could not be asked. */
+/** An error response of the API (RFC 9457), or a failure to reach it. */
 export class Problem extends Error {
   constructor({ title, detail, code, status, retryAfter, requestId }) {
     super(detail ?? title);
@@ -19,35 +21,37 @@ export class Problem extends Error {
   }
 }
 
-/** Whether a request was given up on purpose. */
+/** `true` for requests that were aborted on purpose. */
 export const isAborted = (error) => error?.name === "AbortError";
 
 let access = null; // { token, until }
 let user = null;
 let refreshing = null;
-/** The cookie was tried, and there was no session. */
+/** The server has rejected the cookie: the browser has no session. */
 let isNobody = false;
 const watchers = new Set();
 
-/** Who is logged in, or `null`. */
+/** The logged-in account, or `null`. */
 export const who = () => user;
 
 /**
- * Calls `watcher` whenever somebody logs in or out, with the account or `null`, and whether that was done in another
- * tab.
+ * Calls `watcher` after each login and logout with the account or `null`, and with `elsewhere` set
+ * if it happened in another tab.
  */
 export function onSession(watcher) {
   watchers.add(watcher);
   return () => watchers.delete(watcher);
 }
 
-/** The other tabs of this browser. Without a channel to them they find out at their next request. */
+/**
+ * The other tabs of this browser. Without this channel they learn of changes at their next request.
+ */
 const tabs = "BroadcastChannel" in window ? new BroadcastChannel("semantik-session") : null;
 tabs?.addEventListener("message", async ({ data }) => {
   if (data === "out") end({ elsewhere: true });
   else if (data === "in") {
     await refreshing;
-    // Another account may be logged in now than the one whose token this tab has.
+    // Another account than that of the token of this tab may be logged in now.
     access = null;
     await resume({ elsewhere: true });
   }
@@ -70,7 +74,7 @@ function end({ elsewhere = false } = {}) {
   if (was) watchers.forEach((watcher) => watcher(null, elsewhere));
 }
 
-/** Goes on with the session of the browser, if there is one. */
+/** Resumes the session of the browser, if one exists. */
 export function resume({ elsewhere = false } = {}) {
   refreshing ??= send("POST", "/sessions/browser/token", { own: true })
     .then((session) => {
@@ -78,7 +82,7 @@ export function resume({ elsewhere = false } = {}) {
       end({ elsewhere: true });
       return null;
     })
-    // A server that is away does not end a session.
+    // An unreachable server does not end the session.
     .catch(() => null)
     .finally(() => {
       refreshing = null;
@@ -93,8 +97,8 @@ async function bearer() {
 }
 
 /**
- * `own` is for the session itself: by the cookie, and without a token. With a `token` it is this one, and is not tried
- * again with another.
+ * `own` marks requests for the session itself, sent with the cookie and without a token. With
+ * `token` the request uses that token and is not retried with another.
  */
 async function send(method, path, options = {}) {
   const { query, body, signal, own = false, bare = own, token: given, isAgain = false, accept = "application/json" } = options;
@@ -119,14 +123,14 @@ async function send(method, path, options = {}) {
   } catch (error) {
     if (isAborted(error)) throw error;
     throw new Problem({
-      title: "The server does not answer",
-      detail: "It may have stopped, or the connection is gone.",
+      title: "The server does not respond",
+      detail: "It may have stopped, or the network connection is down.",
       code: "unreachable",
       status: 0,
     });
   }
   if (response.status === 401 && token && !given && !isAgain) {
-    // The token may have ended on the way, or its session was ended elsewhere.
+    // The token may have expired in transit, or another tab ended its session.
     access = null;
     if (await resume()) return send(method, path, { ...options, isAgain: true });
   }
@@ -154,19 +158,19 @@ async function problemOf(response) {
   });
 }
 
-/** A request that is answered in JSON. */
+/** A request with a JSON response. */
 export const get = (path, query, signal) => send("GET", path, { query, signal });
 export const post = (path, body, { query, signal } = {}) => send("POST", path, { body: body ?? {}, query, signal });
 export const put = (path, body) => send("PUT", path, { body });
 export const patch = (path, body) => send("PATCH", path, { body });
 export const del = (path, query) => send("DELETE", path, { query });
 
-/** A text, as it is. */
+/** The response body as text. */
 export async function text(path, signal) {
   return (await send("GET", path, { signal, accept: "text/plain" })).text();
 }
 
-/** Logs in, in every tab. */
+/** Logs in, for all tabs. */
 export async function logIn(username, password) {
   const session = await send("POST", "/sessions/browser", { body: { username, password }, own: true });
   const account = begin(session);
@@ -175,8 +179,8 @@ export async function logIn(username, password) {
 }
 
 /**
- * Changes the password of who is logged in. That ends all of their sessions, so this browser begins a new one; requests
- * that find the old one ended meanwhile wait for it.
+ * Changes the password of the logged-in account. The server then ends all its sessions, so this
+ * browser starts a new one; requests that fail with the old session wait for it.
  */
 export async function changePassword(wish) {
   const { username } = user;
@@ -193,16 +197,19 @@ export async function changePassword(wish) {
   tabs?.postMessage("in");
 }
 
-/** Whether the server still waits for its first administrator. */
+/** `true` while the server has no administrator. */
 export const isSetUpNeeded = async (signal) => (await send("GET", "/setup", { bare: true, signal })).is_needed;
 
-/** Makes the first administrator, with the token that the server printed, and logs in as them. */
+/** Creates the first administrator with the token that the server printed, and logs in. */
 export async function setUp(wish) {
   await send("POST", "/setup", { body: wish, bare: true });
   return logIn(wish.username, wish.password);
 }
 
-/** Logs out, in every tab. The cookie is the server's to take back: if it does not answer, the session goes on. */
+/**
+ * Logs out, in all tabs. Only the server can remove the cookie: if it does not respond, the session
+ * continues.
+ */
 export async function logOut() {
   await send("DELETE", "/sessions/browser", { own: true });
   end();
@@ -210,8 +217,8 @@ export async function logOut() {
 }
 
 /**
- * The events of a path, as they come: `{ event, data }`, data parsed. Begins again after a break, so that a watcher
- * outlives a restart of the server; ends when the signal says so or the server refuses.
+ * Yields the events of a path as `{ event, data }`, with parsed data. Reconnects after a failure,
+ * so a watcher survives a restart of the server; ends when `signal` aborts or the server refuses.
  */
 export async function* events(path, signal) {
   for (let wait = 500; !signal.aborted; wait = Math.min(wait * 2, 8000)) {
@@ -233,7 +240,10 @@ export async function* events(path, signal) {
   }
 }
 
-/** The format of https://html.spec.whatwg.org/multipage/server-sent-events.html, which `EventSource` could read, but it sends no token. */
+/**
+ * Parses https://html.spec.whatwg.org/multipage/server-sent-events.html. `EventSource` cannot be
+ * used because it sends no token.
+ */
 async function* parseEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

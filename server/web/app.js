@@ -1,8 +1,9 @@
-// The frame: which view is shown for which address, the bar above it, the keys that work everywhere.
+// The application frame: routing, top bar and global keyboard shortcuts.
 //
-// A view is a module with `show(context)`, which gives `{ element, title }` and, if it wants, `update(url)` (the same
-// view at another address, so that typing does not lose its place), `dispose()` and `onKey(event)`. The address holds
-// the state of a view; nothing else does, so back, forward, reload and a shared link show the same.
+// A view is a module with `show(context)`, which returns `{ element, title }` and optionally
+// `update(url)` (same view, other address, so that an input keeps its focus), `dispose()` and
+// `onKey(event)`. The address holds the whole state of a view, so back, forward, reload and a
+// shared link show the same.
 
 import { h, put, icon, dialog, problemBox, skeleton, toast, announce } from "./dom.js";
 import * as api from "./api.js";
@@ -34,25 +35,25 @@ const VIEWS = [
 ];
 
 const KEYS = [
-  ["/", "to the search field"],
-  ["↑ ↓", "through the hits"],
+  ["/", "focus the search field"],
+  ["↑ ↓", "select a hit"],
   ["Enter", "open the hit in its document"],
-  ["Esc", "close what is open, back to the field"],
-  ["← →", "the page before, the page after"],
+  ["Esc", "close the preview or return to the field"],
+  ["← →", "previous page, next page"],
   ["g s", "search"],
   ["g c", "collections"],
   ["g o", "operations"],
   ["g t", "throughput"],
   ["g u", "users, for administrators"],
   ["g a", "the audit log, for administrators"],
-  ["?", "these keys"],
+  ["?", "show these shortcuts"],
 ];
 
 const main = document.getElementById("main");
 let shown = null; // { route, view, abort }
 let turn = 0;
 
-/** Goes to an address. `replace` changes it without a step for the button "back". */
+/** Navigates to an address. `replace` adds no history entry. */
 export function go(to, { replace = false } = {}) {
   const url = new URL(to, location.href);
   history[replace ? "replaceState" : "pushState"](null, "", url);
@@ -104,19 +105,21 @@ async function render() {
 function failure(error) {
   if (error instanceof api.Problem) return problemBox(error, render);
   console.error(error);
-  return problemBox({ title: "The page failed", detail: String(error.message ?? error) }, render);
+  return problemBox({ title: "The page failed to load", detail: String(error.message ?? error) }, render);
 }
 
 const here = () => encodeURIComponent(location.pathname + location.search);
 
-/** Whether somebody who logs in may see more: what is not for everybody is not there for who is not logged in. */
+/**
+ * `true` if a login may help: the API answers 404 to anonymous requests for non-public resources.
+ */
 const isForOthers = (error) =>
   error instanceof api.Problem && (error.status === 401 || (error.status === 404 && !api.who()));
 
-/** To the login, and back to what is asked for. */
+/** Opens the login, which returns to the requested address. */
 const toLogin = () => go(`/login?to=${here()}`, { replace: true });
 
-/** The same address drawn anew, since somebody else looks at it now. */
+/** Renders the same address for another account. */
 function redraw() {
   shown?.abort.abort();
   shown?.view.dispose?.();
@@ -124,7 +127,7 @@ function redraw() {
   return render();
 }
 
-/** The title of the window, said aloud as well since the page does not load anew. */
+/** Sets the window title and announces it, because navigation does not reload the page. */
 export function titled(title) {
   document.title = title ? `${title} · semantik` : "semantik";
   announce(title ?? "");
@@ -139,12 +142,12 @@ function showNothing() {
       h(
         "div",
         { class: "empty" },
-        h("h1", {}, "There is nothing here"),
-        h("p", {}, "No view has this address. ", h("a", { href: "/" }, "To the search")),
+        h("h1", {}, "Page not found"),
+        h("p", {}, "No page has this address. ", h("a", { href: "/" }, "Go to the search")),
       ),
     ),
   );
-  titled("Nothing here");
+  titled("Page not found");
 }
 
 function drawNav(current) {
@@ -160,7 +163,7 @@ function drawEnd() {
   labelTheme(theme);
   const keys = h(
     "button",
-    { class: "ghost square keys-button", type: "button", "aria-label": "Keys", title: "Keys (?)", onclick: showKeys },
+    { class: "ghost square keys-button", type: "button", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: showKeys },
     icon("keyboard"),
   );
   const menu =
@@ -229,7 +232,7 @@ function labelTheme(button) {
   const choice = window.semantikTheme.choice();
   const next = THEMES[(THEMES.indexOf(choice) + 1) % 3];
   put(button, icon(choice));
-  button.setAttribute("aria-label", `Colours: ${choice}. Change to ${next}`);
+  button.setAttribute("aria-label", `Colour scheme: ${choice}. Switch to ${next}`);
   button.title = `Colours: ${choice}`;
   button.dataset.theme = choice;
 }
@@ -240,7 +243,7 @@ function nextTheme(button) {
 
 function showKeys() {
   if (document.querySelector("dialog[open]")) return;
-  dialog("Keys", () =>
+  dialog("Keyboard shortcuts", () =>
     h(
       "dl",
       { class: "keys" },
@@ -287,11 +290,11 @@ document.addEventListener("click", (event) => {
   });
 });
 
-/** Where "g" and a letter lead. */
+/** Targets of "g" followed by a letter. */
 const WAYS = { s: "/", c: "/collections", o: "/operations", t: "/throughput", u: "/users", a: "/audit" };
 
 const isTyping = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
-let before = 0; // When "g" was pressed.
+let before = 0; // Time of the last press of "g".
 
 document.addEventListener("keydown", (event) => {
   if (
@@ -327,7 +330,7 @@ api.onSession((user, elsewhere) => {
   if (!elsewhere) return;
   document.querySelector("dialog[open]")?.close();
   const isGate = /^\/(login|setup)\b/.test(location.pathname);
-  // What is on the screen may be for nobody who sits here now.
+  // The content on the screen may not be visible to the new account.
   if (user || isGate) redraw();
   else go(`/login?to=${here()}`);
 });

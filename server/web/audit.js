@@ -1,5 +1,5 @@
-// Who did what, when and from where: to accounts and sessions for the whole server, and to one collection. The API
-// gives it from new to old, in parts; what is looked for is looked for here, in as many parts as it takes.
+// The audit log: accounts and sessions of the server, or one collection. The API returns entries in
+// pages, newest first; the text filter runs here, over as many pages as needed.
 
 import { h, put, moreButton, problemBox, table, viewOf } from "./dom.js";
 import * as api from "./api.js";
@@ -8,26 +8,28 @@ import { ago, counted, moment } from "./format.js";
 
 const ACTIONS = {
   login: "Login",
-  login_failed: "Login that failed",
+  login_failed: "Failed login",
   logout: "Logout",
-  user_created: "User made",
+  user_created: "User created",
   user_changed: "User changed",
   password_changed: "Password changed",
-  key_created: "Key made",
+  key_created: "Key created",
   key_revoked: "Key revoked",
-  collection_created: "Collection made",
+  collection_created: "Collection created",
   collection_changed: "Collection changed",
-  grant_given: "Let in",
-  grant_taken: "Grant taken back",
+  grant_given: "Access granted",
+  grant_taken: "Access revoked",
   limits_changed: "Limits changed",
   documents_deleted: "Documents deleted",
-  documents_undeleted: "Documents taken in again",
+  documents_undeleted: "Documents restored",
   source_removed: "Source removed",
 };
 const wordsOf = (action) => ACTIONS[action] ?? plain(action);
 const plain = (word) => (word.charAt(0).toUpperCase() + word.slice(1)).replaceAll("_", " ");
 
-/** Entries in a part, and in the parts that are looked through for one that fits before asking whether to go on. */
+/**
+ * Entries of a page, and of the pages searched for a match before the user is asked to continue.
+ */
 const PART = 100;
 const PATIENCE = 1000;
 
@@ -39,7 +41,7 @@ export async function show({ signal }) {
     element: viewOf(
       {
         title: "Audit log",
-        words: "Accounts, sessions and keys, newest first. What was done to a collection stands with it.",
+        words: "Accounts, sessions and keys, newest first. Changes to a collection are listed on its own page.",
       },
       list.element,
     ),
@@ -68,7 +70,7 @@ export class AuditList {
   }
 
   async load() {
-    // Grants name accounts by their ids; who may see the accounts reads their names.
+    // Grants name accounts by id; a user with access to the accounts sees their names.
     if (!this.items.length && api.who()?.is_superuser) {
       const users = await all("/users", this.signal).catch(() => []);
       this.names = new Map(users.map((it) => [it.id, it.username]));
@@ -83,7 +85,7 @@ export class AuditList {
     this.next = page.next;
   }
 
-  /** Takes further parts until enough fits, the log ends, or somebody asks for something else. */
+  /** Loads pages until enough entries match, the log ends or the filter changes. */
   async search() {
     const mine = (this.turn = (this.turn ?? 0) + 1);
     const until = this.items.length + PATIENCE;
@@ -124,7 +126,7 @@ export class AuditList {
     return this.items.filter((it) => (!kind || it.action === kind) && (!text || this.said(it).includes(text)));
   }
 
-  /** Everything that is shown of an entry, to look for a text in. */
+  /** The text of an entry that the text filter searches. */
   said(entry) {
     const parts = [
       wordsOf(entry.action),
@@ -140,7 +142,7 @@ export class AuditList {
   details(entry) {
     return (
       Object.entries(entry.details ?? {})
-        // The operation is linked to.
+        // Shown as a link.
         .filter(([key, value]) => value !== null && key !== "operation")
         .map(([key, value]) => `${key.replaceAll("_", " ")}: ${this.names.get(value) ?? inWords(value)}`)
         .join(" · ")
@@ -162,7 +164,7 @@ export class AuditList {
         h(
           "p",
           { class: "quiet small", role: "status" },
-          `${counted(fitting.length, "entry", "entries")} of ${counted(this.items.length, "entry", "entries")} looked through`,
+          `${counted(fitting.length, "entry", "entries")} of ${counted(this.items.length, "entry", "entries")} searched`,
         ),
       fitting.length
         ? table(
@@ -170,8 +172,8 @@ export class AuditList {
             ["What", "By", "To", "More", "From", "When"],
             fitting.map((it) => this.row(it)),
           )
-        : h("p", { class: "empty" }, this.items.length ? "No entry fits." : "Nothing is on record yet."),
-      this.next && moreButton("Earlier ones", () => this.more()),
+        : h("p", { class: "empty" }, this.items.length ? "No matching entries." : "No entries yet."),
+      this.next && moreButton("Earlier entries", () => this.more()),
     );
   }
 

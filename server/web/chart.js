@@ -1,5 +1,5 @@
-// Charts of time, drawn as SVG: a line with its area, and stacked shares. A figure says its newest value in words, so
-// the drawing itself is decoration for people who do not see it.
+// Time charts in SVG: a line with its area, and stacked shares. The newest value is also text, so
+// the drawing is hidden from screen readers.
 
 import { h, put, svg } from "./dom.js";
 import { short } from "./format.js";
@@ -9,7 +9,7 @@ const LEFT = 52;
 const BOTTOM = 18;
 const TOP = 8;
 
-/** A number at which an axis can end: 1, 2 or 5 times a power of ten, or of bytes a power of two. */
+/** Upper end of an axis: 1, 2 or 5 times a power of ten, or a power of two for bytes. */
 export function niceCeiling(value, inBytes = false) {
   if (!(value > 0)) return 1;
   if (inBytes) return 2 ** Math.max(1, Math.ceil(Math.log2(value)));
@@ -17,13 +17,19 @@ export function niceCeiling(value, inBytes = false) {
   return [1, 2, 5, 10].map((it) => it * power).find((it) => it >= value * 0.999);
 }
 
-/** Seconds that a drawing shows when there is a history of so many: it grows in steps, so that little is not lost in much. */
+/**
+ * Seconds on the time axis for a history of this length; grows in steps so that a short history
+ * fills the chart.
+ */
 export function spanOf(points, most) {
   const seconds = points.length ? points.at(-1)[0] - points[0][0] : 0;
   return [30, 60, 120, 180, 300].find((it) => it >= seconds && it <= most) ?? most;
 }
 
-/** A figure with a line over time. `draw(points, seconds)` shows points `[time, value]` of the last `seconds`. */
+/**
+ * A figure with a line over time. `draw(points, seconds)` shows points `[time, value]` of the last
+ * `seconds`.
+ */
 export class LineChart {
   constructor({ title, unit, format = short, inBytes = false, least = 0 }) {
     Object.assign(this, { title, unit, format, inBytes, least });
@@ -120,7 +126,7 @@ function axes(y, top, width, format, seconds) {
   ];
 }
 
-/** Stacked shares of time, small: busy from below, blocked on it, the rest is waiting. */
+/** Small stacked chart of time shares: busy at the bottom, then blocked; the rest is waiting. */
 export function shareLine(points, seconds, width = 180, height = 28) {
   const end = points.length ? points.at(-1)[0] : 0;
   const x = (time) => Math.max(0, ((time - end + seconds) / seconds) * width);

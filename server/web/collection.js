@@ -1,5 +1,5 @@
-// One collection: how it is, what runs on it, its documents, sources, operations and generations, and for those who
-// may, what is to be done with it.
+// One collection: status, running operations, documents, sources, operations and generations, and
+// administration for accounts with the right.
 
 import { h, put, icon, confirm, figures, meter, problemBox, skeleton, table, toast } from "./dom.js";
 import * as api from "./api.js";
@@ -14,7 +14,7 @@ import { settings } from "./settings.js";
 
 const LEVELS = ["read", "write", "admin", "owner"];
 
-/** Whether somebody may do this to a collection. */
+/** `true` if the account has the right on the collection. */
 export const may = (collection, level) => LEVELS.indexOf(collection.right) >= LEVELS.indexOf(level);
 
 const TABS = [
@@ -47,7 +47,7 @@ class CollectionView {
     this.tabs = h("nav", { class: "tabs", "aria-label": "About the collection" });
     this.body = h("section", { class: "tab" });
     this.element = h("div", { class: "page" }, this.head, this.trouble, this.running, this.tabs, this.body);
-    // How many others may read it is for those who administer it to know.
+    // Only administrators of the collection may read its grants.
     this.shared = h("span", {}, may(collection, "admin") ? "…" : "you, among others");
     this.drawHead();
     this.countShared();
@@ -75,7 +75,7 @@ class CollectionView {
     this.drawTab(tab, url);
   }
 
-  /** Where the tabs are wider than the page, the current one is in sight. */
+  /** Scrolls the current tab into view where the tabs are wider than the page. */
   ready() {
     const { offsetLeft: left, offsetWidth: width } = this.tabs.querySelector("[aria-current]");
     this.tabs.scrollLeft = left + width / 2 - this.tabs.offsetLeft - this.tabs.clientWidth / 2;
@@ -110,11 +110,11 @@ class CollectionView {
 
   async sources() {
     const sources = await api.get(`${this.path}/sources`, {}, this.signal);
-    if (!sources.length) return h("p", { class: "empty" }, "No source has been read yet.");
+    if (!sources.length) return h("p", { class: "empty" }, "No source was read yet.");
     const removable = may(this.collection, "write") && this.collection.is_served;
     return table(
       "Sources",
-      ["Source", "Kind", ["Documents", "number"], ["Size", "number"], "Read last", ["Actions", "unseen"]],
+      ["Source", "Kind", ["Documents", "number"], ["Size", "number"], "Last read", ["Actions", "unseen"]],
       sources.map((it) =>
         h(
           "tr",
@@ -202,7 +202,7 @@ class CollectionView {
         h("h1", {}, it.name),
         statePill(it),
         h("span", { class: "space" }),
-        h("a", { class: "button", href: `/?in=${it.id}` }, icon("search", 15), "Search in it"),
+        h("a", { class: "button", href: `/?in=${it.id}` }, icon("search", 15), "Search this collection"),
         works && h("button", { class: "button", type: "button", onclick: () => this.start("reindex") }, "Rebuild …"),
         works &&
           h(
@@ -218,16 +218,16 @@ class CollectionView {
         h(
           "p",
           { class: "note" },
-          "This server knows what is in this collection. To search it or work on it, name its pipeline file when the server is started.",
+          "This server does not serve this collection. To search or update it, start the server with its pipeline file.",
         ),
       figures([
         ["Documents", count(it.document_count)],
         ["Chunks", count(it.chunk_count)],
         ["Size", bytes(it.size_bytes)],
         ["Model", modelOf(it.model)],
-        ["Chunk size", it.chunk_size ? counted(it.chunk_size, "token") : "–", it.chunk_overlap > 0 && `overlapping by ${it.chunk_overlap}`],
+        ["Chunk size", it.chunk_size ? counted(it.chunk_size, "token") : "–", it.chunk_overlap > 0 && `overlap ${it.chunk_overlap}`],
         ["Owner", it.owner],
-        ["Shared with", it.is_public ? "everybody" : this.shared],
+        ["Shared with", it.is_public ? "everyone" : this.shared],
       ]),
     );
   }
@@ -239,7 +239,7 @@ class CollectionView {
       const keys = grants.filter((it) => it.key).length;
       const accounts = grants.length - keys;
       const words = [accounts && counted(accounts, "account"), keys && counted(keys, "key")].filter(Boolean);
-      put(this.shared, words.join(" and ") || "nobody");
+      put(this.shared, words.join(" and ") || "no one");
     } catch (error) {
       if (!api.isAborted(error)) put(this.shared, "–");
     }
@@ -251,7 +251,7 @@ class CollectionView {
       this.drawHead();
     } catch (error) {
       if (error.status === 404) {
-        put(this.body, h("p", { class: "empty" }, "The collection is gone."));
+        put(this.body, h("p", { class: "empty" }, "The collection was deleted."));
         put(this.tabs);
       } else if (!api.isAborted(error)) put(this.trouble, problemBox(error));
     }
@@ -303,7 +303,7 @@ class CollectionView {
       const sure = await confirm({
         title: `Rebuild ${this.collection.name}?`,
         words:
-          "A new generation is built beside the live one, checked, and put in its place in one step. Searches go on meanwhile. Texts that were embedded before by the same model are not embedded again.",
+          "A new generation is built next to the live one, checked, and then replaces it atomically. Searches continue during the rebuild. Texts that the same model has already embedded are not embedded again.",
         action: "Rebuild",
         danger: false,
       });
@@ -316,20 +316,20 @@ class CollectionView {
     const name = this.collection.name;
     const sure = await confirm({
       title: "Remove this source?",
-      words: `The documents that only ${pathOf(source.source)} gives are taken out. As long as the pipeline file names it, the next update takes it in again.`,
-      action: "Remove it",
+      words: `Documents that only ${pathOf(source.source)} provides are removed. If the pipeline file still names it, the next update adds them again.`,
+      action: "Remove source",
       word: name,
     });
     if (sure) await this.ask(() => api.del(`${this.path}/sources/${source.id}`, { confirm: name }));
   }
 
-  /** Asks for an operation; goes to it where that is what the reader wants to see. */
+  /** Requests an operation, and opens it if the caller says so. */
   async ask(send, watch = false) {
     put(this.trouble);
     try {
       const { operation } = await send();
       if (watch) this.go(`/operations/${operation}`);
-      else toast("It is asked for");
+      else toast("Operation requested");
     } catch (error) {
       if (!api.isAborted(error)) put(this.trouble, problemBox(error));
     }

@@ -1,4 +1,4 @@
-// The collections that somebody may read: how they are, and how much is in them.
+// The collections that the account may read: status and size.
 
 import { h, put, figures, meter, viewOf } from "./dom.js";
 import * as api from "./api.js";
@@ -8,17 +8,17 @@ import { farOf, shareOf } from "./flow.js";
 
 const STATES = { pending: "empty", ready: "ready", processing: "working", error: "failed", degraded: "degraded" };
 
-/** How a collection is, in a word. */
+/** The status of a collection as one word. */
 export const statePill = (collection) =>
   pill(
     collection.is_being_deleted ? "degraded" : collection.status,
     collection.is_being_deleted ? "being deleted" : (STATES[collection.status] ?? collection.status),
   );
 
-/** A part of an embedding model's path that says which it is. */
+/** The last component of the path of a model. */
 export const modelOf = (model) => (model ?? "").split("/").filter(Boolean).pop() || "–";
 
-/** All of a list that is given in parts, up to a limit nobody reaches by hand. */
+/** All items of a paginated list, up to a limit above any realistic size. */
 export async function all(path, signal) {
   const items = [];
   let cursor;
@@ -43,8 +43,8 @@ export async function show({ signal }) {
             "p",
             { class: "empty" },
             api.who()
-              ? "There is no collection for you yet. A pipeline file makes one with its first run."
-              : "No collection is open to everybody. Log in to see yours.",
+              ? "You have no access to a collection yet. The first run of a pipeline file creates one."
+              : "There are no public collections. Log in to see yours.",
           ),
     );
   draw();
@@ -98,7 +98,7 @@ function card(collection, operation) {
       h("span", {}, collection.owner),
       collection.is_public && h("span", {}, "public"),
       !collection.is_served &&
-        h("span", { title: "This server knows what is in it, and cannot search it" }, "not served here"),
+        h("span", { title: "This server has the metadata of the collection but cannot search it" }, "not served here"),
       h("span", { title: moment(collection.updated_at) }, `changed ${ago(collection.updated_at)}`),
     ),
   );

@@ -1,5 +1,5 @@
-// The story of one document, or of a path that never became one: whether it is in, why, what the next run makes of it
-// and what would change that; where it was seen; what was done to it; its text.
+// One document, or a path that is no document: its state and the cause, the effect of the next run,
+// ways to change that, its locations, its history and its text.
 
 import { h, put, icon, confirm, moreButton, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
@@ -46,7 +46,7 @@ class DocumentView {
       }
       document = story.document;
     } catch (error) {
-      // What is told of a collection that is not served comes from the metadata alone.
+      // A collection that is not served has only its metadata.
       if (error.code !== "not_served" || !isId(this.asked)) throw error;
       const known = await api.get(`${this.base}/documents/${this.asked}`, {}, this.signal);
       document = { ...known, chunks: known.chunk_count, size: known.size_bytes };
@@ -59,7 +59,7 @@ class DocumentView {
     if (document?.status === "completed" && this.collection.is_served) this.loadText();
   }
 
-  /** What may be meant: what is asked, or where it would be in each source if it is no whole path. */
+  /** Candidate URIs: the given name, or its location in each source if it is a relative path. */
   async named() {
     if (isId(this.asked) || /^\/|:\/\//.test(this.asked)) return [this.asked];
     const sources = await api.get(`${this.base}/sources`, {}, this.signal);
@@ -87,13 +87,13 @@ class DocumentView {
         h("h1", {}, this.name),
         told ? storyPill(told.state) : documentPill(document.status),
         h("span", { class: "space" }),
-        // Without a text there is nothing to be like.
+        // Similar documents cannot be found without a text.
         document?.status === "completed" &&
           h(
             "a",
             { class: "button", href: `/?in=${collection.id}&q=${encodeURIComponent(this.name)}` },
             icon("search", 15),
-            "Find the like",
+            "Find similar",
           ),
         changeable &&
           isOut &&
@@ -101,7 +101,7 @@ class DocumentView {
             "button",
             { class: "button", type: "button", onclick: () => this.undelete() },
             icon("undo", 15),
-            "Take in again",
+            "Restore",
           ),
         changeable &&
           isIn &&
@@ -134,7 +134,7 @@ class DocumentView {
       put(
         this.text,
         h("h2", {}, "Text"),
-        h("p", { class: "quiet" }, "As it was read and cut into chunks."),
+        h("p", { class: "quiet" }, "The extracted text, in chunks."),
         drawText(this.items),
         rest > 0 && part.items.length > 0 && moreButton(counted(rest, "more chunk"), () => this.more()),
       );
@@ -152,20 +152,20 @@ class DocumentView {
     const name = this.collection.name;
     const sure = await confirm({
       title: `Delete “${this.name}”?`,
-      words: "It is taken out of the index, and stays out while it holds what it holds now. It can be taken in again.",
-      action: "Delete it",
+      words: "It is removed from the index and stays out until its content changes. It can be restored.",
+      action: "Delete document",
     });
     if (sure)
       await this.ask(
         () => api.del(`${this.base}/documents/${this.document.id}`, { confirm: name }),
-        "Its deletion is asked for",
+        "Deletion requested",
       );
   }
 
   undelete() {
     return this.ask(
       () => api.post(`${this.base}/documents/${this.document.id}/undelete`),
-      "It is to be taken in again",
+      "Restoration requested",
     );
   }
 
@@ -190,7 +190,7 @@ class DocumentView {
     }
   }
 
-  /** When the operation has ended, the story is another one. */
+  /** Reloads the state after the operation has ended. */
   async await(operation) {
     try {
       for await (const { event, data } of api.events(`/operations/${operation}/events`, this.signal)) {

@@ -1,6 +1,5 @@
-// The documents of a collection: by what became of them, in an order, narrowed by name and by the reason for which they
-// were set aside; and the way to the story of any path: one that is in, one that was set aside, or one that no run ever
-// saw. The address says what is listed.
+// The documents of a collection by outcome, sorted, and filtered by name and by reject reason; and
+// a form that explains the state of any path. The address holds the state of the list.
 
 import { h, put, moreButton, problemBox, skeleton, table } from "./dom.js";
 import * as api from "./api.js";
@@ -19,43 +18,43 @@ const WORDS = {
   failed: "set aside",
   deleted: "deleted",
   pending: "waiting",
-  processing: "on its way",
+  processing: "in progress",
 };
 const REASONS = {
   failed: "could not be read",
-  empty: "without a text",
-  unsupported: "of a type that is not read",
+  empty: "without text",
+  unsupported: "unsupported type",
   too_large: "too large",
-  unrouted: "taken by no branch",
+  unrouted: "no matching branch",
   withheld: "withheld",
 };
 
-/** The orders: the key of the API, the direction, and what it is called. */
+/** Sort orders: API key, direction, label. */
 const ORDERS = [
   ["name", "asc", "Name, A to Z"],
   ["name", "desc", "Name, Z to A"],
-  ["updated", "desc", "Changed last first"],
-  ["updated", "asc", "Changed first first"],
+  ["updated", "desc", "Last changed first"],
+  ["updated", "asc", "Least recently changed first"],
   ["size", "desc", "Largest first"],
   ["size", "asc", "Smallest first"],
   ["status", "asc", "State"],
-  ["status", "desc", "State, reversed"],
+  ["status", "desc", "State, descending"],
 ];
 
-/** How an order begins when its column is chosen. */
+/** Initial direction of a column. */
 const FIRST = { name: "asc", status: "asc", size: "desc", updated: "desc" };
 
-/** Milliseconds after the last key before what is typed is looked for. */
+/** Milliseconds without a key press before the typed text is searched. */
 const PAUSE = 150;
-/** Documents of a page. */
+/** Documents per page. */
 const PAGE = 50;
-/** Messages of a reason that are shown. */
+/** Messages shown per reason. */
 const MESSAGES = 8;
 
-/** What became of a document, as a word with a dot. */
+/** The outcome of a document as a pill. */
 export const documentPill = (status) => pill(status, WORDS[status] ?? status);
 
-/** What is listed, from an address. */
+/** The state of the list from an address. */
 function fromUrl(url) {
   const all = url.searchParams;
   const sort = all.get("sort");
@@ -148,7 +147,7 @@ export class DocumentList {
     );
   }
 
-  /** Lists what the address says. */
+  /** Shows the list of the address. */
   async update(url) {
     this.state = fromUrl(url);
     if (this.filter.value.trim() !== this.state.q) this.filter.value = this.state.q;
@@ -157,7 +156,7 @@ export class DocumentList {
     await Promise.all([this.reload(), this.counts ? null : this.loadCounts()]);
   }
 
-  /** The same list as it is now. */
+  /** Reloads the list. */
   async reload() {
     const mine = ++this.turn;
     this.request?.abort();
@@ -176,7 +175,7 @@ export class DocumentList {
     if (this.counts) this.loadCounts();
   }
 
-  /** A page more. One that is narrowed by a text may have to look further for it. */
+  /** Loads another page. With a text filter it may take several requests. */
   async load(mine = this.turn) {
     const before = this.items.length;
     const { status, reason, q, sort, order } = this.state;
@@ -199,7 +198,7 @@ export class DocumentList {
       this.counts = await api.get(`${this.path}/documents/counts`, {}, this.signal);
       this.drawStates();
     } catch (error) {
-      // The list is of use without them.
+      // The list is useful without the counts.
       if (!api.isAborted(error) && !(error instanceof api.Problem)) throw error;
     }
   }
@@ -219,7 +218,7 @@ export class DocumentList {
     return this.go(this.addressOf(change));
   }
 
-  /** What is typed belongs to one step for the button "back". */
+  /** Consecutive key presses share one history entry. */
   narrow() {
     const q = this.filter.value.trim();
     if (q === this.state.q) return;
@@ -281,7 +280,7 @@ export class DocumentList {
                 href: this.addressOf({ status: "failed", reason: it.reason, q: "" }),
                 "aria-current": it.reason === reason ? "true" : undefined,
               },
-              it.reason ? (REASONS[it.reason] ?? it.reason) : "Every reason",
+              it.reason ? (REASONS[it.reason] ?? it.reason) : "All reasons",
               h("span", { class: "quiet number" }, count(it.count)),
             ),
           ),
@@ -310,7 +309,7 @@ export class DocumentList {
     );
   }
 
-  /** A head by which the rows are ordered when it is chosen, and the other way around when it is chosen again. */
+  /** A column head; selecting it sorts by the column, and selecting it again reverses the order. */
   head(words, sort, kind) {
     const isIt = this.state.sort === sort;
     const other = this.state.order === "asc" ? "desc" : "asc";
@@ -320,7 +319,7 @@ export class DocumentList {
       words,
       isIt && h("span", { "aria-hidden": "true" }, this.state.order === "asc" ? " ↑" : " ↓"),
     );
-    // Where rows are blocks nobody sees the heads; the order is chosen above the rows there.
+    // In the block layout the heads are hidden; the order is selected above the rows there.
     const content = [link, h("span", { class: "head-words" }, words)];
     return [words, kind, content, isIt ? (this.state.order === "asc" ? "ascending" : "descending") : undefined];
   }
@@ -329,10 +328,10 @@ export class DocumentList {
     const { status, reason, q } = this.state;
     if (!this.items.length) {
       const words = q
-        ? `No name, title or message has “${q}” in it.`
+        ? `No name, title or message contains “${q}”.`
         : status || reason
-          ? "None is in this state."
-          : "Nothing is stored yet.";
+          ? "No documents in this state."
+          : "No documents are stored yet.";
       put(this.rows, h("p", { class: "empty", role: "status" }, words));
       return;
     }
@@ -365,7 +364,7 @@ export class DocumentList {
         "th",
         { scope: "row" },
         h("a", { href: `${this.path}/documents/${it.id}` }, it.name),
-        // A text without a heading is called like its file.
+        // The title of a text without headings is its file name.
         it.title && it.title !== it.name && !it.name.startsWith(`${it.title}.`) && h("span", { class: "document-title" }, it.title),
         h("span", { class: "path", title: pathOf(it.path) }, pathOf(it.path)),
         it.message && h("span", { class: "bad small" }, `it ${it.message}`),

@@ -1,14 +1,17 @@
-// Elements from data. Text goes in as text nodes, so nothing that a document says can become markup; there is no
-// way in this file to make elements of a string.
+// Builds elements from data. Text becomes text nodes, so document content can never become markup;
+// nothing in this file parses HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element. Properties: `class`, `style` (an object), `on…` listeners, `data` (an object), the rest attributes. */
+/**
+ * An element. Properties: `class`, `style` (an object), `on…` listeners, `data` (an object); all
+ * others are attributes.
+ */
 export function h(tag, properties, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
 
-/** An element of SVG. */
+/** An SVG element. */
 export function svg(tag, properties, ...children) {
   return fill(document.createElementNS(SVG, tag), properties, children);
 }
@@ -34,7 +37,7 @@ function append(element, children) {
   }
 }
 
-/** Puts these in the place of what is there. */
+/** Replaces the children of an element. */
 export function put(element, ...children) {
   element.replaceChildren();
   append(element, children);
@@ -69,7 +72,7 @@ const ICONS = {
   keyboard: "M3 7h18v10H3ZM7 10.500h.1M11 10.500h.1M15 10.500h.1M8 14h8",
 };
 
-/** A drawing beside words, or one that the button around it has a name for. */
+/** An icon next to text, or inside a labelled button; hidden from screen readers. */
 export function icon(name, size = 18) {
   const path = svg("path", {
     d: ICONS[name],
@@ -82,12 +85,12 @@ export function icon(name, size = 18) {
   return svg("svg", { viewBox: "0 0 24 24", width: size, height: size, class: "icon", "aria-hidden": "true" }, path);
 }
 
-/** Says something to people who do not see the page. */
+/** Announces a text to screen readers. */
 export function announce(words) {
   document.getElementById("status").textContent = words;
 }
 
-/** A note at the edge of the page that goes away by itself. */
+/** A notification at the edge of the page that disappears by itself. */
 export function toast(words, kind = "done") {
   const note = h(
     "div",
@@ -99,7 +102,7 @@ export function toast(words, kind = "done") {
   setTimeout(() => note.remove(), kind === "problem" ? 9000 : 4500);
 }
 
-/** What went wrong, next to what failed. */
+/** An error, next to the content that failed. */
 export function problemBox(problem, retry) {
   return h(
     "div",
@@ -117,7 +120,7 @@ export function problemBox(problem, retry) {
   );
 }
 
-/** A button for what follows; it works once. */
+/** A button that loads more; it works once. */
 export const moreButton = (words, load) =>
   h(
     "button",
@@ -133,7 +136,7 @@ export const moreButton = (words, load) =>
     words,
   );
 
-/** A view under its heading: what it is called, what can be done there, and in a few words what it is. */
+/** A view with its heading, actions and a short description. */
 export function viewOf({ title, words, actions }, ...below) {
   const heading = h("h1", {}, title);
   const row = actions ? h("div", { class: "head-row" }, heading, h("span", { class: "space" }), actions) : heading;
@@ -146,9 +149,9 @@ export function viewOf({ title, words, actions }, ...below) {
 }
 
 /**
- * A table. A head is its words, or `[words, class, content, sort]`; a class that ends with "unseen" hides them from who
- * sees the column, `content` is shown in their place, and `sort` says how the rows are ordered by the column.
- * Where the page is narrow each row is a block of its own, with the heads beside the cells.
+ * A table. A head is its label or `[label, class, content, sort]`; a class that ends with "unseen"
+ * hides the label visually, `content` is shown instead, and `sort` is the `aria-sort` of the
+ * column. On narrow pages each row is a block with the heads next to the cells.
  */
 export function table(label, heads, rows) {
   const head = (it) => {
@@ -168,7 +171,10 @@ export function table(label, heads, rows) {
   );
 }
 
-/** Puts rows into the body of a table. Roles are said, since what is laid out as blocks is no table to a browser. */
+/**
+ * Replaces the rows of a table body. Roles are explicit because browsers drop table semantics in
+ * block layout.
+ */
 export function fillTable(body, heads, rows) {
   for (const row of rows) {
     row.setAttribute("role", "row");
@@ -181,7 +187,7 @@ export function fillTable(body, heads, rows) {
   put(body, rows);
 }
 
-/** Figures with their names: `[words, value, more]`. What is falsy is left out. */
+/** Figures with labels: `[label, value, more]`. Falsy entries are left out. */
 export function figures(list, { small = false } = {}) {
   return h(
     "dl",
@@ -199,7 +205,7 @@ export function figures(list, { small = false } = {}) {
   );
 }
 
-/** A bar that is filled to a share of 1. */
+/** A bar filled to a share between 0 and 1. */
 export function meter(share, label) {
   const fill = h("span", {});
   fill.style.setProperty("inline-size", `${Math.max(0, Math.min(1, share)) * 100}%`);
@@ -210,7 +216,7 @@ export function meter(share, label) {
   );
 }
 
-/** Grey bars while something is on its way. */
+/** A placeholder shown while content loads. */
 export function skeleton(lines = 3) {
   return h(
     "div",
@@ -219,7 +225,10 @@ export function skeleton(lines = 3) {
   );
 }
 
-/** A dialog. `body` gets a function that closes it with a value; the promise is that value, or `undefined`. */
+/**
+ * A dialog. `body` receives a function that closes it with a value; the promise resolves to that
+ * value or `undefined`.
+ */
 export function dialog(title, body, { wide = false } = {}) {
   return new Promise((resolve) => {
     const before = document.activeElement;
@@ -258,7 +267,7 @@ export function dialog(title, body, { wide = false } = {}) {
   });
 }
 
-/** An input with its name above it, and words below. */
+/** An input with a label above and an optional hint below. */
 export function field(words, attributes, more) {
   return h(
     "label",
@@ -269,7 +278,10 @@ export function field(words, attributes, more) {
   );
 }
 
-/** The form of a dialog: `send` is given the `FormData`, and what it gives closes the dialog. What fails is said in it. */
+/**
+ * The form of a dialog: `send` receives the `FormData`, and its result closes the dialog. Errors
+ * appear in the form.
+ */
 export function dialogForm(close, { words, fields, action, send }) {
   const trouble = h("div");
   const go = h("button", { class: "button primary" }, action);
@@ -303,7 +315,7 @@ export function dialogForm(close, { words, fields, action, send }) {
   return form;
 }
 
-/** Asks before something that cannot be taken back lightly. With `word`, that has to be typed. */
+/** Asks for confirmation. With `word`, the user must type it. */
 export function confirm({ title, words, action, word, danger = true }) {
   return dialog(title, (close) => {
     const typed =

@@ -1,22 +1,22 @@
-// The filters beside the hits: values of a field with how many of the passages that answer the question have them, and
-// times of modification.
+// The filters next to the hits: values of a field with the number of matching passages, and
+// modification times.
 //
-// Which values there are is asked of each collection once and kept for a while. The numbers are of the question and its
-// other filters: of all passages that have its words, or of the best by meaning, since a search by meaning ranks every
-// passage and leaves none out. A value without a number is further down.
+// The values of each collection are requested once and cached for a while. The numbers belong to
+// the query and its other filters: they count all passages that contain its words, or the best by
+// meaning, because dense search ranks every passage. Values without a number are listed last.
 
 import { h, put } from "./dom.js";
 import * as api from "./api.js";
 import { DATES, FACETS, NO_FILTERS, filterCount, toFacetRequest } from "./query.js";
 import { count, counted, kindOf, languageOf, pathOf } from "./format.js";
 
-/** Values of a facet before "more". */
+/** Facet values shown before "more". */
 const SHOWN = 6;
 
-/** Milliseconds for which what is known of a collection is good. */
+/** Milliseconds for which the values of a collection are cached. */
 const FRESH = 60_000;
 
-/** Collections whose values are asked for, at most. */
+/** Maximum number of collections whose values are requested. */
 const MOST = 12;
 
 export class Facets {
@@ -29,10 +29,10 @@ export class Facets {
     this.element = h("aside", { class: "facets", "aria-label": "Filters" });
   }
 
-  /** Shows the filters of a question to these collections. */
+  /** Shows the filters of a query to these collections. */
   async load(state, collections) {
     this.state = state;
-    // Numbers of another question are none of this one's.
+    // Numbers of another query do not apply.
     this.counts = null;
     this.draw();
     const all = await Promise.all(collections.slice(0, MOST).map((id) => this.of(id)));
@@ -48,26 +48,26 @@ export class Facets {
     this.draw();
   }
 
-  /** Counts the answer to a question; gives how many passages there are in all, if that is known. */
+  /** Requests the counts of a query; returns the total number of passages, if known. */
   async count(state, signal) {
     let answer;
     try {
       answer = await api.post("/search/facets", toFacetRequest(state), { signal });
     } catch (error) {
-      // Filters work without numbers, and the search itself has said what is wrong.
+      // Filters work without counts, and the search itself reports the error.
       if (api.isAborted(error) || error instanceof api.Problem) return undefined;
       throw error;
     }
     if (this.state !== state) return undefined;
     const passages = counted(answer.counted, "chunk");
-    this.counts = { of: answer.is_whole ? `of ${passages} found` : `of the ${passages} that fit best` };
+    this.counts = { of: answer.is_whole ? `of ${passages} found` : `of the best ${passages}` };
     for (const [key, , field] of FACETS)
       this.counts[key] = new Map(answer[field].map(({ value, count: many }) => [value, many]));
     this.draw();
     return answer.is_whole ? answer.counted : undefined;
   }
 
-  /** The values of a collection; none if it cannot be asked, for the search itself says so. */
+  /** The values of a collection; empty on an error, which the search itself reports. */
   of(id) {
     const known = this.known.get(id);
     if (known && Date.now() - known.at < FRESH) return known.values;
@@ -101,7 +101,7 @@ export class Facets {
       ...chosen.filter((it) => !known.some(({ value }) => value === it)).map((value) => ({ value, many: 0 })),
       ...known,
     ].map((it) => ({ ...it, count: numbers.get(it.value) }));
-    // Those of the answer first; without numbers it is the order of the collections.
+    // Values in the answer first; without counts, in the order of the collections.
     values.sort((a, b) => (b.count ?? 0) - (a.count ?? 0) || b.many - a.many);
     if (!values.length || (values.length === 1 && !chosen.length && key !== "type")) return null;
     const opened = this.opened.has(key);

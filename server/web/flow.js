@@ -1,28 +1,30 @@
-// What happens between two looks at an operation: rates and shares of time, from counters that only grow. No page in
-// here; `nodes.js` and `throughput.js` draw it.
+// Rates and time shares between two samples of an operation, computed from monotonic counters. No
+// DOM here; `nodes.js` and `throughput.js` draw it.
 
-/** Seconds of history that are kept. */
+/** Seconds of history kept. */
 export const KEPT = 300;
-/** Seconds over which a rate is taken: shorter jumps with every batch, longer hides what happens. */
+/**
+ * Window of a rate in seconds: a shorter one fluctuates with every batch, a longer one reacts late.
+ */
 const OVER = 15;
 
 const left = (progress) => Object.values(progress.outcomes ?? {}).reduce((sum, it) => sum + it, 0);
 const THERE = new Set(["stored", "unchanged", "duplicate"]);
 
-/** Documents set aside for any reason but being there already. */
+/** Documents with any outcome but stored, unchanged or duplicate. */
 export const setAside = (progress) =>
   Object.entries(progress.outcomes ?? {})
     .filter(([word]) => !THERE.has(word))
     .reduce((sum, [, many]) => sum + many, 0);
 
-/** Documents that have left. */
+/** Documents with an outcome. */
 export const leftOf = left;
 
-/** The share of the documents that have left; unknown while the sources may give more. */
+/** Share of documents with an outcome; unknown while sources may produce more. */
 export const shareOf = (progress) =>
   progress?.all_seen && progress.seen > 0 ? left(progress) / progress.seen : undefined;
 
-/** How far a run is, in words; `format` writes a number. */
+/** The progress of a run as text; `format` formats a number. */
 export const farOf = (progress, format) =>
   `${format(left(progress))} of ${format(progress.seen)} documents${progress.all_seen ? "" : " seen so far"}`;
 
@@ -32,21 +34,21 @@ export function sharesOf({ busy, starved, blocked }) {
   return { busy: busy / all, starved: starved / all, blocked: blocked / all };
 }
 
-/** Documents that a node is done with; a source is given none. */
+/** Documents that a node has processed; a source has no input. */
 export const doneOf = (node) => Math.max(node.rows_in - node.rows_under_way, node.rows_out);
 
-/** The looks at one operation, as they come. */
+/** The samples of one operation, in order. */
 export class Flow {
   constructor() {
     this.looks = [];
   }
 
-  /** Takes what an event says; says whether there is anything new in it. */
+  /** Adds the sample of an event; returns `false` if it has nothing new. */
   push(progress) {
     if (!progress) return false;
     const last = this.looks.at(-1);
     if (last && progress.elapsed_seconds === last.elapsed_seconds) return false;
-    // Another worker has taken over, and began to count anew.
+    // Another worker has taken over, and its counters start at zero.
     if (last && progress.elapsed_seconds < last.elapsed_seconds) this.looks = [];
     this.looks.push(progress);
     while (this.looks[0].elapsed_seconds < progress.elapsed_seconds - KEPT) this.looks.shift();
@@ -57,7 +59,7 @@ export class Flow {
     return this.looks.at(-1);
   }
 
-  /** The look that rates at look `i` are taken from. */
+  /** The sample from which rates at sample `i` are computed. */
   before(i) {
     const at = this.looks[i].elapsed_seconds;
     let j = i;
@@ -65,18 +67,18 @@ export class Flow {
     return this.looks[j];
   }
 
-  /** `[seconds, a second]` of something that grows, at each look but the first. */
+  /** `[seconds, rate per second]` of a counter at each sample but the first. */
   rate(of) {
     return this.looks.slice(1).map((look, i) => [look.elapsed_seconds, this.rateAt(i + 1, of)]);
   }
 
-  /** The rate at look `i`, which is not the first. */
+  /** The rate at sample `i` > 0. */
   rateAt(i, of) {
     const [look, before] = [this.looks[i], this.before(i)];
     return Math.max(0, of(look) - of(before)) / (look.elapsed_seconds - before.elapsed_seconds);
   }
 
-  /** A rate as it is now. From the beginning on where there was one look only. */
+  /** The current rate; since the start if there is only one sample. */
   rateNow(of) {
     const now = this.now;
     if (!now) return 0;
@@ -84,24 +86,28 @@ export class Flow {
     return this.rateAt(this.looks.length - 1, of);
   }
 
-  /** `[seconds, value]` of something that goes up and down. */
+  /** `[seconds, value]` of a gauge. */
   level(of) {
     return this.looks.map((look) => [look.elapsed_seconds, of(look)]);
   }
 
-  /** The shares of a node's time since shortly before look `i`: `{ busy, starved, blocked }`, which sum to 1 or are all 0. */
+  /**
+   * Shares of the time of a node in the window before sample `i`: `{ busy, starved, blocked }`,
+   * with sum 1 or all 0.
+   */
   shares(id, i = this.looks.length - 1) {
     const of = (look) => look.nodes?.find((it) => it.id === id);
     const now = of(this.looks[i]);
     const before = i > 0 ? of(this.before(i)) : undefined;
     const since = (key) => Math.max(0, (now?.[key] ?? 0) - (before?.[key] ?? 0));
     const times = { busy: since("busy"), starved: since("starved"), blocked: since("blocked") };
-    // A wait is counted when it ends. Who has input and does not work on it waits for the nodes behind.
+    // A wait is counted when it ends. A node that has input and is not busy waits for the nodes
+    // after it.
     const isWaiting = now && !now.ended && times.busy + times.starved + times.blocked === 0;
     return sharesOf(isWaiting ? { ...times, [now.queue_bytes > 0 ? "blocked" : "starved"]: 1 } : times);
   }
 
-  /** The shares at each look, for a drawing. */
+  /** The shares at each sample, for a drawing. */
   sharesOverTime(id) {
     return this.looks.slice(1).map((look, i) => [look.elapsed_seconds, this.shares(id, i + 1)]);
   }

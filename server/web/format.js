@@ -1,15 +1,15 @@
-// Numbers, times and names as people read them. Pure functions; nothing here touches the page.
+// Numbers, times and names formatted for display. Pure functions without access to the DOM.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const FEW = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
-/** 1234567 as "1,234,567". */
+/** 1234567 → "1,234,567". */
 export const count = (number) => WHOLE.format(number ?? 0);
 
 /** "1 document", "2 documents". */
 export const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
-/** 1234567 as "1.23 M": for figures that move. */
+/** 1234567 → "1.23 M", for values that change often. */
 export function short(number) {
   for (const [size, unit] of [
     [1e9, " G"],
@@ -21,7 +21,7 @@ export function short(number) {
   return number < 100 && number % 1 ? FEW.format(number) : WHOLE.format(number);
 }
 
-/** Bytes in binary units. */
+/** Bytes with binary units. */
 export function bytes(number) {
   for (const [size, unit] of [
     [2 ** 40, "TiB"],
@@ -34,7 +34,7 @@ export function bytes(number) {
   return `${WHOLE.format(number ?? 0)} B`;
 }
 
-/** Seconds as "1 h 02 min", "3 min 05 s", "4.2 s", "38 ms". */
+/** Seconds → "1 h 02 min", "3 min 05 s", "4.2 s", "38 ms". */
 export function duration(seconds) {
   if (seconds === undefined || seconds === null || !Number.isFinite(seconds)) return "–";
   if (seconds < 0.9995) return `${WHOLE.format(seconds * 1000)} ms`;
@@ -48,10 +48,10 @@ export function duration(seconds) {
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** A day. */
+/** A date. */
 export const day = (instant) => (instant ? DAY.format(new Date(instant)) : "–");
 
-/** A day and a time. */
+/** A date and a time. */
 export const moment = (instant) => (instant ? MOMENT.format(new Date(instant)) : "–");
 
 /** "4 minutes ago". */
@@ -72,10 +72,10 @@ export function ago(instant, now = Date.now()) {
   return words.format(-seconds, "second");
 }
 
-/** A share of 1 in percent. */
+/** A share between 0 and 1 in percent. */
 export const percent = (share) => `${Math.round((share ?? 0) * 100)} %`;
 
-/** The path in a URI, decoded where it can be. */
+/** The path of a URI, percent-decoded where possible. */
 export function pathOf(uri) {
   const path = (uri ?? "").replace(/^file:\/\//, "");
   try {
@@ -85,10 +85,10 @@ export function pathOf(uri) {
   }
 }
 
-/** The last part of a path. */
+/** The last component of a path. */
 export const nameOf = (uri) => pathOf(uri).split("/").filter(Boolean).pop() ?? pathOf(uri);
 
-/** A path without what stands far from its end. */
+/** The last components of a path. */
 export function shortPath(uri) {
   const parts = pathOf(uri).split("/").filter(Boolean);
   return parts.length > 3 ? ["…", ...parts.slice(-3)].join("/") : parts.join("/");
@@ -147,11 +147,11 @@ const KINDS = {
   "application/vnd.oasis.opendocument.text": "ODT",
 };
 
-/** A media type in a word. */
+/** A short name for a media type. */
 export const kindOf = (mime) => KINDS[mime] ?? mime?.replace(/^(text|application)\/(x-)?/, "") ?? "–";
 
 let languages;
-/** A language code as the name of the language. */
+/** The name of a language from its code. */
 export function languageOf(code) {
   try {
     languages ??= new Intl.DisplayNames("en", { type: "language" });

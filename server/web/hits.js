@@ -1,4 +1,5 @@
-// The list of hits. Each is one link, which opens the passage in its document; all else about it is text.
+// The list of hits. Each hit is one link, which opens the passage in its document; the rest is
+// text.
 
 import { h, meter } from "./dom.js";
 import { day, kindOf, nameOf, pathOf, shortPath } from "./format.js";
@@ -53,7 +54,7 @@ function similarity(hit) {
   );
 }
 
-/** Puts the focus on a hit, if it is in the list. */
+/** Focuses a hit, if it is in the list. */
 export function focusHit(list, id) {
   const hit = [...list.querySelectorAll(".hit")].find((it) => it.dataset.id === id);
   hit?.querySelector("a").focus();

@@ -1,4 +1,4 @@
-// The API keys of whoever is logged in: made here, shown once, revoked here.
+// The API keys of the logged-in account: created, shown once and revoked.
 
 import { h, put, icon, confirm, dialog, problemBox, table, toast, viewOf } from "./dom.js";
 import * as api from "./api.js";
@@ -8,15 +8,15 @@ import { pill } from "./operations.js";
 
 const SCOPES = [
   ["search", "Search", "Search what you may read"],
-  ["read", "Read", "Look at everything that you may read"],
-  ["write", "Write", "Start operations, change what is in collections"],
-  ["admin", "Administer", "All that you may do, but for what takes a person: keys, passwords"],
+  ["read", "Read", "View everything that you may read"],
+  ["write", "Write", "Start operations, change the content of collections"],
+  ["admin", "Administer", "Everything that you may do, except managing keys and passwords"],
 ];
 const LIVES = [
   ["30", "30 days"],
   ["90", "90 days"],
   ["365", "A year"],
-  ["", "For ever"],
+  ["", "No expiry"],
 ];
 
 export async function show({ signal }) {
@@ -39,7 +39,7 @@ export async function show({ signal }) {
   async function load() {
     const keys = await all("/keys", signal);
     keys.sort((a, b) => Number(b.is_active) - Number(a.is_active) || b.created_at.localeCompare(a.created_at));
-    put(list, keys.length ? keyTable(keys, load) : h("p", { class: "empty" }, "You have no key."));
+    put(list, keys.length ? keyTable(keys, load) : h("p", { class: "empty" }, "You have no keys."));
   }
   await load();
   return { title: "API keys", element };
@@ -54,7 +54,7 @@ function stateOf(key) {
 function keyTable(keys, reload) {
   return table(
     "Keys",
-    ["Name", "State", "Begins with", "Scope", "Used last", "Expires", ["Actions", "unseen"]],
+    ["Name", "State", "Begins with", "Scope", "Last used", "Expires", ["Actions", "unseen"]],
     keys.map((it) =>
       h(
         "tr",
@@ -89,14 +89,14 @@ async function revoke(key, reload) {
   if (
     !(await confirm({
       title: `Revoke “${key.name}”?`,
-      words: "Programs that use it are refused from now on. It cannot be made good again.",
-      action: "Revoke it",
+      words: "Requests with this key are rejected from now on. This cannot be undone.",
+      action: "Revoke key",
     }))
   )
     return;
   try {
     await api.del(`/keys/${key.id}`);
-    toast("The key is revoked");
+    toast("Key revoked");
     await reload();
   } catch (problem) {
     toast(problem.message, "problem");
@@ -124,11 +124,11 @@ function create() {
       const form = h(
         "form",
         { method: "dialog" },
-        h("label", { class: "field" }, h("span", {}, "What it is for"), name),
+        h("label", { class: "field" }, h("span", {}, "Purpose"), name),
         h(
           "fieldset",
           { class: "scopes" },
-          h("legend", {}, "What it may do"),
+          h("legend", {}, "Scope"),
           SCOPES.map(([value, words, why], i) =>
             h(
               "label",
@@ -138,13 +138,13 @@ function create() {
             ),
           ),
         ),
-        h("label", { class: "field" }, h("span", {}, "Good for"), life),
+        h("label", { class: "field" }, h("span", {}, "Valid for"), life),
         trouble,
         h(
           "div",
           { class: "actions" },
           h("button", { class: "button", type: "button", onclick: () => close(false) }, "Cancel"),
-          h("button", { class: "button primary" }, "Make the key"),
+          h("button", { class: "button primary" }, "Create key"),
         ),
       );
       form.addEventListener("submit", async (event) => {
@@ -167,7 +167,7 @@ function create() {
   );
 }
 
-/** The key itself, this once. */
+/** Shows the key itself, once. */
 function shown(key, close) {
   const field = h("input", {
     type: "text",
@@ -196,12 +196,12 @@ function shown(key, close) {
     "Copy",
   );
   return [
-    h("p", {}, h("strong", {}, "This is the only time the key is shown."), " Only its hash is kept."),
+    h("p", {}, h("strong", {}, "The key is shown only once."), " The server stores only its hash."),
     h("div", { class: "secret-row" }, field, copy),
     h(
       "div",
       { class: "actions" },
-      h("button", { class: "button primary", type: "button", onclick: () => close(true) }, "I have kept it"),
+      h("button", { class: "button primary", type: "button", onclick: () => close(true) }, "Done"),
     ),
   ];
 }

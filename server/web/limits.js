@@ -1,4 +1,4 @@
-// How large a collection may grow and how much of that is used; administrators of the server set it.
+// The limits of a collection and their use; server administrators set the limits.
 
 import { h, put, field, meter, problemBox, toast } from "./dom.js";
 import * as api from "./api.js";
@@ -7,11 +7,11 @@ import { count, percent } from "./format.js";
 /** A gigabyte of the limits, in bytes. */
 const GB = 1e9;
 
-/** What is limited: the key of the limit, what it is called, what is used of it, the unit, the step of its field. */
+/** Limits: API key, label, current use, unit, step of the input. */
 const LIMITS = [
   ["max_documents", "Documents", (it) => it.documents, "", 1],
   ["max_storage_gb", "Storage", (it) => it.size_bytes / GB, " GB", "any"],
-  ["max_operations_per_hour", "Operations within an hour", (it) => it.operations_within_the_hour, "", 1],
+  ["max_operations_per_hour", "Operations per hour", (it) => it.operations_within_the_hour, "", 1],
   ["max_sources", "Sources", (it) => it.sources, "", 1],
 ];
 
@@ -32,7 +32,7 @@ const note = () =>
   h(
     "p",
     { class: "note" },
-    "Without limits: the limits do not hold for collections of the built-in account ",
+    "No limits: they do not apply to collections of the built-in account ",
     h("code", {}, "local"),
     ".",
   );
@@ -44,7 +44,7 @@ function usage(known) {
     LIMITS.map(([key, words, used, unit]) => {
       const [is, most] = [used(known), known.limits[key]];
       const share = is / most;
-      // A limit that does not hold is no measure of anything.
+      // A limit that is not enforced has no meter.
       if (!known.are_enforced)
         return h("div", {}, h("dt", {}, words), h("dd", { class: "number" }, `${few(is)}${unit}`));
       return h(
@@ -63,7 +63,7 @@ function usage(known) {
   );
 }
 
-/** Whole numbers whole, and the rest to three digits. */
+/** Integers without decimals, other numbers with three significant digits. */
 const few = (number) => (Number.isInteger(number) ? count(number) : String(Number(number.toPrecision(3))));
 
 function change(path, known, draw) {
@@ -77,7 +77,7 @@ function change(path, known, draw) {
         const wish = Object.fromEntries([...new FormData(form)].map(([key, value]) => [key, Number(value)]));
         try {
           draw(await api.put(`${path}/limits`, wish));
-          toast("The limits are set");
+          toast("Limits saved");
         } catch (error) {
           put(trouble, problemBox(error));
         }
@@ -98,7 +98,7 @@ function change(path, known, draw) {
       ),
     ),
     trouble,
-    h("button", { class: "button" }, "Set the limits"),
+    h("button", { class: "button" }, "Save limits"),
   );
   return h(
     "section",
@@ -107,7 +107,7 @@ function change(path, known, draw) {
     h(
       "p",
       { class: "quiet" },
-      "An operation that takes documents in is refused when one of them is reached. What is in stays in.",
+      "When a limit is reached, operations that add documents are rejected. Stored documents stay.",
     ),
     form,
   );

@@ -1,9 +1,9 @@
-// Logging in, and making the first administrator with the token that the server printed when it was started.
+// Login, and creation of the first administrator with the token that the server printed at startup.
 
 import { h, put, field, problemBox } from "./dom.js";
 import * as api from "./api.js";
 
-/** What the API takes for the name of an account. */
+/** The pattern of user names in the API. */
 export const NAME = "[a-z0-9][a-z0-9._\\-]{0,63}";
 
 export async function show({ url, go, signal }) {
@@ -13,13 +13,13 @@ export async function show({ url, go, signal }) {
   return instead(go, "/login?because=set-up");
 }
 
-/** Nothing to show: another address is shown in the place of this one. */
+/** An empty view: another address replaces this one. */
 async function instead(go, to) {
   await go(to, { replace: true });
   return { title: "", element: h("div") };
 }
 
-/** Where to go then: a path of this page and nothing else. */
+/** The target after the login: only a path of this site. */
 export function within(to) {
   if (!to || !/^\/(?![/\\])/.test(to)) return "/";
   return to.startsWith("/login") || to.startsWith("/setup") ? "/" : to;
@@ -60,11 +60,11 @@ function card(title, words, fields, action, submit, foot) {
   };
 }
 
-/** Why somebody is asked to log in. */
+/** The reason for the login form. */
 function reasonOf(url) {
   if (url.searchParams.get("because") === "set-up")
-    return "This server is set up: it has its first administrator. Log in; administrators make accounts for others.";
-  return url.searchParams.has("to") ? "Log in first. Then you are shown what you asked for." : null;
+    return "This server already has an administrator. Log in; administrators create accounts for other users.";
+  return url.searchParams.has("to") ? "Log in to see the requested page." : null;
 }
 
 function logIn(url, go, isSetUpNeeded) {
@@ -89,24 +89,25 @@ function logIn(url, go, isSetUpNeeded) {
       await go(to, { replace: true });
     },
     isSetUpNeeded
-      ? h("p", { class: "quiet small foot" }, "First start? ", h("a", { href: "/setup" }, "Make the administrator"))
+      ? h("p", { class: "quiet small foot" }, "First start? ", h("a", { href: "/setup" }, "Create the administrator"))
       : h(
           "p",
           { class: "quiet small foot" },
-          "Forgotten the password? An administrator gives you another one.",
+          "Forgotten your password? Ask an administrator for a new one.",
         ),
   );
 }
 
 function setUp(url, go) {
-  // The link that the server printed has it behind the "#", which is sent nowhere; nor does it stay in the history.
+  // The printed link has the token after "#", which browsers do not send; it is removed from the
+  // history.
   const token = new URLSearchParams(url.hash.slice(1)).get("token") ?? "";
   if (url.hash) history.replaceState(null, "", url.pathname);
   const gate = card(
     "The first administrator",
     token
       ? "Choose a name and a password for the account that administers this server."
-      : "`semantik serve` has printed a link with the set-up token when it was started. Open that link, or type the token here. It is good once.",
+      : "`semantik serve` printed a link with the set-up token at startup. Open that link, or enter the token here. It works once.",
     [
       field("Set-up token", { required: true, name: "token", autocomplete: "off", spellcheck: "false", value: token }),
       field(
@@ -125,13 +126,13 @@ function setUp(url, go) {
       field(
         "Password",
         { required: true, name: "password", type: "password", autocomplete: "new-password", minlength: 12 },
-        "12 characters at least",
+        "At least 12 characters",
       ),
     ],
-    "Make the administrator",
+    "Create the administrator",
     async (wish) => {
       await api.setUp({ ...wish, token: wish.token.trim() }).catch((error) => {
-        if (error.code === "invalid_credentials") error.title = "The set-up token is not good";
+        if (error.code === "invalid_credentials") error.title = "Invalid set-up token";
         throw error;
       });
       await go("/", { replace: true });

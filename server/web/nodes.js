@@ -1,12 +1,11 @@
-// The nodes of an operation: what each does with its time, how much has passed it, what waits in front of it, and
-// which one holds the flow up.
+// The nodes of an operation: time shares, counts, queue sizes and the bottleneck.
 
 import { h, fillTable, table } from "./dom.js";
 import { bytes, count, percent, short } from "./format.js";
 import { doneOf, sharesOf } from "./flow.js";
 import { shareLine, spanOf } from "./chart.js";
 
-/** Seconds that the small drawings show. */
+/** Seconds on the time axis of the small charts. */
 const SHOWN = 120;
 
 const HEADS = [
@@ -14,7 +13,7 @@ const HEADS = [
   "Time",
   ["Time over the last minutes", "wide unseen"],
   ["Documents", "number"],
-  ["A second", "number"],
+  ["Per second", "number"],
   ["Queue", "number"],
 ];
 
@@ -30,20 +29,20 @@ export class Nodes {
         "p",
         { class: "legend" },
         h("span", { class: "key busy" }, "busy"),
-        h("span", { class: "key blocked" }, "blocked by the nodes behind"),
+        h("span", { class: "key blocked" }, "blocked by later nodes"),
         h("span", { class: "key" }, "waiting for input"),
       ),
     );
   }
 
-  /** Draws how things stand; `live` says whether anything still moves. */
+  /** Draws the current state; `live` is `true` while the operation runs. */
   draw(flow, live) {
     const now = flow.now;
     fillTable(
       this.rows,
       HEADS,
       (now?.nodes ?? []).map((node) => {
-        // Of a node that has ended, and of an operation that has, the whole is shown.
+        // For an ended node or operation, the shares of the whole run.
         const moves = live && !node.ended;
         const shares = moves ? flow.shares(node.id) : sharesOf(node);
         const holds = live && now.holder === node.id;
@@ -57,7 +56,7 @@ export class Nodes {
             "th",
             { scope: "row" },
             node.id,
-            holds && h("span", { class: "tag accent" }, "holds the flow up"),
+            holds && h("span", { class: "tag accent" }, "bottleneck"),
             live && node.ended && h("span", { class: "tag" }, "done"),
           ),
           h("td", {}, bar(shares), h("span", { class: "share-words number" }, words(shares))),
@@ -76,7 +75,7 @@ export class Nodes {
   }
 }
 
-/** The largest share, in words. */
+/** The largest share as text. */
 function words(shares) {
   const [name, share] = Object.entries(shares).reduce((a, b) => (b[1] > a[1] ? b : a));
   if (!share) return "–";

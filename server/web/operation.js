@@ -1,5 +1,5 @@
-// One operation, live: how far it is, what each node does, who holds the flow up, what was set aside, and the way to
-// stop it. After its end the same page says what it has done.
+// One operation, live: progress, nodes, bottleneck, rejections and a button to stop it. After its
+// end, the same page shows the result.
 
 import { h, put, icon, announce, confirm, figures, problemBox, toast } from "./dom.js";
 import * as api from "./api.js";
@@ -14,7 +14,10 @@ const OUTCOMES = [
   ["duplicate", "duplicate"],
 ];
 
-/** Documents of a run by what became of them, as one bar with its numbers. `outcomes` by word; `seen` may be more. */
+/**
+ * Documents of a run by outcome, as a bar with numbers. `outcomes` by name; `seen` may be larger
+ * than their sum.
+ */
 export function outcomeBar(outcomes, seen) {
   const aside = Object.entries(outcomes).filter(([word]) => !OUTCOMES.some(([known]) => known === word));
   const parts = [
@@ -50,7 +53,7 @@ export function outcomeBar(outcomes, seen) {
             ` ${words}`,
           ),
         ),
-      seen > left && h("li", {}, h("strong", { class: "number" }, count(seen - left)), " under way"),
+      seen > left && h("li", {}, h("strong", { class: "number" }, count(seen - left)), " in progress"),
     ),
   );
 }
@@ -106,12 +109,12 @@ class OperationView {
     try {
       for await (const { event, data } of api.events(`/operations/${this.id}/events`, this.signal)) {
         if (event === "lost") {
-          put(this.note, h("p", { class: "quiet" }, "The connection is lost; trying again."));
+          put(this.note, h("p", { class: "quiet" }, "Connection lost; reconnecting."));
           continue;
         }
         put(this.note);
         if (event === "gone") {
-          put(this.note, h("p", { class: "quiet" }, "The operation went with its collection."));
+          put(this.note, h("p", { class: "quiet" }, "The operation was deleted with its collection."));
           break;
         }
         if (event !== "operation") continue;
@@ -154,10 +157,10 @@ class OperationView {
       h(
         "p",
         { class: "quiet" },
-        `Asked for by ${it.by} on ${moment(it.created_at)}`,
+        `Requested by ${it.by} on ${moment(it.created_at)}`,
         asked.length > 0 && ` · ${asked.join(", ")}`,
       ),
-      it.error && problemBox({ title: it.status === "cancelled" ? "It was stopped" : "It failed", detail: it.error }),
+      it.error && problemBox({ title: it.status === "cancelled" ? "Cancelled" : "Failed", detail: it.error }),
     );
   }
 
@@ -179,7 +182,7 @@ class OperationView {
       this.outcomes,
       outcomes && outcomeBar(outcomes, report?.seen ?? progress?.seen ?? 0),
       operation.status === "pending" &&
-        h("p", { class: "empty" }, "It begins when the collection is free and a worker takes it."),
+        h("p", { class: "empty" }, "Waiting for a worker and for other operations on the collection."),
     );
     this.flowSection.hidden = !progress?.nodes?.length;
     if (progress) this.nodes.draw(this.flow, live);
@@ -198,15 +201,15 @@ class OperationView {
       this.figures,
       figures([
         [live ? "Running for" : "Took", duration(seconds)],
-        // The time to go is known once the sources have ended.
+        // The remaining time is known once the sources have ended.
         live && progress && !progress.all_seen && ["Seen so far", count(progress.seen)],
-        live && Number.isFinite(progress?.eta_seconds) && ["To go, about", duration(progress.eta_seconds)],
+        live && Number.isFinite(progress?.eta_seconds) && ["Remaining, about", duration(progress.eta_seconds)],
         documents !== undefined && [
-          "Documents a second",
+          "Documents per second",
           short(live ? flow.rateNow(leftOf) : documents / Math.max(seconds ?? 0, 0.001)),
         ],
         tokens !== undefined && [
-          "Tokens a second",
+          "Tokens per second",
           short(live ? flow.rateNow((look) => look.tokens) : tokens / Math.max(seconds ?? 0, 0.001)),
         ],
         progress && ["Chunks", short(report?.chunks ?? progress.chunks)],
@@ -217,14 +220,14 @@ class OperationView {
 
   drawFeed(documents, live) {
     const last = [...documents].reverse().slice(0, 50);
-    // Drawn anew only if it is another one, so that a link in it keeps the focus.
+    // Redrawn only after a change, so that a link in it keeps the focus.
     const said = JSON.stringify([live, last]);
     if (said === this.said) return;
     this.said = said;
     this.feed.hidden = !last.length;
     put(
       this.feed,
-      h("h2", {}, live ? "Set aside, latest first" : "Set aside"),
+      h("h2", {}, live ? "Set aside, newest first" : "Set aside"),
       h(
         "ul",
         {},
@@ -252,13 +255,13 @@ class OperationView {
   async cancel() {
     const sure = await confirm({
       title: "Stop this operation?",
-      words: "What is in flight is finished, and what is stored stays stored. The next update goes on from there.",
-      action: "Stop it",
+      words: "Batches in flight are finished, and stored documents stay. The next update continues from there.",
+      action: "Stop operation",
     });
     if (!sure) return;
     try {
       await api.post(`/operations/${this.id}/cancel`);
-      toast("The operation is asked to stop");
+      toast("Stop requested");
     } catch (error) {
       put(this.note, problemBox(error));
     }

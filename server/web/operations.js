@@ -1,5 +1,5 @@
-// The list of operations, newest first, live: what changes is told by the server. Also the pieces that other views
-// show of an operation.
+// The list of operations, newest first, updated by server events. Also the parts of an operation
+// that other views show.
 
 import { h, put, meter, moreButton, problemBox, table, viewOf } from "./dom.js";
 import * as api from "./api.js";
@@ -14,10 +14,10 @@ const TYPES = {
   delete: "Deletion",
 };
 
-/** What an operation does, in words. */
+/** The type of an operation as text. */
 export function whatOf(operation) {
   if (operation.config?.documents || operation.config?.document_ids)
-    return operation.type === "append" ? "Documents taken in again" : "Deletion of documents";
+    return operation.type === "append" ? "Restoration of documents" : "Deletion of documents";
   return TYPES[operation.type] ?? operation.type;
 }
 
@@ -31,16 +31,16 @@ const STATES = {
   cancelled: "cancelled",
 };
 
-/** A status as a word with a dot. */
+/** A status as a pill. */
 export const pill = (status, words = STATES[status] ?? status) => h("span", { class: `pill ${status}` }, words);
 
-/** How long an operation has taken so far, in seconds. */
+/** Duration of an operation so far, in seconds. */
 export function lasted(operation) {
   if (!operation.started_at) return undefined;
   return (new Date(operation.completed_at ?? Date.now()) - new Date(operation.started_at)) / 1000;
 }
 
-/** What an operation has done, in a line. */
+/** The result of an operation in one line. */
 export function gist(operation) {
   const report = operation.report;
   if (operation.error) return operation.error;
@@ -53,14 +53,14 @@ export function gist(operation) {
       aside && `${short(aside)} set aside`,
       report.deleted && `${short(report.deleted)} deleted`,
     ].filter(Boolean);
-    return parts.join(" · ") || "nothing to do";
+    return parts.join(" · ") || "no changes";
   }
   const progress = operation.progress;
   if (progress && !isOver(operation)) return farOf(progress, short);
   return "";
 }
 
-/** A row for a list of operations. */
+/** A row in a list of operations. */
 export function row(operation, { collection = true } = {}) {
   const share = operation.status === "processing" ? shareOf(operation.progress) : undefined;
   return h(
@@ -88,12 +88,12 @@ export function row(operation, { collection = true } = {}) {
 export function operationTable(operations, options) {
   return table(
     "Operations",
-    ["State", "Operation", "What came of it", ["Took", "number"], "Asked for"],
+    ["State", "Operation", "Result", ["Duration", "number"], "Requested"],
     operations.map((it) => row(it, options)),
   );
 }
 
-/** A list that grows by its own cursor and hears of changes. `path` is where the list is. */
+/** A list that loads by cursor and follows events. `path` is the API path of the list. */
 export class OperationList {
   constructor(path, signal, options) {
     Object.assign(this, { path, signal, options, items: [], next: undefined });
@@ -107,7 +107,7 @@ export class OperationList {
     this.draw();
   }
 
-  /** An operation that changed, or is new. */
+  /** Updates or adds an operation. */
   take(operation) {
     const at = this.items.findIndex((it) => it.id === operation.id);
     if (at >= 0) this.items[at] = operation;
@@ -121,22 +121,22 @@ export class OperationList {
       this.element,
       this.items.length
         ? operationTable(this.items, this.options)
-        : h("p", { class: "empty" }, "Nothing has been done yet."),
+        : h("p", { class: "empty" }, "No operations yet."),
       this.next &&
-        moreButton("Earlier ones", () => this.load().catch((error) => this.element.append(problemBox(error)))),
+        moreButton("Earlier operations", () => this.load().catch((error) => this.element.append(problemBox(error)))),
     );
     if (focused) this.element.querySelector(`a[href="${CSS.escape(focused)}"], a[href="${focused}"]`)?.focus();
   }
 }
 
-/** Hands each operation that changes to `take`, until the view is left. */
+/** Passes each operation that changes to `take` until the view is left. */
 export async function follow(signal, take) {
   try {
     for await (const { event, data } of api.events("/operations/events", signal)) {
       if (event === "operation") take(data);
     }
   } catch (error) {
-    // Who may not hear of changes still has the list.
+    // Accounts without access to events still see the list.
     if (!api.isAborted(error) && !(error instanceof api.Problem)) throw error;
   }
 }
@@ -148,7 +148,7 @@ export async function show({ signal }) {
   return {
     title: "Operations",
     element: viewOf(
-      { title: "Operations", words: "What is and was done to the collections, newest first." },
+      { title: "Operations", words: "Operations on all collections, newest first." },
       list.element,
     ),
   };

@@ -1,17 +1,20 @@
-// The text of a passage on the page: words that matched are marked, long ones are cut around them, and neighbours
-// that overlap are shown without saying the same twice. The API counts characters in highlights and bytes of UTF-8
-// in documents, JavaScript units of UTF-16; the steps between them are here and nowhere else.
+// The text of a passage: matched words are marked, long texts are shortened around them, and the
+// overlap of adjacent chunks is shown once. The API counts characters in highlights and UTF-8 bytes
+// in documents, JavaScript counts UTF-16 units; only this file converts them.
 
 import { h, icon } from "./dom.js";
 
-/** Bytes of a character in UTF-8. */
+/** UTF-8 length of a character in bytes. */
 function width(code) {
   if (code < 0x80) return 1;
   if (code < 0x800) return 2;
   return code < 0x10000 ? 3 : 4;
 }
 
-/** Places in a text for offsets that ascend, in its bytes or whatever `size` says of a character. One within a character means its beginning. */
+/**
+ * Converts ascending offsets to UTF-16 indices. `size` gives the offset units per character. An
+ * offset inside a character maps to its start.
+ */
 export function places(text, offsets, size = width) {
   const found = [];
   let counted = 0;
@@ -28,7 +31,10 @@ export function places(text, offsets, size = width) {
   return found;
 }
 
-/** Where the words of a question are: ranges that the API counts in characters, as ranges of the text. Empty and overlapping ones are left out. */
+/**
+ * Converts highlights from character offsets to UTF-16 ranges. Empty and overlapping ranges are
+ * dropped.
+ */
 export function marksOf(text, highlights) {
   const sorted = [...(highlights ?? [])]
     .sort(([a], [b]) => a - b)
@@ -38,12 +44,12 @@ export function marksOf(text, highlights) {
 }
 
 /**
- * A text without the ends of lines that only kept them short: such a line is long, and goes on with a letter. Each is
- * made a space, so that places in the text stay what they are.
+ * Replaces line breaks of hard-wrapped text with spaces: breaks after a long line that continues
+ * with a letter. Offsets do not change.
  */
 export const flowing = (text) => text.replace(/(?<=[^\n]{60})\n(?=[\p{L}(“‘"'`])/gu, " ");
 
-/** A stretch of a text, with `<mark>` around what is in the ranges. */
+/** A range of a text, with `<mark>` around the given ranges. */
 export function marked(text, marks, from = 0, to = text.length, tidy = (it) => it) {
   const parts = [];
   let at = from;
@@ -57,7 +63,7 @@ export function marked(text, marks, from = 0, to = text.length, tidy = (it) => i
   return parts;
 }
 
-/** Where to cut a text so that as many marks as can be are within `length` characters, at the ends of words. */
+/** The range of at most `length` characters with the most marks, cut at word boundaries. */
 export function window(text, marks, length) {
   if (text.length <= length) return [0, text.length];
   let [best, most] = [0, -1];
@@ -76,7 +82,7 @@ export function window(text, marks, length) {
   return [from, to];
 }
 
-/** A passage in a list: a few lines around what matched. */
+/** A passage in a list: a few lines around the matches. */
 export function snippet(text, marks, length = 340) {
   const [from, to] = window(text, marks, length);
   const tidy = (it) => it.replace(/\s+/g, " ");
@@ -84,8 +90,8 @@ export function snippet(text, marks, length = 340) {
 }
 
 /**
- * Chunks that follow each other as one text that says nothing twice: `{ chunk, from, to }`, what to show of each. The
- * chunk of index `whole` is shown whole; what it shares with its neighbours is left out there.
+ * Adjacent chunks without their overlap: `{ chunk, from, to }` with the range of each to show. The
+ * chunk with index `whole` is shown completely; its neighbours are shortened instead.
  */
 export function unrolled(chunks, whole) {
   const kept = chunks.find((chunk) => chunk.index === whole);
@@ -95,22 +101,23 @@ export function unrolled(chunks, whole) {
     const begins = isKept ? chunk.start : Math.max(chunk.start, Math.min(end, chunk.end));
     const ends = kept && chunk.index < whole ? Math.max(begins, Math.min(chunk.end, kept.start)) : chunk.end;
     end = Math.max(end, ends);
-    // Text that is not the document's own letter for letter cannot be cut by the document's offsets.
+    // Text that differs from the document (such as normalized text) cannot be cut by document
+    // offsets.
     if (chunk.end - chunk.start !== bytesOf(chunk.text)) return { chunk, from: 0, to: chunk.text.length };
     const [from, to] = places(chunk.text, [begins - chunk.start, ends - chunk.start]);
     return { chunk, from, to };
   });
 }
 
-/** "Book > Chapter > Section" with arrows between. */
+/** "Book > Chapter > Section" with arrow icons. */
 export function headingPath(headings) {
   const parts = Array.isArray(headings) ? headings : headings.split(" > ");
   return parts.flatMap((part, i) => [i > 0 && icon("right", 11), h("span", {}, part)]);
 }
 
 /**
- * Chunks of a document as its text, with pages and headings where they change. The chunk of index `focal`, if there is
- * one, stands out and has the marks.
+ * Chunks of a document as continuous text, with pages and headings where they change. The chunk
+ * with index `focal`, if any, is emphasised and has the marks.
  */
 export function drawText(chunks, { focal, marks = [] } = {}) {
   let headings = "";

@@ -1,4 +1,5 @@
-// Another password for one's own account. It ends all sessions, so this browser begins a new one with it.
+// Changes the password of the own account. The server ends all sessions, and this browser starts a
+// new one.
 
 import { dialog, dialogForm, field, toast } from "./dom.js";
 import * as api from "./api.js";
@@ -6,9 +7,9 @@ import * as api from "./api.js";
 export async function changePassword() {
   const words = await dialog("Change your password", (close) =>
     dialogForm(close, {
-      words: "All your sessions end, but for this browser. Keys go on.",
+      words: "All your other sessions end. API keys stay valid.",
       fields: [
-        field("Password now", {
+        field("Current password", {
           name: "current",
           type: "password",
           required: true,
@@ -18,13 +19,13 @@ export async function changePassword() {
         field(
           "New password",
           { name: "new", type: "password", required: true, minlength: 12, autocomplete: "new-password" },
-          "12 characters at least",
+          "At least 12 characters",
         ),
       ],
-      action: "Change it",
+      action: "Change password",
       send: async (form) => {
         await api.changePassword(Object.fromEntries(form));
-        return "You have another password";
+        return "Password changed";
       },
     }),
   );

@@ -1,12 +1,12 @@
-// A passage in the context of its document: what stands before and behind it, the headings above, and the way to
-// the whole. Text that neighbouring chunks share is shown once.
+// A passage in the context of its document: adjacent chunks, headings and a link to the whole
+// document. The overlap of chunks is shown once.
 
 import { h, put, icon, problemBox, skeleton, toast } from "./dom.js";
 import * as api from "./api.js";
 import { counted, day, kindOf, languageOf, nameOf, pathOf } from "./format.js";
 import { drawText } from "./passage.js";
 
-/** Chunks before and behind the passage at first, and more of them at each wish. */
+/** Adjacent chunks before and after the passage at first, and chunks added by each request. */
 const AROUND = 2;
 const MORE = 5;
 
@@ -26,7 +26,7 @@ export class Preview {
     put(this.element);
   }
 
-  /** Opens a passage; `answer` is where it was found, if it was found in this page. */
+  /** Opens a passage; `answer` is the search result that contains it, if any. */
   async open(open, answer) {
     const id = `${open.document}:${open.chunk}`;
     if (this.shown === id) return;
@@ -40,7 +40,7 @@ export class Preview {
       put(
         this.element,
         this.drawHead(null),
-        answer && h("p", { class: "empty" }, "This chunk is not among the hits any more."),
+        answer && h("p", { class: "empty" }, "This chunk is no longer in the hits."),
       );
       return;
     }
@@ -101,9 +101,9 @@ export class Preview {
     const copy = async () => {
       try {
         await navigator.clipboard.writeText(path);
-        toast("The path is copied");
+        toast("Path copied");
       } catch {
-        toast("The browser did not let the path be copied", "problem");
+        toast("The browser denied access to the clipboard", "problem");
       }
     };
     return h(
@@ -169,11 +169,11 @@ export class Preview {
       first > 0 && more(`${counted(first, "chunk")} before`, Math.max(0, first - MORE), first, true),
       this.drawText(this.items),
       last + 1 < this.total &&
-        more(`${counted(this.total - last - 1, "chunk")} behind`, last + 1, last + 1 + MORE, false),
+        more(`${counted(this.total - last - 1, "chunk")} after`, last + 1, last + 1 + MORE, false),
     );
   }
 
-  /** Scrolls the text, and only that, so that the passage stands in the upper part. */
+  /** Scrolls only the text, so that the passage is in its upper part. */
   toPassage() {
     const focal = this.body.querySelector(".focal");
     if (focal)
@@ -188,7 +188,7 @@ export class Preview {
       const tall = this.body.scrollHeight;
       this.items = before ? [...items, ...this.items] : [...this.items, ...items];
       this.drawBody();
-      // What the reader looked at stays where it was.
+      // Keeps the scroll position of the content.
       if (before) this.body.scrollTop += this.body.scrollHeight - tall;
       this.body.focus({ preventScroll: true });
     } catch (error) {

@@ -1,9 +1,9 @@
-// A search as the address holds it, as the API is asked it, and what the API answers as the page shows it. Pure
-// functions: the one place that knows the JSON of `/search`.
+// Conversion between the address, the API request, the API response and the displayed hits. Pure
+// functions; no other file knows the JSON of `/search`.
 
 import { marksOf } from "./passage.js";
 
-/** Hits on a page. */
+/** Hits per page. */
 export const PAGE = 20;
 
 export const MODES = [
@@ -12,7 +12,7 @@ export const MODES = [
   ["sparse", "Words", "By the words themselves (BM25)"],
 ];
 
-/** Facets: the key in the address, what it is called, and the field of the API. */
+/** Facets: address key, label, API field. */
 export const FACETS = [
   ["type", "Type", "mime_type"],
   ["lang", "Language", "language"],
@@ -27,10 +27,10 @@ export const DATES = [
   ["range", "Between …"],
 ];
 
-/** What clears every filter. */
+/** The state without filters. */
 export const NO_FILTERS = { facets: Object.fromEntries(FACETS.map(([key]) => [key, []])), date: "", from: "", to: "" };
 
-/** What is asked, from an address. */
+/** The search of an address. */
 export function fromUrl(url) {
   const all = url.searchParams;
   const mode = all.get("mode");
@@ -48,7 +48,7 @@ export function fromUrl(url) {
   };
 }
 
-/** The address of what is asked; the one place where the question loses the blanks around it. */
+/** The address of a search; the only place that trims the query. */
 export function toUrl(state) {
   const all = new URLSearchParams();
   if (state.q.trim()) all.set("q", state.q.trim());
@@ -66,14 +66,14 @@ export function toUrl(state) {
   return search ? `/?${search}` : "/";
 }
 
-/** Whether two states are answered by the same hits. */
+/** `true` if two states have the same hits. */
 export const asksTheSame = (a, b) => toUrl({ ...a, open: null }) === toUrl({ ...b, open: null });
 
-/** How many filters are set. */
+/** The number of active filters. */
 export const filterCount = (state) =>
   FACETS.reduce((sum, [key]) => sum + state.facets[key].length, 0) + (state.date ? 1 : 0);
 
-/** The filter in the language of the API. */
+/** The filter in the syntax of the API. */
 function filterOf(state, now = new Date()) {
   const filter = {};
   for (const [key, , field] of FACETS) {
@@ -83,17 +83,17 @@ function filterOf(state, now = new Date()) {
   const modified = {};
   if (state.date === "range") {
     if (state.from) modified.gte = state.from;
-    // The day that is named belongs to it.
+    // The end date is inclusive.
     if (state.to) modified.lt = dayOf(new Date(Date.parse(`${state.to}T00:00:00Z`) + DAY));
   } else if (state.date) {
-    // By the day, so that the same question has the same answer in the caches of the server for a while.
+    // Rounded to a day so that equal queries hit the caches of the server for a while.
     modified.gte = dayOf(new Date(now.getTime() - Number(state.date) * DAY));
   }
   if (Object.keys(modified).length) filter.modified_at = modified;
   return Object.keys(filter).length ? filter : undefined;
 }
 
-/** Milliseconds. */
+/** A time in milliseconds. */
 const DAY = 86_400_000;
 const dayOf = (instant) => instant.toISOString().slice(0, 10);
 
@@ -110,19 +110,19 @@ export function toRequest(state) {
   };
 }
 
-/** The body of `POST /search/facets`: the same question. */
+/** The body of `POST /search/facets` for the same query. */
 export function toFacetRequest(state) {
   const { query, mode, collections, filter } = toRequest(state);
   return { query, mode, collections, filter };
 }
 
 const REASONS = {
-  not_served: "This server does not search it.",
-  no_sparse_vectors: "It has no vectors of words; search it by meaning.",
-  failing: "Its vectors or its model cannot be reached at the moment.",
+  not_served: "This server does not serve the collection.",
+  no_sparse_vectors: "It has no sparse vectors; search it by meaning.",
+  failing: "Its vectors or its model are currently unavailable.",
 };
 
-/** An answer as the page shows it. */
+/** A search response in the form that the page displays. */
 export function fromAnswer(answer) {
   return {
     hits: (answer.hits ?? []).map(fromHit),

@@ -1,8 +1,8 @@
-// The search: a field, the ways to narrow it, the hits, and the passage that is open.
+// The search view: query field, filters, hits and the open passage.
 //
-// What is typed is asked after a short pause. Each question has a number and takes the place of the one before, whose
-// request is aborted; an answer is shown only if no newer question was asked meanwhile, so an older answer never
-// covers a newer one. The address always says what is asked.
+// The typed text is searched after a short pause. Each query has a number and replaces the previous
+// one, whose request is aborted; an answer is shown only if no newer query was sent, so an older
+// answer never replaces a newer one. The address always holds the current query.
 
 import { h, put, icon, problemBox, announce } from "./dom.js";
 import * as api from "./api.js";
@@ -22,7 +22,7 @@ import { drawHits, focusHit } from "./hits.js";
 import { Preview } from "./preview.js";
 import { NO_FILTERS, asksTheSame, filterCount, fromAnswer, fromUrl, toRequest, toUrl } from "./query.js";
 
-/** Milliseconds after the last key before what is typed is asked. */
+/** Milliseconds without a key press before the query is sent. */
 const PAUSE = 120;
 
 export async function show({ url, signal }) {
@@ -106,7 +106,7 @@ class Search {
     this.request?.abort();
   }
 
-  /** The collections that can be searched. Without them the search still works; it asks all. */
+  /** The searchable collections. If they cannot be loaded, the search covers all. */
   async loadCollections() {
     this.isSetUpNeeded = false;
     try {
@@ -119,7 +119,7 @@ class Search {
       this.isSetUpNeeded = await api.isSetUpNeeded(this.signal).catch(() => false);
   }
 
-  /** Those that this server can search. */
+  /** The collections that this server can search. */
   served() {
     return this.collections.filter((it) => it.is_served && !it.is_being_deleted);
   }
@@ -131,7 +131,7 @@ class Search {
     else this.drawHome();
   }
 
-  /** The same view at another address: a step back, or a link to another question. */
+  /** The same view at another address: history navigation, or a link to another query. */
   update(url) {
     const before = this.state;
     this.state = fromUrl(url);
@@ -151,7 +151,7 @@ class Search {
     this.timer = setTimeout(() => this.ask({ q: this.field.value }), PAUSE);
   }
 
-  /** The next letter begins a new step for the button "back". */
+  /** The next key press adds a history entry. */
   settle() {
     this.settled = true;
   }
@@ -160,7 +160,7 @@ class Search {
     clearTimeout(this.timer);
     const before = this.state;
     const url = toUrl({ ...before, page: 1, open: null, ...change });
-    // By way of the address, so that what is asked is what it says.
+    // Goes through the address, so that it matches the query.
     this.state = fromUrl(new URL(url, location.href));
     const same = asksTheSame(before, this.state);
     if (same && !now) return;
@@ -197,7 +197,7 @@ class Search {
     }
   }
 
-  /** The numbers beside the filters, once the hits are there. They say how many there are in all, if all were counted. */
+  /** Loads the facet counts after the hits, and updates the total number of hits if it is known. */
   async countFacets(answer) {
     const all = await this.facets.count(answer.asked, this.request.signal);
     if (this.answer !== answer || all === undefined || !answer.more) return;
@@ -252,7 +252,7 @@ class Search {
     put(this.hits, this.collectionsProblem ? problemBox(this.collectionsProblem) : drawHome(this.served(), this.isSetUpNeeded));
   }
 
-  /** Shows what the address says is open. */
+  /** Opens the passage of the address. */
   open() {
     const open = this.state.open;
     const id = open && `${open.document}:${open.chunk}`;
@@ -266,7 +266,7 @@ class Search {
     else this.preview.hide();
   }
 
-  /** Closes the preview by the address, so that "back" opens it again. */
+  /** Closes the preview by changing the address, so that "back" opens it again. */
   close() {
     const { open } = this.state;
     if (!open) return;
@@ -320,7 +320,7 @@ class Search {
     return false;
   }
 
-  /** To the hit before or behind the one that has the focus; an open preview follows. */
+  /** Focuses the previous or next hit; an open preview follows. */
   move(step, inField) {
     const links = [...this.hits.querySelectorAll(".hit a.hit-link")];
     if (!links.length) return false;

@@ -1,16 +1,16 @@
-// What the server measures of itself, from its Prometheus metrics: searches, caches, stores. Administrators only, as
-// the metrics are; for others the panel is not there.
+// The metrics of the server itself, from its Prometheus endpoint: searches, caches, stores. For
+// administrators only, like the endpoint; hidden for other accounts.
 
 import { h, put } from "./dom.js";
 import * as api from "./api.js";
 import { duration, percent } from "./format.js";
 import { LineChart, spanOf } from "./chart.js";
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two samples. */
 const LOOK = 3000;
 const SPAN = 180;
 
-/** A text in Prometheus' format as `[{ name, labels, value }]`. */
+/** Parses the Prometheus text format to `[{ name, labels, value }]`. */
 export function parseMetrics(text) {
   const samples = [];
   for (const line of text.split("\n")) {
@@ -25,14 +25,17 @@ export function parseMetrics(text) {
   return samples;
 }
 
-/** Sum of the samples of a name whose labels are these. */
+/** Sum of the samples with this name and these labels. */
 export function sum(samples, name, labels = {}) {
   return samples
     .filter((it) => it.name === name && Object.entries(labels).every(([key, value]) => it.labels[key] === value))
     .reduce((all, it) => all + it.value, 0);
 }
 
-/** A quantile of what was observed between two looks, from the buckets of a histogram; `null` if nothing was. */
+/**
+ * A quantile of the observations between two samples, from histogram buckets; `null` without
+ * observations.
+ */
 export function quantile(q, samples, before, name, labels = {}) {
   const bounds = [...new Set(samples.filter((it) => it.name === `${name}_bucket`).map((it) => it.labels.le))]
     .map((le) => [le === "+Inf" ? Infinity : Number(le), le])
@@ -58,9 +61,9 @@ export class ServerPanel {
     this.signal = signal;
     this.looks = [];
     this.charts = {
-      searches: new LineChart({ title: "Searches", unit: "a second" }),
-      latency: new LineChart({ title: "Search, 95 of 100 within", unit: "", format: duration, least: 0.01 }),
-      stores: new LineChart({ title: "Calls to the stores", unit: "a second" }),
+      searches: new LineChart({ title: "Searches", unit: "per second" }),
+      latency: new LineChart({ title: "Search, 95th percentile", unit: "", format: duration, least: 0.01 }),
+      stores: new LineChart({ title: "Store calls", unit: "per second" }),
     };
     this.words = h("p", { class: "quiet number" });
     this.element = h(
@@ -99,7 +102,7 @@ export class ServerPanel {
     }
   }
 
-  /** At each look but the first, something of it and the one before. */
+  /** Maps each sample but the first, with its predecessor. */
   between(of) {
     return this.looks
       .slice(1)
@@ -125,6 +128,6 @@ export class ServerPanel {
       sum(now, "semantik_search_cache_total", { outcome: "hit" }),
       sum(now, "semantik_search_cache_total", { outcome: "miss" }),
     ];
-    put(this.words, hits + misses > 0 ? `caches answer ${percent(hits / (hits + misses))}` : "");
+    put(this.words, hits + misses > 0 ? `cache hit rate ${percent(hits / (hits + misses))}` : "");
   }
 }

@@ -1,4 +1,4 @@
-// What may be changed of a collection: what is said of it, who may read it, who was let in, and its end.
+// The settings of a collection: description, visibility, grants, owner, deletion.
 
 import { h, put, icon, confirm, problemBox, table, toast } from "./dom.js";
 import * as api from "./api.js";
@@ -27,7 +27,7 @@ export async function settings(view) {
     onchange: () =>
       change(
         { is_public: isPublic.checked },
-        isPublic.checked ? "Everybody may read it now" : "Only those who were let in may read it now",
+        isPublic.checked ? "The collection is public" : "The collection is private",
       ),
   });
   return h(
@@ -43,7 +43,7 @@ export async function settings(view) {
         {
           onsubmit: (event) => {
             event.preventDefault();
-            change({ description: description.value }, "The description is saved");
+            change({ description: description.value }, "Description saved");
           },
         },
         h("label", { class: "field" }, h("span", {}, "Description"), description),
@@ -58,7 +58,7 @@ export async function settings(view) {
         "label",
         { class: "switch" },
         isPublic,
-        h("span", {}, "Everybody may read and search it. Public never means writable."),
+        h("span", {}, "Everyone may read and search it. Public collections are still read-only for others."),
       ),
     ),
     grantSection(path, grants),
@@ -96,8 +96,8 @@ function grantSection(path, first) {
       list,
       grants.length
         ? table(
-            "Let in",
-            ["Who", "May", "Since", ["Actions", "unseen"]],
+            "Grants",
+            ["Account or key", "Permission", "Since", ["Actions", "unseen"]],
             grants.map((it) =>
               h(
                 "tr",
@@ -113,8 +113,8 @@ function grantSection(path, first) {
                     {
                       class: "ghost square",
                       type: "button",
-                      "aria-label": `Take it back from ${it.user ?? it.key_prefix}`,
-                      onclick: () => attempt(() => api.del(`${path}/grants/${it.id}`), "It is taken back"),
+                      "aria-label": `Revoke access of ${it.user ?? it.key_prefix}`,
+                      onclick: () => attempt(() => api.del(`${path}/grants/${it.id}`), "Access revoked"),
                     },
                     icon("trash", 16),
                   ),
@@ -122,14 +122,14 @@ function grantSection(path, first) {
               ),
             ),
           )
-        : h("p", { class: "quiet" }, "Nobody but its owner was let in."),
+        : h("p", { class: "quiet" }, "Only the owner has access."),
     );
   }
   draw(first);
   return h(
     "section",
     {},
-    h("h2", {}, "Let in"),
+    h("h2", {}, "Grant access"),
     list,
     trouble,
     h(
@@ -140,15 +140,15 @@ function grantSection(path, first) {
           event.preventDefault();
           attempt(
             () => api.post(`${path}/grants`, { user: user.value.trim(), permission: permission.value }),
-            `${user.value.trim()} is let in`,
+            `Access granted to ${user.value.trim()}`,
           ).then(() => {
             user.value = "";
           });
         },
       },
       h("label", { class: "field" }, h("span", {}, "User name"), user),
-      h("label", { class: "field" }, h("span", {}, "May"), permission),
-      h("button", { class: "button" }, "Let in"),
+      h("label", { class: "field" }, h("span", {}, "Permission"), permission),
+      h("button", { class: "button" }, "Grant access"),
     ),
   );
 }
@@ -163,7 +163,7 @@ function handOver(view, trouble) {
     h(
       "p",
       { class: "quiet" },
-      `It belongs to ${collection.owner}. A pipeline file that fills it has to name the new owner, too.`,
+      `It belongs to ${collection.owner}. A pipeline file that writes to it must name the new owner too.`,
     ),
     h(
       "form",
@@ -173,15 +173,15 @@ function handOver(view, trouble) {
           event.preventDefault();
           const name = owner.value.trim();
           const sure = await confirm({
-            title: `Hand ${collection.name} over to ${name}?`,
-            words: "Whoever owns it may do everything to it. Only they and administrators can hand it back.",
-            action: "Hand it over",
+            title: `Transfer ${collection.name} to ${name}?`,
+            words: "The owner has all rights on it. Only the new owner and administrators can transfer it back.",
+            action: "Transfer",
           });
           if (!sure) return;
           put(trouble);
           try {
             await api.patch(path, { owner: name });
-            toast(`It belongs to ${name}`);
+            toast(`Transferred to ${name}`);
             view.go("/collections");
           } catch (error) {
             put(trouble, problemBox(error));
@@ -189,7 +189,7 @@ function handOver(view, trouble) {
         },
       },
       h("label", { class: "field" }, h("span", {}, "User name of the new owner"), owner),
-      h("button", { class: "button" }, "Hand over"),
+      h("button", { class: "button" }, "Transfer ownership"),
     ),
   );
 }
@@ -200,7 +200,7 @@ function deletion(view, trouble) {
     "section",
     { class: "danger-zone" },
     h("h2", {}, "Delete"),
-    h("p", {}, "Every document, every vector and the whole history are removed from both stores, for good."),
+    h("p", {}, "All documents, vectors and the history are permanently removed from both stores."),
     h(
       "button",
       {
@@ -209,8 +209,8 @@ function deletion(view, trouble) {
         onclick: async () => {
           const sure = await confirm({
             title: `Delete ${collection.name}?`,
-            words: "Nothing of it can be brought back.",
-            action: "Delete it for good",
+            words: "This cannot be undone.",
+            action: "Delete permanently",
             word: collection.name,
           });
           if (!sure) return;

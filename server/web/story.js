@@ -1,5 +1,5 @@
-// What is told of a document: whether it is in and why, what it is, where it was seen, what was done to it. Drawn from
-// what `why` answers and nothing else.
+// The explanation of a document: state and cause, properties, locations, history. Drawn only from
+// the response of `why`.
 
 import { h, table } from "./dom.js";
 import { bytes, count, kindOf, languageOf, moment, pathOf } from "./format.js";
@@ -13,13 +13,16 @@ const STATES = {
   waiting: ["pending", "waiting"],
   unknown: ["pending", "unknown"],
 };
-/** What became of a document, as the story has it. */
+/** The outcome of a document, named as in the `why` response. */
 export function storyPill(state) {
   const [like, words] = STATES[state] ?? ["pending", state];
   return pill(like, words);
 }
 
-/** The story; `told` is missing where only the metadata is known, `known` where there is no document. */
+/**
+ * The explanation; `told` is missing if only the metadata is known, `known` if there is no
+ * document.
+ */
 export function drawStory(told, known) {
   const line = (words, text) => text && h("div", {}, h("dt", {}, words), h("dd", {}, text));
   return [
@@ -31,8 +34,8 @@ export function drawStory(told, known) {
         h(
           "dl",
           {},
-          line("Because", ticked(told.why)),
-          line("The next run", ticked(told.next_run)),
+          line("Cause", ticked(told.why)),
+          line("Next run", ticked(told.next_run)),
           told.to_change?.length > 0 &&
             h(
               "div",
@@ -56,7 +59,7 @@ export function drawStory(told, known) {
       h(
         "section",
         {},
-        h("h2", {}, "What was done"),
+        h("h2", {}, "History"),
         h(
           "ul",
           { class: "deeds" },
@@ -64,7 +67,7 @@ export function drawStory(told, known) {
             h(
               "li",
               {},
-              `${it.action.replace("documents_", "")} by ${it.by ?? "somebody"} on ${moment(it.at)}`,
+              `${it.action.replace("documents_", "")} by ${it.by ?? "unknown"} on ${moment(it.at)}`,
               it.operation_id && h("a", { href: `/operations/${it.operation_id}` }, "operation"),
             ),
           ),
@@ -82,7 +85,7 @@ function drawFacts(known) {
     ["Size", bytes(known.size)],
     ["Chunks", count(known.chunks)],
     known.language && ["Language", languageOf(known.language)],
-    known.created_at && ["Taken in", moment(known.created_at)],
+    known.created_at && ["Added", moment(known.created_at)],
     ["Changed", moment(known.updated_at)],
     known.deleted_at && ["Deleted", moment(known.deleted_at)],
     known.attempts > 0 && ["Attempts", count(known.attempts)],
@@ -101,7 +104,7 @@ function drawFacts(known) {
   );
 }
 
-/** Words with `code` between backticks. */
+/** Text with `code` between backticks. */
 function ticked(text) {
   return text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
 }
@@ -122,7 +125,7 @@ function placesTable(places) {
             "th",
             { scope: "row" },
             h("span", { class: "path" }, pathOf(it.uri)),
-            it.set_aside?.message && h("span", { class: "bad small" }, `set aside, since it ${it.set_aside.message}`),
+            it.set_aside?.message && h("span", { class: "bad small" }, `set aside: it ${it.set_aside.message}`),
           ),
           h("td", { class: "number" }, bytes(it.size)),
           h("td", { class: "quiet" }, moment(it.first_seen_at)),

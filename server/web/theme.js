@@ -1,7 +1,8 @@
-// Light or dark, before anything is painted: as the system has it unless the reader chose otherwise.
+// Sets light or dark colours before the first paint: those of the system unless the user chose
+// otherwise.
 //
-// A classic script, since a module would run after the first paint and the page would flash. The choice is the only
-// thing that this page keeps in the browser.
+// A classic script, because a module runs after the first paint and the page would flash. The
+// choice is the only data that this page stores in the browser.
 (() => {
   const KEY = "semantik-theme";
   const root = document.documentElement;
@@ -23,7 +24,7 @@
       try {
         choice === "system" ? localStorage.removeItem(KEY) : localStorage.setItem(KEY, choice);
       } catch {
-        /* Private windows may refuse; the choice then holds until the page is left. */
+        /* Private windows may deny storage; the choice then lasts until the page is left. */
       }
       apply(choice);
     },

@@ -1,5 +1,5 @@
-// Throughput, live: for each operation that runs, documents and tokens a second and what its nodes do; of the
-// operations before, what they did; and for administrators what the server measures of searches and stores.
+// Live throughput: documents and tokens per second and node activity of running operations, results
+// of earlier ones, and for administrators the metrics of searches and stores.
 
 import { h, put, meter, table, viewOf } from "./dom.js";
 import * as api from "./api.js";
@@ -10,7 +10,7 @@ import { Nodes } from "./nodes.js";
 import { ServerPanel } from "./server.js";
 import { follow, isOver, lasted, pill, whatOf } from "./operations.js";
 
-/** Seconds that the charts show. */
+/** Seconds on the time axis of the charts. */
 const SPAN = 180;
 /** Milliseconds after its end for which an operation keeps its charts. */
 const LINGER = 60_000;
@@ -31,7 +31,7 @@ class Throughput {
       {
         title: "Throughput",
         words: [
-          "Live, as the workers tell it. The same figures are Prometheus metrics under ",
+          "Live, as reported by the workers. The same values are Prometheus metrics under ",
           h("code", {}, "/api/v1/metrics"),
           ".",
         ],
@@ -89,8 +89,8 @@ class Throughput {
         : h(
             "div",
             { class: "empty idle" },
-            h("p", {}, "Nothing runs at the moment."),
-            h("a", { class: "button", href: "/collections" }, "To the collections"),
+            h("p", {}, "No operation is running."),
+            h("a", { class: "button", href: "/collections" }, "Go to the collections"),
           ),
     );
     put(this.before, this.past.length > 0 && [h("h2", {}, "Earlier operations"), pastTable(this.past)]);
@@ -104,9 +104,9 @@ class Run {
     this.nodes = new Nodes();
     this.head = h("div", { class: "head-row" });
     this.charts = {
-      documents: new LineChart({ title: "Documents", unit: "a second" }),
-      tokens: new LineChart({ title: "Tokens", unit: "a second" }),
-      queue: new LineChart({ title: "Waiting between nodes", unit: "", format: bytes, inBytes: true }),
+      documents: new LineChart({ title: "Documents", unit: "per second" }),
+      tokens: new LineChart({ title: "Tokens", unit: "per second" }),
+      queue: new LineChart({ title: "Queued between nodes", unit: "", format: bytes, inBytes: true }),
     };
     this.element = h(
       "section",
@@ -144,7 +144,7 @@ class Run {
   }
 }
 
-/** What earlier operations did, with a bar for the rate, so that a slow night stands out. */
+/** Results of earlier operations, with a bar for the rate so that a slow run stands out. */
 function pastTable(operations) {
   const rows = operations
     .filter((it) => it.report?.documents || it.progress)
@@ -155,14 +155,14 @@ function pastTable(operations) {
       const tokens = it.report?.tokens ?? it.progress?.tokens ?? 0;
       return { it, seconds, seen, tokens, rate: seconds > 0 ? seen / seconds : 0 };
     });
-  if (!rows.length) return h("p", { class: "quiet" }, "None has said what it did.");
+  if (!rows.length) return h("p", { class: "quiet" }, "No results were reported.");
   const most = Math.max(...rows.map((it) => it.rate), 1e-9);
   return table(
-    "What they did",
+    "Results of earlier operations",
     [
       "Operation",
       "State",
-      "Documents a second",
+      "Documents per second",
       ["Documents", "number"],
       ["Tokens", "number"],
       ["Took", "number"],

@@ -1,5 +1,5 @@
-// The accounts of the server, for administrators: who there is and what they are, and what is changed of them. Accounts
-// are deactivated, never deleted, since operations and the audit log name them.
+// The accounts of the server, for administrators. Accounts are deactivated and never deleted,
+// because operations and the audit log refer to them.
 
 import { h, put, icon, confirm, dialog, dialogForm, field, problemBox, table, toast, viewOf } from "./dom.js";
 import * as api from "./api.js";
@@ -8,7 +8,7 @@ import { ago, counted, moment } from "./format.js";
 import { NAME } from "./login.js";
 import { pill } from "./operations.js";
 
-/** The built-in account, to which nobody can log in. */
+/** The built-in account, which has no login. */
 const LOCAL = "local";
 
 export async function show({ signal }) {
@@ -49,7 +49,7 @@ class Users {
     put(this.list, this.draw(users));
   }
 
-  /** Waits for a dialog that changes something, and shows what there is then. */
+  /** Waits for a dialog that makes a change, then reloads the list. */
   async ask(changed) {
     const words = await changed;
     if (!words) return;
@@ -73,7 +73,7 @@ class Users {
   draw(users) {
     return table(
       "Users",
-      ["User", "State", "Rights", "Logged in last", "Since", ["Actions", "unseen"]],
+      ["User", "State", "Rights", "Last login", "Since", ["Actions", "unseen"]],
       users.map((it) =>
         h(
           "tr",
@@ -117,7 +117,7 @@ function stateOf(user) {
   return user.is_active ? ["completed", "active"] : ["cancelled", "disabled"];
 }
 
-/** Each of these gives what is said when it is done, or nothing if it was not. */
+/** Each dialog returns a message after the change, or `undefined` if there was no change. */
 async function setActive(user) {
   const isActive = !user.is_active;
   const sure =
@@ -125,8 +125,8 @@ async function setActive(user) {
     (await confirm({
       title: `Disable ${user.username}?`,
       words:
-        "Their sessions end now, and their keys are good for nothing. What is theirs stays, and they can be enabled again.",
-      action: "Disable them",
+        "All sessions of the account end and its keys stop working. Its collections stay, and it can be enabled again.",
+      action: "Disable account",
     }));
   if (!sure) return undefined;
   try {
@@ -143,7 +143,7 @@ const administrator = (checked, disabled = false) =>
     "label",
     { class: "switch" },
     h("input", { type: "checkbox", name: "is_superuser", checked, disabled }),
-    h("span", {}, "Administrator: may do everything to every collection and account"),
+    h("span", {}, "Administrator: has all rights on all collections and accounts"),
   );
 
 const people = (user) => [
@@ -155,7 +155,7 @@ const password = () =>
   field(
     "Password",
     { name: "password", type: "password", required: true, minlength: 12, autocomplete: "new-password" },
-    "12 characters at least. Tell it them by a way that only they read.",
+    "At least 12 characters. Send it to the user over a private channel.",
   );
 
 function createUser() {
@@ -179,7 +179,7 @@ function createUser() {
         password(),
         administrator(false),
       ],
-      action: "Make the account",
+      action: "Create account",
       send: async (form) => {
         const { username, email, full_name: name, password: secret, is_superuser: is } = Object.fromEntries(form);
         await api.post("/users", {
@@ -203,24 +203,24 @@ function changeUser(user, isSelf) {
       send: async (form) => {
         const wish = { email: form.get("email"), full_name: form.get("full_name") };
         if (!isSelf) wish.is_superuser = form.get("is_superuser") === "on";
-        // Only what is another than it was, so that the audit log says what was changed.
+        // Sends only changed fields, so that the audit log lists only changes.
         const changed = Object.entries(wish).filter(([key, value]) => value !== (user[key] ?? ""));
         if (changed.length) await api.patch(`/users/${user.id}`, Object.fromEntries(changed));
-        return changed.length ? `${user.username} is changed` : undefined;
+        return changed.length ? `${user.username} changed` : undefined;
       },
     }),
   );
 }
 
 function givePassword(user, isSelf) {
-  return dialog(`A new password for ${user.username}`, (close) =>
+  return dialog(`New password for ${user.username}`, (close) =>
     dialogForm(close, {
-      words: `All sessions of ${user.username} end${isSelf ? ", this one too" : ""}. Keys go on.`,
+      words: `All sessions of ${user.username} end${isSelf ? ", including this one" : ""}. API keys stay valid.`,
       fields: [password()],
-      action: "Give the password",
+      action: "Set password",
       send: async (form) => {
         await api.put(`/users/${user.id}/password`, { password: form.get("password") });
-        return `${user.username} has another password`;
+        return `Password of ${user.username} changed`;
       },
     }),
   );

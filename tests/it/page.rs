@@ -1,5 +1,6 @@
-//! The page in a real browser, over a real server with embedded stores: what a person does there, and what they must
-//! never meet: a word in the console, a request to anywhere else, a colour that cannot be read.
+//! The web UI in a real browser, with a real server and embedded stores. The tests also assert that
+//! pages write nothing to the console, send no request to another origin and have no accessibility
+//! violations.
 //!
 //! The documents are those of this repository.
 
@@ -18,7 +19,7 @@ use crate::support::{Place, ROOT, model};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// A server on a place, and a browser that looks at it.
+/// A server on a place, and a browser with its web UI.
 struct Visit {
     place: Place,
     server: Server,
@@ -27,12 +28,12 @@ struct Visit {
 }
 
 impl Visit {
-    /// Serves a place, and opens the page.
+    /// Serves a place and starts a browser.
     fn begin(place: Place) -> Self {
         Self::begin_beside(place, &[])
     }
 
-    /// Serves these files of a place, too.
+    /// Also serves these pipeline files of the place.
     fn begin_beside(place: Place, files: &[&str]) -> Self {
         let server = Server::beside(&place, files);
         Self { url: server.url.clone(), place, server, browser: Browser::start() }
@@ -46,7 +47,7 @@ impl Visit {
         self.browser.goto(&format!("{}{path}", self.url));
     }
 
-    /// Makes the first administrator on the page, who is logged in then.
+    /// Creates the first administrator `ada` in the web UI, which also logs in.
     fn set_up(&self) {
         let token = std::fs::read_to_string(self.place.path().join("setup-token")).unwrap();
         self.goto("/setup");
@@ -62,7 +63,7 @@ impl Visit {
         self.browser.wait("document.querySelector('.account')?.ariaLabel === 'Account ada'");
     }
 
-    /// Logs in on the page that asks for it.
+    /// Logs in on the login page that is open.
     fn log_in(&self, name: &str) {
         self.browser.type_into("input[name=username]", name);
         self.browser.type_into("input[name=password]", PASSWORD);
@@ -78,7 +79,7 @@ impl Visit {
         self.browser.wait("!document.querySelector('.account')");
     }
 
-    /// That nothing was said in the console, and nobody else was asked for anything.
+    /// Asserts that the console is empty and that no request went to another origin.
     fn assert_quiet(&self) {
         let said = self.browser.console();
         assert!(said.is_empty(), "{said:#?}");
@@ -95,10 +96,10 @@ impl Visit {
         }
     }
 
-    /// That what is shown can be used by everybody, as far as a program can tell: WCAG 2.1 AA, in both themes.
+    /// Asserts that axe-core finds no WCAG 2.1 AA violation, in light and dark colours.
     fn assert_accessible(&self, what: &str) {
         let axe = std::fs::read_to_string(Path::new(ROOT).join(".cache/axe/axe.min.js"));
-        let axe = axe.expect("the rules are missing; run `.ci/setup chromium`");
+        let axe = axe.expect("axe-core is missing; run `.ci/setup chromium`");
         self.browser.run(&format!("if (!window.axe) {{ {axe} }}"));
         for colours in ["light", "dark"] {
             self.browser.prefer(colours);
@@ -118,7 +119,8 @@ impl Drop for Visit {
     }
 }
 
-/// A place with documents of this repository. Shorter chunks than usual, so that there are neighbours.
+/// A place with documents of this repository. Chunks are shorter than the default, so that
+/// documents have several.
 fn repository(embed: &str) -> Place {
     let place = Place::with(embed, "");
     place.cluster();
@@ -145,9 +147,9 @@ fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
     browser.wait("document.querySelector('.card')");
     visit.assert_accessible("collections");
     browser.click(".card h2 a");
-    browser.wait_for_text("Nothing is stored yet");
+    browser.wait_for_text("No documents are stored yet");
 
-    // Held in the middle, so that there is something to watch.
+    // The run is stopped in the middle, so that its live view can be tested.
     let gate = visit.place.gate("documents", "TRUE");
     browser.click_text("Update");
     browser.wait("location.pathname.startsWith('/operations/')");
@@ -171,7 +173,7 @@ fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
     visit.assert_quiet();
 }
 
-/// What runs, on the page of everything that runs; and back to its own.
+/// The throughput page while an operation runs, then back to the page of the operation.
 fn shows_throughput(visit: &Visit) {
     let browser = &visit.browser;
     browser.press("gt");
@@ -179,20 +181,21 @@ fn shows_throughput(visit: &Visit) {
     browser.wait("document.querySelector('.runs .pill').innerText === 'running'");
     browser.wait("document.querySelectorAll('.runs .nodes tbody tr').length === 7");
     browser.wait("document.querySelectorAll('.runs .figure').length === 3");
-    // What waits between nodes is known at the first look; a rate takes two, and who is held says nothing more.
+    // The queue size is known from the first sample; a rate needs two, and the halted run sends no
+    // more.
     browser.wait(
         "[...document.querySelectorAll('.runs .figure')].some(it => it.querySelector('.dot') &&
             it.querySelector('.figure-value').innerText !== '–')",
     );
-    visit.assert_accessible("throughput of what runs");
+    visit.assert_accessible("throughput of a running operation");
     visit.assert_quiet();
     browser.step("back");
     browser.wait("location.pathname.startsWith('/operations/')");
     browser.wait("document.querySelector('.pill').innerText === 'running'");
 }
 
-/// While the sources may give more, nothing is said of how far the whole is. What runs here is over too soon to look at,
-/// so the script is asked itself.
+/// While sources may produce more, no share of the total is shown. A run is too short to observe
+/// this, so the test calls the script.
 fn says_so_far(visit: &Visit) {
     let far = "import('/assets/now/flow.js').then(flow => done([false, true].map(all_seen => {
         const progress = { seen: 8, all_seen, outcomes: { stored: 1, unchanged: 3 } };
@@ -202,7 +205,7 @@ fn says_so_far(visit: &Visit) {
     assert_eq!(visit.browser.run_async(far), said);
 }
 
-/// Searches as one types, and opens a passage in its document.
+/// Searches while typing, and opens a passage in its document.
 fn finds_a_passage(visit: &Visit) {
     let browser = &visit.browser;
     visit.goto("/");
@@ -219,13 +222,13 @@ fn finds_a_passage(visit: &Visit) {
     browser.click(".hit a");
     browser.wait("document.querySelector('.chunk.focal')");
     browser.wait("document.querySelectorAll('.preview .chunk').length > 1");
-    // The passage stands whole in its document, and its neighbours do not say again what it says.
+    // The passage is complete, and its neighbours do not repeat the overlap.
     let text = browser.run("return [...document.querySelectorAll('.preview .chunk')].map(it => it.textContent).join('')");
     let path = browser.text(".preview .path");
     let document = std::fs::read_to_string(path.trim()).unwrap();
     let letters = |text: &str| text.split_whitespace().collect::<String>();
     let (shown, whole) = (letters(text.as_str().unwrap()), letters(&document));
-    assert!(!shown.is_empty() && whole.contains(&shown), "{text}\nis not in\n{document}");
+    assert!(!shown.is_empty() && whole.contains(&shown), "{text}\nis missing in\n{document}");
     visit.assert_accessible("passage");
     browser.prefer("dark");
     let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
@@ -233,7 +236,7 @@ fn finds_a_passage(visit: &Visit) {
     assert_ne!(dark, browser.run("return getComputedStyle(document.body).backgroundColor"));
 }
 
-/// Through the hits and back without a mouse.
+/// Keyboard navigation through the hits.
 fn goes_by_keys(visit: &Visit) {
     let browser = &visit.browser;
     let focused = "[...document.querySelectorAll('.hit-link')].indexOf(document.activeElement)";
@@ -250,8 +253,9 @@ fn goes_by_keys(visit: &Visit) {
     browser.press(ESCAPE);
     browser.wait(&format!("document.querySelector('.preview').hidden && {focused} === 2"));
     browser.press("?");
-    browser
-        .wait("document.querySelector('dialog[open]').innerText.includes('to the search field')");
+    browser.wait(
+        "document.querySelector('dialog[open]').innerText.includes('focus the search field')",
+    );
     browser.press(ESCAPE);
     browser.wait("!document.querySelector('dialog')");
 }
@@ -270,7 +274,7 @@ fn goes_back_and_forward(visit: &Visit) {
     assert_eq!(browser.url(), before, "the address holds the state");
 }
 
-/// By mode, by type, and by a filter for which nothing is left.
+/// Filters by mode, by type and by a type without hits.
 fn narrows_the_search(visit: &Visit) {
     let browser = &visit.browser;
     visit.goto("/?q=advisory+lock");
@@ -281,7 +285,7 @@ fn narrows_the_search(visit: &Visit) {
     browser
         .wait("location.search.includes('type=text%2Fmarkdown') && document.querySelector('.hit')");
     visit.goto("/?q=advisory+lock&type=application%2Fpdf");
-    browser.wait_for_text("Nothing fits all that is asked");
+    browser.wait_for_text("No hit matches the query and all filters");
     browser.click_text("Search without filters");
     browser.wait("document.querySelector('.hit')");
 }
@@ -300,18 +304,19 @@ fn a_person_makes_a_key_takes_a_document_out_and_logs_out() {
     visit.assert_quiet();
     visit.log_out();
     visit.goto("/collections");
-    browser.wait_for_text("No collection is open to everybody");
+    browser.wait_for_text("There are no public collections");
     assert_eq!(browser.run("return [localStorage.length, sessionStorage.length]"), json!([0, 0]));
-    // Nothing of the session is good any more, whoever has kept it.
+    // The session leaves no usable data behind.
     visit.assert_quiet();
 }
 
-/// A wrong password is refused in words; a reload keeps the session; an address elsewhere is not gone to.
+/// A wrong password gives an error message; a reload keeps the session; the login does not redirect
+/// to another origin.
 fn is_asked_to_log_in(visit: &Visit) {
     let browser = &visit.browser;
     visit.log_out();
     visit.goto("/keys");
-    browser.wait_for_text("Log in first");
+    browser.wait_for_text("Log in to see the requested page");
     visit.goto("/login?to=%2F%2Fexample.org%2F");
     browser.wait("document.querySelector('.gate')");
     visit.assert_accessible("login");
@@ -319,7 +324,7 @@ fn is_asked_to_log_in(visit: &Visit) {
     browser.type_into("input[name=password]", "not the password");
     browser.press(ENTER);
     browser.wait_for_text("These credentials are not valid");
-    // The browser itself notes each answer that is an error.
+    // The browser logs each error response itself.
     assert!(browser.console().iter().all(|it| it.contains("401")));
     browser.step("refresh");
     visit.log_in("ada");
@@ -339,18 +344,18 @@ fn makes_a_key(visit: &Visit) {
     browser.wait("document.querySelector('#key-secret')");
     let key = browser.run("return document.querySelector('#key-secret').value");
     let key = key.as_str().unwrap().to_owned();
-    browser.click_text("I have kept it");
+    browser.click_text("Done");
     browser.wait_for_text("nightly report");
     visit.assert_accessible("keys");
-    assert!(!browser.text("main").contains(&key), "it is shown once");
+    assert!(!browser.text("main").contains(&key), "the key must be shown once only");
     assert_eq!(collections(visit, &key), (200, 1));
     browser.click("[aria-label='Revoke nightly report']");
-    browser.click_text("Revoke it");
+    browser.click_text("Revoke key");
     browser.wait("document.querySelector('.pill').innerText === 'revoked'");
     assert_eq!(collections(visit, &key).0, 401);
 }
 
-/// What the API answers to who comes with a key: the status, and how many collections there are.
+/// Response of the API to a request with this key: the status, and the number of collections.
 fn collections(visit: &Visit, key: &str) -> (u16, usize) {
     let request = ureq::get(format!("{}/api/v1/collections", visit.url));
     let request = request.header("Authorization", format!("Bearer {key}"));
@@ -373,13 +378,13 @@ fn takes_a_document_out(visit: &Visit) {
     browser.wait("document.querySelectorAll('.document-text .chunk').length > 3");
     visit.assert_accessible("story");
     browser.click_text("Delete");
-    browser.click_text("Delete it");
+    browser.click_text("Delete document");
     browser.wait("document.querySelector('.story').innerText.includes('deleted')");
-    browser.click_text("Take in again");
+    browser.click_text("Restore");
     browser.wait("document.querySelector('.story').innerText.includes('it is in the index')");
 }
 
-/// Every other view shows what there is.
+/// Opens all other views.
 fn looks_at_the_rest(visit: &Visit) {
     let browser = &visit.browser;
     visit.goto("/operations");
@@ -387,7 +392,7 @@ fn looks_at_the_rest(visit: &Visit) {
     visit.assert_accessible("operations");
     browser.press("gt");
     browser.wait("location.pathname === '/throughput'");
-    browser.wait_for_text("Nothing runs at the moment");
+    browser.wait_for_text("No operation is running");
     browser.wait("document.querySelector('section[aria-label=Server] .figure-value')");
     visit.assert_accessible("throughput");
     browser.press("gc");
@@ -397,7 +402,7 @@ fn looks_at_the_rest(visit: &Visit) {
         ("Operations", "First indexing"),
         ("Generations", "live"),
         ("Limits", "collections of the built-in account"),
-        ("Audit", "Collection made"),
+        ("Audit", "Collection created"),
         ("Settings", "Delete the collection"),
     ] {
         browser.click_text_in(".tabs a", tab);
@@ -418,7 +423,7 @@ fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/");
-    // Every answer to the first question is held back until the second one is answered.
+    // Delays every response to the first query until the second query has its response.
     browser.run(
         "const real = window.fetch; window.held = [];
          window.fetch = async (url, options) => {
@@ -444,8 +449,8 @@ fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
     let made =
         browser.run("return document.querySelectorAll('main img, main script, main b').length");
     assert_eq!(made, 0);
-    assert!(browser.text(".chunk.focal").contains("onerror="), "it is shown as it is");
-    assert_eq!(browser.text(".preview h2"), "<b>bold", "so is its name");
+    assert!(browser.text(".chunk.focal").contains("onerror="), "the text must be shown unchanged");
+    assert_eq!(browser.text(".preview h2"), "<b>bold", "the name must be shown unchanged");
     visit.assert_quiet();
 }
 
@@ -454,7 +459,7 @@ fn what_fails_is_said_where_it_failed() {
     let place = repository("model: 'stand-in:16'");
     place.run();
     place.run_another("other", "model: 'stand-in:16', sparse: none");
-    // Lost, for a while.
+    // The vectors are temporarily missing.
     let (vectors, aside) = (place.vectors_of("other"), place.path().join("aside"));
     std::fs::rename(&vectors, &aside).unwrap();
     let mut visit = Visit::begin_beside(place, &["other.yaml"]);
@@ -462,7 +467,7 @@ fn what_fails_is_said_where_it_failed() {
     names_what_did_not_answer(&visit, || std::fs::rename(&aside, &vectors).unwrap());
     let browser = &visit.browser;
     visit.goto("/collections/8d0b5c1e-0000-4000-8000-000000000000");
-    // Who is logged in is told, and not led to the login.
+    // A logged-in account gets an error, not the login page.
     browser.wait_for_text("it is not yours to see");
     visit.goto("/?q=lock");
     browser.wait("document.querySelector('.hit')");
@@ -470,30 +475,32 @@ fn what_fails_is_said_where_it_failed() {
     visit.stop();
     let browser = &visit.browser;
     browser.click_text_in("label", "Meaning");
-    browser.wait("document.querySelector('#hits .problem')?.innerText.includes('The server does not answer')");
+    browser.wait("document.querySelector('#hits .problem')?.innerText.includes('The server does not respond')");
     visit.assert_asked_nobody_else();
 }
 
-/// Above the hits of those that have answered: what did not, or not as it was asked, and why. It is there again when
-/// `mend` was called.
+/// The area above the hits lists collections that failed or were searched in another mode, with the
+/// reason. The error disappears after `mend`.
 fn names_what_did_not_answer(visit: &Visit, mend: impl FnOnce()) {
     let browser = &visit.browser;
     visit.goto("/?q=lock");
     browser.wait("document.querySelector('.hit')");
     browser.wait(
         "document.querySelector('#hits .problem').innerText.includes('other did not answer') &&
-         document.querySelector('#hits .problem').innerText.includes('cannot be reached at the moment')",
+         document.querySelector('#hits .problem').innerText.includes('are currently unavailable')",
     );
-    visit.assert_accessible("an answer without a collection");
-    // The browser itself notes each answer that is an error: what can be narrowed down by is not known of it either.
+    visit.assert_accessible("a response with a failed collection");
+    // The browser logs each error response itself; the facets of the collection fail as well.
     assert!(browser.console().iter().all(|it| it.contains("503")));
     mend();
     browser.step("refresh");
     browser.wait("document.querySelector('.hit') && !document.querySelector('#hits .problem')");
-    browser.wait_for_text("other: by meaning alone, since there are no vectors of words");
+    browser.wait_for_text(
+        "other: searched by meaning only, because the collection has no sparse vectors",
+    );
     browser.click_text_in("label", "Words");
     browser.wait(
-        "document.querySelector('#hits .problem').innerText.includes('It has no vectors of words')",
+        "document.querySelector('#hits .problem').innerText.includes('It has no sparse vectors')",
     );
     assert!(browser.run("return document.querySelectorAll('.hit').length").as_u64() > Some(0));
     visit.assert_quiet();

@@ -1,5 +1,5 @@
-//! The documents of a collection on the page: orders, names, states, reasons; and the numbers beside the filters of a
-//! search.
+//! The document list of a collection: sort orders, names, states and reasons; and the counts of the
+//! search filters.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn shelf() -> Place {
     place
 }
 
-/// Waits until these are the names that are listed, in this order.
+/// Waits until the list has exactly these names in this order.
 fn lists(visit: &Visit, names: &[&str]) {
     let names = json!(names);
     visit.browser.wait(&format!(
@@ -42,7 +42,7 @@ fn documents_are_sorted_searched_and_grouped() {
     browser.wait_for_text("Python");
     visit.assert_accessible("documents by name");
 
-    // By the heads of the columns, back and forth, and so that a link to it shows the same.
+    // Sorts by column heads in both directions; the address keeps the order.
     browser.click("[data-sort=name]");
     let backwards: Vec<&str> = BY_NAME.iter().rev().copied().collect();
     lists(&visit, &backwards);
@@ -53,7 +53,7 @@ fn documents_are_sorted_searched_and_grouped() {
     assert_eq!(
         browser.run("return document.activeElement.dataset.sort"),
         "name",
-        "the focus stays"
+        "the focus must not move"
     );
     browser.click("[data-sort=size]");
     browser.wait("document.querySelector('#documents tbody th > a').innerText === 'script.py'");
@@ -68,17 +68,17 @@ fn documents_are_sorted_searched_and_grouped() {
     browser.step("forward");
     lists(&visit, &BY_NAME);
 
-    // By a part of a name, as it is typed.
+    // Filters by part of a name while typing.
     browser.type_into(".narrow-form input", "EMPTY");
     lists(&visit, &["also empty.txt", "empty.txt"]);
     browser.wait("location.search.includes('q=EMPTY') && document.activeElement.matches('.narrow-form input')");
     browser.type_into(".narrow-form input", " and more");
-    browser.wait_for_text("No name, title or message has");
+    browser.wait_for_text("No name, title or message contains");
     visit.assert_accessible("no document");
     browser.step("back");
     lists(&visit, &BY_NAME);
 
-    // By state with numbers, by reason with numbers, by message.
+    // Filters by state, reason and message; states and reasons have counts.
     browser.wait("document.querySelector('.segments').innerText.includes('In the index 4')");
     browser.wait("document.querySelector('.segments').innerText.includes('Set aside 3')");
     browser.click(".segments a[href*='status=failed']");
@@ -89,20 +89,16 @@ fn documents_are_sorted_searched_and_grouped() {
     lists(&visit, &["also empty.txt", "empty.txt"]);
     browser.wait("document.querySelector('.reason-list [aria-current]').innerText.includes('2')");
 
-    // One that was set aside is like nothing; one that is in has others like it.
+    // Similarity search is offered for indexed documents only.
     browser.click("#documents tbody th > a");
     browser.wait("document.querySelector('.story')");
-    assert!(
-        !browser.text(".page-head").contains("Find the like"),
-        "{}",
-        browser.text(".page-head")
-    );
+    assert!(!browser.text(".page-head").contains("Find similar"), "{}", browser.text(".page-head"));
     browser.step("back");
     lists(&visit, &["also empty.txt", "empty.txt"]);
     browser.click(".segments a[href*='status=completed']");
     lists(&visit, &["A.md", "b.txt", "c.html", "script.py"]);
     browser.click("#documents tbody th > a");
-    browser.wait_for_text("Find the like");
+    browser.wait_for_text("Find similar");
     visit.assert_quiet();
 }
 
@@ -113,15 +109,18 @@ fn a_collection_says_what_its_figures_mean() {
     visit.set_up();
     visit.goto("/collections");
     browser.click(".card h2 a");
-    browser.wait("document.querySelector('.figures').innerText.includes('nobody')");
+    browser.wait("document.querySelector('.figures').innerText.includes('no one')");
     assert!(browser.text(".figures").contains("tokens"), "{}", browser.text(".figures"));
     browser.click_text_in(".tabs a", "Limits");
     browser.wait("document.querySelector('.usage')");
     let usage = browser.text(".usage");
-    assert!(!usage.contains('%') && !usage.contains(" of "), "limits that do not hold: {usage}");
+    assert!(
+        !usage.contains('%') && !usage.contains(" of "),
+        "limits that are not enforced: {usage}"
+    );
 }
 
-/// The number beside a value of a facet; empty where there is none.
+/// JavaScript expression for the number beside a facet value; empty without a number.
 fn number(label: &str) -> String {
     format!(
         "([...document.querySelectorAll('.facet label')].find(it => it.querySelector('.name').innerText === {})
@@ -144,7 +143,7 @@ fn the_numbers_beside_filters_are_those_of_the_question() {
     shows("Text", "");
     browser.wait("document.querySelector('.facets-of').innerText === 'Numbers: of 2 chunks found'");
     visit.assert_accessible("hits with numbers");
-    // Another question has other numbers, and a filter leaves those of its own field as they are.
+    // Another query has other numbers; a filter does not change the numbers of its own field.
     browser.run("document.querySelector('#q').value = ''");
     browser.type_into("#q", "harbour");
     shows("HTML", "");
@@ -154,7 +153,7 @@ fn the_numbers_beside_filters_are_those_of_the_question() {
     shows("Text", "1");
     shows("Markdown", "1");
     browser.wait("document.querySelector('.facets-of').innerText === 'Numbers: of 1 chunk found'");
-    // By meaning the best are counted, and that is said.
+    // Dense search counts the best chunks, and the text says so.
     visit.goto("/?q=ferry");
     browser.wait("document.querySelector('.facets-of').innerText.startsWith('Numbers: of ')");
     shows("HTML", "1");

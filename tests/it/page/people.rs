@@ -1,12 +1,12 @@
-//! What an administrator does for people: makes an account, lets it into a collection, takes both back, and reads in
-//! the audit log that it was so.
+//! Administration of accounts in the web UI: creates an account, grants it access to a collection,
+//! disables it, revokes the grant, and reads the audit log.
 
 use serde_json::json;
 
 use super::{PASSWORD, Visit, repository};
 use crate::browser::ENTER;
 
-/// What somebody makes of the password that an administrator gave them.
+/// The password that the user sets after the first login.
 const OWN_PASSWORD: &str = "staple battery horse correct";
 
 #[test]
@@ -39,9 +39,12 @@ fn makes_an_account(visit: &Visit) {
         browser.type_into(&format!("dialog input[name={name}]"), text);
     }
     browser.press(ENTER);
-    // What is refused is said in the dialog, where it can be mended.
+    // The error appears in the dialog, where the input can be corrected.
     browser.wait("document.querySelector('dialog .problem').innerText.includes('is taken')");
-    assert!(browser.console().iter().all(|it| it.contains("409")), "the browser notes an answer");
+    assert!(
+        browser.console().iter().all(|it| it.contains("409")),
+        "expected only the logged response"
+    );
     browser.run("document.querySelector('dialog input[name=username]').value = ''");
     browser.type_into("dialog input[name=username]", "grace");
     browser.press(ENTER);
@@ -65,16 +68,16 @@ fn lets_it_in(visit: &Visit) {
     let browser = &visit.browser;
     settings(visit);
     browser.type_into("form.inline input", "grace");
-    browser.click_text("Let in");
+    browser.click_text("Grant access");
     browser.wait("document.querySelector('.settings tbody th').innerText === 'grace'");
     browser.type_into("form.inline input", "grace");
     browser.type_into("form.inline select", "read and write");
-    browser.click_text("Let in");
+    browser.click_text("Grant access");
     browser.wait("document.querySelector('.settings tbody td').innerText === 'write'");
     visit.log_out();
 }
 
-/// Whoever was let in finds the collection and may write, and no more; the views of administrators say so.
+/// The account with the grant finds the collection and may write, but not administer it.
 fn is_used(visit: &Visit) {
     let browser = &visit.browser;
     visit.goto("/login");
@@ -94,7 +97,7 @@ fn is_used(visit: &Visit) {
     browser.type_into("dialog input[name=current]", PASSWORD);
     browser.type_into("dialog input[name=new]", OWN_PASSWORD);
     browser.press(ENTER);
-    browser.wait_for_text("You have another password");
+    browser.wait_for_text("Password changed");
     browser.press("ga");
     browser.wait_for_text("This is not yours to do");
     browser.console();
@@ -106,7 +109,7 @@ fn disables_it(visit: &Visit) {
     visit.goto("/login?to=%2Fusers");
     visit.log_in("ada");
     browser.click("[aria-label='Disable: grace']");
-    browser.click_text("Disable them");
+    browser.click_text("Disable account");
     browser.wait("document.querySelector('tr.past').innerText.includes('disabled')");
     let login = json!({ "username": "grace", "password": OWN_PASSWORD });
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
@@ -114,8 +117,8 @@ fn disables_it(visit: &Visit) {
         ureq::Agent::from(agent).post(format!("{}/api/v1/sessions", visit.url)).send_json(&login);
     assert_eq!(answer.unwrap().status(), 401);
     settings(visit);
-    browser.click("[aria-label='Take it back from grace']");
-    browser.wait_for_text("Nobody but its owner was let in");
+    browser.click("[aria-label='Revoke access of grace']");
+    browser.wait_for_text("Only the owner has access");
 }
 
 fn reads_the_record(visit: &Visit) {
@@ -123,8 +126,8 @@ fn reads_the_record(visit: &Visit) {
     browser.click_text_in(".tabs a", "Audit");
     browser.wait("document.querySelector('.tab tbody')");
     let said = browser.text(".tab tbody");
-    for words in ["Let in", "permission: write", "user: grace", "Grant taken back"] {
-        assert!(said.contains(words), "{words} is not in {said}");
+    for words in ["Access granted", "permission: write", "user: grace", "Access revoked"] {
+        assert!(said.contains(words), "{words} is missing in {said}");
     }
     browser.press("ga");
     browser.wait("location.pathname === '/audit' && document.querySelector('tbody tr')");
@@ -133,14 +136,14 @@ fn reads_the_record(visit: &Visit) {
         "[...document.querySelectorAll('tbody tr')].every(it => it.innerText.includes('grace'))",
     );
     let said = browser.text("tbody");
-    for words in ["Login that failed", "User changed", "is active: no", "User made"] {
-        assert!(said.contains(words), "{words} is not in {said}");
+    for words in ["Failed login", "User changed", "is active: no", "User created"] {
+        assert!(said.contains(words), "{words} is missing in {said}");
     }
-    browser.type_into(".audit-filter select", "User made");
+    browser.type_into(".audit-filter select", "User created");
     browser.wait("document.querySelectorAll('tbody tr').length === 1");
     visit.assert_accessible("audit");
     browser.type_into(".audit-filter input", " of another name");
-    browser.wait_for_text("No entry fits");
+    browser.wait_for_text("No matching entries");
 }
 
 fn sets_limits(visit: &Visit) {
@@ -150,8 +153,8 @@ fn sets_limits(visit: &Visit) {
     browser.click_text_in(".tabs a", "Limits");
     browser.wait("document.querySelector('input[name=max_documents]')");
     browser.run("document.querySelector('input[name=max_documents]').value = '1234'");
-    browser.click_text("Set the limits");
-    browser.wait_for_text("The limits are set");
+    browser.click_text("Save limits");
+    browser.wait_for_text("Limits saved");
     browser.step("refresh");
     browser.wait("document.querySelector('input[name=max_documents]')?.value === '1234'");
 }

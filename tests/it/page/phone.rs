@@ -1,5 +1,5 @@
-//! Every view on a phone of 360 by 740 pixels, light and dark: nothing is wider than the window, everything that is to be
-//! touched is large enough for a finger (WCAG 2.2, 2.5.8), and a program finds nothing that somebody could not use.
+//! Every view on a phone of 360 by 740 pixels, light and dark: no element is wider than the window,
+//! every touch target is large enough (WCAG 2.2, 2.5.8), and axe-core finds no violation.
 
 use serde_json::json;
 
@@ -8,8 +8,9 @@ use super::{Visit, repository};
 const WIDTH: u32 = 360;
 const HEIGHT: u32 = 740;
 
-/// What is wider than the window, or smaller than 24 pixels to the touch. What scrolls by itself may be wider inside; a
-/// link that covers its card and a box within its label are as large as those.
+/// Elements wider than the window, and touch targets smaller than 24 pixels. Scrollable elements
+/// may have wider content; a link that covers its card and a checkbox inside its label have the
+/// size of the card or label.
 const FAULTS: &str = "
     const faults = [];
     const name = (it) => `${it.tagName}.${it.className} ${it.textContent.slice(0, 30)}`;
@@ -34,7 +35,7 @@ fn every_view_fits_a_phone() {
     place.run();
     let visit = Visit::begin(place);
     let browser = &visit.browser;
-    // What is shown to who is not logged in.
+    // Views without a login.
     browser.become_phone(WIDTH, HEIGHT);
     for (view, there) in [("/", ".empty .button"), ("/login", ".gate"), ("/setup", ".gate")] {
         visit.goto(view);

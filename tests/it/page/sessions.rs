@@ -1,5 +1,5 @@
-//! Sessions of a browser on the page: the link that the first start prints, several tabs, links that are opened in new
-//! ones, logging out everywhere, and what a page of another origin gets.
+//! Browser sessions in the web UI: the printed set-up link, several tabs, links opened in new tabs,
+//! logout in all tabs, and requests from pages of another origin.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -23,46 +23,49 @@ fn the_first_start_prints_one_link_that_leads_to_the_set_up() {
     let server = Server::printing_its_link(&place);
     let said = server.said();
     let lines: Vec<&str> = said.lines().filter(|line| line.contains("#token=")).collect();
-    let [line] = lines[..] else { panic!("one line has the link: {said}") };
+    let [line] = lines[..] else { panic!("expected one line with the link: {said}") };
     let link = line.rsplit(' ').next().unwrap().to_owned();
     assert!(link.starts_with(&format!("{}/setup#token=", server.url)), "{line}");
     let visit = Visit { url: server.url.clone(), place, server, browser: Browser::start() };
     let browser = &visit.browser;
 
-    // Whoever comes without the link is told what to do.
+    // Without the link, the start page explains the set-up.
     visit.goto("/");
     browser.wait_for_text("has no administrator yet");
     visit.assert_accessible("an empty server");
-    browser.click_text("Make the first administrator");
+    browser.click_text("Create the first administrator");
     browser.wait("location.pathname === '/setup' && document.querySelector('input[name=token]').value === ''");
     visit.assert_accessible("the set-up");
     fill(browser, "guessed");
     browser.press(ENTER);
-    browser.wait_for_text("The set-up token is not good");
+    browser.wait_for_text("Invalid set-up token");
     browser.wait_for_text("the set-up token is wrong");
-    assert!(browser.console().iter().all(|it| it.contains("401")), "the browser notes an answer");
+    assert!(
+        browser.console().iter().all(|it| it.contains("401")),
+        "expected only the logged response"
+    );
 
     browser.goto(&link);
     browser.wait("document.querySelector('input[name=token]').value.length > 20");
     assert_eq!(
         browser.url(),
         format!("{}/setup", visit.url),
-        "the token does not stay in the address"
+        "the token must be removed from the address"
     );
     fill(browser, "");
     browser.press(ENTER);
     browser.wait("document.querySelector('.account')?.innerText === 'ada'");
     visit.log_out();
 
-    // It was used.
+    // The token was used.
     browser.goto(&link);
-    browser.wait_for_text("This server is set up");
+    browser.wait_for_text("This server already has an administrator");
     assert_eq!(browser.run("return location.pathname"), "/login");
     visit.log_in("ada");
     visit.goto("/setup");
     browser.wait("location.pathname === '/' && document.querySelector('.account')");
     visit.goto("/");
-    browser.wait_for_text("Nothing is indexed yet");
+    browser.wait_for_text("No documents are indexed yet");
     visit.assert_quiet();
 }
 
@@ -84,7 +87,7 @@ fn every_tab_is_logged_in_and_out_together() {
     visit.set_up();
     let first = browser.tab();
 
-    // A link to something of one's own is opened in a tab of its own.
+    // A link opened in a new tab.
     visit.goto("/collections");
     browser.click_into_new_tab(".card h2 a");
     browser.wait(
@@ -94,7 +97,7 @@ fn every_tab_is_logged_in_and_out_together() {
     let second = browser.tab();
     let collection = browser.run("return location.pathname").as_str().unwrap().to_owned();
 
-    // So is an address that somebody has sent, and both go on by themselves.
+    // A pasted address also works, and both tabs keep the session.
     browser.open_tab();
     visit.goto(&format!("{collection}?tab=settings"));
     browser.wait("document.querySelector('.danger-zone')");
@@ -105,7 +108,7 @@ fn every_tab_is_logged_in_and_out_together() {
         browser.wait("document.querySelector('.account')?.innerText === 'ada'");
     }
 
-    // The session is nowhere that a script of the page could read it.
+    // The session is not readable by scripts.
     let kept = browser.run("return [document.cookie, localStorage.length, sessionStorage.length]");
     assert_eq!(kept, json!(["", 0, 0]));
     let cookies = browser.devtools("Network.getCookies", &json!({}));
@@ -116,7 +119,7 @@ fn every_tab_is_logged_in_and_out_together() {
         "{cookie}"
     );
 
-    // Logging out in one is logging out in all, and what was on the screen is gone.
+    // A logout in one tab logs out all tabs and clears their content.
     browser.look_at(&second);
     visit.log_out();
     browser.look_at(&third);
@@ -125,20 +128,20 @@ fn every_tab_is_logged_in_and_out_together() {
     browser.look_at(&first);
     browser.wait("location.pathname === '/login'");
 
-    // Logging in in one leads the others back to where they were.
+    // A login in one tab returns the others to their previous address.
     visit.log_in("ada");
     browser.wait("location.pathname === '/collections' && document.querySelector('.card')");
     browser.look_at(&third);
     browser.wait("location.search === '?tab=settings' && document.querySelector('.danger-zone')");
 
-    // Another password, and the other tabs go on with the new session.
+    // After a password change, the other tabs continue with the new session.
     browser.look_at(&first);
     browser.click(".account");
     browser.click_text("Password …");
     browser.type_into("dialog input[name=current]", PASSWORD);
     browser.type_into("dialog input[name=new]", "staple battery horse correct");
     browser.press(ENTER);
-    browser.wait_for_text("You have another password");
+    browser.wait_for_text("Password changed");
     browser.look_at(&third);
     browser.step("refresh");
     browser.wait("document.querySelector('.danger-zone')");
@@ -157,26 +160,26 @@ fn a_visitor_is_led_to_the_login_and_back() {
     browser.wait("document.querySelector('.story')");
     let document = browser.url();
     visit.log_out();
-    // From a mail, say.
+    // As if opened from a message.
     browser.goto(&document);
-    browser.wait_for_text("Log in first");
+    browser.wait_for_text("Log in to see the requested page");
     visit.assert_accessible("the login before a document");
     visit.log_in("ada");
     browser.wait("document.querySelector('.story')");
     assert_eq!(browser.url(), document);
-    // A session that was ended elsewhere is noticed, and leads there as well.
+    // A session that was revoked elsewhere also leads to the login.
     visit.place.execute("UPDATE refresh_tokens SET is_revoked = TRUE");
     browser.step("refresh");
-    browser.wait_for_text("Log in first");
+    browser.wait_for_text("Log in to see the requested page");
     visit.log_in("ada");
     browser.wait("document.querySelector('.story')");
-    // What nobody has is nowhere, for a browser and whoever is logged in.
+    // An unknown address gives an error, also for a logged-in account.
     visit.goto("/no/such/page");
-    browser.wait_for_text("No view has this address");
+    browser.wait_for_text("No page has this address");
     assert!(browser.run("return document.querySelector('.account') !== null").as_bool().unwrap());
 }
 
-/// A server of another origin that answers everything with a page.
+/// A server of another origin that sends the same page in every response.
 fn stranger(page: String) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -196,7 +199,8 @@ fn stranger(page: String) -> u16 {
     port
 }
 
-/// All that a page of another origin can send: forms, and scripts with and without what browsers ask about first.
+/// All request types that a page of another origin can send: forms, and scripts with and without
+/// CORS preflight.
 const ATTACK: &str = "
     const own = { 'X-Semantik-CSRF': '1' };
     const json = { 'Content-Type': 'application/json' };
@@ -235,7 +239,7 @@ fn a_page_of_another_origin_gets_nothing_and_does_nothing() {
     let port = stranger("<!doctype html><title>stranger</title><body>a page".to_owned());
     let before = visit.place.value("SELECT count(*) FROM account_audit_log");
     let first = browser.tab();
-    // The same site at another port, which SameSite does not tell apart; and another site.
+    // The same site at another port, which SameSite does not separate; and another site.
     for host in ["127.0.0.1", "localhost"] {
         browser.open_tab();
         browser.goto(&format!("http://{host}:{port}/"));
@@ -249,7 +253,7 @@ fn a_page_of_another_origin_gets_nothing_and_does_nothing() {
         }
         assert!(got.as_array().unwrap().len() > 30, "{got}");
     }
-    // Nobody was logged out, nothing was made, and nothing is on record.
+    // The session is still valid, and no key, audit entry or revocation was written.
     browser.look_at(&first);
     browser.step("refresh");
     browser.wait("document.querySelector('.account')?.innerText === 'ada'");
