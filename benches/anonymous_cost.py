@@ -1,12 +1,13 @@
-"""What can one anonymous client make the server spend in a minute?
+"""How much processor time can one anonymous client cost the server per minute?
 
-A server with its usual rates has one public collection. For each kind of request one client, from one address and without
-credentials, sends the most expensive one of that kind that it knows, as often as it can; counted are the processor seconds of the
-server and of its database. Beside it another client asks for `/health/live`: how long it waits at most says whether one client holds up
-others. `anonymous_cost.py quick` takes five seconds for each kind, scaled to a minute, and is for trying it out.
+A server with default rate limits has one public collection. For each kind of request, one client
+without credentials, from one address, repeats the most expensive known request of that kind; the
+benchmark counts the processor seconds of the server and its database. Another client requests
+`/health/live` concurrently: its maximum latency shows whether one client blocks others.
+`anonymous_cost.py quick` measures five seconds per kind, scaled to a minute.
 
-To compare two versions, run this file with SEMANTIK_BINARY naming each. A server that ends during a measurement is reported and
-started again.
+To compare two versions, run this file once per version with SEMANTIK_BINARY set. A server that
+exits during a measurement is reported and restarted.
 """
 
 import datetime
@@ -39,12 +40,12 @@ def corpus(place):
     for number in range(DOCUMENTS):
         words = (WORDS[(number * 7 + n * n) % len(WORDS)] for n in range(400))
         (folder / f"{number:05}.txt").write_text(f"document {number}. " + " ".join(words))
-    # One that is long enough for its text to be a burden.
+    # Long enough to make its text expensive.
     (folder / "long.txt").write_text(" ".join(WORDS * 20_000))
 
 
 class Server:
-    """The server of a place, with its usual rates."""
+    """The server of a place, with default rate limits."""
 
     def __init__(self, place):
         self.place, self.log, token = place, place / "log", place / "token"
@@ -62,7 +63,7 @@ class Server:
             token.unlink()
 
     def ask(self, method, path, body=None, key=None):
-        """Status and answer; on a connection of its own."""
+        """Status and response; on a new connection."""
         connection = http.client.HTTPConnection(self.address, timeout=120)
         try:
             return ask(connection, method, path, body, key)
@@ -70,7 +71,7 @@ class Server:
             connection.close()
 
     def cpu(self):
-        """Processor seconds of the server and of what it has started. Its database is nobody's child."""
+        """Processor seconds of the server, its children and its database (not a child)."""
         roots = [self.child.pid]
         for file in self.place.glob(".semantik/**/postmaster.pid"):
             roots.append(int(file.read_text().split()[0]))
@@ -92,7 +93,7 @@ def ask(connection, method, path, body=None, key=None):
 
 
 def family(roots):
-    """Some processes, and all that came of them."""
+    """Processes with all their descendants."""
     parents = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -110,12 +111,12 @@ def spent(pid):
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    # utime, stime, and those of children that have ended.
+    # utime, stime, cutime, cstime.
     return sum(int(field) for field in fields[11:15]) / TICKS
 
 
 def kinds(collection, document):
-    """Requests by name: method, path, body of the n-th one. The server refuses some of them; which, is for it to say."""
+    """Requests by name: method, path, body of the n-th one. The server rejects some of them."""
     question = lambda n: " ".join(WORDS[(n + i) % len(WORDS)] for i in range(6)) + f" {n}"
     search = lambda n, **more: ("POST", "/search", {"query": question(n), **more})
     braces = lambda depth: "{" * depth + "a" + "}" * depth
@@ -128,7 +129,7 @@ def kinds(collection, document):
         "search, long question": lambda n: search(n, query=(question(n) + " ") * 200),
         "search, 10,000 candidates": lambda n: search(n, k=1000, candidates=10_000),
         "search, exact": lambda n: search(n, k=1000, exact=True),
-        "search, far down by document": lambda n: search(n, k=1000, offset=10_000, per_document=100),
+        "search, large offset by document": lambda n: search(n, k=1000, offset=10_000, per_document=100),
         "search, by document": lambda n: search(n, k=100, per_document=1),
         "search, patterns within the limits": lambda n: search(n, filter=patterns),
         "search, 48,000 conditions": lambda n: search(n, filter=wide),
@@ -152,7 +153,7 @@ def kinds(collection, document):
 
 
 class Other(threading.Thread):
-    """Somebody else, who asks for something small and notes how long it takes at most."""
+    """Another client that sends cheap requests and records the maximum latency."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
@@ -174,7 +175,7 @@ def measured(server, request, address):
     until = time.monotonic() + SECONDS
 
     def client():
-        # Each kind has a client of its own, so that none finds its rate spent by the one before.
+        # Each kind has its own client, so that no rate limit is used up by the previous kind.
         connection = http.client.HTTPConnection(server.address, timeout=120, source_address=(address, 0))
         while time.monotonic() < until:
             with lock:
@@ -182,14 +183,15 @@ def measured(server, request, address):
             try:
                 status, _ = ask(connection, *request(n))
             except (OSError, http.client.HTTPException):
-                status = "no answer"
+                status = "no response"
                 connection.close()
                 if server.child.poll() is not None:
                     break
             with lock:
                 statuses[status] = statuses.get(status, 0) + 1
             if status == 429:
-                # As often as it likes: a refusal has its price, too, but not one that a client of one core could not pay.
+                # Without delay: a rejection costs the server too, but a client with one core can
+                # afford it.
                 time.sleep(0.002)
         connection.close()
 
@@ -222,17 +224,17 @@ def main():
             server = Server(place)
         cost, statuses, longest = measured(server, request, f"127.0.1.{number + 1}")
         said = ", ".join(f"{count:,} × {status}" for status, count in sorted(statuses.items(), key=str))
-        ended = " **the server has ended**" if server.child.poll() is not None else ""
+        ended = " **the server exited**" if server.child.poll() is not None else ""
         rows.append((name, f"{cost:.1f}", f"{longest * 1000:,.0f}", said + ended))
         print(*rows[-1], file=sys.stderr)
     if server.child.poll() is None:
         server.stop()
     shutil.rmtree(place)
-    print(f"# What one anonymous client can make a server spend\n\n{datetime.date.today()}, {harness.machine()}, "
-          f"{harness.BUILD.name} build; {len(listed):,} documents, embedded stores, vectors by the stand-in; usual rates, one address, "
-          f"{CONNECTIONS} connections, {SECONDS} s for each kind. A connection on which a body was refused before it was read is closed, "
-          "which its client finds as no answer.\n")
-    harness.table(("request", "processor seconds of the server in a minute", "another client waits at most, ms", "answers"), rows)
+    print(f"# Server cost of one anonymous client\n\n{datetime.date.today()}, {harness.machine()}, "
+          f"{harness.BUILD.name} build; {len(listed):,} documents, embedded stores, stand-in vectors; default rate limits, one address, "
+          f"{CONNECTIONS} connections, {SECONDS} s per kind. The server closes a connection if it rejects a body before reading it; "
+          "the client sees no response.\n")
+    harness.table(("request", "server processor seconds per minute", "maximum latency of another client, ms", "responses"), rows)
 
 
 main()

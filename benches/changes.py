@@ -1,4 +1,4 @@
-"""What does each kind of change cost? Real manual pages, the real model: tokens embedded, and seconds."""
+"""Cost of each kind of change: tokens embedded and seconds, with manual pages and a real model."""
 
 import datetime
 import shutil
@@ -51,9 +51,9 @@ def main():
     settings("size: 256", "size: 200")
     run("chunk size 256 → 200")
     shutil.rmtree(place)
-    print(f"# What changes cost\n\n{datetime.date.today()}, {harness.machine()}; {FILES} manual pages, "
+    print(f"# Cost of changes\n\n{datetime.date.today()}, {harness.machine()}; {FILES} manual pages, "
           f"all-MiniLM-L6-v2, embedded stores\n")
-    harness.table(("change", "stored", "unchanged or duplicate", "deleted", "tokens embedded", "tokens not embedded again",
+    harness.table(("change", "stored", "unchanged or duplicate", "deleted", "tokens embedded", "tokens from the cache",
                    "seconds"), rows)
 
 

@@ -1,4 +1,4 @@
-"""Do whole real corpora run to the end, with every document accounted for, and how fast?"""
+"""Runs whole real corpora, checks that every document is accounted for, and measures the speed."""
 
 import datetime
 import shutil

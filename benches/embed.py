@@ -1,8 +1,9 @@
-"""How many tokens a second does the engine embed, and what share of the processor's products is that?
+"""Tokens per second of the embedding engine, and their share of the peak matrix throughput.
 
-`embed.py quick` takes fewer texts and rounds. Device only, with tokenising, tokenising alone; short, mixed and full-length
-chunks; every precision; every budget. Variants take turns, and the best round of each counts: on a machine that does other
-things too, the others say more of those.
+`embed.py quick` takes fewer texts and rounds. Measures device only, with tokenization, and
+tokenization alone; short, mixed and full-length chunks; every precision; every budget. Variants
+alternate, and the best round of each counts: the other rounds mostly measure the load of the
+machine.
 """
 
 import datetime
@@ -30,8 +31,8 @@ def main():
     kinds = texts.chunks(COUNT, tokenizer)
     config = json.loads((harness.MODEL / "config.json").read_text())
     engine = texts.Engine(place, sum(kinds.values(), []))
-    print(f"# How fast the engine embeds\n\n{datetime.date.today()}, {harness.machine()}; all-MiniLM-L6-v2, {COUNT} chunks of "
-          f"each kind, {ROUNDS} rounds in turn, the best of each\n")
+    print(f"# Embedding throughput\n\n{datetime.date.today()}, {harness.machine()}; all-MiniLM-L6-v2, {COUNT} chunks of "
+          f"each kind, {ROUNDS} alternating rounds, the best of each\n")
     rows, at, peaks = [], 0, []
     for kind, chunks in kinds.items():
         lengths = engine.use(range(at, at + len(chunks)))
@@ -57,16 +58,16 @@ def main():
                 f"{rate:.0f}", rate,
                 f"{best(tokenising)['seconds'] / best(tokenising)['tokens'] * device['tokens'] / best(found['device'], 'cpu')['cpu']:.1%}",
             ))
-    # The machine is the same for all: so is what it could do.
+    # All variants run on the same machine, so they share one peak.
     peak = max(peaks)
     rows = [tuple(f"{cell / peak:.0%}" if isinstance(cell, float) else cell for cell in row) for row in rows]
     harness.table(
-        ("chunks", "tokens in one", "precision", "tokens/s", "tokens per processor second", "tokens/s with tokenising",
-         "padding", "GFLOP/s in the model", f"share of the f32 peak ({peak:.0f})", "tokenising, of the model's processor time"),
+        ("chunks", "tokens per chunk", "precision", "tokens/s", "tokens per processor second", "tokens/s with tokenization",
+         "padding", "GFLOP/s in the model", f"share of the f32 peak ({peak:.0f})", "tokenization, share of the model's processor time"),
         rows,
     )
 
-    print("\n## Budgets\n\nTokens/s of mixed chunks by tokens in a batch.\n")
+    print("\n## Budgets\n\nTokens/s of mixed chunks by tokens per batch.\n")
     engine.use(range(COUNT, 2 * COUNT))
     found = {(dtype, budget): [] for dtype in DTYPES for budget in BUDGETS}
     for _ in range(max(2, ROUNDS // 2)):
@@ -77,7 +78,7 @@ def main():
         for dtype in DTYPES
     ])
 
-    print("\n## A model of BERT-base's size\n\nRandom weights; chunks of 512 tokens.\n")
+    print("\n## A model of BERT-base size\n\nRandom weights; chunks of 512 tokens.\n")
     base = models.bert_base(place)
     config = json.loads((base / "config.json").read_text())
     large = texts.Engine(place, [" ".join(kinds["full"][at: at + 3]) for at in range(0, COUNT // 5, 3)], base)

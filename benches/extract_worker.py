@@ -1,8 +1,10 @@
-"""What does the worker process cost on small good files? A run over 2,000 of them, against another build.
+"""Overhead of the extract worker on small valid files: a run over 2,000 of them, against another
+build.
 
     benches/extract_worker.py PATH/OF/ANOTHER/semantik [FILES] [ROUNDS]
 
-Both run in turn, each time in a new folder; vectors are made by the stand-in, so nothing is embedded.
+Both builds alternate, each time in a new folder; the stand-in makes the vectors, so nothing is
+embedded.
 """
 
 import datetime
@@ -19,7 +21,7 @@ ROUNDS = 7
 
 
 def write(corpus, files):
-    """Small files of the formats that used to be read in the process of the run."""
+    """Small files of the formats that earlier versions extracted in the main process."""
     for n in range(files):
         folder = corpus / f"{n // 500:03}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,13 +66,13 @@ def main():
             cpu[command].append(report["cpu_seconds"])
     shutil.rmtree(corpus)
     ratio = statistics.median(a / b for a, b in zip(seconds[this], seconds[other]))
-    print(f"# The worker process on small files\n\n{datetime.date.today()}, {harness.machine()}; {files:,} files of text, "
-          f"Markdown, HTML and manual pages, median of {rounds} rounds in turn, vectors by the stand-in"
-          f"{'' if built else '; without `semantik-extract-worker`, so the command itself is the worker'}\n")
-    harness.table(("what", "the other build", "this build"), [
-        ("the run, s", *(f"{statistics.median(seconds[it]):.2f}" for it in (other, this))),
-        ("processor time of the command, s", *(f"{statistics.median(cpu[it]):.2f}" for it in (other, this))),
-        ("ratio of the run", "1", f"{ratio:.3f}"),
+    print(f"# The extract worker on small files\n\n{datetime.date.today()}, {harness.machine()}; {files:,} files of text, "
+          f"Markdown, HTML and manual pages, median of {rounds} alternating rounds, stand-in vectors"
+          f"{'' if built else '; without `semantik-extract-worker`: the command itself is the worker'}\n")
+    harness.table(("measurement", "other build", "this build"), [
+        ("run, s", *(f"{statistics.median(seconds[it]):.2f}" for it in (other, this))),
+        ("processor time, s", *(f"{statistics.median(cpu[it]):.2f}" for it in (other, this))),
+        ("ratio of run times", "1", f"{ratio:.3f}"),
     ])
 
 

@@ -1,10 +1,12 @@
-"""Does a first run stay linear? Milliseconds for each of 10,000, 30,000 and 100,000 tiny files, in a store that is new.
+"""Is the time of a first run linear? Milliseconds per file for 10,000, 30,000 and 100,000 tiny
+files in a new store.
 
     python3 benches/first_run.py [FILES …] [--binary PATH] [--rounds N]
 
-The release build is measured unless another binary is named. Every size has a folder, a cluster and a collection of its
-own in every round; the rounds go through the sizes in turn, so that what the machine does meanwhile meets all of them.
-Vectors are made by the stand-in, so that the stores and not a model are measured.
+Measures the release build unless another binary is given. Every size has a new folder, cluster and
+collection in every round, and the rounds alternate between the sizes, so that other load on the
+machine affects all of them. The stand-in makes the vectors, so that the stores are measured and not
+a model.
 """
 
 import argparse
@@ -18,12 +20,12 @@ import harness
 
 FILES = [10_000, 30_000, 100_000]
 ROUNDS = 3
-# Flat is within this of the smallest size.
+# Maximum deviation from the smallest size that counts as flat.
 FLAT = 0.10
 
 
 def corpus_of(place, files):
-    """Tiny files, a thousand in a folder; no two have the same content."""
+    """Tiny files with distinct content, a thousand per folder."""
     corpus = place / "corpus"
     for n in range(files):
         folder = corpus / f"{n // 1000:03}"
@@ -34,7 +36,7 @@ def corpus_of(place, files):
 
 
 def first_run(files):
-    """Seconds of the run as it reports them and of the whole command, and its peak memory."""
+    """Reported seconds of the run, seconds of the whole command, and its peak memory."""
     place = harness.folder()
     try:
         harness.write_pipeline(place, corpus_of(place, files), "stand-in:16")
@@ -66,11 +68,11 @@ def main():
         rows.append((f"{files:,}", f"{seconds:.1f}", f"{whole:.1f}", f"{per_file[files]:.3f}",
                      f"{min(spread):.3f} to {max(spread):.3f}", f"{peak:.0f}"))
     print(f"# First runs of tiny files\n\n{datetime.date.today()}, {harness.machine()}; median of {wanted.rounds} rounds "
-          f"with a new store each; vectors embedded, made by the stand-in; `{harness.SEMANTIK.parent.name}` build\n")
-    harness.table(("files", "the run, s", "the command, s", "ms for each file", "from … to", "peak, MiB"), rows)
+          f"with a new store each; embedded stand-in vectors; `{harness.SEMANTIK.parent.name}` build\n")
+    harness.table(("files", "run, s", "command, s", "ms per file", "range", "peak, MiB"), rows)
     smallest = per_file[min(per_file)]
     worst = max(value / smallest for value in per_file.values()) - 1
-    print(f"\nAt most {worst:+.1%} beside the smallest size; flat is within {FLAT:.0%}.")
+    print(f"\nMaximum deviation from the smallest size {worst:+.1%}; the limit is {FLAT:.0%}.")
 
 
 main()

@@ -1,7 +1,8 @@
-"""How many tokens a second on a GPU, and what share of its products is that? `benches/gpu` builds what it needs.
+"""Tokens per second on a GPU, and their share of its peak. `benches/gpu` builds the requirements.
 
-Three models: all-MiniLM-L6-v2 and the shapes of BERT-base and Qwen3-0.6B with random weights. Device only, for each number
-of tokens in a batch and as the engine chooses itself, and with tokenising.
+Three models: all-MiniLM-L6-v2 and the shapes of BERT-base and Qwen3-0.6B with random weights.
+Device only, for each number of tokens per batch and for the automatic choice, and with
+tokenization.
 """
 
 import datetime
@@ -22,7 +23,7 @@ BUDGETS = (8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 0)
 
 
 def chunks(count, shortest, longest):
-    """Runs of words of the engine's reference texts."""
+    """Word sequences from the reference texts of the engine."""
     file = models.TINY / "texts.jsonl"
     words = " ".join(json.loads(line) for line in file.read_text().splitlines()[40:]).split()
     random.seed(1)
@@ -32,13 +33,13 @@ def chunks(count, shortest, longest):
 
 
 def operations(config, lengths):
-    """As `texts.operations`, for a decoder with gates and fewer keys as well."""
+    """Like `texts.operations`, also for gated decoders with grouped-query attention."""
     if "num_key_value_heads" not in config:
         return texts.operations(config, lengths)
     width, wide, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
     dense = 2 * (width * (queries + 2 * keys) + queries * width + 3 * width * wide)
-    # A token looks at half of the others.
+    # Causal attention covers half of the pairs.
     return config["num_hidden_layers"] * sum(length * (dense + 2 * length * queries) for length in lengths)
 
 
@@ -46,7 +47,7 @@ def main():
     place = harness.folder()
     kinds = {"mixed": list(chunks(20_000, 10, 180)), "full": list(chunks(20_000, 400, 400))}
     name = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
-    cudnn = "last" if os.environ.get("TORCH_CUDNN_SDPA_DEPRIORITIZED") == "1" else "as libtorch likes"
+    cudnn = "last" if os.environ.get("TORCH_CUDNN_SDPA_DEPRIORITIZED") == "1" else "by default"
     print(f"# The engine on a GPU, cuDNN's attention {cudnn}\n\n{datetime.date.today()}, {name.stdout.splitlines()[:1]}, `{DEVICE}`, {harness.machine()}; "
           f"bfloat16, 20,000 chunks of each kind, {ROUNDS} rounds, the best of each\n")
     rows = []
@@ -68,8 +69,8 @@ def main():
                     f"{best['padding'] / (best['padding'] + best['tokens']):.1%}", f"{rate / 1e3:.0f}", f"{rate / peak:.0%}",
                 ))
     shutil.rmtree(place)
-    harness.table(("model", "chunks", "tokens in one", "tokens in a batch", "tokens/s, device only",
-                   "tokens/s with tokenising", "padding", "TFLOP/s", "share of the peak"), rows)
+    harness.table(("model", "chunks", "tokens per chunk", "tokens per batch", "tokens/s, device only",
+                   "tokens/s with tokenization", "padding", "TFLOP/s", "share of peak"), rows)
 
 
 main()

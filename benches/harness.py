@@ -1,4 +1,4 @@
-"""What the measurements share: a pipeline file, a run of the command with its peak memory, the machine."""
+"""Shared parts of the benchmarks: a pipeline file, a run with its peak memory, the machine."""
 
 import json
 import os
@@ -11,12 +11,12 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# `SEMANTIK_BUILD=debug` measures the development build, for trying a measurement out.
+# `SEMANTIK_BUILD=debug` measures the development build, to try a benchmark out.
 BUILD = ROOT / os.environ.get("SEMANTIK_TARGET", "target") / os.environ.get("SEMANTIK_BUILD", "release")
 SEMANTIK = BUILD / "semantik"
 MODEL = ROOT / ".cache/models/all-MiniLM-L6-v2"
 CORPORA = ROOT / ".cache/corpora"
-# Packages that are measured whole: the folder in each, and which files.
+# Packages that are measured completely: the folder in each, and its files.
 WHOLE = [
     ("manpages-dev", "usr/share/man", '["**/*.gz"]'),
     ("postgresql-doc-15", "usr/share/doc", '["**/*.html"]'),
@@ -38,7 +38,7 @@ nodes:
 
 
 def folder():
-    """A new folder that the embedded Postgres can reach, whoever runs it."""
+    """A new folder that the embedded Postgres can read, also if root runs it."""
     path = tempfile.mkdtemp(prefix="semantik-bench-")
     os.chmod(path, 0o755)
     return pathlib.Path(path)
@@ -51,7 +51,7 @@ def write_pipeline(place, corpus, model=MODEL, include='["**/*"]', dtype="auto",
 
 
 def run(place, *flags):
-    """Runs the pipeline; gives its report, with the peak memory of the command in MiB."""
+    """Runs the pipeline; returns its report with the peak memory of the command in MiB."""
     child = subprocess.Popen(
         [SEMANTIK, "--log", "error", "run", "pipeline.yaml", "--json", *flags],
         cwd=place,
@@ -63,7 +63,7 @@ def run(place, *flags):
     anonymous.join()
     code = os.waitstatus_to_exitcode(status)
     if code not in (0, 2):
-        raise SystemExit(f"the run ended with {code}")
+        raise SystemExit(f"the run exited with {code}")
     report = json.loads(said)
     report["peak_mib"] = usage.ru_maxrss / 1024
     report["anonymous_mib"] = anonymous.peak_kib / 1024
@@ -72,7 +72,7 @@ def run(place, *flags):
 
 
 class Anonymous(threading.Thread):
-    """Watches the memory of a process that is not a mapped file: what the system cannot take back."""
+    """Samples the anonymous memory of a process, which the system cannot reclaim."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)

@@ -1,4 +1,5 @@
--- For wrk: sends the bodies of a file, a line each. `wrk … URL -- FILE KEY once|again`: with `once` it stops when each body was sent.
+-- wrk script: sends the bodies of a file, one per line. Usage: `wrk … URL -- FILE KEY once|again`; with
+-- `once` it stops after the last body.
 local bodies, at, again = {}, 0, false
 
 function init(args)

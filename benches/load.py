@@ -1,10 +1,12 @@
-"""How many searches does a server answer, how fast, and where does the time of one go?
+"""Searches per second and latency of a server, and the time of each part of a search.
 
-`load.py` searches 100,000 chunks; `load.py quick` 2,000 and for a moment only; `load.py index` builds the index and no more. It
-stays in `.cache/load-…/`, so that it is built once. A server is started on it and asked by wrk on this machine: by 1, 8 and 32 connections, in each mode, with
-questions of which each is asked once (cold) and with the same few (cached). Questions are runs of words of the corpus.
-Beside it the store alone, in a process without HTTP and without our searching: the same queries, `examples/bare.rs`; of a Qdrant
-server, if QDRANT_URL names one, by its REST API and wrk.
+`load.py` searches 100,000 chunks; `load.py quick` searches 2,000 for a short time; `load.py index`
+only builds the index, which stays in `.cache/load-…/` for later runs. wrk on this machine sends
+requests to a server: with 1, 8 and 32 connections, in each mode, with queries that are sent once
+(cold) and with a few repeated queries (cached). Queries are word sequences of the corpus.
+The store alone is measured in a process without HTTP and without search code, with the same
+queries, by `examples/bare.rs`; a Qdrant server given by QDRANT_URL is measured with its REST API
+and wrk.
 """
 
 import datetime
@@ -24,7 +26,7 @@ import texts
 QUICK = "quick" in sys.argv
 CHUNKS, SECONDS, BARE_SECONDS = (2_000, 2, 1) if QUICK else (100_000, 10, 5)
 MODES, CONNECTIONS = ("dense", "sparse", "hybrid"), (1, 8, 32)
-# Questions that may be asked in one round, and that are asked again and again.
+# Upper bound of queries sent in one round, and number of repeated queries.
 MOST, FEW = (5_000, 10) if QUICK else (40_000, 50)
 QDRANT = os.environ.get("QDRANT_URL")
 DTYPE = "bfloat16" if "amx_bf16" in open("/proc/cpuinfo").read() else "int8"
@@ -56,11 +58,11 @@ def sentences():
 
 
 def index():
-    """Builds the index, if it is not there. Pages are written again in another order until there are enough chunks."""
+    """Builds a missing index. Repeats the pages in another order until there are enough chunks."""
     stores = f"stores: {{ vectors: {{ qdrant: '{QDRANT}' }} }}\n" if QDRANT else ""
     if (PLACE / "chunks").exists():
         return int((PLACE / "chunks").read_text())
-    # Begun and not ended: what was embedded is remembered.
+    # An interrupted build: the cache has the vectors embedded so far.
     for part in ("corpus", ".semantik/postgres", ".semantik/vectors"):
         shutil.rmtree(PLACE / part, ignore_errors=True)
     (PLACE / "corpus").mkdir(parents=True)
@@ -71,7 +73,7 @@ def index():
     for copy in range(100):
         (PLACE / "corpus" / str(copy)).mkdir()
         for number, page in enumerate(pages):
-            # About as many words as a chunk has; the last pages of the last copy are not needed.
+            # About the number of words of a chunk; the last pages of the last copy are not needed.
             if words > (CHUNKS - chunks) * 38 + 2_000:
                 break
             text = " ".join(page if copy == 0 else chance.sample(page, len(page)))
@@ -87,7 +89,7 @@ def index():
 
 
 def questions(count):
-    """Runs of 4 to 10 words of the corpus, each once."""
+    """Distinct sequences of 4 to 10 words of the corpus."""
     chance, pages, found = random.Random(5), [" ".join(page).split() for page in sentences()], {}
     pages = [page for page in pages if len(page) > 20]
     weights = [len(page) for page in pages]
@@ -129,8 +131,8 @@ class Server:
         return json.loads(self.ask(path, body, key))
 
     def parts(self):
-        """Of each part of a search: how often, how long in all, and how often up to a time."""
-        # A session lasts for minutes; the measurement may last longer.
+        """Histograms of each part of a search: count, sum and buckets."""
+        # A session lasts minutes; the measurement may last longer.
         self.session = self.post("sessions", {"username": "root", "password": PASSWORD})["access_token"]
         parts = {}
         for line in self.ask("metrics", key=self.session).decode().splitlines():
@@ -151,12 +153,13 @@ def wrk(url, bodies, key, connections, seconds, how):
         check=True, capture_output=True, text=True).stdout
     found = json.loads(said.rsplit("RESULT ", 1)[1])
     if found["status"] or found["broken"]:
-        raise SystemExit(f"not every request was answered: {found}")
+        raise SystemExit(f"some requests failed: {found}")
     return found
 
 
 def share_below(before, after, part, limit):
-    """The share of a part's times that were no longer than so many seconds, and about how long the 99th of 100 was, in ms."""
+    """The share of times of a part up to a limit in seconds, and the approximate 99th percentile in
+    ms."""
     count = lambda le: after[part, "bucket", le] - before.get((part, "bucket", le), 0)
     steps = sorted(le for name, what, le in after if (name, what) == (part, "bucket"))
     whole, last, below = count(steps[-1]), 0.0, 0.0
@@ -190,7 +193,7 @@ def server_rows(all_questions):
                     found = wrk(url, bodies, server.key, connections, SECONDS, how)
                     after = server.parts()
                     if how == "once":
-                        # Those that were sent were asked; those behind them were not.
+                        # The first requests of the file were sent; the rest were not.
                         at += min(len(asked), found["requests"] + connections)
                     mean = lambda part: (after[part, "sum", 0] - before.get((part, "sum", 0), 0)) / max(
                         1, after[part, "count", 0] - before.get((part, "count", 0), 0)) * 1e3
@@ -259,15 +262,15 @@ def main():
     rows, memory = server_rows(asked)
     bare = bare_rows(asked[: 500 if QUICK else 4_000])
     store = "a Qdrant server" if QDRANT else "embedded vectors"
-    print(f"# Searches under load\n\n{datetime.date.today()}, {harness.machine()}, {harness.BUILD.name} build; {chunks:,} chunks of "
-          f"64 tokens at most, all-MiniLM-L6-v2 in {DTYPE}, {store}; server, wrk and stores on the same cores; "
-          f"{SECONDS} s for each line\n")
-    harness.table(("mode", "questions", "connections", "q/s", "P50 ms", "P95 ms", "P99 ms", "embedding ms", "store ms", "own code ms",
+    print(f"# Search under load\n\n{datetime.date.today()}, {harness.machine()}, {harness.BUILD.name} build; {chunks:,} chunks of "
+          f"at most 64 tokens, all-MiniLM-L6-v2 in {DTYPE}, {store}; server, wrk and stores on the same cores; "
+          f"{SECONDS} s per line\n")
+    harness.table(("mode", "queries", "connections", "q/s", "P50 ms", "P95 ms", "P99 ms", "embedding ms", "store ms", "own code ms",
                    "own code P99 ms", "own code within 1 ms"), rows)
-    print("\nEmbedding, store and own code are means over the requests, by `semantik_search_part_seconds`: embedding and store with "
-          "what a question waits for them, own code with everything else between the head of the request and the answer.\n")
-    print(f"Memory of the server at the end: {memory['RssAnon']} MiB that is no mapped file, {memory['VmHWM']} MiB resident at "
-          "most.\n\n## The store alone\n\nThe same queries without HTTP and our own code; vectors of the questions are given.\n")
+    print("\nEmbedding, store and own code are means over the requests, by `semantik_search_part_seconds`: embedding and store are "
+          "the times that a query waits for them, own code is the rest of the time between request head and response.\n")
+    print(f"Memory of the server at the end: {memory['RssAnon']} MiB anonymous, {memory['VmHWM']} MiB peak "
+          "resident.\n\n## The store alone\n\nThe same queries without HTTP and search code, with precomputed query vectors.\n")
     harness.table(("mode", "connections", "q/s", "P50 ms", "P95 ms", "P99 ms"), bare)
 
 

@@ -1,4 +1,4 @@
-"""Does the peak memory of a run depend on the size of the corpus, or on how many chunks are gathered for the model?"""
+"""Does the peak memory of a run depend on the size of the corpus, or on the window of the model?"""
 
 import datetime
 import re
@@ -8,7 +8,7 @@ import sys
 import harness
 
 
-# Model, how many times the documents, chunks in a window.
+# Model, copies of the documents, chunks per window.
 MEASURED = ((harness.MODEL, 4, 1024), (harness.MODEL, 10, 1024), (harness.MODEL, 10, 128), (harness.MODEL, 10, 8192),
             ("stand-in:384", 10, 1024), ("stand-in:384", 100, 1024), ("stand-in:384", 100, 128), ("stand-in:384", 100, 8192),
             ("stand-in:384", 250, 1024))
@@ -27,14 +27,14 @@ def texts():
 def main():
     sample = list(texts())[:400]
     rows = []
-    # The stand-in makes vectors in no time, so that what is around the model can be seen with more documents.
+    # The stand-in is fast, so the memory of the other nodes can be measured with more documents.
     for model, times, window in MEASURED:
         place = harness.folder()
         corpus = place / "corpus"
         for copy in range(times):
             (corpus / str(copy)).mkdir(parents=True)
             for number, text in enumerate(sample):
-                # Every copy differs from the others, so that nothing is a duplicate.
+                # Every copy differs, so that there are no duplicates.
                 (corpus / str(copy) / f"{number}.txt").write_text(f"Copy {copy} of {number}. {text}")
         harness.write_pipeline(place, corpus, model, window=window)
         first = harness.run(place)
@@ -53,7 +53,7 @@ def main():
         shutil.rmtree(place)
     print(f"# Peak memory of a run\n\n{datetime.date.today()}, {harness.machine()}\n")
     harness.table(
-        ("model", "window", "documents", "chunks", "seconds", "peak MiB", "of it no mapped file", "seconds, unchanged",
+        ("model", "window", "documents", "chunks", "seconds", "peak MiB", "of it anonymous", "seconds, unchanged",
          "peak MiB, unchanged"), rows
     )
 

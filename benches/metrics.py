@@ -1,8 +1,8 @@
-"""What does it cost a run to be watched?
+"""Cost of metrics during a run.
 
-The same run without an address for metrics, and with one that is asked four times a second, in turn. The stand-in makes the
-vectors, so that nothing but the pipeline takes time and there are most batches, documents and calls of the stores in a second: a
-run with a model has the same ones in thirty times the time.
+Alternates runs without a metrics address and runs with one that is scraped four times per second.
+The stand-in makes the vectors, so the rates of batches, documents and store calls are at their
+maximum; a run with a model has the same counts in thirty times the time.
 """
 
 import datetime
@@ -22,7 +22,7 @@ ROUNDS = 4 if "quick" in sys.argv else 16
 
 
 class Scraper(threading.Thread):
-    """Asks as Prometheus does, but more often."""
+    """Scrapes like Prometheus, but more often."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -58,17 +58,17 @@ def measured(watched):
 def main():
     found = {False: [], True: []}
     for number in range(ROUNDS):
-        # The second of two is never the same one.
+        # Alternates the order of the two variants.
         for watched in (False, True) if number % 2 else (True, False):
             found[watched].append(measured(watched))
 
     def median(watched, key):
         return statistics.median(report[key] for report in found[watched])
 
-    print(f"# What it costs to be watched\n\n{datetime.date.today()}, {harness.machine()}; {PACKAGE} with embedded stores, "
-          f"vectors by the stand-in; {ROUNDS} runs without and with metrics in turn, medians. Asked {median(True, 'scrapes'):.0f} "
-          f"times in a run for {max(one['series'] for one in found[True])} series.\n")
-    harness.table(("", "not asked", "asked", "ratio"), [
+    print(f"# Cost of metrics\n\n{datetime.date.today()}, {harness.machine()}; {PACKAGE} with embedded stores, "
+          f"stand-in vectors; {ROUNDS} alternating runs without and with metrics, medians. Scraped {median(True, 'scrapes'):.0f} "
+          f"times per run with {max(one['series'] for one in found[True])} series.\n")
+    harness.table(("", "without", "with", "ratio"), [
         (name, *(f"{median(watched, key):.2f}" for watched in (False, True)), f"{median(True, key) / median(False, key):.3f}")
         for name, key in (("seconds", "seconds"), ("processor seconds", "cpu_seconds"))
     ])

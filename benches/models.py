@@ -1,4 +1,4 @@
-"""Models of real sizes with random weights: as slow as the real ones, which no registry here has."""
+"""Models of real sizes with random weights, for speed measurements without a download."""
 
 import json
 import math
@@ -11,7 +11,8 @@ TINY = harness.ROOT / "embedding/tests/reference"
 
 
 def bert_base(place):
-    """The shape of bge-base, e5-base and gte-base: 110 million weights, 512 tokens. Its tokenizer is MiniLM's."""
+    """The shape of bge-base, e5-base and gte-base: 110 million weights, 512 tokens. Its tokenizer
+    is that of MiniLM."""
     folder = place / "bert-base-random"
     shutil.copytree(harness.MODEL, folder, ignore=shutil.ignore_patterns("model.safetensors", ".complete"))
     config = json.loads((folder / "config.json").read_text())
@@ -40,7 +41,8 @@ def bert_base(place):
 
 
 def qwen3(place):
-    """The shape of Qwen3-Embedding-0.6B. Its tokenizer is a small one: ids are ids."""
+    """The shape of Qwen3-Embedding-0.6B. Its tokenizer is a small one; the speed depends only on
+    the number of ids."""
     folder = place / "qwen3-0.6b-random"
     shutil.copytree(TINY / "tiny-qwen3", folder, ignore=shutil.ignore_patterns("*.safetensors"))
     config = json.loads((folder / "config.json").read_text())
@@ -67,7 +69,8 @@ def qwen3(place):
 
 
 def write(file, shapes):
-    """A safetensors file of half-precision numbers: norms are ones, the rest is random and small."""
+    """A safetensors file in half precision: norms are ones, other weights are small random
+    numbers."""
     header, at = {}, 0
     for name, shape in shapes.items():
         size = 2 * math.prod(shape)

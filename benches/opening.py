@@ -1,5 +1,6 @@
-"""What does opening files beneath their folder cost? Forecasts over many small files, which read every file and embed nothing,
-by two builds of the command in turn: `BEFORE=/path/to/semantik benches/run opening`, or by one build alone."""
+"""Cost of opening files relative to their folder: dry runs over many small files, which read every
+file and embed nothing, with two alternating builds (`BEFORE=/path/to/semantik benches/run opening`)
+or with one build."""
 
 import datetime
 import os
@@ -15,7 +16,7 @@ ROUNDS = 9
 
 
 def forecast(binary, place):
-    """Seconds of one forecast."""
+    """Seconds of one dry run."""
     began = time.monotonic()
     subprocess.run([binary, "plan", place / "pipeline.yaml", "--json"], check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
@@ -37,10 +38,10 @@ def main():
         for name, binary in builds.items():
             taken[name].append(forecast(binary, place))
     shutil.rmtree(place)
-    print(f"# Opening files\n\n{datetime.date.today()}, {harness.machine()}, {FILES:,} files, {ROUNDS} rounds in turn\n")
-    # The fastest round: what else the machine does makes a round slower, and none faster.
+    print(f"# Opening files\n\n{datetime.date.today()}, {harness.machine()}, {FILES:,} files, {ROUNDS} alternating rounds\n")
+    # The fastest round has the least interference from other processes.
     harness.table(
-        ("build", "fastest, s", "median, s", "µs a file, fastest"),
+        ("build", "fastest, s", "median, s", "µs per file, fastest"),
         [(name, f"{min(all_):.3f}", f"{statistics.median(all_):.3f}", f"{min(all_) / FILES * 1e6:.0f}")
          for name, all_ in taken.items()],
     )

@@ -1,9 +1,9 @@
-"""The same texts through semantik, sentence-transformers and ONNX Runtime, in turn: who is how much faster?
+"""The same texts through semantik, sentence-transformers and ONNX Runtime: relative speed.
 
-`peers.py quick` takes fewer texts and rounds. All of them read texts and give normalised vectors, on all cores.
-sentence-transformers as it comes (batches of 32, sorted by length). ONNX Runtime with its own optimiser for BERT (fused
-attention, GELU and norms), in batches of 32 sorted by length as well, in single precision and quantised by its dynamic
-quantiser, one scale for each output.
+`peers.py quick` takes fewer texts and rounds. All libraries map texts to normalized vectors, on all
+cores. sentence-transformers runs with defaults (batches of 32, sorted by length). ONNX Runtime runs
+with its optimizer for BERT (fused attention, GELU and norms), also in batches of 32 sorted by
+length, in single precision and with dynamic quantization, one scale per output channel.
 """
 
 import datetime
@@ -126,12 +126,12 @@ def main():
         for name, session in sessions.items():
             cosines[name] += list((session.encode(chunks) * wanted).sum(1))
     shutil.rmtree(place)
-    print(f"# The engine and its peers\n\n{datetime.date.today()}, {harness.machine()}; all-MiniLM-L6-v2, {COUNT} chunks of each "
-          f"kind, texts to vectors, {ROUNDS} rounds in turn, the best of each. sentence-transformers "
+    print(f"# Comparison of embedding engines\n\n{datetime.date.today()}, {harness.machine()}; all-MiniLM-L6-v2, {COUNT} chunks of each "
+          f"kind, texts to vectors, {ROUNDS} alternating rounds, the best of each. sentence-transformers "
           f"{sentence_transformers.__version__}, torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}.\n")
-    harness.table(("chunks", "tokens in one", "who", "tokens/s", "ratio", "tokens per processor second",
+    harness.table(("chunks", "tokens per chunk", "library", "tokens/s", "ratio", "tokens per processor second",
                    "ratio by processor time"), rows)
-    print("\nCosine with the vectors of sentence-transformers:\n")
+    print("\nCosine similarity to the vectors of sentence-transformers:\n")
     harness.table(("who", "mean", "least"), [
         (name, f"{numpy.mean(found):.5f}", f"{min(found):.5f}") for name, found in cosines.items()
     ])

@@ -1,8 +1,9 @@
-"""What does a run cost beside embedding, and which resource is its wall?
+"""Cost of a run besides embedding, and its limiting resource.
 
-`pipeline.py quick` takes fewer documents. First the whole run against embedding alone: the same texts, one in a file, so that
-both embed the same tokens, in turn. Then whole corpora with vectors given (a stand-in makes them), so that what is around the
-model can be seen: each node's work for a batch and for a document.
+`pipeline.py quick` takes fewer documents. First, alternating runs of the pipeline and of embedding
+alone, on the same texts with one file per text, so that both embed the same tokens. Then whole
+corpora with stand-in vectors, which shows the cost of the other nodes: the time of each node per
+batch and per document.
 """
 
 import datetime
@@ -19,7 +20,7 @@ COUNT, ROUNDS = (200, 1) if QUICK else (2000, 3)
 
 def whole_against_alone():
     tokenizer = texts.tokenizer()
-    # The pipeline's chunks hold as much as the model reads; a text that fits is one chunk.
+    # The chunk size is the model limit; a text that fits is one chunk.
     chunks = [text for text in dict.fromkeys(texts.chunks(COUNT, tokenizer)["mixed"])
               if len(tokenizer.encode(text).ids) <= 250]
     place = harness.folder()
@@ -46,7 +47,7 @@ def whole_against_alone():
             ))
     shutil.rmtree(place)
     harness.table(
-        ("precision", "tokens alone", "seconds alone", "tokens of the run", "seconds of the run", "run ÷ alone, for a token",
+        ("precision", "tokens alone", "seconds alone", "tokens of the run", "seconds of the run", "run ÷ alone, per token",
          "the same by processor time", "embed starved", "embed blocked"), rows)
 
 
@@ -77,11 +78,11 @@ def everything_else():
                 f"{node['busy_seconds'] / seconds:.0%}", f"{node['starved_seconds'] / seconds:.0%}",
                 f"{node['blocked_seconds'] / seconds:.0%}",
             ))
-    print("\n## Everything but embedding\n\nVectors of 384 numbers, made by the stand-in; embedded stores.\n")
+    print("\n## Everything except embedding\n\nStand-in vectors with 384 dimensions; embedded stores.\n")
     harness.table(("corpus", "documents", "chunks", "tokens", "seconds", "documents/s", "MB/s of files", "tokens/s",
                    "cores busy"), documents)
-    print("\nWhat each node does. What `embed` does here is the stand-in's arithmetic, and `chunk` counts the stand-in's tokens.\n")
-    harness.table(("corpus", "node", "batches", "KiB in a batch", "ms for a batch", "µs for a document", "busy", "starved",
+    print("\nTime per node. Here `embed` runs the arithmetic of the stand-in, and `chunk` counts its tokens.\n")
+    harness.table(("corpus", "node", "batches", "KiB per batch", "ms per batch", "µs per document", "busy", "starved",
                    "blocked"), nodes)
 
 

@@ -1,4 +1,4 @@
-"""What does embedded vectors' memory depend on: points that are stored, a run that changes nothing, one large document?"""
+"""Memory of embedded vectors by stored points, by an unchanged run and by one large document."""
 
 import datetime
 import random
@@ -7,7 +7,7 @@ import sys
 
 import harness
 
-# Numbers in a vector, small documents, chunks of one document beside them.
+# Dimensions of a vector, small documents, chunks of one additional document.
 MEASURED = ((32, 20_000, 0), (32, 100_000, 0), (32, 200_000, 0), (384, 20_000, 0), (384, 100_000, 0),
             (32, 100, 20_000), (32, 100, 80_000), (384, 100, 80_000))
 if "quick" in sys.argv:
@@ -17,7 +17,7 @@ WORDS = [f"word{number}" for number in range(3000)]
 
 
 def chunks(number, chance):
-    """Markdown of so many sections, each of which is a chunk."""
+    """Markdown with this number of sections, each of which is a chunk."""
     return "\n\n".join(f"## Section {at}\n\n" + " ".join(chance.choices(WORDS, k=40)) for at in range(number))
 
 
@@ -27,7 +27,7 @@ def verify(place):
                                      stdout=harness.subprocess.DEVNULL)
     anonymous = harness.Anonymous(child.pid)
     if child.wait():
-        raise SystemExit("the stores do not agree")
+        raise SystemExit("the stores are inconsistent")
     anonymous.join()
     return anonymous.peak_kib / 1024
 
@@ -49,7 +49,7 @@ def main():
                      f"{again['seconds']:.2f}", f"{again['anonymous_mib']:.0f}", f"{verify(place):.0f}"))
         shutil.rmtree(place)
     print(f"# Memory of embedded vectors\n\n{datetime.date.today()}, {harness.machine()}\n")
-    harness.table(("numbers", "documents", "chunks", "seconds", "MiB", "seconds, unchanged", "MiB, unchanged",
+    harness.table(("dimensions", "documents", "chunks", "seconds", "MiB", "seconds, unchanged", "MiB, unchanged",
                    "MiB of `verify`"), rows)
 
 

@@ -1,8 +1,8 @@
-"""What do fewer bits cost a search? Manual pages, found by the line that says what they are.
+"""Search quality by precision of the model. Manual pages, found by their one-line description.
 
-The line under NAME is the question, the page without that section is what is to be found: its first chunks, of which the
-best one counts. The answers are exact, by cosine, in the precision that is asked of the model for questions and pages
-alike.
+The line under NAME is the query; the page without that section is the target: its first chunks, of
+which the best one counts. Search is exact, by cosine, with queries and pages embedded in the same
+precision.
 """
 
 import datetime
@@ -73,9 +73,9 @@ def main():
             f"{numpy.where(ranks <= 10, 1 / ranks, 0).mean():.3f}", f"{(vectors * before).sum(1).mean():.4f}",
         ))
     shutil.rmtree(place)
-    print(f"# What fewer bits cost a search\n\n{datetime.date.today()}, {harness.machine()}; {len(questions)} manual pages of "
-          f"manpages-dev in {len(chunks)} chunks, all-MiniLM-L6-v2; each question is the line under NAME, which the page "
-          f"does not have.\n")
+    print(f"# Search quality by precision\n\n{datetime.date.today()}, {harness.machine()}; {len(questions)} manual pages of "
+          f"manpages-dev in {len(chunks)} chunks, all-MiniLM-L6-v2; each query is the line under NAME, which is removed "
+          f"from the page.\n")
     harness.table(("precision", "recall@1", "recall@10", "MRR@10", "mean cosine with float32"), rows)
 
 

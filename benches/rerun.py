@@ -1,4 +1,4 @@
-"""What does a run cost that has nothing to do? 100,000 small files, against `find` with the same `stat`."""
+"""Cost of a run without changes: 100,000 small files, against `find` with the same `stat`."""
 
 import datetime
 import shutil
@@ -14,7 +14,7 @@ ROUNDS = 5
 
 
 def find(corpus):
-    """Seconds in which `find` looks at every file as scan does."""
+    """Seconds of `find` with the same `stat` calls as the scan."""
     started = time.perf_counter()
     subprocess.run(
         ["find", corpus, "-type", "f", "-printf", "%p %s %T@ %C@ %i\n"], check=True, stdout=subprocess.DEVNULL
@@ -23,7 +23,7 @@ def find(corpus):
 
 
 def contents_read(place, corpus):
-    """How many files of the corpus a run opens, as strace sees it; None where there is no strace."""
+    """Number of corpus files that a run opens, by strace; None without strace."""
     if not shutil.which("strace"):
         return None
     log = place / "strace"
@@ -58,17 +58,17 @@ def main():
     read = contents_read(place, corpus)
     shutil.rmtree(place)
     ratio = statistics.median(run / found for run, found in zip(runs, finds))
-    print(f"# A run that has nothing to do\n\n{datetime.date.today()}, {harness.machine()}; {files:,} files, "
-          f"median of {ROUNDS} rounds, `find` and the run in turn; vectors embedded, made by the stand-in\n")
+    print(f"# A run without changes\n\n{datetime.date.today()}, {harness.machine()}; {files:,} files, "
+          f"median of {ROUNDS} rounds, alternating with `find`; embedded stand-in vectors\n")
     harness.table(("what", "figure"), [
         ("first run, s", f"{first['seconds']:.1f}"),
         ("`find -printf` with stat, s", f"{statistics.median(finds):.2f}"),
-        ("the run, s", f"{statistics.median(runs):.2f}"),
-        ("the command from start to end, s", f"{statistics.median(wholes):.2f}"),
-        ("the run for each file, µs", f"{statistics.median(runs) / files * 1e6:.0f}"),
+        ("run, s", f"{statistics.median(runs):.2f}"),
+        ("whole command, s", f"{statistics.median(wholes):.2f}"),
+        ("run per file, µs", f"{statistics.median(runs) / files * 1e6:.0f}"),
         ("ratio to `find`", f"{ratio:.1f}"),
-        ("files of the corpus that were opened (strace)", "not looked at" if read is None else read),
-        ("peak memory of the command, MiB", f"{statistics.median(peaks):.0f}"),
+        ("opened corpus files (strace)", "not measured" if read is None else read),
+        ("peak memory, MiB", f"{statistics.median(peaks):.0f}"),
     ])
 
 

@@ -1,4 +1,4 @@
-"""Chunks of real documents for the measurements, of three kinds of length, and the engine that reads them."""
+"""Chunks of real documents in three length distributions, and the engine that embeds them."""
 
 import gzip
 import html
@@ -13,7 +13,7 @@ LONGEST = 254
 
 
 def pages():
-    """The text of manual pages and of HTML pages, a list of paragraphs each."""
+    """The text of manual pages and of HTML pages, each as a list of paragraphs."""
     for path in sorted((harness.CORPORA / "manpages-dev").rglob("*.gz")):
         if not path.is_file() or path.is_symlink():
             continue
@@ -29,8 +29,8 @@ def pages():
 
 
 def tokenizer():
-    """The model's tokenizer; it cuts nothing off and fills nothing up."""
-    # Whoever wants no tokens need not have it.
+    """The tokenizer of the model, without truncation and padding."""
+    # An optional dependency; benchmarks without tokens do not need it.
     from tokenizers import Tokenizer
 
     whole = Tokenizer.from_file(str(harness.MODEL / "tokenizer.json"))
@@ -44,7 +44,7 @@ def squeezed(text):
 
 
 def chunks(count, tokenizer):
-    """`count` chunks of each kind: short ones, as documents have them, and as long as the model reads."""
+    """`count` chunks of each kind: short, mixed as in documents, and as long as the model limit."""
     random.seed(1)
     documents = [page for page in pages() if page]
     random.shuffle(documents)
@@ -55,7 +55,7 @@ def chunks(count, tokenizer):
         kinds["mixed"] += packed(paragraphs, encoded)
         whole = " ".join(paragraphs)
         offsets = tokenizer.encode(whole, add_special_tokens=False).offsets
-        # Cut at words: a piece that begins or ends within one would have other tokens.
+        # Cut at words: a part of a word has other tokens.
         at = 0
         while at + LONGEST < len(offsets):
             to = at + LONGEST
@@ -70,7 +70,7 @@ def chunks(count, tokenizer):
 
 
 def packed(paragraphs, encoded):
-    """Paragraphs put together up to the model's length, as a chunker does; a longer one is cut at words."""
+    """Paragraphs packed up to the model limit, like a chunker; longer ones are cut at words."""
     made, current, size = [], [], 0
     for text, one in zip(paragraphs, encoded):
         length = len(one.ids)
@@ -88,7 +88,7 @@ def packed(paragraphs, encoded):
 
 
 class Engine:
-    """The engine, asked round by round; see embedding/examples/rates.rs."""
+    """The engine, controlled round by round; see embedding/examples/rates.rs."""
 
     def __init__(self, place, texts, model=harness.MODEL, device="cpu"):
         file = place / "texts.jsonl"
@@ -103,16 +103,16 @@ class Engine:
         self.child.stdin.flush()
         answer = self.child.stdout.readline()
         if not answer:
-            raise SystemExit(f"the engine ended at `{command}`")
+            raise SystemExit(f"the engine exited at `{command}`")
         return json.loads(answer)
 
     def use(self, numbers):
-        """Goes on with some of the texts; gives how many tokens each has."""
+        """Selects some of the texts; returns the number of tokens of each."""
         return self.ask("use " + json.dumps(list(numbers), separators=(",", ":")))["lengths"]
 
 
 def operations(config, lengths):
-    """Multiplications and additions of BERT's layers over sequences of these lengths, times two as usual."""
+    """Floating-point operations of the layers of BERT for these lengths: two per multiply-add."""
     width, wide = config["hidden_size"], config["intermediate_size"]
     dense = 2 * (4 * width * width + 2 * width * wide)
     return config["num_hidden_layers"] * sum(length * (dense + 4 * length * width) for length in lengths)

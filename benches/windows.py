@@ -1,9 +1,10 @@
-"""What windows by time cost and gain: tokens a second, and when the first document is stored, against another build.
+"""Cost and benefit of windows by time: tokens per second and time to the first stored document,
+against another build.
 
     python3 benches/windows.py OTHER_SEMANTIK [--rounds 3] [--files 400] [--words 400] [--model FOLDER]
 
-Both commands index the same generated corpus with the same model, in turns. Throughput is that of the model
-(`tokens` by the time in which `embed` worked).
+Both commands alternate and index the same generated corpus with the same model. Throughput is that
+of the model: `tokens` per busy second of `embed`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import harness
 
 
 def corpus(place, files, words):
-    """Documents of very different lengths, as sorting by length wants them."""
+    """Documents of very different lengths, where sorting by length has most effect."""
     chance = random.Random(1)
     names = [f"{chance.choice('bcdfghklmnprst')}{chance.choice('aeiou')}{n}" for n in range(2000)]
     folder = place / "corpus"
@@ -29,7 +30,7 @@ def corpus(place, files, words):
 
 
 def stored(place, command):
-    """Documents that are stored, as another command sees it."""
+    """Number of stored documents, as another command reads it."""
     said = subprocess.run(
         [command, "status", "pipeline.yaml", "--json"], cwd=place, capture_output=True, text=True
     )
@@ -37,11 +38,11 @@ def stored(place, command):
 
 
 def measured(command, files, words, model):
-    """Tokens a second, seconds until documents are stored, seconds of the run."""
+    """Tokens per second, seconds until documents are stored, seconds of the run."""
     place = harness.folder()
     found = corpus(place, files, words)
     harness.write_pipeline(place, found, model)
-    # The file leaves the window to the command.
+    # Without this option the command chooses the window.
     text = (place / "pipeline.yaml").read_text().replace(", window: 1024", "")
     (place / "pipeline.yaml").write_text(text)
     started = time.perf_counter()

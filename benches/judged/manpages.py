@@ -1,7 +1,9 @@
-"""Judged questions from manual pages: the one-line NAME of a page is the question, and the page is the answer.
+"""Judged queries from manual pages: the one-line NAME of a page is the query, and the page is
+relevant.
 
-The line is taken out of the page, so that it is not found by itself; a line that several pages share is no question.
-Reads the Debian package `manpages-dev` (`.ci/setup corpus manpages-dev`); writes `corpus/` and `judged.jsonl`.
+The line is removed from the page, so that it does not match itself; lines that several pages share
+are skipped. Reads the Debian package `manpages-dev` (`.ci/setup corpus manpages-dev`); writes
+`corpus/` and `judged.jsonl`.
 
     python3 benches/judged/manpages.py FOLDER [PAGES] [QUESTIONS]
 """
@@ -17,12 +19,12 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PAGES = ROOT / ".cache/corpora/manpages-dev/usr/share/man"
 
-# The section NAME: names, a dash, a line.
+# The NAME section: names, a dash, a line.
 NAME = re.compile(r'(?ms)^(\.SH "?NAME"?\n)(.*?)(?=^\.SH )')
 
 
 def described(text):
-    """The line of a page, and the page without it."""
+    """The NAME line of a page, and the page without it."""
     found = NAME.search(text)
     if not found:
         return None
@@ -42,11 +44,11 @@ def main():
     most_questions = int(sys.argv[3]) if len(sys.argv) > 3 else 300
     pages = {}
     for path in sorted(PAGES.glob("man[23]/*.gz")):
-        # Another name of a page is a link to it.
+        # Other names of a page are links.
         if path.is_symlink():
             continue
         text = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
-        # A page that only names another one is no page.
+        # Skips pages that only include another page.
         if text.lstrip().startswith(".so "):
             continue
         found = described(text)

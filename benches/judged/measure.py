@@ -1,8 +1,10 @@
-"""How well do dense, sparse and hybrid search answer judged questions, beside other software on the same chunks?
+"""Quality of dense, sparse and hybrid search on judged queries, compared with other software on the
+same chunks.
 
-The pipeline also writes its chunks to Parquet. They are what the others search: sentence-transformers with the same
-model, every vector compared with every other; and BM25 by `bm25s` (Lucene's variant, English stop words, Snowball's
-stemmer). Documents are ranked by their best chunk, and the measures of the others are `trec_eval`'s.
+The pipeline also writes its chunks to Parquet, and the other software searches them:
+sentence-transformers with the same model, with exact search; and BM25 by `bm25s` (the Lucene
+variant, English stop words, the Snowball stemmer). Documents are ranked by their best chunk, and
+the measures of the others are those of `trec_eval`.
 
     benches/run judged
     .cache/peers/bin/python benches/judged/measure.py [PAGES] [QUESTIONS]
@@ -56,7 +58,7 @@ def semantik(place, *args):
 
 
 def best(scores, documents, least=-numpy.inf):
-    """Documents by their best chunk: index of the question to a hundred names with scores above the least."""
+    """Documents by their best chunk: query index to at most 100 names with scores above `least`."""
     ranked = {}
     for question, row in enumerate(scores):
         found = collections.OrderedDict()
@@ -123,7 +125,7 @@ def others(place, judged):
 
 def main():
     limits = sys.argv[1:]
-    print(f"# Answers to judged questions\n\n{datetime.date.today()}, {harness.machine()}\n")
+    print(f"# Search quality on judged queries\n\n{datetime.date.today()}, {harness.machine()}\n")
     for name in ("manpages", "postgresql"):
         place = harness.folder()
         made = subprocess.run(

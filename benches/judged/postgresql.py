@@ -1,8 +1,8 @@
-"""Judged questions from the index of the PostgreSQL manual: a term is the question, and the pages that the index
-sends a reader to are the answers.
+"""Judged queries from the index of the PostgreSQL manual: a term is the query, and the pages that
+its index entry links to are relevant.
 
-Reads the Debian package `postgresql-doc-15` (`.ci/setup corpus postgresql-doc-15`); writes `corpus/` (without the
-index and the tables of contents) and `judged.jsonl`.
+Reads the Debian package `postgresql-doc-15` (`.ci/setup corpus postgresql-doc-15`); writes
+`corpus/` (without the index and the tables of contents) and `judged.jsonl`.
 
     python3 benches/judged/postgresql.py FOLDER [PAGES] [QUESTIONS]
 """
@@ -18,13 +18,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PAGES = ROOT / ".cache/corpora/postgresql-doc-15/usr/share/doc/postgresql-doc-15/html"
 
 
-# An entry, or where entries below one begin and end.
+# An entry, or the start or end of nested entries.
 TOKEN = re.compile(r"(?s)<dt[^>]*>(.*?)</dt>|(<dd>)|(</dd>)")
 LINK = re.compile(r'<a class="indexterm" href="([^"#]*)')
 
 
 def terms(index):
-    """Terms of the book's index with the pages that they name; a term below another one is read with it."""
+    """Terms of the index with the linked pages; a nested term includes its parents."""
     found, above, last = {}, [], ""
     for entry, opens, closes in TOKEN.findall(index):
         if opens:
@@ -32,7 +32,7 @@ def terms(index):
         elif closes:
             above.pop()
         else:
-            # What is in front of the first link, and of "(see …".
+            # The text before the first link and before "(see …".
             words = re.split(r", <a|\(see", entry)[0]
             last = " ".join(html.unescape(re.sub(r"<[^>]*>", "", words)).split())
             pages = set(LINK.findall(entry))
@@ -49,7 +49,7 @@ def main():
     chance = random.Random(7)
     pages = sorted(it.name for it in PAGES.glob("*.html"))
     pages = [it for it in pages if it not in ("bookindex.html", "index.html", "biblio.html")]
-    # Words of a person: several, and no names of functions or parameters.
+    # Natural queries: several words, and no names of functions or parameters.
     asked = {
         term: found & set(pages)
         for term, found in sorted(index.items())

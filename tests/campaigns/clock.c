@@ -1,8 +1,8 @@
-/* Preloaded into a process, moves its wall clock by the nanoseconds that the file $CLOCK_OFFSET holds.
+/* Preload library: shifts the wall clock by the nanoseconds in the file $CLOCK_OFFSET.
  *
  * The offset is read at each call, so the clock can be stepped while the process runs. The monotonic
- * clock stays as it is. Nothing here allocates or resolves symbols: an allocator may ask the time while
- * it starts. */
+ * clock is unchanged. This code does not allocate or resolve symbols: an allocator may read the time
+ * while it starts. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,11 +1,12 @@
-"""Steps the wall clock of every process, the embedded PostgreSQL included, while runs and a worker work.
+"""Steps the wall clock of every process, including the embedded PostgreSQL, during runs and while a
+worker is active.
 
     python3 tests/campaigns/clock.py BINARY [TRIES] [SEED]
 
-Each try takes a folder of its own, steps the clock by up to a day forwards or backwards at a random
-moment, and then asks: do the numbers of the run add up, does the index hold exactly the files of the
-folder with the words they have now, do both stores agree, and was each due time fired once? Prints one
-line per try and ends with 1 if any answer was wrong. Needs `cc`.
+Each try uses a new folder, steps the clock by up to a day forwards or backwards at a random moment,
+and then checks that the counts of the run add up, the index has exactly the files of the folder
+with their current words, both stores are consistent, and each due time was fired once. Prints one
+line per try and exits with 1 after any fault. Needs `cc`.
 """
 
 import os
@@ -34,13 +35,13 @@ class Clock:
         self.environment = {"LD_PRELOAD": str(self.shim), "CLOCK_OFFSET": str(self.path)}
 
     def step(self, nanoseconds):
-        """In place, since processes have mapped the file."""
+        """In place, because processes have mapped the file."""
         with open(self.path, "r+b") as file:
             file.write(struct.pack("<q", nanoseconds))
 
 
 def a_run(place, clock, chance, offset):
-    """The clock steps in the middle of a run; files are edited meanwhile."""
+    """The clock steps during a run, while files are edited."""
     run = place.start("run", "pipeline.yaml")
     time.sleep(chance.uniform(0.2, 4))
     clock.step(offset)
@@ -53,7 +54,8 @@ def a_run(place, clock, chance, offset):
 
 
 def a_worker(place, clock, chance, offset):
-    """The clock steps while a worker fires a schedule every two seconds; each due time is fired once."""
+    """The clock steps while a worker fires a schedule every two seconds; each due time fires
+    once."""
     place.pipeline(PIPELINE + SCHEDULE)
     worker = place.start("worker", "pipeline.yaml")
     time.sleep(chance.uniform(5, 9))
@@ -68,7 +70,7 @@ def a_worker(place, clock, chance, offset):
     place.pipeline(PIPELINE)
     due = [run["due_at"] for run in history.json() or []]
     if not due:
-        return [f"no history of the schedule: {history.err[-200:]}"]
+        return [f"no schedule history: {history.err[-200:]}"]
     return [] if len(due) == len(set(due)) else ["a due time was fired twice"]
 
 

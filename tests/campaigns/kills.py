@@ -1,11 +1,11 @@
-"""Kills commands at random moments, the embedded PostgreSQL among their victims, and asks whether the next
-run makes everything good.
+"""Kills commands at random moments, or the embedded PostgreSQL, and checks that the next run
+repairs everything.
 
     python3 tests/campaigns/kills.py BINARY [KILLS] [SEED]
 
-The commands are `run`, `reindex`, `sources delete`, `collections delete`, `documents delete`, `verify --repair`
-and `migrate down` with `migrate up`; in a quarter of the tries the postmaster is killed instead of the command.
-Prints one line per kill and ends with 1 if anything was wrong afterwards.
+The commands are `run`, `reindex`, `sources delete`, `collections delete`, `documents delete`,
+`verify --repair` and `migrate down` with `migrate up`; in a quarter of the tries the postmaster is
+killed instead of the command. Prints one line per kill and exits with 1 after any fault.
 """
 
 import os
@@ -38,7 +38,8 @@ COMMANDS = {
     "verify --repair": lambda place, chance: ["verify", "pipeline.yaml", "--repair"],
     "migrate down": lambda place, chance: ["migrate", "down", "--config", "pipeline.yaml", "--yes", "--steps", "3"],
 }
-# What brings back what the command took away, so that the folder can be compared with the index again.
+# Commands that undo the effect of the killed command, so that the index can be compared with the
+# folder.
 AFTERWARDS = {
     "migrate down": [["migrate", "up", "--config", "pipeline.yaml"]],
     "documents delete": [["collections", "delete", "--config", "pipeline.yaml", "--yes"]],
@@ -46,7 +47,7 @@ AFTERWARDS = {
 
 
 def postmaster(place):
-    """The process of the embedded cluster, if it runs."""
+    """The postmaster of the embedded cluster, if it runs."""
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -59,7 +60,7 @@ def postmaster(place):
 
 
 def edit(place, chance):
-    """Changes some files, so that there is something to do."""
+    """Changes some files, so that the command has work."""
     for n in chance.sample(range(FILES), 60):
         (place.corpus / f"{n}.txt").write_text(words(chance, "edited"))
 
@@ -77,7 +78,8 @@ def main():
         name = chance.choice(sorted(COMMANDS))
         edit(place, chance)
         command = place.start(*COMMANDS[name](place, chance))
-        # Half of the moments are early: the cluster is being started, then the operation is taken.
+        # Half of the moments are early: during the start of the cluster, then when the operation is
+        # taken.
         time.sleep(chance.choice([chance.uniform(0, 0.5), chance.uniform(0.3, 4)]))
         victim = postmaster(place) if chance.random() < 0.25 else None
         ended = command.poll() is not None
@@ -99,7 +101,7 @@ def main():
             for n in range(FILES):
                 (place.corpus / f"{n}.txt").write_text(words(chance, "first"))
     place.remove()
-    print(f"{kills} kills, {midway} in the middle, {wrong} with a fault")
+    print(f"{kills} kills, {midway} before the end, {wrong} with a fault")
     sys.exit(bool(wrong))
 
 

@@ -1,10 +1,11 @@
-"""Indexes mutated files of every format, and asks whether each is accounted for within the worker's limits.
+"""Indexes mutated files of every format and checks that each is accounted for within the limits of
+the extract worker.
 
     python3 tests/campaigns/mutations.py BINARY CORPUS [FILES] [SEED]
 
-CORPUS is a folder of good files (`.cache/corpora`); a table, letters and a report of `tests/data` join
-them. Prints one line per batch of a thousand files: how they ended, the time of the run, the most memory
-that a worker process took, and what was wrong. Ends with 1 if anything was.
+CORPUS is a folder of valid files (`.cache/corpora`); a table, letters and a report of `tests/data`
+are added. Prints one line per batch of a thousand files: their outcomes, the time of the run, the
+peak memory of a worker process, and faults. Exits with 1 after any fault.
 """
 
 import collections
@@ -20,13 +21,13 @@ from place import Place
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BATCH = 1000
-# The most that a worker may hold: `max_memory` of the pipeline, and what the process is by itself.
+# Memory limit of a worker: `max_memory` of the pipeline plus the size of the process itself.
 MOST_KIB = (256 + 128) << 10
 KINDS = {".html", ".txt", ".md", ".pdf", ".docx", ".gz", ".json", ".css", ".js", ".epub", ".png"}
 
 
 def originals(corpus):
-    """Good files by their extension; compressed manual pages also as they are without compression."""
+    """Valid files by extension; compressed manual pages also uncompressed."""
     found = collections.defaultdict(list)
     for path in [*pathlib.Path(corpus).rglob("*"), *(ROOT / "tests/data").iterdir(), *(ROOT / "docs").rglob("*.md")]:
         if path.is_file() and path.suffix in KINDS and path.stat().st_size < 1 << 20:
@@ -38,7 +39,7 @@ def originals(corpus):
 
 
 def mutate(chance, content, other):
-    """One to four changes of a file: what a bad disk, a broken copy or a hostile author makes of it."""
+    """One to four mutations of a file, as by disk errors, incomplete copies or hostile authors."""
     content = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(content) + 1)
@@ -49,30 +50,30 @@ def mutate(chance, content, other):
                 for _ in range(chance.randint(1, 200)):
                     if content:
                         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-            case 1:  # cut off
+            case 1:  # truncate
                 del content[at:]
-            case 2:  # take a part out
+            case 2:  # remove a range
                 del content[at : at + length]
-            case 3:  # repeat a part, often
+            case 3:  # repeat a range many times
                 content[at:at] = part * chance.choice([1, 10, 1000])
-            case 4:  # put a part of another file in
+            case 4:  # insert a range of another file
                 start = chance.randrange(len(other) + 1)
                 content[at:at] = other[start : start + length]
-            case 5:  # noise
+            case 5:  # random bytes
                 content[at : at + length] = chance.randbytes(length)
-            case 6:  # nest what opens something
+            case 6:  # nest opening tokens
                 opening = chance.choice([b"<div>", b"<b>", b"[", b"(", b">", b"{", b".if 1 ", b"\\*[", b"<<", b".RS\n"])
                 content[at:at] = opening * chance.choice([10, 1000, 20000])
-            case 7:  # numbers become large ones
+            case 7:  # enlarge numbers
                 content[:] = content.replace(b"1", b"99999999999", chance.randint(1, 20))
             case 8:  # zeros
                 content[at : at + length] = bytes(length)
-    # A few are large; the rest stay small, so that there can be many of them.
+    # A few files are large; the rest stay small for speed.
     return bytes(content[: 4 << 20 if chance.random() < 0.01 else 64 << 10])
 
 
 class Workers(threading.Thread):
-    """Watches the memory of the worker processes below a command."""
+    """Samples the memory of the worker processes of a command."""
 
     def __init__(self, command):
         super().__init__(daemon=True)
@@ -86,11 +87,11 @@ class Workers(threading.Thread):
                     status = open(f"/proc/{pid}/status").read()
                     self.peak_kib = max(self.peak_kib, int(status.split("RssAnon:")[1].split()[0]))
                 except (OSError, IndexError):
-                    pass  # it has ended
+                    pass  # the process has exited
             time.sleep(0.02)
 
     def workers(self):
-        """Processes of the command's executable that read documents."""
+        """Extract worker processes of the executable of the command."""
         for entry in pathlib.Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
@@ -121,7 +122,7 @@ def main():
         seconds = time.monotonic() - begin
         faults = [line[:200] for line in err.decode(errors="replace").splitlines() if "panicked" in line or "overflowed" in line]
         if memory.peak_kib > MOST_KIB:
-            faults.append(f"a worker held {memory.peak_kib >> 10} MiB")
+            faults.append(f"a worker used {memory.peak_kib >> 10} MiB")
         faults += place.faults(words=False)
         listed = place.command("run", "pipeline.yaml", "--json").json().get("documents", {})
         wrong += bool(faults)

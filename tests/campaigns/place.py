@@ -1,4 +1,5 @@
-"""What the campaigns share: a pipeline in a folder, its commands, and what must be true of its index."""
+"""Shared parts of the campaigns: a pipeline in a folder, its commands, and the invariants of its
+index."""
 
 import json
 import os
@@ -26,7 +27,7 @@ PANICS = ("panicked at", "has overflowed its stack", "RUST_BACKTRACE", "SIGSEGV"
 
 
 class Ended:
-    """How a command ended: its exit code, what it printed, and both as text."""
+    """The result of a command: exit code, stdout and stderr."""
 
     def __init__(self, process, timeout):
         try:
@@ -39,7 +40,7 @@ class Ended:
         self.out, self.err = out.decode(errors="replace"), err.decode(errors="replace")
 
     def json(self):
-        """What it printed, or an empty object if that is no JSON."""
+        """The parsed JSON output, or an empty object."""
         try:
             return json.loads(self.out)
         except ValueError:
@@ -50,8 +51,8 @@ class Ended:
 
 
 class Place:
-    """A pipeline file with a corpus beside it and embedded stores, in a folder that the embedded
-    PostgreSQL can reach whoever runs it."""
+    """A pipeline file with a corpus and embedded stores, in a folder that the embedded PostgreSQL
+    can read, also if root runs it."""
 
     def __init__(self, binary, environment=None):
         self.binary = binary
@@ -88,31 +89,31 @@ class Place:
         return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
     def faults(self, words=True):
-        """Runs the pipeline to its end and asks what is wrong then: a list of sentences, empty if nothing is.
+        """Runs the pipeline to its end and returns the faults found, empty if all invariants hold.
 
-        With `words`, each file is text that begins with a word of its own, which a search has to find."""
+        With `words`, each file is a text that starts with a unique word, which a search must find."""
         run = self.command("run", "pipeline.yaml", "--wait", "--json")
         counts = run.json().get("documents")
         if run.code not in (0, 2) or not counts:
-            return [f"the run ended with {run.code}: {run.err[-300:]}"]
+            return [f"the run exited with {run.code}: {run.err[-300:]}"]
         found = run.panics()
         files = self.files()
         if counts["seen"] != sum(counts[it] for it in COUNTED):
-            found.append(f"the numbers do not add up: {counts}")
+            found.append(f"the counts do not add up: {counts}")
         if counts["seen"] != len(files):
             found.append(f"{counts['seen']} seen, {len(files)} files")
         again = self.command("run", "pipeline.yaml", "--wait", "--json")
         second = again.json().get("documents", {})
         if second.get("stored") != 0 or second.get("seen") != counts["seen"]:
-            found.append(f"a run without a change stored documents: {second or again.err[-300:]}")
+            found.append(f"a run without changes stored documents: {second or again.err[-300:]}")
         verify = self.command("verify", "pipeline.yaml")
         if verify.code != 0:
-            found.append(f"verify ended with {verify.code}: {(verify.out + verify.err)[-300:]}")
+            found.append(f"verify exited with {verify.code}: {(verify.out + verify.err)[-300:]}")
         for path in random.sample(files, min(3, len(files))) if words else []:
             word = path.read_text().split()[0]
             hits = self.command("search", "--config", "pipeline.yaml", "--mode", "sparse", "--json", word)
             if path.name not in hits.out:
-                found.append(f"{path.name} is not found by `{word}`: {hits.err[-200:]}")
+                found.append(f"{path.name} is not a hit for `{word}`: {hits.err[-200:]}")
         return found
 
     def remove(self):
