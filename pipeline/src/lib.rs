@@ -31,6 +31,7 @@ mod schema;
 mod secret;
 mod spec;
 mod store;
+mod title;
 mod validate;
 mod when;
 mod window;
@@ -78,4 +79,5 @@ pub use store::{
     Payload, Place, Point, ReadOnly, Remedy, StoreError, StoredDocument, VectorStore, fact,
     point_id,
 };
+pub use title::is_meaningful_title;
 pub use words::{SparseVector, Words};
