@@ -103,7 +103,7 @@ impl Documents<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<DocumentSummary>, StoreError> {
-        attempt("list documents", || async {
+        attempt(self.0, "list documents", || async {
             Ok(sqlx::query_as(LIST)
                 .bind(collection)
                 .bind(after.unwrap_or(Uuid::nil()))
@@ -125,7 +125,7 @@ impl Documents<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<DocumentSummary>, StoreError> {
-        attempt("list documents", || async {
+        attempt(self.0, "list documents", || async {
             Ok(sqlx::query_as(LIST_BY_STATUS)
                 .bind(collection)
                 .bind(after.unwrap_or(Uuid::nil()))
@@ -148,7 +148,7 @@ impl Documents<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<DocumentSummary>, StoreError> {
-        attempt("list documents", || async {
+        attempt(self.0, "list documents", || async {
             Ok(sqlx::query_as(LIST_BY_REASON)
                 .bind(collection)
                 .bind(after.unwrap_or(Uuid::nil()))
@@ -169,7 +169,7 @@ impl Documents<'_> {
         collection: Uuid,
         document: Uuid,
     ) -> Result<Option<DocumentSummary>, StoreError> {
-        attempt("find the document", || async {
+        attempt(self.0, "find the document", || async {
             Ok(sqlx::query_as(summaries!("WHERE collection_id = $1 AND id = $2"))
                 .bind(collection)
                 .bind(document)
@@ -184,7 +184,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn at(&self, collection: Uuid, uri: &str) -> Result<Option<Uuid>, StoreError> {
-        attempt("find the document", || async {
+        attempt(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT d.id
                  FROM (SELECT content_hash FROM document_locations
@@ -209,7 +209,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn listed_at(&self, collection: Uuid, path: &str) -> Result<Vec<Uuid>, StoreError> {
-        attempt("find the document", || async {
+        attempt(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM documents
                  WHERE collection_id = $1 AND file_path = $2 AND status <> 'deleted' ORDER BY id LIMIT 10",
@@ -227,7 +227,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn count(&self, collection: Uuid) -> Result<Vec<(DocumentStatus, i64)>, StoreError> {
-        attempt("count documents", || async {
+        attempt(self.0, "count documents", || async {
             Ok(sqlx::query_as(
                 "SELECT status, count(*) FROM documents WHERE collection_id = $1 GROUP BY status ORDER BY status",
             )

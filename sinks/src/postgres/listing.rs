@@ -318,7 +318,7 @@ impl Documents<'_> {
         let sql = query(selection, *sort, *is_descending);
         let edge = if *is_descending { Uuid::max() } else { Uuid::nil() };
         let (key, id) = after.clone().unwrap_or_else(|| (sort.edge(*is_descending), edge));
-        attempt("list documents", || async {
+        attempt(self.0, "list documents", || async {
             let mut asked = sqlx::query_as(AssertSqlSafe(sql.clone()))
                 .bind(collection)
                 .bind(i64::from(limit))
@@ -345,7 +345,7 @@ impl Documents<'_> {
         collection: Uuid,
         document: Uuid,
     ) -> Result<Option<ListedDocument>, StoreError> {
-        attempt("find the document", || find(self.0, collection, document)).await
+        attempt(self.0, "find the document", || find(self.0, collection, document)).await
     }
 
     /// How many documents were set aside for each reason, and with which messages; the most frequent first.
@@ -356,7 +356,7 @@ impl Documents<'_> {
         &self,
         collection: Uuid,
     ) -> Result<Vec<SetAsideCount>, StoreError> {
-        attempt("count documents that were set aside", || async {
+        attempt(self.0, "count documents that were set aside", || async {
             Ok(sqlx::query_as(
                 "WITH counted AS (
                      SELECT coalesce(set_aside ->> 'reason', 'failed') AS reason,
