@@ -59,7 +59,7 @@ pub use claim::{OPERATIONS, Operation, Stillness, Turn};
 pub use collections::{
     Collection, CollectionChange, CollectionStatus, Collections, DeletedCollection, NewCollection,
 };
-pub use documents::{DocumentStatus, DocumentSummary, Documents};
+pub use documents::{DocumentStatus, Documents};
 pub use foresee::{KnownPlace, Prospect};
 pub use generations::{
     Comparison, Generation, GenerationSettings, GenerationStatus, Generations, Swapped,

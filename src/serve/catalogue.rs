@@ -149,7 +149,7 @@ impl Catalogue for StoredCatalogue {
         collection: Uuid,
         id: Uuid,
     ) -> Result<Option<wire::Document>, StoreError> {
-        Ok(self.postgres.documents().listed(collection, id).await?.map(lists::document))
+        Ok(self.postgres.documents().find(collection, id).await?.map(lists::document))
     }
 
     async fn operations(

@@ -78,6 +78,8 @@ pub struct ListedDocument {
     pub updated_at: DateTime<Utc>,
     /// `title`, `language` and `metadata`.
     pub meta: Value,
+    /// Where it was when it was last written, as a URI; unknown while it moves.
+    pub uri: Option<String>,
     sort_name: String,
 }
 
@@ -121,7 +123,7 @@ pub struct ListQuery {
 const SORT_NAME: &str = r#"left(lower(file_name COLLATE "C"), 200)"#;
 
 const COLUMNS: &str = "id, file_path, file_name, file_size, mime_type, status, error_message,
-    set_aside ->> 'reason' AS reason, chunk_count, updated_at, meta";
+    set_aside ->> 'reason' AS reason, chunk_count, updated_at, meta, uri";
 
 /// The most messages of all reasons together.
 const MESSAGES: i64 = 50;
@@ -340,7 +342,7 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn listed(
+    pub async fn find(
         &self,
         collection: Uuid,
         document: Uuid,
