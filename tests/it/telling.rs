@@ -422,3 +422,21 @@ fn lists_show_what_there_is() {
     let older = place.semantik(&[&older[..], &[append["id"].as_str().unwrap()]].concat()).json();
     assert_eq!(older.as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_plan_shows_a_last_example_instead_of_counting_it() {
+    let place = Place::with_stand_in();
+    let examples = || {
+        let said = place.semantik(&["plan", FILE]).stdout;
+        let named = (0..9).filter(|n| said.contains(&format!("/{n}.txt"))).count();
+        (named, said.lines().find(|line| line.contains("more")).map(str::to_owned))
+    };
+    for n in 0..6 {
+        place.write(&format!("{n}.txt"), format!("the text of document {n}"));
+    }
+    assert_eq!(examples(), (6, None));
+    place.write("6.txt", "the text of document 6");
+    let (named, more) = examples();
+    assert_eq!(named, 5);
+    assert!(more.unwrap().contains("… and 2 more"));
+}
