@@ -216,6 +216,30 @@ impl Operations<'_> {
         attempt(self.0, "find the operation", || self.try_find(operation)).await
     }
 
+    /// The operations on these collections whose ids are in a range that includes `last`, newest first; ten of them at
+    /// most.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn between(
+        &self,
+        collections: &[Uuid],
+        first: Uuid,
+        last: Uuid,
+    ) -> Result<Vec<OperationSummary>, StoreError> {
+        attempt(self.0, "find operations", || async {
+            Ok(sqlx::query_as(select!(
+                "WHERE id BETWEEN $2 AND $3 AND collection_id = ANY($1) ORDER BY created_at DESC LIMIT 10"
+            ))
+            .bind(collections)
+            .bind(first)
+            .bind(last)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
+    }
+
     pub(super) async fn try_find(
         &self,
         operation: Uuid,
