@@ -35,6 +35,10 @@ impl Catalogue for StoredCatalogue {
         Ok(seen.map(|seen| self.seen(seen)))
     }
 
+    async fn owner_of_deleted(&self, id: Uuid) -> Result<Option<Uuid>, StoreError> {
+        self.postgres.collections().owner_of_deleted(id).await
+    }
+
     async fn readable(
         &self,
         reader: ports::Reader,

@@ -18,7 +18,7 @@ use super::logged;
 use super::ports::{By, Reader};
 use super::problem::{Answer, Code, Problem};
 use super::rate::{Class, Client};
-use super::right::{Identity, Level, Right, Scope, decide, level};
+use super::right::{Given, Identity, Level, Right, Scope, decide, level};
 use super::{secret, wire};
 
 /// The address of the client, as the layers have found it.
@@ -89,16 +89,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
     }
 }
 
+/// What a request to an endpoint must pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admission {
+    pub(super) right: Right,
+    pub(super) class: Class,
+    /// Whether the endpoint reads records that outlive the collection of the path.
+    pub(super) outlives_collection: bool,
+}
+
 /// Lets a request through to its handler, or answers it.
 pub(super) async fn guard(
     app: App,
-    right: Right,
-    class: Class,
+    admission: Admission,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let admitted = admit(&app, right, class, &mut parts).await;
+    let admitted = admit(&app, admission, &mut parts).await;
     let caller = parts.extensions.get::<Caller>().cloned();
     let mut response = match admitted {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -115,7 +123,8 @@ fn with(caller: Caller) -> Extensions {
     extensions
 }
 
-async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answer<()> {
+async fn admit(app: &App, admission: Admission, parts: &mut Parts) -> Answer<()> {
+    let Admission { right, class, outlives_collection } = admission;
     let Some(Address(address)) = parts.extensions.get().copied() else {
         return Err(Problem::internal("nobody has found out the address of the client"));
     };
@@ -133,17 +142,31 @@ async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answ
     let caller = Caller { identity, credential, client, address, agent };
     parts.extensions.insert(caller.clone());
     app.rates.count_many(class, client, places_of(class, &parts.uri))?;
-    let target = match collection_of(app, right, parts).await? {
+    let collection = collection_of(app, right, parts).await?;
+    let target = match collection {
         Some(id) => app.catalogue.seen(caller.reader(), id).await?,
         None => None,
     };
-    let level = target.as_ref().and_then(|(_, given)| level(&caller.identity, *given));
+    let given = match (&target, collection) {
+        (Some((_, given)), _) => Some(*given),
+        (None, Some(id)) if outlives_collection => given_of_deleted(app, &caller, id).await?,
+        (None, _) => None,
+    };
+    let level = given.and_then(|given| level(&caller.identity, given));
     decide(right, &caller.identity, level)?;
     if let (Some((mut collection, _)), Some(level)) = (target, level) {
         collection.right = shown(level, &caller.identity).name();
         parts.extensions.insert(Target { collection: Arc::new(collection), level });
     }
     Ok(())
+}
+
+/// What a caller has of a collection that is deleted: all of it, or nothing. `None` if there was no such collection.
+async fn given_of_deleted(app: &App, caller: &Caller, id: Uuid) -> Answer<Option<Given>> {
+    let owner = app.catalogue.owner_of_deleted(id).await?;
+    let given =
+        |owner| Given { is_owner: caller.identity.user() == Some(owner), ..Given::default() };
+    Ok(owner.map(given))
 }
 
 /// Rows of a list that count as one request.

@@ -201,6 +201,20 @@ impl Collections<'_> {
         .await
     }
 
+    /// The account that owned a collection when it was deleted; `None` if no collection of this id was deleted.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn owner_of_deleted(&self, id: Uuid) -> Result<Option<Uuid>, StoreError> {
+        attempt(self.0, "find the deleted collection", || async {
+            Ok(sqlx::query_scalar("SELECT owner_id FROM deleted_collections WHERE id = $1")
+                .bind(id)
+                .fetch_optional(self.0)
+                .await?)
+        })
+        .await
+    }
+
     /// Changes what is said of a collection, or whose it is; says whether there is one.
     ///
     /// # Errors
