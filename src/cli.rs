@@ -3,6 +3,7 @@
 mod documents;
 mod embed;
 mod models;
+mod operation;
 mod serve;
 mod typed;
 mod unattended;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 pub(crate) use self::documents::{DocumentsVerb, Reason, Status};
 pub(crate) use self::embed::{EmbedArgs, Kind};
 pub(crate) use self::models::ModelsVerb;
+pub(crate) use self::operation::{IdPrefix, OperationName};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::typed::parse;
 pub(crate) use self::unattended::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
@@ -509,15 +511,17 @@ pub(crate) enum OperationsVerb {
     },
     /// Shows one operation with what it was asked to do and what it has measured.
     Show {
-        /// Its id.
-        id: uuid::Uuid,
+        /// `latest`, its id, or the first digits of its id.
+        #[arg(value_name = "ID")]
+        id: OperationName,
         #[command(flatten)]
         of: OfFile,
     },
     /// Stops an operation, whoever works on it.
     Cancel {
-        /// Its id.
-        id: uuid::Uuid,
+        /// `latest`, its id, or the first digits of its id.
+        #[arg(value_name = "ID")]
+        id: OperationName,
         #[command(flatten)]
         of: OfFile,
     },

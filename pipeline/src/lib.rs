@@ -39,6 +39,7 @@ mod store_call;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 pub mod uri;
+mod title;
 mod validate;
 mod vectors_config;
 mod when;
@@ -92,4 +93,5 @@ pub use store::{
 };
 pub use store_call::{TARGET as STORE_CALLS, store_call};
 pub use vectors_config::{Quantization, VectorsConfig};
+pub use title::is_meaningful_title;
 pub use words::{SparseVector, Words};
