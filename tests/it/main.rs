@@ -35,6 +35,7 @@ mod receiver;
 mod reindex;
 mod samples;
 mod schedules;
+mod scratch;
 mod secrets;
 mod serve;
 mod servers;

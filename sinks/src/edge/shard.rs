@@ -15,15 +15,16 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 use crate::edge::caught::caught;
+use crate::edge::room::Room;
 use crate::edge::seal::Depth;
-use crate::edge::{indexing, room, seal};
+use crate::edge::{holder, indexing, room, seal};
 use crate::vectors::{
     DENSE, FILTERABLE, FieldKind, Quantization, SPARSE, Shape, VectorsConfig, check_collection,
     gives_up,
 };
 
 /// Written when a shard is made, before anything else; where it is, there is a shard.
-const CONFIG_FILE: &str = "edge_config.json";
+pub(super) const CONFIG_FILE: &str = "edge_config.json";
 
 /// Bytes of one part of the log. Its default, 32 MiB, is also what an empty shard would weigh.
 const LOG_PART: usize = 8 << 20;
@@ -86,8 +87,8 @@ pub(super) fn open(
     folder: &Path,
     config: &VectorsConfig,
     shape: Shape,
+    _: Room,
 ) -> Result<EdgeShard, StoreError> {
-    room::check(folder, OPENING, 0)?;
     // Let go of at once: Edge takes it itself.
     drop(lock(folder, OPENING, Lock::Exclusive)?);
     refuse_damage(folder, Depth::Changing)?;
@@ -291,6 +292,12 @@ pub fn is_of_damage(error: &StoreError) -> bool {
 }
 
 fn in_use(doing: &'static str, folder: &Path) -> StoreError {
-    let source = format!("{} is in use by another semantik process", folder.display());
+    let holder = holder::of(&folder.join("wal"));
+    let holder = holder.map_or("another process".to_owned(), |id| format!("process {id}"));
+    let source = format!(
+        "{} is in use by {holder}; several processes can read embedded vectors, or one can write them: wait until that \
+         process ends, or stop it; a server searches its vectors and runs operations on them itself",
+        folder.display()
+    );
     StoreError { doing, remedy: Remedy::Conflict, source: source.into() }
 }
