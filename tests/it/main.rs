@@ -22,6 +22,7 @@ mod hub;
 mod index;
 mod kills;
 mod lifecycle;
+mod memory;
 mod messages;
 mod model;
 mod moved;
