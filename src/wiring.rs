@@ -352,8 +352,7 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
-                let opened = patiently(|| shards.open(&folder, &config)).await;
-                let store = opened.map_err(whose)?;
+                let store = patiently(|| shards.open(&folder, &config)).await?;
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }
@@ -389,9 +388,16 @@ impl Vectors {
     pub(crate) async fn optimize(&self) -> Result<(), BoxError> {
         if let Some(store) = &self.edge {
             store.optimize().await?;
+        }
+        self.end_writing().await;
+        Ok(())
+    }
+
+    /// Closes an embedded store for writing, so that other processes can read it. An operation ends with it.
+    pub(crate) async fn end_writing(&self) {
+        if let Some(store) = &self.edge {
             store.end_writing().await;
         }
-        Ok(())
     }
 
     /// Refuses where another process has embedded vectors open, before work is begun that could not be stored.
@@ -403,7 +409,7 @@ impl Vectors {
                 Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                done => return Ok(done.map_err(whose)?),
+                done => return Ok(done?),
             }
         }
     }
@@ -420,7 +426,7 @@ impl Vectors {
                 Ok(Vec::new())
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
-                Ok(patiently(|| EdgeStore::damage(&folder)).await.map_err(whose)?)
+                Ok(patiently(|| EdgeStore::damage(&folder)).await?)
             }
         }
     }
@@ -447,21 +453,6 @@ async fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result
             done => return done,
         }
     }
-}
-
-/// Says what to do about vectors that another process keeps open.
-fn whose(error: StoreError) -> StoreError {
-    if error.remedy != Remedy::Conflict {
-        return error;
-    }
-    let StoreError { source, .. } = &error;
-    let source = format!(
-        "{source}; while one process writes to embedded vectors no other has them open: a server has those that it \
-         searches open for as long as it runs, and answers searches itself (POST /api/v1/search), a worker has them \
-         while an operation goes on; ask the server, stop it, or keep the vectors in a Qdrant server, where anybody can \
-         search them"
-    );
-    StoreError { source: source.into(), ..error }
 }
 
 fn quantization_of(generation: &Generation) -> Quantization {

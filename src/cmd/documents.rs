@@ -2,9 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 
+use metadata::{
+    Collection, DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument,
+    PlaceSetAside, Postgres,
+};
 use pipeline::BoxError;
 use serde_json::{Value, json};
-use metadata::{Collection, DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument, PlaceSetAside, Postgres};
 use uuid::Uuid;
 
 use super::named::{self, Named};

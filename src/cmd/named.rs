@@ -7,8 +7,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-use pipeline::BoxError;
 use metadata::{Collection, ListedDocument, Postgres, Story};
+use pipeline::BoxError;
 use pipeline::uri;
 use sources::real_path;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! `semantik operations`: what was and is being done to a collection.
 
+use metadata::{OperationSummary, Operations};
 use pipeline::BoxError;
 use serde_json::{Map, Value, json};
-use metadata::{OperationSummary, Operations};
 use uuid::Uuid;
 
 use crate::cli::{IdPrefix, OfFile, OperationName, OperationsVerb};

@@ -56,7 +56,19 @@ impl Drop for Traces {
 /// Spans of ours down to calls to the stores; not the documents, of which there may be millions, and not what
 /// libraries say, the exporter's own requests among them.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
-    let crates = ["semantik", "pipeline", "stages", "embedding", "cache", "metadata", "vectors", "sources", "sinks", "search", "server"];
+    let crates = [
+        "semantik",
+        "pipeline",
+        "stages",
+        "embedding",
+        "cache",
+        "metadata",
+        "vectors",
+        "sources",
+        "sinks",
+        "search",
+        "server",
+    ];
     let of = metadata.target().split("::").next().unwrap_or_default();
     crates.contains(&of) && (metadata.is_span() || *metadata.level() <= Level::INFO)
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pipeline::MetadataStore as _;
 use metadata::{By, Ending, NewToken, Postgres, PostgresOptions};
+use pipeline::MetadataStore as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::{TcpListener, UnixStream};
 

@@ -3,9 +3,12 @@
 
 use std::collections::HashMap;
 
+use metadata::{
+    DocumentList, DocumentSelection, DocumentSort, Ending, HOT_QUERIES, HotQuery, Reads,
+    RunMetadata, Side, document_list_queries,
+};
 use pipeline::{MetadataStore as _, StoredDocument};
 use serde_json::Value;
-use metadata::{DocumentList, DocumentSelection, DocumentSort, Ending, HOT_QUERIES, HotQuery, Reads, RunMetadata, Side, document_list_queries};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::support::{Database, at, generation, settings, stored};
