@@ -3,6 +3,7 @@
 mod documents;
 mod embed;
 mod models;
+mod operation;
 mod serve;
 mod typed;
 mod unattended;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 pub(crate) use self::documents::{DocumentsVerb, Reason, Status};
 pub(crate) use self::embed::{EmbedArgs, Kind};
 pub(crate) use self::models::ModelsVerb;
+pub(crate) use self::operation::{IdPrefix, OperationName};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::typed::parse;
 pub(crate) use self::unattended::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
@@ -577,15 +579,17 @@ pub(crate) enum OperationsVerb {
     },
     /// Show an operation with its request and statistics
     Show {
-        /// Id of the operation
-        id: uuid::Uuid,
+        /// Operation: `latest`, an id, or an unambiguous prefix of one
+        #[arg(value_name = "ID")]
+        id: OperationName,
         #[command(flatten)]
         of: OfFile,
     },
     /// Cancel an operation, whichever process executes it
     Cancel {
-        /// Id of the operation
-        id: uuid::Uuid,
+        /// Operation: `latest`, an id, or an unambiguous prefix of one
+        #[arg(value_name = "ID")]
+        id: OperationName,
         #[command(flatten)]
         of: OfFile,
     },

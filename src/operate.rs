@@ -414,18 +414,28 @@ impl Operator {
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
                 let vectors = self.open_vectors(&live, &self.model, absent).await?;
                 vectors.may_be_written().await?;
-                let report =
-                    self.bring_up_to_date(&operation, metadata::Side::Live, &vectors).await?;
-                if !report.stopped {
-                    operation.brought_to(&self.settings).await?;
-                    self.forget_deleted(&operation).await?;
-                    self.drop_retired(&operation).await?;
-                    self.optimize(&vectors).await?;
-                }
-                Ok(report)
+                let ended = self.append_to(&operation, &vectors).await;
+                // After a failure, too: a server keeps the vectors open.
+                vectors.end_writing().await;
+                ended
             })
             .await;
         self.not_swapped(operation, ended).await
+    }
+
+    async fn append_to(
+        &self,
+        operation: &Operation,
+        vectors: &Vectors,
+    ) -> Result<RunReport, BoxError> {
+        let report = self.bring_up_to_date(operation, metadata::Side::Live, vectors).await?;
+        if !report.stopped {
+            operation.brought_to(&self.settings).await?;
+            self.forget_deleted(operation).await?;
+            self.drop_retired(operation).await?;
+            self.optimize(vectors).await?;
+        }
+        Ok(report)
     }
 
     /// Builds what makes search fast, unless somebody wants the operation to end: what is stored is stored, and

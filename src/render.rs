@@ -192,7 +192,13 @@ pub(crate) fn count(number: impl TryInto<u64>) -> String {
     out
 }
 
-/// A number with its unit, in the plural unless it is 1: `1 chunk`, `12 345 chunks`.
+/// How many of a list are shown, where `most` are enough: all if only one would be left, whose line says less than the
+/// item.
+pub(crate) fn shown(count: usize, most: usize) -> usize {
+    if count == most.saturating_add(1) { count } else { count.min(most) }
+}
+
+/// A number with what it counts: `1 chunk`, `12 345 chunks`.
 pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();
     let ending = if number == 1 { "" } else { "s" };

@@ -362,8 +362,7 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
-                let opened = patiently(|| shards.open(&folder, &config)).await;
-                let store = opened.map_err(whose)?;
+                let store = patiently(|| shards.open(&folder, &config)).await?;
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }
@@ -400,9 +399,16 @@ impl Vectors {
     pub(crate) async fn optimize(&self) -> Result<(), BoxError> {
         if let Some(store) = &self.edge {
             store.optimize().await?;
+        }
+        self.end_writing().await;
+        Ok(())
+    }
+
+    /// Closes an embedded store for writing, so that other processes can read it. An operation ends with it.
+    pub(crate) async fn end_writing(&self) {
+        if let Some(store) = &self.edge {
             store.end_writing().await;
         }
-        Ok(())
     }
 
     /// Fails if another process has the embedded vectors open, before a run does work that could
@@ -415,7 +421,7 @@ impl Vectors {
                 Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                done => return Ok(done.map_err(whose)?),
+                done => return Ok(done?),
             }
         }
     }
@@ -432,7 +438,7 @@ impl Vectors {
                 Ok(Vec::new())
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
-                Ok(patiently(|| EdgeStore::damage(&folder)).await.map_err(whose)?)
+                Ok(patiently(|| EdgeStore::damage(&folder)).await?)
             }
         }
     }
@@ -462,21 +468,6 @@ async fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result
             done => return done,
         }
     }
-}
-
-/// Adds an explanation to the error about vectors that another process has open.
-fn whose(error: StoreError) -> StoreError {
-    if error.remedy != Remedy::Conflict {
-        return error;
-    }
-    let StoreError { source, .. } = &error;
-    let source = format!(
-        "{source}; only one process has embedded vectors open while it writes to them: a server \
-         keeps the vectors that it searches open until it stops, and answers searches itself \
-         (POST /api/v1/search); a worker keeps them open during an operation; query the server, \
-         stop it, or store the vectors in a Qdrant server, which any process can search"
-    );
-    StoreError { source: source.into(), ..error }
 }
 
 fn quantization_of(generation: &Generation) -> Quantization {

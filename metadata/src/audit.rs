@@ -147,7 +147,7 @@ impl Audit<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        attempt("read the audit log", || async {
+        attempt(self.0, "read the audit log", || async {
             let entries = sqlx::query_as(OF_COLLECTION).bind(collection);
             Ok(newest(entries, before, limit).fetch_all(self.0).await?)
         })
@@ -163,7 +163,7 @@ impl Audit<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        attempt("read the audit log", || async {
+        attempt(self.0, "read the audit log", || async {
             let entries = sqlx::query_as(OF_ACCOUNTS);
             Ok(newest(entries, before, limit).fetch_all(self.0).await?)
         })

@@ -68,7 +68,7 @@ impl Sessions<'_> {
         lifetime: Lifetime,
     ) -> Result<Option<(User, Uuid)>, StoreError> {
         let soon = lifetime.idle.saturating_sub(PROLONGED_AFTER).as_secs_f64();
-        attempt("go on with the session", || async {
+        attempt(self.0, "go on with the session", || async {
             let mut connection = self.0.acquire().await?;
             let known: Option<Known> = sqlx::query_as(KNOWN)
                 .bind(hash)
@@ -103,7 +103,7 @@ impl Sessions<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn end_browser(&self, hash: &str, by: &By) -> Result<bool, StoreError> {
-        attempt("end the session", || async {
+        attempt(self.0, "end the session", || async {
             let mut transaction = self.0.begin().await?;
             let known: Option<Known> = sqlx::query_as(KNOWN)
                 .bind(hash)

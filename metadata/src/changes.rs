@@ -55,8 +55,9 @@ impl Postgres {
             .max_lifetime(None)
             .idle_timeout(None)
             .connect_lazy_with(self.options.clone());
-        let listener =
-            attempt("listen to changes", || async { listen(&pool).await.map_err(Failure::from) });
+        let listener = attempt(&pool, "listen to changes", || async {
+            listen(&pool).await.map_err(Failure::from)
+        });
         let listener = Some(listener.await?);
         Ok(Changes { pool, listener })
     }

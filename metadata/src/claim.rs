@@ -129,7 +129,7 @@ impl Operation {
         let mut waiting = None;
         loop {
             let claim = || Self::try_claim(postgres, wanted, waiting, turn);
-            match attempt("start the operation", claim).await? {
+            match attempt(&postgres.pool, "start the operation", claim).await? {
                 Claim::Begun(operation) => return Ok(*operation),
                 Claim::Waits(id) => waiting = Some(id),
             }
@@ -251,7 +251,7 @@ impl Operation {
         result: &Value,
         progress: Option<&Progress>,
     ) -> Result<(), StoreError> {
-        attempt("note what came of the operation", || async {
+        attempt(&self.postgres.pool, "note what came of the operation", || async {
             sqlx::query(
                 "UPDATE operations SET meta = meta || $2, progress = coalesce($3, progress)
                  WHERE id = $1 AND status = 'processing'",
@@ -272,7 +272,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn becomes(&self, kind: OperationType) -> Result<(), StoreError> {
-        attempt("say what the operation is", || async {
+        attempt(&self.postgres.pool, "say what the operation is", || async {
             sqlx::query("UPDATE operations SET type = $2 WHERE id = $1 AND status = 'processing'")
                 .bind(self.id)
                 .bind(kind)
@@ -326,7 +326,7 @@ impl Postgres {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if somebody does.
     pub async fn nobody_works_on(&self, collection: &Collection) -> Result<(), StoreError> {
-        attempt("start the operation", || async {
+        attempt(&self.pool, "start the operation", || async {
             let mut connection = self.pool.acquire().await?;
             let at_work: bool = sqlx::query_scalar(concat!("SELECT ", at_work!("$1::uuid")))
                 .bind(collection.id)
@@ -354,7 +354,7 @@ impl Postgres {
         turn: Turn,
     ) -> Result<Stillness, StoreError> {
         loop {
-            let asked = attempt("keep operations from the collection", || async {
+            let asked = attempt(&self.pool, "keep operations from the collection", || async {
                 let mut lock = PgConnection::connect_with(&self.options).await?;
                 if lock_collection(&mut lock, collection.id, turn).await? {
                     sqlx::query("SELECT set_config('application_name', $1, FALSE)")

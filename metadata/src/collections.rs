@@ -144,7 +144,7 @@ impl Collections<'_> {
         owner: Option<&str>,
         name: &str,
     ) -> Result<Option<Collection>, StoreError> {
-        attempt("find the collection", || async {
+        attempt(self.0, "find the collection", || async {
             Ok(sqlx::query_as(select!(
                 "JOIN users u ON u.id = c.owner_id WHERE u.username = $1 AND c.name = $2"
             ))
@@ -165,7 +165,7 @@ impl Collections<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Collection>, StoreError> {
-        attempt("list collections", || async {
+        attempt(self.0, "list collections", || async {
             Ok(sqlx::query_as(select!("WHERE c.id > $1 ORDER BY c.id LIMIT $2"))
                 .bind(after.unwrap_or(Uuid::nil()))
                 .bind(i64::from(limit))
@@ -185,7 +185,7 @@ impl Collections<'_> {
         limit: u32,
     ) -> Result<Vec<DeletedCollection>, StoreError> {
         let (owner, name) = of.unzip();
-        attempt("list deleted collections", || async {
+        attempt(self.0, "list deleted collections", || async {
             Ok(sqlx::query_as(
                 "SELECT x.id, x.name, u.username AS owner, x.document_count, x.created_at, x.deleted_at
                  FROM deleted_collections x JOIN users u ON u.id = x.owner_id
@@ -201,6 +201,20 @@ impl Collections<'_> {
         .await
     }
 
+    /// The account that owned a collection when it was deleted; `None` if no collection of this id was deleted.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn owner_of_deleted(&self, id: Uuid) -> Result<Option<Uuid>, StoreError> {
+        attempt(self.0, "find the deleted collection", || async {
+            Ok(sqlx::query_scalar("SELECT owner_id FROM deleted_collections WHERE id = $1")
+                .bind(id)
+                .fetch_optional(self.0)
+                .await?)
+        })
+        .await
+    }
+
     /// Changes what is said of a collection, or whose it is; says whether there is one.
     ///
     /// # Errors
@@ -211,7 +225,7 @@ impl Collections<'_> {
         change: &CollectionChange,
         by: &By,
     ) -> Result<bool, StoreError> {
-        attempt("change the collection", || async {
+        attempt(self.0, "change the collection", || async {
             let mut transaction = self.0.begin().await?;
             let changed = sqlx::query(
                 "UPDATE collections SET description = coalesce($2, description),

@@ -62,6 +62,12 @@ pub(super) async fn attempt(options: &PgConnectOptions) -> Result<(), StoreError
     }
 }
 
+/// The server with its database, for messages: ``127.0.0.1:5432 (database `x`)``.
+pub(super) fn server(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    format!("{} (database `{database}`)", address(options))
+}
+
 /// `host:port`, or the socket.
 fn address(options: &PgConnectOptions) -> String {
     match options.get_socket() {

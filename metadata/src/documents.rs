@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use percent_encoding::percent_decode_str;
 use pipeline::{ContentHash, Location, StoreError};
 use serde_json::{Map, Value};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::attempt;
@@ -28,163 +28,16 @@ pub enum DocumentStatus {
     Deleted,
 }
 
-/// A document in a list.
-#[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct DocumentSummary {
-    /// Its id.
-    pub id: Uuid,
-    /// Where it was when it was last written.
-    pub file_path: String,
-    /// Bytes.
-    pub file_size: i64,
-    /// Media type.
-    pub mime_type: Option<String>,
-    /// What became of it.
-    pub status: DocumentStatus,
-    /// Why, if it was set aside.
-    pub error_message: Option<String>,
-    /// The same in one word.
-    pub reason: Option<String>,
-    /// Chunks.
-    pub chunk_count: i64,
-    /// When it was changed last.
-    pub updated_at: DateTime<Utc>,
-    /// `title`, `language` and `metadata`.
-    pub meta: Value,
-    /// Where it was when it was last written, as a URI; unknown while it moves.
-    pub uri: Option<String>,
-}
-
-macro_rules! summaries {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, file_path, file_size, mime_type, status, error_message, set_aside ->> 'reason' AS reason,
-                    chunk_count, updated_at, meta, uri
-             FROM documents ",
-            $rest
-        )
-    };
-}
-
-pub(super) const LIST: &str = summaries!(
-    "WHERE uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
-       AND uuid_send(collection_id) || uuid_send(id)
-           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY uuid_send(collection_id) || uuid_send(id) LIMIT $3"
-);
-
-pub(super) const LIST_BY_STATUS: &str = summaries!(
-    "WHERE status = $4 AND uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
-       AND uuid_send(collection_id) || uuid_send(id)
-           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY status, uuid_send(collection_id) || uuid_send(id) LIMIT $3"
-);
-
-/// Documents that were set aside for one reason, found as those of their status.
-pub(super) const LIST_BY_REASON: &str = summaries!(
-    "WHERE status = 'failed' AND set_aside ->> 'reason' = $4
-       AND uuid_send(collection_id) || uuid_send(id) > uuid_send($1) || uuid_send($2)
-       AND uuid_send(collection_id) || uuid_send(id)
-           <= uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY status, uuid_send(collection_id) || uuid_send(id) LIMIT $3"
-);
-
 /// The documents of a store.
 pub struct Documents<'a>(pub(super) &'a PgPool);
 
 impl Documents<'_> {
-    /// The documents of a collection in order of id, from behind `after` on.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn list(
-        &self,
-        collection: Uuid,
-        after: Option<Uuid>,
-        limit: u32,
-    ) -> Result<Vec<DocumentSummary>, StoreError> {
-        attempt("list documents", || async {
-            Ok(sqlx::query_as(LIST)
-                .bind(collection)
-                .bind(after.unwrap_or(Uuid::nil()))
-                .bind(i64::from(limit))
-                .fetch_all(self.0)
-                .await?)
-        })
-        .await
-    }
-
-    /// The documents of a collection that have this status, in order of id, from behind `after` on.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn list_by_status(
-        &self,
-        collection: Uuid,
-        status: DocumentStatus,
-        after: Option<Uuid>,
-        limit: u32,
-    ) -> Result<Vec<DocumentSummary>, StoreError> {
-        attempt("list documents", || async {
-            Ok(sqlx::query_as(LIST_BY_STATUS)
-                .bind(collection)
-                .bind(after.unwrap_or(Uuid::nil()))
-                .bind(i64::from(limit))
-                .bind(status)
-                .fetch_all(self.0)
-                .await?)
-        })
-        .await
-    }
-
-    /// The documents of a collection that were set aside for this reason, in order of id, from behind `after` on.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn list_by_reason(
-        &self,
-        collection: Uuid,
-        reason: &str,
-        after: Option<Uuid>,
-        limit: u32,
-    ) -> Result<Vec<DocumentSummary>, StoreError> {
-        attempt("list documents", || async {
-            Ok(sqlx::query_as(LIST_BY_REASON)
-                .bind(collection)
-                .bind(after.unwrap_or(Uuid::nil()))
-                .bind(i64::from(limit))
-                .bind(reason)
-                .fetch_all(self.0)
-                .await?)
-        })
-        .await
-    }
-
-    /// One document.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn find(
-        &self,
-        collection: Uuid,
-        document: Uuid,
-    ) -> Result<Option<DocumentSummary>, StoreError> {
-        attempt("find the document", || async {
-            Ok(sqlx::query_as(summaries!("WHERE collection_id = $1 AND id = $2"))
-                .bind(collection)
-                .bind(document)
-                .fetch_optional(self.0)
-                .await?)
-        })
-        .await
-    }
-
     /// The document at a location; one that was deleted from there counts, too.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn at(&self, collection: Uuid, uri: &str) -> Result<Option<Uuid>, StoreError> {
-        attempt("find the document", || async {
+        attempt(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT d.id
                  FROM (SELECT content_hash FROM document_locations
@@ -209,7 +62,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn listed_at(&self, collection: Uuid, path: &str) -> Result<Vec<Uuid>, StoreError> {
-        attempt("find the document", || async {
+        attempt(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM documents
                  WHERE collection_id = $1 AND file_path = $2 AND status <> 'deleted' ORDER BY id LIMIT 10",
@@ -227,7 +80,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn count(&self, collection: Uuid) -> Result<Vec<(DocumentStatus, i64)>, StoreError> {
-        attempt("count documents", || async {
+        attempt(self.0, "count documents", || async {
             Ok(sqlx::query_as(
                 "SELECT status, count(*) FROM documents WHERE collection_id = $1 GROUP BY status ORDER BY status",
             )

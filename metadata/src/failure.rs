@@ -1,7 +1,10 @@
 //! What Postgres says when it does not do something, and what can be done about it.
 
 use pipeline::{ReadOnly, Remedy, StoreError};
+use sqlx::PgPool;
 use sqlx::error::DatabaseError;
+
+use super::connect;
 
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
@@ -9,8 +12,15 @@ const READ_ONLY: &str = "25006";
 /// Why a call failed. Its text never has a connection string in it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("{}", words(.0))]
+    #[error("{}", words(.0, "Postgres"))]
     Sql(sqlx::Error),
+    /// The connection failed, rather than a statement.
+    #[error("{}", words(.error, .server))]
+    Connection {
+        error: sqlx::Error,
+        /// See [`connect::server`].
+        server: String,
+    },
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]
@@ -24,6 +34,16 @@ impl From<sqlx::Error> for Failure {
 }
 
 impl Failure {
+    /// Adds the server of the pool to an error of the connection; other errors stay as they are.
+    pub(super) fn at(self, pool: &PgPool) -> Self {
+        match self {
+            Self::Sql(error) if is_of_connection(&error) => {
+                Self::Connection { error, server: connect::server(&pool.connect_options()) }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn doing(self, doing: &'static str) -> StoreError {
         if let Self::Sql(error) = &self
             && is_read_only(error)
@@ -31,7 +51,7 @@ impl Failure {
             return StoreError { doing, remedy: Remedy::GiveUp, source: ReadOnly.into() };
         }
         let remedy = match &self {
-            Self::Sql(error) => remedy(error),
+            Self::Sql(error) | Self::Connection { error, .. } => remedy(error),
             Self::Conflict(_) => Remedy::Conflict,
             Self::GiveUp(_) => Remedy::GiveUp,
         };
@@ -48,14 +68,42 @@ impl Failure {
             Self::Sql(error) => {
                 StoreError { doing, remedy: remedy(&error), source: explain(&error).into() }
             }
-            other @ (Self::Conflict(_) | Self::GiveUp(_)) => other.doing(doing),
+            other @ (Self::Connection { .. } | Self::Conflict(_) | Self::GiveUp(_)) => {
+                other.doing(doing)
+            }
         }
     }
 }
 
 /// Whether an error says that the pool gave no connection in its time.
 pub(super) fn is_pool_timeout(error: &StoreError) -> bool {
-    matches!(error.source.downcast_ref(), Some(Failure::Sql(sqlx::Error::PoolTimedOut)))
+    matches!(
+        error.source.downcast_ref(),
+        Some(
+            Failure::Sql(sqlx::Error::PoolTimedOut)
+                | Failure::Connection { error: sqlx::Error::PoolTimedOut, .. }
+        )
+    )
+}
+
+/// Whether an error is one of the connection or the server as a whole, which another host would not have.
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
+fn is_of_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(said) => said.code().is_some_and(|code| ends_connection(&code)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether the server ends or refuses a connection with this SQLSTATE (PostgreSQL documentation, appendix A): class 08,
+/// shutdown, crash, start, an ended session, no connection left.
+fn ends_connection(code: &str) -> bool {
+    code.starts_with("08")
+        || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300")
 }
 
 /// Whether Postgres refused to write since the database is read-only.
@@ -63,9 +111,10 @@ pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(READ_ONLY)
 }
 
-/// The cause in words, without sqlx's words around it and without repeating it as a source.
+/// The cause in words, without sqlx's words around it and without repeating it as a source. `server` stands in errors of
+/// the connection.
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
-fn words(error: &sqlx::Error) -> String {
+fn words(error: &sqlx::Error, server: &str) -> String {
     match error {
         sqlx::Error::Database(said) => match said.code().as_deref() {
             // A table or a column that every migrated database has.
@@ -82,23 +131,27 @@ fn words(error: &sqlx::Error) -> String {
                 "{}; the server takes no changes: use one that is not a standby",
                 said.message()
             ),
+            Some(code) if ends_connection(code) => {
+                format!("{server} ended or refused the connection: {}", said.message())
+            }
             _ => said.message().to_owned(),
         },
         sqlx::Error::Io(error) => format!(
-            "the connection to Postgres broke: {}; check that the server runs, and its log",
+            "the connection to {server} broke: {}; check that the server runs, and its log",
             pipeline::io_words(error)
         ),
-        sqlx::Error::PoolTimedOut => {
-            "no connection to Postgres was free or could be made in time; check that the \
-             server runs and is not overloaded"
-                .to_owned()
-        }
+        sqlx::Error::PoolTimedOut => format!(
+            "no connection to {server} was free or could be made in time; check that the server runs and is not \
+             overloaded"
+        ),
         sqlx::Error::PoolClosed => {
             "the connections to Postgres are closed, because this process ends".to_owned()
         }
-        sqlx::Error::Tls(error) => format!("TLS with Postgres failed: {error}"),
+        sqlx::Error::Tls(error) => format!("TLS with {server} failed: {error}"),
         sqlx::Error::Protocol(_) => {
-            "the server answered something that PostgreSQL does not; check what runs at that address".to_owned()
+            format!(
+                "{server} does not answer like a PostgreSQL server; check what runs at that address"
+            )
         }
         other => other.to_string(),
     }

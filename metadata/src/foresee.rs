@@ -81,7 +81,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn prospects(&self, contents: &[ContentHash]) -> Result<Vec<Prospect>, StoreError> {
-        attempt("look up contents", || async {
+        attempt(&self.pool, "look up contents", || async {
             let contents: Vec<_> = contents.iter().map(|hash| hash.0.to_vec()).collect();
             Ok(sqlx::query_as(PROSPECTS)
                 .bind(self.collection)
@@ -98,7 +98,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn devices(&self) -> Result<HashMap<String, i64>, StoreError> {
-        attempt("read the devices of sources", || async {
+        attempt(&self.pool, "read the devices of sources", || async {
             let rows: Vec<(String, i64)> = sqlx::query_as(
                 "SELECT source_path, (meta ->> 'device')::bigint FROM collection_sources
                  WHERE collection_id = $1 AND meta ? 'device'",
@@ -120,7 +120,7 @@ impl RunMetadata {
         after: Option<&KnownPlace>,
         limit: u32,
     ) -> Result<Vec<KnownPlace>, StoreError> {
-        attempt("list locations", || async {
+        attempt(&self.pool, "list locations", || async {
             Ok(sqlx::query_as(PLACES)
                 .bind(self.collection)
                 .bind(after.map_or(&[][..], |after| &after.key))

@@ -140,7 +140,7 @@ impl Generations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, collection: Uuid) -> Result<Vec<Generation>, StoreError> {
-        attempt("list generations", || async {
+        attempt(self.0, "list generations", || async {
             Ok(sqlx::query_as(select!("WHERE collection_id = $1 ORDER BY number"))
                 .bind(collection)
                 .fetch_all(self.0)
@@ -154,7 +154,7 @@ impl Generations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn live(&self, collection: Uuid) -> Result<Generation, StoreError> {
-        attempt("find the live generation", || async {
+        attempt(self.0, "find the live generation", || async {
             Ok(sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'live'"))
                 .bind(collection)
                 .fetch_one(self.0)

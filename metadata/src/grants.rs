@@ -97,7 +97,7 @@ impl Grants<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn seen(&self, reader: Reader, collection: Uuid) -> Result<Option<Seen>, StoreError> {
-        attempt("find the collection", || async {
+        attempt(self.0, "find the collection", || async {
             Ok(sqlx::query_as(SEEN)
                 .bind(reader.user)
                 .bind(reader.key)
@@ -118,7 +118,7 @@ impl Grants<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Seen>, StoreError> {
-        attempt("list the collections", || async {
+        attempt(self.0, "list the collections", || async {
             Ok(sqlx::query_as(READABLE)
                 .bind(reader.user)
                 .bind(reader.key)
@@ -136,7 +136,7 @@ impl Grants<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, collection: Uuid) -> Result<Vec<Grant>, StoreError> {
-        attempt("list the grants", || async {
+        attempt(self.0, "list the grants", || async {
             Ok(sqlx::query_as(
                 "SELECT g.id, g.user_id, u.username, g.api_key_id, k.prefix AS key_prefix, g.permission, g.created_at
                  FROM collection_permissions g LEFT JOIN users u ON u.id = g.user_id
@@ -166,7 +166,7 @@ impl Grants<'_> {
             Grantee::User(id) => (Some(id), None),
             Grantee::Key(id) => (None, Some(id)),
         };
-        attempt("give the permission", || async {
+        attempt(self.0, "give the permission", || async {
             let mut transaction = self.0.begin().await?;
             let there: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND is_active AND username <> $3)
@@ -214,7 +214,7 @@ impl Grants<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn take(&self, collection: Uuid, grant: Uuid, by: &By) -> Result<bool, StoreError> {
-        attempt("take the permission back", || async {
+        attempt(self.0, "take the permission back", || async {
             let mut transaction = self.0.begin().await?;
             let taken: Option<(Option<Uuid>, Option<Uuid>)> = sqlx::query_as(
                 "DELETE FROM collection_permissions WHERE collection_id = $1 AND id = $2

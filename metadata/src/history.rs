@@ -83,7 +83,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn past(&self, operation: Uuid) -> Result<Option<PastOperation>, StoreError> {
-        attempt("find the operation", || async {
+        attempt(self.0, "find the operation", || async {
             Ok(sqlx::query_as(ONE).bind(operation).fetch_optional(self.0).await?)
         })
         .await
@@ -99,7 +99,7 @@ impl Operations<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<PastOperation>, StoreError> {
-        attempt("list operations", || async {
+        attempt(self.0, "list operations", || async {
             let operations = sqlx::query_as(OF_COLLECTION).bind(collection);
             Ok(newest(operations, before, limit).fetch_all(self.0).await?)
         })
@@ -117,7 +117,7 @@ impl Operations<'_> {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<PastOperation>, StoreError> {
-        attempt("list operations", || async {
+        attempt(self.0, "list operations", || async {
             let operations = sqlx::query_as(READABLE)
                 .bind(reader.user)
                 .bind(reader.key)

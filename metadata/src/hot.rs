@@ -126,20 +126,6 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "list documents",
-        sql: documents::LIST,
-        arguments: "{collection}, '00000000-0000-0000-0000-000000000000', 50",
-        indexes: &["idx_documents_collection_id"],
-        reads: Reads::Asked,
-    },
-    HotQuery {
-        doing: "list documents by status",
-        sql: documents::LIST_BY_STATUS,
-        arguments: "{collection}, '00000000-0000-0000-0000-000000000000', 50, 'completed'",
-        indexes: &["idx_documents_status"],
-        reads: Reads::Asked,
-    },
-    HotQuery {
         doing: "foresee what contents lead to",
         sql: foresee::PROSPECTS,
         arguments: "{collection}, {fingerprint}, {contents}",

@@ -49,7 +49,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn with_points(&self, collection: Uuid) -> Result<HashMap<Uuid, u64>, StoreError> {
-        attempt("list the documents with points", || async {
+        attempt(self.0, "list the documents with points", || async {
             let rows: Vec<(Uuid, i64)> = sqlx::query_as(
                 "SELECT id, chunk_count FROM documents WHERE collection_id = $1 AND status = 'completed'",
             )
@@ -71,7 +71,7 @@ impl Documents<'_> {
         collection: Uuid,
         documents: &[Uuid],
     ) -> Result<HashMap<Uuid, (String, DocumentStatus)>, StoreError> {
-        attempt("find the names of documents", || async {
+        attempt(self.0, "find the names of documents", || async {
             let rows: Vec<(Uuid, String, DocumentStatus)> = sqlx::query_as(
                 "SELECT id, file_path, status FROM documents WHERE collection_id = $1 AND id = ANY($2)",
             )
@@ -89,7 +89,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn integrity(&self, collection: Uuid) -> Result<Integrity, StoreError> {
-        attempt("compare the metadata with itself", || integrity(self.0, collection)).await
+        attempt(self.0, "compare the metadata with itself", || integrity(self.0, collection)).await
     }
 }
 
@@ -143,7 +143,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation is not ours any more.
     pub async fn mark_stale(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt("mark documents as stale", || async {
+        attempt(&self.postgres().pool, "mark documents as stale", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query(
@@ -165,7 +165,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation is not ours any more.
     pub async fn delete_placeless(&self) -> Result<(), StoreError> {
-        attempt("delete documents without a place", || async {
+        attempt(&self.postgres().pool, "delete documents without a place", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let delete = sqlx::AssertSqlSafe(format!(

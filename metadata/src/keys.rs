@@ -88,7 +88,7 @@ impl Keys<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        attempt("list the keys", || async {
+        attempt(self.0, "list the keys", || async {
             Ok(sqlx::query_as(LIST)
                 .bind(user)
                 .bind(after.unwrap_or(Uuid::nil()))
@@ -105,7 +105,7 @@ impl Keys<'_> {
     /// If the store cannot be reached.
     pub async fn create(&self, user: Uuid, new: &NewKey, by: &By) -> Result<ApiKey, StoreError> {
         let id = Uuid::new_v4();
-        attempt("make the key", || async {
+        attempt(self.0, "make the key", || async {
             let mut transaction = self.0.begin().await?;
             let key = sqlx::query_as(
                 "INSERT INTO api_keys (id, user_id, name, prefix, key_hash, scopes, expires_at)
@@ -134,7 +134,7 @@ impl Keys<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn revoke(&self, user: Uuid, key: Uuid, by: &By) -> Result<bool, StoreError> {
-        attempt("revoke the key", || async {
+        attempt(self.0, "revoke the key", || async {
             let mut transaction = self.0.begin().await?;
             let revoked =
                 sqlx::query("UPDATE api_keys SET is_active = FALSE WHERE id = $1 AND user_id = $2")
@@ -158,7 +158,7 @@ impl Keys<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn used(&self, hash: &str) -> Result<Option<KeyUse>, StoreError> {
-        attempt("find the key", || async {
+        attempt(self.0, "find the key", || async {
             let found: Option<KeyUse> =
                 sqlx::query_as(USE).bind(hash).fetch_optional(self.0).await?;
             if let Some(found) = &found {

@@ -61,7 +61,7 @@ pub use claim::{OPERATIONS, Operation, Stillness, Turn};
 pub use collections::{
     Collection, CollectionChange, CollectionStatus, Collections, DeletedCollection, NewCollection,
 };
-pub use documents::{DocumentStatus, DocumentSummary, Documents};
+pub use documents::{DocumentStatus, Documents};
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use foresee::{KnownPlace, Prospect};
 pub use generations::{
@@ -269,7 +269,7 @@ impl Postgres {
     /// If there is no such owner, or no store.
     pub async fn open_collection(&self, new: &NewCollection) -> Result<Collection, StoreError> {
         let collections = self.collections();
-        attempt("open the collection", || collections.open(new)).await
+        attempt(&self.pool, "open the collection", || collections.open(new)).await
     }
 
     /// Starts an operation on a collection; waits for another one to end, or says which it is. An operation
@@ -303,7 +303,7 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn is_read_only(&self) -> Result<bool, StoreError> {
-        attempt("ask whether the database is read-only", || async {
+        attempt(&self.pool, "ask whether the database is read-only", || async {
             Ok(sqlx::query_scalar(
                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
             )
@@ -329,8 +329,9 @@ impl Postgres {
     }
 }
 
-/// Calls an idempotent function until it succeeds or there is no use in it.
-async fn attempt<T, F, Fut>(doing: &'static str, mut ask: F) -> Result<T, StoreError>
+/// Calls an idempotent function until it succeeds or there is no use in it. Errors of the connection name the server and
+/// the database of `pool`.
+async fn attempt<T, F, Fut>(pool: &PgPool, doing: &'static str, mut ask: F) -> Result<T, StoreError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, Failure>>,
@@ -339,7 +340,7 @@ where
     let may_pass = |error: &StoreError| !failure::is_pool_timeout(error);
     let answer = retrying_while(may_pass, || {
         let answer = ask();
-        async move { answer.await.map_err(|failure| failure.doing(doing)) }
+        async move { answer.await.map_err(|failure| failure.at(pool).doing(doing)) }
     });
     store_call("postgres", doing, answer).await
 }

@@ -50,7 +50,7 @@ impl Limits<'_> {
         &self,
         collection: Uuid,
     ) -> Result<Option<(ResourceLimits, Usage)>, StoreError> {
-        attempt("read the limits", || async {
+        attempt(self.0, "read the limits", || async {
             let mut connection = self.0.acquire().await?;
             let found = found(&mut connection, collection).await?;
             Ok(found.map(|Found { limits, usage, .. }| (limits, usage)))
@@ -63,7 +63,7 @@ impl Limits<'_> {
     /// # Errors
     /// If one is reached, or the store cannot be reached.
     pub async fn may_take_in(&self, collection: &Collection) -> Result<(), StoreError> {
-        attempt("take documents in", || async {
+        attempt(self.0, "take documents in", || async {
             let mut connection = self.0.acquire().await?;
             match reached(&mut connection, collection.id, true).await? {
                 Some(limit) => Err(limit.refusal(&collection.name)),
@@ -83,7 +83,7 @@ impl Limits<'_> {
         limits: &ResourceLimits,
         by: &By,
     ) -> Result<(), StoreError> {
-        attempt("change the limits", || async {
+        attempt(self.0, "change the limits", || async {
             let mut transaction = self.0.begin().await?;
             sqlx::query(
                 "INSERT INTO collection_resource_limits

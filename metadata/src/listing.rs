@@ -78,6 +78,8 @@ pub struct ListedDocument {
     pub updated_at: DateTime<Utc>,
     /// `title`, `language` and `metadata`.
     pub meta: Value,
+    /// Where it was when it was last written, as a URI; unknown while it moves.
+    pub uri: Option<String>,
     sort_name: String,
 }
 
@@ -121,7 +123,7 @@ pub struct ListQuery {
 const SORT_NAME: &str = r#"left(lower(file_name COLLATE "C"), 200)"#;
 
 const COLUMNS: &str = "id, file_path, file_name, file_size, mime_type, status, error_message,
-    set_aside ->> 'reason' AS reason, chunk_count, updated_at, meta";
+    set_aside ->> 'reason' AS reason, chunk_count, updated_at, meta, uri";
 
 /// The most messages of all reasons together.
 const MESSAGES: i64 = 50;
@@ -318,7 +320,7 @@ impl Documents<'_> {
         let sql = query(selection, *sort, *is_descending);
         let edge = if *is_descending { Uuid::max() } else { Uuid::nil() };
         let (key, id) = after.clone().unwrap_or_else(|| (sort.edge(*is_descending), edge));
-        attempt("list documents", || async {
+        attempt(self.0, "list documents", || async {
             let mut asked = sqlx::query_as(AssertSqlSafe(sql.clone()))
                 .bind(collection)
                 .bind(i64::from(limit))
@@ -340,12 +342,12 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn listed(
+    pub async fn find(
         &self,
         collection: Uuid,
         document: Uuid,
     ) -> Result<Option<ListedDocument>, StoreError> {
-        attempt("find the document", || find(self.0, collection, document)).await
+        attempt(self.0, "find the document", || find(self.0, collection, document)).await
     }
 
     /// How many documents were set aside for each reason, and with which messages; the most frequent first.
@@ -356,7 +358,7 @@ impl Documents<'_> {
         &self,
         collection: Uuid,
     ) -> Result<Vec<SetAsideCount>, StoreError> {
-        attempt("count documents that were set aside", || async {
+        attempt(self.0, "count documents that were set aside", || async {
             Ok(sqlx::query_as(
                 "WITH counted AS (
                      SELECT coalesce(set_aside ->> 'reason', 'failed') AS reason,

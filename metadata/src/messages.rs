@@ -54,7 +54,7 @@ impl Messages<'_> {
         hold: Duration,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError> {
-        attempt("take messages", || async {
+        attempt(self.0, "take messages", || async {
             Ok(sqlx::query_as(
                 "UPDATE messages SET due_at = now() + make_interval(secs => $2), attempts = attempts + 1
                  WHERE id IN (SELECT id FROM messages
@@ -77,7 +77,7 @@ impl Messages<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn delivered(&self, message: Uuid) -> Result<(), StoreError> {
-        attempt("note that a message was delivered", || async {
+        attempt(self.0, "note that a message was delivered", || async {
             sqlx::query("UPDATE messages SET delivered_at = now(), error = NULL WHERE id = $1")
                 .bind(message)
                 .execute(self.0)
@@ -93,7 +93,7 @@ impl Messages<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn failed(&self, message: Uuid, why: &str, for_good: bool) -> Result<(), StoreError> {
-        attempt("note that a message was not delivered", || async {
+        attempt(self.0, "note that a message was not delivered", || async {
             sqlx::query(
                 "UPDATE messages
                  SET error = $2, given_up_at = CASE WHEN $3 OR attempts >= $4 THEN now() END,

@@ -77,7 +77,7 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
-        attempt("read the state of migrations", || async {
+        attempt(&self.pool, "read the state of migrations", || async {
             let applied = self.applied().await?;
             for it in &applied {
                 let ours = MIGRATOR.iter().find(|ours| {
@@ -107,7 +107,7 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn downgrade(&self, steps: usize) -> Result<Downgrade, StoreError> {
-        attempt("look at what would go", || async {
+        attempt(&self.pool, "look at what would go", || async {
             let applied = all(&self.applied().await?);
             let applied = applied.into_iter().filter(|it| it.applied_at.is_some());
             let migrations: Vec<_> = applied.rev().take(steps).collect();
@@ -166,7 +166,7 @@ impl Postgres {
         if self.schema().await? == Schema::Current {
             return Ok(());
         }
-        attempt("migrate the database", || async {
+        attempt(&self.pool, "migrate the database", || async {
             let mut connection = self.unhurried().await?;
             MIGRATOR.run(&mut connection).await.map_err(in_words)?;
             Ok(connection.close().await?)
@@ -190,7 +190,7 @@ impl Postgres {
             .collect();
         let keep = applied.len().saturating_sub(steps);
         let target = if keep == 0 { 0 } else { applied[keep - 1] };
-        attempt("take back migrations", || async {
+        attempt(&self.pool, "take back migrations", || async {
             let mut connection = self.unhurried().await?;
             MIGRATOR.undo(&mut connection, target).await.map_err(in_words)?;
             Ok(connection.close().await?)
@@ -205,7 +205,10 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn migrate_status(&self) -> Result<Vec<AppliedMigration>, StoreError> {
-        attempt("read the state of migrations", || async { Ok(all(&self.applied().await?)) }).await
+        attempt(&self.pool, "read the state of migrations", || async {
+            Ok(all(&self.applied().await?))
+        })
+        .await
     }
 
     /// The migrations that are applied, in order.

@@ -71,7 +71,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn missing(&self, sources: &[String]) -> Result<Vec<Missing>, StoreError> {
-        attempt("look for what is missing", || async {
+        attempt(&self.pool, "look for what is missing", || async {
             Ok(sqlx::query_as(missing!(
                 ", lost AS (
                      SELECT document_id FROM missing WHERE document_id IS NOT NULL GROUP BY document_id
@@ -110,7 +110,10 @@ impl RunMetadata {
         after: &[u8],
         limit: u32,
     ) -> Result<Option<Forgotten>, StoreError> {
-        attempt("forget what is missing", || self.try_forget_missing(sources, after, limit)).await
+        attempt(&self.pool, "forget what is missing", || {
+            self.try_forget_missing(sources, after, limit)
+        })
+        .await
     }
 
     /// Those of these sources that have never given anything to the collection.
@@ -118,7 +121,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn unknown_sources(&self, sources: &[String]) -> Result<Vec<String>, StoreError> {
-        attempt("look up sources", || async {
+        attempt(&self.pool, "look up sources", || async {
             Ok(sqlx::query_scalar(
                 "SELECT i.source FROM unnest($2::text[]) WITH ORDINALITY AS i (source, n)
                  WHERE NOT EXISTS (SELECT FROM collection_sources s
@@ -140,7 +143,7 @@ impl RunMetadata {
     pub async fn note_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
         let (sources, devices): (Vec<&str>, Vec<i64>) =
             devices.iter().map(|(source, device)| (source.as_str(), *device)).unzip();
-        attempt("note the devices of sources", || async {
+        attempt(&self.pool, "note the devices of sources", || async {
             sqlx::query(
                 "UPDATE collection_sources s SET meta = s.meta || jsonb_build_object('device', i.device)
                  FROM unnest($2::text[], $3::bigint[]) AS i (source, device)

@@ -71,7 +71,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn moved(&self, after: Uuid, limit: u32) -> Result<Vec<Moved>, StoreError> {
-        attempt("look for documents that have moved", || async {
+        attempt(&self.pool, "look for documents that have moved", || async {
             Ok(sqlx::query_as(MOVED)
                 .bind(self.collection)
                 .bind(i64::from(limit))
@@ -88,7 +88,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt("note that documents have moved", || async {
+        attempt(&self.pool, "note that documents have moved", || async {
             let mut transaction = self.begin().await?;
             sqlx::query(RELOCATING)
                 .bind(self.collection)
@@ -116,7 +116,7 @@ impl RunMetadata {
                 place.title.as_deref().map_or(json!({}), |it| json!({ "title": storable(it) }))
             })
             .collect();
-        attempt("note where documents are", || async {
+        attempt(&self.pool, "note where documents are", || async {
             let mut transaction = self.begin().await?;
             sqlx::query(RELOCATED)
                 .bind(self.collection)

@@ -142,7 +142,7 @@ impl Operations<'_> {
         before: Option<DateTime<Utc>>,
         limit: u32,
     ) -> Result<Vec<OperationSummary>, StoreError> {
-        attempt("list operations", || async {
+        attempt(self.0, "list operations", || async {
             Ok(sqlx::query_as(select!(
                 "WHERE collection_id = $1 AND created_at < coalesce($2, 'infinity')
                  ORDER BY created_at DESC LIMIT $3"
@@ -167,7 +167,7 @@ impl Operations<'_> {
         ending: &Ending,
         metrics: &[(String, f64)],
     ) -> Result<(), StoreError> {
-        attempt("end the operation", || self.try_finish(operation, ending, metrics)).await
+        attempt(self.0, "end the operation", || self.try_finish(operation, ending, metrics)).await
     }
 
     async fn try_finish(
@@ -187,7 +187,7 @@ impl Operations<'_> {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if it has ended, or is not there.
     pub async fn cancel(&self, operation: Uuid) -> Result<OperationSummary, StoreError> {
-        attempt("cancel the operation", || async {
+        attempt(self.0, "cancel the operation", || async {
             let found = self
                 .try_find(operation)
                 .await?
@@ -213,7 +213,31 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn find(&self, operation: Uuid) -> Result<Option<OperationSummary>, StoreError> {
-        attempt("find the operation", || self.try_find(operation)).await
+        attempt(self.0, "find the operation", || self.try_find(operation)).await
+    }
+
+    /// The operations on these collections whose ids are in a range that includes `last`, newest first; ten of them at
+    /// most.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub async fn between(
+        &self,
+        collections: &[Uuid],
+        first: Uuid,
+        last: Uuid,
+    ) -> Result<Vec<OperationSummary>, StoreError> {
+        attempt(self.0, "find operations", || async {
+            Ok(sqlx::query_as(select!(
+                "WHERE id BETWEEN $2 AND $3 AND collection_id = ANY($1) ORDER BY created_at DESC LIMIT 10"
+            ))
+            .bind(collections)
+            .bind(first)
+            .bind(last)
+            .fetch_all(self.0)
+            .await?)
+        })
+        .await
     }
 
     pub(super) async fn try_find(
@@ -228,7 +252,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn rates(&self, collection: Uuid) -> Result<Rates, StoreError> {
-        attempt("read the metrics of operations", || async {
+        attempt(self.0, "read the metrics of operations", || async {
             Ok(sqlx::query_as(
                 "WITH run AS (
                      SELECT o.id, o.completed_at,
@@ -260,7 +284,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn metrics(&self, operation: Uuid) -> Result<Vec<(String, f64)>, StoreError> {
-        attempt("read the metrics of the operation", || async {
+        attempt(self.0, "read the metrics of the operation", || async {
             Ok(sqlx::query_as(
                 "SELECT metric_name, metric_value FROM operation_metrics WHERE operation_id = $1
                  ORDER BY metric_name",

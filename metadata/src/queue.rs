@@ -61,7 +61,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the collection has had as many operations as it may, or the store cannot be reached.
     pub async fn hand_over(&self, what: &HandedOver<'_>) -> Result<Uuid, StoreError> {
-        attempt("hand the operation over", || async {
+        attempt(self.0, "hand the operation over", || async {
             let mut transaction = self.0.begin().await?;
             within_limits(&mut transaction, what.collection).await?;
             let id = hand_over(&mut transaction, what, None).await?;
@@ -76,7 +76,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn progress(&self, operation: Uuid) -> Result<Option<Progress>, StoreError> {
-        attempt("read how far the operation is", || async {
+        attempt(self.0, "read how far the operation is", || async {
             let found: Option<Option<Json<Progress>>> =
                 sqlx::query_scalar(
                     "SELECT coalesce(e.progress, o.progress)
@@ -95,7 +95,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn result(&self, operation: Uuid) -> Result<Value, StoreError> {
-        attempt("read what came of the operation", || async {
+        attempt(self.0, "read what came of the operation", || async {
             let found: Option<Value> =
                 sqlx::query_scalar("SELECT meta FROM operations WHERE id = $1")
                     .bind(operation)
@@ -114,7 +114,7 @@ impl Operations<'_> {
         &self,
         operation: Uuid,
     ) -> Result<Option<OperationSummary>, StoreError> {
-        attempt("find the operation that goes on", || async {
+        attempt(self.0, "find the operation that goes on", || async {
             let id: Option<Uuid> =
                 sqlx::query_scalar("SELECT id FROM operations WHERE continues = $1")
                     .bind(operation)
@@ -138,7 +138,7 @@ impl Operations<'_> {
         operation: Uuid,
         not_before: Option<DateTime<Utc>>,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt("hand the operation back", || async {
+        attempt(self.0, "hand the operation back", || async {
             let mut transaction = self.0.begin().await?;
             let status = summary(&mut transaction, operation).await?.map(|it| it.status);
             if !matches!(status, Some(OperationStatus::Processing)) {
@@ -161,7 +161,7 @@ impl Operations<'_> {
         operation: Uuid,
         not_before: DateTime<Utc>,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt("have the operation tried again", || async {
+        attempt(self.0, "have the operation tried again", || async {
             let mut connection = self.0.acquire().await?;
             Ok(go_on(&mut connection, operation, Try::Next(i32::MAX), Some(not_before)).await?)
         })
@@ -249,7 +249,7 @@ impl Postgres {
         &self,
         collections: &[Uuid],
     ) -> Result<Option<(Operation, OperationSummary)>, StoreError> {
-        attempt("take up an operation", || self.try_take_up(collections)).await
+        attempt(&self.pool, "take up an operation", || self.try_take_up(collections)).await
     }
 
     async fn try_take_up(
@@ -336,7 +336,7 @@ impl Executors<'_> {
         collections: &[Uuid],
         files: &Value,
     ) -> Result<(), StoreError> {
-        attempt("say that the executor lives", || async {
+        attempt(self.0, "say that the executor lives", || async {
             sqlx::query(
                 "WITH dead AS (DELETE FROM executors WHERE seen_at < now() - interval '1 day')
                  INSERT INTO executors (id, worker, collections, files) VALUES ($1, $2, $3, $4)
@@ -359,7 +359,7 @@ impl Executors<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn forget(&self, id: Uuid) -> Result<(), StoreError> {
-        attempt("say that the executor has ended", || async {
+        attempt(self.0, "say that the executor has ended", || async {
             sqlx::query("DELETE FROM executors WHERE id = $1").bind(id).execute(self.0).await?;
             Ok(())
         })
@@ -374,7 +374,7 @@ impl Executors<'_> {
         &self,
         collection: Option<Uuid>,
     ) -> Result<Vec<ExecutorSummary>, StoreError> {
-        attempt("list executors", || async {
+        attempt(self.0, "list executors", || async {
             Ok(sqlx::query_as(
                 "SELECT id, worker, collections, started_at, seen_at, files FROM executors
                  WHERE seen_at > now() - $1::interval AND ($2::uuid IS NULL OR $2 = ANY(collections))

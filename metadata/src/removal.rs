@@ -40,7 +40,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation is not ours any more.
     pub async fn withhold(&self, documents: &[Uuid], by: &str) -> Result<Vec<Uuid>, StoreError> {
-        attempt("delete documents", || async {
+        attempt(&self.postgres().pool, "delete documents", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let mut deleted = Vec::new();
@@ -86,7 +86,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation is not ours any more.
     pub async fn readmit(&self, documents: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-        attempt("undelete documents", || async {
+        attempt(&self.postgres().pool, "undelete documents", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let mut readmitted = Vec::new();
@@ -123,7 +123,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation is not ours any more.
     pub async fn remove_source(&self, source: &str) -> Result<Option<RemovedSource>, StoreError> {
-        attempt("remove the source", || async {
+        attempt(&self.postgres().pool, "remove the source", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let mut removed = RemovedSource::default();
@@ -155,7 +155,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation is not ours any more.
     pub async fn begin_deletion(&self) -> Result<(), StoreError> {
-        attempt("begin the deletion of the collection", || async {
+        attempt(&self.postgres().pool, "begin the deletion of the collection", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query(
@@ -175,7 +175,10 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached; doing it again goes on from there.
     pub async fn delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), StoreError> {
-        attempt("delete the collection", || self.try_delete_collection(metrics)).await
+        attempt(&self.postgres().pool, "delete the collection", || {
+            self.try_delete_collection(metrics)
+        })
+        .await
     }
 
     async fn try_delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), Failure> {
@@ -204,7 +207,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn forget_deleted(&self, retention: Duration) -> Result<u64, StoreError> {
-        attempt("forget deleted documents", || async {
+        attempt(&self.postgres().pool, "forget deleted documents", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let forgotten = sqlx::query(

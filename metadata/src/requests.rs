@@ -39,7 +39,7 @@ impl Operations<'_> {
         takes_in: bool,
         by: &By,
     ) -> Result<Asked, StoreError> {
-        attempt("ask for the operation", || async {
+        attempt(self.0, "ask for the operation", || async {
             let mut transaction = self.0.begin().await?;
             let collection = what.collection.id;
             // Two who ask at once are counted one after the other.
@@ -76,7 +76,7 @@ impl Operations<'_> {
         operation: Uuid,
         by: &By,
     ) -> Result<(), StoreError> {
-        attempt("note who has stopped the operation", || async {
+        attempt(self.0, "note who has stopped the operation", || async {
             let mut connection = self.0.acquire().await?;
             let details = json!({ "operation": operation });
             let action = "operation_cancel_requested";

@@ -101,7 +101,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn from_now(self) -> Result<Self, StoreError> {
-        let started_at = attempt("begin a pass", || async {
+        let started_at = attempt(&self.pool, "begin a pass", || async {
             Ok(sqlx::query_scalar("SELECT greatest(now(), $1)")
                 .bind(self.started_at)
                 .fetch_one(&self.pool)
@@ -117,7 +117,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn recover(&self) -> Result<(), StoreError> {
-        attempt("recover from a run that died", || async {
+        attempt(&self.pool, "recover from a run that died", || async {
             let mut transaction = self.begin().await?;
             sqlx::query(RECOVER)
                 .bind(self.collection)
@@ -138,7 +138,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
-        attempt("list documents with points to remove", || async {
+        attempt(&self.pool, "list documents with points to remove", || async {
             Ok(sqlx::query_scalar(UNPURGED)
                 .bind(self.collection)
                 .bind(self.operation)
@@ -156,7 +156,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn unattached(&self) -> Result<u64, StoreError> {
-        attempt("count locations without a document", || async {
+        attempt(&self.pool, "count locations without a document", || async {
             let count: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM document_locations
                  WHERE collection_id = $1 AND document_id IS NULL AND content_hash IS NOT NULL
@@ -240,29 +240,31 @@ impl RunMetadata {
 #[async_trait]
 impl MetadataStore for RunMetadata {
     async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
-        attempt("look up locations", || async {
+        attempt(&self.pool, "look up locations", || async {
             Ok(locations::locate(&self.pool, self, uris).await?)
         })
         .await
     }
 
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
-        attempt("read the known contents", || self.try_known_hashes()).await
+        attempt(&self.pool, "read the known contents", || self.try_known_hashes()).await
     }
 
     async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
-        attempt("identify documents", || self.try_identify(incoming)).await
+        attempt(&self.pool, "identify documents", || self.try_identify(incoming)).await
     }
 
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
-        let lost = attempt("commit documents", || self.try_commit(documents)).await?;
+        let lost = attempt(&self.pool, "commit documents", || self.try_commit(documents)).await?;
         self.growth.wrote(&self.pool, documents.len()).await;
         Ok(lost)
     }
 
     async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
-        let lost =
-            attempt("record documents that were set aside", || self.try_record(set_aside)).await?;
+        let lost = attempt(&self.pool, "record documents that were set aside", || {
+            self.try_record(set_aside)
+        })
+        .await?;
         let is_news = |why: &Why| {
             !matches!(
                 why,
@@ -275,6 +277,6 @@ impl MetadataStore for RunMetadata {
     }
 
     async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt("note that points are removed", || self.try_purged(documents)).await
+        attempt(&self.pool, "note that points are removed", || self.try_purged(documents)).await
     }
 }

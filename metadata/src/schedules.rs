@@ -158,7 +158,7 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        attempt("ask the store for the time", || async {
+        attempt(&self.pool, "ask the store for the time", || async {
             Ok(sqlx::query_scalar("SELECT now()").fetch_one(&self.pool).await?)
         })
         .await
@@ -176,7 +176,7 @@ impl Schedules<'_> {
         key: &ScheduleKey<'_>,
         spec: &Value,
     ) -> Result<ScheduleSummary, StoreError> {
-        attempt("register the schedule", || async {
+        attempt(self.0, "register the schedule", || async {
             // Without a write where nothing has changed; several workers do this at once.
             let known = self.try_find(key).await?;
             if let Some(known) = known.filter(|known| known.spec == *spec) {
@@ -206,7 +206,7 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn find(&self, key: &ScheduleKey<'_>) -> Result<Option<ScheduleSummary>, StoreError> {
-        attempt("find the schedule", || self.try_find(key)).await
+        attempt(self.0, "find the schedule", || self.try_find(key)).await
     }
 
     async fn try_find(&self, key: &ScheduleKey<'_>) -> Result<Option<ScheduleSummary>, Failure> {
@@ -223,7 +223,7 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self) -> Result<Vec<ScheduleSummary>, StoreError> {
-        attempt("list schedules", || async {
+        attempt(self.0, "list schedules", || async {
             Ok(sqlx::query_as(select!("ORDER BY owner, collection, pipeline"))
                 .fetch_all(self.0)
                 .await?)
@@ -250,7 +250,7 @@ impl Schedules<'_> {
         let owners = of(|it| it.owner.to_owned());
         let collections = of(|it| it.collection.to_owned());
         let pipelines = of(|it| it.pipeline.to_owned());
-        attempt("look at schedules", || async {
+        attempt(self.0, "look at schedules", || async {
             let rows: Vec<Row> = sqlx::query_as(
                 "SELECT now() AS now, id, owner, collection, pipeline, spec, looked_until, next_due_at, paused_at
                  FROM schedules
@@ -275,7 +275,7 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn withdraw(&self, schedule: Uuid) -> Result<(), StoreError> {
-        attempt("withdraw the schedule", || async {
+        attempt(self.0, "withdraw the schedule", || async {
             sqlx::query(
                 "UPDATE schedules SET spec = 'null', next_due_at = NULL, looked_until = now() WHERE id = $1",
             )
@@ -292,7 +292,7 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn pause(&self, schedule: Uuid, paused: bool) -> Result<(), StoreError> {
-        attempt("pause the schedule", || async {
+        attempt(self.0, "pause the schedule", || async {
             sqlx::query(
                 "UPDATE schedules
                  SET paused_at = CASE WHEN $2 THEN coalesce(paused_at, now()) END,
@@ -320,7 +320,7 @@ impl Schedules<'_> {
         look: &Look,
         errand: &HandedOver<'_>,
     ) -> Result<Vec<Uuid>, StoreError> {
-        attempt("fire what is due", || self.try_fire(schedule, look, errand)).await
+        attempt(self.0, "fire what is due", || self.try_fire(schedule, look, errand)).await
     }
 
     async fn try_fire(
@@ -360,7 +360,7 @@ impl Schedules<'_> {
         schedule: Uuid,
         errand: &HandedOver<'_>,
     ) -> Result<Uuid, StoreError> {
-        attempt("have the schedule run now", || async {
+        attempt(self.0, "have the schedule run now", || async {
             let mut transaction = self.0.begin().await?;
             // Somebody asks, and is told; nothing is skipped.
             let collection = errand.collection;
@@ -386,7 +386,7 @@ impl Schedules<'_> {
         schedule: Uuid,
         limit: u32,
     ) -> Result<Vec<ScheduleRun>, StoreError> {
-        attempt("list the runs of the schedule", || async {
+        attempt(self.0, "list the runs of the schedule", || async {
             Ok(sqlx::query_as(
                 "SELECT r.id, r.due_at, r.fate, r.message, r.worker, o.id AS operation_id, o.status, o.attempt,
                         o.error_message, o.started_at, o.completed_at

@@ -103,7 +103,7 @@ impl Sessions<'_> {
         by: &By,
     ) -> Result<Uuid, StoreError> {
         let family = Uuid::new_v4();
-        attempt("begin the session", || async {
+        attempt(self.0, "begin the session", || async {
             let mut transaction = self.0.begin().await?;
             sqlx::query("DELETE FROM refresh_tokens WHERE user_id = $1 AND expires_at < now()")
                 .bind(user)
@@ -131,7 +131,8 @@ impl Sessions<'_> {
         token: NewToken<'_>,
         by: &By,
     ) -> Result<Rotation, StoreError> {
-        self.try_rotate(hash, token, by).await.map_err(|failure| failure.doing("renew the session"))
+        let rotated = self.try_rotate(hash, token, by).await;
+        rotated.map_err(|failure| failure.at(self.0).doing("renew the session"))
     }
 
     async fn try_rotate(
@@ -174,7 +175,7 @@ impl Sessions<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn end(&self, hash: &str, by: &By) -> Result<Option<Uuid>, StoreError> {
-        attempt("end the session", || async {
+        attempt(self.0, "end the session", || async {
             let mut transaction = self.0.begin().await?;
             let Some(known) = find(&mut transaction, hash).await? else { return Ok(None) };
             revoke(&mut transaction, known.family_id).await?;
@@ -190,7 +191,7 @@ impl Sessions<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn alive(&self, family: Uuid) -> Result<Option<User>, StoreError> {
-        attempt("find the session", || async {
+        attempt(self.0, "find the session", || async {
             Ok(sqlx::query_as(ALIVE).bind(family).fetch_optional(self.0).await?)
         })
         .await
@@ -201,7 +202,7 @@ impl Sessions<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn is_set_up(&self) -> Result<bool, StoreError> {
-        attempt("look for an administrator", || async {
+        attempt(self.0, "look for an administrator", || async {
             Ok(has_administrator(&mut *self.0.acquire().await?).await?)
         })
         .await
@@ -218,7 +219,7 @@ impl Sessions<'_> {
         age: Duration,
     ) -> Result<Vec<SigningKey>, StoreError> {
         let seconds = age.as_secs_f64();
-        attempt("read the signing keys", || async {
+        attempt(self.0, "read the signing keys", || async {
             let read_only: bool = sqlx::query_scalar(
                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
             )
@@ -266,7 +267,7 @@ impl Sessions<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn offer_setup(&self, hash: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        attempt("offer the setup token", || async {
+        attempt(self.0, "offer the setup token", || async {
             let offered = sqlx::query(
                 "INSERT INTO setup_tokens (token_hash, expires_at)
                  SELECT $1, now() + make_interval(secs => $2)
@@ -294,7 +295,7 @@ impl Sessions<'_> {
         by: &By,
     ) -> Result<Option<User>, StoreError> {
         let id = Uuid::new_v4();
-        attempt("make the first administrator", || async {
+        attempt(self.0, "make the first administrator", || async {
             let mut transaction = self.0.begin().await?;
             // Whoever comes second waits here, and finds it spent.
             let spent = sqlx::query(

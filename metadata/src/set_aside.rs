@@ -32,7 +32,7 @@ impl Documents<'_> {
         &self,
         collection: Uuid,
     ) -> Result<Vec<(String, i64)>, StoreError> {
-        attempt("count what is set aside", || async {
+        attempt(self.0, "count what is set aside", || async {
             Ok(sqlx::query_as(
                 "SELECT reason, count(*) FROM (
                      SELECT set_aside ->> 'reason' AS reason FROM document_locations
@@ -62,7 +62,7 @@ impl Documents<'_> {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<PlaceSetAside>, StoreError> {
-        attempt("list what is set aside", || async {
+        attempt(self.0, "list what is set aside", || async {
             Ok(sqlx::query_as(
                 r#"SELECT uri, size, set_aside ->> 'reason' AS reason, set_aside ->> 'message' AS message, last_seen_at
                    FROM document_locations

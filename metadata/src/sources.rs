@@ -85,7 +85,7 @@ impl Sources<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, collection: Uuid) -> Result<Vec<SourceSummary>, StoreError> {
-        attempt("list sources", || async {
+        attempt(self.0, "list sources", || async {
             Ok(sqlx::query_as(
                 "SELECT id, source_path, source_type, document_count, size_bytes, last_indexed_at
                  FROM collection_sources WHERE collection_id = $1 ORDER BY source_path",

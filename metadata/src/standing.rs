@@ -52,7 +52,7 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn standing(&self) -> Result<Standing, StoreError> {
-        attempt("see how things stand", || async {
+        attempt(&self.pool, "see how things stand", || async {
             let operations = sqlx::query_as(
                 "SELECT type, status, count(*) FROM operations WHERE status IN ('pending', 'processing')
                  GROUP BY type, status",

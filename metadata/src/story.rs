@@ -139,7 +139,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn story_at(&self, collection: Uuid, uri: &str) -> Result<Story, StoreError> {
-        let place: Option<Place> = attempt("find the location", || async {
+        let place: Option<Place> = attempt(self.0, "find the location", || async {
             Ok(sqlx::query_as(PLACE)
                 .bind(collection)
                 .bind(uri_hash(uri))
@@ -169,7 +169,7 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn story_of(&self, collection: Uuid, document: Uuid) -> Result<Story, StoreError> {
-        attempt("read what is known of the document", || async {
+        attempt(self.0, "read what is known of the document", || async {
             let found: Option<DocumentStory> =
                 sqlx::query_as(documents!("WHERE d.collection_id = $1 AND d.id = $2"))
                     .bind(collection)
@@ -200,7 +200,7 @@ impl Documents<'_> {
         collection: Uuid,
         uri: &str,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt("find the document", || async {
+        attempt(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM documents
                  WHERE collection_id = $1 AND status = 'deleted' AND file_path = $2

@@ -85,7 +85,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<User>, StoreError> {
-        attempt("list the users", || async {
+        attempt(self.0, "list the users", || async {
             Ok(sqlx::query_as(select!("WHERE u.id > $1 ORDER BY u.id LIMIT $2"))
                 .bind(after.unwrap_or(Uuid::nil()))
                 .bind(i64::from(limit))
@@ -100,7 +100,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn find(&self, id: Uuid) -> Result<Option<User>, StoreError> {
-        attempt("find the user", || async {
+        attempt(self.0, "find the user", || async {
             Ok(sqlx::query_as(select!("WHERE u.id = $1")).bind(id).fetch_optional(self.0).await?)
         })
         .await
@@ -111,7 +111,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn named(&self, username: &str) -> Result<Option<User>, StoreError> {
-        attempt("find the user", || async {
+        attempt(self.0, "find the user", || async {
             Ok(sqlx::query_as(select!("WHERE u.username = $1"))
                 .bind(username)
                 .fetch_optional(self.0)
@@ -125,7 +125,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn password(&self, id: Uuid) -> Result<Option<String>, StoreError> {
-        attempt("read the password", || async {
+        attempt(self.0, "read the password", || async {
             Ok(sqlx::query_scalar("SELECT hashed_password FROM users WHERE id = $1")
                 .bind(id)
                 .fetch_optional(self.0)
@@ -140,7 +140,7 @@ impl Users<'_> {
     /// [`pipeline::Remedy::Conflict`] if its name or its address is taken.
     pub async fn create(&self, new: &NewUser, by: &By) -> Result<User, StoreError> {
         let id = Uuid::new_v4();
-        attempt("make the user", || async {
+        attempt(self.0, "make the user", || async {
             let mut transaction = self.0.begin().await?;
             let user = insert(&mut transaction, id, new, by).await?;
             transaction.commit().await?;
@@ -159,7 +159,7 @@ impl Users<'_> {
         change: &UserChange,
         by: &By,
     ) -> Result<Option<User>, StoreError> {
-        attempt("change the user", || self.try_change(id, change, by)).await
+        attempt(self.0, "change the user", || self.try_change(id, change, by)).await
     }
 
     async fn try_change(
@@ -217,7 +217,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn set_password(&self, id: Uuid, hash: &str, by: &By) -> Result<bool, StoreError> {
-        attempt("change the password", || async {
+        attempt(self.0, "change the password", || async {
             let mut transaction = self.0.begin().await?;
             let changed = sqlx::query(
                 "UPDATE users SET hashed_password = $2 WHERE id = $1 AND username <> $3",
@@ -243,7 +243,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
-        attempt("find the addresses of logins", || async {
+        attempt(self.0, "find the addresses of logins", || async {
             Ok(sqlx::query_scalar(
                 "SELECT DISTINCT ip_address FROM (
                      SELECT a.ip_address FROM account_audit_log a
@@ -263,7 +263,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn refused(&self, user: Option<Uuid>, by: &By) -> Result<(), StoreError> {
-        attempt("note the failed login", || async {
+        attempt(self.0, "note the failed login", || async {
             let mut connection = self.0.acquire().await?;
             Ok(of_account(&mut connection, user, by, "login_failed", &json!({})).await?)
         })

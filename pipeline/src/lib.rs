@@ -38,6 +38,7 @@ mod store;
 mod store_call;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+mod title;
 pub mod uri;
 mod validate;
 mod vectors_config;
@@ -91,5 +92,6 @@ pub use store::{
     point_id,
 };
 pub use store_call::{TARGET as STORE_CALLS, store_call};
+pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorsConfig};
 pub use words::{SparseVector, Words};

@@ -25,14 +25,26 @@ const OTHERS_BUT_PASSING: u32 = 0o067;
 /// # Errors
 /// If one of them cannot be created; the message names the folder.
 pub fn folder(path: &Path) -> io::Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let above = match data_folder(path).parent() {
+        Some(above) => std::fs::DirBuilder::new().recursive(true).create(above),
+        None => Ok(()),
+    };
+    let made =
+        above.and_then(|()| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path));
     made.map_err(|error| {
         let words = crate::io_words(&error);
         io::Error::new(error.kind(), format!("cannot create {}: {words}", path.display()))
     })
 }
 
-/// Creates a file with mode 0600, or empties an existing one.
+/// The data folder of a path: the parent of the innermost component of [`OURS`], or the path itself without one.
+fn data_folder(path: &Path) -> &Path {
+    let is_ours =
+        |it: &&Path| it.file_name().is_some_and(|name| OURS.iter().any(|our| name == *our));
+    path.ancestors().find(is_ours).and_then(Path::parent).unwrap_or(path)
+}
+
+/// Makes a file that only its owner can read, or empties one that is there.
 ///
 /// # Errors
 /// If it cannot be created.

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
 use axum::http::header::{AUTHORIZATION, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::App;
@@ -17,7 +18,7 @@ use super::logged;
 use super::ports::{By, Reader};
 use super::problem::{Answer, Code, Problem};
 use super::rate::{Class, Client};
-use super::right::{Identity, Level, Right, Scope, decide, level};
+use super::right::{Given, Identity, Level, Right, Scope, decide, level};
 use super::{secret, wire};
 
 /// The address of the client, as the layers have found it.
@@ -88,16 +89,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
     }
 }
 
+/// What a request to an endpoint must pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admission {
+    pub(super) right: Right,
+    pub(super) class: Class,
+    /// Whether the endpoint reads records that outlive the collection of the path.
+    pub(super) outlives_collection: bool,
+}
+
 /// Lets a request through to its handler, or answers it.
 pub(super) async fn guard(
     app: App,
-    right: Right,
-    class: Class,
+    admission: Admission,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let admitted = admit(&app, right, class, &mut parts).await;
+    let admitted = admit(&app, admission, &mut parts).await;
     let caller = parts.extensions.get::<Caller>().cloned();
     let mut response = match admitted {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -114,7 +123,8 @@ fn with(caller: Caller) -> Extensions {
     extensions
 }
 
-async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answer<()> {
+async fn admit(app: &App, admission: Admission, parts: &mut Parts) -> Answer<()> {
+    let Admission { right, class, outlives_collection } = admission;
     let Some(Address(address)) = parts.extensions.get().copied() else {
         return Err(Problem::internal("nobody has found out the address of the client"));
     };
@@ -131,18 +141,63 @@ async fn admit(app: &App, right: Right, class: Class, parts: &mut Parts) -> Answ
     };
     let caller = Caller { identity, credential, client, address, agent };
     parts.extensions.insert(caller.clone());
-    app.rates.count(class, client)?;
-    let target = match collection_of(app, right, parts).await? {
+    app.rates.count_many(class, client, places_of(class, &parts.uri))?;
+    let collection = collection_of(app, right, parts).await?;
+    let target = match collection {
         Some(id) => app.catalogue.seen(caller.reader(), id).await?,
         None => None,
     };
-    let level = target.as_ref().and_then(|(_, given)| level(&caller.identity, *given));
+    let given = match (&target, collection) {
+        (Some((_, given)), _) => Some(*given),
+        (None, Some(id)) if outlives_collection => given_of_deleted(app, &caller, id).await?,
+        (None, _) => None,
+    };
+    let level = given.and_then(|given| level(&caller.identity, given));
     decide(right, &caller.identity, level)?;
     if let (Some((mut collection, _)), Some(level)) = (target, level) {
         collection.right = shown(level, &caller.identity).name();
         parts.extensions.insert(Target { collection: Arc::new(collection), level });
     }
     Ok(())
+}
+
+/// What a caller has of a collection that is deleted: all of it, or nothing. `None` if there was no such collection.
+async fn given_of_deleted(app: &App, caller: &Caller, id: Uuid) -> Answer<Option<Given>> {
+    let owner = app.catalogue.owner_of_deleted(id).await?;
+    let given =
+        |owner| Given { is_owner: caller.identity.user() == Some(owner), ..Given::default() };
+    Ok(owner.map(given))
+}
+
+/// Rows of a list that count as one request.
+const ROWS: u32 = 100;
+
+/// The page size of a list.
+#[derive(Deserialize)]
+struct PageSize {
+    limit: Option<u32>,
+}
+
+/// As how many requests a request counts: a list as one for each [`ROWS`] rows of its page, the last of which need not be
+/// full. The handler refuses a page size that is out of range, or a query that cannot be parsed.
+fn places_of(class: Class, uri: &Uri) -> u32 {
+    if class != Class::Look {
+        return 1;
+    }
+    let size = Query::<PageSize>::try_from_uri(uri).ok().and_then(|Query(size)| size.limit);
+    size.filter(|size| (1..=wire::LONGEST).contains(size)).map_or(1, |size| size.div_ceil(ROWS))
+}
+
+/// Lets a request for a file through that no right protects (the page, the description of the API), or refuses it. Those
+/// count as [`Class::Look`], by address.
+pub(super) async fn count_file(app: App, request: Request, next: Next) -> Response {
+    let Some(Address(address)) = request.extensions().get().copied() else {
+        return Problem::internal("nobody has found out the address of the client").into_response();
+    };
+    match app.rates.count(Class::Look, Client::at(address)) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// What somebody may do to a collection as they are told: a key no more than its scopes allow.
@@ -228,4 +283,29 @@ async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> Answer<Opt
     }
     let Some(operation) = named("operation") else { return Ok(None) };
     Ok(app.catalogue.operation(operation).await?.map(|operation| operation.collection_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_counts_by_its_page_size() {
+        for (query, places) in [
+            ("", 1),
+            ("?limit=1", 1),
+            ("?limit=100", 1),
+            ("?cursor=x&limit=101", 2),
+            ("?limit=%31000", 10),
+            ("?limit=0", 1),
+            ("?limit=1001", 1),
+            ("?limit=-5", 1),
+            ("?limit=x", 1),
+            ("?limit=1000&limit=1", 1),
+        ] {
+            let uri: Uri = format!("/documents{query}").parse().expect("a URI");
+            assert_eq!(places_of(Class::Look, &uri), places, "{query}");
+            assert_eq!(places_of(Class::Search, &uri), 1, "{query}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 use super::browser::IsSecure;
-use super::guard::{Address, Caller};
+use super::guard::{Address, Caller, count_file};
 use super::problem::{Problem, written};
 use super::right::Identity;
 use super::{App, Config, client, head, logged, openapi, table};
@@ -37,18 +37,22 @@ const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
 const ALL_OURS: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
                         base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The whole server. `page` is what else it serves, and answers addresses that are nothing's: nothing of it goes
-/// through a guard.
+/// The whole server. `page` is what else it serves, and answers addresses that are nothing's. It and the description of
+/// the API are open, and have a rate alone.
 pub fn router(app: &App, page: Router) -> Router {
     let (api, description) = table::routed(app);
     let docs = SwaggerUi::new(openapi::DOCS).url(openapi::PATH, description);
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.timeout);
+    let counting = app.clone();
+    let files = Router::new()
+        .merge(docs)
+        .merge(page)
+        .layer(from_fn(move |request, next| count_file(counting.clone(), request, next)));
     let outer = app.clone();
     Router::new()
         .merge(api)
-        .merge(docs)
-        .merge(page)
+        .merge(files)
         .layer(DefaultBodyLimit::max(app.config.longest_body))
         .layer(timeout)
         .layer(CatchPanicLayer::custom(panicked))

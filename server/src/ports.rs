@@ -176,6 +176,8 @@ pub struct Reader {
 pub trait Catalogue: Send + Sync {
     /// A collection, and what the reader was given of it; the `right` in it is not known yet.
     async fn seen(&self, reader: Reader, id: Uuid) -> Stored<Option<(wire::Collection, Given)>>;
+    /// The account that owned a deleted collection; `None` if no collection of this id was deleted.
+    async fn owner_of_deleted(&self, id: Uuid) -> Stored<Option<Uuid>>;
     /// The collections that the reader may read, in order of id.
     async fn readable(
         &self,

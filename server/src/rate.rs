@@ -19,13 +19,13 @@ use super::problem::{Answer, Code, Problem};
 /// Endpoints that cost about the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// What costs nothing: health, the description of the API.
+    /// What costs nothing: health.
     Light,
     /// Logins and whatever else checks a secret.
     Login,
     /// Searches.
     Search,
-    /// Looking.
+    /// Looking; also the files of the page and the description of the API.
     Look,
     /// Changing.
     Change,

@@ -8,7 +8,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::App;
-use super::guard::guard;
+use super::guard::{Admission, guard};
 use super::openapi;
 use super::rate::Class;
 use super::rate::Class::{Change, Light, Login, Look, Search as Searches};
@@ -37,10 +37,33 @@ pub struct Endpoint {
     pub path: String,
 }
 
-struct Row(Right, Class, UtoipaMethodRouter<App>);
+type Methods = UtoipaMethodRouter<App>;
+
+enum Entry {
+    /// An endpoint whose collection, if its path names one, exists.
+    Row(Right, Class, Methods),
+    /// One that reads records which outlive their collection. Once that is deleted, its last owner and superusers have
+    /// the right, as far as the scope of their key reaches.
+    Record(Right, Class, Methods),
+}
+
+impl Entry {
+    /// What a request must pass, and the handlers.
+    fn into_parts(self) -> (Admission, Methods) {
+        match self {
+            Self::Row(right, class, methods) => {
+                (Admission { right, class, outlives_collection: false }, methods)
+            }
+            Self::Record(right, class, methods) => {
+                (Admission { right, class, outlives_collection: true }, methods)
+            }
+        }
+    }
+}
 
 #[rustfmt::skip]
-fn table() -> Vec<Row> {
+fn table() -> Vec<Entry> {
+    use Entry::{Record, Row};
     vec![
         Row(Open,      Light,    routes!(system::live)),
         Row(Open,      Light,    routes!(system::ready)),
@@ -81,7 +104,7 @@ fn table() -> Vec<Row> {
         Row(Read,      Look,     routes!(collections::sources)),
         Row(Read,      Look,     routes!(facets::facets)),
         Row(Write,     Change,   routes!(collections::remove_source)),
-        Row(Admin,     Look,     routes!(collections::audit)),
+        Record(Admin,  Look,     routes!(collections::audit)),
         Row(Read,      Look,     routes!(collections::limits)),
         Row(Superuser, Change,   routes!(collections::set_limits)),
         Row(Admin,     Look,     routes!(grants::list)),
@@ -101,7 +124,7 @@ fn table() -> Vec<Row> {
         Row(Browse,    Look,     routes!(operations::events)),
         Row(Read,      Look,     routes!(operations::of_collection)),
         Row(Write,     Change,   routes!(operations::start)),
-        Row(Read,      Look,     routes!(operations::show)),
+        Record(Read,   Look,     routes!(operations::show)),
         Row(Read,      Look,     routes!(operations::events_of_one)),
         Row(Write,     Change,   routes!(operations::cancel)),
     ]
@@ -109,15 +132,17 @@ fn table() -> Vec<Row> {
 
 /// Every endpoint, for who wants to look at all of them: a test does.
 pub fn endpoints() -> Vec<Endpoint> {
-    table().into_iter().flat_map(|row| described(&row)).collect()
+    let parts = table().into_iter().map(Entry::into_parts);
+    parts.flat_map(|(admission, methods)| described(admission, &methods)).collect()
 }
 
-fn described(Row(right, class, (_, paths, _)): &Row) -> Vec<Endpoint> {
+fn described(admission: Admission, (_, paths, _): &Methods) -> Vec<Endpoint> {
+    let Admission { right, class, .. } = admission;
     let of_path = |(path, item): (&String, &utoipa::openapi::PathItem)| {
         let path = format!("{BASE}{path}");
         openapi::methods(item)
             .into_iter()
-            .map(|method| Endpoint { right: *right, class: *class, method, path: path.clone() })
+            .map(|method| Endpoint { right, class, method, path: path.clone() })
             .collect::<Vec<_>>()
     };
     paths.paths.iter().flat_map(of_path).collect()
@@ -126,11 +151,11 @@ fn described(Row(right, class, (_, paths, _)): &Row) -> Vec<Endpoint> {
 /// The endpoints behind their guards, and what the description says of them.
 pub(super) fn routed(app: &App) -> (Router, OpenApi) {
     let mut router = OpenApiRouter::with_openapi(openapi::head());
-    for Row(right, class, (schemas, mut paths, methods)) in table() {
-        openapi::note_right(&mut paths, right);
+    for (admission, (schemas, mut paths, methods)) in table().into_iter().map(Entry::into_parts) {
+        openapi::note_right(&mut paths, admission.right);
         let app = app.clone();
         let methods = methods.route_layer(from_fn(move |request, next: Next| {
-            guard(app.clone(), right, class, request, next)
+            guard(app.clone(), admission, request, next)
         }));
         router = router.routes((schemas, paths, methods));
     }

@@ -1,4 +1,4 @@
-//! The page: the files of `search/web/`, which are in the binary, and the addresses at which they are found.
+//! The page: the files of `server/web/`, which are in the binary, and the addresses at which they are found.
 //!
 //! It asks nothing and knows nothing of the API; what it shows, it asks for from the browser like any other client. Each
 //! view has an address of its own, and all of them are answered by the one document, whose script draws the view.

@@ -61,7 +61,7 @@ fn fifty() -> u32 {
 }
 
 /// The longest part of a list.
-const LONGEST: u32 = 1000;
+pub(super) const LONGEST: u32 = 1000;
 
 impl Paging {
     /// The limit, if it is one.

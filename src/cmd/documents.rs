@@ -2,7 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 
-use metadata::{Collection, DocumentStatus, DocumentSummary, PlaceSetAside, Postgres};
+use metadata::{
+    Collection, DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument,
+    PlaceSetAside, Postgres,
+};
 use pipeline::BoxError;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -88,15 +91,16 @@ async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
     let after_uri = after_uri.as_ref().and_then(Named::uri);
     let (database, collection) = wiring::opened(&of.config).await?;
     let documents = database.postgres().documents();
-    let found = match (after_uri, reason, status.map(status_of)) {
-        (Some(_), ..) => Vec::new(),
-        (None, Some(reason), _) => {
-            documents.list_by_reason(collection.id, reason, after_id, limit).await?
-        }
-        (None, None, Some(status)) => {
-            documents.list_by_status(collection.id, status, after_id, limit).await?
-        }
-        (None, None, None) => documents.list(collection.id, after_id, limit).await?,
+    let list = DocumentList {
+        selection: selection(status, reason),
+        sort: DocumentSort::Id,
+        is_descending: false,
+        after: after_id.map(|id| (String::new(), id)),
+    };
+    let found = match after_uri {
+        // Places come behind all documents.
+        Some(_) => Vec::new(),
+        None => documents.page(collection.id, &list, limit).await?,
     };
     let more = limit.saturating_sub(u32::try_from(found.len())?);
     let places = if with_places && more > 0 {
@@ -139,7 +143,15 @@ async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn document_json(document: &DocumentSummary) -> Value {
+fn selection(status: Option<Status>, reason: Option<&str>) -> DocumentSelection {
+    match (reason, status) {
+        (Some(reason), _) => DocumentSelection::Reason(reason.to_owned()),
+        (None, Some(status)) => DocumentSelection::Status(status_of(status)),
+        (None, None) => DocumentSelection::All,
+    }
+}
+
+fn document_json(document: &ListedDocument) -> Value {
     json!({
         "id": document.id,
         "path": document.file_path,

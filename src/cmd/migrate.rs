@@ -96,11 +96,12 @@ fn in_words(what: &Downgrade, place: &str) -> String {
     if what.tables.is_empty() && what.columns.is_empty() {
         out.push_str("  indexes and functions alone, and no data\n");
     }
-    for (name, documents) in what.collections.iter().take(NAMED) {
+    let named = render::shown(what.collections.len(), NAMED);
+    for (name, documents) in what.collections.iter().take(named) {
         let documents = render::several(*documents, "document");
         out.push_str(&format!("  the collection `{name}` with {documents}\n"));
     }
-    if let Some(more) = what.collections.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let more @ 1.. = what.collections.len() - named {
         out.push_str(&format!("  and {} more\n", render::several(more, "collection")));
     }
     out.truncate(out.trim_end().len());

@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-use metadata::{Collection, DocumentSummary, Postgres, Story};
+use metadata::{Collection, ListedDocument, Postgres, Story};
 use pipeline::BoxError;
 use pipeline::uri;
 use sources::real_path;
@@ -196,7 +196,7 @@ fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
 
 /// How lists write where a document is, so that it can be named by what is written: as a path if every character of
 /// it can be seen, or else as its URI, in which the others are encoded.
-pub(super) fn shown(document: &DocumentSummary) -> String {
+pub(super) fn shown(document: &ListedDocument) -> String {
     match &document.uri {
         Some(uri) => shown_uri(uri),
         None => document.file_path.clone(),

@@ -1,11 +1,11 @@
 //! `semantik operations`: what was and is being done to a collection.
 
-use metadata::OperationSummary;
+use metadata::{OperationSummary, Operations};
 use pipeline::BoxError;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::cli::{OfFile, OperationsVerb};
+use crate::cli::{IdPrefix, OfFile, OperationName, OperationsVerb};
 use crate::render::{self, word};
 use crate::wiring;
 
@@ -14,15 +14,11 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
         OperationsVerb::List { of, deleted, before, limit } => {
             list(&of, deleted, before, limit).await
         }
-        OperationsVerb::Show { id, of } => show(&of, id).await,
+        OperationsVerb::Show { id, of } => show(&of, &id).await,
         OperationsVerb::Cancel { id, of } => {
             let (database, collection) = wiring::opened(&of.config).await?;
             let operations = database.postgres().operations();
-            let is_ours =
-                operations.find(id).await?.is_some_and(|it| it.collection_id == collection.id);
-            if !is_ours {
-                return Err(missing(id).into());
-            }
+            let id = find(&operations, &[collection.id], &id).await?.id;
             operations.cancel(id).await?;
             if of.json {
                 return render::json(&json!({ "id": id, "status": "cancelled" }));
@@ -71,11 +67,45 @@ async fn list(
     render::out(&render::table(&head, rows))
 }
 
-async fn show(of: &OfFile, id: Uuid) -> Result<(), BoxError> {
+/// The operation of a name, on one of these collections; `latest` is that on the first.
+async fn find(
+    operations: &Operations<'_>,
+    collections: &[Uuid],
+    name: &OperationName,
+) -> Result<OperationSummary, BoxError> {
+    let prefix = match name {
+        OperationName::Latest => {
+            let first = collections.first().copied().unwrap_or_default();
+            let newest = operations.recent(first, None, 1).await?.pop();
+            return newest.ok_or_else(|| "there is no operation on the collection yet".into());
+        }
+        OperationName::Prefix(prefix) => prefix,
+    };
+    let IdPrefix { typed, first, last } = prefix;
+    let mut found = operations.between(collections, *first, *last).await?;
+    if found.len() > 1 {
+        let candidates: Vec<_> =
+            found.iter().map(|it| format!("{} ({})", it.id, render::time(it.created_at))).collect();
+        return Err(format!(
+            "`{typed}` is the beginning of several ids: {}; type more digits",
+            candidates.join(", ")
+        )
+        .into());
+    }
+    found.pop().ok_or_else(|| {
+        let which = if first == last { first.to_string() } else { format!("`{typed}…`") };
+        format!(
+            "there is no operation {which} on the collection; `semantik operations list` shows the ids"
+        )
+        .into()
+    })
+}
+
+async fn show(of: &OfFile, name: &OperationName) -> Result<(), BoxError> {
     let (database, ids) = wiring::ever(&of.config).await?;
     let operations = database.postgres().operations();
-    let found = operations.find(id).await?.filter(|it| ids.contains(&it.collection_id));
-    let found = found.ok_or_else(|| missing(id))?;
+    let found = find(&operations, &ids, name).await?;
+    let id = found.id;
     let metrics = operations.metrics(id).await?;
     if of.json {
         let metrics = metrics.into_iter().map(|(name, value)| (name, Value::from(value)));

@@ -41,10 +41,10 @@ fn as_json(collection: &str, forecast: &Forecast) -> Value {
     let mut examples: Map<String, Value> = forecast
         .causes
         .iter()
-        .map(|(cause, tally)| (cause.word().to_owned(), json!(tally.examples)))
+        .map(|(cause, tally)| (cause.word().to_owned(), json!(tally.shown().0)))
         .collect();
     for (reason, tally) in &forecast.set_aside {
-        examples.insert(format!("set_aside.{reason}"), json!(tally.examples));
+        examples.insert(format!("set_aside.{reason}"), json!(tally.shown().0));
     }
     let to_embed = forecast.to_embed();
     let sources: Vec<_> = forecast
@@ -194,9 +194,8 @@ fn examples(forecast: &Forecast) -> String {
         forecast.set_aside.iter().map(|(reason, tally)| (reason.replace('_', " "), tally));
     let mut rows = Vec::new();
     for (what, tally) in causes.chain(reasons) {
-        rows.extend(tally.examples.iter().map(|uri| vec![what.clone(), uri.clone()]));
-        let shown = u64::try_from(tally.examples.len()).unwrap_or(u64::MAX);
-        let more = tally.documents.saturating_sub(shown);
+        let (shown, more) = tally.shown();
+        rows.extend(shown.iter().map(|uri| vec![what.clone(), uri.clone()]));
         if more > 0 {
             rows.push(vec![what, format!("… and {} more", render::count(more))]);
         }

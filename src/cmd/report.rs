@@ -72,7 +72,8 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
         // What is new first: there may be more than are shown.
         let (known, news): (Vec<_>, Vec<_>) =
             report.set_aside.iter().partition(|document| document.known.is_some());
-        let shown = news.into_iter().chain(known).take(SHOWN).map(|document| {
+        let number = render::shown(report.set_aside.len(), SHOWN);
+        let shown = news.into_iter().chain(known).take(number).map(|document| {
             vec![
                 document.uri.clone(),
                 document.node.clone(),
@@ -81,8 +82,8 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
             ]
         });
         out.push_str(&render::next_table(&["set aside", "at", "reason", "because it"], shown));
-        if report.set_aside.len() > SHOWN {
-            out.push_str(&format!("… and {} more (see --json)\n", report.set_aside.len() - SHOWN));
+        if let more @ 1.. = report.set_aside.len() - number {
+            out.push_str(&format!("… and {more} more (see --json)\n"));
         }
     }
     if report.stopped {

@@ -152,11 +152,12 @@ fn as_text(findings: &Findings) -> String {
             "damaged" => "points are damaged",
             _ => "points of documents that nobody knows",
         };
-        for trouble in troubles.iter().take(SHOWN) {
+        let shown = render::shown(troubles.len(), SHOWN);
+        for trouble in troubles.iter().take(shown) {
             let name = trouble.path.clone().unwrap_or_else(|| trouble.document.to_string());
             rows.push(vec![what.to_owned(), render::count(trouble.points), name]);
         }
-        if let Some(more) = troubles.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        if let more @ 1.. = troubles.len() - shown {
             rows.push(vec![what.to_owned(), String::new(), format!("… and {more} more documents")]);
         }
     }
@@ -205,9 +206,10 @@ fn damage_as_text(findings: &Findings) -> String {
     if let Some(why) = &findings.unusable {
         out.push_str(&format!("{why}\n"));
     }
-    let shown = findings.files.iter().take(SHOWN);
-    let mut rows: Vec<_> = shown.map(|it| vec![it.file.clone(), it.fault.to_string()]).collect();
-    if let Some(more) = findings.files.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    let shown = render::shown(findings.files.len(), SHOWN);
+    let files = findings.files.iter().take(shown);
+    let mut rows: Vec<_> = files.map(|it| vec![it.file.clone(), it.fault.to_string()]).collect();
+    if let more @ 1.. = findings.files.len() - shown {
         rows.push(vec![format!("… and {more} more files"), String::new()]);
     }
     if !rows.is_empty() {

@@ -45,7 +45,7 @@ pub(crate) enum Errand {
     },
     /// Goes back to the generation that was live before.
     RollBack,
-    /// Makes good what `verify` found.
+    /// Removes points that `verify` found to be wrong, and marks their documents for the next run.
     Repair,
     /// Deletes the collection from both stores.
     DeleteCollection,
@@ -177,7 +177,7 @@ impl Operator {
                 self.roll_back().await?;
                 Ok(())
             }),
-            Errand::Repair => Box::pin(self.repair()),
+            Errand::Repair => Box::pin(self.remove_wrong_points()),
             Errand::DeleteCollection => Box::pin(async move {
                 let collection = self.database.collection(&self.spec).await?;
                 self.delete(&collection).await?;

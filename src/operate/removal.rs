@@ -150,8 +150,14 @@ impl Operator {
     ) -> Result<(), BoxError> {
         let (_, vectors) = self.live(collection, Absent::Make).await?;
         let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
-        pass::relocate(&metadata, &vectors).await?;
-        pass::purge(&metadata, vectors.store.as_ref()).await
+        let purged = async {
+            pass::relocate(&metadata, &vectors).await?;
+            pass::purge(&metadata, vectors.store.as_ref()).await
+        }
+        .await;
+        // After a failure, too: a server keeps the vectors open.
+        vectors.end_writing().await;
+        purged
     }
 
     /// Forgets documents that were deleted long ago.

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use metadata::{Collection, DocumentStatus, Generation, Integrity, OperationType, Side};
+use metadata::{Collection, DocumentStatus, Generation, Integrity, Operation, OperationType, Side};
 use pipeline::BoxError;
 use pipeline::Inspected;
 use uuid::Uuid;
@@ -144,8 +144,19 @@ impl Operator {
         Ok(())
     }
 
-    /// Takes out what should not be there, and has what is not whole written again.
+    /// Takes out what should not be there, and has what is not whole written again. Both operations are handed over
+    /// where another process serves the collection, since it may have the embedded vectors open.
     pub(crate) async fn repair(&self) -> Result<(), BoxError> {
+        if self.elsewhere(&Errand::Repair).await?.is_none() {
+            self.remove_wrong_points().await?;
+        }
+        self.run().await?;
+        Ok(())
+    }
+
+    /// Removes points that should not be there, and marks documents whose points are missing or damaged, so that the
+    /// next run writes them again.
+    pub(super) async fn remove_wrong_points(&self) -> Result<(), BoxError> {
         let collection = self.database.collection(&self.spec).await?;
         let details = Errand::Repair.details();
         let operation = self.claim(&collection, OperationType::Append, details).await?;
@@ -153,30 +164,41 @@ impl Operator {
             .while_ours(&operation, async {
                 operation.delete_placeless().await?;
                 let (live, vectors) = self.live(&collection, Absent::Refuse).await?;
-                let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
-                pass::purge(&metadata, vectors.store.as_ref()).await?;
-                let (findings, expected, foreign) =
-                    self.compare(&collection, &live, &vectors).await?;
-                sinks::remove_strays(vectors.store.as_ref(), &expected).await?;
-                for trouble in &findings.surplus {
-                    // Also where points are missing, so that the number alone does not tell.
-                    let chunks = expected.get(&trouble.document).copied().unwrap_or(0);
-                    vectors.store.truncate(trouble.document, u32::try_from(chunks)?).await?;
-                }
-                let stale = findings.missing.iter().chain(&findings.damaged);
-                let stale: Vec<_> = stale.map(|it| it.document).collect();
-                // First of all, so that whatever comes between is made good by the next run.
-                operation.mark_stale(&stale).await?;
-                // Points under other ids would stay; those under their own are written over.
-                vectors.store.remove(&foreign).await?;
-                vectors.store.flush().await?;
-                Ok(findings.as_metrics())
+                let removed = self.remove_wrong(&operation, &collection, &live, &vectors).await;
+                // After a failure, too: a server keeps the vectors open.
+                vectors.end_writing().await;
+                Ok(removed?.as_metrics())
             })
             .await;
         let metrics = ended.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
         finish(operation, ended, &metrics).await?;
-        self.run().await?;
         Ok(())
+    }
+
+    async fn remove_wrong(
+        &self,
+        operation: &Operation,
+        collection: &Collection,
+        live: &Generation,
+        vectors: &Vectors,
+    ) -> Result<Findings, BoxError> {
+        let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
+        pass::purge(&metadata, vectors.store.as_ref()).await?;
+        let (findings, expected, foreign) = self.compare(collection, live, vectors).await?;
+        sinks::remove_strays(vectors.store.as_ref(), &expected).await?;
+        for trouble in &findings.surplus {
+            // Also where points are missing, so that the number alone does not tell.
+            let chunks = expected.get(&trouble.document).copied().unwrap_or(0);
+            vectors.store.truncate(trouble.document, u32::try_from(chunks)?).await?;
+        }
+        let stale = findings.missing.iter().chain(&findings.damaged);
+        let stale: Vec<_> = stale.map(|it| it.document).collect();
+        // First of all, so that whatever comes between is made good by the next run.
+        operation.mark_stale(&stale).await?;
+        // Points under other ids would stay; those under their own are written over.
+        vectors.store.remove(&foreign).await?;
+        vectors.store.flush().await?;
+        Ok(findings)
     }
 
     /// Compares the stores; gives what is wrong, how many points each document is to have, and the documents that

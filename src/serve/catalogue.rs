@@ -35,6 +35,10 @@ impl Catalogue for StoredCatalogue {
         Ok(seen.map(|seen| self.seen(seen)))
     }
 
+    async fn owner_of_deleted(&self, id: Uuid) -> Result<Option<Uuid>, StoreError> {
+        self.postgres.collections().owner_of_deleted(id).await
+    }
+
     async fn readable(
         &self,
         reader: ports::Reader,
@@ -149,7 +153,7 @@ impl Catalogue for StoredCatalogue {
         collection: Uuid,
         id: Uuid,
     ) -> Result<Option<wire::Document>, StoreError> {
-        Ok(self.postgres.documents().listed(collection, id).await?.map(lists::document))
+        Ok(self.postgres.documents().find(collection, id).await?.map(lists::document))
     }
 
     async fn operations(

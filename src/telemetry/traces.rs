@@ -58,7 +58,19 @@ impl Drop for Traces {
 /// documents, which may be millions, and those of libraries, such as requests of the exporter
 /// itself.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
-    let crates = ["semantik", "pipeline", "stages", "embedding", "sinks", "search"];
+    let crates = [
+        "semantik",
+        "pipeline",
+        "stages",
+        "embedding",
+        "cache",
+        "metadata",
+        "vectors",
+        "sources",
+        "sinks",
+        "search",
+        "server",
+    ];
     let of = metadata.target().split("::").next().unwrap_or_default();
     crates.contains(&of) && (metadata.is_span() || *metadata.level() <= Level::INFO)
 }

@@ -101,6 +101,7 @@ impl StageConfig for Extract {
         let worker =
             with.extract_worker.as_ref().map(|command: &PathBuf| Worker::new(command, limits));
         let memory = with.memo.as_ref().map(|memo| Memory::new(memo, &self.identity()));
+        let memory = memory.transpose()?;
         Ok(Box::new(Extractor { limits, worker, memory }))
     }
 
@@ -136,29 +137,38 @@ impl Stage for Extractor {
         let paths: Vec<PathBuf> = (0..rows.num_rows())
             .map(|row| path_of(uris.value(row), mime_types.value(row)))
             .collect();
-        let mut remembered = Remembered::look_up(self.memory.as_ref(), &rows)?;
-        let mut requests = Vec::new();
+        let mut remembered = Remembered::look_up(self.memory.as_mut(), &rows)?;
+        let (mut asked, mut requests) = (Vec::new(), Vec::new());
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(rows.num_rows());
         for (row, path) in paths.iter().enumerate() {
             let (mime_type, bytes) = (mime_types.value(row), contents.value(row));
             let known = remembered.take(row).map(Ok);
             let answer = known.or_else(|| refused_unread(mime_type, bytes).map(Err));
             if answer.is_none() {
-                let request = Request {
+                asked.push(row);
+                requests.push(Request {
                     mime_type: Cow::Borrowed(mime_type),
                     extension: path.extension().unwrap_or_default().to_string_lossy(),
                     bytes: Cow::Borrowed(bytes),
-                };
-                requests.push((row, request));
+                });
             }
             answers.push(answer);
         }
-        let (asked, requests): (Vec<usize>, Vec<Request<'_>>) = requests.into_iter().unzip();
-        for (row, answer) in asked.into_iter().zip(self.read(&requests)?) {
+        let mut asked = asked.into_iter();
+        // Runs for each answer as it arrives, while the worker reads the documents after it.
+        let mut take = |answer: Answer| {
+            let Some(row) = asked.next() else { return };
             if let Ok((mime_type, document)) = &answer {
                 remembered.note(row, mime_type, document);
             }
             answers[row] = Some(answer);
+        };
+        match &mut self.worker {
+            Some(worker) => worker.read(&requests, &mut take)?,
+            None => {
+                let unpacked = self.limits.unpacked();
+                requests.iter().map(|request| read(request, unpacked)).for_each(take);
+            }
         }
         remembered.store();
         let mut set_aside = Vec::new();
@@ -177,19 +187,6 @@ impl Stage for Extractor {
             }
         }
         Ok(Outcome { rows: read.finish(&rows, keep)?, set_aside })
-    }
-}
-
-impl Extractor {
-    /// Reads documents; an answer for each, in their order.
-    fn read(&mut self, requests: &[Request<'_>]) -> Result<Vec<Answer>, BoxError> {
-        match &mut self.worker {
-            Some(worker) => worker.read(requests),
-            None => {
-                let unpacked = self.limits.unpacked();
-                Ok(requests.iter().map(|request| read(request, unpacked)).collect())
-            }
-        }
     }
 }
 

@@ -78,3 +78,17 @@ fn files_of_others_in_a_data_folder_keep_their_modes() {
     }
     assert_eq!(std::fs::metadata(place.path().join("vectors")).unwrap().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn folders_above_a_data_folder_get_the_default_mode() {
+    let place = Place::with("model: 'stand-in:16'", "stores: { data: new/folders/data }");
+    place.write("1.txt", "the text of a document");
+    let by_default = place.path().join("by-default");
+    std::fs::create_dir(&by_default).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+    place.run();
+    for above in ["new", "new/folders"] {
+        assert_eq!(mode(&place.path().join(above)), mode(&by_default), "{above}");
+    }
+    assert_private(&place.path().join("new/folders/data"));
+}

@@ -88,7 +88,7 @@ fn keys_and_addresses_of_others_stay_secret() {
         let ran = ran(command.current_dir(place.path()).output().unwrap());
         assert_eq!(ran.code, code, "{verb}: {}{}", ran.stdout, ran.stderr);
         // It was tried, so the key was sent.
-        let is_refused = ran.stderr.contains("Unauthenticated");
+        let is_refused = ran.stderr.contains("does not accept the API key");
         assert_eq!(is_refused, code == 1, "{verb}: {}", ran.stderr);
         said.extend([ran.stdout, ran.stderr]);
     }

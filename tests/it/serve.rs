@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod beside;
 mod browsers;
 mod costs;
 mod guessing;

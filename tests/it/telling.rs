@@ -421,4 +421,55 @@ fn lists_show_what_there_is() {
     let older = ["operations", "list", "--config", FILE, "--json", "--before"];
     let older = place.semantik(&[&older[..], &[append["id"].as_str().unwrap()]].concat()).json();
     assert_eq!(older.as_array().unwrap().len(), 1);
+
+    // By other names than the whole id.
+    let show =
+        |name: &str| place.semantik(&["operations", "show", name, "--config", FILE, "--json"]);
+    assert_eq!(show("latest").json()["id"], append["id"]);
+    // Ids that begin alike: the first eight digits are those of the newest.
+    let newest = append["id"].as_str().unwrap();
+    let (short, twin) = (&newest[..8], "ffff-4fff-8fff-ffffffffffff");
+    assert_eq!(show(short).json()["id"], append["id"]);
+    assert_eq!(show(&newest[..18].to_uppercase()).json()["id"], append["id"]);
+    place.execute(&format!(
+        "INSERT INTO operations (id, collection_id, user_id, type)
+         SELECT '{short}-{twin}', collection_id, user_id, 'append' FROM operations WHERE id = '{newest}'"
+    ));
+    let refused = show(short);
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    for words in ["several ids", newest, twin] {
+        assert!(refused.stderr.contains(words), "{words}: {}", refused.stderr);
+    }
+    assert_eq!(show(&format!("{short}-{}", &twin[..6])).json()["status"], "pending");
+    let cancel = ["operations", "cancel", "latest", "--config", FILE, "--json"];
+    let cancelled = place.semantik(&cancel).json();
+    assert_eq!(cancelled["id"], format!("{short}-{twin}"));
+    let unknown = show("00000000-0000");
+    assert_eq!(unknown.code, 1, "{}", unknown.stdout);
+    assert!(
+        unknown.stderr.contains("there is no operation `00000000-0000…`"),
+        "{}",
+        unknown.stderr
+    );
+    let mistyped = show("last");
+    assert_eq!(mistyped.code, 64, "{}", mistyped.stderr);
+    assert!(mistyped.stderr.contains("expected `latest`, an id"), "{}", mistyped.stderr);
+}
+
+#[test]
+fn a_plan_shows_a_last_example_instead_of_counting_it() {
+    let place = Place::with_stand_in();
+    let examples = || {
+        let said = place.semantik(&["plan", FILE]).stdout;
+        let named = (0..9).filter(|n| said.contains(&format!("/{n}.txt"))).count();
+        (named, said.lines().find(|line| line.contains("more")).map(str::to_owned))
+    };
+    for n in 0..6 {
+        place.write(&format!("{n}.txt"), format!("the text of document {n}"));
+    }
+    assert_eq!(examples(), (6, None));
+    place.write("6.txt", "the text of document 6");
+    let (named, more) = examples();
+    assert_eq!(named, 5);
+    assert!(more.unwrap().contains("… and 2 more"));
 }

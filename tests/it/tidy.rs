@@ -58,7 +58,7 @@ fn concurrency_has_an_address() {
         "stages/src/extract/worker/sandbox.rs",
         "stages/src/extract/worker/probe.rs",
         "search/src/questions.rs",
-        "sinks/src/edge/owner.rs",
+        "vectors/src/edge/owner.rs",
         "search/src/blocking.rs",
     ];
     for krate in CRATES {

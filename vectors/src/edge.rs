@@ -42,10 +42,12 @@ pub use self::shard::is_of_damage;
 
 mod caught;
 mod filter;
+mod holder;
 mod indexing;
 mod inspect;
 mod owner;
 mod room;
+mod scratch;
 mod seal;
 mod search;
 mod session;
@@ -126,19 +128,22 @@ impl EdgeStore {
         let folder = self.session.folder();
         // Each segment may be written anew beside the one that it replaces.
         let needed = room::taken(&folder.join("segments"));
-        if let Err(error) = room::check(folder, doing, needed) {
-            tracing::warn!(
-                error = %error.source,
-                "the index is not built for now, so searches are exact and slower than they could be"
-            );
-            return Ok(false);
-        }
+        let room = match self.session.room(doing, needed) {
+            Ok(room) => room,
+            Err(error) => {
+                tracing::warn!(
+                    error = %error.source,
+                    "the index is not built for now, so searches are exact and slower than they could be"
+                );
+                return Ok(false);
+            }
+        };
         let sizes = self.session.sizes();
         let build = move |shard: &EdgeShard| {
             let built = indexing::build(shard, sizes)?;
             Ok((built, sizes.is_small(shard.info().points_count)))
         };
-        let (built, is_bare) = self.session.write(doing, needed, build).await?;
+        let (built, is_bare) = self.session.write(doing, room, build).await?;
         self.session.note_index(is_bare)?;
         Ok(built)
     }
@@ -202,9 +207,10 @@ impl EdgeStore {
         }
         let bare = self.session.is_bare();
         let close = move |shard: &EdgeShard| indexing::close(shard, bare);
-        let needed =
-            room::taken(&self.session.folder().join("segments")).min(indexing::CLOSED_BYTES);
-        self.session.write("close a segment of the vector collection", needed, close).await
+        let doing = "close a segment of the vector collection";
+        let taken = room::taken(&self.session.folder().join("segments"));
+        let room = self.session.room(doing, taken.min(indexing::CLOSED_BYTES))?;
+        self.session.write(doing, room, close).await
     }
 
     async fn update(
@@ -214,7 +220,8 @@ impl EdgeStore {
         what: PointOperations,
     ) -> Result<(), StoreError> {
         let operation = UpdateOperation::PointOperation(what);
-        self.session.change(doing, bytes, move |shard| shard.update(operation)).await
+        let room = self.session.room(doing, bytes)?;
+        self.session.change(doing, room, move |shard| shard.update(operation)).await
     }
 }
 
@@ -254,7 +261,8 @@ impl VectorStore for EdgeStore {
         };
         let operation = UpdateOperation::PayloadOperation(PayloadOps::SetPayload(change));
         let doing = "change the place of points";
-        self.session.change(doing, 0, move |shard| shard.update(operation)).await
+        let room = self.session.room(doing, 0)?;
+        self.session.change(doing, room, move |shard| shard.update(operation)).await
     }
 
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
@@ -275,7 +283,9 @@ impl VectorStore for EdgeStore {
             shard.flush();
             Ok(())
         };
-        self.session.write("flush vectors", 0, flush).await
+        let doing = "flush vectors";
+        let room = self.session.room(doing, 0)?;
+        self.session.write(doing, room, flush).await
     }
 }
 

@@ -38,7 +38,7 @@ impl Operation {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if another one is being built; see [`Operation::forget`].
     pub async fn building(&self, settings: &GenerationSettings) -> Result<Generation, StoreError> {
-        attempt("begin a generation", || async {
+        attempt(&self.postgres().pool, "begin a generation", || async {
             let mut connection = self.postgres().unhurried().await?;
             let mut transaction = connection.begin().await?;
             self.hold(&mut transaction).await?;
@@ -87,7 +87,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation is not ours any more.
     pub async fn refuse(&self, built: &Generation) -> Result<(), StoreError> {
-        attempt("note that a generation was refused", || async {
+        attempt(&self.postgres().pool, "note that a generation was refused", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query("UPDATE generations SET refused_at = now() WHERE id = $1")
@@ -104,7 +104,7 @@ impl Operation {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if it is the live one, or the operation is not ours any more.
     pub async fn forget(&self, generation: &Generation) -> Result<(), StoreError> {
-        attempt("forget a generation", || async {
+        attempt(&self.postgres().pool, "forget a generation", || async {
             let mut connection = self.postgres().unhurried().await?;
             let mut transaction = connection.begin().await?;
             let gone = sqlx::query("DELETE FROM generations WHERE id = $1 AND status <> 'live'")
@@ -138,7 +138,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn brought_to(&self, settings: &GenerationSettings) -> Result<(), StoreError> {
-        attempt("note the settings of the generation", || async {
+        attempt(&self.postgres().pool, "note the settings of the generation", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query(
@@ -175,7 +175,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn compare(&self) -> Result<Comparison, StoreError> {
-        attempt("compare the generations", || async {
+        attempt(&self.postgres().pool, "compare the generations", || async {
             Ok(sqlx::query_as(
                 "SELECT (SELECT coalesce(sum(chunk_count), 0)::bigint FROM building.documents
                          WHERE collection_id = $1) AS chunks,

@@ -32,7 +32,7 @@ impl Operation {
         built: &Generation,
         metrics: &[(String, f64)],
     ) -> Result<Swapped, StoreError> {
-        attempt("put the generation in place", || async {
+        attempt(&self.postgres().pool, "put the generation in place", || async {
             self.put_in_place(built, "building", metrics).await
         })
         .await
@@ -47,7 +47,7 @@ impl Operation {
         to: &Generation,
         metrics: &[(String, f64)],
     ) -> Result<Swapped, StoreError> {
-        attempt("go back to a generation", || async {
+        attempt(&self.postgres().pool, "go back to a generation", || async {
             self.put_in_place(to, "retired", metrics).await
         })
         .await
@@ -133,7 +133,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn chunks_of(&self, retired: &Generation) -> Result<u64, StoreError> {
-        attempt("count the chunks of a generation", || async {
+        attempt(&self.postgres().pool, "count the chunks of a generation", || async {
             let chunks: i64 = sqlx::query_scalar(
                 "SELECT coalesce(sum(chunk_count), 0)::bigint FROM retired.documents
                  WHERE generation_id = $1 AND status = 'completed'",
@@ -151,7 +151,7 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn unpurged_of(&self, retired: &Generation) -> Result<Vec<Uuid>, StoreError> {
-        attempt("list documents with points to remove", || async {
+        attempt(&self.postgres().pool, "list documents with points to remove", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM retired.documents
                  WHERE generation_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0",

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use metadata::Ending;
+use metadata::{By, Ending, NewToken, Postgres, PostgresOptions};
 use pipeline::MetadataStore as _;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::{TcpListener, UnixStream};
 
 use crate::support::{Database, aside, content, incoming, stored};
 
@@ -59,4 +61,39 @@ async fn the_pool_has_a_limit_and_can_be_measured() {
     let state = database.postgres.pool_state();
     assert!(state.open > 0 && state.open <= state.limit, "{state:?}");
     database.postgres.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_breaks_names_server_and_database() {
+    let database = Database::new().await;
+    // The cluster listens to a socket alone; this is its address on the network.
+    let options: PgConnectOptions = database.url.parse().unwrap();
+    let folder = options.get_socket().expect("the cluster has a socket");
+    let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let proxy = tokio::spawn(async move {
+        let mut served = tokio::task::JoinSet::new();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = UnixStream::connect(&socket).await.unwrap();
+            served.spawn(async move {
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.ok();
+            });
+        }
+    });
+    let name = options.get_database().unwrap();
+    let url = format!("postgres://{}@127.0.0.1:{port}/{name}", options.get_username());
+    let postgres = Postgres::connect(&url, &PostgresOptions::default()).await.unwrap();
+    // A call that is not made again.
+    let lifetime = Duration::from_secs(60);
+    let rotate = || async {
+        let token = NewToken { hash: "y", lifetime };
+        postgres.sessions().rotate("x", token, &By::default()).await
+    };
+    rotate().await.expect("the connection is good");
+    proxy.abort();
+    let Err(error) = rotate().await else { panic!("there is no connection") };
+    let words = pipeline::chain(&error);
+    assert!(words.contains(&format!("127.0.0.1:{port} (database `{name}`)")), "{words}");
 }

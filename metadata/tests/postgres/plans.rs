@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use metadata::{Ending, HOT_QUERIES, HotQuery, Reads, RunMetadata, Side, document_list_queries};
+use metadata::{
+    DocumentList, DocumentSelection, DocumentSort, Ending, HOT_QUERIES, HotQuery, Reads,
+    RunMetadata, Side, document_list_queries,
+};
 use pipeline::{MetadataStore as _, StoredDocument};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -451,9 +454,15 @@ async fn documents_are_listed_by_page() {
     let documents = database.postgres.documents();
     let (mut pages, mut after) = (Vec::new(), None);
     loop {
-        let page = documents.list(collection.id, after, 700).await.unwrap();
+        let list = DocumentList {
+            selection: DocumentSelection::All,
+            sort: DocumentSort::Id,
+            is_descending: false,
+            after,
+        };
+        let page = documents.page(collection.id, &list, 700).await.unwrap();
         let Some(last) = page.last() else { break };
-        after = Some(last.id);
+        after = Some((String::new(), last.id));
         pages.push(page);
     }
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [700, 700, 700, 700, 200]);

@@ -145,16 +145,17 @@ pub(crate) async fn remove_source(
     Ok(accepted(app.work.start(id, Order::RemoveSource { source }, &caller.by()).await?))
 }
 
-/// What was done to a collection, newest first.
+/// What was done to a collection, newest first. After its deletion, its last owner and administrators of the server may
+/// still read it.
 #[utoipa::path(get, path = "/collections/{collection}/audit", tag = "collections",
     params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<AuditEntry>)))]
 pub(crate) async fn audit(
     State(app): State<App>,
-    target: Target,
+    InPath(collection): InPath<Uuid>,
     InQuery(paging): InQuery<Paging>,
 ) -> Answer<Json<Page<AuditEntry>>> {
     let limit = paging.limit()?;
-    let entries = app.catalogue.audit(target.collection.id, paging.before()?, limit + 1).await?;
+    let entries = app.catalogue.audit(collection, paging.before()?, limit + 1).await?;
     Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
 }
 

@@ -72,7 +72,8 @@ pub(crate) async fn start(
     Ok(accepted(app.work.start(target.collection.id, order, &caller.by()).await?))
 }
 
-/// One operation.
+/// One operation. After the deletion of its collection, the last owner of that and administrators of the server may still
+/// read it.
 #[utoipa::path(get, path = "/operations/{operation}", tag = "operations",
     params(("operation" = Uuid, Path)), responses((status = OK, body = Operation)))]
 pub(crate) async fn show(

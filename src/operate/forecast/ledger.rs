@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Forecast;
 use super::look::Look;
+use crate::render;
 
 /// What would become of a document, and why. In the order in which people are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,27 +92,38 @@ pub(crate) struct Tally {
     pub(crate) documents: u64,
     pub(crate) chunks: u64,
     pub(crate) tokens: u64,
-    /// Where the first of them are.
-    pub(crate) examples: Vec<String>,
+    /// URIs of the first of them, [`KEPT`] at most.
+    examples: Vec<String>,
 }
 
-/// How many examples are kept of each kind.
+/// How many examples are shown of each kind.
 const EXAMPLES: usize = 5;
+
+/// How many are kept: a tally may be divided into two, each of which shows one more than [`EXAMPLES`] where it has just
+/// that many documents.
+const KEPT: usize = 2 * (EXAMPLES + 1);
 
 impl Tally {
     fn add(&mut self, uri: &str, (chunks, tokens): (u64, u64)) {
         self.documents += 1;
         self.chunks += chunks;
         self.tokens += tokens;
-        if self.examples.len() < EXAMPLES {
+        if self.examples.len() < KEPT {
             self.examples.push(uri.to_owned());
         }
+    }
+
+    /// The URIs that are shown, and how many documents there are besides: never just one.
+    pub(crate) fn shown(&self) -> (&[String], u64) {
+        let documents = usize::try_from(self.documents).unwrap_or(usize::MAX);
+        let shown = render::shown(documents, EXAMPLES).min(self.examples.len());
+        (&self.examples[..shown], self.documents - u64::try_from(shown).unwrap_or(0))
     }
 
     /// Takes a part of another one in, and the examples that go with it.
     fn take(&mut self, documents: u64, examples: impl Iterator<Item = String>) {
         self.documents += documents;
-        let room = EXAMPLES.saturating_sub(self.examples.len());
+        let room = (EXAMPLES + 1).saturating_sub(self.examples.len());
         let few = usize::try_from(documents).unwrap_or(room).min(room);
         self.examples.extend(examples.take(few));
     }

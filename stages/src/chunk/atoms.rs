@@ -76,6 +76,8 @@ struct Builder<'a, H: Iterator<Item = usize>> {
 impl<H: Iterator<Item = usize>> Builder<'_, H> {
     /// Adds an atom for each run of tokens without a possible split.
     fn words_of(&mut self, tokens: &Tokens) {
+        // Of a large document these are most of what a run keeps in memory; a vector that grows takes up to twice that.
+        self.atoms.reserve_exact(tokens.may_cut.iter().filter(|may| **may).count() + 1);
         let mut end = 0;
         for (index, span) in tokens.spans.iter().enumerate() {
             let first = self.atoms.is_empty();

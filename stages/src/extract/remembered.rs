@@ -7,6 +7,7 @@
 //! is read at tens of megabytes a second, and would take room that saves a thousand times as much for vectors.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use pipeline::column::{CONTENT_HASH, MIME_TYPE, URI};
 use pipeline::{BoxError, Memo, MemoKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zstd::bulk::Compressor;
 
 use crate::extract::document::Document;
 use crate::extract::read::{Format, is_gzip};
@@ -25,6 +27,10 @@ const WHAT: &str = "document 1";
 
 /// zstd's fastest usual level: text shrinks to a third of its size.
 const LEVEL: i32 = 1;
+
+/// Documents that are stored in one call. A batch usually has several times as many, so most of them
+/// are stored while the worker reads.
+const AT_ONCE: usize = 64;
 
 /// What is stored of a document, as compressed JSON.
 #[derive(Serialize, Deserialize)]
@@ -37,11 +43,13 @@ struct Stored<'a> {
 pub(crate) struct Memory {
     memo: Arc<dyn Memo>,
     options: String,
+    /// Reused, since the tables of a new one cost more than the compression of a small document.
+    compressor: Compressor<'static>,
 }
 
 /// What is remembered of the documents of one batch, and what is to be.
-pub(crate) struct Remembered {
-    memo: Option<Arc<dyn Memo>>,
+pub(crate) struct Remembered<'a> {
+    memory: Option<&'a mut Memory>,
     /// For each row, where it can be remembered.
     keys: Vec<Option<MemoKey>>,
     found: Vec<Option<Vec<u8>>>,
@@ -50,8 +58,12 @@ pub(crate) struct Remembered {
 
 impl Memory {
     /// The memory of the stage with these options, as its `identity` gives them.
-    pub(crate) fn new(memo: &Arc<dyn Memo>, identity: &Value) -> Self {
-        Self { memo: Arc::clone(memo), options: format!("{} {identity}", NODE.version) }
+    ///
+    /// # Errors
+    /// If zstd has no memory for its tables.
+    pub(crate) fn new(memo: &Arc<dyn Memo>, identity: &Value) -> io::Result<Self> {
+        let options = format!("{} {identity}", NODE.version);
+        Ok(Self { memo: Arc::clone(memo), options, compressor: Compressor::new(LEVEL)? })
     }
 
     fn key(&self, path: &Path, mime_type: &str, hash: &[u8]) -> Option<MemoKey> {
@@ -65,13 +77,16 @@ impl Memory {
     }
 }
 
-impl Remembered {
+impl<'a> Remembered<'a> {
     /// Looks the documents of a batch up; finds none where there is no memory, or no content hash.
-    pub(crate) fn look_up(memory: Option<&Memory>, rows: &RecordBatch) -> Result<Self, BoxError> {
+    pub(crate) fn look_up(
+        memory: Option<&'a mut Memory>,
+        rows: &RecordBatch,
+    ) -> Result<Self, BoxError> {
         let mut found = vec![None; rows.num_rows()];
         let (Some(memory), Ok(hashes)) = (memory, CONTENT_HASH.of(rows)) else {
             let keys = vec![None; rows.num_rows()];
-            return Ok(Self { memo: None, keys, found, new: Vec::new() });
+            return Ok(Self { memory: None, keys, found, new: Vec::new() });
         };
         let (uris, mime_types) = (URI.of(rows)?, MIME_TYPE.of(rows)?);
         let keys: Vec<Option<MemoKey>> = (0..rows.num_rows())
@@ -87,7 +102,7 @@ impl Remembered {
                 found[row] = value;
             }
         }
-        Ok(Self { memo: Some(Arc::clone(&memory.memo)), keys, found, new: Vec::new() })
+        Ok(Self { memory: Some(memory), keys, found, new: Vec::new() })
     }
 
     /// The document of a row with the media type of what was read, if it is remembered.
@@ -97,22 +112,30 @@ impl Remembered {
         Some((mime_type.into_owned(), document.into_owned()))
     }
 
-    /// Notes what was extracted of a row.
+    /// Notes what was extracted of a row, and stores the notes once there are enough for one call.
     pub(crate) fn note(&mut self, row: usize, mime_type: &str, document: &Document) {
-        let Some(key) = self.keys[row] else { return };
+        let (Some(key), Some(memory)) = (self.keys[row], &mut self.memory) else { return };
         let stored =
             Stored { mime_type: Cow::Borrowed(mime_type), document: Cow::Borrowed(document) };
         // Neither fails in memory; if one did, the document would be read again the next time.
         let packed = serde_json::to_vec(&stored)
-            .map_err(std::io::Error::other)
-            .and_then(|json| zstd::encode_all(json.as_slice(), LEVEL));
-        self.new.extend(packed.ok().map(|packed| (key, packed)));
+            .map_err(io::Error::other)
+            .and_then(|json| memory.compressor.compress(&json));
+        if let Ok(mut packed) = packed {
+            // The compressor reserves room for a text that does not compress.
+            packed.shrink_to_fit();
+            self.new.push((key, packed));
+        }
+        if self.new.len() >= AT_ONCE {
+            self.store();
+        }
     }
 
-    /// Remembers what was noted.
-    pub(crate) fn store(self) {
-        if let Some(memo) = self.memo.filter(|_| !self.new.is_empty()) {
-            memo.put(&self.new);
+    /// Stores what was noted since the last call.
+    pub(crate) fn store(&mut self) {
+        if let Some(memory) = self.memory.as_ref().filter(|_| !self.new.is_empty()) {
+            memory.memo.put(&self.new);
+            self.new.clear();
         }
     }
 }

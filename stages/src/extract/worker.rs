@@ -1,8 +1,9 @@
 //! The process that extracts documents, from the parent's end.
 //!
 //! A stage has one child, started when the first document has to be read and reused until the stage is dropped. The
-//! requests of a batch are sent without waiting for answers, so a small document costs the child's time and a
-//! pair of system calls. Limits are those of each document: the clock of one starts when the answer to the one before
+//! requests of a batch are sent without waiting for answers, and the stage does its own work for an answer while the
+//! child reads the documents after it. So a small document costs the longer of both times, and a few system
+//! calls. Limits are those of each document: the clock of one starts when the answer to the one before
 //! it is there. A child that exceeds it is killed; one that dies costs the document that it was reading, unless
 //! it has read others before, whose doing that may be: then that document is tried once more in a new one. Either way
 //! those before it keep their answers, and the rest go to a new child.
@@ -18,16 +19,18 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, IoSlice, Read, Write as _};
-use std::os::fd::AsFd as _;
+use std::io::{self, IoSlice, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use pipeline::BoxError;
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -45,8 +48,8 @@ const START: Duration = Duration::from_secs(60);
 /// How much a pipe may hold, if the system allows it.
 const PIPE: usize = 1 << 20;
 
-/// The most that is read from a pipe before it is looked at.
-const AT_ONCE: u64 = 1 << 20;
+/// The least room for what is read at once.
+const AT_ONCE: usize = 64 << 10;
 
 /// The parent's end: a child that is started when it is needed.
 pub(crate) struct Worker {
@@ -74,38 +77,49 @@ impl Worker {
         Self { command: command.to_owned(), limits, library_path: None, running: None }
     }
 
-    /// Reads documents in the child; an answer for each, in their order.
+    /// Reads documents in the child. Calls `take` with one answer for each, in their order, as soon as
+    /// it arrives; the child computes meanwhile, and the time of `take` is charged to no document.
     ///
     /// # Errors
     /// If a child cannot be started.
-    pub(crate) fn read(&mut self, requests: &[Request<'_>]) -> Result<Vec<Answer>, BoxError> {
-        let mut answers = Vec::with_capacity(requests.len());
-        while answers.len() < requests.len() {
+    pub(crate) fn read(
+        &mut self,
+        requests: &[Request<'_>],
+        take: &mut dyn FnMut(Answer),
+    ) -> Result<(), BoxError> {
+        let mut answered = 0;
+        while answered < requests.len() {
             let mut running = match self.running.take() {
                 Some(running) => running,
                 None => self.start()?,
             };
-            let rest = &requests[answers.len()..];
-            let end = running.exchange(rest, self.limits, &mut answers)?;
-            let culprit = || requests.get(answers.len()).and_then(|it| Format::of(&it.mime_type));
-            match end {
-                End::Answered => self.running = Some(running),
-                End::Spent => {}
+            let end = running.exchange(&requests[answered..], self.limits, &mut |answer| {
+                answered += 1;
+                take(answer);
+            })?;
+            let format = requests.get(answered).and_then(|it| Format::of(&it.mime_type));
+            let refusal = match end {
+                End::Answered => {
+                    self.running = Some(running);
+                    continue;
+                }
+                End::Spent => continue,
                 End::TimedOut if running.is_ready => {
                     let limit = format!("{} s (max_seconds)", self.limits.time.as_secs());
-                    let refused = Refusal::Limit(limit).of(culprit());
-                    answers.push(Err(refused));
+                    Refusal::Limit(limit)
                 }
-                End::TimedOut | End::Died if !running.is_ready => self.not_started(running)?,
-                // What other documents have left behind in it is not this one's fault.
-                End::TimedOut | End::Died if running.answered > 0 => {}
-                End::TimedOut | End::Died => {
-                    let refused = self.death(running).of(culprit());
-                    answers.push(Err(refused));
+                End::TimedOut | End::Died if !running.is_ready => {
+                    self.not_started(running)?;
+                    continue;
                 }
-            }
+                // Documents that it read before may have damaged it, so this one is tried again.
+                End::TimedOut | End::Died if running.answered > 0 => continue,
+                End::TimedOut | End::Died => self.death(running),
+            };
+            answered += 1;
+            take(Err(refusal.of(format)));
         }
-        Ok(answers)
+        Ok(())
     }
 
     fn start(&self) -> Result<Running, BoxError> {
@@ -213,9 +227,9 @@ impl Running {
         &mut self,
         requests: &[Request<'_>],
         limits: Limits,
-        answers: &mut Vec<Answer>,
+        take: &mut dyn FnMut(Answer),
     ) -> Result<End, BoxError> {
-        let all = answers.len() + requests.len();
+        let mut missing = requests.len();
         let heads: Vec<Vec<u8>> = requests.iter().map(wire::request).collect::<Result<_, _>>()?;
         let parts = heads.iter().zip(requests);
         let mut unsent: VecDeque<&[u8]> = parts
@@ -239,17 +253,17 @@ impl Running {
             if !ready.output {
                 continue;
             }
-            let ended = receive(&mut self.output, &mut self.received)?;
-            let before = (self.is_ready, answers.len());
-            let sound = self.take(limits.memory, all, answers);
-            if answers.len() == all {
+            let ended = receive(&self.output, &mut self.received)?;
+            let before = (self.is_ready, missing);
+            let sound = self.take(limits.memory, &mut missing, take);
+            if missing == 0 {
                 let is_well = sound.is_ok() && self.received.is_empty() && !ended;
                 return Ok(if is_well { End::Answered } else { End::Spent });
             }
             if ended || sound.is_err() {
                 return Ok(End::Died);
             }
-            if before != (self.is_ready, answers.len()) {
+            if before != (self.is_ready, missing) {
                 deadline = Instant::now() + limits.time;
             }
         }
@@ -265,7 +279,7 @@ impl Running {
         let errors = self.errors.as_ref().map(|errors| (pipes.len(), errors));
         pipes.extend(errors.map(|(_, errors)| PollFd::new(errors, PollFlags::IN)));
         match poll(&mut pipes, Some(&Timespec::try_from(left)?)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let is_ready = |at: usize| !pipes[at].revents().is_empty();
@@ -280,8 +294,8 @@ impl Running {
     fn take(
         &mut self,
         most: u64,
-        all: usize,
-        answers: &mut Vec<Answer>,
+        missing: &mut usize,
+        take: &mut dyn FnMut(Answer),
     ) -> Result<(), wire::Nonsense> {
         let mut at = 0;
         if !self.is_ready {
@@ -291,20 +305,24 @@ impl Running {
                 return if is_line { Ok(()) } else { Err(wire::Nonsense) };
             };
             let line = String::from_utf8_lossy(&self.received[..end]);
-            let missing = line.strip_prefix(wire::READY).ok_or(wire::Nonsense)?.trim();
-            if !missing.is_empty() {
-                tracing::debug!(missing, "the extract worker lacks protections of the kernel");
+            let lacks = line.strip_prefix(wire::READY).ok_or(wire::Nonsense)?.trim();
+            if !lacks.is_empty() {
+                tracing::debug!(
+                    missing = lacks,
+                    "the extract worker lacks protections of the kernel"
+                );
             }
             self.is_ready = true;
             at = end + 1;
         }
-        while answers.len() < all {
+        while *missing > 0 {
             let Some((answer, length)) = wire::first_answer(&self.received[at..], most)? else {
                 break;
             };
-            answers.push(answer);
+            *missing -= 1;
             self.answered += 1;
             at += length;
+            take(answer);
         }
         self.received.drain(..at);
         Ok(())
@@ -313,7 +331,7 @@ impl Running {
     /// Reads what it writes to standard error; the last words are what counts.
     fn listen(&mut self) -> Result<(), BoxError> {
         if let Some(errors) = &mut self.errors {
-            let ended = receive(errors, &mut self.said)?;
+            let ended = receive(&*errors, &mut self.said)?;
             self.said.drain(..self.said.len().saturating_sub(4096));
             if ended {
                 self.errors = None;
@@ -384,12 +402,12 @@ fn send(input: &mut ChildStdin, unsent: &mut VecDeque<&[u8]>) -> Result<(), BoxE
     Ok(())
 }
 
-/// Reads what there is, up to a limit; says whether the pipe has ended.
-fn receive(output: &mut impl Read, into: &mut Vec<u8>) -> Result<bool, BoxError> {
-    // An interrupted read is repeated; one that would block has read what there was.
-    match output.take(AT_ONCE).read_to_end(into) {
-        Ok(count) => Ok((count as u64) < AT_ONCE),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+/// Reads once; returns whether the pipe has ended.
+fn receive(from: impl AsFd, into: &mut Vec<u8>) -> Result<bool, BoxError> {
+    into.reserve(AT_ONCE);
+    match rustix::io::read(from, spare_capacity(into)) {
+        Ok(count) => Ok(count == 0),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -94,6 +94,20 @@ fn the_second_time_is_equal_to_the_first() {
 }
 
 #[test]
+fn every_document_of_a_large_batch_is_stored() {
+    let pages: Vec<(String, String)> =
+        (0..150).map(|n| (format!("{n:03}.html"), format!("<p>the text of page {n}"))).collect();
+    let documents: Vec<(&str, &str, &[u8])> =
+        pages.iter().map(|(name, page)| (name.as_str(), "text/html", page.as_bytes())).collect();
+    let memo = Arc::new(Shelf::default());
+    let first = extract(&memo, json!({}), files(&documents));
+    assert_eq!((first.rows.num_rows(), memo.len()), (150, 150));
+    let second = extract_hashed(&memo, json!({}), hollow(&documents));
+    let but_size = |outcome: &Outcome| outcome.rows.clone().dropping("size");
+    assert_eq!(but_size(&first), but_size(&second));
+}
+
+#[test]
 fn other_options_another_type_or_other_bytes_miss() {
     let memo = Arc::new(Shelf::default());
     let read = |options: Value, name: &str, kind: &str, bytes: &[u8]| {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use server::endpoints;
 
-use super::browsers;
 use super::server::{PASSWORD, Server};
+use super::{browsers, limits};
 use crate::support::{Place, text};
 
 /// What changes nothing of which there is a record: a search with a body, and a session that goes on. A refresh token that
@@ -179,4 +179,45 @@ fn collections(by: &mut Changer<'_>) {
     assert_eq!(by.operate(remove, &[&id, &source], &nothing), "completed");
     by.change("delete /collections/{collection}", &[&id], &nothing, "operation_requested");
     place.wait_until("SELECT NOT EXISTS (SELECT FROM collections)");
+}
+
+#[test]
+fn records_of_a_deleted_collection_are_for_its_owner_and_administrators() {
+    let place = Place::with_stand_in();
+    place.write("a.txt", "a document");
+    let (server, root, owner) = limits::owned(&place);
+    let (reader, stranger) = (server.user(&root, "reader"), server.user(&root, "stranger"));
+    let id = server.collection(&owner);
+    let base = format!("/collections/{id}");
+    let grant = json!({ "user": "reader", "permission": "admin" });
+    server.post(&format!("{base}/grants"), Some(&owner), &grant).good();
+    let key = |scope: &str| text(&server.key(&owner, &[scope])["secret"]);
+    let (reading, administering) = (key("read"), key("admin"));
+    let deleted = server.send("DELETE", &format!("{base}?confirm=test"), Some(&owner), None).good();
+    let deletion = server.ended(&owner, &deleted["operation"]);
+    place.wait_until("SELECT NOT EXISTS (SELECT FROM collections)");
+
+    let (operation, audit) = (text(&deleted["href"]), format!("{base}/audit"));
+    for (who, bearer, expected) in [
+        ("the owner", Some(&owner), [200, 200]),
+        ("an administrator", Some(&root), [200, 200]),
+        ("the owner's key: read", Some(&reading), [200, 403]),
+        ("the owner's key: admin", Some(&administering), [200, 200]),
+        ("an account that had a grant", Some(&reader), [404, 404]),
+        ("a stranger", Some(&stranger), [404, 404]),
+        ("nobody", None, [404, 404]),
+    ] {
+        let bearer = bearer.map(String::as_str);
+        let got = [&operation, &audit].map(|path| server.get(path, bearer).status);
+        assert_eq!(got, expected, "{who}");
+    }
+    assert_eq!(deletion["type"], "delete", "{deletion}");
+    let entries = server.get(&audit, Some(&owner)).good();
+    let actions: Vec<String> =
+        entries["items"].as_array().unwrap().iter().map(|it| text(&it["action"])).collect();
+    assert!(actions.contains(&"collection_deleted".to_owned()), "{actions:?}");
+    // Everything else ends with the collection, and an id that never was one has no records.
+    assert_eq!(server.get(&base, Some(&owner)).status, 404);
+    let unknown = "/collections/00000000-0000-4000-8000-000000000000/audit";
+    assert_eq!(server.get(unknown, Some(&root)).status, 404);
 }

@@ -43,8 +43,44 @@ fn who_comes_too_often_is_told_when_to_come_again() {
     server.user(&root, "ada");
 }
 
+#[test]
+fn a_long_list_counts_as_several_requests() {
+    let place = Place::with_stand_in();
+    let server =
+        Server::with(&place, &["--rate", "look=0.001:12", "--trusted-proxy", "127.0.0.0/8"]);
+    let list = |from: &str, query: &str| {
+        let headers = [("x-forwarded-for", from)];
+        server.send_raw("GET", &format!("/collections{query}"), None, &headers, None).status
+    };
+    let long: Vec<u16> = (0..2).map(|_| list("198.51.100.1", "?limit=1000")).collect();
+    assert_eq!(long, [200, 429]);
+    assert_eq!(list("198.51.100.1", "?limit=101"), 200);
+    assert_eq!(list("198.51.100.1", ""), 429, "ten and two places are taken");
+    let short: Vec<u16> = (0..13).map(|_| list("198.51.100.2", "?limit=100")).collect();
+    assert_eq!(short, [[200; 12].as_slice(), &[429]].concat());
+}
+
+#[test]
+fn files_of_the_page_and_the_description_have_a_rate() {
+    let place = Place::with_stand_in();
+    let server =
+        Server::with(&place, &["--rate", "look=0.001:3", "--trusted-proxy", "127.0.0.0/8"]);
+    let paths = ["/api/v1/openapi.json", "/api/v1/docs/", "/", "/collections", "/no-such-file"];
+    for (n, path) in paths.iter().enumerate() {
+        let from = format!("198.51.100.{n}");
+        let headers = [("x-forwarded-for", &*from)];
+        let get = || server.send_whole("GET", path, None, &headers, None);
+        let first = get().status;
+        assert!([200, 404].contains(&first), "{path}: {first}");
+        assert_eq!([get().status, get().status], [first; 2], "{path}");
+        let refused = get();
+        assert_eq!((refused.status, &*refused.code()), (429, "rate_limited"), "{path}");
+        assert!(refused.header("retry-after").parse::<u64>().unwrap() > 1, "{path}");
+    }
+}
+
 /// A server whose collection belongs to an account, filled: with tokens of an administrator and of the owner.
-fn owned(place: &Place) -> (Server, String, String) {
+pub(super) fn owned(place: &Place) -> (Server, String, String) {
     let first = Server::start(place);
     let root = first.set_up();
     first.user(&root, "owner");

@@ -152,6 +152,18 @@ impl Server {
     ) -> Reply {
         let path =
             if path.starts_with("/api/") { path.to_owned() } else { format!("/api/v1{path}") };
+        self.send_whole(method, &path, bearer, headers, body)
+    }
+
+    /// The same with the whole path, which may be outside the API.
+    pub(super) fn send_whole(
+        &self,
+        method: &str,
+        path: &str,
+        bearer: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Reply {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {

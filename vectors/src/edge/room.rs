@@ -4,11 +4,13 @@
 //! could handle but a signal (SIGBUS) that ends the process. So the free room is looked at before a shard is opened for
 //! writing, before each request, and before segments are rewritten; and what is not enough is refused.
 
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use pipeline::{Point, StoreError};
 
+use crate::edge::shard::CONFIG_FILE;
 use crate::shape::gives_up;
 
 /// Bytes that stay free beyond what is written: the parts of the log (8 MiB each), the files of a new segment, and what
@@ -20,12 +22,16 @@ const COPIES: u64 = 4;
 
 const MIB: u64 = 1 << 20;
 
+/// Proves that the room of a volume was checked; what writes to a shard takes one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room(());
+
 /// Refuses to write where the volume has less room than this many bytes and the reserve.
-pub(super) fn check(folder: &Path, doing: &'static str, bytes: u64) -> Result<(), StoreError> {
-    let Some(free) = free(folder) else { return Ok(()) };
+pub(super) fn check(folder: &Path, doing: &'static str, bytes: u64) -> Result<Room, StoreError> {
+    let Some(free) = free(folder) else { return Ok(Room(())) };
     let needed = RESERVE.saturating_add(bytes);
     if free >= needed {
-        return Ok(());
+        return Ok(Room(()));
     }
     Err(gives_up(
         doing,
@@ -45,6 +51,14 @@ pub(super) fn free(path: &Path) -> Option<u64> {
     let volume = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
     // Without a number of blocks there is no limit.
     (volume.f_blocks > 0).then(|| volume.f_bavail.saturating_mul(volume.f_frsize))
+}
+
+/// Whether this process cannot write to the files of a shard: the volume is read-only, or permissions forbid it.
+pub(super) fn is_read_only(folder: &Path) -> bool {
+    // Opening changes nothing, not even a time. Where the file is missing there is no shard.
+    let opened = fs_err::OpenOptions::new().write(true).open(folder.join(CONFIG_FILE));
+    let kinds = [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::PermissionDenied];
+    opened.is_err_and(|error| kinds.contains(&error.kind()))
 }
 
 /// What writing these points may take.

@@ -31,7 +31,7 @@ const UNSEALED: &str = "unsealed";
 const SMALL: u64 = 64 << 10;
 
 /// Files up to this length have no holes once they are sealed. On tmpfs even reading a hole takes room.
-const FILLED: u64 = 4 << 20;
+pub(super) const FILLED: u64 = 4 << 20;
 
 /// Files that Edge never changes once their segment is closed. What is not named here counts as changing.
 static FIXED: &[&str] = &[
@@ -329,7 +329,7 @@ fn checksum(path: &Path, buffer: &mut [u8]) -> io::Result<u32> {
 }
 
 /// Where the next bytes are that are no hole; `None` where there are no more, or the file system does not say.
-fn next_data(file: &fs_err::File, from: u64) -> Option<u64> {
+pub(super) fn next_data(file: &fs_err::File, from: u64) -> Option<u64> {
     match rustix::fs::seek(file.file(), rustix::fs::SeekFrom::Data(from)) {
         Ok(at) => Some(at),
         Err(rustix::io::Errno::NXIO) => None,

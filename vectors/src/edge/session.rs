@@ -14,6 +14,7 @@ use tokio::sync::RwLock;
 
 use crate::edge::indexing::Sizes;
 use crate::edge::owner::{Access, Owner};
+use crate::edge::room::Room;
 use crate::edge::seal::Depth;
 use crate::edge::shard::{self, Lock, OPENING};
 use crate::edge::view::View;
@@ -152,26 +153,29 @@ impl Session {
         owner.read(doing, job).await
     }
 
+    /// Refuses a write for which the volume has less room than this many bytes and the reserve.
+    pub(super) fn room(&self, doing: &'static str, bytes: u64) -> Result<Room, StoreError> {
+        room::check(&self.folder, doing, bytes)
+    }
+
     /// Changes points, which the index will not have; otherwise as [`Session::write`].
     pub(super) async fn change<T: Send + 'static>(
         &self,
         doing: &'static str,
-        bytes: u64,
+        room: Room,
         job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        room::check(&self.folder, doing, bytes)?;
         self.note_change()?;
-        self.write(doing, bytes, job).await
+        self.write(doing, room, job).await
     }
 
-    /// Changes the shard, for which the volume must have room for so many bytes; opens it for writing where it is not.
+    /// Changes the shard, and opens it for writing where it is not.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
-        bytes: u64,
+        room: Room,
         job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        room::check(&self.folder, doing, bytes)?;
         let state = self.state.read().await;
         if let State::Writing(owner) = &*state {
             return owner.write(doing, job).await;
@@ -181,7 +185,7 @@ impl Session {
         if !matches!(&*state, State::Writing(_)) {
             // The lock of whoever reads would keep this out.
             *state = State::Closed;
-            *state = State::Writing(self.opened_to_write().await?);
+            *state = State::Writing(self.opened_to_write(room).await?);
         }
         let state = state.downgrade();
         let State::Writing(owner) = &*state else {
@@ -193,8 +197,11 @@ impl Session {
     /// Opens the shard to read. One that was not closed as it should be is put right first, where there is room.
     async fn opened(&self) -> Result<State, StoreError> {
         let was_killed = seal::is_unsealed(&self.folder) || indexing::was_killed(&self.folder);
-        if was_killed && room::check(&self.folder, OPENING, 0).is_ok() {
-            return Ok(State::Writing(self.opened_to_write().await?));
+        if was_killed
+            && !room::is_read_only(&self.folder)
+            && let Ok(room) = self.room(OPENING, 0)
+        {
+            return Ok(State::Writing(self.opened_to_write(room).await?));
         }
         patiently(|| {
             let view = View::of(&self.folder)?;
@@ -212,10 +219,10 @@ impl Session {
         .map(State::Reading)
     }
 
-    async fn opened_to_write(&self) -> Result<Owner, StoreError> {
+    async fn opened_to_write(&self, room: Room) -> Result<Owner, StoreError> {
         patiently(|| {
             let (folder, config, shape) = (self.folder.clone(), self.config.clone(), self.shape);
-            Ok(self.to_write(move || shard::open(&folder, &config, shape)))
+            Ok(self.to_write(move || shard::open(&folder, &config, shape, room)))
         })
         .await
     }

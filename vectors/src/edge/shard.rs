@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use pipeline::{BoxError, Remedy, StoreError};
+use pipeline::{Quantization, VectorsConfig};
 use qdrant_edge::{
     CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
     EdgeVectorParams, FieldIndexOperations, HnswIndexConfig, Modifier, OperationError,
@@ -15,13 +16,13 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 use crate::edge::caught::caught;
+use crate::edge::room::Room;
 use crate::edge::seal::Depth;
-use crate::edge::{indexing, room, seal};
+use crate::edge::{holder, indexing, room, seal};
 use crate::shape::{DENSE, FILTERABLE, FieldKind, SPARSE, Shape, check_collection, gives_up};
-use pipeline::{Quantization, VectorsConfig};
 
 /// Written when a shard is made, before anything else; where it is, there is a shard.
-const CONFIG_FILE: &str = "edge_config.json";
+pub(super) const CONFIG_FILE: &str = "edge_config.json";
 
 /// Bytes of one part of the log. Its default, 32 MiB, is also what an empty shard would weigh.
 const LOG_PART: usize = 8 << 20;
@@ -84,8 +85,8 @@ pub(super) fn open(
     folder: &Path,
     config: &VectorsConfig,
     shape: Shape,
+    _: Room,
 ) -> Result<EdgeShard, StoreError> {
-    room::check(folder, OPENING, 0)?;
     // Let go of at once: Edge takes it itself.
     drop(lock(folder, OPENING, Lock::Exclusive)?);
     refuse_damage(folder, Depth::Changing)?;
@@ -289,6 +290,12 @@ pub fn is_of_damage(error: &StoreError) -> bool {
 }
 
 fn in_use(doing: &'static str, folder: &Path) -> StoreError {
-    let source = format!("{} is in use by another semantik process", folder.display());
+    let holder = holder::of(&folder.join("wal"));
+    let holder = holder.map_or("another process".to_owned(), |id| format!("process {id}"));
+    let source = format!(
+        "{} is in use by {holder}; several processes can read embedded vectors, or one can write them: wait until that \
+         process ends, or stop it; a server searches its vectors and runs operations on them itself",
+        folder.display()
+    );
     StoreError { doing, remedy: Remedy::Conflict, source: source.into() }
 }
