@@ -1,11 +1,11 @@
-//! `extract`: turns the bytes of a document into its text, with headings, pages and what it says of
-//! itself.
+//! `extract`: converts the bytes of a document to text with headings, pages and metadata.
 //!
-//! Every format is read by a worker process ([`worker`]), whose time, memory and stack are limited and which can
-//! open neither files nor connections (ADR 22), so that a broken or hostile file costs one document. Only
-//! where no worker is configured, as in tests of single stages, does this process read itself, without those
-//! limits. A file that gzip has compressed is unpacked first; its media type becomes that of what is in it.
-//! What was read before is not read again (`remembered`).
+//! A worker process ([`worker`]) parses every format. Its time, memory and stack are limited and it
+//! can open neither files nor connections (ADR 22), so a corrupt or malicious file affects one
+//! document only. Without a configured worker, as in tests of single stages, the main process
+//! parses the documents, without these limits. A file compressed by gzip is unpacked first; its
+//! media type becomes that of its content. Documents extracted before come from the cache
+//! (`remembered`).
 
 mod document;
 mod docx;
@@ -49,7 +49,7 @@ pub use worker::{EXTRACT_BUILD, extract_worker};
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "extract",
-    summary: "Turns the bytes of a document into its text, with headings and pages",
+    summary: "Extracts the text of each document, with headings, pages and metadata",
     version: 2,
     parallel: Parallel::Any,
     schema: options_schema::<Extract>,
@@ -60,12 +60,12 @@ pub(crate) const NODE: NodeDef = NodeDef {
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Extract {
-    /// Most seconds that the extraction of one document may take.
+    /// Time limit of the extraction of one document, in seconds.
     #[serde(default = "max_seconds")]
     #[schemars(range(min = 1))]
     max_seconds: u32,
-    /// Most memory that the extraction of one document may take. What is compressed may unpack to a
-    /// quarter of it.
+    /// Memory limit of the extraction of one document. Compressed content may unpack to a quarter
+    /// of it.
     #[serde(default = "max_memory")]
     max_memory: ByteSize,
 }
@@ -105,13 +105,13 @@ impl StageConfig for Extract {
         Ok(Box::new(Extractor { limits, worker, memory }))
     }
 
-    /// The limits are part of it: with others, other documents are set aside.
+    /// Includes the limits, because they determine which documents are set aside.
     fn identity(&self) -> Value {
         json!({ "max_seconds": self.max_seconds, "max_memory": self.max_memory.0 })
     }
 }
 
-/// What one document may cost.
+/// The limits of the extraction of one document.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     time: Duration,
@@ -119,7 +119,8 @@ struct Limits {
 }
 
 impl Limits {
-    /// How much a compressed file may unpack to: its text and what is made of it must fit as well.
+    /// Limit of unpacked content in bytes: a quarter of the memory, because the parsed form and the
+    /// text must fit too.
     fn unpacked(self) -> u64 {
         self.memory / 4
     }
@@ -175,8 +176,7 @@ impl Stage for Extractor {
         let mut keep = Vec::with_capacity(rows.num_rows());
         let mut read = Rows::default();
         for (row, answer) in answers.into_iter().enumerate() {
-            let answer =
-                answer.ok_or("the extract worker gave fewer answers than it was asked for")?;
+            let answer = answer.ok_or("the extract worker returned fewer answers than requests")?;
             keep.push(answer.is_ok());
             match answer {
                 Ok((mime_type, document)) => {
@@ -190,7 +190,7 @@ impl Stage for Extractor {
     }
 }
 
-/// The path of what is read: without its last extension, if that is one of compression.
+/// The path of the content: without its last extension if the file is compressed.
 fn path_of(uri: &str, mime_type: &str) -> PathBuf {
     let mut path = uri::to_path(uri).unwrap_or_else(|| PathBuf::from(uri));
     if is_gzip(mime_type) {

@@ -1,10 +1,12 @@
-//! Documents that were extracted before: a content that was read with the same options is not read again.
+//! The cache of extracted documents: content extracted with the same options is not extracted
+//! again.
 //!
-//! A document is remembered under everything that it depends on: the version and options of the stage,
-//! the hash of the content, its media type, and for a compressed file the extension of the name inside,
-//! which has a say in what is in it. A title that was taken from the file's name is not part of it.
-//! Only what was read is remembered; what was refused is tried again. Plain text is not remembered: it
-//! is read at tens of megabytes a second, and would take room that saves a thousand times as much for vectors.
+//! The key contains everything that the result depends on: version and options of the stage,
+//! content hash, media type, and for a compressed file the extension of the inner name, which helps
+//! to detect the type of its content. Titles derived from the file name are not cached. Refusals
+//! are not cached; such documents are tried again. Plain text is not cached: it is extracted at
+//! tens of megabytes per second, and the same space saves a thousand times as much time when it
+//! holds vectors.
 
 use std::borrow::Cow;
 use std::io;
@@ -22,42 +24,42 @@ use crate::extract::document::Document;
 use crate::extract::read::{Format, is_gzip};
 use crate::extract::{NODE, path_of};
 
-/// Goes into every key; the number is raised when documents are stored in another form.
+/// Part of every key; the number is increased when the stored form changes.
 const WHAT: &str = "document 1";
 
-/// zstd's fastest usual level: text shrinks to a third of its size.
+/// The fastest regular level of zstd; it compresses text to a third.
 const LEVEL: i32 = 1;
 
-/// Documents that are stored in one call. A batch usually has several times as many, so most of them
-/// are stored while the worker reads.
+/// Number of documents per write to the cache. A batch usually has several times as many, so most
+/// are written while the worker extracts the rest.
 const AT_ONCE: usize = 64;
 
-/// What is stored of a document, as compressed JSON.
+/// The cached form of a document, as compressed JSON.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
     mime_type: Cow<'a, str>,
     document: Cow<'a, Document>,
 }
 
-/// What earlier runs have extracted with these options.
+/// Access to the cache for one set of options.
 pub(crate) struct Memory {
     memo: Arc<dyn Memo>,
     options: String,
-    /// Reused, since the tables of a new one cost more than the compression of a small document.
+    /// Reused, because creating its tables takes longer than compressing a small document.
     compressor: Compressor<'static>,
 }
 
-/// What is remembered of the documents of one batch, and what is to be.
+/// Cached documents of one batch, and new ones to store.
 pub(crate) struct Remembered<'a> {
     memory: Option<&'a mut Memory>,
-    /// For each row, where it can be remembered.
+    /// One key per row; `None` for rows that are not cached.
     keys: Vec<Option<MemoKey>>,
     found: Vec<Option<Vec<u8>>>,
     new: Vec<(MemoKey, Vec<u8>)>,
 }
 
 impl Memory {
-    /// The memory of the stage with these options, as its `identity` gives them.
+    /// `identity` is that of the stage configuration.
     ///
     /// # Errors
     /// If zstd has no memory for its tables.
@@ -78,7 +80,7 @@ impl Memory {
 }
 
 impl<'a> Remembered<'a> {
-    /// Looks the documents of a batch up; finds none where there is no memory, or no content hash.
+    /// Looks up the documents of a batch. Without a cache or content hashes, nothing is found.
     pub(crate) fn look_up(
         memory: Option<&'a mut Memory>,
         rows: &RecordBatch,
@@ -105,24 +107,26 @@ impl<'a> Remembered<'a> {
         Ok(Self { memory: Some(memory), keys, found, new: Vec::new() })
     }
 
-    /// The document of a row with the media type of what was read, if it is remembered.
+    /// The cached document of a row with the media type of its content; `None` if missing or
+    /// invalid.
     pub(crate) fn take(&mut self, row: usize) -> Option<(String, Document)> {
         let json = zstd::decode_all(self.found[row].take()?.as_slice()).ok()?;
         let Stored { mime_type, document } = serde_json::from_slice(&json).ok()?;
         Some((mime_type.into_owned(), document.into_owned()))
     }
 
-    /// Notes what was extracted of a row, and stores the notes once there are enough for one call.
+    /// Records the extracted document of a row. Each [`AT_ONCE`] records are written.
     pub(crate) fn note(&mut self, row: usize, mime_type: &str, document: &Document) {
         let (Some(key), Some(memory)) = (self.keys[row], &mut self.memory) else { return };
         let stored =
             Stored { mime_type: Cow::Borrowed(mime_type), document: Cow::Borrowed(document) };
-        // Neither fails in memory; if one did, the document would be read again the next time.
+        // Neither step fails in memory; after a failure, the document would only be extracted
+        // again.
         let packed = serde_json::to_vec(&stored)
             .map_err(io::Error::other)
             .and_then(|json| memory.compressor.compress(&json));
         if let Ok(mut packed) = packed {
-            // The compressor reserves room for a text that does not compress.
+            // The compressor reserves space for incompressible text.
             packed.shrink_to_fit();
             self.new.push((key, packed));
         }
@@ -131,7 +135,7 @@ impl<'a> Remembered<'a> {
         }
     }
 
-    /// Stores what was noted since the last call.
+    /// Writes the documents recorded since the last call to the cache.
     pub(crate) fn store(&mut self) {
         if let Some(memory) = self.memory.as_ref().filter(|_| !self.new.is_empty()) {
             memory.memo.put(&self.new);

@@ -1,15 +1,16 @@
-//! The process that extracts documents, from the parent's end.
+//! The extract worker, parent side.
 //!
-//! A stage has one child, started when the first document has to be read and reused until the stage is dropped. The
-//! requests of a batch are sent without waiting for answers, and the stage does its own work for an answer while the
-//! child reads the documents after it. So a small document costs the longer of both times, and a few system
-//! calls. Limits are those of each document: the clock of one starts when the answer to the one before
-//! it is there. A child that exceeds it is killed; one that dies costs the document that it was reading, unless
-//! it has read others before, whose doing that may be: then that document is tried once more in a new one. Either way
-//! those before it keep their answers, and the rest go to a new child.
+//! A stage has one child, started for the first document and reused until the stage is dropped. The
+//! requests of a batch are sent without waiting for answers, and the stage processes an answer
+//! while the child extracts the next documents. A small document therefore takes the longer of both
+//! times, and a few system calls. Limits apply per document: its time starts with the answer to the
+//! previous one. A child that exceeds the time limit is killed. If a child dies, the current
+//! document is refused, unless the child extracted others before, which may have caused the
+//! failure: then the document is tried once more in a new child. Documents before it keep their
+//! answers, and the rest go to a new child.
 //!
-//! The child can do nothing but compute ([`sandbox`]), gets an empty environment, and is not trusted ([`wire`]). It
-//! ends when its input is closed, so it does not outlive its parent.
+//! The child can only compute ([`sandbox`]), has an empty environment, and is not trusted
+//! ([`wire`]). It ends when its input is closed, so it does not outlive its parent.
 
 mod child;
 mod filter;
@@ -39,36 +40,36 @@ use crate::extract::Limits;
 use crate::extract::read::{Answer, Format, Refusal, Request};
 use pipeline::ByteSize;
 
-/// Names the sources that this crate was built from. Parent and child must be of one build.
+/// Hash of the sources of this crate. Parent and child must be of the same build.
 pub const EXTRACT_BUILD: &str = env!("EXTRACT_BUILD");
 
-/// How long a child may take to be ready; that is milliseconds, or what it takes to load libtorch.
+/// Time limit for the start of a child. It takes milliseconds, or the time to load libtorch.
 const START: Duration = Duration::from_secs(60);
 
-/// How much a pipe may hold, if the system allows it.
+/// Requested size of a pipe buffer.
 const PIPE: usize = 1 << 20;
 
-/// The least room for what is read at once.
+/// Minimum free capacity of the buffer for one read, in bytes.
 const AT_ONCE: usize = 64 << 10;
 
-/// The parent's end: a child that is started when it is needed.
+/// The parent side: a child that is started on demand.
 pub(crate) struct Worker {
     command: PathBuf,
     limits: Limits,
-    /// Where the child finds its libraries, if it finds them by the environment alone.
+    /// Value of `LD_LIBRARY_PATH` for the child; set if the child did not start without it.
     library_path: Option<OsString>,
     running: Option<Running>,
 }
 
-/// How an exchange with the child ended.
+/// The end of an exchange with the child.
 enum End {
-    /// Everything was answered.
+    /// All requests were answered.
     Answered,
-    /// The same, but the child is not to be asked again: it is gone, or said more than it was asked.
+    /// The same, but the child must be replaced: it ended, or sent more than the answers.
     Spent,
-    /// The document that it is reading takes too long.
+    /// The current document exceeds the time limit.
     TimedOut,
-    /// The child is gone, or says what none does.
+    /// The child ended, or sent invalid data.
     Died,
 }
 
@@ -77,8 +78,8 @@ impl Worker {
         Self { command: command.to_owned(), limits, library_path: None, running: None }
     }
 
-    /// Reads documents in the child. Calls `take` with one answer for each, in their order, as soon as
-    /// it arrives; the child computes meanwhile, and the time of `take` is charged to no document.
+    /// Extracts documents in the child. Calls `take` with one answer per request, in order, as it
+    /// arrives. The child continues during `take`, whose time does not count for any document.
     ///
     /// # Errors
     /// If a child cannot be started.
@@ -112,7 +113,7 @@ impl Worker {
                     self.not_started(running)?;
                     continue;
                 }
-                // Documents that it read before may have damaged it, so this one is tried again.
+                // Earlier documents may have damaged the child, so this one is tried again.
                 End::TimedOut | End::Died if running.answered > 0 => continue,
                 End::TimedOut | End::Died => self.death(running),
             };
@@ -128,12 +129,12 @@ impl Worker {
             .arg("extract-worker")
             .arg(format!("--max-memory={}", self.limits.memory))
             .arg(format!("--max-seconds={}", self.limits.time.as_secs()))
-            // Variables may be secrets, and none is of use to it.
+            // Variables may contain secrets, and the child needs none.
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C in the terminal is for the command, which lets a document in work be finished.
+            // Ctrl-C must reach only the parent, which lets the current document finish.
             .process_group(0);
         if let Some(path) = &self.library_path {
             command.env(LIBRARY_PATH, path);
@@ -144,7 +145,8 @@ impl Worker {
         Running::of(child)
     }
 
-    /// Says why a child did not start, unless that may be because it did not find its libraries.
+    /// The error of a child that did not start. The first time, returns `Ok` if `LD_LIBRARY_PATH`
+    /// is set, to retry with it.
     fn not_started(&mut self, running: Running) -> Result<(), BoxError> {
         if self.library_path.is_none() {
             self.library_path = std::env::var_os(LIBRARY_PATH);
@@ -162,7 +164,7 @@ impl Worker {
         .into())
     }
 
-    /// What the end of a child means.
+    /// The refusal of the document during which a child died.
     fn death(&self, running: Running) -> Refusal {
         let (said, status) = running.last_words();
         if said.contains("memory allocation of") {
@@ -172,19 +174,19 @@ impl Worker {
             ));
         }
         if said.contains("overflowed its stack") {
-            return Refusal::Corrupt("it is nested too deeply".to_owned());
+            return Refusal::Corrupt("nested too deeply".to_owned());
         }
         match status.and_then(|status| status.signal()) {
-            Some(signal) => Refusal::Corrupt(format!("its reader was ended by signal {signal}")),
-            None => Refusal::Corrupt("its reader crashed".to_owned()),
+            Some(signal) => Refusal::Corrupt(format!("the parser was ended by signal {signal}")),
+            None => Refusal::Corrupt("the parser crashed".to_owned()),
         }
     }
 }
 
-/// What a child that has to be ended is ended by.
+/// The signal that ends a child.
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
-/// The variable by which the loader finds libraries that are in no usual place.
+/// The variable with which the loader finds libraries outside its default folders.
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
 struct Running {
@@ -193,13 +195,13 @@ struct Running {
     output: ChildStdout,
     /// `None` once it is closed.
     errors: Option<ChildStderr>,
-    /// What it has said and nobody has looked at.
+    /// Output that is not parsed yet.
     received: Vec<u8>,
-    /// The end of what it wrote to standard error.
+    /// The last output on standard error.
     said: Vec<u8>,
-    /// Whether it has said that it can begin.
+    /// `true` once the child has sent its ready line.
     is_ready: bool,
-    /// Documents that it has answered for.
+    /// Number of answers from this child.
     answered: usize,
 }
 
@@ -213,7 +215,7 @@ impl Running {
             fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
         }
         for pipe in [input.as_fd(), output.as_fd()] {
-            // A user has so much room for pipes; with less of it the processes take turns more often.
+            // The system limits the pipe buffers per user; smaller ones only cost more switches.
             fcntl_setpipe_size(pipe, PIPE).ok();
         }
         let (received, said) = (Vec::new(), Vec::new());
@@ -221,8 +223,8 @@ impl Running {
         Ok(Self { child, input, output, errors, received, said, is_ready: false, answered: 0 })
     }
 
-    /// Sends requests, and adds their answers as they come. Reads whenever there is something to read, also while
-    /// it still writes, so neither side waits for the other for ever.
+    /// Sends requests, and passes their answers to `take` as they arrive. It also reads while it
+    /// still writes, so the processes cannot deadlock.
     fn exchange(
         &mut self,
         requests: &[Request<'_>],
@@ -273,7 +275,7 @@ impl Running {
     fn wait(&self, writes: bool, left: Duration) -> Result<Ready, BoxError> {
         let writes = if writes { PollFlags::OUT } else { PollFlags::empty() };
         let mut pipes = vec![PollFd::new(&self.output, PollFlags::IN)];
-        // A pipe that is closed at the other end is ready for ever, so one of no use is not waited for.
+        // A pipe whose other end is closed is always ready, so unused pipes are not polled.
         let input = if writes.is_empty() { None } else { Some(pipes.len()) };
         pipes.extend(input.map(|_| PollFd::new(&self.input, writes)));
         let errors = self.errors.as_ref().map(|errors| (pipes.len(), errors));
@@ -290,7 +292,7 @@ impl Running {
         })
     }
 
-    /// Takes what it has received apart.
+    /// Parses the received bytes.
     fn take(
         &mut self,
         most: u64,
@@ -309,7 +311,7 @@ impl Running {
             if !lacks.is_empty() {
                 tracing::debug!(
                     missing = lacks,
-                    "the extract worker lacks protections of the kernel"
+                    "extract worker runs without some kernel restrictions"
                 );
             }
             self.is_ready = true;
@@ -328,7 +330,7 @@ impl Running {
         Ok(())
     }
 
-    /// Reads what it writes to standard error; the last words are what counts.
+    /// Reads standard error; the last 4 KiB are kept.
     fn listen(&mut self) -> Result<(), BoxError> {
         if let Some(errors) = &mut self.errors {
             let ended = receive(&*errors, &mut self.said)?;
@@ -340,10 +342,10 @@ impl Running {
         Ok(())
     }
 
-    /// What it said last, and how it ended, unless it had to be killed.
+    /// The last standard error, and the exit status; `None` if the child had to be killed.
     fn last_words(mut self) -> (String, Option<ExitStatus>) {
         let has_ended = ends_soon(&self.child);
-        // One that has ended keeps its status.
+        // A child that has ended keeps its status.
         drop(self.child.kill());
         let status = self.child.wait().ok();
         let status = status.filter(|status| has_ended || status.signal() != Some(SIGKILL));
@@ -354,28 +356,28 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already; then there is nobody to kill, and only its status to collect.
+        // If the child has ended already, this only collects its status.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Whether a child whose output has ended has ended as well, or does within a second: its descriptors are closed before
-/// it can be told how it ended.
+/// `true` if a child ends within a second. The kernel closes its descriptors before its status is
+/// available.
 fn ends_soon(child: &Child) -> bool {
     let Ok(process) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else { return false };
     let second = Timespec { tv_sec: 1, tv_nsec: 0 };
     poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&second)).is_ok_and(|ended| ended > 0)
 }
 
-/// Which pipes can be written to or read from.
+/// The pipes that are ready for writing (`input`) or reading.
 struct Ready {
     input: bool,
     output: bool,
     errors: bool,
 }
 
-/// Writes what the pipe takes.
+/// Writes as much as the pipe accepts.
 fn send(input: &mut ChildStdin, unsent: &mut VecDeque<&[u8]>) -> Result<(), BoxError> {
     while !unsent.is_empty() {
         let parts: Vec<IoSlice<'_>> =
@@ -402,7 +404,7 @@ fn send(input: &mut ChildStdin, unsent: &mut VecDeque<&[u8]>) -> Result<(), BoxE
     Ok(())
 }
 
-/// Reads once; returns whether the pipe has ended.
+/// Reads once; `true` at the end of the pipe.
 fn receive(from: impl AsFd, into: &mut Vec<u8>) -> Result<bool, BoxError> {
     into.reserve(AT_ONCE);
     match rustix::io::read(from, spare_capacity(into)) {

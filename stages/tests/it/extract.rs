@@ -341,13 +341,13 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
     insta::assert_snapshot!(found.join("\n"), @r#"
     failed: exceeds the limit of 1 s (max_seconds) per document
     failed: exceeds the limit of 1 GiB of memory (max_memory) per document
-    failed: is not a valid PDF file: it is nested too deeply
-    failed: is not a valid PDF file: its reader crashed
-    failed: is not a valid PDF file: its reader crashed
-    failed: is not a valid PDF file: its reader was ended by signal 9
-    failed: is not a valid PDF file: its reader crashed
-    failed: is not a valid PDF file: its reader crashed
-    failed: is not a valid PDF file: its reader crashed
+    failed: is not a valid PDF file: nested too deeply
+    failed: is not a valid PDF file: the parser crashed
+    failed: is not a valid PDF file: the parser crashed
+    failed: is not a valid PDF file: the parser was ended by signal 9
+    failed: is not a valid PDF file: the parser crashed
+    failed: is not a valid PDF file: the parser crashed
+    failed: is not a valid PDF file: the parser crashed
     failed: exceeds the limit of 1 s (max_seconds) per document
     "#);
 }

@@ -1,6 +1,7 @@
-//! `extract` with a memo: what was read before is not read again, and nothing can be told from the rows.
+//! `extract` with a cache: documents extracted before are not extracted again, and the rows do not
+//! depend on the cache.
 //!
-//! Where a document must come from the memo, its bytes are taken away and only its hash is left.
+//! Where a document must come from the cache, its bytes are replaced and only its hash is kept.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::extract::{DOCX, docx, gz, pdf};
 use crate::support::{files, nothing, reasons, run, stage, with_column};
 
-/// A memo that forgets nothing.
+/// A cache without eviction.
 #[derive(Default)]
 struct Shelf(Mutex<HashMap<MemoKey, Vec<u8>>>);
 
@@ -36,7 +37,7 @@ impl Shelf {
     }
 }
 
-/// Extracts with this memo, after `hash`.
+/// Extracts with this cache, after `hash`.
 fn extract(memo: &Arc<Shelf>, options: Value, rows: RecordBatch) -> Outcome {
     extract_hashed(memo, options, run(&*stage("hash", json!({})), &nothing(), rows).rows)
 }
@@ -51,7 +52,7 @@ fn extract_hashed(memo: &Arc<Shelf>, options: Value, rows: RecordBatch) -> Outco
     )
 }
 
-/// The same files with other bytes in them, and the hashes that they had.
+/// The same files with other bytes but the original hashes.
 fn hollow(named: &[(&str, &str, &[u8])]) -> RecordBatch {
     let whole = run(&*stage("hash", json!({})), &nothing(), files(named)).rows;
     let hollow: Vec<_> =
@@ -84,7 +85,7 @@ fn the_second_time_is_equal_to_the_first() {
     assert_eq!((first.rows.num_rows(), memo.len()), (6, 6));
     let second = extract_hashed(&memo, json!({}), hollow(&documents));
     assert_eq!(second.set_aside, []);
-    // The size is that of the bytes, and not of what was read.
+    // The column `size` is that of the replaced bytes.
     let but_size = |outcome: &Outcome| outcome.rows.clone().dropping("size");
     assert_eq!(but_size(&first), but_size(&second));
     assert_eq!(memo.len(), 6);
@@ -214,7 +215,7 @@ fn any_file() -> impl Strategy<Value = (String, &'static str, Vec<u8>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// With a memo or without, in whatever batches: the same rows, and the same documents set aside.
+    /// With and without a cache, in any batches: the same rows and rejections.
     #[test]
     fn a_memo_does_not_show(batches in prop::collection::vec(prop::collection::vec(any_file(), 1..8), 1..4)) {
         let memo = Arc::new(Shelf::default());

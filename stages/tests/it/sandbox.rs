@@ -1,4 +1,4 @@
-//! The worker process: what it can do beside extracting documents, which is nothing, and when it ends.
+//! The sandbox of the extract worker: it can only extract documents, and ends with its parent.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +14,7 @@ const WORKER: &str = env!("CARGO_BIN_EXE_semantik-extract-worker");
 
 #[test]
 fn it_can_do_nothing_but_compute() {
-    // It inherits a descriptor of a file that it must not read.
+    // The worker inherits a descriptor of a file that it must not read.
     let probe = Command::new("sh")
         .args([
             "-c",
@@ -30,7 +30,7 @@ fn it_can_do_nothing_but_compute() {
     let attempts = said["attempts"].as_object().unwrap();
     assert_eq!(attempts.len(), 16);
     for (what, denied) in attempts {
-        assert!(denied.is_string(), "it can {what}: {said:#}");
+        assert!(denied.is_string(), "the worker can {what}: {said:#}");
     }
     assert_eq!(said["inherited_descriptors"], 0);
     assert_eq!(said["environment"], 0);
@@ -50,7 +50,7 @@ fn its_environment_is_empty() {
         format!("#!/bin/sh\ncat /proc/$$/environ >'{}'\nexec '{WORKER}' \"$@\"\n", seen.display());
     fs_err::write(&path, script).unwrap();
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(std::env::vars_os().count() > 0, "there is something to hide");
+    assert!(std::env::vars_os().count() > 0, "the environment of the test is not empty");
     let with = Resources { extract_worker: Some(path), ..nothing() };
     let rows = files(&[("a.txt", "text/plain", b"text")]);
     assert_eq!(texts(&run(&*stage("extract", json!({})), &with, rows)), ["text"]);
@@ -69,7 +69,7 @@ fn it_ends_with_its_parent_whatever_it_is_doing() {
     let mut ready = String::new();
     output.read_line(&mut ready).unwrap();
     assert!(ready.starts_with("ready"), "{ready}");
-    // A document that takes it a while.
+    // A document with a long extraction time.
     let lines: Vec<String> =
         (0..200_000).map(|line| format!("line {line} of a long page")).collect();
     let document = pdf(&[&lines.iter().map(String::as_str).collect::<Vec<_>>()]);
@@ -85,5 +85,5 @@ fn it_ends_with_its_parent_whatever_it_is_doing() {
     assert!(worker.wait().unwrap().success());
     let mut rest = Vec::new();
     output.read_to_end(&mut rest).unwrap();
-    assert!(rest.is_empty(), "it read the document to its end");
+    assert!(rest.is_empty(), "the worker completed the document");
 }

@@ -1,4 +1,4 @@
-//! The child's end: what the command `extract-worker` does.
+//! The extract worker, child side: the command `extract-worker`.
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read, Write};
@@ -10,14 +10,14 @@ use crate::extract::read::read;
 use crate::extract::worker::sandbox::Sandbox;
 use crate::extract::worker::{EXTRACT_BUILD, probe, sandbox, wire};
 
-/// Extracts the documents that come on standard input until it ends, and answers on standard output; the body of
-/// the process that [`pipeline::Resources::extract_worker`] names, given its arguments.
+/// Runs the process that [`pipeline::Resources::extract_worker`] names, with its arguments:
+/// extracts the documents on standard input until its end, with answers on standard output.
 ///
-/// With `--build` it says by which sources it was built, and with `--probe` it tries to do what a worker must not be
-/// able to, and says what came of that.
+/// `--build` prints [`EXTRACT_BUILD`]; `--probe` attempts everything that a worker must not be able
+/// to do, and prints the results as JSON.
 ///
 /// # Errors
-/// If an argument is not known, or the process cannot start a thread.
+/// If an argument is invalid, standard input or output fails, or the process cannot start a thread.
 pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let mut limits = Limits { time: Duration::from_secs(60), memory: 1 << 30 };
     let (mut probes, mut is_probe) = (false, false);
@@ -47,8 +47,8 @@ pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()
     sandbox::run(memory, seconds, true, move |sandbox| serve(limits, &sandbox))
 }
 
-/// Starts the probe as a worker is started, and passes on what it says: a worker cannot write to a file, which standard
-/// output may be.
+/// Starts the probe like a worker, and forwards its output: a worker cannot write to a file, and
+/// standard output may be one.
 fn start_probe(memory: u64, seconds: u64) -> io::Result<()> {
     let probe = Command::new(std::env::current_exe()?)
         .args(["extract-worker", "--within"])
@@ -74,9 +74,9 @@ fn unknown(arg: &str) -> io::Error {
 }
 
 fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
-    // What a parser panics with goes into the answer.
+    // The answer contains the panic message of a parser.
     std::panic::set_hook(Box::new(|_| {}));
-    // A parser that asks for the pool of threads gets one of this thread alone, since it may start no other.
+    // Parsers that use rayon get a pool of this thread only, since the sandbox permits no other.
     rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .use_current_thread()
@@ -92,7 +92,7 @@ fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
         let answer = read(&request, limits.unpacked());
         drop(request);
         let (mut head, text) = wire::answer(answer).map_err(io::Error::other)?;
-        // Each answer goes out before the next document is begun, which may be the last one.
+        // Each answer is sent before the next document, which may end the process.
         if text.len() < 16 << 10 {
             head.extend_from_slice(text.as_bytes());
             output.write_all(&head)?;
@@ -104,7 +104,7 @@ fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
     Ok(())
 }
 
-/// Standard input and output without the buffers of the library.
+/// Unbuffered standard input and output.
 struct Standard;
 
 impl Read for Standard {

@@ -1,5 +1,5 @@
-//! The system calls that a worker may make: memory, time, threads that wait for each other, and the standard
-//! descriptors. Everything else fails with `EPERM`, so a library that asks for more does without.
+//! The permitted system calls of a worker: memory, time, thread synchronisation, and the standard
+//! descriptors. All others fail with `EPERM`, so a library that attempts more continues without.
 
 use std::fmt::{self, Display};
 
@@ -8,7 +8,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// Calls that are allowed whatever their arguments.
+/// Calls that are permitted with any arguments.
 const CALLS: &[i64] = &[
     libc::SYS_brk,
     libc::SYS_clock_getres,
@@ -37,7 +37,7 @@ const CALLS: &[i64] = &[
     libc::SYS_sigaltstack,
 ];
 
-/// Why there is no filter.
+/// The reason for a missing filter.
 #[derive(Debug)]
 pub(super) struct NoFilter(String);
 
@@ -51,7 +51,7 @@ fn no_filter(error: impl Display) -> NoFilter {
     NoFilter(error.to_string())
 }
 
-/// Allows the calls of this module, and no others, to every thread of this process.
+/// Restricts every thread of this process to the calls of this module.
 pub(super) fn apply() -> Result<(), NoFilter> {
     let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(no_filter)?;
     let mut rules: Vec<(i64, Vec<SeccompRule>)> =
@@ -59,7 +59,7 @@ pub(super) fn apply() -> Result<(), NoFilter> {
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
     let own = u64::from(std::process::id());
     let is = |argument, value| one(argument, SeccompCmpOp::Eq, value);
-    // No code is mapped, and no file: whoever got hold of a descriptor cannot read it this way either.
+    // No executable memory, and no mapped files: a descriptor cannot be read this way either.
     let no_code = |argument| one(argument, SeccompCmpOp::MaskedEq(executable), 0);
     let anonymous = u64::from(u32::MAX);
     rules.extend([
@@ -69,9 +69,9 @@ pub(super) fn apply() -> Result<(), NoFilter> {
         (libc::SYS_writev, vec![rule([is(0, 1)?])?, rule([is(0, 2)?])?]),
         (libc::SYS_mmap, vec![rule([no_code(2)?, is(4, anonymous)?])?]),
         (libc::SYS_mprotect, vec![rule([no_code(2)?])?]),
-        // A panic that cannot be caught, such as a stack overflow, ends the process by a signal to itself.
+        // A fatal error, such as a stack overflow, ends the process by a signal to itself.
         (libc::SYS_tgkill, vec![rule([is(0, own)?])?]),
-        // Limits are read, and never set.
+        // Limits can be read, not set.
         (libc::SYS_prlimit64, vec![rule([wide(2, 0)?])?]),
     ]);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
@@ -86,12 +86,12 @@ fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule
     SeccompRule::new(conditions.into()).map_err(no_filter)
 }
 
-/// A condition on the lower half of an argument, which is all that is read of an `int`.
+/// A condition on the lower half of an argument; the kernel reads only this half of an `int`.
 fn one(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, NoFilter> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(no_filter)
 }
 
-/// A condition that a whole argument is this.
+/// The condition that a 64-bit argument equals `value`.
 fn wide(argument: u8, value: u64) -> Result<SeccompCondition, NoFilter> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
         .map_err(no_filter)

@@ -1,5 +1,5 @@
-//! Tries, from within the sandbox, what a worker must not be able to do, and says what came of each: for a test, and
-//! for an operator who wants to know what holds on a machine.
+//! Attempts, inside the sandbox, everything that a worker must not be able to do, and prints the
+//! results: for tests, and for operators who check a machine.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::extract::worker::sandbox::Sandbox;
 
-/// What has to be known from the time before.
+/// State from before the sandbox was set up.
 pub(super) struct Before {
     parent: Option<Pid>,
     command: Option<std::path::PathBuf>,
@@ -25,7 +25,7 @@ pub(super) fn before() -> Before {
     Before { parent: getppid(), command: std::env::current_exe().ok() }
 }
 
-/// Writes a line of JSON: for each attempt the error that denied it, or `null` where it was not denied.
+/// Prints a line of JSON: for each attempt its error, or `null` if it succeeded.
 pub(super) fn probe(before: &Before, sandbox: &Sandbox, memory: u64) -> io::Result<()> {
     let own = before.command.as_deref();
     let folder = std::env::temp_dir();
@@ -70,7 +70,7 @@ pub(super) fn probe(before: &Before, sandbox: &Sandbox, memory: u64) -> io::Resu
     writeln!(io::stdout(), "{said}")
 }
 
-/// Descriptors beside the standard ones. One is that by which they were listed.
+/// Number of descriptors beside the standard ones, without the one of the listing.
 fn inherited(sandbox: &Sandbox) -> usize {
     sandbox.descriptors.iter().filter(|it| **it >= 3).count().saturating_sub(1)
 }
@@ -89,7 +89,7 @@ fn thread() -> io::Result<()> {
     thread.join().map_err(|_| io::Error::other("it panicked"))
 }
 
-/// The signal does nothing, if it arrives.
+/// Sends SIGURG, which processes ignore by default.
 fn signal(parent: Pid) -> io::Result<()> {
     Ok(kill_process(parent, Signal::URG)?)
 }

@@ -1,14 +1,16 @@
-//! Takes from the worker process what it does not need to extract documents: files, connections, other
-//! processes, its parent's descriptors and privileges, and the means to get any of them back.
+//! Removes everything from the worker process that the extraction of documents does not need:
+//! files, connections, other processes, the descriptors and privileges of its parent, and the means
+//! to regain any of them.
 //!
-//! In this order, since each step takes away what the ones before it needed: inherited descriptors are closed,
-//! capabilities dropped, Landlock denies files and TCP, limits are set as *hard* limits, and seccomp allows the
-//! few system calls that are left ([`crate::extract::worker::filter`]). Where the kernel lacks one of them, the
-//! rest holds all the same, and the parent is told.
+//! The order matters, since each step removes what the previous ones needed: inherited descriptors
+//! are closed, capabilities dropped, Landlock denies files and TCP, limits are set as *hard*
+//! limits, and seccomp permits only a few system calls ([`crate::extract::worker::filter`]). If the
+//! kernel lacks one of these, the others still apply, and the ready line reports it to the parent.
 //!
-//! Documents are read on a thread whose stack has a size of its own, whatever the limit that was inherited. The main
-//! thread waits for the parent to go away, and then ends the process at once: `PR_SET_PDEATHSIG` cannot be used,
-//! since it fires when the *thread* that started the child ends, and the threads of a pool come and go.
+//! Documents are extracted on a thread with a fixed stack size, independent of the inherited limit.
+//! The main thread waits for the end of the parent, and then ends the process immediately.
+//! `PR_SET_PDEATHSIG` is not suitable: it fires when the *thread* that started the child ends, and
+//! threads of a pool end early.
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, RawFd};
@@ -24,21 +26,22 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 
 use crate::extract::worker::filter;
 
-/// The stack on which documents are read.
+/// Stack size of the thread that extracts documents.
 const STACK: usize = 16 << 20;
 
-/// Processor time after which a worker is replaced, in seconds; the clock of its parent limits each document.
+/// Processor time of a worker in seconds, after which it is replaced; the parent limits the time of
+/// each document.
 const LIFETIME: u64 = 3600;
 
 /// Standard input, output and error.
 const DESCRIPTORS: u64 = 3;
 
-/// What holds for the process.
+/// The restrictions of the process.
 #[derive(Debug, Default)]
 pub(super) struct Sandbox {
-    /// Protections that could not be had, in words.
+    /// Restrictions that could not be enforced, with the reason.
     pub(super) missing: Vec<String>,
-    /// Descriptors that are open.
+    /// Open descriptors after inherited ones were closed.
     pub(super) descriptors: Vec<RawFd>,
 }
 
@@ -50,9 +53,9 @@ impl Sandbox {
     }
 }
 
-/// Runs `work` where it can do nothing but compute, read standard input and write standard output and error, in its
-/// first memory and so many bytes more. Ends the process when `work` does, or, if it is to watch its input, when
-/// that is closed.
+/// Runs `work` in a sandbox where it can only compute, read standard input, and write standard
+/// output and error, with `memory` bytes beyond the current address space. Ends the process when
+/// `work` ends or, with `watch`, when standard input is closed.
 ///
 /// # Errors
 /// If the thread cannot be started.
@@ -72,12 +75,13 @@ where
     match landlock() {
         Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => {}
         Ok(RulesetStatus::NotEnforced) => {
-            sandbox.missing.push("landlock: the kernel has none".to_owned());
+            sandbox.missing.push("landlock: not supported by the kernel".to_owned());
         }
         Err(error) => sandbox.missing.push(format!("landlock: {error}")),
     }
     let reader = move || {
-        // The allocator may set address space aside for a thread; that is none of the document's.
+        // The allocator may reserve address space per thread, which must not count for the
+        // document.
         drop(std::hint::black_box(vec![0_u8; 4096]));
         let own = statm.and_then(|statm| address_space(&statm)).ok();
         limit(&mut sandbox, own, memory, seconds);
@@ -93,29 +97,31 @@ where
     if watch {
         until_closed();
     }
-    // It ends the process itself, unless it panics.
+    // The thread ends the process itself, unless it panics.
     drop(reader.join());
     exit(1);
 }
 
-/// Closes every descriptor but the standard ones: whoever started the parent may have left some open in it.
+/// Closes all descriptors except the standard ones: the parent may have inherited some from its
+/// parent.
 fn close_inherited() {
     for descriptor in open_descriptors() {
         if descriptor >= 3 {
-            // Among them is the one by which they were listed, which is closed already.
+            // The list contains its own descriptor, which is closed already.
             nix::unistd::close(descriptor).ok();
         }
     }
 }
 
-/// All of them, and the one by which they are listed.
+/// All open descriptors, including the one of the listing.
 fn open_descriptors() -> Vec<RawFd> {
     let Ok(listed) = fs_err::read_dir("/proc/self/fd") else { return Vec::new() };
     let names = listed.flatten().map(|entry| entry.file_name());
     names.filter_map(|name| name.to_str()?.parse().ok()).collect()
 }
 
-/// Denies every file, and TCP, and signals and sockets of other processes, as far as the kernel can.
+/// Denies all files, TCP, and signals and sockets of other processes, as far as the kernel supports
+/// it.
 fn landlock() -> Result<RulesetStatus, RulesetError> {
     let abi = ABI::V6;
     let rules = Ruleset::default()
@@ -125,7 +131,7 @@ fn landlock() -> Result<RulesetStatus, RulesetError> {
     Ok(rules.create()?.restrict_self()?.ruleset)
 }
 
-/// How much address space this process has taken.
+/// Address space of this process in bytes.
 fn address_space(statm: &fs_err::File) -> io::Result<u64> {
     let mut text = [0; 128];
     let length = rustix::io::read(statm.as_fd(), &mut text)?;
@@ -135,9 +141,10 @@ fn address_space(statm: &fs_err::File) -> io::Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// Lowers the hard limits, which the process cannot raise again without a capability.
+/// Lowers the hard limits; without a capability, the process cannot raise them again.
 fn limit(sandbox: &mut Sandbox, own: Option<u64>, memory: u64, seconds: u64) {
-    // Address space counts what is mapped already; without `/proc`, what is written to is counted.
+    // The limit of address space includes existing mappings, whose size `/proc` gives. Without it,
+    // private data is limited instead.
     let memory = match own {
         Some(own) => (Resource::As, own.saturating_add(memory)),
         None => (Resource::Data, memory),
@@ -160,7 +167,8 @@ fn limit(sandbox: &mut Sandbox, own: Option<u64>, memory: u64, seconds: u64) {
     }
 }
 
-/// Returns when the other end of standard input is closed: the parent has what it wanted, or is gone.
+/// Ends the process when the other end of standard input is closed: the parent has finished or
+/// died.
 fn until_closed() {
     let input = io::stdin();
     loop {
@@ -169,7 +177,8 @@ fn until_closed() {
             Ok(_) if polled[0].revents().is_empty() => {}
             Ok(_) => exit(0),
             Err(rustix::io::Errno::INTR) => {}
-            // The reader notices the end of the input by itself, after the document that it reads.
+            // The extracting thread detects the end of the input itself, after the current
+            // document.
             Err(_) => return,
         }
     }

@@ -1,12 +1,12 @@
-//! What the two processes say to each other.
+//! The protocol between parent and child.
 //!
-//! The child begins with a line that says that it is ready, and which protections it lacks. Then each request and
-//! each answer is a frame: the lengths of head and body (`u32`, `u64`, little endian), the head in
-//! MessagePack, and the body, which is the content of the document or its text, as it is. Requests are sent without
-//! waiting; the child answers them in their order, each before it turns to the next.
+//! The child begins with a ready line that also lists missing restrictions. Each request and each
+//! answer is a frame: the lengths of head and body (`u32`, `u64`, little endian), the head in
+//! MessagePack, and the body, which is the content of the document or its text, unencoded. Requests
+//! are sent without waiting; the child answers them in order, each before it reads the next.
 //!
-//! The child may have been taken over by the document that it reads, so nothing that it says is trusted: lengths are
-//! bounded, and offsets and characters are checked here before anything else sees them.
+//! A document may have taken control of the child, so its output is not trusted: lengths are
+//! bounded, and offsets and characters are checked here before any other use.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -18,13 +18,13 @@ use serde_json::Value;
 use crate::extract::document::Document;
 use crate::extract::read::{Answer, Format, Refusal, Request};
 
-/// How the line begins that says that the child is ready.
+/// The first word of the ready line.
 pub(super) const READY: &str = "ready";
 
-/// The longest such line.
+/// Maximum length of the ready line in bytes.
 pub(super) const LONGEST_LINE: usize = 1024;
 
-/// The longest message of a parser that is passed on, in characters.
+/// Maximum length of a parser message in characters; longer ones are truncated.
 const LONGEST_MESSAGE: usize = 500;
 
 const LENGTHS: usize = 12;
@@ -35,7 +35,7 @@ struct RequestHead<'a> {
     extension: Cow<'a, str>,
 }
 
-/// The lengths of a frame and its head.
+/// The lengths of a frame, followed by its head.
 fn prefix(head: &[u8], body: usize) -> Result<Vec<u8>, BoxError> {
     let mut out = Vec::with_capacity(LENGTHS + head.len());
     out.extend_from_slice(&u32::try_from(head.len())?.to_le_bytes());
@@ -44,7 +44,7 @@ fn prefix(head: &[u8], body: usize) -> Result<Vec<u8>, BoxError> {
     Ok(out)
 }
 
-/// What stands before the content of a document.
+/// The frame of a request without its body, the content of the document.
 pub(super) fn request(request: &Request<'_>) -> Result<Vec<u8>, BoxError> {
     let head = RequestHead {
         mime_type: Cow::Borrowed(&request.mime_type),
@@ -86,7 +86,7 @@ fn take(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is written as an answer: the lengths and the head, and the text.
+/// The frame of an answer: lengths and head, and the body (the text).
 pub(super) fn answer(mut answer: Answer) -> Result<(Vec<u8>, String), BoxError> {
     let text = match &mut answer {
         Ok((_, document)) => std::mem::take(&mut document.text),
@@ -95,11 +95,12 @@ pub(super) fn answer(mut answer: Answer) -> Result<(Vec<u8>, String), BoxError> 
     Ok((prefix(&rmp_serde::to_vec(&answer)?, text.len())?, text))
 }
 
-/// What no sound child says.
+/// Invalid output of a child.
 #[derive(Debug, PartialEq)]
 pub(super) struct Nonsense;
 
-/// The first answer in what was received, once all of it is there, and its length. A frame may have so many bytes.
+/// The first answer in `received` with the length of its frame; `None` while it is incomplete.
+/// `most` is the maximum of head and body in bytes.
 pub(super) fn first_answer(
     received: &[u8],
     most: u64,
@@ -117,7 +118,7 @@ pub(super) fn first_answer(
     Ok(Some((sound(answer, text)?, LENGTHS + head + body)))
 }
 
-/// The answer with its text, if everything that follows can rely on it.
+/// The answer with its text, checked so that later code can rely on it.
 fn sound(answer: Answer, text: &[u8]) -> Result<Answer, Nonsense> {
     let (mime_type, mut document) = match answer {
         Ok(read) => read,
@@ -142,7 +143,8 @@ fn sound(answer: Answer, text: &[u8]) -> Result<Answer, Nonsense> {
     Ok(Ok((mime_type, document)))
 }
 
-/// Whether all offsets are places in the text, in order, and no word has a NUL, which PostgreSQL does not take.
+/// `true` if all offsets are character boundaries of the text in ascending order, and no string
+/// contains NUL, which PostgreSQL rejects.
 fn is_sound(text: &str, document: &Document) -> bool {
     let is_place = |at: u64| usize::try_from(at).is_ok_and(|at| text.is_char_boundary(at));
     let Document { title, language, metadata, pages, outline, .. } = document;
@@ -155,7 +157,7 @@ fn is_sound(text: &str, document: &Document) -> bool {
         && outline.iter().all(|heading| is_place(heading.at))
 }
 
-/// Readers give words and lists of words.
+/// Extractors produce only strings and lists of strings; anything else is invalid.
 fn has_no_nul(value: &Value) -> bool {
     match value {
         Value::String(word) => !word.contains('\0'),
