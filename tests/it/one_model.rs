@@ -1,5 +1,5 @@
-//! A collection holds vectors of one model: whatever graph a file describes, either the check refuses it or a run of it
-//! writes vectors of one model and one set of options.
+//! A collection holds vectors of one model: for any graph in a pipeline file, either the check
+//! rejects it or a run writes vectors of one model with one set of options.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use vectors::MemoryVectors;
 
 use crate::support::Place;
 
-/// Models whose vectors tell which model made them: all numbers of a vector are the model's number.
+/// Models whose vectors identify them: every component of a vector is the number of the model.
 struct Numbered;
 
 /// The dimensions of every model.
@@ -67,20 +67,20 @@ impl Embedder for Constant {
     }
 }
 
-/// An `embed` node: its options, the nodes it reads and the sinks that read it.
+/// An `embed` node: its options, its inputs and the sinks that read it.
 #[derive(Clone, Debug)]
 struct Embed {
     model: u8,
     dim: Option<usize>,
     sparse: bool,
     chunks: u8,
-    /// Reads the `embed` node before it as well.
+    /// `true` if it also reads the previous `embed` node.
     chained: bool,
-    /// A bit for each sink.
+    /// Bit mask of the sinks.
     sinks: u8,
 }
 
-/// A sink: an `upsert` node that stores 32 or 16 bits a number, or an export.
+/// A sink: an `upsert` node with 32 or 16 bits per component, or an export.
 #[derive(Clone, Debug)]
 enum Sink {
     Upsert { exact: bool },
@@ -113,7 +113,7 @@ fn sink() -> impl Strategy<Value = Sink> {
     ]
 }
 
-/// The file of a graph. Text and HTML go to chunk nodes of their own.
+/// The pipeline file of a graph. Text and HTML have separate chunk nodes.
 fn yaml(embeds: &[Embed], sinks: &[Sink]) -> String {
     let mut out = "\
 version: 1
@@ -165,7 +165,7 @@ nodes:
     out
 }
 
-/// Whether the check let the graph through; what a run of it writes is verified.
+/// `true` if the check accepts the graph; then a run is executed and its vectors are checked.
 fn refused_or_of_one_model(place: &Place, embeds: &[Embed], sinks: &[Sink]) -> bool {
     let text = yaml(embeds, sinks);
     std::fs::write(place.file(), &text).unwrap();
@@ -227,6 +227,6 @@ fn a_graph_is_refused_or_writes_vectors_of_one_model() {
         .unwrap();
     assert!(
         accepted > 60 && branched > 20,
-        "{accepted} accepted, {branched} of them with branches"
+        "{accepted} accepted, of which {branched} have branches"
     );
 }

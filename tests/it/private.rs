@@ -1,15 +1,15 @@
-//! Who else may read the data folder: nobody.
+//! The data folder is readable by its owner only.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::support::Place;
 
-/// Everything below a folder, and the folder.
+/// A folder and everything below it.
 fn everything(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![folder.to_owned()];
     for entry in std::fs::read_dir(folder).unwrap() {
-        // What the server deletes meanwhile.
+        // Deleted by the server during the walk.
         let Ok(entry) = entry else { continue };
         let is_folder = entry.file_type().is_ok_and(|it| it.is_dir());
         if is_folder { found.extend(everything(&entry.path())) } else { found.push(entry.path()) }
@@ -17,8 +17,8 @@ fn everything(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// That group and others may do nothing with what is in a data folder. A command of root runs PostgreSQL as another user,
-/// whose group may pass through two folders, and not list them.
+/// Asserts that group and others have no access to a data folder. If root runs the command,
+/// PostgreSQL runs as another user, whose group may traverse two folders but not list them.
 fn assert_private(data: &Path) {
     let passed = [data.to_owned(), data.join("postgres")];
     for path in everything(data) {
@@ -37,7 +37,7 @@ trait SocketLike {
 }
 
 impl SocketLike for std::fs::FileType {
-    /// A socket is closed by the folder that it is in.
+    /// The folder of a socket restricts access to it.
     fn is_socket_like(&self) -> bool {
         std::os::unix::fs::FileTypeExt::is_socket(self)
     }
@@ -55,7 +55,8 @@ fn the_data_folder_is_closed_to_others() {
     let lock = std::fs::metadata(data.join("postgres/start.lock")).unwrap();
     assert_eq!(lock.mode() & 0o777, 0o600);
 
-    // One that an earlier version made is closed when it is used again, also where nothing has changed.
+    // A folder of an earlier version gets private modes at its next use, also without changes to
+    // store.
     let cluster = data.join("postgres/cluster");
     for path in everything(&data).into_iter().filter(|path| !path.starts_with(&cluster)) {
         let mode = if path.is_dir() { 0o755 } else { 0o644 };

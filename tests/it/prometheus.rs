@@ -1,5 +1,5 @@
-//! What Prometheus gets: a real one scrapes a worker and a server at real work, and every query of every dashboard
-//! and rule in `configs/` is asked of it.
+//! Metrics in a real Prometheus, which scrapes a worker and a server during real work. Every query
+//! of every dashboard and rule in `configs/` must return data.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -12,11 +12,11 @@ use serde_json::Value;
 use crate::receiver::receiver;
 use crate::support::{Place, ROOT, command, signal, wait_for};
 
-/// A process that ends with the value.
+/// A process that is killed on drop.
 struct Running(Child);
 
 impl Running {
-    /// The command in a place; nobody reads what it says.
+    /// Starts the command in a place and discards its output.
     fn start(place: &Place, args: &[&str]) -> Self {
         let mut command = command(args);
         command.current_dir(place.path()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -35,7 +35,7 @@ fn configs(folder: &str) -> PathBuf {
     Path::new(ROOT).join("configs").join(folder)
 }
 
-/// A port that nobody listens on, for the moment.
+/// A port that is currently unused.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -44,7 +44,7 @@ fn get(url: &str) -> Option<String> {
     ureq::get(url).call().ok()?.body_mut().read_to_string().ok()
 }
 
-/// A Prometheus with the rules of `configs/`, that scrapes these addresses twice a second.
+/// Starts a Prometheus with the rules of `configs/` that scrapes these addresses twice per second.
 fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (Running, String) {
     let mut config = String::from(
         "global: { scrape_interval: 500ms, evaluation_interval: 500ms }\nrule_files:\n",
@@ -65,14 +65,14 @@ fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (Running, String) {
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .stderr(Stdio::null())
         .spawn()
-        .expect("Debian's package `prometheus`; `.ci/setup prometheus` installs it");
+        .expect("promtool and prometheus are missing; run `.ci/setup prometheus`");
     let running = Running(child);
     let server = format!("http://127.0.0.1:{port}");
     wait_for("Prometheus", || get(&format!("{server}/-/ready")));
     (running, server)
 }
 
-/// What a Prometheus answers to a query at this moment.
+/// The current result of a query.
 fn ask(server: &str, query: &str) -> Vec<Value> {
     let mut reply = ureq::get(format!("{server}/api/v1/query"))
         .query("query", query)
@@ -87,7 +87,8 @@ fn ask(server: &str, query: &str) -> Vec<Value> {
     said["data"]["result"].as_array().unwrap().clone()
 }
 
-/// The queries of all dashboards, with the name of the panel. Variables stand for everything.
+/// The queries of all dashboards with the names of their panels. Variables are replaced by
+/// match-all patterns.
 fn queries_of_dashboards() -> Vec<(String, String)> {
     let mut queries = Vec::new();
     for file in std::fs::read_dir(configs("grafana")).unwrap() {
@@ -105,7 +106,7 @@ fn queries_of_dashboards() -> Vec<(String, String)> {
     queries
 }
 
-/// The metrics that alerts ask for.
+/// The metrics that alerts use.
 fn metrics_of_alerts() -> BTreeSet<String> {
     let text = std::fs::read_to_string(configs("prometheus").join("alerts.yaml")).unwrap();
     let words = text.split(|it: char| !(it.is_ascii_alphanumeric() || it == '_' || it == ':'));
@@ -119,7 +120,7 @@ fn the_rules_are_right_and_fire_when_they_should() {
         .current_dir(configs("prometheus"))
         .args(["test", "rules", "alerts_test.yaml"])
         .output()
-        .expect("Debian's package `prometheus`; `.ci/setup prometheus` installs it");
+        .expect("promtool and prometheus are missing; run `.ci/setup prometheus`");
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
     let config = Command::new("promtool")
@@ -130,7 +131,7 @@ fn the_rules_are_right_and_fire_when_they_should() {
     assert!(config.status.success(), "{}", String::from_utf8_lossy(&config.stderr));
 }
 
-/// How many series a run of so many documents has.
+/// The number of series after a run with this many documents.
 fn series(documents: usize) -> usize {
     let place = Place::with_stand_in();
     for number in 0..documents {
@@ -158,7 +159,7 @@ fn a_gateway_is_given_the_metrics_of_a_run() {
     let ran = place.semantik(&["run", "pipeline.yaml", "--push-metrics", &gateway]);
     assert_eq!((ran.code, ran.stderr.contains("not pushed")), (0, false), "{}", ran.stderr);
     let (head, body) = requests.recv().unwrap();
-    // The name of the pipeline, which may have characters that a path may not: `test`.
+    // The grouping key has the pipeline name `test` in base64, because a name may contain slashes.
     let first = "PUT /metrics/job/semantik/pipeline@base64/dGVzdA HTTP/1.1\r\n";
     assert!(head.starts_with(first), "{head}");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
@@ -166,7 +167,7 @@ fn a_gateway_is_given_the_metrics_of_a_run() {
     assert!(body.contains(stored), "{body}");
 }
 
-/// A run is what it is, whoever wants to know of it.
+/// A failed push of metrics does not change the result of a run.
 #[test]
 fn a_gateway_that_is_away_or_refuses_changes_nothing_of_a_run() {
     let (refuses, _requests) = receiver(&[500, 500]);
@@ -177,7 +178,7 @@ fn a_gateway_that_is_away_or_refuses_changes_nothing_of_a_run() {
         [("b.txt", "another one", 0), ("broken.pdf", "%PDF-1.4 this is none", 2)]
     {
         for (number, gateway) in [&refuses, &away].into_iter().enumerate() {
-            // A document that is known to fail is no failure of the run any more.
+            // A known failure of a document does not fail the run again.
             place.write(&format!("{number}-{name}"), format!("{content} {number}"));
             let ran = place.semantik(&["run", "pipeline.yaml", "--push-metrics", gateway]);
             assert_eq!(ran.code, code, "{gateway}: {}", ran.stderr);
@@ -186,7 +187,7 @@ fn a_gateway_that_is_away_or_refuses_changes_nothing_of_a_run() {
     }
 }
 
-/// A worker serves one pipeline and a server another, of the same database.
+/// A worker and a server serve one pipeline each, in the same database.
 #[test]
 fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
     let place = Place::with_stand_in();
@@ -230,7 +231,7 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
         (!up.is_empty()).then_some(())
     });
 
-    // Twice, with something to do each time: a rate needs two samples.
+    // Several rounds with changes: a rate needs two samples.
     for round in 0..3 {
         place.write("new.txt", format!("something new in round {round}"));
         for file in ["nightly.yaml", "pipeline.yaml"] {
@@ -242,7 +243,7 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
             let found = get(&format!("{api}/api/v1/search?q=metrics&collections=test"));
             assert!(
                 found.is_some_and(|found| found.contains("document number")),
-                "nothing was found"
+                "the search returned no hit"
             );
         }
     }
@@ -255,30 +256,27 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
         }
     }
     for metric in metrics_of_alerts() {
-        // Of a histogram, an alert reads a part.
+        // Alerts use single series of histograms, such as `_bucket`.
         queries.push(("alert".to_owned(), metric));
     }
     assert!(queries.len() > 50, "{} queries", queries.len());
     let asked = Instant::now();
     let mut silent = queries;
     while !silent.is_empty() && asked.elapsed() < Duration::from_secs(30) {
-        // What waited while a run went on is not there any more after it.
+        // Queue metrics of a run disappear after the run.
         let lately = |query: &str| format!("last_over_time(({query})[2m:500ms])");
         silent.retain(|(_, query)| ask(&prometheus, &lately(query)).is_empty());
         std::thread::sleep(Duration::from_millis(500));
     }
     let report: Vec<String> =
         silent.iter().map(|(of, query)| format!("{of}\n    {query}")).collect();
-    assert!(silent.is_empty(), "queries without an answer:\n{}", report.join("\n"));
+    assert!(silent.is_empty(), "queries without data:\n{}", report.join("\n"));
     let documented = std::fs::read_to_string(Path::new(ROOT).join("docs/metrics.md")).unwrap();
     for port in [worker, server] {
         let text = get(&format!("http://{}/metrics", address(port))).unwrap();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         for name in names {
-            assert!(
-                documented.contains(&format!("`{name}`")),
-                "docs/metrics.md does not know {name}"
-            );
+            assert!(documented.contains(&format!("`{name}`")), "docs/metrics.md lacks {name}");
         }
     }
     let firing = ask(&prometheus, "ALERTS{alertstate=\"firing\", severity=\"critical\"}");

@@ -1,9 +1,10 @@
-//! A database that cannot be written to, and one whose schema is older: what only reads goes on, and nothing is migrated by
-//! a command that was not asked to; and taking migrations back says what goes, and asks.
+//! A read-only database and a database with an older schema: reading commands still work, and only
+//! commands that may migrate do so. Also `migrate down`, which lists the data that it removes and
+//! asks for confirmation.
 
 use crate::support::{Place, text};
 
-/// The verbs that only read, on the collection of `pipeline.yaml` with a document `a.txt`.
+/// Commands that only read, for the collection of `pipeline.yaml` with the document `a.txt`.
 const READING: [&[&str]; 15] = [
     &["search", "--config", "pipeline.yaml", "first"],
     &["status", "pipeline.yaml"],
@@ -55,7 +56,11 @@ fn what_only_reads_works_on_a_database_that_cannot_be_written_to() {
         assert!(ran.stderr.contains("the database is read-only"), "{verb:?}: {}", ran.stderr);
     }
     read_only(&place, "off");
-    assert_eq!(place.run()["documents"]["stored"], 1, "nothing was lost by it");
+    assert_eq!(
+        place.run()["documents"]["stored"],
+        1,
+        "the document must still be stored by the next run"
+    );
 }
 
 #[test]
@@ -86,9 +91,9 @@ fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
         let help = "run `semantik migrate up --config pipeline.yaml`";
         assert!(ran.stderr.contains(help), "{verb:?}: {}", ran.stderr);
     }
-    assert_eq!(applied(), all - 2, "nobody was asked to change it");
+    assert_eq!(applied(), all - 2, "reading commands must not migrate");
 
-    // Who writes does so by itself, unless the file leaves it to a person.
+    // Writing commands migrate automatically, unless the pipeline file says `migrate: manual`.
     let text = std::fs::read_to_string(place.file()).unwrap();
     std::fs::write(place.file(), format!("{text}stores: {{ migrate: manual }}\n")).unwrap();
     let ran = place.semantik(&["run", "pipeline.yaml"]);
@@ -103,7 +108,7 @@ fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
     assert_eq!(place.run()["documents"]["unchanged"], 2);
     assert_eq!(applied(), all);
 
-    // A new database is made in either case.
+    // A new database gets its schema in both cases.
     let place = Place::with("model: 'stand-in:16'", "stores: { migrate: manual }");
     place.write("a.txt", "a document");
     assert_eq!(place.run()["documents"]["stored"], 1);
@@ -130,7 +135,7 @@ fn a_newer_schema_is_left_alone_by_everybody() {
 fn migrations_are_taken_back_when_somebody_says_so_and_knows_what_goes() {
     let place = filled();
     let url = place.cluster().url().to_owned();
-    // The environment does not name what is destroyed.
+    // The target must be an explicit argument, not an environment variable.
     let mut command = crate::support::command(&["migrate", "down", "--yes"]);
     let ran = crate::support::ran(
         command.env("DATABASE_URL", &url).current_dir(place.path()).output().unwrap(),
@@ -151,16 +156,20 @@ fn migrations_are_taken_back_when_somebody_says_so_and_knows_what_goes() {
         "the collection `test` with 2 documents",
         "say --yes if that is meant",
     ] {
-        assert!(asked.stderr.contains(words), "`{words}` is not in {}", asked.stderr);
+        assert!(asked.stderr.contains(words), "`{words}` is missing in {}", asked.stderr);
     }
-    assert_eq!(place.value("SELECT count(*) FROM documents"), "2", "nothing was done");
+    assert_eq!(
+        place.value("SELECT count(*) FROM documents"),
+        "2",
+        "nothing may be removed without --yes"
+    );
 
     let vectors = place.vectors_of("test");
     assert!(vectors.exists());
     let ran = place.semantik(&[&everything[..], &["--yes"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let remove = format!("rm -r '{}'", vectors.display());
-    assert!(ran.stderr.contains(&remove), "`{remove}` is not in {}", ran.stderr);
+    assert!(ran.stderr.contains(&remove), "`{remove}` is missing in {}", ran.stderr);
 }
 
 #[test]
@@ -211,7 +220,7 @@ fn a_collection_that_is_deleted_leaves_its_operations_and_its_audit_log() {
     let deleted = named(&["collections", "list", "--deleted", "--json"]).json();
     assert_eq!(deleted[0]["name"], "test");
 
-    // Another collection of the same name has its own.
+    // A new collection with the same name has its own operations.
     place.run();
     let list = |verb: &[&str]| named(verb).json().as_array().unwrap().len();
     assert_eq!(list(&["operations", "list", "--json"]), 1);

@@ -1,10 +1,11 @@
-//! Somebody who is told something over HTTP: webhooks, metrics.
+//! A mock HTTP receiver for webhooks and metrics.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 
-/// A server at the URL that answers with these statuses, and with 200 after them; and the requests, head and body.
+/// Starts a server that responds with these statuses, then with 200. Returns its URL and the
+/// received requests as head and body.
 pub(crate) fn receiver(answers: &'static [u16]) -> (String, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -33,7 +34,7 @@ pub(crate) fn receiver(answers: &'static [u16]) -> (String, Receiver<(String, St
                     "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 );
                 stream.write_all(answer.as_bytes()).unwrap();
-                // Nobody may want to know.
+                // The test may have dropped the receiver.
                 drop(sender.send((head.to_owned(), body.to_owned())));
                 break;
             }

@@ -1,5 +1,6 @@
-//! Reindexing without downtime (L4): whatever happens to a new generation while it is built, checked and put in
-//! place, the live one answers; and what was live can be live again.
+//! Reindexing without downtime (L4): the live generation serves searches while a new generation is
+//! built, checked and swapped in, also after failures; a rollback makes the previous generation
+//! live again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +28,7 @@ fn generations(place: &Place) -> Vec<String> {
     rows.iter().map(|row| text(&row["is"])).collect()
 }
 
-/// Builds a generation, and expects it to be put in place.
+/// Builds a generation and expects it to become live.
 fn reindex(place: &Place, verb: &str) -> crate::support::Ran {
     let ran = place.semantik(&[verb, "pipeline.yaml", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -35,7 +36,7 @@ fn reindex(place: &Place, verb: &str) -> crate::support::Ran {
     ran
 }
 
-/// That some documents are in the generation that is being built.
+/// Condition: some documents are stored in the generation under construction.
 const COMPLETED: &str = "(SELECT count(*) > 5 FROM building.documents WHERE status = 'completed')";
 
 /// Kills a run that has built a part of a generation.
@@ -57,7 +58,7 @@ fn first_hit(place: &Place) -> String {
 fn shorter_vectors_are_a_generation_of_their_own() {
     let place = filled();
     place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:16', dim: 12");
-    // The live generation is asked in vectors as long as its own are, whatever the file says by now.
+    // Queries use the dimension of the live generation, not that of the edited file.
     assert_eq!(first_hit(&place), "007.txt");
     reindex(&place, "run");
     let dims = place.sql("SELECT dim FROM generations ORDER BY number");
@@ -82,7 +83,7 @@ fn another_model_takes_the_place_of_the_first_while_clients_search() {
         let clients = [0, 1].map(|_| {
             threads.spawn(|| {
                 let mut asked = 0;
-                // At least one question after the swap.
+                // At least one query after the swap.
                 loop {
                     let last = is_over.load(Ordering::SeqCst);
                     assert_eq!(first_hit(&place), "007.txt");
@@ -107,12 +108,12 @@ fn another_model_takes_the_place_of_the_first_while_clients_search() {
         );
         clients.map(|client| client.join().unwrap())
     });
-    println!("{asked:?} questions were answered meanwhile");
+    println!("{asked:?} queries were answered during the reindex");
     assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
     assert_eq!(place.ids(), before, "documents keep their ids");
     place.assert_true();
 
-    // Back, and it stays so.
+    // A rollback, and the next run does not undo it.
     let ran = place.semantik(&["rollback", "pipeline.yaml"]);
     assert_eq!(
         (ran.code, ran.stdout.as_str()),
@@ -125,7 +126,7 @@ fn another_model_takes_the_place_of_the_first_while_clients_search() {
     let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("was rolled back from generation 2"), "{}", ran.stderr);
-    // With the file of then it is brought up to date.
+    // With the original file, runs update the old generation.
     place.edit_pipeline("stand-in:24", "stand-in:16");
     place.write("new.txt", "a document that came after the rollback");
     assert!(
@@ -134,7 +135,7 @@ fn another_model_takes_the_place_of_the_first_while_clients_search() {
         generations(&place)
     );
     place.assert_true();
-    // And who asks for it gets the new one anew.
+    // An edit of the file builds the new generation again.
     place.edit_pipeline("stand-in:16", "stand-in:24");
     reindex(&place, "reindex");
     assert_eq!(generations(&place), ["1 retired stand-in:16", "3 live stand-in:24"]);
@@ -158,14 +159,14 @@ fn what_changes_while_a_generation_is_built_is_in_it() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
     place.assert_true();
-    assert_eq!(place.told(), "unchanged 40", "nothing was left to the next run");
+    assert_eq!(place.told(), "unchanged 40", "the next run must have no work");
 }
 
 #[test]
 fn what_is_deleted_after_it_was_built_is_not_in_it() {
     let place = filled();
     place.edit_pipeline("stand-in:16", "stand-in:24");
-    // Everything is in the new generation, and then something goes before the second pass.
+    // All documents are in the new generation; then one is deleted before the second pass.
     let gate = place.gate(
         "building.documents",
         "NOT EXISTS (SELECT FROM building.documents WHERE status = 'pending')",
@@ -186,16 +187,16 @@ fn a_killed_reindex_leaves_the_old_one_and_is_gone_on_with() {
     place.edit_pipeline("window: 64", "window: 4");
     kill_while_building(&place);
     assert_eq!(generations(&place), ["1 live stand-in:16", "2 building stand-in:24"]);
-    assert_eq!(first_hit(&place), "007.txt", "the old one answers");
+    assert_eq!(first_hit(&place), "007.txt", "the old generation must answer");
     let built = place.value("SELECT count(*) FROM building.documents WHERE status = 'completed'");
     let report = reindex(&place, "run").json();
     let stored = report["documents"]["stored"].as_u64().unwrap();
     let built: u64 = built.parse().unwrap();
-    assert!(stored <= DOCUMENTS as u64 - built, "{built} were built already: {report:#}");
+    assert!(stored <= DOCUMENTS as u64 - built, "{built} documents were already built: {report:#}");
     assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
     place.assert_true();
 
-    // One that was begun for a file that has been changed back is dropped.
+    // A generation built for a file that was changed back is dropped.
     place.edit_pipeline("stand-in:24", "stand-in:8");
     kill_while_building(&place);
     place.edit_pipeline("stand-in:8", "stand-in:24");
@@ -212,7 +213,11 @@ fn other_chunks_by_a_reindex_and_the_number_of_generations_that_are_kept() {
     place.assert_true();
     assert_eq!(generations(&place).len(), 2);
     reindex(&place, "reindex");
-    assert_eq!(generations(&place), ["2 retired stand-in:16", "3 live stand-in:16"], "one is kept");
+    assert_eq!(
+        generations(&place),
+        ["2 retired stand-in:16", "3 live stand-in:16"],
+        "one retired generation must be kept"
+    );
     assert_eq!(place.vector_folders().len(), 2);
 
     place.edit_pipeline(
@@ -261,7 +266,7 @@ fn a_generation_that_does_not_answer_is_not_put_in_place() {
     assert_eq!(first_hit(&place), "007.txt");
     let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
     assert_eq!((&status["status"], &status["model"]), (&"degraded".into(), &"stand-in:16".into()));
-    // With the right question it is, and what was built is not built again.
+    // With the correct query the check passes, and the generation is not built again.
     place.edit_pipeline(&wrong, &golden("/007.txt"));
     let report = reindex(&place, "run").json();
     assert_eq!(told(&report), "unchanged 40", "{report:#}");
@@ -301,7 +306,7 @@ fn a_generation_that_would_lose_documents_is_not_put_in_place() {
     }
     place.run();
     let before = place.ids();
-    // No branch takes the text files, which are most of them.
+    // No branch accepts text files, which are most of the files.
     place.edit_pipeline(
         "uses: chunk,   from: extract",
         "uses: chunk,   from: extract, when: { mime_type: 'text/markdown' }",
@@ -319,7 +324,8 @@ fn a_generation_that_would_lose_documents_is_not_put_in_place() {
     place.assert_true();
 }
 
-/// A document that the new settings set aside before it is read has no content there, so it counts as gone.
+/// A document rejected before extraction has no content in the new generation, so it counts as
+/// lost.
 #[test]
 fn documents_that_become_too_large_are_lost_too() {
     let place = filled();

@@ -1,10 +1,10 @@
-//! `semantik test`: samples in the file, and what is said when one does not become what is expected.
+//! `semantik test`: samples in the pipeline file, and the output for unexpected results.
 
 use insta::assert_snapshot;
 
 use crate::support::Place;
 
-/// A place whose file ends with these tests.
+/// A place with this `tests` section at the end of its pipeline file.
 fn place(tests: &str) -> Place {
     let place = Place::with("model: 'stand-in:16'", "");
     place.append_pipeline(tests);
@@ -50,7 +50,7 @@ fn with_samples(tests: &str) -> Place {
 fn samples_become_what_the_file_says_without_a_store() {
     let place = with_samples(GOOD);
     let ran = place.semantik(&["test", "pipeline.yaml"]);
-    assert_eq!(ran.code, 1, "the snapshots are not written yet: {}", ran.stderr);
+    assert_eq!(ran.code, 1, "expected missing snapshots: {}", ran.stderr);
     assert_snapshot!("not_written", ran.stdout);
     let ran = place.semantik(&["test", "pipeline.yaml", "--update"]);
     assert_eq!(ran.code, 0, "{}", ran.stdout);
@@ -59,7 +59,7 @@ fn samples_become_what_the_file_says_without_a_store() {
     let ran = place.semantik(&["test", "pipeline.yaml"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     assert_snapshot!("good", ran.stdout);
-    assert!(!place.path().join(".semantik").exists(), "no store was made");
+    assert!(!place.path().join(".semantik").exists(), "no store may be created");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Schedules with real workers: each run once, however many look and die; what overlaps, fails, takes too long, and
-//! who is told.
+//! Schedules with real workers: each due run is fired once with many and crashing workers; overlap,
+//! failures, deadlines and notifications.
 
 use serde_json::Value;
 
@@ -7,14 +7,14 @@ use crate::receiver::receiver;
 use crate::support::{Place, signal, text};
 use crate::worker::{Worker, log_of};
 
-/// A place whose file has a schedule, with a few documents.
+/// A place with a schedule in its pipeline file and a few documents.
 fn scheduled(schedule: &str) -> Place {
     let place = Place::with_stand_in();
     for n in 0..3 {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
     place.append_pipeline(&format!("schedule: {schedule}\n"));
-    // With tables.
+    // Creates the tables.
     let ran = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place
@@ -33,7 +33,7 @@ fn said(place: &Place, args: &[&str]) -> String {
     ran.stdout
 }
 
-/// Has the schedule think that it was looked at last so long ago.
+/// Sets the last check of the schedule back by this time span.
 fn long_ago(place: &Place, span: &str) {
     place.execute(&format!(
         "UPDATE schedules SET looked_until = now() - interval '{span}', next_due_at = NULL"
@@ -52,7 +52,7 @@ fn a_run_that_is_due_takes_place_and_tells_its_story() {
     assert_eq!(worker.end("-TERM"), 143, "{}", log_of(&place));
     let runs = history(&place);
     assert!(runs.iter().any(|run| run["state"] == "completed"), "{runs:#?}");
-    // A second is less than a run takes, so that others met one that had not ended.
+    // A run takes longer than the one-second interval, so due times overlap.
     let twice = place.value("SELECT count(*) FROM (SELECT due_at FROM schedule_runs GROUP BY due_at HAVING count(*) > 1) t");
     assert_eq!(twice, "0");
     let list = said(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
@@ -60,7 +60,7 @@ fn a_run_that_is_due_takes_place_and_tells_its_story() {
     place.assert_true();
 }
 
-/// A thousand runs are due at once, three processes look, and are killed on the way.
+/// A thousand runs become due, and three workers that check concurrently are killed repeatedly.
 #[test]
 fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
     const RUNS: usize = 1000;
@@ -68,10 +68,10 @@ fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
     said(&place, &["schedule", "pause", "pipeline.yaml"]);
     let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&place, &[])).collect();
     said(&place, &["schedule", "resume", "pipeline.yaml"]);
-    // A hundred minutes at a time come to be due, while workers are killed and started.
+    // Each round makes another hundred minutes due, while workers are killed and started.
     for round in 0..RUNS / 100 {
         let before = place.value("SELECT count(*) FROM schedule_runs");
-        // The window moves back, so that it holds a hundred minutes that nobody has looked at.
+        // Moves the window back by a hundred minutes that no worker has checked.
         place.execute(
             "UPDATE schedules SET next_due_at = NULL, looked_until =
                  coalesce((SELECT min(due_at) FROM schedule_runs), date_trunc('minute', now())) - interval '100 minutes'
@@ -90,8 +90,11 @@ fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
          WHERE r.fate = 'fired' GROUP BY r.due_at",
     );
     assert!(fired.len() >= RUNS, "{}", fired.len());
-    assert!(fired.iter().all(|run| run["operations"] == 1), "each has one operation, and no more");
-    // They are carried out one after the other; what a killed worker had begun goes on.
+    assert!(
+        fired.iter().all(|run| run["operations"] == 1),
+        "each run must have exactly one operation"
+    );
+    // Operations run one after the other; an operation of a killed worker is resumed.
     place.wait_until(
         "SELECT count(*) >= 5 FROM operations WHERE status = 'completed' AND handed_over",
     );
@@ -117,8 +120,9 @@ fn what_was_missed_is_named_and_made_up_for() {
     assert_eq!(states, ["completed", "completed", "missed", "missed", "missed"]);
 }
 
-/// The first run is held up while another one comes to be due each second; what the first two are then, what the first
-/// one is in the end, and the last one.
+/// The first run is blocked while another one becomes due every second. The table has the overlap
+/// policy, the states of the first two runs during the block, and the final states of the first and
+/// the last run.
 #[test]
 fn a_run_that_meets_the_one_before_is_skipped_or_waits_or_cancels_it() {
     for (overlap, meanwhile, first, last) in [
@@ -133,9 +137,9 @@ fn a_run_that_meets_the_one_before_is_skipped_or_waits_or_cancels_it() {
         let _worker = Worker::start(&place, &[]);
         said(&place, &["schedule", "run-now", "pipeline.yaml"]);
         place.wait_at_gate();
-        // Now the calendar says that one is due.
+        // The new schedule makes a run due.
         place.edit_pipeline("0 0 29 2 *", "* * * * * *");
-        // Who is to be cancelled holds the row of its operation as long as it stands at the gate.
+        // The operation to cancel has locked its row while it waits at the gate.
         place.wait_until(
             "SELECT count(*) >= 2 FROM schedule_runs
              UNION SELECT TRUE FROM pg_stat_activity
@@ -154,7 +158,7 @@ fn a_run_that_meets_the_one_before_is_skipped_or_waits_or_cancels_it() {
         drop(gate);
         place.wait_until("SELECT count(*) >= 2 FROM schedule_runs");
         place.edit_pipeline("* * * * * *", "0 0 29 2 *");
-        // Nothing more comes, and what there is has ended.
+        // No further run is fired, and all operations have ended.
         place.wait_until(
             "SELECT spec ->> 'cron' = '0 0 29 2 *'
                  AND NOT EXISTS (SELECT FROM operations WHERE status IN ('pending', 'processing'))
@@ -175,7 +179,7 @@ fn a_run_that_meets_the_one_before_is_skipped_or_waits_or_cancels_it() {
 fn a_run_that_fails_is_tried_again() {
     let place = scheduled("{ cron: \"0 0 29 2 *\", retry: { attempts: 2, backoff: 1s } }");
     place.run();
-    // More is gone than may be.
+    // More documents are missing than the deletion limit allows.
     for n in 0..30 {
         place.write(&format!("more/{n}.txt"), format!("another document, number {n}"));
     }
@@ -193,7 +197,8 @@ fn a_run_that_fails_is_tried_again() {
     assert!(text(&runs[0]["error"]).contains("--allow-deletes"), "{runs:#?}");
 }
 
-/// The gate stays closed until the deadline has passed, and short queues keep the source from its end.
+/// The gate stays closed until the deadline has passed, and short queues block the source before
+/// its end.
 #[test]
 fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() {
     const DOCUMENTS: usize = 400;
@@ -213,7 +218,7 @@ fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() 
     assert_eq!(history(&place)[0]["state"], "processing");
     drop(gate);
     place.wait_until("SELECT EXISTS (SELECT FROM operations WHERE status = 'failed')");
-    // A worker that ends has done with it.
+    // The operation is done when the worker exits.
     assert_eq!(worker.end("-TERM"), 143, "{}", log_of(&place));
     let runs = history(&place);
     assert_eq!(
@@ -222,12 +227,12 @@ fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() 
         "{runs:#?}"
     );
     let operations = place.value("SELECT count(*) FROM operations WHERE handed_over");
-    assert_eq!(operations, "1", "it is not tried again");
+    assert_eq!(operations, "1", "the run must not be retried");
     let seen: usize = place
         .value("SELECT meta->'report'->'documents'->>'seen' FROM operations WHERE handed_over")
         .parse()
         .unwrap();
-    assert!(seen < DOCUMENTS, "{seen} documents were seen: its source was stopped");
+    assert!(seen < DOCUMENTS, "{seen} documents were seen, but the source must be stopped early");
     place.run();
     place.assert_true();
 }
@@ -245,12 +250,13 @@ fn a_schedule_that_is_in_no_file_any_more_is_due_no_more() {
     place.wait_until("SELECT spec = 'null' AND next_due_at IS NULL FROM schedules");
     assert!(list().contains("not in its file any more"), "{}", list());
     let runs = history(&place).len();
-    assert!(runs >= 1, "what became of it is there still");
+    assert!(runs >= 1, "the history must remain");
     assert_eq!(place.semantik(&["schedule", "pause", "pipeline.yaml"]).code, 1);
     place.append_pipeline(schedule);
     place.wait_until(&format!("SELECT count(*) > {runs} FROM schedule_runs"));
 
-    // A file that was named and is gone is served as it was, and its schedule waits.
+    // A missing file that was named explicitly stays served in its last version, and its schedule
+    // waits.
     let text = std::fs::read_to_string(place.file()).unwrap();
     let other = place.path().join("other.yaml");
     std::fs::write(&other, text.replace("name: test", "name: other").replace(schedule, ""))
@@ -270,7 +276,7 @@ fn what_is_due_when_is_said_without_a_store() {
     let next = next.as_array().unwrap();
     assert_eq!(next.len(), 400);
     let at_three = next.iter().filter(|it| text(&it["local"]).contains(" 03:00:00 CEST")).count();
-    assert!((1..=2).contains(&at_three), "the day on which half past two is left out");
+    assert!((1..=2).contains(&at_three), "02:30 does not exist on the day of the DST change");
     let none = Place::with_stand_in().semantik(&["schedule", "next", "pipeline.yaml"]);
     assert!(
         none.code == 1 && none.stderr.contains("the file has no `schedule`"),
@@ -298,7 +304,7 @@ fn webhooks_are_told_signed_and_again_until_they_take_it() {
         place.write(&format!("more/{n}.txt"), format!("another document, number {n}"));
     }
     place.run();
-    assert_eq!(place.value("SELECT count(*) FROM messages"), "0", "a success is not asked for");
+    assert_eq!(place.value("SELECT count(*) FROM messages"), "0", "successes are not subscribed");
     std::fs::remove_dir_all(place.corpus().join("more")).unwrap();
     assert_eq!(place.semantik(&["run", "pipeline.yaml"]).code, 1);
     let (head, body) = told();
@@ -306,7 +312,7 @@ fn webhooks_are_told_signed_and_again_until_they_take_it() {
     assert_eq!(body["type"], "operation.failure");
     assert_eq!(body["data"]["pipeline"], "test");
     assert!(text(&body["data"]["error"]).contains("--allow-deletes"), "{body:#}");
-    // It was not taken, and is due again later, which a worker sees to; with the same id.
+    // The receiver refused it; a worker retries it later with the same id.
     assert_eq!(place.value("SELECT error FROM messages"), "the receiver answered 500");
     place.execute("UPDATE messages SET due_at = now()");
     let worker = Worker::start(&place, &[]);
@@ -321,7 +327,7 @@ fn webhooks_are_told_signed_and_again_until_they_take_it() {
     assert_eq!(body["type"], "operation.recovery");
     assert_eq!(body["data"]["documents"]["unchanged"], 1);
     drop(worker);
-    // Neither address nor key is in the store, or in what was logged.
+    // Neither the database nor the log contains the address or the key.
     let dump = place.value(
         "SELECT coalesce(string_agg(o::text || m::text, ''), '') FROM operations o, messages m",
     );

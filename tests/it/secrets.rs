@@ -1,4 +1,4 @@
-//! A password, a key or an address that is one reaches no log, error, report, metric or table.
+//! Passwords, keys and secret URLs appear in no log, error, report, metric or table.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ fn secrets_stay_secret() {
     let place = Place::with_stand_in();
     place.write("a.txt", "a document");
     let cluster = EmbeddedPostgres::start(&place.path().join("cluster")).unwrap();
-    // The cluster trusts whoever reaches its socket, so any password will do.
+    // The cluster trusts connections through its socket, so it accepts any password.
     let url = cluster.url().replacen("semantik@", &format!("semantik:{PASSWORD}@"), 1);
     let with_password = if url.contains(PASSWORD) {
         url
@@ -44,10 +44,10 @@ fn secrets_stay_secret() {
     let mut said = vec![good.stdout, good.stderr];
     said.push(std::fs::read_to_string(place.path().join("m.prom")).unwrap());
     let dump = dump(cluster.url());
-    assert!(dump.contains("operations"), "the dump has the tables");
+    assert!(dump.contains("operations"), "expected the tables in the dump");
     said.push(dump);
 
-    // A server that is not there, a URL that is none, a file that is wrong.
+    // An unreachable server, an invalid URL and an invalid file.
     for (url, file) in [
         (format!("postgres://me:{PASSWORD}@127.0.0.1:1/x"), file.clone()),
         (format!("mysql://me:{PASSWORD}@127.0.0.1/x"), file.clone()),
@@ -68,7 +68,7 @@ const KEY: &str = "key-of-the-vectors-6f1c";
 const SIGNING: &str = "signing-key-of-the-webhook-b02e";
 const PATH: &str = "path-of-the-webhook-9a7d";
 
-/// Keys that are sent to a Qdrant server and a webhook, whatever is done with the file and however much is logged.
+/// Keys for a Qdrant server and a webhook stay secret for all commands and log levels.
 #[test]
 fn keys_and_addresses_of_others_stay_secret() {
     let (hooks, requests) = receiver(&[]);
@@ -87,7 +87,7 @@ fn keys_and_addresses_of_others_stay_secret() {
         command.env("KEY", KEY).env("SIGNING", SIGNING).env("HOOK", format!("{hooks}/{PATH}"));
         let ran = ran(command.current_dir(place.path()).output().unwrap());
         assert_eq!(ran.code, code, "{verb}: {}{}", ran.stdout, ran.stderr);
-        // It was tried, so the key was sent.
+        // The connection attempt sent the key.
         let is_refused = ran.stderr.contains("does not accept the API key");
         assert_eq!(is_refused, code == 1, "{verb}: {}", ran.stderr);
         said.extend([ran.stdout, ran.stderr]);
@@ -103,13 +103,13 @@ fn keys_and_addresses_of_others_stay_secret() {
     }
 }
 
-/// The URL of a Qdrant server that answers every call with the status `UNAUTHENTICATED`.
+/// Starts a Qdrant server that responds to every call with `UNAUTHENTICATED`; returns its URL.
 pub(crate) fn qdrant_that_refuses() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serve = move || {
         for stream in listener.incoming() {
-            // A client that has gone is of no interest.
+            // Errors of closed connections are irrelevant.
             std::thread::Builder::new().spawn(|| refuse(stream.unwrap()).ok()).unwrap();
         }
     };
@@ -117,13 +117,14 @@ pub(crate) fn qdrant_that_refuses() -> String {
     url
 }
 
-/// Just enough of HTTP/2 (RFC 9113) for an answer that is nothing but trailers.
+/// The minimum of HTTP/2 (RFC 9113) for a response that consists of trailers only.
 fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
     const HEADERS: u8 = 1;
     const SETTINGS: u8 = 4;
     const ACKNOWLEDGED: u8 = 1;
     const LAST: u8 = 0x1 | 0x4;
-    // `:status: 200` of HPACK's table, `content-type` (31 of it) and `grpc-status` as literals.
+    // `:status: 200` from the HPACK static table; `content-type` (static index 31) and
+    // `grpc-status` as literals.
     let answer =
         [b"\x88\x0f\x10\x10application/grpc".as_slice(), b"\x00\x0bgrpc-status\x0216"].concat();
     stream.read_exact(&mut [0; 24])?;

@@ -1,4 +1,4 @@
-//! The server: the real binary over real stores, asked over HTTP as a client does.
+//! The server: the real binary with real stores, tested over HTTP.
 
 mod accounts;
 mod audit;

@@ -1,4 +1,5 @@
-//! The same file with embedded stores and with servers: same documents, same chunks, same top hits.
+//! Embedded stores and servers give the same documents, chunks and top hits for the same pipeline
+//! file.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +7,9 @@ use metadata::EmbeddedPostgres;
 
 use crate::support::{Place, model};
 
-/// The Postgres server is a real one that is reached by URL. A Qdrant server is in no package registry:
-/// where `QDRANT_URL` names one it is used, and otherwise the vectors stay embedded, and this says so.
+/// The Postgres server is a real one, reached by URL. No package registry has a Qdrant server: the
+/// test uses the one at `QDRANT_URL`; without it the vectors stay embedded and the test prints a
+/// notice.
 #[test]
 fn embedded_stores_and_servers_agree() {
     let embed = format!("model: {}", model().display());
@@ -17,7 +19,7 @@ fn embedded_stores_and_servers_agree() {
     let vectors = match std::env::var("QDRANT_URL") {
         Ok(url) => format!("{{ qdrant: '{url}' }}"),
         Err(_) => {
-            println!("skipped the Qdrant server: QDRANT_URL is not set");
+            println!("Qdrant server skipped: QDRANT_URL is not set");
             "embedded".to_owned()
         }
     };
@@ -51,7 +53,7 @@ fn embedded_stores_and_servers_agree() {
         for (a, b) in ours.iter().zip(&theirs) {
             assert!((a.2 - b.2).abs() < 1e-3, "{question}: {a:?} {b:?}");
         }
-        // Hits of one score stand in the order of their ids, which each place has its own.
+        // Hits with equal scores are ordered by id, and ids differ between the places.
         let last = ours[ours.len() - 1].2;
         let better = |hits: &[(String, u64, f64)]| -> BTreeSet<(String, u64)> {
             let better = hits.iter().filter(|(.., score)| *score > last + 1e-3);

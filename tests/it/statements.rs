@@ -1,23 +1,23 @@
-//! What a run asks the metadata store again and again is known: every statement that is repeated with the documents is in
-//! `metadata::HOT_QUERIES`, whose plans are tested. The log of the server says what was asked.
+//! Every statement that a run repeats in proportion to the number of documents is listed in
+//! `metadata::HOT_QUERIES`, whose plans are tested. The statements come from the server log.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::support::Place;
 
-/// Few documents, and many.
+/// A small and a large number of documents.
 const DOCUMENTS: [usize; 2] = [50, 4_000];
 
-/// By as much a statement is sent more often for other reasons than that there are more documents.
+/// Allowed increase of a statement count for reasons other than the number of documents.
 const FEW: usize = 2;
 
-/// A statement without its line breaks and indents.
+/// A statement on one line, without indentation.
 fn plain(statement: &str) -> String {
     statement.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// How often each statement stands in the log of the server, from this byte on.
+/// Counts each statement in the server log from this byte offset on.
 fn statements(log: &str) -> BTreeMap<String, usize> {
     let mut found: Vec<String> = Vec::new();
     for line in log.lines() {
@@ -43,8 +43,8 @@ fn statements(log: &str) -> BTreeMap<String, usize> {
     counts
 }
 
-/// How often a first run over so many documents sends each statement, one that finds nothing changed, and one that finds
-/// all of them edited.
+/// Statement counts of a first run with this many documents, of a run without changes, and of a run
+/// after all documents were edited.
 fn asked(documents: usize) -> Vec<BTreeMap<String, usize>> {
     let place = Place::with_stand_in();
     let write = |word: &str| {
@@ -53,7 +53,7 @@ fn asked(documents: usize) -> Vec<BTreeMap<String, usize>> {
         }
     };
     write("document");
-    // With its tables.
+    // Creates the tables.
     assert_eq!(place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]).code, 0);
     let data = place.value("SHOW data_directory");
     let log = Path::new(&data).parent().unwrap().join("log");
@@ -75,7 +75,7 @@ fn asked(documents: usize) -> Vec<BTreeMap<String, usize>> {
 fn what_a_run_asks_again_and_again_is_known() {
     let hot: Vec<String> = metadata::HOT_QUERIES.iter().map(|query| plain(query.sql)).collect();
     let is_control = |statement: &str| {
-        // The driver asks for the types of parameters, once on each connection.
+        // The driver queries parameter types once per connection.
         if statement.starts_with("SELECT pg_type.oid") {
             return true;
         }
@@ -95,11 +95,11 @@ fn what_a_run_asks_again_and_again_is_known() {
             }
             let is_known = is_control(statement) || hot.contains(statement);
             let times = format!("{before} times, then {count}");
-            assert!(is_known, "{what}: {times}, and not in HOT_QUERIES: {statement}");
+            assert!(is_known, "{what}: {times}, but missing in HOT_QUERIES: {statement}");
             grown.push(statement.clone());
         }
     }
-    // The test would notice: it has seen the ways of a document into the store.
+    // Checks that the test detects statements: these ran once per document.
     for doing in ["identify documents", "write documents", "make sure that an operation may write"]
     {
         let query = metadata::HOT_QUERIES.iter().find(|query| query.doing == doing).unwrap();

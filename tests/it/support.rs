@@ -1,5 +1,5 @@
-//! A folder with a pipeline file and documents, and the command run in it. What the stores then hold is
-//! `held.rs`'s to say.
+//! A folder with a pipeline file and documents, and the command run in it. `held.rs` checks the
+//! content of the stores.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,41 +13,42 @@ use serde_json::Value;
 
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The real model; `make test` puts it there.
+/// The real model; `make test` fetches it.
 pub(crate) fn model() -> PathBuf {
     let model = Path::new(ROOT).join(".cache/models/all-MiniLM-L6-v2");
     assert!(model.exists(), "the model is missing; run `.ci/setup model`");
     model
 }
 
-/// Looks again and again until there is something; gives it. A test that waits for nothing fails and says for what.
+/// Polls until `look` returns a value; panics with `what` after a timeout.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let asked = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(asked.elapsed() < Duration::from_secs(120), "this never came: {what}");
+        assert!(asked.elapsed() < Duration::from_secs(120), "timeout while waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A folder in memory, where there is one: what is not written to a disk need not be waited for.
+/// An in-memory folder, if available: it avoids waiting for disk writes.
 const MEMORY: &str = "/dev/shm";
 
-/// Whether the places of all tests that run at once fit into a folder; in a container it may be a small one.
+/// `true` if the places of all concurrent tests fit into a folder; in a container `/dev/shm` may be
+/// small.
 fn has_room(folder: &Path) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|it| it.f_bavail * it.f_frsize > 4 << 30)
 }
 
-/// A folder of its own, in which `pipeline.yaml` indexes `corpus/`.
+/// A temporary folder in which `pipeline.yaml` indexes `corpus/`.
 pub(crate) struct Place {
-    /// Runs from the first look into the database on, so that not every command starts and stops it.
+    /// Runs from the first access to the database, so that not every command starts and stops it.
     cluster: OnceLock<EmbeddedPostgres>,
     folder: tempfile::TempDir,
 }
 
-/// How a command ended.
+/// The result of a command.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -62,13 +63,13 @@ impl Ran {
 }
 
 impl Place {
-    /// A place whose pipeline embeds with the real model.
+    /// A place with a pipeline that embeds with the real model.
     pub(crate) fn new() -> Self {
         Self::with(&format!("model: {}", model().display()), "")
     }
 
-    /// A place whose pipeline embeds with the stand-in, for tests of everything else. Its database runs from
-    /// the beginning.
+    /// A place with a pipeline that embeds with the stand-in, for tests that do not depend on a
+    /// model. Its database runs from the start.
     pub(crate) fn with_stand_in() -> Self {
         let place = Self::with("model: 'stand-in:16'", "");
         place.cluster();
@@ -77,7 +78,7 @@ impl Place {
 
     /// A place with these options of the embed node and these stores.
     pub(crate) fn with(embed: &str, stores: &str) -> Self {
-        // The server of the embedded Postgres runs as another user when this one is root, and has to
+        // If root runs the tests, the server of the embedded Postgres runs as another user and must
         // reach its folder.
         let base = if has_room(Path::new(MEMORY)) { MEMORY.into() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("semantik-test-").tempdir_in(base).unwrap();
@@ -142,19 +143,19 @@ nodes:
         ran(command(args).current_dir(self.path()).output().unwrap())
     }
 
-    /// Runs the pipeline, and expects it to end well or with documents that failed.
+    /// Runs the pipeline and expects success, possibly with failed documents.
     pub(crate) fn run(&self) -> Value {
         let ran = self.semantik(&["run", "pipeline.yaml", "--json"]);
         assert!(matches!(ran.code, 0 | 2), "exit code {}: {}", ran.code, ran.stderr);
         let report = ran.json();
         let count = |key: &str| report["documents"][key].as_u64().unwrap();
         let left = count("stored") + count("unchanged") + count("duplicate") + count("set_aside");
-        assert_eq!(count("seen"), left, "the numbers add up: {report}");
+        assert_eq!(count("seen"), left, "the counts must add up: {report}");
         report
     }
 
-    /// Runs another pipeline over the same documents, with these options of the embed node. Its file, and its collection,
-    /// are called so.
+    /// Runs another pipeline over the same documents with these options of the embed node. Its file
+    /// and its collection have this name.
     pub(crate) fn run_another(&self, name: &str, embed: &str) {
         let text = std::fs::read_to_string(self.file()).unwrap();
         let text = text
@@ -180,20 +181,20 @@ nodes:
         ran.json().as_array().unwrap().clone()
     }
 
-    /// Changes the pipeline file.
+    /// Replaces text in the pipeline file.
     pub(crate) fn edit_pipeline(&self, from: &str, to: &str) {
         let text = std::fs::read_to_string(self.file()).unwrap();
-        assert!(text.contains(from), "the file has no `{from}`: {text}");
+        assert!(text.contains(from), "`{from}` is missing in the pipeline file: {text}");
         std::fs::write(self.file(), text.replace(from, to)).unwrap();
     }
 
-    /// Adds lines at the end of the pipeline file.
+    /// Appends lines to the pipeline file.
     pub(crate) fn append_pipeline(&self, lines: &str) {
         let text = std::fs::read_to_string(self.file()).unwrap();
         std::fs::write(self.file(), text + lines).unwrap();
     }
 
-    /// Another place whose corpus and pipeline are the same, indexed from the beginning.
+    /// Another place with the same corpus and pipeline, indexed from scratch.
     pub(crate) fn fresh(&self) -> Self {
         let fresh = Self::with_stand_in();
         std::fs::remove_dir(fresh.corpus()).unwrap();
@@ -208,17 +209,17 @@ nodes:
         fresh
     }
 
-    /// That the index of this place is what a fresh one of the same corpus is.
+    /// Asserts that the index of this place equals a fresh index of the same corpus.
     pub(crate) fn assert_true(&self) {
         self.index().assert_same_as(&self.fresh().index());
     }
 
-    /// Runs the pipeline, and says in a line what was done: see [`told`].
+    /// Runs the pipeline; returns a one-line summary, see [`told`].
     pub(crate) fn told(&self) -> String {
         told(&self.run())
     }
 
-    /// The document of each location, by path below the corpus.
+    /// Document ids by location, as path below the corpus.
     pub(crate) fn ids(&self) -> BTreeMap<String, String> {
         let rows = self.sql(
             "SELECT uri, document_id FROM document_locations
@@ -228,7 +229,7 @@ nodes:
         ids.collect()
     }
 
-    /// The path below the corpus, or below this folder, that a uri stands for.
+    /// Converts a URI to a path below the corpus, or below this folder.
     pub(crate) fn name_of(&self, uri: &Value) -> String {
         let folder = format!("file://{}/", self.path().display());
         let uri = uri.as_str().unwrap();
@@ -240,7 +241,7 @@ nodes:
     pub(crate) fn cluster(&self) -> &EmbeddedPostgres {
         self.cluster.get_or_init(|| {
             let cluster = EmbeddedPostgres::start(&self.path().join(".semantik/postgres")).unwrap();
-            // No test takes the power away, and disks are slow.
+            // No test simulates power loss, and disks are slow.
             for set in ["fsync = off", "full_page_writes = off", "synchronous_commit = off"] {
                 query(cluster.url(), &format!("ALTER SYSTEM SET {set}"));
             }
@@ -249,25 +250,25 @@ nodes:
         })
     }
 
-    /// Asks the embedded database; each row is an object.
+    /// Queries the embedded database; returns each row as an object.
     pub(crate) fn sql(&self, query: &str) -> Vec<Value> {
         let query = format!("SELECT coalesce(json_agg(t), '[]') FROM ({query}) t");
         let said = self.execute(&query);
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
     }
 
-    /// One value out of the embedded database.
+    /// Queries one value from the embedded database.
     pub(crate) fn value(&self, query: &str) -> String {
         self.execute(query).trim().to_owned()
     }
 
-    /// Carries out a statement in the embedded database, behind the command's back.
+    /// Executes a statement in the embedded database, bypassing the command.
     pub(crate) fn execute(&self, statement: &str) -> String {
         query(self.cluster().url(), statement)
     }
 
-    /// Has the leases of operations run out that nobody renews: a process that was killed between asking for an
-    /// operation and beginning it is given a minute.
+    /// Expires the leases of operations that no process renews: a process killed between requesting
+    /// and starting an operation holds its lease for a minute.
     pub(crate) fn a_minute_passes(&self) {
         self.execute(
             "UPDATE operation_leases SET expires_at = now()
@@ -275,12 +276,12 @@ nodes:
         );
     }
 
-    /// Waits until a question to the database is answered with `t`.
+    /// Waits until a query returns `t`.
     pub(crate) fn wait_until(&self, question: &str) {
         wait_for(question, || (self.value(question) == "t").then_some(()));
     }
 
-    /// A session with the embedded database that holds a transaction, and with it locks.
+    /// A database session that holds a transaction and its locks.
     pub(crate) fn session(&self) -> Session {
         let mut child = psql(self.cluster().url())
             .stdin(Stdio::piped())
@@ -294,12 +295,12 @@ nodes:
     }
 }
 
-/// The name of the lock that a gate is.
+/// The advisory lock of a gate.
 const GATE: &str = "4711";
 
 impl Place {
-    /// Has every statement that writes to a table wait at a gate, from the moment at which something holds, until
-    /// the value goes.
+    /// Blocks every statement that writes to a table at a gate, from the moment when a condition
+    /// holds until the value is dropped.
     pub(crate) fn gate(&self, table: &str, from: &str) -> Session {
         self.execute(&format!(
             "CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -315,7 +316,7 @@ impl Place {
         session
     }
 
-    /// Waits until somebody waits at the gate.
+    /// Waits until a statement waits at the gate.
     pub(crate) fn wait_at_gate(&self) {
         self.wait_until(&format!(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {GATE} AND NOT granted)"
@@ -323,7 +324,7 @@ impl Place {
     }
 }
 
-/// A transaction that a test holds open. It ends with the value.
+/// A transaction that a test holds open; dropping it ends the transaction.
 pub(crate) struct Session {
     asks: ChildStdin,
     said: BufReader<ChildStdout>,
@@ -331,7 +332,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Returns when the statement is carried out.
+    /// Returns when the statement is executed.
     pub(crate) fn execute(&mut self, statement: &str) {
         writeln!(self.asks, "{statement};\n\\echo done").unwrap();
         let mut line = String::new();
@@ -356,14 +357,14 @@ pub(crate) fn query(url: &str, statement: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Everything that the tables of a database hold.
+/// The content of all tables of a database.
 pub(crate) fn dump(url: &str) -> String {
     let output = postgres("pg_dump").args(["--data-only", url]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A program of the newest PostgreSQL there is.
+/// A program of the newest installed PostgreSQL.
 fn postgres(name: &str) -> Command {
     let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
     let programs = versions.map(|version| version.unwrap().path().join("bin").join(name));
@@ -376,8 +377,8 @@ fn psql(url: &str) -> Command {
     command
 }
 
-/// What a run did, in a line: files read, documents stored and so on, in this order, whatever is not 0.
-/// `embedded` are tokens that the model read, `remembered` such as it had read before.
+/// One-line summary of a run: files read, documents stored and so on, in this order, without zero
+/// counts. `embedded` counts tokens that the model computed, `remembered` those from the cache.
 pub(crate) fn told(report: &Value) -> String {
     let count = |value: &Value| value.as_u64().unwrap();
     let read = report["nodes"].as_array().unwrap().iter().find(|node| node["uses"] == "hash");
@@ -398,7 +399,7 @@ pub(crate) fn told(report: &Value) -> String {
 
 /// A JSON string without its quotes.
 pub(crate) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a string")).to_owned()
 }
 
 /// Sends a signal to a process that a test has started.
@@ -412,7 +413,7 @@ pub(crate) fn end(child: Child) -> Ran {
     ran(child.wait_with_output().unwrap())
 }
 
-/// The command, with nothing of this environment that could change what it does.
+/// The command, isolated from variables of this environment that affect it.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_semantik"));
     command.args(args);

@@ -1,5 +1,5 @@
-//! What the command says of a collection, and that it is so: `plan` before a run and the run after it, `why`,
-//! `verify` with what was done to the stores behind its back, and the lists.
+//! Reports of the command compared with the facts: `plan` with the following run, `why`, `verify`
+//! after changes that bypass the command, and the lists.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::support::Place;
 
 const FILE: &str = "pipeline.yaml";
 
-/// Without what differs from run to run.
+/// Masks text that differs between runs.
 fn redacted(place: &Place, text: &str) -> String {
     let folder = place.path().display().to_string();
     let text = text.replace(&folder, "[folder]");
@@ -31,7 +31,7 @@ fn redacted(place: &Place, text: &str) -> String {
         out.push_str(mask);
         rest = &rest[length..];
     }
-    // Tables are as wide as what was masked.
+    // The width of a table depends on the masked text.
     let squeezed = out.lines().map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         words
@@ -46,7 +46,7 @@ fn is_id(text: &str) -> Option<usize> {
     text.get(..36).filter(|id| id.parse::<uuid::Uuid>().is_ok()).map(str::len)
 }
 
-/// `2026-11-24 12:00:00 UTC`, or the day alone.
+/// `2026-11-24 12:00:00 UTC`, or only the date.
 fn is_time(text: &str) -> Option<usize> {
     let shape = |shape: &str| {
         text.get(..shape.len()).filter(|it| {
@@ -76,7 +76,7 @@ fn said(place: &Place, args: &[&str]) -> String {
     redacted(place, &ran.stdout)
 }
 
-/// The run does what the plan has said.
+/// Asserts that the run matches the plan.
 fn assert_as_planned(plan: &Value, report: &Value) {
     let of = |key: &str| plan["documents"][key].as_u64().unwrap();
     let ran = |key: &str| report["documents"][key].as_u64().unwrap();
@@ -125,20 +125,20 @@ fn a_plan_is_what_the_run_then_does() {
     assert_eq!(first["estimate"]["seconds"], Value::Null);
     for folder in ["vectors", "memo"] {
         let made = place.path().join(".semantik").join(folder).exists();
-        assert!(!made, "a plan makes nothing, and no {folder} either");
+        assert!(!made, "a plan must not create {folder}");
     }
-    assert_eq!(plan(&place, &[])["exists"], false, "nor a collection");
+    assert_eq!(plan(&place, &[])["exists"], false, "a plan must not create a collection");
     assert_as_planned(&first, &place.run());
     assert_clean(&place);
 
-    // A document that was deleted, for later.
+    // A deleted document, for a later step.
     std::fs::remove_file(place.corpus().join("7.txt")).unwrap();
     let gone = plan(&place, &[]);
     assert_eq!(gone["documents"]["deleted"], 1, "{gone:#}");
     assert_as_planned(&gone, &place.run());
     assert_clean(&place);
 
-    // One of each.
+    // One document of each cause.
     let at = |name: &str| place.corpus().join(name);
     place.write("new.txt", text(100));
     place.write("1.txt", text(101));
@@ -197,7 +197,7 @@ fn a_plan_says_what_settings_and_deletions_would_do() {
     }
     place.run();
 
-    // Other settings make every document anew; so does another model, and another precision.
+    // New settings process every document again; so do another model and another precision.
     place.write_pipeline("model: 'stand-in:16'", "", "size: 32, overlap: 4");
     let stale = plan(&place, &[]);
     assert_eq!(stale["documents"]["settings_changed"], 30, "{stale:#}");
@@ -213,7 +213,7 @@ fn a_plan_says_what_settings_and_deletions_would_do() {
     assert_eq!(rebuilt["to_embed"]["chunks"], report["chunks"]);
     assert_eq!(report["documents"]["stored"], 30, "{report:#}");
 
-    // The file goes back to what was rolled back from.
+    // The file changes back to the version that was rolled back.
     let rolled = place.semantik(&["rollback", FILE]);
     assert_eq!(rolled.code, 0, "{}", rolled.stderr);
     let refused = plan(&place, &[]);
@@ -221,7 +221,7 @@ fn a_plan_says_what_settings_and_deletions_would_do() {
     place.write_pipeline("model: 'stand-in:16'", "", "size: 64, overlap: 8");
     assert_as_planned(&plan(&place, &[]), &place.run());
 
-    // Much is gone.
+    // Many documents are missing.
     for number in 0..25 {
         std::fs::remove_file(place.corpus().join(format!("{number}.txt"))).unwrap();
     }
@@ -297,7 +297,7 @@ fn shard(place: &Place) -> EdgeStore {
     EdgeStore::open(&place.path().join(folder), &config).unwrap()
 }
 
-/// Does something to the points behind the command's back.
+/// Changes points, bypassing the command.
 fn behind_its_back<T>(place: &Place, what: impl AsyncFnOnce(&EdgeStore) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let shard = shard(place);
@@ -329,7 +329,8 @@ fn verify_finds_what_is_wrong_and_repairs_it() {
             (point.payload.document, point.payload.chunk_index) = (document, index);
             point
         };
-        // One has lost its last chunk, one has a chunk too many, one has both, and one is nobody's.
+        // Faults: one document without its last chunk, one with an extra chunk, one with both, and
+        // a point of an unknown document.
         let chunks = |document| points.iter().filter(|it| it.payload.document == document).count();
         let last = |document| u32::try_from(chunks(document)).unwrap() - 1;
         shard.truncate(documents[0], last(documents[0])).await.unwrap();
@@ -390,7 +391,7 @@ fn lists_show_what_there_is() {
     let failed = ["documents", "list", "--status", "failed", "--config", FILE];
     assert_snapshot!("documents_failed", said(&place, &failed));
 
-    // Pages hold each document once.
+    // The pages together contain each document once.
     let (mut seen, mut after) = (Vec::new(), None::<String>);
     loop {
         let mut args = vec!["documents", "list", "--config", FILE, "--json", "--limit", "4"];

@@ -1,5 +1,5 @@
-//! What a person sees on a terminal and a program reads from a pipe: widths, colours, tables, escapes, logs; and what
-//! becomes of a run that is interrupted.
+//! Output on a terminal and in a pipe: widths, colours, tables, escape sequences and logs; and
+//! interrupted runs.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Place, Ran, command, ran, signal, wait_for};
 
-/// Words that differ from document to document.
+/// Words that differ between documents.
 fn words(n: usize, many: usize) -> String {
     (0..many).map(|word| format!("w{}x{n} ", word * word)).collect()
 }
@@ -29,21 +29,21 @@ fn count(report: &Value, key: &str) -> u64 {
     report["documents"][key].as_u64().unwrap()
 }
 
-/// Starts a run that logs, and waits until documents are stored.
+/// Starts a run with logs, and waits until documents are stored.
 fn begun(place: &Place) -> Child {
     let child = place.start(&["--log-format", "text", "run", "pipeline.yaml", "--json"]);
     place.wait_until("SELECT count(*) > 0 FROM documents WHERE status = 'completed'");
     child
 }
 
-/// Interrupts a run, once or twice, and waits for its end. The second signal follows the answer to the first: two that
-/// come at once are one.
+/// Interrupts a run with one or two signals and waits for its end. The second signal is sent after
+/// the response to the first, because signals sent together are merged.
 fn interrupt(mut child: Child, signals: usize) -> Ran {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
     signal(&child, "-INT");
     while !said.contains("finishing ") {
-        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it said nothing: {said}");
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "no response to the signal: {said}");
     }
     if signals > 1 {
         signal(&child, "-INT");
@@ -53,8 +53,8 @@ fn interrupt(mut child: Child, signals: usize) -> Ran {
     Ran { stderr: said, ..ended }
 }
 
-/// A model that would take minutes for the corpus: documents are stored long before the end, and two signals end the
-/// run with everything accounted for.
+/// The model would need minutes for the corpus: documents are stored long before the end, and two
+/// signals end the run with every document accounted for.
 #[test]
 fn a_second_interrupt_stores_what_is_embedded_and_leaves_the_rest() {
     const DOCUMENTS: usize = 600;
@@ -67,8 +67,12 @@ fn a_second_interrupt_stores_what_is_embedded_and_leaves_the_rest() {
     assert!(stored > 0 && left > 0, "{report:#}");
     assert_eq!(seen, stored + left, "{report:#}");
     assert_eq!(report["stopped"], true);
-    assert_eq!(place.index().documents.len() as u64, stored, "what is reported is there");
-    // It says how much there was to finish, before it was told not to.
+    assert_eq!(
+        place.index().documents.len() as u64,
+        stored,
+        "the reported documents must be stored"
+    );
+    // The first signal reports the remaining amount of work.
     let finishing = ran.stderr.lines().find(|line| line.contains("finishing ")).unwrap();
     let said: u64 = finishing
         .split_once("finishing ")
@@ -83,7 +87,7 @@ fn a_second_interrupt_stores_what_is_embedded_and_leaves_the_rest() {
     assert!(said >= left && finishing.contains("about "), "{finishing}");
     assert!(ran.stderr.contains("storing what is embedded"), "{}", ran.stderr);
 
-    // The model is the same one, only faster: nothing is embedded that is stored.
+    // The same model, only faster: stored documents are not embedded again.
     place.edit_pipeline("stand-in:16@200", "stand-in:16");
     let report = place.run();
     assert_eq!(count(&report, "unchanged"), stored, "{report:#}");
@@ -91,7 +95,7 @@ fn a_second_interrupt_stores_what_is_embedded_and_leaves_the_rest() {
     place.index().assert_same_as(&place.fresh().index());
 }
 
-/// The first signal alone finishes what is in flight.
+/// One signal finishes the batches in flight.
 #[test]
 fn one_interrupt_finishes_what_is_in_flight() {
     let place = interrupted(150, 40, 2000);
@@ -103,7 +107,7 @@ fn one_interrupt_finishes_what_is_in_flight() {
     assert_eq!(place.index().documents.len() as u64, count(&report, "stored"));
 }
 
-/// How far a run is, as the row of the operation says while it goes on.
+/// Progress of a running operation, as stored in its row.
 #[test]
 fn progress_counts_what_the_model_has_read_and_says_how_much_is_left() {
     let place = interrupted(200, 40, 1000);
@@ -119,7 +123,7 @@ fn progress_counts_what_the_model_has_read_and_says_how_much_is_left() {
     interrupt(child, 2);
 }
 
-/// Runs the command on a terminal of this size; gives what came out, of both streams.
+/// Runs the command on a terminal of this size; returns the output of both streams.
 fn on_terminal(place: &Place, size: (u16, u16), variables: &[(&str, &str)], verb: &str) -> String {
     let (columns, rows) = size;
     let program = command(&[]).get_program().to_str().unwrap().to_owned();
@@ -132,7 +136,7 @@ fn on_terminal(place: &Place, size: (u16, u16), variables: &[(&str, &str)], verb
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Text without the sequences that move the cursor and colour.
+/// Text without control sequences for cursor and colour.
 fn plain(said: &str) -> String {
     let mut out = String::new();
     let mut rest = said;
@@ -144,21 +148,22 @@ fn plain(said: &str) -> String {
     out + rest
 }
 
-/// The length of the longest line. A line that is only a URL is left whole, so that it can be copied.
+/// Length of the longest line. Lines that consist of a URL are not wrapped, so that it can be
+/// copied.
 fn longest(said: &str) -> usize {
     let plain = plain(said);
     let lines = plain.split(['\r', '\n']).filter(|line| !line.trim_start().starts_with("file://"));
     lines.map(|line| line.chars().count()).max().unwrap()
 }
 
-/// The characters that ever stood in the first column of a terminal that is so wide. A line that is longer than the
-/// terminal is wide goes on there.
+/// All characters written to the first column of a terminal of this width, including continuation
+/// lines of text that is wider.
 fn first_column(said: &str, columns: usize) -> BTreeSet<char> {
     let (mut column, mut found) = (0, BTreeSet::new());
     let mut rest = said;
     while let Some(letter) = rest.chars().next() {
         if let Some(sequence) = rest.strip_prefix("\u{1b}[") {
-            // Those that this program writes move between lines, erase a line or colour.
+            // The sequences of this program move between lines, erase a line or set colours.
             let end = sequence.find(|letter: char| letter.is_ascii_alphabetic()).unwrap();
             rest = &sequence[end + 1..];
             continue;
@@ -185,7 +190,7 @@ fn is_coloured(said: &str) -> bool {
     })
 }
 
-/// A place with names that are longer than a terminal is wide.
+/// A place with names wider than a terminal.
 fn long_names(rate: usize) -> Place {
     let place = interrupted(60, 30, rate);
     let folder = "a-rather-long-name-of-a-folder/and-another-one-in-it/".repeat(3);
@@ -199,14 +204,14 @@ fn nothing_is_wider_than_the_terminal() {
     for size in [(80, 24), (50, 20)] {
         let place = long_names(1000);
         let said = on_terminal(&place, size, &[], "run pipeline.yaml");
-        // The live view was there, and what the run had to say.
+        // The live view and the messages of the run were shown.
         assert!(
             said.contains("embed") && said.contains(" tokens") && said.contains(" %"),
             "{said}"
         );
         assert!(said.contains("set aside"), "{said}");
         assert!(is_coloured(&said), "{said}");
-        // Lines of the view begin with a spinner or blanks, and tables with a border.
+        // Lines of the view start with a spinner or blanks, table lines with a border.
         let view = said.split_once("means nothing").unwrap().1;
         let odd = |letter: &char| !matches!(letter, ' ' | '\u{2800}'..='\u{28ff}' | '\u{2500}'..='\u{257f}');
         let odd: String = first_column(view, size.0.into()).into_iter().filter(odd).collect();
@@ -238,7 +243,7 @@ fn colours_are_left_out_where_they_are_not_wanted() {
     };
     let (said, hit) = run(&[("NO_COLOR", "1")]);
     assert!(said.contains("tokens") && !is_coloured(&said) && !is_coloured(&hit), "{said}\n{hit}");
-    // A terminal that can do nothing gets lines and no view.
+    // A dumb terminal gets lines instead of the view.
     let (said, hit) = run(&[("TERM", "dumb")]);
     assert!(!said.contains('\u{1b}') && !hit.contains('\u{1b}'), "{said}\n{hit}");
     let (_, hit) = run(&[]);
@@ -284,7 +289,7 @@ fn logs_are_text_unless_json_is_asked_for() {
     }
 }
 
-/// A control sequence of every kind, and characters that turn the direction of text.
+/// Control sequences of every kind, and characters that change the text direction.
 const HOSTILE: [&str; 7] = [
     "\u{1b}[2J",
     "\u{1b}]0;owned\u{7}",
@@ -300,7 +305,8 @@ fn acted_on(letter: char) -> bool {
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Every verb that prints, over documents whose names, titles, headings and text hold what a terminal acts on.
+/// Every command that prints, over documents with terminal control characters in names, titles,
+/// headings and text.
 #[test]
 fn nothing_that_a_terminal_acts_on_is_printed() {
     let place = Place::with_stand_in();
@@ -376,7 +382,8 @@ tests:
             verb
         };
         let ran = place.semantik(&verb);
-        // Some have nothing to go back to, or a test that fails; none may have been typed wrongly.
+        // Some commands fail, for example without a generation to roll back to, but none may have a
+        // usage error.
         assert_ne!(ran.code, 64, "{verb:?}: {}", ran.stderr);
         for said in [&ran.stdout, &ran.stderr] {
             let found = said.lines().find(|line| line.contains(acted_on));
@@ -388,8 +395,9 @@ tests:
         }
         seen += &ran.stdout;
     }
-    // It was there, and is shown as what it is. A name with C1 controls is listed as a URL, which encodes them.
+    // The characters occur in the output, escaped. Names with C1 controls are listed as URLs, which
+    // encode them.
     for shown in ["\\u{202e}", "%C2%9B", "\\u202e", "\\u009b"] {
-        assert!(seen.contains(shown), "{shown} is nowhere in what was printed");
+        assert!(seen.contains(shown), "{shown} is missing in the output");
     }
 }

@@ -1,5 +1,5 @@
-//! Several processes at one collection: one works, another says so or waits; and one that was cancelled, or given up
-//! for dead, writes nothing more.
+//! Several processes on one collection: one works, and the others report that or wait; a cancelled
+//! or taken-over operation writes nothing more.
 
 use std::process::Child;
 
@@ -13,13 +13,13 @@ fn filled() -> Place {
     for n in 0..DOCUMENTS {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
-    // With tables, and without documents.
+    // Creates the tables, without documents.
     let ran = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place
 }
 
-/// A run that is stopped in its tracks, with its operation under way, before it has stored anything.
+/// Starts a run that stops at a gate with its operation in progress, before it stores documents.
 fn begin(place: &Place) -> (Child, Session) {
     let gate = place.gate("public.document_writes", "TRUE");
     let child = place.start(&RUN);
@@ -47,7 +47,7 @@ fn one_works_and_the_other_says_so() {
         ", since 20".to_owned(),
     ];
     assert!(wanted.iter().all(|words| second.stderr.contains(words)), "{}", second.stderr);
-    // What only reads goes on, and says how it is.
+    // Reading commands work and report the status.
     let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
     assert_eq!(status["status"], "processing", "{status:#}");
     drop(gate);
@@ -72,7 +72,7 @@ fn one_works_and_the_others_wait() {
     assert_eq!(end(first).code, 0);
     for one in waiting.map(end) {
         assert_eq!(one.code, 0, "{}", one.stderr);
-        assert_eq!(one.json()["documents"]["unchanged"], DOCUMENTS, "nothing is done twice");
+        assert_eq!(one.json()["documents"]["unchanged"], DOCUMENTS, "no work may be done twice");
     }
     place.assert_true();
     let statuses = place.sql("SELECT DISTINCT status FROM operations WHERE type = 'append'");
@@ -84,7 +84,7 @@ fn a_cancelled_operation_ends_and_is_never_completed() {
     let place = filled();
     let (child, gate) = begin(&place);
     let id = place.value("SELECT id FROM operations");
-    // The one at the gate holds the row of its operation, so who cancels it is the next to get that.
+    // The operation at the gate holds the lock of its row, so the cancelling command is next.
     let args = ["operations", "cancel", &id, "--config", "pipeline.yaml"];
     let cancel = place.start(&args);
     place.wait_until(
@@ -127,7 +127,7 @@ fn one_that_waits_can_be_cancelled() {
     place.assert_true();
 }
 
-/// Everything that the metadata says of documents, and of operations.
+/// All metadata of documents and operations.
 fn everything(place: &Place) -> Vec<serde_json::Value> {
     place.sql(
         "SELECT (SELECT json_agg(d ORDER BY id) FROM documents d) AS documents,
@@ -141,8 +141,8 @@ fn everything(place: &Place) -> Vec<serde_json::Value> {
 #[test]
 fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
     let place = filled();
-    // It hangs between its claim and its first look at documents: until its operation is there it waits for the
-    // first of these locks, and then for the second.
+    // The process hangs between its lease and its first read of documents: it waits for the first
+    // of these locks until the operation exists, and then for the second.
     let mut claim = place.session();
     claim.execute("LOCK TABLE operations IN SHARE MODE");
     let child = place.start(&RUN);
@@ -155,7 +155,7 @@ fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
     signal(&child, "-STOP");
     drop(work);
 
-    // It is not dead for a minute.
+    // The lease is valid for a minute.
     let refused = place.semantik(&RUN);
     assert!(refused.code == 1 && refused.stderr.contains("works on"), "{}", refused.stderr);
     place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
@@ -172,26 +172,26 @@ fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
     place.assert_true();
 }
 
-/// Whatever a transaction of a run waits for, its process gives signs of life; a process that is stopped in the middle of
-/// one does not, and whoever takes over does not wait for what it has left.
+/// A process sends heartbeats while its transaction waits. A stopped process does not, and the
+/// process that takes over does not wait for its locks.
 #[test]
 fn a_long_transaction_keeps_its_lease_and_one_of_a_stopped_process_holds_nobody_up() {
     let place = filled();
-    // At the gate it holds the row of its operation.
+    // At the gate the transaction holds the row of its operation.
     let (child, gate) = begin(&place);
     place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
     place.wait_until("SELECT expires_at > now() + interval '50 seconds' FROM operation_leases");
     let refused = place.semantik(&RUN);
     assert!(refused.code == 1 && refused.stderr.contains("works on"), "{}", refused.stderr);
-    // How far it is can be seen meanwhile.
+    // The progress is readable during the transaction.
     place.wait_until("SELECT progress ->> 'seen' <> '0' FROM operation_leases");
 
     signal(&child, "-STOP");
     place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
-    // The server by itself would end the transaction after more than two minutes.
+    // Without intervention the server ends the transaction only after two minutes.
     let claim = place.start(&RUN);
     place.wait_until("SELECT count(*) = 1 FROM operations WHERE status = 'failed'");
-    // What it had open of the vectors is free again when it has found that out.
+    // The process releases the vectors when it notices the takeover.
     signal(&child, "-CONT");
     let hung = end(child);
     assert_eq!(hung.code, 1, "{}", hung.stderr);

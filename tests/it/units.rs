@@ -1,5 +1,5 @@
-//! The units in `configs/systemd/` do what they say: each is started as systemd would start it, with its environment, as an
-//! unprivileged user who may write to the folders of the unit and nowhere else.
+//! The units in `configs/systemd/`: each is started like systemd does, with its environment and as
+//! an unprivileged user that may write only to the folders of the unit.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use crate::moved::{NOBODY, install};
 use crate::support::{ROOT, end, signal, wait_for};
 
-/// The folders that systemd makes for a unit, as the units write them.
+/// The folders that systemd creates for a unit, as the units name them.
 const STATE: &str = "/var/lib/semantik";
 const CACHE: &str = "/var/cache/semantik";
 
@@ -39,7 +39,7 @@ impl Unit {
 
     fn one(&self, key: &str) -> &str {
         let values = self.all(key);
-        assert_eq!(values.len(), 1, "{} has one {key}: {values:?}", self.name);
+        assert_eq!(values.len(), 1, "{} must have one {key}: {values:?}", self.name);
         values[0]
     }
 
@@ -52,7 +52,8 @@ impl Unit {
 const SERVICES: [&str; 3] =
     ["semantik-worker.service", "semantik-serve.service", "semantik-run@.service"];
 
-/// A machine in a folder: `/etc/semantik` that cannot be written to, and the folders that systemd makes.
+/// A file system root in a folder: a read-only `/etc/semantik`, and the folders that systemd
+/// creates.
 struct Machine(tempfile::TempDir);
 
 impl Machine {
@@ -62,7 +63,7 @@ impl Machine {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
         mode(machine.0.path(), 0o755);
-        // The user of the unit may be unable to enter the build tree.
+        // The user of the unit may have no access to the build tree.
         install(&machine.path("/usr/local"), "bin", "lib/semantik");
         let (etc, corpus) = (machine.path("/etc/semantik"), machine.path("/corpus"));
         for folder in [&etc, &corpus, &machine.path(STATE), &machine.path(CACHE)] {
@@ -92,12 +93,12 @@ nodes:
 "
         );
         std::fs::write(etc.join("docs.yaml"), yaml).unwrap();
-        // `ProtectSystem=strict`: the configuration can be read and nothing more.
+        // `ProtectSystem=strict`: the configuration is read-only.
         mode(&etc, 0o555);
         machine
     }
 
-    /// Where a path of a unit is in this machine.
+    /// The path in this folder for a path of a unit.
     fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path.trim_start_matches('/'))
     }
@@ -128,10 +129,11 @@ nodes:
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// That the embedded stores are in the state folder, and the configuration is as it was.
+    /// Asserts that the embedded stores are in the state folder and that the configuration is
+    /// unchanged.
     fn assert_data_is_in_its_place(&self) {
         for store in ["postgres", "vectors"] {
-            assert!(self.path(STATE).join(store).is_dir(), "{store} is in the state folder");
+            assert!(self.path(STATE).join(store).is_dir(), "{store} must be in the state folder");
         }
         let etc = std::fs::read_dir(self.path("/etc/semantik")).unwrap();
         let etc: Vec<_> = etc.map(|entry| entry.unwrap().file_name()).collect();
@@ -148,7 +150,7 @@ fn a_run_works_under_its_unit() {
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         machine.assert_data_is_in_its_place();
     }
-    // An ordinary failure of documents and a stop are what the unit takes for success; a failure is not.
+    // The unit treats failed documents and a stop as success, and other failures as failure.
     assert!(
         unit.is_success(2) && unit.is_success(143) && !unit.is_success(1) && !unit.is_success(78)
     );
@@ -168,7 +170,7 @@ fn a_worker_works_under_its_unit() {
     let ran = end(child);
     assert!(unit.is_success(ran.code), "{}: {}", ran.code, ran.stderr);
     assert_eq!(std::fs::read_dir(machine.path("/etc/semantik")).unwrap().count(), 1);
-    assert!(!pid.exists(), "the last process stops the embedded server");
+    assert!(!pid.exists(), "the last process must stop the embedded server");
 }
 
 #[test]
@@ -180,11 +182,11 @@ fn a_server_works_under_its_unit() {
     let mut heard = String::new();
     while !heard.contains("serving on") {
         let read = said.read_line(&mut heard).unwrap();
-        assert_ne!(read, 0, "the server ended: {heard}");
+        assert_ne!(read, 0, "the server exited: {heard}");
     }
     let token = machine.path(STATE).join("setup-token");
     let mode = std::fs::metadata(&token).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600, "the token is its user's alone");
+    assert_eq!(mode & 0o777, 0o600, "only the owner may read the token");
     signal(&child, "-TERM");
     said.read_to_string(&mut heard).unwrap();
     let ran = end(child);
@@ -193,8 +195,8 @@ fn a_server_works_under_its_unit() {
     assert_eq!(std::fs::read_dir(machine.path("/etc/semantik")).unwrap().count(), 1);
 }
 
-/// What a unit writes to is what systemd makes for it, and all units write to the same place, so that they find each other's
-/// stores.
+/// Units write only to folders that systemd creates, and all units share the state folder, so that
+/// they use the same stores.
 #[test]
 fn units_write_to_their_own_folders_alone() {
     for unit in SERVICES.map(Unit::read) {
@@ -202,7 +204,8 @@ fn units_write_to_their_own_folders_alone() {
         assert_eq!(format!("/var/lib/{}", unit.one("StateDirectory")), STATE);
         assert_eq!(format!("/var/cache/{}", unit.one("CacheDirectory")), CACHE);
         assert_eq!(unit.one("WorkingDirectory"), STATE);
-        // The embedded PostgreSQL server outlives the process that started it while another one uses it.
+        // The embedded PostgreSQL server must outlive the process that started it while another
+        // process uses it.
         assert_eq!(unit.one("KillMode"), "process");
         let variables = unit.all("Environment");
         assert!(variables.contains(&format!("SEMANTIK_DATA={STATE}").as_str()), "{variables:?}");
@@ -216,7 +219,7 @@ fn units_write_to_their_own_folders_alone() {
     }
 }
 
-/// What systemd itself says of the units; `.ci/setup systemd` installs it.
+/// `systemd-analyze` accepts the units; `.ci/setup systemd` installs it.
 #[test]
 fn systemd_knows_every_key_of_the_units() {
     let folder = tempfile::tempdir().unwrap();
@@ -225,7 +228,7 @@ fn systemd_knows_every_key_of_the_units() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let text = std::fs::read_to_string(entry.path()).unwrap();
-        // systemd looks for the program.
+        // systemd checks that the program exists.
         let text = text.replace("/usr/local/bin/semantik", env!("CARGO_BIN_EXE_semantik"));
         std::fs::write(folder.path().join(&name), text).unwrap();
         names.push(name.replace('@', "@docs"));

@@ -1,6 +1,8 @@
-//! A data folder on a small volume: what runs, searches and the other verbs do when it is full.
+//! A data folder on a small volume: behaviour of runs, searches and other commands when the volume
+//! is full.
 //!
-//! The volume is a tmpfs that is mounted in a namespace of its own, which needs root or unprivileged user namespaces.
+//! The volume is a tmpfs in a separate mount namespace, which needs root or unprivileged user
+//! namespaces.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,9 +12,9 @@ use serde_json::Value;
 
 use crate::support::{Place, Ran, command, ran};
 
-/// A tmpfs, for as long as the value lives.
+/// A tmpfs that exists as long as the value.
 struct Volume {
-    /// Its standard input keeps the namespace.
+    /// The process that keeps the namespace; it exits when its standard input closes.
     holder: Child,
     path: PathBuf,
 }
@@ -38,11 +40,11 @@ impl Volume {
             .unwrap();
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "ready", "a tmpfs cannot be mounted in a namespace here");
+        assert_eq!(line.trim(), "ready", "cannot mount a tmpfs in a namespace");
         Self { holder, path: path.to_owned() }
     }
 
-    /// A command where the volume can be seen.
+    /// A command in the namespace of the volume.
     fn inside(&self, program: &std::ffi::OsStr, folder: &Path) -> Command {
         let mut enter = Command::new("nsenter");
         enter.args(["--target", &self.holder.id().to_string(), "--mount"]);
@@ -65,7 +67,7 @@ impl Volume {
         assert!(sh.args(["-c", script]).status().unwrap().success(), "{script}");
     }
 
-    /// Leaves not one byte.
+    /// Fills the volume to the last byte.
     fn fill(&self) {
         self.shell("for size in 1M 4k 1; do dd if=/dev/zero of=filler.$size bs=$size 2>/dev/null; done; true");
     }
@@ -88,7 +90,7 @@ impl Drop for Volume {
     }
 }
 
-/// A place whose vectors and memo are on a volume of their own, and whose database is not.
+/// A place with vectors and cache on a separate volume, and the database elsewhere.
 fn on_volume(mib: u32) -> (Place, Volume) {
     let place = Place::with_stand_in();
     let url = place.cluster().url().to_owned();
@@ -131,7 +133,7 @@ fn what_only_reads_needs_no_room() {
         &["plan", "pipeline.yaml"],
         &["why", "--config", "pipeline.yaml", "corpus/1.txt"],
         &["documents", "list", "--config", "pipeline.yaml"],
-        // Nothing has changed, so there is nothing to write.
+        // A run without changes writes nothing.
         &["run", "pipeline.yaml"],
     ] {
         let done = volume.semantik(&place, args);
@@ -139,7 +141,7 @@ fn what_only_reads_needs_no_room() {
     }
     assert_eq!(search(&volume, &place), found);
 
-    // What has to be written is refused, says why, and loses nothing.
+    // Commands that must write fail with the cause and lose no data.
     place.write("new.txt", "a new document about w17 and nothing else");
     for args in [&["run", "pipeline.yaml"][..], &["reindex", "pipeline.yaml"]] {
         let refused = volume.semantik(&place, args);
@@ -180,7 +182,7 @@ fn a_run_stops_before_the_volume_is_full() {
     assert_eq!(verified.json()["documents"], 900);
 }
 
-/// Qdrant Edge maps most files for writing, so they are copied where that is not allowed.
+/// Edge maps its files for writing, so searches fail on a read-only volume; other commands work.
 #[test]
 fn vectors_on_a_read_only_volume_can_be_searched() {
     let (place, volume) = on_volume(300);

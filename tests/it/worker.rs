@@ -1,5 +1,5 @@
-//! A worker beside the command: what is handed over to it, what becomes of that when it stops or dies, and that
-//! whoever asked sees no difference.
+//! A worker and commands that delegate operations to it: results, stops and crashes. The caller
+//! sees the same result as without a worker.
 
 use std::fs::File;
 use std::process::{Child, Stdio};
@@ -9,13 +9,13 @@ use crate::support::{Place, command, end, signal, text};
 const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 const DOCUMENTS: usize = 50;
 
-/// A worker on the file of a place; killed with the value.
+/// A worker on the pipeline file of a place; dropping the value kills it.
 pub(crate) struct Worker {
     pub(crate) child: Child,
 }
 
 impl Worker {
-    /// Starts it, and returns once it serves the collection, if that is there.
+    /// Starts a worker and waits until it serves the collection, if that exists.
     pub(crate) fn start(place: &Place, more: &[&str]) -> Self {
         let before = place.value("SELECT count(*) FROM executors");
         let log = File::options().create(true).append(true).open(place.path().join("worker.log"));
@@ -67,7 +67,7 @@ fn indexed() -> Place {
     place
 }
 
-/// The operations in order, each with its type, status and attempt.
+/// The operations in order, each with type, status and attempt.
 fn operations(place: &Place) -> Vec<String> {
     let rows = place.sql(
         "SELECT type || ' ' || status || ' ' || attempt || CASE WHEN handed_over THEN ' handed over' ELSE '' END AS is
@@ -92,7 +92,7 @@ fn a_run_beside_a_worker_is_handed_over_and_looks_the_same() {
     assert_eq!(operations(&place), ["index completed 1", "append completed 1 handed over"]);
     let by = place.value("SELECT worker FROM operations WHERE handed_over");
     assert!(by.starts_with(&format!("process {} on ", worker.child.id())), "{by}");
-    // How far it was at its end is in its row, for whoever asks.
+    // The final progress is stored in the row of the operation.
     assert_eq!(place.value("SELECT progress->>'seen' FROM operations WHERE handed_over"), "52");
     assert_eq!(
         place.value("SELECT progress->'set_aside'->0->>'reason' FROM operations WHERE handed_over"),
@@ -108,7 +108,7 @@ fn a_run_beside_a_worker_is_handed_over_and_looks_the_same() {
         assert!(top.stdout.contains(words), "{}{}", top.stdout, top.stderr);
     }
 
-    // As a table, too. That the document fails is known by now.
+    // The same as a table. The failure of the document is known by now.
     let ran = place.semantik(&["run", "pipeline.yaml"]);
     assert!(ran.code == 0 && ran.stdout.contains("known since"), "{}{}", ran.stdout, ran.stderr);
 
@@ -144,7 +144,7 @@ fn what_is_taken_out_beside_a_worker_is_taken_out_by_it() {
     let ran = place.semantik(&[&["collections", "delete"], &config[..]].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(place.value("SELECT count(*) FROM collections"), "0");
-    // Nobody serves what is not there, so this is made here.
+    // No worker serves a missing collection, so the command creates it.
     place.run();
     place.assert_true();
 }
@@ -176,7 +176,7 @@ fn a_file_that_changes_is_read_anew_before_the_run() {
     place.assert_true();
 }
 
-/// A run that was handed over, and is stopped in its tracks before it has stored anything.
+/// A delegated run that is blocked before it stores documents.
 fn begin(place: &Place, args: &[&str]) -> (Child, crate::support::Session) {
     let gate = place.gate("public.document_writes", "TRUE");
     let child = place.start(args);
@@ -204,13 +204,14 @@ fn who_follows_can_cancel() {
     place.assert_true();
 }
 
-/// An operation that a worker is caught in.
+/// An operation that is interrupted at a certain statement.
 struct Caught {
-    /// What asks for it; `SOURCE` is the source of the collection.
+    /// The command; `SOURCE` is replaced with the source of the collection.
     args: &'static [&'static str],
-    /// Its type.
+    /// The type of the operation.
     kind: &'static str,
-    /// Where it is caught: the table that it writes to, and from when on.
+    /// The gate: a table that the operation writes to, and the condition from which on writes
+    /// block.
     table: &'static str,
     from: &'static str,
 }
@@ -225,7 +226,7 @@ const REINDEX: Caught = Caught {
     table: "building.document_writes",
     from: "TRUE",
 };
-/// The metadata has done it, and the points are about to be.
+/// The metadata is updated, and the points are deleted next.
 const REMOVE_SOURCE: Caught = Caught {
     args: &["sources", "delete", "SOURCE", OF[0], OF[1], OF[2]],
     kind: "remove_source",
@@ -245,8 +246,8 @@ const DELETE_COLLECTION: Caught = Caught {
     from: "EXISTS (SELECT FROM collections WHERE deleting_since IS NOT NULL)",
 };
 
-/// A worker is killed in the middle of an operation, or told to end without any grace: another one makes an end of it,
-/// and whoever asked sees no difference.
+/// A worker is killed during an operation, or stopped without a grace period: another worker
+/// finishes the operation, and the command returns the same result.
 fn another_makes_an_end_of(caught: &Caught) {
     for name in ["-KILL", "-TERM"] {
         let place = indexed();
@@ -261,7 +262,7 @@ fn another_makes_an_end_of(caught: &Caught) {
         let second = Worker::start(&place, &[]);
         signal(&first.child, name);
         if name == "-TERM" {
-            // It is about to hand the operation back, or has.
+            // The operation is requeued, or about to be.
             place.wait_until(
                 "SELECT EXISTS (SELECT FROM operations WHERE handed_over AND status = 'cancelled')
                      OR EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
@@ -322,7 +323,7 @@ fn another_worker_makes_an_end_of_the_deletion_of_a_collection() {
     another_makes_an_end_of(&DELETE_COLLECTION);
 }
 
-/// A gate stays closed, so that nothing in flight can be stored.
+/// The gate stays closed, so that batches in flight cannot be stored.
 #[test]
 fn a_run_is_cut_off_after_its_grace_period() {
     let place = indexed();
@@ -344,7 +345,7 @@ fn where_no_worker_is_left_the_command_does_it_itself() {
     place.write("new.txt", "a document that came later");
     let (child, gate) = begin(&place, &RUN);
     worker.end("-KILL");
-    // It is not dead for fifteen seconds.
+    // A worker counts as dead fifteen seconds after its last heartbeat.
     place.execute("UPDATE executors SET seen_at = now() - interval '1 minute'");
     drop(gate);
     let ended = end(child);

@@ -1,4 +1,4 @@
-//! Accounts, sessions and keys: how somebody comes in, and stays out.
+//! Accounts, sessions and keys: creation, use, expiry and revocation.
 
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn the_first_administrator_is_made_once_however_many_try() {
     assert_eq!(made.iter().filter(|status| **status == 401).count(), 7, "{made:?}");
     assert_eq!(place.value("SELECT count(*) FROM users WHERE is_superuser"), "1");
     drop(server);
-    assert_eq!(Server::start(&place).setup, None, "there is one now");
+    assert_eq!(Server::start(&place).setup, None, "the server has an administrator now");
 }
 
 #[test]
@@ -52,7 +52,8 @@ fn a_session_goes_on_by_refreshing_and_ends_when_a_spent_token_comes_again() {
     let access = text(&third["access_token"]);
     assert_eq!(server.get("/users/me", Some(&access)).status, 200);
 
-    // Somebody has copied the first one. Nobody knows who is who, so both are out.
+    // The first token was copied. The server cannot tell the owner from the thief, so it ends the
+    // session.
     assert_eq!(refresh(&first["refresh_token"]).code(), "invalid_credentials");
     assert_eq!(refresh(&third["refresh_token"]).code(), "invalid_credentials");
     assert_eq!(server.get("/users/me", Some(&access)).code(), "invalid_credentials");
@@ -63,7 +64,7 @@ fn a_session_goes_on_by_refreshing_and_ends_when_a_spent_token_comes_again() {
     assert_eq!(log["items"][1]["ip_address"], "127.0.0.1");
     assert!(text(&log["items"][1]["user_agent"]).starts_with("ureq/"));
 
-    // Of many who use one at once, one gets on at most, and the session is over.
+    // Of concurrent refreshes with one token at most one succeeds, and the session ends.
     let session = server.session("root");
     let good: usize = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..6)
@@ -97,7 +98,7 @@ fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
     assert_eq!(login(PASSWORD).code(), "invalid_credentials");
     login("a new long password").good();
 
-    // Nobody logs in to the built-in account, and nobody changes it.
+    // The built-in account has no login and cannot be changed.
     for password in ["!", "", "local"] {
         let local = json!({ "username": "local", "password": password });
         assert_eq!(server.post("/sessions", None, &local).code(), "invalid_credentials");
@@ -110,7 +111,7 @@ fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
     );
     let up = json!({ "is_superuser": true });
     assert_eq!(server.send("PATCH", path, Some(&root), Some(&up)).status, 404);
-    // Somebody must be left who can let others in.
+    // The last administrator must keep its rights.
     let me = text(&server.get("/users/me", Some(&root)).good()["id"]);
     let off = json!({ "is_active": false });
     assert_eq!(
@@ -134,19 +135,19 @@ fn a_collection_is_handed_over_by_its_owner_alone() {
     let hand_over = |token: &str, to: &str| change(token, json!({ "owner": to }));
     let right = |token: &str| server.get(&path, Some(token)).good()["right"].clone();
 
-    // Administrators may do it for the built-in account, which nobody logs in to.
-    assert_eq!(hand_over(&ada, "ada").status, 404, "it is not even seen");
+    // Administrators may transfer collections of the built-in account.
+    assert_eq!(hand_over(&ada, "ada").status, 404, "the collection must be invisible");
     assert_eq!(hand_over(&root, "ada").good()["owner"], "ada");
     assert_eq!(right(&ada), "owner");
 
-    // Whoever may change everything else of it may not give it away.
+    // Admin rights on a collection do not include its transfer.
     let grant = json!({ "user": "grace", "permission": "admin" });
     server.post(&format!("{path}/grants"), Some(&ada), &grant).good();
     change(&grace, json!({ "description": "what it is about" })).good();
     let refused = hand_over(&grace, "grace");
     assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"));
 
-    // Nobody gets two of one name, nor does who is not there get one.
+    // An account cannot own two collections of one name, and the new owner must exist.
     place.execute(
         "INSERT INTO collections (name, owner_id, vector_store_name, embedding_model, quantization, chunk_size,
                                   chunk_overlap, qdrant_collections)
@@ -160,7 +161,8 @@ fn a_collection_is_handed_over_by_its_owner_alone() {
     assert_eq!(right(&ada), "owner");
     place.execute("DELETE FROM collections WHERE vector_store_name = 'another'");
 
-    // The old owner is told a last time, and is out; what the new one had been given is nothing beside owning it.
+    // The old owner loses access after the transfer; the grant of the new owner is superseded by
+    // ownership.
     assert_eq!(hand_over(&ada, "grace").good()["owner"], "grace");
     assert_eq!(server.get(&path, Some(&ada)).status, 404);
     assert_eq!(hand_over(&ada, "ada").status, 404);
@@ -186,7 +188,7 @@ fn a_key_is_shown_once_and_notes_its_use() {
     server.get("/users/me", Some(&secret)).good();
     assert!(!server.get("/keys", Some(&root)).good()["items"][0]["last_used_at"].is_null());
     let stored = place.execute("SELECT * FROM api_keys");
-    assert!(!stored.contains(&secret[13..]), "only its digest is kept: {stored}");
+    assert!(!stored.contains(&secret[13..]), "only its digest may be stored: {stored}");
     for bad in [
         json!({ "name": "x", "scopes": [] }),
         json!({ "name": "", "scopes": ["read"] }),
@@ -208,7 +210,7 @@ fn secrets_are_in_no_log_and_no_table() {
     let session = server.session("root");
     let key = text(&server.key(&root, &["admin"])["secret"]);
     let refresh = text(&session["refresh_token"]);
-    // In every place where a client may put one by mistake, too.
+    // Also in places where a client may put a secret by mistake.
     server.get(&format!("/search?q={key}"), Some(&key));
     server.get(&format!("/{key}?token={refresh}"), Some(&refresh));
     server.post("/sessions", None, &json!({ "username": "root", "password": { "x": PASSWORD } }));
@@ -225,10 +227,10 @@ fn secrets_are_in_no_log_and_no_table() {
     let dump = dump(place.cluster().url());
     assert!(dump.contains("api_keys") && said.contains("answered"));
     for secret in [setup, text(&session["access_token"]), refresh, PASSWORD.to_owned()] {
-        assert!(!said.contains(&secret), "the log has {secret}: {said}");
-        assert!(!dump.contains(&secret), "the database has {secret}");
+        assert!(!said.contains(&secret), "the log contains {secret}: {said}");
+        assert!(!dump.contains(&secret), "the database contains {secret}");
     }
-    // A path that is none of ours is logged as it came, and whoever puts a key there has told everybody.
+    // Unknown paths are logged unchanged, so a key in such a path is in the log.
     assert!(!dump.contains(&key));
 }
 
@@ -259,7 +261,7 @@ fn who_has_the_database_at_hand_lets_people_in() {
     assert_eq!(changed.code, 0, "{}", changed.stderr);
     let login = json!({ "username": "root", "password": "quite another password" });
     server.post("/sessions", None, &login).good();
-    // What another process does is heeded within seconds.
+    // Changes by another process take effect within seconds.
     wait_for("the end of the old session", || {
         (server.get("/users/me", Some(&root)).status == 401).then_some(())
     });

@@ -1,4 +1,5 @@
-//! What is on record of every change: what was done, from which address, and by what program.
+//! The audit log has an entry for every change, with the action, the address and the client
+//! program.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +10,8 @@ use super::server::{PASSWORD, Server};
 use super::{browsers, limits};
 use crate::support::{Place, text};
 
-/// What changes nothing of which there is a record: a search with a body, and a session that goes on. A refresh token that
-/// comes twice ends its session, which is on record.
+/// Endpoints without an audit entry: searches with a body, and session refreshes. A reused refresh
+/// token ends its session, which is logged.
 const NO_CHANGES: [&str; 4] = [
     "post /search",
     "post /search/facets",
@@ -18,7 +19,7 @@ const NO_CHANGES: [&str; 4] = [
     "post /sessions/refresh",
 ];
 
-/// Entries as they are made, of both logs; those of a collection go with it.
+/// The entries of both logs as they are inserted; entries of a collection are deleted with it.
 const NOTED: &str = "
     CREATE TABLE public.noted (action text, ip_address text, user_agent text);
     CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
@@ -29,23 +30,23 @@ const NOTED: &str = "
     CREATE TRIGGER note AFTER INSERT ON collection_audit_log FOR EACH ROW EXECUTE FUNCTION public.note();
     CREATE TRIGGER note AFTER INSERT ON account_audit_log FOR EACH ROW EXECUTE FUNCTION public.note();";
 
-/// A client all of whose requests are changes, and who looks each time whether it is on record.
+/// A client that checks after each change that the audit log has an entry.
 struct Changer<'a> {
     place: &'a Place,
     server: &'a Server,
     token: String,
-    /// The endpoints that were used, as [`NO_CHANGES`] names them.
+    /// The endpoints that were used, named as in [`NO_CHANGES`].
     used: BTreeSet<String>,
 }
 
 impl Changer<'_> {
-    /// Asks an endpoint, with these ids in its path. Gives the answer.
+    /// Sends a request to an endpoint with these ids in its path; returns the response.
     fn change(&mut self, endpoint: &str, ids: &[&str], body: &Value, action: &str) -> Value {
         let (method, path) = endpoint.split_once(' ').unwrap();
         self.used.insert(endpoint.to_owned());
         let mut ids = ids.iter();
         let parts = path.split('/').map(|part| match part.starts_with('{') {
-            true => *ids.next().unwrap_or_else(|| panic!("{endpoint} wants another id")),
+            true => *ids.next().unwrap_or_else(|| panic!("{endpoint} needs another id")),
             false => part,
         });
         let path = parts.collect::<Vec<_>>().join("/") + "?confirm=test";
@@ -54,11 +55,11 @@ impl Changer<'_> {
         let body = Some(body).filter(|_| method != "delete");
         let reply = self.server.send(&method.to_uppercase(), &path, bearer, body);
         let said = reply.good();
-        assert!(self.noted(action) > before, "{endpoint} is on record as `{action}`");
+        assert!(self.noted(action) > before, "{endpoint} must have an entry `{action}`");
         said
     }
 
-    /// How many entries there are of an action, from here and by this program.
+    /// The number of entries of an action from this address and program.
     fn noted(&self, action: &str) -> u32 {
         let count = self.place.value(&format!(
             "SELECT count(*) FROM noted
@@ -67,7 +68,7 @@ impl Changer<'_> {
         count.parse().unwrap()
     }
 
-    /// Asks for an operation, and waits for its end. Gives the status with which it ended.
+    /// Requests an operation and waits for its end; returns its final status.
     fn operate(&mut self, endpoint: &str, ids: &[&str], body: &Value) -> Value {
         let asked = self.change(endpoint, ids, body, "operation_requested");
         self.server.ended(&self.token, &asked["operation"])["status"].clone()
@@ -108,10 +109,10 @@ fn every_change_is_on_record_with_where_it_came_from() {
         changing.map(|it| format!("{} {}", it.method, it.path.strip_prefix("/api/v1").unwrap()));
     let left: Vec<String> =
         named.filter(|it| !by.used.contains(it) && !NO_CHANGES.contains(&it.as_str())).collect();
-    assert!(left.is_empty(), "nobody has looked for a record of {left:?}");
+    assert!(left.is_empty(), "endpoints without a check of their audit entry: {left:?}");
 }
 
-/// Logs in and out as the page does, which takes its headers and a cookie.
+/// Logs in and out like the web UI, with its headers and cookie.
 fn in_a_browser(by: &mut Changer<'_>) {
     let (logins, logouts) = (by.noted("login"), by.noted("logout"));
     let (_, cookie) = browsers::logged_in(by.server, "root", &browsers::OWN_PAGE);
@@ -153,7 +154,7 @@ fn collections(by: &mut Changer<'_>) {
     let taken = "delete /collections/{collection}/grants/{grant}";
     by.change(taken, &[&id, &grant], &json!({}), "grant_taken");
 
-    // While one is held in the middle, the next one waits for its turn, and is stopped.
+    // While one operation is blocked, the next one waits and is cancelled.
     let (start, nothing) = ("post /collections/{collection}/operations", json!({}));
     let gate = place.gate("documents", "TRUE");
     let held = by.change(start, &[&id], &json!({ "type": "append" }), "operation_requested");

@@ -1,15 +1,16 @@
-//! Sessions of browsers over HTTP: what the cookie is like, who may use it, what it is good for, and when it ends.
+//! Browser sessions over HTTP: attributes of the cookie, checks of the request origin, scope of the
+//! cookie and its expiry.
 
 use serde_json::{Value, json};
 
 use super::server::{PASSWORD, Reply, Server};
 use crate::support::{Place, text};
 
-/// What the page sends.
+/// Headers that the web UI sends.
 pub(super) const OWN_PAGE: [(&str, &str); 2] =
     [("x-semantik-csrf", "1"), ("sec-fetch-site", "same-origin")];
 
-/// A request with this cookie and these headers, as a browser sends it.
+/// Sends a request with this cookie and these headers, like a browser.
 pub(super) fn sent(
     server: &Server,
     method: &str,
@@ -25,7 +26,7 @@ pub(super) fn sent(
     server.send_raw(method, path, None, &headers, body)
 }
 
-/// Logs in as the page does; gives the session, and the cookie with its attributes.
+/// Logs in like the web UI; returns the session, and the cookie with its attributes.
 pub(super) fn logged_in(server: &Server, name: &str, headers: &[(&str, &str)]) -> (Value, String) {
     let login = json!({ "username": name, "password": PASSWORD });
     let reply = sent(server, "POST", "/sessions/browser", None, headers, Some(&login));
@@ -33,7 +34,7 @@ pub(super) fn logged_in(server: &Server, name: &str, headers: &[(&str, &str)]) -
     (reply.good(), cookie)
 }
 
-/// A cookie as it is sent back.
+/// The cookie as sent back, without attributes.
 pub(super) fn pair(cookie: &str) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
@@ -55,13 +56,13 @@ fn any_number_of_tabs_goes_on_by_one_cookie_until_one_logs_out() {
     assert!(session.get("refresh_token").is_none(), "{session}");
     let cookie = pair(&cookie);
     let (name, credential) = cookie.split_once('=').unwrap();
-    assert!(!session.to_string().contains(credential), "it is in the cookie alone");
+    assert!(!session.to_string().contains(credential), "the credential must be in the cookie only");
     let port = server.url.rsplit(':').next().unwrap();
     assert_eq!(name, format!("semantik-session-{port}"));
     let digests = place.value("SELECT string_agg(token_hash, ' ') FROM refresh_tokens");
-    assert!(!digests.contains(credential), "it is kept as a digest");
+    assert!(!digests.contains(credential), "only its digest may be stored");
 
-    // At the same time, and again and again.
+    // Concurrently and repeatedly.
     let tokens: Vec<String> = std::thread::scope(|scope| {
         let tabs: Vec<_> =
             (0..8).map(|_| scope.spawn(|| resumed(&server, &cookie).good())).collect();
@@ -69,19 +70,19 @@ fn any_number_of_tabs_goes_on_by_one_cookie_until_one_logs_out() {
     });
     assert!(tokens.iter().all(|token| server.get("/users/me", Some(token)).status == 200));
 
-    // As a refresh token it is nothing, and trying does not end the session.
+    // The cookie is not a valid refresh token, and the attempt does not end the session.
     let refresh = json!({ "refresh_token": credential });
     assert_eq!(server.post("/sessions/refresh", None, &refresh).code(), "invalid_credentials");
     assert_eq!(resumed(&server, &cookie).status, 200);
 
-    // Logging out ends it in every tab, access tokens included, and leaves other sessions alone.
+    // Logout ends the session in every tab, including access tokens, and keeps other sessions.
     let out = sent(&server, "DELETE", "/sessions/browser", Some(&cookie), &OWN_PAGE, None);
     assert_eq!(out.status, 204, "{out:?}");
     assert!(out.header("set-cookie").starts_with(&format!("{name}=; ")), "{out:?}");
     assert!(out.header("set-cookie").contains("Max-Age=0"), "{out:?}");
     let gone = resumed(&server, &cookie);
     assert_eq!((gone.status, gone.text.as_str()), (204, ""));
-    assert!(gone.header("set-cookie").contains("Max-Age=0"), "the browser is to forget it");
+    assert!(gone.header("set-cookie").contains("Max-Age=0"), "the cookie must be removed");
     for token in &tokens {
         assert_eq!(server.get("/users/me", Some(token)).code(), "invalid_credentials");
     }
@@ -100,7 +101,7 @@ fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
     let (_, cookie) = logged_in(&server, "root", &OWN_PAGE);
     let cookie = pair(&cookie);
 
-    // Whatever else is asked for, the cookie is not looked at, also where the page itself asks.
+    // All other endpoints ignore the cookie, also in requests of the web UI.
     for (method, path) in [
         ("GET", "/users/me"),
         ("GET", "/users"),
@@ -141,7 +142,7 @@ fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
             ("POST", "/sessions/browser", Some(&login)),
         ] {
             let reply = sent(&server, method, path, Some(&cookie), headers, body);
-            // A host that is not this server's may be refused before.
+            // A host name of another server may be rejected earlier.
             let is_rebound = headers.iter().any(|(name, _)| *name == "host");
             let is_refused =
                 reply.status == 403 || (is_rebound && (400..500).contains(&reply.status));
@@ -149,7 +150,7 @@ fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
             assert_eq!(reply.header("set-cookie"), "", "{method} {path} {headers:?}");
         }
     }
-    // Another page may use the API with a token of its own, and never what is for this server's page.
+    // Pages of other origins may use the API with their own token, but not the session endpoints.
     let ask = [
         ("origin", "https://friend.example"),
         ("access-control-request-method", "POST"),
@@ -160,7 +161,7 @@ fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
     assert!(!preflight.header("access-control-allow-headers").contains("csrf"), "{preflight:?}");
     assert_eq!(preflight.header("access-control-allow-credentials"), "", "{preflight:?}");
 
-    // None of this has ended the session; a browser that says no more than its origin may use it.
+    // The session is still valid, and an Origin header alone is sufficient.
     let by_origin = [csrf, ("origin", own.as_str())];
     let resumed = sent(&server, "POST", "/sessions/browser/token", Some(&cookie), &by_origin, None);
     assert_eq!(resumed.good()["user"]["username"], "root");
@@ -185,7 +186,7 @@ fn whatever_ends_sessions_ends_those_of_browsers() {
     let cookie = begun();
     let other = json!({ "password": "another good password" });
     server.send("PUT", &format!("/users/{id}/password"), Some(&root), Some(&other)).good();
-    assert_eq!(resumed(&server, &cookie).status, 204, "another password");
+    assert_eq!(resumed(&server, &cookie).status, 204, "after a password change");
     let again = json!({ "password": PASSWORD });
     server.send("PUT", &format!("/users/{id}/password"), Some(&root), Some(&again)).good();
 
@@ -195,20 +196,20 @@ fn whatever_ends_sessions_ends_those_of_browsers() {
         server.send("PATCH", &format!("/users/{id}"), Some(&root), Some(&change)).good();
     };
     active(false);
-    assert_eq!(resumed(&server, &cookie).status, 204, "a disabled account");
+    assert_eq!(resumed(&server, &cookie).status, 204, "after the account is disabled");
     active(true);
 
-    // Logging in again with the same browser leaves no session behind that nobody sees.
+    // Another login in the same browser ends its previous session.
     let (first, cookie) = logged_in(&server, "grace", &OWN_PAGE);
     let login = json!({ "username": "root", "password": PASSWORD });
     let reply =
         sent(&server, "POST", "/sessions/browser", Some(&pair(&cookie)), &OWN_PAGE, Some(&login));
     assert_eq!(reply.good()["user"]["username"], "root");
-    assert_eq!(resumed(&server, &pair(&cookie)).status, 204, "the session before");
+    assert_eq!(resumed(&server, &pair(&cookie)).status, 204, "the previous session");
     let token = text(&first["access_token"]);
     assert_eq!(server.get("/users/me", Some(&token)).code(), "invalid_credentials");
 
-    // It is prolonged by using it, up to a day that does not move.
+    // Each use extends the session, up to a fixed last day.
     let cookie = begun();
     let row = "FROM refresh_tokens WHERE is_browser AND NOT is_revoked AND user_id <> \
                (SELECT id FROM users WHERE username = 'root')";
@@ -218,7 +219,7 @@ fn whatever_ends_sessions_ends_those_of_browsers() {
             .parse()
             .unwrap()
     };
-    assert_eq!(left(), 29, "thirty days, begun just now");
+    assert_eq!(left(), 29, "a new session lasts thirty days");
     let age = |days: u32, left: u32| {
         place.execute(&format!(
             "UPDATE refresh_tokens SET created_at = now() - interval '{days} days', \
@@ -227,12 +228,12 @@ fn whatever_ends_sessions_ends_those_of_browsers() {
     };
     age(20, 10);
     assert_eq!(resumed(&server, &cookie).status, 200);
-    assert_eq!(left(), 29, "used, so it begins anew");
+    assert_eq!(left(), 29, "each use restarts the thirty days");
     age(85, 2);
     assert_eq!(resumed(&server, &cookie).status, 200);
-    assert_eq!(left(), 4, "ninety days and no more");
+    assert_eq!(left(), 4, "the session is limited to ninety days");
     age(91, 0);
-    assert_eq!(resumed(&server, &cookie).status, 204, "too old");
+    assert_eq!(resumed(&server, &cookie).status, 204, "after ninety days");
     assert_eq!(server.get("/users/me", Some(&root)).status, 200);
 }
 
@@ -252,7 +253,7 @@ fn behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone() {
         sent(&server, "POST", "/sessions/browser/token", Some(&cookie), headers, None).status
     };
     assert_eq!(token(&by_tls), 200);
-    assert_eq!(token(&OWN_PAGE), 204, "the cookie of TLS is not looked for without");
+    assert_eq!(token(&OWN_PAGE), 204, "the TLS cookie must be ignored without TLS");
     let (_, plain) =
         logged_in(&server, "root", &[OWN_PAGE[0], OWN_PAGE[1], ("x-forwarded-proto", "http")]);
     assert!(plain.starts_with("semantik-session-") && !plain.contains("Secure"), "{plain}");

@@ -1,4 +1,5 @@
-//! What a request may cost: filters, patterns and searches of any size are answered or refused, and hold nobody up.
+//! Limits of request cost: filters, patterns and searches of any size are answered or rejected, and
+//! do not block other requests.
 
 use std::sync::Mutex;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::server::Server;
 use crate::support::{Place, text};
 
-/// Patterns of every size: short ones, deep ones, wide ones, long ones.
+/// Patterns of every size: short, deep, wide and long.
 fn pattern() -> BoxedStrategy<String> {
     prop_oneof![
         "[a-z*?/.]{1,12}",
@@ -42,7 +43,7 @@ fn filter() -> BoxedStrategy<Value> {
         })
     });
     prop_oneof![leaf, wide, deep]
-        .prop_filter("bodies end at a mebibyte", |it| it.to_string().len() < 1_000_000)
+        .prop_filter("bodies are limited to a mebibyte", |it| it.to_string().len() < 1_000_000)
         .boxed()
 }
 
@@ -80,8 +81,8 @@ fn any_filter_is_refused_or_matched_and_holds_nobody_up() {
     }
     assert!(matched > 20 && refused > 20, "{matched} matched, {refused} refused");
 
-    // The most expensive ones that are let through, more than there are threads for them: whoever asks for something
-    // small is answered before those are.
+    // More of the most expensive accepted requests than threads: a cheap request is answered before
+    // them.
     let largest = json!({ "or": (0..32).map(|n| json!({ "path": { "glob": format!("{n}{}", "[a-z]*".repeat(80)) } }))
         .collect::<Vec<_>>() });
     let order = Mutex::new(Vec::new());
@@ -102,7 +103,7 @@ fn any_filter_is_refused_or_matched_and_holds_nobody_up() {
     });
     let order = order.into_inner().unwrap();
     let smalls = order.iter().rposition(|it| *it == "small").unwrap();
-    assert!(order[smalls..].len() > 12, "the small ones had to wait: {order:?}");
+    assert!(order[smalls..].len() > 12, "the cheap requests had to wait: {order:?}");
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn a_search_costs_no_more_than_its_budget_and_counts_as_what_it_costs() {
         assert_eq!((refused.status, refused.code().as_str()), (422, "too_costly"), "{refused:?}");
         assert!(text(&refused.json()["detail"]).contains("may cost 50000"), "{refused:?}");
     }
-    // Each of these counts as twelve, of a hundred.
+    // Each of these counts as twelve of a hundred.
     let large: Vec<u16> =
         (0..10).map(|_| search(json!({ "k": 1000, "candidates": 10_000 })).status).collect();
     assert!(large.contains(&200) && large.ends_with(&[429]), "{large:?}");

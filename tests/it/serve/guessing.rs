@@ -1,11 +1,12 @@
-//! Guessing passwords and keys: it is slow, and whoever guesses keeps nobody else out.
+//! Guessing of passwords and keys is slowed down without locking out the owner.
 
 use serde_json::json;
 
 use super::server::{PASSWORD, Reply, Server};
 use crate::support::{Place, text, wait_for};
 
-/// Clients come through a proxy that says where they are, and as often as they like: what counts here is not their rate.
+/// Clients come through a proxy that forwards their addresses, without rate limits: only the limits
+/// on failed attempts apply.
 const BEHIND_PROXY: [&str; 12] = [
     "--trusted-proxy",
     "127.0.0.0/8",
@@ -35,14 +36,14 @@ fn guessing_elsewhere_does_not_keep_the_owner_of_an_account_out() {
     let home = "198.51.100.7";
     assert_eq!(log_in(&server, home, "root", PASSWORD).status, 201);
     let guess = |server: &Server| {
-        // Until they have to wait for some seconds.
+        // Until logins are delayed by seconds.
         let mut addresses = (0..8).cycle();
-        wait_for("guessing to get slower", || {
+        wait_for("delayed guesses", || {
             let from = format!("203.0.113.{}", addresses.next().unwrap());
             let reply = log_in(server, &from, "root", "a wrong password");
             reply.header("retry-after").parse().is_ok_and(|wait: u64| wait >= 4).then_some(())
         });
-        // From where nobody knows them they wait like everybody else.
+        // From an unknown address the owner is delayed too.
         let elsewhere = log_in(server, "192.0.2.1", "root", PASSWORD);
         assert_eq!((elsewhere.status, elsewhere.code().as_str()), (429, "rate_limited"));
         let home = log_in(server, home, "root", PASSWORD);
@@ -50,7 +51,7 @@ fn guessing_elsewhere_does_not_keep_the_owner_of_an_account_out() {
     };
     guess(&server);
     server.stop();
-    // Another process knows it, too.
+    // The state is shared with other processes.
     let server = Server::with(&place, &BEHIND_PROXY);
     guess(&server);
 }
@@ -72,7 +73,8 @@ fn guesses_that_come_at_once_are_counted_before_they_are_checked() {
     });
     let count = |status: u16| statuses.iter().filter(|it| **it == status).count();
     assert_eq!(count(401) + count(429), 40, "{statuses:?}");
-    // Five are forgiven; the waits after that are 1, 2, 4, … seconds, however slow this machine is.
+    // Five failures are free; then the delays are 1, 2, 4, … seconds, independent of the speed of
+    // the machine.
     assert!((5..=12).contains(&count(401)), "{statuses:?}");
     let failed = "SELECT count(*) FROM account_audit_log WHERE action = 'login_failed'";
     assert_eq!(place.value(failed), count(401).to_string());
@@ -89,7 +91,7 @@ fn who_has_tried_too_many_keys_costs_the_database_nothing() {
     let over = (0..40).find(|n| server.get("/users/me", Some(&key(*n))).status == 429);
     assert!(over.is_some_and(|n| n >= 10), "{over:?}");
 
-    // Nobody can look up a key now, so whoever is answered was not looked up.
+    // No query can read keys now, so an answered request did not look up its key.
     let mut lock = place.session();
     lock.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE");
     for n in 100..110 {
@@ -97,7 +99,8 @@ fn who_has_tried_too_many_keys_costs_the_database_nothing() {
         assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
         assert!(!refused.header("retry-after").is_empty());
     }
-    // Others at the address come in as before: by a session at once, by a key that was good when it can be looked up.
+    // Other clients at this address are not affected: a session works immediately, a valid key once
+    // lookups work again.
     server.get("/users/me", Some(&root)).good();
     drop(lock);
     server.get("/users/me", Some(&good)).good();

@@ -1,4 +1,4 @@
-//! What clients send who mean harm, or do not know better.
+//! Malicious and malformed requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -70,7 +70,7 @@ fn malformed_requests_are_answered_by_problems() {
     }
     assert!(server.send("DELETE", "/search", by, None).header("allow").contains("POST"));
 
-    // A body that says it is too large is refused before it is sent.
+    // A body that is too large by its declared length is rejected before it is sent.
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
     let head = "POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Content-Length: 2000000\r\n\r\n{";
@@ -100,11 +100,11 @@ fn nothing_leads_out_of_where_it_belongs() {
         format!("file://{corpus}/..%252f..%252fetc%252fpasswd"),
     ] {
         let reply = server.get(&format!("/collections/{id}/why?document={named}"), by);
-        // Where no source looks, whether something is there is not said.
+        // Outside all sources the response does not reveal the existence of a file.
         assert!(reply.status == 400 || reply.json()["state"] == "unknown", "{named}: {reply:?}");
         assert!(!reply.text.contains("root:"), "{reply:?}");
     }
-    // What is behind a link that leads out is left out, whether it is there or not.
+    // Targets of links that leave the source are left out, independent of their existence.
     let said = |name: &str| {
         let named = format!("{corpus}/etc/{name}");
         let reply = server.get(&format!("/collections/{id}/why?document={named}"), by).good();
@@ -123,7 +123,7 @@ fn nothing_leads_out_of_where_it_belongs() {
         assert!(!reply.text.contains("root:") && matches!(reply.status, 404 | 400), "{reply:?}");
     }
 
-    // SQL in every place that a text may come to.
+    // SQL in every text parameter.
     let quote = "' OR 1=1; DROP TABLE documents; --";
     let encoded = "%27%20OR%201%3D1%3B%20DROP%20TABLE%20documents%3B%20--";
     assert_eq!(
@@ -147,7 +147,7 @@ fn nothing_leads_out_of_where_it_belongs() {
         1
     );
 
-    // An id of a request is taken over only if it is one.
+    // The request id of a client is used only if it is valid.
     let id_of = |given: &str| {
         text(&json!(
             server
@@ -159,7 +159,7 @@ fn nothing_leads_out_of_where_it_belongs() {
     for bad in ["a b", "<script>", "\"}", &"x".repeat(65), "a;b"] {
         assert_eq!(id_of(bad).len(), 36, "{bad}");
     }
-    // Whatever is logged of a path is one line of JSON.
+    // A logged path stays on one JSON line.
     server.get("/%0a%7B%22level%22%3A%22ERROR%22%7D", None);
     server.send_raw("GET", "/health/live", None, &[("user-agent", "x\" \\\" }")], None);
     let (_, said) = server.stop();
@@ -210,12 +210,12 @@ fn clients_that_are_too_slow_are_let_go_and_hold_nobody_up() {
     .collect();
     let asked = Instant::now();
     server.get("/health/ready", None).good();
-    assert!(asked.elapsed() < Duration::from_secs(5), "two hundred slow ones hold one up");
+    assert!(asked.elapsed() < Duration::from_secs(5), "slow clients delay another one");
     for (mut stream, head) in slow.into_iter().take(4) {
         stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
         let mut said = Vec::new();
         let ended = stream.read_to_end(&mut said);
-        assert!(ended.is_ok() || head.starts_with("GET"), "it is still open: {head}");
+        assert!(ended.is_ok() || head.starts_with("GET"), "the connection is still open: {head}");
         let said = String::from_utf8_lossy(&said);
         assert!(head.starts_with("GET") || said.contains("408"), "{said}");
     }
@@ -233,7 +233,7 @@ fn tls_and_stopping() {
         .current_dir(place.path())
         .output();
     let Ok(made) = made else {
-        // Nothing else here needs it.
+        // Only this test needs openssl.
         return;
     };
     assert!(made.status.success());

@@ -1,4 +1,4 @@
-//! Heads of requests: by what name the server is called, who says who they are, and what of it reaches the log.
+//! Request heads: host names, credentials, size limits, and their representation in the log.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::server::Server;
 use crate::support::{Place, text};
 
-/// The answer to a head as it was typed.
+/// The response to a raw request head.
 fn raw(server: &Server, head: &str) -> String {
     let mut socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    // A server may close the connection before it has read a head that is too long.
+    // The server may close the connection before it has read an oversized head.
     drop(socket.write_all(head.as_bytes()));
     let mut said = Vec::new();
     drop(socket.read_to_end(&mut said));
@@ -58,12 +58,12 @@ fn a_server_answers_to_its_names_alone() {
         let said = get(hosts);
         assert_eq!(status(&said), "400", "{hosts:?}: {said}");
     }
-    // The name in the target counts, too.
+    // The host in an absolute request target is checked too.
     let absolute = format!(
         "GET http://evil.example/api/v1/health/live HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\n\r\n"
     );
     assert_eq!(status(&raw(&server, &absolute)), "421");
-    // The page is as private as the API.
+    // The web UI has the same check as the API.
     let page = "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&raw(&server, page)), "421");
     let wrong = place.semantik(&[
@@ -113,7 +113,7 @@ fn heads_are_short_and_say_once_who_sends_them() {
     }
 }
 
-/// Whatever a client sends: a line of the log stays short, and is one line.
+/// A log line stays one short line for any request.
 #[test]
 fn what_clients_send_is_bounded_and_cleaned_in_the_log() {
     let place = Place::with_stand_in();
@@ -186,7 +186,7 @@ fn grants_go_to_those_who_can_use_them() {
         assert_eq!(
             refused.json()["detail"],
             missing.json()["detail"],
-            "which of them it is, is not said: {to}"
+            "the response must not tell the cases apart: {to}"
         );
     }
     give(json!({ "user": "ada" })).good();
@@ -228,10 +228,6 @@ fn a_key_gives_nobody_a_session_or_rights() {
         server.post("/users", by, &user)
     };
     assert_eq!(another(true).code(), "session_required");
-    assert_eq!(
-        another(false).good()["is_superuser"],
-        false,
-        "programs may make accounts of people"
-    );
+    assert_eq!(another(false).good()["is_superuser"], false, "keys may create accounts");
     assert_eq!(place.value("SELECT count(*) FROM users WHERE is_superuser"), "1");
 }

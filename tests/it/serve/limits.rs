@@ -1,4 +1,4 @@
-//! Limits: how often a client may come, and how large a collection may grow.
+//! Rate limits of clients and size limits of collections.
 
 use serde_json::{Value, json};
 
@@ -24,11 +24,11 @@ fn who_comes_too_often_is_told_when_to_come_again() {
         (1..=3).contains(&refused.header("retry-after").parse::<u64>().unwrap()),
         "{refused:?}"
     );
-    // Others have their own count: another address, and whoever is logged in.
+    // Another address and logged-in clients have separate counters.
     assert_eq!(search("198.51.100.2").status, 200);
     assert_eq!(server.get("/search?q=x", Some(&root)).status, 200);
 
-    // Guessing a password gets slower, for names that there are and names that there are not.
+    // Password guessing is delayed for existing and unknown names.
     for name in ["root", "nobody-of-that-name"] {
         let guess = || {
             server.post("/sessions", None, &json!({ "username": name, "password": "a wrong one" }))
@@ -39,7 +39,7 @@ fn who_comes_too_often_is_told_when_to_come_again() {
         let refused = guess();
         assert!(refused.status == 401 || !refused.header("retry-after").is_empty(), "{refused:?}");
     }
-    // Somebody else still comes in from there.
+    // Other accounts can still log in from this address.
     server.user(&root, "ada");
 }
 
@@ -55,7 +55,7 @@ fn a_long_list_counts_as_several_requests() {
     let long: Vec<u16> = (0..2).map(|_| list("198.51.100.1", "?limit=1000")).collect();
     assert_eq!(long, [200, 429]);
     assert_eq!(list("198.51.100.1", "?limit=101"), 200);
-    assert_eq!(list("198.51.100.1", ""), 429, "ten and two places are taken");
+    assert_eq!(list("198.51.100.1", ""), 429, "the two requests used all twelve places");
     let short: Vec<u16> = (0..13).map(|_| list("198.51.100.2", "?limit=100")).collect();
     assert_eq!(short, [[200; 12].as_slice(), &[429]].concat());
 }
@@ -79,7 +79,8 @@ fn files_of_the_page_and_the_description_have_a_rate() {
     }
 }
 
-/// A server whose collection belongs to an account, filled: with tokens of an administrator and of the owner.
+/// A server with a filled collection that an account owns, with tokens of an administrator and of
+/// the owner.
 pub(super) fn owned(place: &Place) -> (Server, String, String) {
     let first = Server::start(place);
     let root = first.set_up();
@@ -121,7 +122,7 @@ fn a_full_collection_takes_nothing_more_in() {
     let refused = run();
     assert_eq!(refused.code(), "limit_reached");
     assert_eq!(refused.json()["detail"], "the collection may have 2 documents, and has as many");
-    // Taking out is the way back.
+    // Deletion makes room again.
     let documents = server.get(&format!("{base}/documents"), Some(&owner)).good();
     let path = format!("{base}/documents/{}?confirm=test", text(&documents["items"][0]["id"]));
     server.ended(&owner, &server.send("DELETE", &path, Some(&owner), None).good()["operation"]);
@@ -138,7 +139,7 @@ fn a_full_collection_takes_nothing_more_in() {
     assert_eq!(entry["ip_address"], "127.0.0.1");
 }
 
-/// Whoever asks: the API and the command say the same.
+/// The API and the command enforce the same limits.
 #[test]
 fn documents_storage_and_sources_are_limited() {
     let place = Place::with_stand_in();
@@ -195,7 +196,7 @@ fn what_was_deleted_comes_back_by_one_operation_or_not_at_all() {
         server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).good();
         server.post(&format!("{path}/undelete"), Some(&owner), &json!({}))
     };
-    // Two were asked for before.
+    // Two operations were requested before.
     assert_eq!(undelete(2).code(), "rate_limited");
     assert_eq!(place.value("SELECT count(*) FROM operations"), "2");
     assert_eq!(stored().len(), 1);

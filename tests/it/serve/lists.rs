@@ -1,11 +1,12 @@
-//! Lists of documents and facets over HTTP: orders, texts, reasons, pages, counts; titles that say nothing.
+//! Lists of documents and facets over HTTP: sort orders, text filters, reasons, pagination, counts;
+//! and generic titles.
 
 use serde_json::{Value, json};
 
 use super::server::Server;
 use crate::support::{Place, text};
 
-/// Documents of several sizes and kinds, of which some are set aside.
+/// Documents of several sizes and types, some of which are set aside.
 fn shelf() -> Place {
     let place = Place::with_stand_in();
     place.write("b.txt", "a short note about the harbour");
@@ -23,7 +24,7 @@ fn shelf() -> Place {
     place
 }
 
-/// The names of all documents of a list, read a page at a time.
+/// The names of all documents of a list, read page by page.
 fn names(server: &Server, bearer: &str, query: &str, limit: usize) -> Vec<String> {
     let path =
         format!("/collections/{}/documents?limit={limit}&{query}", server.collection(bearer));
@@ -35,7 +36,7 @@ fn names(server: &Server, bearer: &str, query: &str, limit: usize) -> Vec<String
         names.extend(items.iter().map(|it| text(&it["name"])));
         let Some(next) = page["next"].as_str() else { return names };
         cursor = format!("&cursor={next}");
-        assert!(names.len() < 100, "it does not end");
+        assert!(names.len() < 100, "the pagination does not end");
     }
 }
 
@@ -79,13 +80,13 @@ fn documents_are_ordered_and_narrowed_as_one_asks() {
         assert_eq!(names("reason=empty&status=completed"), [""; 0]);
         assert_eq!(names("reason=nothing"), [""; 0]);
 
-        // In names, titles and messages, whatever the case, and not in what stands between them.
+        // Matches names, titles and messages without case, but not across their boundaries.
         assert_eq!(names("sort=name&q=ZO%C3%8B"), ["Zoë.txt"]);
         assert_eq!(names("sort=name&q=%C3%A4rger"), ["A.md"]);
         assert_eq!(names("sort=name&q=deep%2F"), ["c.html", "d.html"]);
         assert_eq!(names("sort=name&order=desc&q=.TXT&status=completed"), ["Zoë.txt", "b.txt"]);
         assert_eq!(names("sort=name&q=zip"), ["broken.docx"]);
-        assert_eq!(names("q=50%25"), [""; 0], "it is a text and no pattern");
+        assert_eq!(names("q=50%25"), [""; 0], "the text must not be a pattern");
     }
     let of = |query: &str| {
         let path = format!("/collections/{}/documents?{query}", server.collection(&root));
@@ -124,7 +125,7 @@ fn a_text_is_looked_for_in_parts_of_a_large_collection() {
         let Some(next) = page["next"].as_str() else { break };
         cursor = format!("&cursor={next}");
     }
-    assert_eq!(parts, [0, 0, 1], "no request looks at more than ten thousand");
+    assert_eq!(parts, [0, 0, 1], "a request must examine at most ten thousand");
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn documents_are_counted_by_status_and_reason() {
 #[test]
 fn a_title_that_says_nothing_is_not_shown_as_one() {
     let place = shelf();
-    // As they were stored before a better one was looked for.
+    // As stored by versions without the filter of generic titles.
     let server = Server::start(&place);
     let root = server.set_up();
     let junk = "UPDATE documents SET meta = jsonb_set(meta, '{title}', '\"Microsoft Word - d.doc\"') WHERE file_name = 'd.html'";
@@ -176,7 +177,7 @@ fn a_title_that_says_nothing_is_not_shown_as_one() {
     }
 }
 
-/// The values of a field with their numbers.
+/// The values of a field with their counts.
 fn numbers(facets: &Value, field: &str) -> Vec<(String, i64)> {
     let values = facets[field].as_array().unwrap().iter();
     values.map(|it| (text(&it["value"]), it["count"].as_i64().unwrap())).collect()
@@ -191,7 +192,7 @@ fn facets_count_what_answers_the_question() {
     let words = |query: &str, filter: Value| {
         asked(json!({ "query": query, "mode": "sparse", "filter": filter })).good()
     };
-    // By words: what has them, and nothing else.
+    // Sparse search counts only chunks with the words.
     let harbour = words("harbour", Value::Null);
     assert_eq!((&harbour["counted"], &harbour["is_whole"]), (&json!(2), &json!(true)), "{harbour}");
     let pairs = |list: &[(&str, i64)]| -> Vec<(String, i64)> {
@@ -202,14 +203,14 @@ fn facets_count_what_answers_the_question() {
     assert_eq!(numbers(&ferry, "mime_type"), pairs(&[("text/html", 1), ("text/markdown", 1)]));
     assert_eq!(words("nowhere at all", Value::Null)["counted"], 0);
 
-    // A filter narrows what is counted, but for the values of its own field.
+    // A filter restricts the counts, except for values of its own field.
     let narrowed = words("ferry", json!({ "mime_type": ["text/html"] }));
     assert_eq!(
         (&narrowed["counted"], numbers(&narrowed, "mime_type")),
         (&json!(1), numbers(&ferry, "mime_type"))
     );
     assert_eq!(numbers(&narrowed, "source").iter().map(|(_, count)| count).sum::<i64>(), 1);
-    // Each number is what a search by that value finds.
+    // Each count equals the number of hits with that value as filter.
     for (value, count) in numbers(&ferry, "mime_type") {
         let search = json!({ "query": "ferry", "mode": "sparse", "filter": { "mime_type": value }, "k": 50 });
         let found = server.post("/search", Some(&root), &search).good();
@@ -220,7 +221,7 @@ fn facets_count_what_answers_the_question() {
         );
     }
 
-    // By meaning everything is ranked: all that the filter leaves, up to the hundred best.
+    // Dense search ranks all chunks that pass the filter; the best hundred are counted.
     let meaning = asked(json!({ "query": "ferry", "mode": "dense" })).good();
     let chunks =
         server.get(&format!("/collections/{}", server.collection(&root)), Some(&root)).good();
@@ -234,7 +235,7 @@ fn facets_count_what_answers_the_question() {
             .good();
     assert_eq!(left["counted"], 2, "{left}");
 
-    // Rights and faults are those of a search.
+    // Permissions and errors are those of a search.
     let nobody = server.post("/search/facets", None, &json!({ "query": "ferry" })).good();
     assert_eq!((&nobody["counted"], numbers(&nobody, "mime_type")), (&json!(0), Vec::new()));
     assert_eq!(asked(json!({ "query": "x", "collections": ["none"] })).code(), "not_found");

@@ -1,4 +1,4 @@
-//! Who may do what: every endpoint of the table, asked by everybody there is.
+//! Access control: every endpoint of the table, requested by every kind of client.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use sha2::Sha256;
 use super::server::Server;
 use crate::support::{Place, ROOT, text};
 
-/// The columns: the rights in their order, but for the owner's part.
+/// The columns: the rights in their order, without that of the owner.
 const RIGHTS: [Right; 11] = [
     Right::Open,
     Right::Search,
@@ -28,16 +28,16 @@ const RIGHTS: [Right; 11] = [
     Right::Owner,
 ];
 
-/// What everybody is answered on a collection that is not public: `ok`, or the status.
+/// Expected results for a private collection: `ok`, or the status.
 #[rustfmt::skip]
 const PRIVATE: &[(&str, &str)] = &[
     //                                open srch brws know sess supr sups read writ admn ownr
-    ("nobody",                       "ok   ok   ok   401  401  401  401  404  404  404  404"),
+    ("anonymous",                    "ok   ok   ok   401  401  401  401  404  404  404  404"),
     ("a stranger",                   "ok   ok   ok   ok   ok   403  403  404  404  404  404"),
     ("a reader",                     "ok   ok   ok   ok   ok   403  403  ok   403  403  403"),
     ("a writer",                     "ok   ok   ok   ok   ok   403  403  ok   ok   403  403"),
-    ("an admin of it",               "ok   ok   ok   ok   ok   403  403  ok   ok   ok   403"),
-    ("its owner",                    "ok   ok   ok   ok   ok   403  403  ok   ok   ok   ok"),
+    ("a collection admin",           "ok   ok   ok   ok   ok   403  403  ok   ok   ok   403"),
+    ("the owner",                    "ok   ok   ok   ok   ok   403  403  ok   ok   ok   ok"),
     ("an administrator",             "ok   ok   ok   ok   ok   ok   ok   ok   ok   ok   ok"),
     ("the owner's key: search",      "ok   ok   403  ok   403  403  403  403  403  403  403"),
     ("the owner's key: read",        "ok   ok   ok   ok   403  403  403  ok   403  403  403"),
@@ -53,7 +53,7 @@ const PRIVATE: &[(&str, &str)] = &[
     ("an inactive user",             "ok   401  401  401  401  401  401  401  401  401  401"),
     ("an inactive user's key",       "ok   401  401  401  401  401  401  401  401  401  401"),
     ("an expired token",             "ok   401  401  401  401  401  401  401  401  401  401"),
-    ("a token that was logged out",  "ok   401  401  401  401  401  401  401  401  401  401"),
+    ("a token after its logout",     "ok   401  401  401  401  401  401  401  401  401  401"),
     ("a token of another key",       "ok   401  401  401  401  401  401  401  401  401  401"),
     ("a token from the future",      "ok   401  401  401  401  401  401  401  401  401  401"),
     ("a token before its time",      "ok   401  401  401  401  401  401  401  401  401  401"),
@@ -65,10 +65,10 @@ const PRIVATE: &[(&str, &str)] = &[
     ("nonsense",                     "ok   401  401  401  401  401  401  401  401  401  401"),
 ];
 
-/// The same on a public one, of those for whom it makes a difference.
+/// Expected results for a public collection, for the clients with a difference.
 #[rustfmt::skip]
 const PUBLIC: &[(&str, &str)] = &[
-    ("nobody",                       "ok   ok   ok   401  401  401  401  ok   401  401  401"),
+    ("anonymous",                    "ok   ok   ok   401  401  401  401  ok   401  401  401"),
     ("a stranger",                   "ok   ok   ok   ok   ok   403  403  ok   403  403  403"),
     ("a reader",                     "ok   ok   ok   ok   ok   403  403  ok   403  403  403"),
     ("the owner's key: search",      "ok   ok   403  ok   403  403  403  403  403  403  403"),
@@ -77,7 +77,7 @@ const PUBLIC: &[(&str, &str)] = &[
     ("nonsense",                     "ok   401  401  401  401  401  401  401  401  401  401"),
 ];
 
-/// Everybody, by what the tables call them, with what they come in with.
+/// All clients of the tables with their credentials.
 fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, Option<String>)> {
     let collection = server.collection(root);
     let grants = format!("/collections/{collection}/grants");
@@ -121,7 +121,7 @@ fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, O
 
     let forged = Forged::of(place, &owner);
     let all: Vec<(&str, Option<String>)> = vec![
-        ("nobody", None),
+        ("anonymous", None),
         ("the owner's key: search", Some(key(&owner, "search"))),
         ("the owner's key: read", Some(key(&owner, "read"))),
         ("the owner's key: write", Some(key(&owner, "write"))),
@@ -136,7 +136,7 @@ fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, O
         ("an inactive user", Some(inactive)),
         ("an inactive user's key", Some(inactive_key)),
         ("an expired token", Some(forged.expired())),
-        ("a token that was logged out", Some(logged_out)),
+        ("a token after its logout", Some(logged_out)),
         ("a token from the future", Some(forged.of_the_future())),
         ("a token before its time", Some(forged.with("nbf", |now| json!(now + 3600)))),
         ("a token that lasts too long", Some(forged.with("exp", |now| json!(now + 86_400)))),
@@ -149,14 +149,15 @@ fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, O
         ("a stranger", Some(stranger)),
         ("a reader", Some(reader)),
         ("a writer", Some(writer)),
-        ("an admin of it", Some(admin)),
-        ("its owner", Some(owner)),
+        ("a collection admin", Some(admin)),
+        ("the owner", Some(owner)),
         ("an administrator", Some(root.to_owned())),
     ];
     all
 }
 
-/// Tokens that a thief of the database, or nobody but us, could make.
+/// Forged tokens, as an attacker with the database could make, and tokens only the server could
+/// make.
 struct Forged {
     secret: Vec<u8>,
     header: Value,
@@ -164,7 +165,7 @@ struct Forged {
 }
 
 impl Forged {
-    /// Like this one, which is good.
+    /// Forges tokens like this valid one.
     fn of(place: &Place, token: &str) -> Self {
         let part =
             |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
@@ -177,7 +178,7 @@ impl Forged {
         assert_eq!(
             Self::signed(&forged.header, &forged.claims, &forged.secret),
             token,
-            "as the server signs"
+            "the test must sign like the server"
         );
         forged
     }
@@ -210,7 +211,7 @@ impl Forged {
         Self::signed(&self.header, &claims, &self.secret)
     }
 
-    /// With a claim that is made of the time at which the token was made.
+    /// With a claim computed from the issue time.
     fn with(&self, claim: &str, value: impl FnOnce(u64) -> Value) -> String {
         let mut claims = self.claims.clone();
         claims[claim] = value(claims["iat"].as_u64().unwrap());
@@ -237,14 +238,15 @@ impl Forged {
     }
 }
 
-/// What an endpoint answers somebody: `ok` if they may, whatever else is wrong with the request. No request does
-/// anything: ids of things below a collection name nothing, and bodies say nothing.
+/// The result of an endpoint for a client: `ok` if access is granted, also if the request is
+/// invalid otherwise. The requests change nothing: ids below a collection are unknown, and bodies
+/// are empty.
 fn answer(server: &Server, endpoint: &Endpoint, ids: (&str, &str), bearer: Option<&str>) -> String {
     let mut path = endpoint.path.replace("{collection}", ids.0).replace("{operation}", ids.1);
     for nothing in ["document", "source", "grant", "key", "user"] {
         path = path.replace(&format!("{{{nothing}}}"), "00000000-0000-4000-8000-000000000000");
     }
-    assert!(!path.contains('{'), "the test does not know what to put into {path}");
+    assert!(!path.contains('{'), "{path} has a parameter without a test value");
     let method = endpoint.method.to_uppercase();
     let nothing = json!({});
     let body = matches!(&*method, "POST" | "PUT" | "PATCH").then_some(&nothing);
@@ -264,7 +266,7 @@ fn the_documents_list_every_endpoint_with_its_right() {
     });
     let table = lines.collect::<Vec<_>>().join("\n");
     let documented = std::fs::read_to_string(Path::new(ROOT).join("docs/api.md")).unwrap();
-    assert!(documented.contains(&format!("\n{table}\n\n")), "docs/api.md has to have\n{table}");
+    assert!(documented.contains(&format!("\n{table}\n\n")), "docs/api.md must contain\n{table}");
 }
 
 #[test]
@@ -276,11 +278,11 @@ fn everybody_may_do_what_the_table_says_and_no_more() {
     first.user(&root, "owner");
     first.stop();
     place.edit_pipeline("collection: test\n", "collection: test\nowner: owner\n");
-    // The account `local` has made one of the same name, which nobody here sees but the administrator.
+    // A collection of the built-in account with the same name, visible to the administrator only.
     place.execute("DELETE FROM collections");
 
     let server = Server::start(&place);
-    assert_eq!(server.setup, None, "there is an administrator");
+    assert_eq!(server.setup, None, "the server must have an administrator");
     let root = server.log_in("root");
     let operation = text(&server.run(&root, "append")["id"]);
     let collection = server.collection(&root);
@@ -313,7 +315,7 @@ fn everybody_may_do_what_the_table_says_and_no_more() {
         }
     }
     assert!(faults.is_empty(), "{} of {cells} cells:\n{}", faults.len(), faults.join("\n"));
-    // Nothing was done by all this.
+    // None of the requests changed data.
     assert_eq!(
         server.get(&format!("/collections/{collection}"), Some(&root)).good()["document_count"],
         1

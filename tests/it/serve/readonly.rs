@@ -1,4 +1,4 @@
-//! A server over a database that cannot be written to: it searches.
+//! A server with a read-only database: search works.
 
 use serde_json::json;
 
@@ -23,7 +23,7 @@ fn a_server_searches_a_database_that_cannot_be_written_to() {
     let question = json!({ "query": "first document", "collections": [collection] });
     let found = server.post("/search", Some(&key), &question).good();
     assert_eq!(found["hits"].as_array().map(Vec::len), Some(2), "{found:#}");
-    // A session that there is goes on as long as its access token is good.
+    // An existing session works as long as its access token is valid.
     assert_eq!(server.get("/users/me", Some(&session)).status, 200);
     let login = json!({ "username": "root", "password": PASSWORD });
     let refused = server.post("/sessions", None, &login);

@@ -1,11 +1,11 @@
-//! Searches over HTTP: what hits say, how their rankings are weighed, and what an answer is where a collection gives none.
+//! Search over HTTP: fields of hits, weights of rank fusion, and responses with failed collections.
 
 use serde_json::{Value, json};
 
 use super::server::Server;
 use crate::support::{Place, text};
 
-/// Two documents: one with a name that only words find, and one that says who wrote it.
+/// Two documents: one with a name that only sparse search finds, and one with an author.
 fn two_documents() -> Place {
     let place = Place::with_stand_in();
     place.write("locks.md", "# Locks\n\nCall pthread_mutex_lock before you touch the counter.\n");
@@ -23,7 +23,7 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
     let place = two_documents();
     place.run_another("other", "model: 'stand-in:16', sparse: none");
     place.run_another("third", "model: 'stand-in:16'");
-    // Lost, for a while.
+    // The vectors are temporarily missing.
     let (vectors, aside) = (place.vectors_of("other"), place.path().join("aside"));
     std::fs::rename(&vectors, &aside).unwrap();
     let server = Server::beside(&place, &["other.yaml"]);
@@ -47,10 +47,10 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
     assert!(hits.len() == 2 && hits.iter().all(|it| it["collection_name"] == "test"), "{found}");
     assert_eq!(found["searched"].as_array().unwrap().len(), 1, "{found}");
     assert!(!found.to_string().contains("aside") && !found.to_string().contains(".semantik"));
-    // Who does not name any is answered for those that are served.
+    // Without named collections, the search covers the served ones.
     let found = server.get("/search?q=counter", Some(&root)).good();
     assert_eq!(failed(&found), named(&[("other", "failing")]), "{found}");
-    // Where none answers there is no answer.
+    // If all collections fail, the response is an error.
     for collections in [&["other"][..], &["third", "other"]] {
         let refused = search(None, collections);
         assert_eq!((refused.status, refused.code().as_str()), (503, "unavailable"));
@@ -59,7 +59,7 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
     let refused = search(None, &["third"]);
     assert_eq!((refused.status, refused.code().as_str()), (409, "not_served"));
 
-    // It comes back by itself, and has no vectors of words still.
+    // The collection recovers by itself, and still has no sparse vectors.
     std::fs::rename(&aside, &vectors).unwrap();
     let found = search(None, &["other", "test"]).good();
     assert_eq!((failed(&found), found["hits"].as_array().unwrap().len()), (Vec::new(), 4));
@@ -72,7 +72,7 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
     let (_, said) = server.stop();
     assert!(
         said.contains("the vectors of generation 1 are missing"),
-        "the log has the reason: {said}"
+        "the log must have the cause: {said}"
     );
 }
 
@@ -89,7 +89,7 @@ fn rankings_are_weighed_as_the_request_says() {
         let found = asked(fusion).good();
         found["hits"].as_array().unwrap().iter().map(|it| it["score"].as_f64().unwrap()).collect()
     };
-    // Only one is found by words. The first of a ranking gets 1 / (1 + k - 1).
+    // Sparse search finds only one of them. The first hit of a ranking scores 1 / (1 + k - 1).
     assert_eq!(scores(json!({ "k": 2, "dense": 0 })), [0.5, 0.0]);
     assert_eq!(scores(json!({ "k": 4, "dense": 0 })), [0.25, 0.0]);
     let by_meaning = scores(json!({ "k": 1, "sparse": 0 }));
@@ -114,7 +114,7 @@ fn hits_say_what_they_can_be_filtered_by() {
     let today = of("today.html");
     assert_eq!(today["metadata"]["author"], json!(["Ann Lee"]), "{today}");
     assert_eq!(of("locks.md")["metadata"], json!({}));
-    // Both are filters as they are.
+    // Both values are valid filters unchanged.
     let alike = search(json!({ "source": today["source"], "metadata": today["metadata"] }));
     assert_eq!(alike.iter().map(|it| &it["uri"]).collect::<Vec<_>>(), [&today["uri"]]);
     assert_eq!(search(json!({ "source": today["source"] })).len(), 2);

@@ -1,4 +1,4 @@
-//! A server that a test has started, and a client of it.
+//! A server started by a test, and a client for it.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ExitStatus};
@@ -10,21 +10,21 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, signal, text, wait_for};
 
-/// What every account of these tests logs in with.
+/// The password of all accounts of these tests.
 pub(super) const PASSWORD: &str = "correct horse battery";
 
-/// A running server. It is killed with the value.
+/// A running server; dropping the value kills it.
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
-    /// Everything that it has said.
+    /// The log output so far.
     said: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
     agent: ureq::Agent,
     pub(super) setup: Option<String>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -37,13 +37,13 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body of an answer that is as it should be.
+    /// The body of a successful response.
     pub(super) fn good(&self) -> Value {
         assert!((200..300).contains(&self.status), "{self:?}");
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The code of a problem.
+    /// The `code` of a problem response.
     pub(super) fn code(&self) -> String {
         let problem = self.json();
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
@@ -57,7 +57,7 @@ impl Reply {
     }
 }
 
-/// No client waits for its turn, but where that is what is tested.
+/// Disables the rate limits, except in tests of the limits.
 const ANY_RATE: [&str; 10] = [
     "--rate", "light=0", "--rate", "login=0", "--rate", "search=0", "--rate", "look=0", "--rate",
     "change=0",
@@ -69,18 +69,18 @@ impl Server {
         Self::with(place, &ANY_RATE)
     }
 
-    /// Serves these files of a place beside its pipeline.
+    /// Serves the pipeline of a place and these files.
     pub(crate) fn beside(place: &Place, files: &[&str]) -> Self {
         let files = files.iter().flat_map(|&file| ["--config", file]);
         Self::with(place, &ANY_RATE.into_iter().chain(files).collect::<Vec<_>>())
     }
 
-    /// With these arguments in addition.
+    /// Serves the pipeline of a place with additional arguments.
     pub(super) fn with(place: &Place, args: &[&str]) -> Self {
         Self::launch(place, &[&["--setup-token-file", "setup-token"], args].concat())
     }
 
-    /// One that prints the link to its set-up, and writes the token to no file.
+    /// Starts a server that prints the set-up link and writes the token to no file.
     pub(crate) fn printing_its_link(place: &Place) -> Self {
         Self::launch(place, &ANY_RATE)
     }
@@ -106,7 +106,7 @@ impl Server {
             assert_ne!(
                 stderr.read_line(&mut line).unwrap(),
                 0,
-                "it did not begin to serve: {before}"
+                "the server did not start to serve: {before}"
             );
         }
         let url = line.trim().rsplit(' ').next().unwrap().to_owned();
@@ -121,7 +121,7 @@ impl Server {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            // A server may close a connection whose request it did not want to read to its end.
+            // The server may close a connection without reading the request to its end.
             .max_idle_connections(0)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
@@ -155,7 +155,7 @@ impl Server {
         self.send_whole(method, &path, bearer, headers, body)
     }
 
-    /// The same with the whole path, which may be outside the API.
+    /// Like `send_raw`, with the complete path, which may be outside the API.
     pub(super) fn send_whole(
         &self,
         method: &str,
@@ -192,15 +192,15 @@ impl Server {
         self.send("POST", path, bearer, Some(body))
     }
 
-    /// Makes the first administrator, and logs them in.
+    /// Creates the first administrator; returns its access token.
     pub(super) fn set_up(&self) -> String {
-        let token = self.setup.as_ref().expect("the server wants an administrator");
+        let token = self.setup.as_ref().expect("the server expects a set-up");
         let root = json!({ "token": token, "username": "root", "email": "root@here", "password": PASSWORD });
         self.post("/setup", None, &root).good();
         self.log_in("root")
     }
 
-    /// Makes an account, and logs it in.
+    /// Creates an account; returns its access token.
     pub(super) fn user(&self, root: &str, name: &str) -> String {
         let user =
             json!({ "username": name, "email": format!("{name}@here"), "password": PASSWORD });
@@ -208,7 +208,7 @@ impl Server {
         self.log_in(name)
     }
 
-    /// An access token for an account.
+    /// Logs in; returns an access token.
     pub(super) fn log_in(&self, name: &str) -> String {
         text(&self.session(name)["access_token"])
     }
@@ -217,7 +217,7 @@ impl Server {
         self.post("/sessions", None, &json!({ "username": name, "password": PASSWORD })).good()
     }
 
-    /// A key of the account of a token.
+    /// Creates a key for the account of a token.
     pub(super) fn key(&self, token: &str, scopes: &[&str]) -> Value {
         self.post("/keys", Some(token), &json!({ "name": "a key", "scopes": scopes })).good()
     }
@@ -227,7 +227,7 @@ impl Server {
         text(&self.get("/collections", Some(bearer)).good()["items"][0]["id"])
     }
 
-    /// Waits until an operation has ended; gives it.
+    /// Waits for the end of an operation; returns the operation.
     pub(super) fn ended(&self, bearer: &str, operation: &Value) -> Value {
         let path = format!("/operations/{}", text(operation));
         wait_for(&format!("the end of {path}"), || {
@@ -245,29 +245,29 @@ impl Server {
         ended
     }
 
-    /// Everything that it has said so far.
+    /// The log output so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 
-    /// Ends it without a word.
+    /// Kills the server.
     pub(crate) fn kill(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }
 
-    /// Tells it to end.
+    /// Sends SIGTERM.
     pub(super) fn terminate(&self) {
         signal(&self.child, "-TERM");
     }
 
-    /// Has it end; gives how, and everything that it has said.
+    /// Stops the server; returns its exit status and log output.
     pub(super) fn stop(self) -> (ExitStatus, String) {
         self.terminate();
         self.wait()
     }
 
-    /// Waits for its end; gives how it ended, and everything that it has said.
+    /// Waits for the exit; returns the exit status and log output.
     pub(super) fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         self.reader.take().unwrap().join().unwrap();

@@ -1,4 +1,4 @@
-//! Streams of events: how many there may be, and that none outlives the right to it.
+//! Event streams: their limit per client, and their end when the client loses access.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::server::Server;
 use crate::support::{Place, text, wait_for};
 
-/// A stream of events, as a client reads it.
+/// A client of an event stream.
 struct Stream {
     status: u16,
     lines: BufReader<TcpStream>,
@@ -25,7 +25,7 @@ impl Stream {
         );
         socket.write_all(head.as_bytes()).unwrap();
         let mut stream = Self { status: 0, lines: BufReader::new(socket) };
-        let first = stream.line().expect("an answer");
+        let first = stream.line().expect("a response");
         stream.status = first.split(' ').nth(1).unwrap().parse().unwrap();
         while !stream.line().expect("a head").is_empty() {}
         stream
@@ -33,11 +33,11 @@ impl Stream {
 
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let read = self.lines.read_line(&mut line).expect("the stream goes on or ends");
+        let read = self.lines.read_line(&mut line).expect("the stream is readable");
         (read > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// The next event with its data; `None` where the stream has ended. Waits for as long as comments come.
+    /// The next event with its data; `None` at the end of the stream. Skips comments.
     fn next(&mut self) -> Option<(String, Value)> {
         let mut name = String::new();
         loop {
@@ -54,7 +54,7 @@ impl Stream {
     }
 }
 
-/// A place whose collection has an operation that somebody elsewhere works on, and the server of it.
+/// A place with an operation of another process, and its server.
 fn with_operation() -> (Place, Server, String, String) {
     let place = Place::with_stand_in();
     let server = Server::start(&place);
@@ -67,7 +67,7 @@ fn with_operation() -> (Place, Server, String, String) {
              INSERT INTO operation_leases (operation_id, expires_at) SELECT id, now() + interval '1 hour' FROM asked)
          SELECT id FROM asked",
     );
-    // psql says what it has done behind that.
+    // psql prints a command tag after the result.
     let operation = operation.lines().next().unwrap().to_owned();
     place.execute("UPDATE operations SET status = 'processing'");
     (place, server, root, operation)
@@ -146,7 +146,7 @@ fn what_is_lost_ends_the_streams_that_it_gave() {
                 Value::Null,
             ),
         };
-        // Both streams have told something before.
+        // Both streams have sent an event before.
         let seen = u32::try_from(n).unwrap() * 2 + 1;
         progress(&place, seen);
         for (loss, path, stream) in streams.iter_mut().rev().take(2) {
@@ -166,12 +166,13 @@ fn what_is_lost_ends_the_streams_that_it_gave() {
             server.send(method, &path, Some(&bearer), body).good();
         }
         if method != "SQL" {
-            // What this server has done itself is heeded at once.
+            // Changes made by this server take effect immediately.
             progress(&place, seen + 1);
         }
         for (loss, path, stream) in streams.iter_mut().rev().take(2) {
-            let (event, data) =
-                stream.next().unwrap_or_else(|| panic!("{loss}: {path}: no reason"));
+            let (event, data) = stream
+                .next()
+                .unwrap_or_else(|| panic!("{loss}: {path}: the stream ended without a reason"));
             assert_eq!(event, "end", "{loss}: {path}: {data}");
             let reason = match *loss {
                 "the administrator is demoted" | "the grant is taken" => "rights",
@@ -181,7 +182,7 @@ fn what_is_lost_ends_the_streams_that_it_gave() {
             assert_eq!(stream.next(), None, "{loss}: {path}");
         }
     }
-    // Those who have lost nothing are told as before.
+    // Streams of other clients continue.
     let mut stream = Stream::open(&server, &one, &root);
     assert_eq!(stream.next().unwrap().0, "operation");
     place.execute("UPDATE operations SET status = 'completed'");
@@ -206,7 +207,7 @@ fn a_client_has_so_many_streams_and_no_more() {
     assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
     assert!(refused.json()["detail"].as_str().unwrap().contains("20 event streams"), "{refused:?}");
     assert!(!refused.header("retry-after").is_empty());
-    // Others have their own, and one that is closed makes room.
+    // Each client has a separate limit, and closing a stream frees a slot.
     assert_eq!(open(&ada, 0).status, 200);
     streams.pop();
     wait_for("room for a stream", || (open(&root, 0).status == 200).then_some(()));

@@ -1,4 +1,4 @@
-//! Fifty clients search while a generation takes the place of another.
+//! Fifty clients search during the swap of a generation.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use crate::support::{Place, text};
 
 const CLIENTS: usize = 50;
 
-/// Ends the clients when it goes.
+/// Stops the clients when dropped.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -31,7 +31,7 @@ fn fifty_clients_search_through_a_reindex() {
     let server = Server::start(&place);
     let root = server.set_up();
     server.run(&root, "append");
-    // Other vectors: another length, and words beside them.
+    // Other vectors: another dimension, and sparse vectors.
     place.edit_pipeline("model: 'stand-in:16', sparse: none", "model: 'stand-in:24', sparse: bm25");
     let (is_over, searches) = (AtomicBool::new(false), AtomicUsize::new(0));
     let seen: Vec<Vec<i64>> = std::thread::scope(|scope| {
@@ -52,7 +52,8 @@ fn fifty_clients_search_through_a_reindex() {
                         assert_eq!(found["searched"].as_array().unwrap().len(), 1, "{found}");
                         let mode = text(&found["searched"][0]["mode"]);
                         let generation = found["searched"][0]["generation"].as_i64().unwrap();
-                        // One generation has words and the other has none, and so have all hits of an answer.
+                        // Only one of the generations has sparse vectors; all hits of a response
+                        // come from one generation.
                         assert_eq!(mode, if generation == 1 { "dense" } else { "hybrid" }, "{found}");
                         let fused = |it: &serde_json::Value| it["score"] != it["similarity"];
                         let hits = found["hits"].as_array().unwrap();
@@ -63,28 +64,28 @@ fn fifty_clients_search_through_a_reindex() {
                 })
             })
             .collect();
-        // Whatever happens here, the clients end.
+        // Stops the clients also if the test panics.
         let over = Over(&is_over);
         let more = |count: usize| {
             let until = searches.load(Ordering::Relaxed) + count;
             while searches.load(Ordering::Relaxed) < until {
-                assert!(
-                    clients.iter().all(|client| !client.is_finished()),
-                    "a client has given up"
-                );
+                assert!(clients.iter().all(|client| !client.is_finished()), "a client has stopped");
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
         };
-        // Each of them has its turn before and after.
+        // Each client searches before and after the swap.
         more(2 * CLIENTS);
         server.run(&root, "reindex");
         more(3 * CLIENTS);
         drop(over);
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    assert!(seen.iter().all(|generations| generations.is_sorted()), "nobody goes back");
+    assert!(
+        seen.iter().all(|generations| generations.is_sorted()),
+        "no client may see an older generation again"
+    );
     let all: Vec<i64> = seen.concat();
-    assert!(all.contains(&1) && all.contains(&2), "the swap happened meanwhile");
+    assert!(all.contains(&1) && all.contains(&2), "the swap must happen during the searches");
     let (_, said) = server.stop();
     assert!(!said.contains("it was not searched"), "{said}");
 }

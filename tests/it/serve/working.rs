@@ -1,4 +1,4 @@
-//! A server as a whole system: it indexes, searches, shows and takes out.
+//! A server with all functions: indexing, search, lists and deletion.
 
 use std::io::{BufRead as _, BufReader};
 
@@ -40,7 +40,7 @@ fn one_process_is_a_whole_system() {
         (&json!("ready"), &json!(12))
     );
 
-    // What was found before the run is forgotten by its end.
+    // The end of the run invalidates cached search results.
     let query =
         json!({ "query": "document number 7 is about subject 7", "k": 3, "collections": ["test"] });
     let found = server.post("/search", by, &query).good();
@@ -53,7 +53,7 @@ fn one_process_is_a_whole_system() {
     let filtered = server.post("/search", by, &filter);
     assert!(filtered.status == 200, "{filtered:?}");
 
-    // Documents, whole and in parts.
+    // Documents, with text and chunks.
     let failed = server.get(&format!("{base}/documents?status=failed"), by).good();
     assert_eq!(failed["items"].as_array().unwrap().len(), 1, "{failed}");
     let reason = text(&failed["items"][0]["reason"]);
@@ -82,9 +82,12 @@ fn one_process_is_a_whole_system() {
     assert_eq!(chunks["total"], shown["chunk_count"]);
     let why = server.get(&format!("{base}/why?document={document}"), by).good();
     assert_eq!(why["state"], "stored", "{why}");
-    assert!(!why.to_string().contains("--config /"), "where files lie is nobody's business: {why}");
+    assert!(
+        !why.to_string().contains("--config /"),
+        "the response must not contain paths of the server: {why}"
+    );
 
-    // Taking out and in again.
+    // Deletion and restoration.
     let refused = server.send("DELETE", &format!("{base}/documents/{document}"), by, None);
     assert_eq!(refused.code(), "confirmation_required");
     let asked =
@@ -100,12 +103,12 @@ fn one_process_is_a_whole_system() {
     let found = server.post("/search", by, &query).good();
     assert!(text(&found["hits"][0]["uri"]).ends_with("/07.txt"), "{found}");
 
-    // The command beside it hands its work over.
+    // A concurrent command delegates its run to the server.
     place.write("new.txt", "something else entirely");
     assert_eq!(place.run()["documents"]["stored"], 1);
     assert!(server.get("/search?q=something+else+entirely&k=1", by).text.contains("new.txt"));
 
-    // A source, and everything.
+    // Removes the source, then the collection.
     let sources = server.get(&format!("{base}/sources"), by).good();
     let source = format!("{base}/sources/{}?confirm=test", text(&sources[0]["id"]));
     let ended = server.ended(&root, &server.send("DELETE", &source, by, None).good()["operation"]);
@@ -140,7 +143,7 @@ fn a_server_keeps_the_schedules_of_its_files() {
     assert_eq!(schedules.json()[0]["state"], "nobody serves it", "{}", schedules.stderr);
 }
 
-/// It ends as one that had nothing to do, and the operation goes on with the next one.
+/// The server exits with 0, and the next server continues the operation.
 #[test]
 fn a_server_that_is_told_to_end_hands_its_operation_back() {
     let (place, server, root) = filled();
@@ -151,7 +154,7 @@ fn a_server_that_is_told_to_end_hands_its_operation_back() {
     let asked = server.post(&path, Some(&root), &json!({ "type": "append" })).good();
     place.wait_at_gate();
     server.terminate();
-    // It is about to hand the operation back, or has.
+    // The operation is requeued, or about to be.
     place.wait_until(
         "SELECT EXISTS (SELECT FROM operations WHERE status = 'cancelled')
              OR EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
@@ -194,7 +197,7 @@ fn an_operation_is_followed_to_its_end() {
     place.wait_at_gate();
     let one = format!("{}{}", server.url, text(&asked["events"]));
     let followed = std::thread::spawn(move || events(&one, &token, usize::MAX));
-    // All is seen, and the stream has had the time to say so.
+    // All documents are seen, and the stream had time to report it.
     place.wait_until("SELECT progress ->> 'seen' = '13' FROM operation_leases");
     std::thread::sleep(std::time::Duration::from_millis(1500));
     drop(gate);
@@ -209,7 +212,7 @@ fn an_operation_is_followed_to_its_end() {
     let seen = listening.join().unwrap();
     assert!(seen.iter().all(|it| it["id"] == asked["operation"]), "{seen:?}");
 
-    // Stopping one, and stopping the server while streams are open.
+    // Cancels an operation, and stops the server while streams are open.
     let gate = place.gate("document_locations", "TRUE");
     let asked = server
         .post(&format!("/collections/{id}/operations"), Some(&root), &json!({ "type": "reindex" }))
@@ -218,7 +221,7 @@ fn an_operation_is_followed_to_its_end() {
     server.post(&path, Some(&root), &json!({})).good();
     drop(gate);
     assert_eq!(server.ended(&root, &asked["operation"])["status"], "cancelled");
-    // Once more is no fault; what has ended by itself cannot be stopped.
+    // Cancelling twice is allowed; an operation that has ended cannot be cancelled.
     server.post(&path, Some(&root), &json!({})).good();
     let ended = format!("/operations/{}/cancel", text(&states[0]["id"]));
     assert_eq!(server.post(&ended, Some(&root), &json!({})).code(), "conflict");
@@ -230,7 +233,7 @@ fn an_operation_is_followed_to_its_end() {
     open.join().unwrap();
 }
 
-/// The data of events until the stream ends, or so many have come.
+/// The data of events until the stream ends or `most` events have arrived.
 fn events(url: &str, token: &str, most: usize) -> Vec<Value> {
     let answer = ureq::get(url).header("authorization", token).call().unwrap();
     let lines = BufReader::new(answer.into_body().into_reader()).lines();
@@ -240,7 +243,7 @@ fn events(url: &str, token: &str, most: usize) -> Vec<Value> {
     data.take(most).collect()
 }
 
-/// A server that only searches leaves the vectors to others who only read.
+/// A server that is only searching does not lock the vectors for other readers.
 #[test]
 fn commands_read_the_vectors_beside_a_server() {
     let (place, server, root) = filled();
@@ -252,7 +255,7 @@ fn commands_read_the_vectors_beside_a_server() {
         let ran = place.semantik(args);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
-    // Nobody has lost anything by it.
+    // The server and the commands still work.
     server.get("/search?q=subject", Some(&root)).good();
     server.stop();
     assert_eq!(place.semantik(&["search", "--config", "pipeline.yaml", "subject"]).code, 0);
