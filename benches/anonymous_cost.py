@@ -1,4 +1,4 @@
-"""How much processor time can one anonymous client cost the server per minute?
+"""Processor time that one anonymous client can cost the server per minute.
 
 A server with default rate limits has one public collection. For each kind of request, one client
 without credentials, from one address, repeats the most expensive known request of that kind; the

@@ -1,4 +1,4 @@
-"""Does the peak memory of a run depend on the size of the corpus, or on the window of the model?"""
+"""Peak memory of a run by the size of the corpus and by the window of the model."""
 
 import datetime
 import re

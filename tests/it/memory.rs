@@ -1,7 +1,7 @@
-//! What a run keeps in memory of one large document, which is a row and cannot be divided.
+//! Memory of a run for one large document, which is one row and cannot be split.
 //!
-//! Memory is what is no mapped file (`RssAnon`): files of vectors are mapped, and the system drops their pages when it
-//! needs the memory.
+//! Measures anonymous memory (`RssAnon`): vector files are mapped, and the system can reclaim their
+//! pages.
 
 use std::fmt::Write as _;
 use std::process::Child;
@@ -11,14 +11,15 @@ use crate::support::{Place, end};
 
 const MIB: u64 = 1 << 20;
 
-/// As `docs/data-folder.md` states it for one document: of the process, of a byte of text, of a chunk, and of the segment that
+/// Memory of one document, as stated in `docs/data-folder.md`: of the process, per byte of text,
+/// per chunk, and of the segment that accepts new points.
 /// takes new points.
 const PROCESS: u64 = 130 * MIB;
 const OF_TEXT: u64 = 20;
 const OF_CHUNK: u64 = 1024;
 const OPEN_SEGMENT: u64 = 24 * MIB;
 
-/// Numbers in a vector.
+/// Dimension of the vectors.
 const DIM: u64 = 16;
 
 /// A run over one document.
@@ -30,7 +31,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// What grows with the document.
+    /// The part that grows with the document.
     fn of_document(&self) -> u64 {
         OF_TEXT * self.text + (OF_CHUNK + DIM * 4) * self.chunks
     }
@@ -58,11 +59,11 @@ fn index(sections: u64) -> Measured {
     Measured { text: text.len() as u64, chunks, peak }
 }
 
-/// The highest `RssAnon` of a process until it ends, in bytes.
+/// The peak `RssAnon` of a process until its exit, in bytes.
 fn watched(process: &Child) -> u64 {
     let status = format!("/proc/{}/status", process.id());
     let mut peak = 0;
-    // A process that has ended and was not waited for has a status without memory.
+    // The status of a zombie process has no memory lines.
     while let Some(now) = anonymous(&std::fs::read_to_string(&status).unwrap()) {
         peak = peak.max(now);
         std::thread::sleep(Duration::from_millis(10));

@@ -1,4 +1,5 @@
-//! The temporary folders in which embedded vectors are read: another process keeps those in use, and deletes the others.
+//! Temporary folders for reading embedded vectors: other processes keep those in use and delete the
+//! rest.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,9 +32,9 @@ fn a_folder_lives_as_long_as_its_process_whatever_the_clock_says() {
         assert_eq!(found.code, 0, "{}", found.stderr);
     };
     search();
-    assert_eq!(folders(temporary.path()), Vec::<PathBuf>::new(), "a reader leaves nothing");
+    assert_eq!(folders(temporary.path()), Vec::<PathBuf>::new(), "a reader must delete its folder");
 
-    // It has read the points, and waits for what the metadata says of itself.
+    // The command has read the points, and waits for the metadata.
     let mut gate = place.session();
     gate.execute("LOCK TABLE document_writes IN ACCESS EXCLUSIVE MODE");
     let verify = with_temporary(&place, temporary.path(), &["verify", "pipeline.yaml"]).spawn();
@@ -52,7 +53,7 @@ fn a_folder_lives_as_long_as_its_process_whatever_the_clock_says() {
     }
     signal(&verify, "-KILL");
     verify.wait().unwrap();
-    assert_eq!(folders(temporary.path()), open, "a killed process deletes nothing");
+    assert_eq!(folders(temporary.path()), open, "the folder must survive its killed process");
     search();
     assert_eq!(folders(temporary.path()), Vec::<PathBuf>::new());
 }

@@ -423,11 +423,11 @@ fn lists_show_what_there_is() {
     let older = place.semantik(&[&older[..], &[append["id"].as_str().unwrap()]].concat()).json();
     assert_eq!(older.as_array().unwrap().len(), 1);
 
-    // By other names than the whole id.
+    // By other names than the complete id.
     let show =
         |name: &str| place.semantik(&["operations", "show", name, "--config", FILE, "--json"]);
     assert_eq!(show("latest").json()["id"], append["id"]);
-    // Ids that begin alike: the first eight digits are those of the newest.
+    // Ids with a common prefix: the first eight digits equal those of the newest.
     let newest = append["id"].as_str().unwrap();
     let (short, twin) = (&newest[..8], "ffff-4fff-8fff-ffffffffffff");
     assert_eq!(show(short).json()["id"], append["id"]);

@@ -182,11 +182,11 @@ fn a_run_stops_before_the_volume_is_full() {
     assert_eq!(verified.json()["documents"], 900);
 }
 
-/// Edge maps its files for writing, so searches fail on a read-only volume; other commands work.
+/// Qdrant Edge maps most files for writing, so they are copied if the volume is read-only.
 #[test]
 fn vectors_on_a_read_only_volume_can_be_searched() {
     let (place, volume) = on_volume(300);
-    // With a graph, and a segment that takes points.
+    // With an HNSW graph, and a segment that accepts new points.
     place.edit_pipeline("window: 64", "window: 64, indexing_threshold: 2");
     for documents in [80, 84] {
         write(&place, documents, 90);
@@ -194,7 +194,7 @@ fn vectors_on_a_read_only_volume_can_be_searched() {
         assert_eq!(stored.code, 0, "{}", stored.stderr);
     }
     let found = search(&volume, &place);
-    // As after a process that was killed while it wrote: opening would put that right first.
+    // As after a process was killed during a write: opening would first repair that.
     volume.shell("touch vectors/*/unsealed");
     volume.remount("ro");
     assert_eq!(search(&volume, &place), found);

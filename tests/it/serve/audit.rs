@@ -206,7 +206,7 @@ fn records_of_a_deleted_collection_are_for_its_owner_and_administrators() {
         ("the owner's key: admin", Some(&administering), [200, 200]),
         ("an account that had a grant", Some(&reader), [404, 404]),
         ("a stranger", Some(&stranger), [404, 404]),
-        ("nobody", None, [404, 404]),
+        ("anonymous", None, [404, 404]),
     ] {
         let bearer = bearer.map(String::as_str);
         let got = [&operation, &audit].map(|path| server.get(path, bearer).status);
@@ -217,7 +217,7 @@ fn records_of_a_deleted_collection_are_for_its_owner_and_administrators() {
     let actions: Vec<String> =
         entries["items"].as_array().unwrap().iter().map(|it| text(&it["action"])).collect();
     assert!(actions.contains(&"collection_deleted".to_owned()), "{actions:?}");
-    // Everything else ends with the collection, and an id that never was one has no records.
+    // All other resources are deleted with the collection, and an unknown id has no entries.
     assert_eq!(server.get(&base, Some(&owner)).status, 404);
     let unknown = "/collections/00000000-0000-4000-8000-000000000000/audit";
     assert_eq!(server.get(unknown, Some(&root)).status, 404);

@@ -1,4 +1,4 @@
-//! Commands that read and repair embedded vectors beside a server that has them open.
+//! Commands that read and repair embedded vectors while a server has them open.
 
 use std::io::Write as _;
 
@@ -36,7 +36,7 @@ fn verify(place: &Place, flags: &[&str]) -> Ran {
 #[test]
 fn verify_repairs_beside_a_server() {
     let (place, server, root) = searched();
-    // One document with a point too many, one with a point missing.
+    // One document with an extra point, one with a missing point.
     for (sign, order) in [('-', "ASC"), ('+', "DESC")] {
         place.execute(&format!(
             "UPDATE documents SET chunk_count = chunk_count {sign} 1
@@ -53,7 +53,7 @@ fn verify_repairs_beside_a_server() {
     assert_eq!(verify(&place, &[]).code, 0);
     assert_eq!(generation(&server, &root), 1);
 
-    // A damaged file: the server builds the vectors anew, and searches them.
+    // A damaged file: the server rebuilds the vectors and searches them.
     let segments = std::fs::read_dir(place.vectors_of("test").join("segments")).unwrap();
     let state = segments.map(|it| it.unwrap().path().join("segment.json")).find(|it| it.exists());
     let mut state = std::fs::OpenOptions::new().append(true).open(state.unwrap()).unwrap();
@@ -64,12 +64,13 @@ fn verify_repairs_beside_a_server() {
     assert_eq!(verify(&place, &[]).code, 0);
     assert_eq!(generation(&server, &root), 2);
     let by = "SELECT count(*) FROM operations WHERE status <> 'completed' OR NOT handed_over";
-    assert_eq!(place.value(by), "0", "the server did all of it");
+    assert_eq!(place.value(by), "0", "the server must execute all operations");
     server.stop();
     place.index().assert_sound();
 }
 
-/// A server has vectors open for writing only while an operation lasts, also after one that is no run.
+/// A server has vectors open for writing only during an operation, including operations other than
+/// runs.
 #[test]
 fn commands_read_the_vectors_after_a_server_has_deleted_from_them() {
     let (place, server, root) = searched();
