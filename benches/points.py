@@ -17,7 +17,7 @@ WORDS = [f"word{number}" for number in range(3000)]
 
 
 def chunks(number, chance):
-    """Markdown of so many sections, each of which is a chunk of 48 tokens at most."""
+    """Markdown with this number of sections, each of which is a chunk of at most 48 tokens."""
     return "\n\n".join(f"## Section {at}\n\n" + " ".join(chance.choices(WORDS, k=20)) for at in range(number))
 
 
