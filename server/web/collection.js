@@ -48,7 +48,7 @@ class CollectionView {
     this.body = h("section", { class: "tab" });
     this.element = h("div", { class: "page" }, this.head, this.trouble, this.running, this.tabs, this.body);
     // Only administrators of the collection may read its grants.
-    this.shared = h("span", {}, may(collection, "admin") ? "…" : "you, among others");
+    this.shared = h("span", {}, may(collection, "admin") ? "…" : "you and others");
     this.drawHead();
     this.countShared();
   }
