@@ -1,4 +1,4 @@
-//! The verbs, one file each, and how a command ends.
+//! The verbs, one file each, and the exit codes of the command.
 
 use std::process::ExitCode;
 
@@ -42,33 +42,34 @@ mod worker;
 
 pub(crate) use eval::judgements;
 
-/// How a command ends.
+/// The outcome of a command, which determines its exit code.
 pub(crate) enum Exit {
-    /// Fine.
+    /// Success: exit code 0.
     Fine,
-    /// It could not do what it was asked to.
+    /// The command failed: exit code 1.
     Failed(BoxError),
-    /// It ran to its end, but documents failed that were not known to.
+    /// The run completed, but at least one document newly failed: exit code 2.
     DocumentsFailed,
-    /// Samples of the pipeline file did not become what it says.
+    /// A sample of the pipeline file does not meet its expectations: exit code 1.
     TestsFailed,
-    /// The pipeline file is wrong.
+    /// The pipeline file is invalid; `report` prints the findings: exit code 78.
     BadConfig(Findings),
-    /// The pipeline file is wrong, and its faults were printed.
+    /// The pipeline file is invalid and its findings are printed already: exit code 78.
     FaultsTold,
-    /// The pipeline file cannot do what it was asked for.
+    /// The pipeline file is valid but does not support the verb: exit code 78.
     Misconfigured(String),
-    /// A signal stopped it; what was in flight is stored.
+    /// The signal with this number stopped the command after the batches in flight were stored:
+    /// exit code 128 plus the number.
     Stopped(u8),
 }
 
-/// `sysexits.h`: the command was typed wrongly.
+/// `sysexits.h`: invalid usage of the command.
 pub(crate) const EX_USAGE: u8 = 64;
-/// `sysexits.h`: something in a configuration file is wrong.
+/// `sysexits.h`: an error in a configuration file.
 const EX_CONFIG: u8 = 78;
 
 impl Exit {
-    /// Says on standard error why it did not end well, and gives the exit code.
+    /// Prints the error, if any, to standard error and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Fine => ExitCode::SUCCESS,
@@ -106,7 +107,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
     }
 }
 
-/// Does what was typed.
+/// Runs the verb.
 pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
     let ended = match verb {
         Verb::Check(args) => return check::check(&args),

@@ -1,4 +1,4 @@
-//! The command `semantik`.
+//! The command `semantik`: parses the arguments, starts runtime and logging, dispatches the verb.
 
 use std::process::ExitCode;
 
@@ -18,12 +18,12 @@ mod top;
 mod view;
 mod wiring;
 
-/// For libtorch's tensors, too (see `docs/adr/0020-allocator.md`).
+/// Also serves libtorch's tensors (see `docs/adr/0020-allocator.md`).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Bytes of the stack of each thread of the runtime. The future of an operation is large, and a build without optimisation
-/// comes close to the 2 MiB that threads have by themselves. What is not used takes no memory.
+/// Stack size of each runtime thread, in bytes. The future of an operation is large, and an
+/// unoptimised build comes close to the default of 2 MiB. Unused stack takes no memory.
 const STACK: usize = 8 << 20;
 
 fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };
-    // What sends spans somewhere does so in the runtime.
+    // The OTLP exporter needs a running Tokio runtime.
     let entered = runtime.enter();
     let _logging = match logging::start(cli.log.as_deref(), cli.log_format, goes_on, &telemetry) {
         Ok(logging) => logging,
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     let exit = runtime.block_on(cmd::dispatch(cli.verb, &telemetry));
     #[cfg(feature = "otel")]
     drop(_logging);
-    // A thread that still reads a slow disk must not hold the command up.
+    // A thread that still reads a slow disk must not delay the end of the command.
     runtime.shutdown_background();
     exit.report()
 }

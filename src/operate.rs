@@ -1,9 +1,9 @@
-//! Operations: what is done to a collection, from the claim to the end. The command goes this way, and whoever
-//! else executes operations; there is no second path.
+//! Operations: changes of a collection, from the lease to the end. The command, the worker and the
+//! server all use this code.
 //!
-//! An [`Operator`] knows the file, the engine and what was wished. Each kind of operation is a file of its own;
-//! here is what they share: the stores are opened, the collection is claimed, and whatever happens the operation
-//! is ended. That somebody cancels an operation is noticed here, too.
+//! An [`Operator`] has the pipeline file, the engine and the options of an operation. Each type of
+//! operation has its own file; this module has the parts they share: it opens the stores, leases
+//! the collection, detects cancellation, and ends the operation in every case.
 
 mod check;
 pub(crate) mod clock;
@@ -49,89 +49,90 @@ use crate::shards::Shards;
 use crate::telemetry::Telemetry;
 use crate::wiring::{self, Absent, Database, Vectors};
 
-/// What the person who asks for an operation wishes.
+/// Options of an operation request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wish {
-    /// Deletes documents however many are gone.
+    /// Deletes missing documents whatever their number.
     pub(crate) allow_deletes: bool,
-    /// Tries documents again that failed, as far as their time has come.
+    /// Also tries failed documents again whose delay has passed.
     pub(crate) retry_failed: bool,
-    /// Waits for its turn if somebody else works on the collection.
+    /// Waits while another operation works on the collection; without it, that is an error.
     pub(crate) wait: bool,
-    /// Builds a new generation whatever has changed.
+    /// Builds a new generation even if the settings are unchanged.
     pub(crate) anew: bool,
 }
 
-/// Carries out operations on the collection of a pipeline file.
+/// Executes operations on the collection of a pipeline file.
 pub(crate) struct Operator {
     pub(crate) spec: Arc<PipelineSpec>,
     pub(crate) engine: Arc<embedding::Engine>,
-    /// What was computed before; [`Operator::engine`] asks it, too.
+    /// Cached results of extraction and embedding; [`Operator::engine`] uses it too.
     memo: Option<Arc<dyn Memo>>,
     metrics: Arc<Metrics>,
-    /// For as long as the operator lives.
+    /// Publishes the metrics until it is dropped.
     _exposed: Exposed,
     feed: Feed,
-    /// As it looks at the beginning; every watcher clones it.
+    /// The initial state; each observer clones it.
     watch: Watch,
-    /// Cancelling it ends an operation when what is in flight is stored.
+    /// Cancellation: the operation ends once the batches in flight are stored.
     pub(crate) stop: CancellationToken,
-    /// Cancelling it, after that, leaves what the model has not begun with for the next run.
+    /// A second cancellation, after `stop`: batches that the model has not started are left to the
+    /// next run.
     cut_short: CancellationToken,
     pub(crate) wish: Wish,
-    /// Held for as long as operations go on: the embedded cluster runs meanwhile.
+    /// Keeps the embedded cluster running until it is dropped.
     pub(crate) database: Database,
-    /// The embedded shards of this process.
+    /// The embedded vector stores that this process has open.
     shards: Shards,
-    /// Whether this process carries out what others hand over, so that nothing is handed over from here.
+    /// `true` in a worker or server: it executes operations itself and never delegates them.
     is_executor: bool,
-    /// The operation that was taken up for this operator.
+    /// The queued operation that this operator executes; taken when execution starts.
     given: Mutex<Option<Operation>>,
-    /// What becomes of an operation that was asked to stop.
+    /// The fate of the operation if it stops early.
     on_stop: OnStop,
-    /// How far an operation is that another process carries out.
+    /// Progress of an operation that another process executes.
     followed: Mutex<Option<Progress>>,
-    /// The model, once a run has asked for it.
+    /// Set when the first run loads the model.
     embedder: OnceLock<Arc<dyn Embedder>>,
     model: ModelInfo,
     settings: GenerationSettings,
 }
 
-/// What an operation has done.
+/// The result of an operation.
 pub(crate) struct Done {
     pub(crate) report: RunReport,
-    /// The generations concerned, if another one is live now.
+    /// The swapped generations; `None` if the same generation is live.
     pub(crate) swap: Option<Swap>,
-    /// What the model did for it.
+    /// Tokens and time of the model in this operation.
     pub(crate) model: ModelTime,
 }
 
-/// Why an operation did not come to its end.
+/// The reason why an operation ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotDone {
-    /// Somebody has cancelled it, or has taken it for dead.
+    /// A client cancelled it, or its lease expired.
     #[error("operation {0} was cancelled")]
     Cancelled(Uuid),
-    /// It was asked to stop before its turn had come.
-    #[error("stopped while it waited for its turn")]
+    /// A signal stopped it before it had the lease.
+    #[error("stopped while waiting for another operation on the collection")]
     Stopped,
 }
 
 impl Operator {
-    /// Opens the metadata store of a file, and brings its schema up to date.
+    /// Opens the metadata store of a file and migrates its schema.
     pub(crate) async fn new(
         spec: PipelineSpec,
         plan: &Plan,
         stop: CancellationToken,
         wish: Wish,
     ) -> Result<Self, BoxError> {
-        // Before anything is made.
+        // Fails before anything is created.
         model_of(plan)?;
         let workplace = Workplace::open(&spec, &Telemetry::new()).await?;
         Self::at(workplace, Arc::new(spec), plan, stop, wish)
     }
 
-    /// The same for a verb that only reads: nothing is made or changed.
+    /// Like [`Operator::new`], for a read-only verb: creates and changes nothing.
     pub(crate) async fn looking(
         spec: PipelineSpec,
         plan: &Plan,
@@ -142,7 +143,7 @@ impl Operator {
         Self::at(workplace, Arc::new(spec), plan, CancellationToken::new(), wish)
     }
 
-    /// An operator in a place that is open already.
+    /// Creates an operator on an open runtime, with the cache of the file.
     pub(crate) fn at(
         workplace: Workplace,
         spec: Arc<PipelineSpec>,
@@ -155,7 +156,7 @@ impl Operator {
         Ok(Self { engine, memo, ..Self::bare(workplace, spec, plan, stop, wish)? })
     }
 
-    /// An operator that remembers nothing.
+    /// Creates an operator without a cache.
     fn bare(
         workplace: Workplace,
         spec: Arc<PipelineSpec>,
@@ -194,12 +195,12 @@ impl Operator {
         })
     }
 
-    /// Has it carry out an operation that was taken up.
+    /// Makes the operator execute a leased operation.
     fn taking_up(self, operation: Operation, on_stop: OnStop) -> Self {
         Self { is_executor: true, given: Mutex::new(Some(operation)), on_stop, ..self }
     }
 
-    /// Ends the operation that was taken up, if nothing was begun with it.
+    /// Ends the leased operation if its execution has not started.
     async fn give_up(&self, ended: Result<(), BoxError>) -> Result<(), BoxError> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).take();
         match given {
@@ -208,7 +209,8 @@ impl Operator {
         }
     }
 
-    /// Whether the operation that was taken up goes on with another one, which may have done a part of it.
+    /// `true` if another operation, which may have done a part of the work, precedes the leased one
+    /// (`continues`).
     async fn is_continued(&self) -> Result<bool, BoxError> {
         let given =
             self.given.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Operation::id);
@@ -217,7 +219,7 @@ impl Operator {
         Ok(found.is_some_and(|it| it.continues.is_some()))
     }
 
-    /// What the file asks for, as a document notes it.
+    /// The fingerprint of the file's settings, as documents record it.
     fn fingerprint(&self) -> String {
         self.settings.fingerprint.to_string()
     }
@@ -235,13 +237,13 @@ impl Operator {
         Ok(Plan::compile(&self.spec, &wiring::registry(), self.engine.as_ref())?)
     }
 
-    /// Takes in what is new or changed. A file that asks for other vectors than the live generation holds gets a
-    /// new generation, and so does one that wishes it.
+    /// Stores new and changed documents and deletes missing ones. Builds a new generation if the
+    /// live one has other vector settings than the file, or if the options request it.
     pub(crate) async fn run(&self) -> Result<Done, BoxError> {
         self.run_letting_in(&[]).await
     }
 
-    /// The same, and lets documents in again that somebody had deleted.
+    /// Like [`Operator::run`], and restores documents that were deleted on request.
     async fn run_letting_in(&self, undelete: &[Uuid]) -> Result<Done, BoxError> {
         let errand = Errand::run_letting_in(undelete.to_vec(), self.wish);
         self.may_take_in().await?;
@@ -252,7 +254,7 @@ impl Operator {
             let collection = self.collection().await?;
             let asked = self.kind_of_run(&collection).await?;
             let operation = self.claim(&collection, asked, errand.details()).await?;
-            // Somebody else may have been at work between the question and the claim.
+            // Another process may have changed the collection between this check and the lease.
             if !self.is_there(&collection).await? {
                 continue;
             }
@@ -276,7 +278,8 @@ impl Operator {
         }
     }
 
-    /// Refuses a run of a collection that has reached a limit. One that was handed over was looked at before.
+    /// Refuses a run of a collection that has reached a limit. Queued operations were checked when
+    /// they were requested.
     async fn may_take_in(&self) -> Result<(), BoxError> {
         if self.is_executor {
             return Ok(());
@@ -289,14 +292,15 @@ impl Operator {
         }
     }
 
-    /// Whether a collection is there still, and is to stay.
+    /// `true` if the collection still exists and is not being deleted.
     async fn is_there(&self, collection: &Collection) -> Result<bool, BoxError> {
         let owner = Some(self.spec.file.owner.as_str());
         let found = self.database.postgres().collections().find(owner, &collection.name).await?;
         Ok(found.is_some_and(|it| it.id == collection.id && it.deleting_since.is_none()))
     }
 
-    /// The collection of the file; made when it is not there, and made anew when its deletion had begun.
+    /// Returns the collection of the file. Creates it if it does not exist; first completes an
+    /// interrupted deletion.
     async fn collection(&self) -> Result<Collection, BoxError> {
         let new = wiring::new_collection(&self.spec, self.settings.clone());
         loop {
@@ -306,13 +310,13 @@ impl Operator {
             }
             tracing::warn!(
                 collection = collection.name,
-                "its deletion had begun, and is finished first"
+                "completing the interrupted deletion of the collection"
             );
             self.delete(&collection).await?;
         }
     }
 
-    /// What has to be done to bring the collection to what the file asks for.
+    /// Determines the type of operation that brings the collection to the settings of the file.
     async fn kind_of_run(&self, collection: &Collection) -> Result<OperationType, BoxError> {
         let generations = self.database.postgres().generations().list(collection.id).await?;
         let status = |status| generations.iter().find(|it| it.status == status);
@@ -325,26 +329,27 @@ impl Operator {
         {
             let number = generation.number;
             return Err(format!(
-                "the collection `{}` was rolled back from generation {number}, which is what the file asks for; \
-                 change the file, or build that generation anew with `semantik reindex`",
+                "collection `{}` was rolled back from generation {number}, which has the settings \
+                 of the file; change the file, or rebuild the generation with `semantik reindex`",
                 collection.name
             )
             .into());
         }
-        // One that was refused is tried again only where there is no other way to what the file asks for.
+        // A refused generation is built again only if the live one does not fit the settings of the
+        // file.
         let half_built = status(metadata::GenerationStatus::Building)
             .filter(|it| of_file(it) && it.refused_at.is_none());
         if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
             return Ok(OperationType::Reindex);
         }
         Ok(match live.fingerprint {
-            // No run has come to its end yet.
+            // No run has completed yet.
             None => OperationType::Index,
             Some(_) => OperationType::Append,
         })
     }
 
-    /// Claims a collection for an operation.
+    /// Leases the collection for an operation.
     async fn claim(
         &self,
         collection: &Collection,
@@ -363,7 +368,8 @@ impl Operator {
         }
     }
 
-    /// What `operations.config` says of an operation.
+    /// Returns the value of `operations.config`, with the fingerprints of the settings and the
+    /// model.
     fn config(&self, details: Value) -> Value {
         let mut config = config_of(&self.spec, details);
         config["fingerprint"] = self.settings.fingerprint.to_string().into();
@@ -371,7 +377,8 @@ impl Operator {
         config
     }
 
-    /// Tells webhooks how the last operations of the collection went, as far as nobody has.
+    /// Sends pending notifications about the last operations of the collection to the webhooks of
+    /// the file.
     pub(crate) async fn tell_webhooks(&self) -> Result<(), BoxError> {
         if self.spec.file.notify.is_empty() {
             return Ok(());
@@ -388,7 +395,7 @@ impl Operator {
         if self.wish.wait { Turn::Wait } else { Turn::Now }
     }
 
-    /// The generation that searches read, and its vectors, whose model may be another one than the file's.
+    /// Returns the live generation and its vectors. Its model may differ from the file's.
     async fn live(
         &self,
         collection: &Collection,
@@ -410,12 +417,13 @@ impl Operator {
             .while_ours(&operation, async {
                 self.forget_unfinished(&operation, GiveUp::Refused).await?;
                 let live = self.database.postgres().generations().live(collection.id).await?;
-                // Once a run has come to its end, vectors that are not there are lost, and not about to be made.
+                // After a completed run the vectors exist, so absent ones are an error and not
+                // created.
                 let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
                 let vectors = self.open_vectors(&live, &self.model, absent).await?;
                 vectors.may_be_written().await?;
                 let ended = self.append_to(&operation, &vectors).await;
-                // After a failure, too: a server keeps the vectors open.
+                // Also after a failure, since a server keeps the vectors open.
                 vectors.end_writing().await;
                 ended
             })
@@ -438,8 +446,8 @@ impl Operator {
         Ok(report)
     }
 
-    /// Builds what makes search fast, unless somebody wants the operation to end: what is stored is stored, and
-    /// this can be done another time.
+    /// Builds the search index unless the operation is being cancelled: the documents are stored
+    /// already, and a later run can build the index.
     async fn optimize(&self, vectors: &Vectors) -> Result<(), BoxError> {
         tokio::select! {
             optimized = vectors.optimize() => optimized,
@@ -447,8 +455,8 @@ impl Operator {
         }
     }
 
-    /// Does something for as long as the operation is ours. After that what is in flight may end by itself; it can
-    /// write nothing more.
+    /// Runs `work` while the lease lasts. Once it is lost, `work` may still end; it can write
+    /// nothing more.
     async fn while_ours<T>(
         &self,
         operation: &Operation,
@@ -464,14 +472,17 @@ impl Operator {
             () = operation.lost_while_telling(|| Some(self.progress(&mut watch))) => {
                 self.stop.cancel();
                 if let Err(error) = work.await {
-                    tracing::debug!(%error, "what was in flight could not be stored any more");
+                    tracing::debug!(
+                        %error,
+                        "failed to store the batches in flight after the lease was lost",
+                    );
                 }
                 Err(NotDone::Cancelled(operation.id()).into())
             }
         }
     }
 
-    /// Notes what a run did, for whoever asks the operation.
+    /// Records the result of a run in the operation.
     async fn note(
         &self,
         operation: &Operation,
@@ -488,7 +499,7 @@ impl Operator {
         Ok(operation.note(&serde_json::to_value(result)?, Some(&progress)).await?)
     }
 
-    /// Ends an operation as its run ended.
+    /// Ends an operation according to the result of its run.
     async fn end(
         &self,
         operation: Operation,
@@ -522,7 +533,8 @@ impl Operator {
     }
 }
 
-/// What `operations.config` says of an operation by a file, whatever the file's options are when it begins.
+/// Returns the value of `operations.config` that depends on the request and not on the file's later
+/// options.
 fn config_of(spec: &PipelineSpec, details: Value) -> Value {
     let mut config = json!({ "pipeline": spec.file.name });
     if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
@@ -535,14 +547,12 @@ fn config_of(spec: &PipelineSpec, details: Value) -> Value {
     config
 }
 
-/// The model that makes the vectors of a file.
+/// The model of a file's vectors.
 fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
-    Ok(plan.model().cloned().ok_or(
-        "no node of the pipeline runs a model, so there are no vectors to keep; it needs an `embed` node",
-    )?)
+    Ok(plan.model().cloned().ok_or("no node of the pipeline runs a model; add an `embed` node")?)
 }
 
-/// Ends an operation as its work ended; gives what that gave.
+/// Ends an operation with the status of `ended`, and returns `ended`.
 async fn finish<T>(
     operation: Operation,
     ended: Result<T, BoxError>,
@@ -554,16 +564,16 @@ async fn finish<T>(
         Err(error) => Ending::Failed(pipeline::chain(error.as_ref())),
     };
     let finished = operation.finish(&ending, metrics).await;
-    // Why it failed matters more than that this could not be written down.
+    // The error of the operation takes precedence over the error of recording it.
     let given = ended?;
     finished?;
     Ok(given)
 }
 
-/// Fewer documents than these may always be lost.
+/// Smallest number of missing documents that can stop a run.
 const FEW: i64 = 20;
 
-/// Whether so many of so many documents may not be lost without a word.
+/// `true` if losing `lost` of `of` documents needs `--allow-deletes`.
 fn exceeds(lost: i64, of: i64, ratio: f64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let is_much = lost as f64 > ratio * of as f64;

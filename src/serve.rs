@@ -1,9 +1,10 @@
-//! The server: the HTTP front end of `search` over the stores of the pipeline files that it is given, and beside it an
-//! executor of operations, which keeps their schedules, so that one process is a whole system.
+//! The server: the HTTP API over the stores of the given pipeline files, together with an executor
+//! that runs queued operations and schedules, so that one process is a complete system.
 //!
-//! Here the ports of the front end meet the metadata store (`serve/accounts.rs`, `serve/catalogue.rs`) and the vectors
-//! (`serve/targets.rs`, `serve/work.rs`). Sockets are in `serve/listen.rs`; what is served, and to whom, is the front
-//! end's to say. Everything here goes on side by side in one task, and ends together.
+//! This module implements the ports of the API on the metadata store (`serve/accounts.rs`,
+//! `serve/catalogue.rs`) and the vectors (`serve/targets.rs`, `serve/work.rs`). `serve/listen.rs`
+//! has the sockets; routes and permissions are in `server`. All parts run concurrently in one task
+//! and end together.
 
 mod accounts;
 mod catalogue;
@@ -42,12 +43,12 @@ use crate::operate::{Executor, Files, Manner, Workplace};
 use crate::render;
 use crate::telemetry::Telemetry;
 
-/// Changes that wait for a slow reader; it misses those before.
+/// Capacity of the channel of changes; a slower reader misses the oldest ones.
 const CHANGES: usize = 256;
-/// How often vectors that are not needed any more are let go of.
+/// Interval in which unused vectors are closed.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Serves until a signal comes, and what is under way has ended.
+/// Serves until a signal arrives and the requests in flight are answered.
 pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
     let mut signals = Signals::new()?;
     let files = Files::new(args.config.clone());
@@ -58,7 +59,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     if let Some((_, fault)) = files.faults().into_iter().next() {
         return Err(fault.trim_end().to_owned().into());
     }
-    let first = files.loaded().into_iter().next().ok_or("there is no pipeline file to serve")?;
+    let first = files.loaded().into_iter().next().ok_or("no pipeline file to serve")?;
     let descriptors = descriptors::raise();
     let listener = listen::bind(args.listen)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
@@ -67,12 +68,13 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     };
     let workplace = Workplace::open(&first.spec, telemetry).await?;
     let postgres = workplace.database.postgres().clone();
-    // What only reads goes on: searches, lists, keys and sessions that there are. The rest is answered with 503.
+    // On a read-only database searches, lists, keys and existing sessions work; other requests get
+    // 503.
     let is_read_only = postgres.is_read_only().await?;
     if is_read_only {
         tracing::warn!(
-            "the database is read-only: collections are searched, and nobody can log in or ask for operations until the \
-             server is started again with one that can be written to"
+            "the database is read-only: searches work, but logins and operations fail until the \
+             server is restarted with a writable database"
         );
     } else {
         setup::open_collections(&postgres, &files).await?;
@@ -108,12 +110,15 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     if tls.is_none() && !address.ip().is_loopback() {
-        tracing::warn!(%address, "passwords and keys travel in clear text: put TLS in front, or name --tls-cert");
+        tracing::warn!(
+            %address,
+            "passwords and keys are sent in clear text: use a TLS proxy or --tls-cert",
+        );
     }
     let (handle, stop) = (Handle::new(), CancellationToken::new());
     let serving = async {
         let ended = listen::serve(listener, router, tls, handle.clone()).await;
-        // Nobody asks any more, whatever the reason.
+        // No more requests can arrive, whatever the cause.
         stop.cancel();
         ended
     };
@@ -124,7 +129,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         }
         executor.run(&stop).await
     };
-    // A standby does not listen.
+    // A standby does not support LISTEN.
     let changes = if is_read_only { None } else { Some(postgres.listen().await?) };
     let telling = tell(changes, &app, &told, &targets, &stop);
     let all = try_join3(serving, working, telling);
@@ -141,7 +146,8 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
                 ended = &mut all => return ended.map(drop),
                 signal = signals.next() => {
                     if *close.borrow() {
-                        // The second one: leases run out, and others go on from what is stored.
+                        // A second signal: the leases expire, and other workers continue from the
+                        // stored state.
                         std::process::exit(i32::from(128 + signal));
                     }
                     stopping(&close, &handle, grace);
@@ -153,7 +159,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     telemetry.served_while(args.metrics, until_told).await
 }
 
-/// The next change; never, where none is told.
+/// The next change; pending forever if changes are not received.
 async fn next(changes: &mut Option<metadata::Changes>) -> Change {
     match changes {
         Some(changes) => changes.next().await,
@@ -161,15 +167,15 @@ async fn next(changes: &mut Option<metadata::Changes>) -> Change {
     }
 }
 
-/// No new requests, and those under way are answered; streams end.
+/// Rejects new requests, lets those in flight finish, and ends streams.
 fn stopping(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Duration) {
-    tracing::info!(?grace, "stopping: what is under way is given this long");
+    tracing::info!(?grace, "stopping: requests in flight may take this long");
     close.send_replace(true);
     handle.graceful_shutdown(Some(grace));
 }
 
-/// Tells streams of changes, and forgets what was found in collections that have changed. Where changes are not told, as by
-/// a standby, they may have happened at any time.
+/// Forwards changes to event streams, and invalidates cached results of changed collections.
+/// Without notifications, as on a standby, all cached results are invalidated at each sweep.
 async fn tell(
     mut changes: Option<metadata::Changes>,
     app: &App,
@@ -179,14 +185,14 @@ async fn tell(
 ) -> Result<(), BoxError> {
     let mut sweeps = tokio::time::interval(SWEEP);
     sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // Of operations that go on: how far they are is told without their collections.
+    // Collections by running operation: progress notifications lack the collection.
     let mut collections = HashMap::new();
     loop {
         let change = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             _ = sweeps.tick() => {
                 if let Err(error) = targets.sweep().await {
-                    tracing::debug!(error, "nothing was let go of");
+                    tracing::debug!(error, "failed to sweep unused vectors");
                 }
                 if changes.is_none() {
                     app.forget_all();
@@ -210,7 +216,7 @@ async fn tell(
                 drop(told.send(ports::Change { operation: id, collection }));
             }
             Change::Missed => {
-                // Their ends may have been missed.
+                // The ends of these operations may have been missed.
                 collections.clear();
                 app.forget_all();
             }

@@ -1,29 +1,29 @@
-//! How an operation is named at the command line: `latest`, its id, or the beginning of its id.
+//! Names of operations on the command line: `latest`, an id, or the first digits of an id.
 
 use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// The fewest hexadecimal digits of a prefix, as git has it.
+/// Fewest hexadecimal digits of a prefix, as in git.
 const SHORTEST: usize = 4;
 
 /// The name of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OperationName {
-    /// The newest of the collection.
+    /// The newest operation of the collection.
     Latest,
-    /// The one whose id begins so.
+    /// The operation whose id has this prefix.
     Prefix(IdPrefix),
 }
 
-/// The beginning of an id, or the whole of it.
+/// A prefix of an id, or a whole id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdPrefix {
-    /// In lower case, as it was typed otherwise.
+    /// As typed, in lower case.
     pub(crate) typed: String,
-    /// The smallest id that begins so.
+    /// The smallest id with this prefix.
     pub(crate) first: Uuid,
-    /// The largest.
+    /// The largest id with this prefix.
     pub(crate) last: Uuid,
 }
 
@@ -52,7 +52,7 @@ impl IdPrefix {
             let rest = digit.repeat(32 - digits.len());
             u128::from_str_radix(&format!("{digits}{rest}"), 16).ok().map(Uuid::from_u128)
         };
-        // `from_str_radix` also takes a sign.
+        // `from_str_radix` also accepts a sign.
         let is_hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let (first, last) = (filled("0")?, filled("f")?);
         is_hexadecimal.then_some(Self { typed, first, last })

@@ -1,4 +1,4 @@
-//! Whether a generation that was built may take the place of the live one.
+//! The checks that a new generation must pass before it becomes the live one.
 
 use std::sync::Arc;
 
@@ -10,23 +10,23 @@ use search::{Request, Searcher};
 use super::{Operator, exceeds};
 use crate::wiring::{self, Vectors};
 
-/// Chunks that have to find themselves.
+/// Number of sampled chunks.
 const SAMPLE: usize = 100;
 
-/// How many neighbours are compared.
+/// Number of nearest neighbours compared per sampled chunk.
 const NEIGHBOURS: usize = 10;
 
-/// Share of the nearest neighbours, as exact search finds them, that the index has to find.
+/// Required recall: share of the nearest neighbours of an exact search that the index finds.
 const RECALL: f64 = 0.9;
 
-/// Why a generation was not put in place.
+/// The new generation failed a check.
 #[derive(Debug, thiserror::Error)]
-#[error("the new generation was not put in place, and the live one goes on answering: {0}")]
+#[error("the new generation failed a check, and the live one stays in use: {0}")]
 pub(crate) struct Refused(String);
 
 impl Operator {
-    /// Compares counts, has chunks find themselves, compares the index with exact search, and asks the golden
-    /// questions.
+    /// Compares counts, searches sampled chunks by their own vectors, compares the index with exact
+    /// search, and runs the golden and judged queries.
     pub(super) async fn check(
         &self,
         operation: &Operation,
@@ -45,7 +45,7 @@ impl Operator {
         self.ask(generation, vectors).await
     }
 
-    /// Asks the golden questions and the judged ones.
+    /// Runs the golden and the judged queries.
     async fn ask(&self, generation: &Generation, vectors: &Vectors) -> Result<(), BoxError> {
         let LifecycleSpec { golden, judgements, min, .. } = &self.spec.file.lifecycle;
         if golden.is_empty() && judgements.is_none() {
@@ -63,7 +63,8 @@ impl Operator {
                 return Err(failure.error.clone().into());
             }
             if !answer.hits.iter().any(|hit| hit.payload.uri.ends_with(expect)) {
-                let refused = format!("`{query}` does not find {expect} among its first {k} hits");
+                let refused =
+                    format!("query `{query}` does not find {expect} among its first {k} hits");
                 return Err(Refused(refused).into());
             }
         }
@@ -75,10 +76,10 @@ impl Operator {
         for (name, least) in min.given() {
             let measure = Measure::named(name).expect("both know the same measures");
             let mean = found.mean(measure);
-            tracing::info!(measure = name, mean, least, "the new generation is measured");
+            tracing::info!(measure = name, mean, least, "measured the new generation");
             if mean < least {
                 let title = measure.title;
-                let refused = format!("its {title} is {mean:.3}, below the required {least}");
+                let refused = format!("{title} is {mean:.3}, below the required {least}");
                 return Err(Refused(refused).into());
             }
         }
@@ -86,39 +87,41 @@ impl Operator {
     }
 }
 
-/// Every chunk has a point, and no other has.
+/// Checks that each chunk has a point and that there is no other point.
 fn counts(comparison: &Comparison, held: u64) -> Result<(), Refused> {
     let chunks = comparison.chunks;
     if held == chunks.unsigned_abs() {
         return Ok(());
     }
-    Err(Refused(format!("it has {held} points for {chunks} chunks")))
+    Err(Refused(format!("{held} points for {chunks} chunks")))
 }
 
-/// Documents that are searched now and would not be any more: none may be that no source has given, since
-/// that says nothing of them, and of others not too many.
+/// Checks the documents that are searchable now and missing in the new generation. Documents that
+/// no source provided are always an error, since their absence may be unintended; of the others,
+/// too many are.
 fn losses(comparison: &Comparison, ratio: f64) -> Result<(), Refused> {
     let Comparison { live_documents, lost, first_lost, unseen, first_unseen, .. } = comparison;
     let named = |path: &Option<String>| path.clone().unwrap_or_default();
-    let anyway = "`--allow-deletes` puts it in place all the same";
+    let anyway = "`--allow-deletes` accepts this";
     if *unseen > 0 {
         return Err(Refused(format!(
-            "{unseen} of {live_documents} documents that are searched now were not given by any source of the file, \
-             or could not be read, {} among them ({anyway})",
+            "{unseen} of {live_documents} documents of the live generation were not provided by \
+             any source of the file or could not be read, for example {} ({anyway})",
             named(first_unseen)
         )));
     }
     if exceeds(*lost, *live_documents, ratio) {
         return Err(Refused(format!(
-            "{lost} of {live_documents} documents that are searched now are not in it, {} among them ({anyway})",
+            "{lost} of {live_documents} documents of the live generation are missing in it, for \
+             example {} ({anyway})",
             named(first_lost)
         )));
     }
     Ok(())
 }
 
-/// Points from all over the generation. Their ids are hashes, so those behind evenly spread ids are as good as
-/// drawn by chance, and the same each time.
+/// Samples points of the generation. Point ids are hashes, so the points after evenly spaced ids
+/// are a random sample that is equal in each call.
 async fn sample(vectors: &Vectors, held: u64) -> Result<Vec<Point>, BoxError> {
     let wanted = SAMPLE.min(usize::try_from(held)?);
     let mut points = Vec::with_capacity(wanted);
@@ -134,7 +137,8 @@ async fn nearest(vectors: &Vectors, to: &Point, effort: Effort) -> Result<Vec<Hi
     vectors.store.query(&IndexQuery::nearest(&to.vector, NEIGHBOURS, effort)).await
 }
 
-/// The best hit for a chunk's own vector is the chunk, or one of the same words.
+/// Checks that the best hit for the vector of a chunk is the chunk itself or one with the same
+/// text.
 async fn find_themselves(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxError> {
     for point in sample {
         let hits = nearest(vectors, point, Effort::Indexed).await?;
@@ -146,19 +150,22 @@ async fn find_themselves(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxE
         });
         if !is_found {
             let (uri, index) = (&point.payload.uri, point.payload.chunk_index);
-            return Err(Refused(format!("chunk {index} of {uri} does not find itself")).into());
+            return Err(Refused(format!(
+                "chunk {index} of {uri} is not its own nearest neighbour"
+            ))
+            .into());
         }
     }
     Ok(())
 }
 
-/// The index finds most of what comparing with every vector finds.
+/// Compares the index with a comparison of all vectors.
 async fn recall(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxError> {
     let (mut found, mut wanted) = (0_u32, 0_u32);
     for point in sample {
         let exact = nearest(vectors, point, Effort::Exact).await?;
         let indexed = nearest(vectors, point, Effort::Indexed).await?;
-        // What scores as high as the last of the exact ones is as good: of equals any may be left out.
+        // Hits that score like the last exact one count as found: ties are resolved arbitrarily.
         let least = exact.last().map_or(0.0, |hit| hit.score - 1e-4);
         wanted += u32::try_from(exact.len())?;
         found += u32::try_from(indexed.iter().filter(|hit| hit.score >= least).count())?;
@@ -166,7 +173,10 @@ async fn recall(vectors: &Vectors, sample: &[Point]) -> Result<(), BoxError> {
     let recall = f64::from(found) / f64::from(wanted.max(1));
     if wanted > 0 && recall < RECALL {
         let percent = recall * 100.0;
-        return Err(Refused(format!("its index finds {percent:.0} % of the nearest chunks")).into());
+        return Err(Refused(format!(
+            "the index finds only {percent:.0} % of the nearest neighbours"
+        ))
+        .into());
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Has runs take place that are due: looks at the schedules of the files that are served, by the store's clock, and
-//! hands over what is due. Any number of processes may do so; Postgres sees to it that each run is there once.
+//! The scheduler: reads the schedules of the served files, by the clock of the store, and queues
+//! due runs. Several processes may do so concurrently; Postgres ensures that each run is queued
+//! once.
 
 use chrono::{DateTime, Utc};
 use metadata::{
@@ -13,11 +14,11 @@ use super::files::{Files, Gone, Loaded};
 use super::{Errand, Wish, config_of, model_of};
 use crate::wiring;
 
-/// Looks once at the schedules of these files: has take place what is due, and withdraws those that no file has any
-/// more. What goes wrong with one holds no other up.
+/// Queues the due runs of these files and withdraws schedules that were removed from their files.
+/// An error in one schedule does not affect the others.
 ///
 /// # Errors
-/// If the store cannot be asked for the schedules.
+/// If the store cannot return the schedules.
 pub(super) async fn tick(postgres: &Postgres, files: &Files) -> Result<(), BoxError> {
     let (present, gone) = (files.present(), files.gone());
     let keys: Vec<ScheduleKey<'_>> =
@@ -31,7 +32,7 @@ pub(super) async fn tick(postgres: &Postgres, files: &Files) -> Result<(), BoxEr
     for schedule in known.iter().filter(|it| !it.spec.is_null()) {
         if !kept.iter().any(|(loaded, _)| schedule.is_of(&loaded.key())) {
             postgres.schedules().withdraw(schedule.id).await?;
-            tracing::info!(pipeline = schedule.pipeline, "no file has its schedule any more");
+            tracing::info!(pipeline = schedule.pipeline, "schedule removed: no served file has it");
         }
     }
     files.forget(&gone);
@@ -46,14 +47,14 @@ pub(super) async fn tick(postgres: &Postgres, files: &Files) -> Result<(), BoxEr
             }
             Err(error) => {
                 let error = pipeline::chain(error.as_ref());
-                tracing::warn!(pipeline, error, "its schedule could not be looked at");
+                tracing::warn!(pipeline, error, "cannot process the schedule");
             }
         }
     }
     Ok(())
 }
 
-/// Hands over what is due by the schedule of a file; gives the operations.
+/// Queues the due runs of a file's schedule and returns the ids of their operations.
 async fn fire(
     postgres: &Postgres,
     loaded: &Loaded,
@@ -63,7 +64,7 @@ async fn fire(
 ) -> Result<Vec<Uuid>, BoxError> {
     let says = serde_json::to_value(spec)?;
     let Some(known) = known.filter(|it| it.spec == says) else {
-        // What is due from now on is seen at the next look.
+        // A new or changed schedule counts from now; the next tick finds its due runs.
         register(postgres, loaded, spec).await?;
         return Ok(Vec::new());
     };
@@ -88,7 +89,7 @@ async fn fire(
     Ok(postgres.schedules().fire(known.id, &look, &handed_over).await?)
 }
 
-/// The schedule of a file as it is stored.
+/// Stores the schedule of a file and returns the stored one.
 pub(crate) async fn register(
     postgres: &Postgres,
     loaded: &Loaded,
@@ -98,7 +99,7 @@ pub(crate) async fn register(
     Ok(postgres.schedules().register(&loaded.key(), &says).await?)
 }
 
-/// Has the schedule of a file run now; gives the operation.
+/// Queues a run of the schedule immediately and returns the id of the operation.
 pub(crate) async fn run_now(postgres: &Postgres, loaded: &Loaded) -> Result<Uuid, BoxError> {
     let spec = loaded.spec.file.schedule.as_ref().ok_or("the file has no `schedule`")?;
     let known = register(postgres, loaded, spec).await?;
@@ -112,12 +113,12 @@ pub(crate) async fn run_now(postgres: &Postgres, loaded: &Loaded) -> Result<Uuid
 fn due_run(schedule: &Schedule, spec: &ScheduleSpec, name: &str, due: Due) -> DueRun {
     let Due { at, fate } = due;
     let meeting = match (fate, spec.overlap) {
-        // Those that are made up for come at once, and would all but the first be skipped.
+        // Caught-up runs are queued together, so `skip` would drop all but the first.
         (Fate::MadeUp, _) | (_, Overlap::Queue) => Meeting::Queue,
         (_, Overlap::Skip) => Meeting::Skip,
         (_, Overlap::CancelPrevious) => Meeting::Cancel,
     };
-    let missed = (fate == Fate::Missed).then(|| "nobody was there when it was due".to_owned());
+    let missed = (fate == Fate::Missed).then(|| "no worker was running when it was due".to_owned());
     let not_before: DateTime<Utc> = match fate {
         Fate::Fired => at + schedule.delay(name, at),
         Fate::MadeUp | Fate::Missed => at,
@@ -130,13 +131,13 @@ fn errand(spec: &ScheduleSpec) -> Errand {
     Errand::run(Wish { anew, ..Wish::default() })
 }
 
-/// What the operation is asked to do. It says nothing of the file's options: the run takes place by the file as it
-/// is then.
+/// The operation request as stored. It has no options of the file: a run uses the file as it is
+/// when the run starts.
 fn config(loaded: &Loaded, spec: &ScheduleSpec) -> Value {
     config_of(&loaded.spec, errand(spec).details())
 }
 
-/// The collection of a file; made when it is not there.
+/// Returns the collection of a file; creates it if it does not exist.
 async fn collection_of(postgres: &Postgres, loaded: &Loaded) -> Result<Collection, BoxError> {
     let file = &loaded.spec.file;
     let found = postgres.collections().find(Some(&file.owner), &file.collection).await?;

@@ -1,8 +1,8 @@
-//! An operation that another process carries out: beside somebody who serves a collection with embedded vectors,
-//! which one process has open at a time, an operation is handed over to them and followed from here.
+//! Delegation: with embedded vectors, which one process opens at a time, operations are delegated
+//! to the process that serves the collection, and followed.
 //!
-//! Whoever asks sees no difference: progress, report, errors and exit code are what they would be. With a Qdrant
-//! server there is no need for it, and everybody does their own work.
+//! Progress, report, errors and exit code are those of a local operation. With a Qdrant server each
+//! process executes its own operations.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use uuid::Uuid;
 use super::errand::{self, Errand};
 use super::{NotDone, Operator};
 
-/// How often the operation is looked at when nothing is told of it.
+/// Interval at which the operation is read if no notification arrives.
 const LOOK: Duration = Duration::from_secs(2);
 
 impl Operator {
-    /// Has somebody else carry out an errand who serves the collection; `None` if it is to be done here.
+    /// Delegates an operation to the process that serves the collection and returns its result;
+    /// `None` if this process must execute it.
     pub(super) async fn elsewhere(
         &self,
         errand: &Errand,
@@ -35,14 +36,18 @@ impl Operator {
         if !self.wish.wait {
             postgres.nobody_works_on(&collection).await?;
         }
-        // From here on, so that nothing of it is missed.
+        // Subscribes before the operation is queued, so that no change is missed.
         let changes = postgres.listen().await?;
         let id = self.hand_over(&collection, errand).await?;
-        tracing::info!(operation = %id, worker = executor.worker, "handed over to who serves the collection");
+        tracing::info!(
+            operation = %id,
+            worker = executor.worker,
+            "delegated to the process that serves the collection",
+        );
         self.follow(changes, &collection, id).await
     }
 
-    /// Asks for an errand without waiting for it; gives the operation.
+    /// Queues an operation without waiting for it and returns its id.
     pub(crate) async fn hand_over(
         &self,
         collection: &Collection,
@@ -62,7 +67,8 @@ impl Operator {
         Ok(self.database.postgres().operations().hand_over(&handed_over).await?)
     }
 
-    /// Follows an operation to its end, and those that go on with it; `None` if nobody is left to carry it out.
+    /// Follows an operation and its successors to the end; `None` if no process is left to execute
+    /// it.
     async fn follow(
         &self,
         mut changes: Changes,
@@ -73,7 +79,7 @@ impl Operator {
         let mut asked_to_stop = false;
         loop {
             let Some(found) = operations.find(id).await? else {
-                // Somebody has removed it by hand.
+                // The row was deleted by hand.
                 return Ok(Some(errand::Result::default()));
             };
             match found.status {
@@ -83,7 +89,10 @@ impl Operator {
                     if let Some(next) = operations.continued_by(id).await?
                         && !asked_to_stop
                     {
-                        tracing::info!(operation = %next.id, "the operation goes on");
+                        tracing::info!(
+                            operation = %next.id,
+                            "the operation continues as another one",
+                        );
                         id = next.id;
                         continue;
                     }
@@ -92,14 +101,18 @@ impl Operator {
             }
             if self.stop.is_cancelled() && !asked_to_stop {
                 asked_to_stop = true;
-                // It may have ended just now, which the next look finds.
+                // The operation may have just ended; the next iteration reads its status.
                 if let Err(error) = operations.cancel(id).await {
-                    tracing::debug!(%error, "the operation could not be cancelled");
+                    tracing::debug!(%error, "failed to cancel the operation");
                 }
                 continue;
             }
             if self.is_orphaned(collection, &found).await? {
-                tracing::warn!(operation = %id, "nobody serves the collection any more; the operation is done here");
+                tracing::warn!(
+                    operation = %id,
+                    "no process serves the collection any more; this process executes the \
+                     operation",
+                );
                 *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.take_up(collection, id).await?;
                 return Ok(None);
@@ -108,7 +121,8 @@ impl Operator {
         }
     }
 
-    /// Whether an operation is nobody's: it waits, or its worker has died, and nobody serves the collection.
+    /// `true` if no process executes the operation: it waits or its worker died, and no process
+    /// serves the collection.
     async fn is_orphaned(
         &self,
         collection: &Collection,
@@ -118,12 +132,13 @@ impl Operator {
         if !postgres.executors().alive(Some(collection.id)).await?.is_empty() {
             return Ok(false);
         }
-        // While its worker holds the collection it is carried out, whoever says that it lives.
+        // As long as its worker has the lock on the collection, it is being executed, even without
+        // a heartbeat.
         Ok(operation.status == OperationStatus::Pending
             || postgres.nobody_works_on(collection).await.is_ok())
     }
 
-    /// Takes an operation up that is nobody's, or the one that goes on with it, so that it is carried out here.
+    /// Leases an orphaned operation, or its successor, so that this process executes it.
     async fn take_up(&self, collection: &Collection, id: Uuid) -> Result<(), BoxError> {
         let postgres = self.database.postgres();
         while let Some((operation, summary)) = postgres.take_up(&[collection.id]).await? {
@@ -131,14 +146,14 @@ impl Operator {
                 *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(operation);
                 return Ok(());
             }
-            // Somebody else's; whoever serves the collection next has it.
+            // Another client's operation: the next worker of the collection executes it.
             postgres.operations().hand_back(summary.id, None).await?;
             operation.let_go().await;
         }
         Ok(())
     }
 
-    /// Waits until something happens to an operation, and notes how far it is.
+    /// Waits until the status of an operation may have changed, and records its progress.
     async fn wait(
         &self,
         changes: &mut Changes,
@@ -176,7 +191,7 @@ impl Operator {
         Ok(serde_json::from_value(meta)?)
     }
 
-    /// What an operation that did not come to its end gives back.
+    /// The result of an operation that did not complete.
     async fn ended(
         &self,
         operation: OperationSummary,

@@ -1,5 +1,5 @@
-//! What is to be done to a collection and what came of it, as data: that is how an operation is handed over to
-//! somebody else and its result comes back. Never a secret is in it: who carries it out loads the file itself.
+//! Operation requests and their results as data, in the form in which operations are queued. They
+//! have no secrets: the worker loads the pipeline file itself.
 
 use futures::future::LocalBoxFuture;
 use metadata::{Generation, OperationType, Swapped};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Done, Operator, Wish};
 
-/// What is to be done; stands in `operations.config`.
+/// An operation request, stored in `operations.config`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Errand {
@@ -24,26 +24,26 @@ pub(crate) enum Errand {
         /// See [`Wish::anew`].
         #[serde(default)]
         anew: bool,
-        /// Documents that somebody had deleted and that are let in again with it.
+        /// Deleted documents that the run restores.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         undelete: Vec<Uuid>,
     },
-    /// Deletes documents until somebody undeletes them.
+    /// Deletes documents until they are undeleted.
     DeleteDocuments {
         /// Their ids.
         documents: Vec<Uuid>,
     },
-    /// Lets documents in again that somebody had deleted.
+    /// Restores documents that were deleted on request.
     UndeleteDocuments {
         /// Their ids.
         documents: Vec<Uuid>,
     },
-    /// Takes out every document that only this source gives.
+    /// Deletes the documents that only this source provides.
     RemoveSource {
-        /// As `sources list` shows it.
+        /// The URI, as shown by `sources list`.
         source: String,
     },
-    /// Goes back to the generation that was live before.
+    /// Makes the previous generation live again.
     RollBack,
     /// Removes points that `verify` found to be wrong, and marks their documents for the next run.
     Repair,
@@ -52,18 +52,18 @@ pub(crate) enum Errand {
 }
 
 impl Errand {
-    /// A run as somebody wishes it.
+    /// A run with these options.
     pub(crate) fn run(wish: Wish) -> Self {
         Self::run_letting_in(Vec::new(), wish)
     }
 
-    /// The same, which lets documents in again that somebody had deleted: both take place, or neither.
+    /// A run that also restores deleted documents, in one operation.
     pub(crate) fn run_letting_in(undelete: Vec<Uuid>, wish: Wish) -> Self {
         let Wish { allow_deletes, retry_failed, anew, wait: _ } = wish;
         Self::Run { allow_deletes, retry_failed, anew, undelete }
     }
 
-    /// The wish of whoever asks for it.
+    /// The options of the request; `wait` is `false`.
     pub(crate) fn wish(&self) -> Wish {
         match *self {
             Self::Run { allow_deletes, retry_failed, anew, .. } => {
@@ -78,7 +78,7 @@ impl Errand {
         }
     }
 
-    /// What it is to the metadata store; a run may turn out to be another.
+    /// The type in the metadata store. A run may turn out to be of another type.
     pub(crate) fn kind(&self) -> OperationType {
         match self {
             Self::Run { anew: true, .. } | Self::RollBack => OperationType::Reindex,
@@ -90,45 +90,45 @@ impl Errand {
         }
     }
 
-    /// Its keys, for `operations.config`.
+    /// The keys for `operations.config`.
     pub(crate) fn details(&self) -> serde_json::Value {
-        serde_json::to_value(self).expect("an errand is plain data")
+        serde_json::to_value(self).expect("an operation request is plain data")
     }
 }
 
-/// What came of an operation; stands in `operations.meta`.
+/// The result of an operation, stored in `operations.meta`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Result {
-    /// What a run did.
+    /// The report of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) report: Option<RunReport>,
-    /// How long the model worked for it.
+    /// Tokens and time of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<ModelTime>,
-    /// The generations concerned, if another one is live by it.
+    /// The swapped generations, if the operation made another one live.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) swap: Option<Swap>,
-    /// How many documents were taken out, or let in.
+    /// Number of documents that were deleted or restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) documents: Option<u64>,
 }
 
-/// What a model read in an operation, and how long that took it.
+/// Tokens that a model processed in an operation, and the seconds it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ModelTime {
     pub(crate) tokens: u64,
     pub(crate) busy_seconds: f64,
 }
 
-/// A generation that took the place of another.
+/// A generation that replaced another as the live one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Swap {
     pub(crate) live: Named,
     pub(crate) retired: Named,
 }
 
-/// A generation as a person is told of it.
+/// A generation as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Named {
     pub(crate) number: i32,
@@ -148,10 +148,10 @@ impl From<&Swapped> for Swap {
 }
 
 impl Operator {
-    /// Does what an errand says; what came of it stands in the operation.
+    /// Executes a request; the result is recorded in the operation.
     ///
-    /// Each errand is a future of its own on the heap: polled in the place of its caller they would take most of the
-    /// stack of a thread together.
+    /// Each branch is a separate future on the heap: polled inline, they would together take most
+    /// of a thread's stack.
     pub(crate) fn carry_out<'a>(
         &'a self,
         errand: &'a Errand,
@@ -188,7 +188,7 @@ impl Operator {
 }
 
 impl Result {
-    /// What a run gives back, of one that somebody else carried out.
+    /// The result of a run that another process executed.
     pub(super) fn done(self) -> Done {
         let Self { report, model, swap, .. } = self;
         Done { report: report.unwrap_or_default(), swap, model: model.unwrap_or_default() }

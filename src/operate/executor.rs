@@ -1,6 +1,6 @@
-//! Has runs take place that are due by the schedules of some files, and carries out operations that are handed over, of
-//! the collections of these files, one of each collection at a time: the worker does, and the server. There is no second
-//! path: each is carried out by an [`Operator`], as `semantik run` does it.
+//! Queues the due runs of some files' schedules, and executes queued operations on the collections
+//! of these files, one per collection at a time. Worker and server use it. An [`Operator`] executes
+//! each operation, as in `semantik run`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use uuid::Uuid;
 use super::files::{Files, Loaded};
 use super::{Errand, OnStop, Operator, Stopped, Workplace, clock, finish, webhooks};
 
-/// How often an executor says that it lives, looks for work that nobody told it of, and looks whether files have
-/// changed.
+/// Interval of the heartbeat, of polling for operations without a notification, and of checking
+/// files for changes.
 const BEAT: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether a run is due.
+/// Interval of the scheduler.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How an executor works.
+/// Configuration of an executor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
-    /// How many operations it carries out at once.
+    /// Maximum number of concurrent operations.
     pub(crate) at_once: usize,
-    /// How long what is in flight may take when it is to stop.
+    /// Time limit for storing batches in flight at shutdown.
     pub(crate) grace: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Default for Manner {
     }
 }
 
-/// Carries out operations that are handed over.
+/// Executes queued operations.
 pub(crate) struct Executor {
     id: Uuid,
     workplace: Workplace,
@@ -46,13 +46,13 @@ pub(crate) struct Executor {
     manner: Manner,
 }
 
-/// An operation that is being carried out.
+/// An operation in execution.
 #[derive(Clone)]
 struct Job {
     operation: Uuid,
     stop: CancellationToken,
     on_stop: OnStop,
-    /// Ends the work wherever it is, once the operation is somebody else's.
+    /// Drops the work at any point, once the operation is requeued.
     cut_off: CancellationToken,
     task: Option<tokio::task::Id>,
 }
@@ -62,11 +62,11 @@ impl Executor {
         Self { id: Uuid::new_v4(), workplace, files, manner }
     }
 
-    /// Carries out operations until it is to stop; then what is in flight is stored within the grace period, and
-    /// the rest of it is handed back.
+    /// Executes operations until `stop` is cancelled; then batches in flight are stored within the
+    /// grace period, and the operations are requeued.
     ///
     /// # Errors
-    /// If the database is not there at the beginning; later it is waited for.
+    /// If the database cannot be reached at the start; later outages are waited out.
     pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), BoxError> {
         let postgres = self.workplace.database.postgres();
         let mut changes = postgres.listen().await?;
@@ -87,7 +87,10 @@ impl Executor {
                             self.tell(&served, &mut telling);
                         }
                     }
-                    Err(error) => tracing::warn!(error = pipeline::chain(error.as_ref()), "no sign of life could be given"),
+                    Err(error) => tracing::warn!(
+                        error = pipeline::chain(error.as_ref()),
+                        "failed to send the heartbeat",
+                    ),
                 },
                 _ = tick.tick() => {
                     self.tick().await;
@@ -101,7 +104,8 @@ impl Executor {
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     match ended {
                         Ok(collection) => drop(jobs.remove(&collection)),
-                        // It panicked. Its operation is found dead, and goes on.
+                        // The task panicked; its operation is detected as orphaned and continues as
+                        // another one.
                         Err(error) => jobs.retain(|_, job| job.task != Some(error.id())),
                     }
                 }
@@ -114,7 +118,7 @@ impl Executor {
                     Err(error) => {
                         tracing::warn!(
                             error = pipeline::chain(&error),
-                            "no operation could be taken up"
+                            "failed to lease a queued operation"
                         );
                         None
                     }
@@ -138,7 +142,8 @@ impl Executor {
                     job: job.clone(),
                 };
                 let runtime = Handle::current();
-                // On a thread of its own: reading files and opening shards holds nobody else up.
+                // On a blocking thread: reading files and opening shards must not delay other
+                // tasks.
                 let task = tasks.spawn_blocking(move || {
                     runtime.block_on(task.carry_out());
                     collection
@@ -150,15 +155,15 @@ impl Executor {
         Ok(())
     }
 
-    /// Has what is due take place.
+    /// Queues due runs.
     async fn tick(&self) {
         if let Err(error) = clock::tick(self.workplace.database.postgres(), &self.files).await {
             let error = pipeline::chain(error.as_ref());
-            tracing::warn!(error, "schedules could not be looked at");
+            tracing::warn!(error, "cannot process the schedules");
         }
     }
 
-    /// Says that it lives, and finds out what it serves.
+    /// Sends the heartbeat and returns the served collections with their files.
     async fn beat(&self) -> Result<HashMap<Uuid, Arc<Loaded>>, BoxError> {
         tokio::task::block_in_place(|| self.files.refresh());
         let postgres = self.workplace.database.postgres();
@@ -175,7 +180,7 @@ impl Executor {
         Ok(served)
     }
 
-    /// Tells webhooks what they are still to be told, beside everything else.
+    /// Delivers pending notifications in the background.
     fn tell(&self, served: &HashMap<Uuid, Arc<Loaded>>, telling: &mut JoinSet<()>) {
         let served: Vec<_> = served
             .iter()
@@ -192,19 +197,20 @@ impl Executor {
                     let postgres = database.postgres();
                     if let Err(error) = webhooks::deliver(postgres, collection, &loaded.spec).await
                     {
-                        tracing::debug!(%error, "webhooks could not be told");
+                        tracing::debug!(%error, "failed to deliver notifications");
                     }
                 }
             });
         });
     }
 
-    /// Has what goes on end: what is in flight is stored, and the operations go on later, elsewhere perhaps.
+    /// Stops the running operations: batches in flight are stored, and the operations are requeued
+    /// for any worker.
     async fn wind_up(&self, jobs: HashMap<Uuid, Job>, mut tasks: JoinSet<Uuid>) {
         let postgres = self.workplace.database.postgres();
-        // From here on nobody hands anything over.
+        // From here on no client delegates to this process.
         if let Err(error) = postgres.executors().forget(self.id).await {
-            tracing::debug!(%error, "the executor could not be forgotten");
+            tracing::debug!(%error, "failed to remove the worker registration");
         }
         for job in jobs.values() {
             job.on_stop.hand_back();
@@ -217,10 +223,13 @@ impl Executor {
         for job in jobs.values() {
             match postgres.operations().hand_back(job.operation, None).await {
                 Ok(Some(_)) => {
-                    tracing::warn!(operation = %job.operation, "cut off after the grace period, and handed back");
+                    tracing::warn!(
+                        operation = %job.operation,
+                        "grace period exceeded: the operation is dropped and requeued",
+                    );
                 }
                 Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "an operation could not be handed back"),
+                Err(error) => tracing::warn!(%error, "failed to requeue an operation"),
             }
         }
         for job in jobs.values() {
@@ -230,7 +239,7 @@ impl Executor {
     }
 }
 
-/// An operation on its way.
+/// An operation with everything needed to execute it.
 struct Task {
     workplace: Workplace,
     files: Files,
@@ -241,38 +250,41 @@ struct Task {
 }
 
 impl Task {
-    /// Carries the operation out, and says so.
+    /// Executes the operation, delivers its notifications and logs the outcome.
     async fn carry_out(mut self) {
-        // The pipeline that asked for it, where several fill the collection.
+        // The requesting pipeline, if several fill the collection.
         let pipeline = self.summary.config["pipeline"].as_str().map(str::to_owned);
-        // Whoever asked may have changed it just before.
+        // The client may have changed the file just before the request.
         self.files.refresh();
         let file = &self.loaded.spec.file;
         let found = self.files.find(&file.owner, &file.collection, pipeline.as_deref());
         self.loaded = found.unwrap_or(self.loaded);
         let (id, attempt) = (self.summary.id, self.summary.attempt);
         let cut_off = self.job.cut_off.clone();
-        tracing::info!(operation = %id, pipeline, attempt, "begun");
+        tracing::info!(operation = %id, pipeline, attempt, "operation started");
         let (postgres, loaded) = (self.workplace.database.clone(), Arc::clone(&self.loaded));
         let collection = self.summary.collection_id;
         let ended = tokio::select! {
             ended = self.its_end() => ended,
-            () = cut_off.cancelled() => Err("it was cut off".into()),
+            () = cut_off.cancelled() => Err("the grace period was exceeded".into()),
         };
         let told = webhooks::deliver(postgres.postgres(), collection, &loaded.spec).await;
         if let Err(error) = told {
-            tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
+            tracing::warn!(
+                error = pipeline::chain(error.as_ref()),
+                "failed to deliver notifications"
+            );
         }
         match ended {
-            Ok(()) => tracing::info!(operation = %id, pipeline, "ended"),
+            Ok(()) => tracing::info!(operation = %id, pipeline, "operation completed"),
             Err(error) => {
                 let error = pipeline::chain(error.as_ref());
-                tracing::error!(operation = %id, pipeline, error, "did not come to its end");
+                tracing::error!(operation = %id, pipeline, error, "operation failed");
             }
         }
     }
 
-    /// Carries the operation out; whatever happens, it is ended.
+    /// Executes the operation and ends it in every case.
     async fn its_end(self) -> Result<(), BoxError> {
         let (operator, errand) = match self.prepare() {
             Ok(prepared) => prepared,
@@ -296,8 +308,8 @@ impl Task {
                 ended = &mut carrying_out => ended,
                 () = &mut overdue => {
                     let deadline = deadline.as_ref().map_or(0, pipeline::Span::seconds);
-                    let why = format!("it exceeded its deadline of {deadline} s");
-                    tracing::warn!(operation = %id, why, "a run is ended");
+                    let why = format!("exceeded the deadline of {deadline} s");
+                    tracing::warn!(operation = %id, why, "stopping a run");
                     job.on_stop.fail(why);
                     job.stop.cancel();
                     carrying_out.await
@@ -314,7 +326,8 @@ impl Task {
         ended
     }
 
-    /// Who carries it out, and what; the file must be what it was for who asked.
+    /// Returns the operator and the request. The file must have the fingerprint that the request
+    /// names.
     fn prepare(&self) -> Result<(Operator, Errand), BoxError> {
         let Self { workplace, loaded, summary, job, .. } = self;
         let errand: Errand = serde_json::from_value(summary.config.clone())?;
@@ -323,7 +336,7 @@ impl Task {
         let asked = summary.config["fingerprint"].as_str();
         if asked.is_some_and(|asked| asked != operator.fingerprint()) {
             return Err(format!(
-                "it was asked for by another version of the file than {}, which this process serves",
+                "the request is for another version of the file than {}, which this process serves",
                 loaded.path.display()
             )
             .into());
@@ -332,10 +345,10 @@ impl Task {
     }
 }
 
-/// The longest time before a run that has failed is tried again.
+/// Longest delay before a failed run is retried, in seconds.
 const LONGEST_BACKOFF: u64 = 24 * 60 * 60;
 
-/// Has a run that has failed tried again, if its schedule says so.
+/// Queues a retry of a failed run if its schedule allows one.
 async fn try_again(
     postgres: &Postgres,
     operation: Uuid,
@@ -351,7 +364,7 @@ async fn try_again(
     let wait = Duration::from_secs(wait.min(LONGEST_BACKOFF));
     let at = postgres.now().await? + chrono::Duration::from_std(wait)?;
     if let Some(next) = postgres.operations().try_again(operation, at).await? {
-        tracing::info!(%operation, %next, at = %at, "it is tried again");
+        tracing::info!(%operation, %next, at = %at, "the run is retried");
     }
     Ok(())
 }

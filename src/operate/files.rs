@@ -1,5 +1,5 @@
-//! The pipeline files that a process serves: loaded, and loaded again when they change. A file that is broken is
-//! reported, and as it last was it goes on being served.
+//! The pipeline files that a process serves, reloaded when they change. If a file becomes invalid,
+//! the error is reported and its last valid version stays in use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::fetching::{self, Background};
 use crate::wiring;
 
-/// A pipeline file that was read and found whole.
+/// A valid pipeline file.
 pub(crate) struct Loaded {
     pub(crate) path: PathBuf,
     pub(crate) spec: Arc<PipelineSpec>,
@@ -21,20 +21,20 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Reads a file.
+    /// Reads and compiles a file.
     pub(crate) fn read(path: &Path) -> Result<Self, BoxError> {
         let (spec, plan) = wiring::load(path, &embedding::Engine::new())?;
         Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan })
     }
 
-    /// What its schedule is of.
+    /// The key of the file's schedule.
     pub(crate) fn key(&self) -> ScheduleKey<'_> {
         let file = &self.spec.file;
         ScheduleKey { owner: &file.owner, collection: &file.collection, pipeline: &file.name }
     }
 }
 
-/// What a schedule is of that a file had: owner, collection and pipeline.
+/// The key of a schedule whose file no longer has it: owner, collection and pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Gone([String; 3]);
 
@@ -52,35 +52,35 @@ impl From<&Loaded> for Gone {
     }
 }
 
-/// Pipeline files, and folders of them. Clones are the same.
+/// Pipeline files and folders of them. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Files(Arc<Inner>);
 
 struct Inner {
     named: Vec<PathBuf>,
     known: Mutex<BTreeMap<PathBuf, Known>>,
-    /// Pipelines that were in files, and are in none any more.
+    /// Pipelines that no file has any more.
     gone: Mutex<BTreeSet<Gone>>,
     fetches: Background,
 }
 
-/// What is known of a file.
+/// The state of one file.
 #[derive(Default)]
 struct Known {
-    /// Size, times and inode, by which it is seen that nobody has touched it.
+    /// Size, times and inode; an unchanged stamp means an unchanged file.
     stamp: Option<[i64; 6]>,
-    /// As it was read last; nothing once it could not be read.
+    /// The content that was read last; `None` if the file could not be read.
     text: Option<Vec<u8>>,
     loaded: Option<Arc<Loaded>>,
     fault: Option<String>,
-    /// Models of the hub that it waits for.
+    /// Hub models that the file needs and that are not downloaded yet.
     missing: Vec<PathBuf>,
-    /// Whether it is not there; one that was named goes on being served.
+    /// `true` if the file does not exist; a file that was named on the command line stays in use.
     is_gone: bool,
 }
 
 impl Files {
-    /// Reads these files, and in each folder every file that ends in `.yaml` or `.yml`.
+    /// Reads these files, and in folders each file with the extension `.yaml` or `.yml`.
     pub(crate) fn new(named: Vec<PathBuf>) -> Self {
         let files = Self(Arc::new(Inner {
             named,
@@ -92,21 +92,21 @@ impl Files {
         files
     }
 
-    /// Fetches the models of the hub that files name and that are not here; a file whose models do not come is reported
-    /// as one that cannot be read.
+    /// Downloads missing hub models of the files. A file whose models cannot be downloaded is
+    /// reported as invalid.
     pub(crate) async fn fetch_models(&self) {
         let missing: BTreeSet<_> = self.lock().values().flat_map(|it| it.missing.clone()).collect();
         for model in missing {
             if let Err(error) = fetching::aside(model).await {
                 let error = in_words(&error);
-                tracing::error!(error, "a model could not be fetched");
+                tracing::error!(error, "failed to download a model");
             }
         }
         self.read();
     }
 
-    /// Reads what has changed since the last time, and begins to fetch the models that are missing then. Blocks, but not for
-    /// those.
+    /// Reads changed files and starts downloads of their missing models in the background. Blocks
+    /// for the reading only.
     pub(crate) fn refresh(&self) {
         self.read();
         for model in self.lock().values().flat_map(|it| &it.missing) {
@@ -126,7 +126,7 @@ impl Files {
             let entry = known.entry(path.clone()).or_default();
             let stamp = stamp(&path);
             if entry.missing.iter().any(|model| embedding::is_here(model)) {
-                // As if it were new: it may be whole now.
+                // Treats the file as new, since it may be valid now.
                 (entry.stamp, entry.text) = (None, None);
             }
             if stamp.is_some() && stamp == entry.stamp {
@@ -141,7 +141,7 @@ impl Files {
                     entry.load(&path);
                 }
                 Err(error) => {
-                    // Whatever it says when it can be read again, it is loaded then, and this fault is over.
+                    // Forces a reload once the file is readable again, which clears this error.
                     entry.text = None;
                     entry.tell(Some(pipeline::without_numbers(&error.to_string())));
                 }
@@ -154,29 +154,31 @@ impl Files {
         gone.retain(|it| !now.contains(it));
     }
 
-    /// The files as they last were whole.
+    /// The last valid version of each file.
     pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
         self.lock().values().filter_map(|known| known.loaded.clone()).collect()
     }
 
-    /// Those of them that are there. One that is not is served as it was to whoever asks, and does nothing by itself.
+    /// The files that exist. A deleted file is still used for delegated operations, but none of its
+    /// runs is due.
     pub(crate) fn present(&self) -> Vec<Arc<Loaded>> {
         let known = self.lock();
         known.values().filter(|it| !it.is_gone).filter_map(|it| it.loaded.clone()).collect()
     }
 
-    /// Pipelines that were in files, and are in none any more, as far as nobody has taken notice.
+    /// Removed pipelines that [`Files::forget`] has not acknowledged.
     pub(crate) fn gone(&self) -> BTreeSet<Gone> {
         self.0.gone.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Somebody has taken notice of these.
+    /// Acknowledges removed pipelines.
     pub(crate) fn forget(&self, gone: &BTreeSet<Gone>) {
         let mut known = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|it| !gone.contains(it));
     }
 
-    /// The file of a pipeline that fills a collection; any that fills it, if that pipeline is not there.
+    /// The file of a pipeline that fills a collection; any file of the collection if that pipeline
+    /// is unknown.
     pub(crate) fn find(
         &self,
         owner: &str,
@@ -190,15 +192,15 @@ impl Files {
         named.or(found.first()).cloned()
     }
 
-    /// What is wrong with files, by path.
+    /// The errors of files, by path.
     pub(crate) fn faults(&self) -> Vec<(PathBuf, String)> {
         let known = self.lock();
         let faults = known.iter().filter_map(|(path, it)| Some((path.clone(), it.fault.clone()?)));
         faults.collect()
     }
 
-    /// Every file with its pipeline and what is wrong with it, for `executors.files`; `schedule` says whether it is run
-    /// when it is due.
+    /// All files with their pipelines and errors, for `executors.files`; `schedule` is `true` if
+    /// this process starts the file's due runs.
     pub(crate) fn status(&self) -> Value {
         let known = self.lock();
         let files = known.iter().map(|(path, it)| {
@@ -217,7 +219,7 @@ impl Files {
         files.collect()
     }
 
-    /// The files there are now, and folders that cannot be read.
+    /// The existing files, and the folders that cannot be read with their errors.
     fn paths(&self) -> (Vec<PathBuf>, Vec<(PathBuf, String)>) {
         let (mut paths, mut faults) = (Vec::new(), Vec::new());
         for named in &self.0.named {
@@ -249,7 +251,7 @@ impl Known {
         match Loaded::read(path) {
             Ok(loaded) => {
                 if self.loaded.is_some() {
-                    tracing::info!(file = %path.display(), "the file has changed, and is read anew");
+                    tracing::info!(file = %path.display(), "reloaded a changed pipeline file");
                 }
                 self.loaded = Some(Arc::new(loaded));
                 self.missing.clear();
@@ -263,13 +265,14 @@ impl Known {
         }
     }
 
-    /// Notes what is wrong with the file, and logs it if that is new.
+    /// Records the error of the file, and logs a new one.
     fn tell(&mut self, fault: Option<String>) {
         if let Some(fault) = &fault
             && self.fault.as_ref() != Some(fault)
         {
-            let goes_on = if self.loaded.is_some() { "; as it was it goes on" } else { "" };
-            tracing::error!(fault, "a pipeline file is broken{goes_on}");
+            let goes_on =
+                if self.loaded.is_some() { "; its last valid version stays in use" } else { "" };
+            tracing::error!(fault, "invalid pipeline file{goes_on}");
         }
         self.fault = fault;
     }
@@ -296,19 +299,19 @@ fn stamp(path: &Path) -> Option<[i64; 6]> {
     Some([size, it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec(), inode])
 }
 
-/// All files of a process name one metadata store: that of the first is kept to.
+/// All files of a process must name one metadata store, that of the first file.
 fn one_store(known: &mut BTreeMap<PathBuf, Known>) {
     let first = known.values().find_map(|it| it.loaded.clone());
     let Some(first) = first.map(|loaded| store_of(&loaded.spec)) else { return };
     for it in known.values_mut() {
         if it.loaded.as_ref().is_some_and(|loaded| store_of(&loaded.spec) != first) {
             it.loaded = None;
-            it.tell(Some("it names another metadata store than the first file".to_owned()));
+            it.tell(Some("it names another metadata store than the first file does".to_owned()));
         }
     }
 }
 
-/// Compared only, since a URL may hold a password.
+/// For comparison only, since a URL may contain a password.
 fn store_of(spec: &PipelineSpec) -> PathBuf {
     match &spec.file.stores.postgres {
         PostgresSpec::Url(url) => PathBuf::from(url.reveal()),
@@ -350,14 +353,21 @@ nodes:
         let files = Files::new(vec![path.clone()]);
         assert_eq!(fault_of(&files), None);
         fs_err::remove_file(&path).unwrap();
-        assert!(fault_of(&files).is_some_and(|it| it.contains("No such file")), "it is missed");
-        assert_eq!((files.loaded().len(), files.present().len()), (1, 0), "and served as it was");
+        assert!(
+            fault_of(&files).is_some_and(|it| it.contains("No such file")),
+            "the missing file is reported"
+        );
+        assert_eq!(
+            (files.loaded().len(), files.present().len()),
+            (1, 0),
+            "its last version stays in use"
+        );
         assert_eq!(files.status()[0]["gone"], true);
         fs_err::write(&path, pipeline("docs", "")).unwrap();
         assert_eq!(fault_of(&files), None);
         assert_eq!(files.present().len(), 1);
 
-        // One that comes back broken is broken, also if that is touched.
+        // A file that returns with invalid content is invalid, also after it is touched.
         fs_err::remove_file(&path).unwrap();
         files.refresh();
         for _ in 0..2 {
@@ -365,7 +375,7 @@ nodes:
             assert!(fault_of(&files).is_some_and(|it| !it.contains("No such file")));
         }
         assert_eq!(files.loaded().len(), 1);
-        assert!(files.gone().is_empty(), "it was served all the time");
+        assert!(files.gone().is_empty(), "the pipeline was served throughout");
     }
 
     #[test]
@@ -376,7 +386,7 @@ nodes:
         fs_err::write(&b, pipeline("b", "")).unwrap();
         let files = Files::new(vec![folder.path().to_owned()]);
         assert_eq!(files.status()[0]["schedule"], true);
-        // Under another name it is still there.
+        // The pipeline is still served under another file name.
         fs_err::rename(&a, folder.path().join("c.yaml")).unwrap();
         files.refresh();
         assert!(files.gone().is_empty());

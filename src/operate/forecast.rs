@@ -1,11 +1,11 @@
-//! What a run would do, before it does it.
+//! The dry run: the decisions of a run without its writes.
 //!
-//! The real plan is run as far as its models, on a metadata store that can be read only, so that what is
-//! counted is what a run would find. The nodes in front of a model do their work for it; no model is loaded,
-//! and nothing is written to either store, not even where a collection would be made.
+//! Runs the real plan up to its models on a read-only metadata store, so it counts the documents
+//! that a run would find. The nodes before a model do their work; no model is loaded, and neither
+//! store is written, even if the run would create a collection.
 //!
-//! Two things it cannot know: which of the texts have been embedded before, and, where a file is edited and
-//! what it held turns up elsewhere in the same run, which of the two the run comes to first.
+//! Two facts are unknown: which texts are cached, and, if a file is edited while its previous
+//! content appears elsewhere, which of the two a run would reach first.
 
 mod ledger;
 mod look;
@@ -31,41 +31,42 @@ use crate::shards::Shards;
 use crate::telemetry::Telemetry;
 use crate::wiring::Database;
 
-/// What a run would do.
+/// The expected result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Forecast {
-    /// Whether there is a collection already.
+    /// `true` if the collection exists.
     pub(crate) exists: bool,
-    /// What kind of operation the run would be; `None` if it would be refused.
+    /// The type of the operation; `None` if the run would be refused.
     pub(crate) operation: Option<OperationType>,
-    /// Why the run would be refused.
+    /// The reason for which the run would be refused.
     pub(crate) refused: Option<String>,
     /// The number of the live generation.
     pub(crate) live: Option<i32>,
-    /// Why a new generation would be built; empty if none would be.
+    /// The reasons for a new generation; empty if none would be built.
     pub(crate) rebuilt_because: Vec<String>,
-    /// The generation whose building goes on.
+    /// The number of the unfinished generation that the run would continue.
     pub(crate) resumed: Option<i32>,
-    /// Documents that sources gave.
+    /// Documents that the sources provided.
     pub(crate) seen: u64,
-    /// Documents by what would become of them and why.
+    /// Documents by expected outcome and cause.
     pub(crate) causes: BTreeMap<Cause, Tally>,
     /// Documents that would be set aside, by reason.
     pub(crate) set_aside: BTreeMap<String, Tally>,
-    /// What is gone, by source.
+    /// Missing documents by source.
     pub(crate) missing: Vec<Missing>,
-    /// Why the run would end with an error though it stored everything: a source gives nothing, and never has.
+    /// The error with which the run would end after storing everything: a source provides no
+    /// document and never has.
     pub(crate) nothing_matches: Option<String>,
-    /// Files and folders that options of the sources would leave out, by the option.
+    /// Files and folders that options of the sources exclude, by option.
     pub(crate) left_out: BTreeMap<String, u64>,
-    /// Why the deletions would be refused.
+    /// The reason for which the deletions would be refused.
     pub(crate) deletions_refused: Option<String>,
-    /// How quickly earlier runs went.
+    /// The throughput of earlier runs.
     pub(crate) rates: Rates,
 }
 
 impl Forecast {
-    /// What would be given to the model.
+    /// The documents that the model would embed.
     pub(crate) fn to_embed(&self) -> Tally {
         let mut sum = Tally::default();
         for tally in self.causes.iter().filter(|(cause, _)| cause.embeds()).map(|(_, tally)| tally)
@@ -77,7 +78,7 @@ impl Forecast {
         sum
     }
 
-    /// How many seconds it would take, by the rates of earlier runs; `None` if those do not say.
+    /// Expected duration in seconds at the throughput of earlier runs; `None` if it is unknown.
     pub(crate) fn seconds(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (tokens, seen) = (self.to_embed().tokens as f64, self.seen as f64);
@@ -89,7 +90,7 @@ impl Forecast {
     }
 }
 
-/// Foresees a run of this file.
+/// Makes a dry run of this file.
 pub(crate) async fn forecast(
     spec: PipelineSpec,
     plan: Plan,
@@ -99,12 +100,12 @@ pub(crate) async fn forecast(
     let model = model_of(&plan)?;
     let (ratio, dim) = (spec.file.lifecycle.max_delete_ratio, model.dim);
     let operator = match Database::peek(&spec).await? {
-        // One whose deletion has begun is deleted and made anew by a run.
+        // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
             let (shards, telemetry) = (Shards::default(), Telemetry::new());
             let workplace = Workplace { database, shards, telemetry, engine: Arc::clone(&engine) };
             let stop = CancellationToken::new();
-            // Opening what was computed before would write to it.
+            // Opening the cache would write to it.
             let operator = Operator::bare(workplace, Arc::new(spec), &plan, stop, wish)?;
             Some((operator, collection))
         }
@@ -131,7 +132,7 @@ pub(crate) async fn forecast(
         known: Arc::clone(&ledger.known),
         metadata: Arc::new(Reader { look: Arc::clone(&look), ledger: Arc::clone(&ledger) }) as _,
         vectors: Arc::new(MemoryVectors::new(dim)) as _,
-        // Opening it would write to it.
+        // Opening the cache would write to it.
         memo: None,
         extract_worker: crate::extraction::worker(),
     };
@@ -154,7 +155,7 @@ pub(crate) async fn forecast(
 }
 
 impl Operator {
-    /// What a run of the file would be, and what it would know of documents when it began.
+    /// Determines the type of the run, and the state of the collection at its start.
     async fn what_kind(&self, collection: &Collection) -> Result<(Forecast, Look), BoxError> {
         let postgres = self.database.postgres();
         let generations = postgres.generations().list(collection.id).await?;
@@ -177,7 +178,7 @@ impl Operator {
             forecast.rebuilt_because = differences(live, &self.settings);
             forecast.resumed = resumed.map(|it| it.number);
         }
-        // A generation that is begun knows what the live one does of places, and holds no document.
+        // An unfinished generation has the locations of the live one, but not its documents.
         let side = if is_reindex && resumed.is_some() { Side::Building } else { Side::Live };
         let mut metadata = postgres.foresee(collection.id, side, self.settings.fingerprint);
         if self.wish.retry_failed {
@@ -188,19 +189,19 @@ impl Operator {
     }
 }
 
-/// What a file asks for that the live generation cannot give.
+/// The settings of the file that the live generation does not have.
 fn differences(live: &Generation, settings: &GenerationSettings) -> Vec<String> {
     let mut words = Vec::new();
     let mut compare = |what: &str, was: &dyn Display, is: &dyn Display| {
         let (was, is) = (was.to_string(), is.to_string());
         if was != is {
             let verb = if what.ends_with('s') { ("were", "are") } else { ("was", "is") };
-            words.push(format!("{what} {} {was}, and {} {is}", verb.0, verb.1));
+            words.push(format!("{what} {} {was} and {} now {is}", verb.0, verb.1));
         }
     };
     compare("the model", &live.embedding_model, &settings.model);
     if live.dim > 0 {
-        compare("its dimension", &live.dim, &settings.dim);
+        compare("the dimension", &live.dim, &settings.dim);
     }
     compare("the quantization", &live.quantization, &settings.quantization);
     if live.sparse != settings.sparse {
@@ -215,7 +216,7 @@ fn differences(live: &Generation, settings: &GenerationSettings) -> Vec<String> 
         words.push(format!("the files of the model {} have changed", settings.model));
     }
     if words.is_empty() {
-        words.push("it is asked for, or was begun and not finished".to_owned());
+        words.push("a new generation is requested, or an unfinished one exists".to_owned());
     }
     words
 }

@@ -1,8 +1,8 @@
-//! Reindexing without downtime, and going back (docs/adr/0010-generations.md).
+//! Reindexing without downtime, and rollback (docs/adr/0010-generations.md).
 //!
-//! A new generation is built beside the live one, checked, and put in its place in one transaction. The live
-//! one is not touched meanwhile, so it answers whatever happens; what was built before a crash is not built
-//! again.
+//! A new generation is built beside the live one, checked, and made live in one transaction. The
+//! live generation keeps serving searches in every case, and a rebuild continues after a crash with
+//! the part that is already built.
 
 use metadata::{Generation, GenerationStatus, Operation, OperationType, Side, Swapped};
 use pipeline::BoxError;
@@ -12,36 +12,36 @@ use super::measures::{counted, metrics_of};
 use super::{Done, Operator, finish};
 use crate::wiring::{self, Absent, Vectors};
 
-/// Which generations that were begun are given up.
+/// The unfinished generations to drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GiveUp {
-    /// Those for other settings than the file's.
+    /// Those with other settings than the file's.
     Others,
-    /// Those, and one that did not pass the checks.
+    /// The same, and one that failed the checks.
     Refused,
 }
 
 impl Operator {
-    /// Builds a generation as the file asks for it, and puts it in place.
+    /// Builds a generation with the settings of the file and makes it live.
     pub(super) async fn reindex(&self, operation: Operation) -> Result<Done, BoxError> {
         let ended = self.while_ours(&operation, self.build(&operation)).await;
         let (report, swapped) = match ended {
             Ok((report, Some(swapped))) => (report, swapped),
             ended => return self.not_swapped(operation, ended.map(|(report, _)| report)).await,
         };
-        // The operation has ended with the swap; that there is something left to tidy up is no reason to say
-        // that it failed.
+        // The operation has completed with the swap; an error in the clean-up must not make it
+        // fail.
         if let Err(error) = self.drop_retired(&operation).await {
             tracing::warn!(
                 error = pipeline::chain(error.as_ref()),
-                "an old generation was not dropped"
+                "failed to drop an old generation"
             );
         }
         operation.let_go().await;
         Ok(Done { report, swap: Some((&swapped).into()), model: self.model_time() })
     }
 
-    /// Ends an operation after which the same generation is live.
+    /// Ends an operation that left the same generation live.
     pub(super) async fn not_swapped(
         &self,
         operation: Operation,
@@ -63,7 +63,7 @@ impl Operator {
             return Ok((report, None));
         }
         self.optimize(&vectors).await?;
-        // What has changed in the sources meanwhile.
+        // Includes the changes in the sources since the first pass.
         report.add_pass(self.bring_up_to_date(operation, Side::Building, &vectors).await?);
         if report.stopped {
             return Ok((report, None));
@@ -72,21 +72,21 @@ impl Operator {
             operation.refuse(&generation).await?;
             return Err(error);
         }
-        // The operation ends with the swap, so what came of it is noted before.
+        // The operation ends with the swap, so its result is recorded before.
         let swap = self.swap_to(operation, &generation).await?;
         self.note(operation, &report, Some(swap)).await?;
         let swapped = operation.swap(&generation, &metrics_of(&report)).await?;
         Ok((report, Some(swapped)))
     }
 
-    /// What a swap will say.
+    /// The result of the swap, in advance.
     async fn swap_to(&self, operation: &Operation, next: &Generation) -> Result<Swap, BoxError> {
         let live = self.database.postgres().generations().live(operation.collection()).await?;
         Ok(Swap { live: next.into(), retired: (&live).into() })
     }
 
-    /// The generation to build, begun or continued. One whose vectors are not what the metadata says of them, since
-    /// somebody has deleted them, is begun again.
+    /// Returns the generation to build, new or continued. If vectors of an unfinished generation
+    /// were deleted, it is recreated.
     async fn begin(&self, operation: &Operation) -> Result<(Generation, Vectors), BoxError> {
         loop {
             let generation = operation.building(&self.settings).await?;
@@ -102,13 +102,13 @@ impl Operator {
         }
     }
 
-    /// Goes back to the generation that was live before.
+    /// Makes the previous generation live again.
     pub(crate) async fn roll_back(&self) -> Result<Swap, BoxError> {
         let errand = Errand::RollBack;
         if let Some(result) = self.elsewhere(&errand).await? {
             return Ok(result
                 .swap
-                .ok_or("the operation does not say which generation is live now")?);
+                .ok_or("the result of the operation lacks the live generation")?);
         }
         let collection = self.database.collection(&self.spec).await?;
         let operation = self.claim(&collection, OperationType::Reindex, errand.details()).await?;
@@ -117,15 +117,17 @@ impl Operator {
                 let to = self.before(&collection).await?;
                 let model = wiring::model_of(&to, &self.plan()?, self.engine.as_ref())?;
                 let vectors = self.open_vectors(&to, &model, Absent::Refuse).await?;
-                // What somebody has deleted since must not come back.
+                // Documents that were deleted since must not return.
                 let deleted = operation.unpurged_of(&to).await?;
                 vectors.store.remove(&deleted).await?;
                 vectors.store.flush().await?;
-                let (held, chunks) = (vectors.store.count().await?, operation.chunks_of(&to).await?);
+                let (held, chunks) =
+                    (vectors.store.count().await?, operation.chunks_of(&to).await?);
                 if held < chunks {
                     let number = to.number;
                     return Err(format!(
-                        "generation {number} has {held} points left for {chunks} chunks, so there is no going back to it"
+                        "cannot roll back to generation {number}: it has only {held} points for \
+                         {chunks} chunks"
                     )
                     .into());
                 }
@@ -145,18 +147,20 @@ impl Operator {
         }
     }
 
-    /// The generation that was live before the one that is.
+    /// The generation that was live before the current one.
     async fn before(&self, collection: &metadata::Collection) -> Result<Generation, BoxError> {
         let mut generations = self.database.postgres().generations().list(collection.id).await?;
         generations.retain(|it| it.status == GenerationStatus::Retired);
         generations.sort_by_key(|it| it.retired_at);
         let name = &collection.name;
         Ok(generations.pop().ok_or_else(|| {
-            format!("there is no generation of `{name}` to go back to; see `retain_generations`")
+            format!(
+                "collection `{name}` has no generation to roll back to; see `retain_generations`"
+            )
         })?)
     }
 
-    /// Drops a generation that was begun and is not to be continued.
+    /// Drops unfinished generations that will not be continued.
     pub(super) async fn forget_unfinished(
         &self,
         operation: &Operation,
@@ -174,7 +178,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Drops retired generations beyond those that the file wants kept.
+    /// Drops retired generations beyond `retain_generations` of the file.
     pub(super) async fn drop_retired(&self, operation: &Operation) -> Result<(), BoxError> {
         let generations =
             self.database.postgres().generations().list(operation.collection()).await?;
@@ -187,7 +191,8 @@ impl Operator {
         Ok(())
     }
 
-    /// Vectors first: a generation that is still known is dropped again by the next who tries.
+    /// Deletes the vectors first: as long as the metadata has the generation, the next attempt
+    /// drops it again.
     async fn drop_generation(
         &self,
         operation: &Operation,

@@ -1,8 +1,8 @@
-//! What is noted of operations in `operation_metrics`. How long one took is noted by the metadata store.
+//! The rows of `operation_metrics` for operations. The metadata store adds the duration.
 
 use pipeline::RunReport;
 
-/// What is noted of a run in `operation_metrics`.
+/// The metrics of a run.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
 pub(super) fn metrics_of(report: &RunReport) -> Vec<(String, f64)> {
     let documents = report.documents;
@@ -26,7 +26,7 @@ pub(super) fn metrics_of(report: &RunReport) -> Vec<(String, f64)> {
     metrics
 }
 
-/// How many documents an operation was about, as `operation_metrics` has it; nothing of one that has failed.
+/// The number of documents that an operation concerned, or of chunks; empty if it failed.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
 pub(super) fn counted(name: &str, documents: Option<u64>) -> Vec<(String, f64)> {
     documents.map(|count| (name.to_owned(), count as f64)).into_iter().collect()

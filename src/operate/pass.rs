@@ -1,4 +1,5 @@
-//! Brings one generation up to date with its sources: passes over them, then what they give no more.
+//! Brings one generation up to date with its sources: passes over them, then deletes missing
+//! documents.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,36 +17,39 @@ use super::{Operator, exceeds};
 use crate::render;
 use crate::wiring::{Vectors, embed_options};
 
-/// How many documents' points are removed at once, and locations forgotten.
+/// Documents per transaction in which points are removed and locations deleted.
 const AT_ONCE: u32 = 1_000;
 
-/// Requests to the vector store that may be under way at once.
+/// Maximum number of concurrent requests to the vector store.
 const IN_FLIGHT: usize = 8;
 
-/// A copy of what an edited file held before may be seen before the edit is stored, and takes another pass; so
-/// may its own copy. More turns than this only a source has that changes faster than it is read.
+/// A copy of the previous content of an edited file may be seen before the edit is stored, and
+/// needs another pass; so may its own copy. Only a source that changes faster than it is read needs
+/// more passes.
 const MOST_PASSES: usize = 4;
 
-/// More is missing from a source than may be deleted without a word.
+/// More documents of a source are missing than may be deleted without `--allow-deletes`.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{documents} of {of} documents of {source_uri} are gone{sign}, and nothing was deleted; if they are to be \
-     deleted, run again with --allow-deletes (what is new or changed is stored)"
+    "{documents} of {of} documents of {source_uri} are missing{sign}; nothing was deleted, and \
+     new and changed documents were stored; to delete the missing ones, run again with \
+     --allow-deletes"
 )]
 pub(crate) struct TooManyGone {
     documents: i64,
     of: i64,
     source_uri: String,
-    /// What else speaks against it.
+    /// A further reason, such as an unmounted file system, or empty.
     sign: &'static str,
 }
 
-/// A source gives nothing, and never has: the path or the globs are wrong, or it is not filled yet. One that has given
-/// documents before is a matter of [`TooManyGone`].
+/// A source provides no document and never has: the path or the globs are wrong, or it is not
+/// filled yet. A source that provided documents before is covered by [`TooManyGone`].
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "nothing in {source_uri} matches, and it has never given a document ({because}); correct `paths`, `include`, \
-     `exclude` or `hidden` of the scan node (what other sources give is stored)"
+    "no file in {source_uri} matches, and it has never provided a document ({because}); correct \
+     `paths`, `include`, `exclude` or `hidden` of the scan node (documents of other sources were \
+     stored)"
 )]
 pub(crate) struct NothingMatches {
     source_uri: String,
@@ -53,11 +57,11 @@ pub(crate) struct NothingMatches {
 }
 
 impl NothingMatches {
-    /// The first of the sources that have never given anything.
+    /// The error for the first source that has never provided a document.
     pub(super) fn among(unknown: Vec<String>, left_out: &BTreeMap<String, u64>) -> Option<Self> {
         let source_uri = unknown.into_iter().next()?;
         let because = match render::left_out(left_out) {
-            None => "there is no file in it".to_owned(),
+            None => "it contains no file".to_owned(),
             Some(left_out) => format!("left out: {left_out}"),
         };
         Some(Self { source_uri, because })
@@ -65,7 +69,7 @@ impl NothingMatches {
 }
 
 impl Operator {
-    /// Takes in what is new or changed, and takes out what is gone.
+    /// Stores new and changed documents, and deletes missing ones.
     pub(super) async fn bring_up_to_date(
         &self,
         operation: &Operation,
@@ -104,7 +108,7 @@ impl Operator {
         Ok(report)
     }
 
-    /// One pass over the sources, before which there is nothing to purge.
+    /// One pass over the sources. Expects that nothing is left to purge.
     async fn pass(
         &self,
         operation: &Operation,
@@ -131,7 +135,8 @@ impl Operator {
         Ok(report)
     }
 
-    /// From now on the model can be asked what it has done. That it cannot be had is for the run to say.
+    /// Loads the model, so that its usage can be read. Errors are ignored here; the run reports
+    /// them.
     fn meet_the_model(&self) {
         if self.embedder.get().is_none()
             && let Ok(it) = self.engine.embedder(&self.model.path, &embed_options(&self.spec))
@@ -140,12 +145,12 @@ impl Operator {
         }
     }
 
-    /// What the model has done so far.
+    /// The usage of the model so far.
     pub(super) fn usage(&self) -> pipeline::EmbedderUsage {
         self.embedder.get().map(|it| it.usage()).unwrap_or_default()
     }
 
-    /// Deletes documents that are gone from sources of which every document was seen; gives how many.
+    /// Deletes the missing documents of completely listed sources and returns their number.
     async fn take_out(&self, metadata: &RunMetadata, covered: &[String]) -> Result<u64, BoxError> {
         let devices = devices_of(covered);
         let missing = metadata.missing(covered).await?;
@@ -166,8 +171,9 @@ impl Operator {
     }
 }
 
-/// Whether a source has lost more than may be deleted without a word: too many documents; or all of them, and it
-/// is on another device than before, which is what a folder looks like whose file system is not mounted.
+/// Returns an error if a source has lost more than may be deleted without `--allow-deletes`: too
+/// many documents; or all of them while its path is on another device, as if its file system were
+/// not mounted.
 pub(super) fn too_many(
     missing: &Missing,
     ratio: f64,
@@ -177,7 +183,7 @@ pub(super) fn too_many(
     let now = devices.iter().find(|(uri, _)| uri == source).map(|(_, device)| *device);
     let is_unmounted = *documents > 0 && documents == of && device.is_some() && *device != now;
     let is_much = exceeds(*documents, *of, ratio);
-    let sign = if is_unmounted { ", and its folder looks as if it were not mounted" } else { "" };
+    let sign = if is_unmounted { ", and its file system appears to be unmounted" } else { "" };
     (is_much || is_unmounted).then(|| TooManyGone {
         documents: *documents,
         of: *of,
@@ -186,19 +192,19 @@ pub(super) fn too_many(
     })
 }
 
-/// The devices that sources are on.
+/// The devices of the sources.
 pub(super) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
     covered.iter().filter_map(|uri| Some((uri.clone(), device_of(uri)?))).collect()
 }
 
-/// The device that a folder or file is on.
+/// The device of a folder or file.
 fn device_of(uri: &str) -> Option<i64> {
     let path = pipeline::uri::to_path(uri)?;
     Some(fs_err::metadata(path).ok()?.dev().cast_signed())
 }
 
-/// Has points say where their documents are, of those that have moved. That they cannot be trusted is noted first, so
-/// that a document which moves back before the next run is not taken for one that never moved.
+/// Updates the location in the points of moved documents. The points are marked as unreliable
+/// first, so that a document that moves back before the next run is not taken for an unmoved one.
 pub(super) async fn relocate(metadata: &RunMetadata, vectors: &Vectors) -> Result<(), BoxError> {
     let mut after = Uuid::nil();
     loop {
@@ -218,7 +224,7 @@ pub(super) async fn relocate(metadata: &RunMetadata, vectors: &Vectors) -> Resul
     }
 }
 
-/// Where a document is now. A title that was but the name of its file is that of the present one.
+/// The current location of a document. A title derived from the file name follows the new name.
 fn place_of(moved: &Moved) -> Place {
     let before =
         Path::new(&moved.before).file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -231,7 +237,7 @@ fn place_of(moved: &Moved) -> Place {
     }
 }
 
-/// Removes points that no document holds any more, also such as a run left that was killed.
+/// Removes points without a document, including those left by a killed run.
 pub(super) async fn purge(
     metadata: &RunMetadata,
     vectors: &dyn pipeline::Vectors,

@@ -1,4 +1,4 @@
-//! Taking out what somebody names: documents, a source, the collection.
+//! Deletions on request: documents, a source, the collection.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use super::measures::counted;
 use super::{Operator, finish, pass};
 use crate::wiring::{Absent, Vectors};
 
-/// What was taken out.
+/// The result of a deletion.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removed {
     pub(crate) documents: u64,
 }
 
-/// Notes how many documents an operation was about.
+/// Records the number of documents that an operation concerned.
 async fn note(operation: &Operation, documents: u64) -> Result<(), BoxError> {
     let result = errand::Result { documents: Some(documents), ..errand::Result::default() };
     Ok(operation.note(&serde_json::to_value(result)?, None).await?)
 }
 
 impl Operator {
-    /// Deletes documents until somebody undeletes them.
+    /// Deletes documents until they are undeleted.
     pub(crate) async fn delete_documents(&self, documents: &[Uuid]) -> Result<Removed, BoxError> {
         let errand = Errand::DeleteDocuments { documents: documents.to_vec() };
         if let Some(result) = self.elsewhere(&errand).await? {
@@ -46,7 +46,7 @@ impl Operator {
         finish(operation, ended, &metrics).await
     }
 
-    /// Lets documents in again that somebody had deleted; the next run takes them in.
+    /// Permits deleted documents again and returns their number; the next run stores them.
     pub(crate) async fn undelete_documents(&self, documents: &[Uuid]) -> Result<u64, BoxError> {
         let errand = Errand::UndeleteDocuments { documents: documents.to_vec() };
         if let Some(result) = self.elsewhere(&errand).await? {
@@ -65,7 +65,7 @@ impl Operator {
         finish(operation, ended, &metrics).await
     }
 
-    /// Takes out every document that only this source gives.
+    /// Deletes the documents that only this source provides.
     pub(crate) async fn remove_source(&self, source: &str) -> Result<Removed, BoxError> {
         let errand = Errand::RemoveSource { source: source.to_owned() };
         if let Some(result) = self.elsewhere(&errand).await? {
@@ -74,13 +74,15 @@ impl Operator {
         let collection = self.database.collection(&self.spec).await?;
         let sources = self.database.postgres().sources().list(collection.id).await?;
         let is_known = sources.iter().any(|known| known.source_path == source);
-        // What died after the last location was forgotten has left points, and goes on.
+        // An operation that died after its last location was deleted has left points; its successor
+        // removes them.
         if !is_known && !self.is_continued().await? {
             let known: Vec<_> = sources.into_iter().map(|source| source.source_path).collect();
             let known = known.join(", ");
-            return Err(
-                format!("{source} is not a source of the collection; it has: {known}").into()
-            );
+            return Err(format!(
+                "{source} is not a source of the collection; its sources are: {known}"
+            )
+            .into());
         }
         let operation =
             self.claim(&collection, OperationType::RemoveSource, errand.details()).await?;
@@ -128,7 +130,7 @@ impl Operator {
         }
     }
 
-    /// The metadata says first that nobody may rely on the vectors any more.
+    /// The metadata is marked first, so that no process relies on the vectors any more.
     async fn delete_vectors(&self, operation: &Operation) -> Result<(), BoxError> {
         operation.begin_deletion().await?;
         let generations =
@@ -142,7 +144,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Removes the points of documents that are deleted from the live generation.
+    /// Removes the points of deleted documents from the live generation.
     async fn purge_live(
         &self,
         operation: &Operation,
@@ -155,12 +157,12 @@ impl Operator {
             pass::purge(&metadata, vectors.store.as_ref()).await
         }
         .await;
-        // After a failure, too: a server keeps the vectors open.
+        // Also after a failure, since a server keeps the vectors open.
         vectors.end_writing().await;
         purged
     }
 
-    /// Forgets documents that were deleted long ago.
+    /// Deletes the records of documents that were deleted longer ago than the retention.
     pub(super) async fn forget_deleted(&self, operation: &Operation) -> Result<(), BoxError> {
         let days = self.spec.file.lifecycle.retention_days;
         let retention = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
@@ -168,7 +170,7 @@ impl Operator {
         if forgotten > 0 {
             tracing::info!(
                 documents = forgotten,
-                "documents that were deleted long ago are forgotten"
+                "deleted the records of documents past their retention"
             );
         }
         Ok(())

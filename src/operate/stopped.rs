@@ -1,20 +1,21 @@
-//! What becomes of an operation that is asked to stop: that is for whoever asks to say, and for whoever ends it to know.
+//! The fate of an operation that is stopped, shared between the requester of the stop and the code
+//! that ends the operation.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What becomes of an operation that ended because it was asked to stop.
+/// The fate of an operation that ended early because of a stop request.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Stopped {
-    /// It was cancelled.
+    /// It is cancelled.
     #[default]
     Cancelled,
-    /// It goes on later, as another one.
+    /// It is requeued, and another operation continues it.
     HandedBack,
     /// It has failed, for this reason.
     Failed(String),
 }
 
-/// Says what becomes of an operation that is asked to stop. Clones are the same.
+/// The fate of an operation, should it be stopped. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OnStop(Arc<Mutex<Stopped>>);
 

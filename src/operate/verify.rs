@@ -1,11 +1,12 @@
-//! Compares the two stores, in both directions and exactly, and makes good what differs.
+//! Compares the two stores, exactly and in both directions, and repairs differences.
 //!
-//! Operations are kept away meanwhile. A comparison changes nothing; a repair is an operation, which takes out
-//! what should not be there and marks what is not whole, and then a run, which writes that again.
+//! Operations of the collection wait for a comparison, which changes nothing. A repair is an
+//! operation that removes wrong points and marks incomplete documents, followed by a run that
+//! writes those again.
 //!
-//! Of embedded vectors the files are compared with the checksums that were recorded when they were closed, before they
-//! are opened; then each point with the checksum in it. Vectors whose files are damaged, or that cannot be opened, are
-//! not repaired but built anew, as a new generation.
+//! The files of embedded vectors are compared with the checksums of their last close before they
+//! are opened; then each point is compared with its own checksum. Vectors that have damaged files
+//! or cannot be opened are not repaired but rebuilt as a new generation.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,63 +19,63 @@ use vectors::DamagedFile;
 use super::{Errand, Operator, finish, pass};
 use crate::wiring::{Absent, Vectors};
 
-/// Documents that are asked for at once.
+/// Documents per query to the metadata store.
 const PAGE: usize = 10_000;
 
-/// Points that are read at once, with all that they hold.
+/// Points per page of a scan, each with its whole content.
 const POINTS: usize = 1_000;
 
-/// What is wrong with the points of one document.
+/// Wrong points of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) document: Uuid,
-    /// Where it was when it was last written; unknown of a document that is.
+    /// Its last path; `None` if the document is unknown.
     pub(crate) path: Option<String>,
-    /// How many points.
+    /// The number of points.
     pub(crate) points: u64,
 }
 
-/// What a comparison has found.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// The generation that was compared.
+    /// The number of the compared generation.
     pub(crate) generation: i32,
     /// Points in the vector store.
     pub(crate) points: u64,
-    /// Documents with fewer points than chunks, or with points under other ids than theirs.
+    /// Documents with fewer points than chunks, or with points under wrong ids.
     pub(crate) missing: Vec<Trouble>,
     /// Documents with points beyond their chunks.
     pub(crate) surplus: Vec<Trouble>,
-    /// Documents that are deleted or set aside, and have points.
+    /// Documents that are deleted or set aside and have points.
     pub(crate) deleted: Vec<Trouble>,
-    /// Documents that the metadata does not know, and that have points.
+    /// Documents that have points and are missing in the metadata.
     pub(crate) unknown: Vec<Trouble>,
-    /// Documents with points that do not hold what was written.
+    /// Documents with points whose content differs from what was written.
     pub(crate) damaged: Vec<Trouble>,
-    /// Points that cannot be read, and that are of no document that is known.
+    /// Unreadable points that belong to no known document.
     pub(crate) unreadable: u64,
-    /// Files of embedded vectors that are not as they were when they were closed.
+    /// Files of embedded vectors that have changed since they were closed.
     pub(crate) files: Vec<DamagedFile>,
-    /// Why the vectors cannot be opened or read. Nothing is known of the points then.
+    /// The reason for which the vectors cannot be opened or read; no point is compared then.
     pub(crate) unusable: Option<String>,
-    /// What the metadata says of itself.
+    /// Contradictions within the metadata.
     pub(crate) integrity: Integrity,
 }
 
 impl Findings {
-    /// Whether both stores agree.
+    /// `true` if both stores agree.
     pub(crate) fn is_consistent(&self) -> bool {
         self.troubles().all(|(_, troubles)| troubles.is_empty())
             && !self.must_be_built_anew()
             && self.integrity.is_whole()
     }
 
-    /// Whether the vectors are damaged in a way that writing documents again does not put right.
+    /// `true` if rewriting documents cannot repair the vectors.
     pub(crate) fn must_be_built_anew(&self) -> bool {
         !self.files.is_empty() || self.unusable.is_some() || self.unreadable > 0
     }
 
-    /// What a repair has found, as `operation_metrics` has it: documents by what was wrong with their points.
+    /// The number of documents by kind of wrong points, for `operation_metrics`.
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
     fn as_metrics(&self) -> Vec<(String, f64)> {
         self.troubles()
@@ -82,7 +83,7 @@ impl Findings {
             .collect()
     }
 
-    /// What is wrong with points, by kind.
+    /// The documents with wrong points, by kind.
     pub(crate) fn troubles(&self) -> impl Iterator<Item = (&'static str, &[Trouble])> {
         [
             ("missing", &*self.missing),
@@ -95,34 +96,34 @@ impl Findings {
     }
 }
 
-/// What the store holds of one document.
+/// The points of one document.
 #[derive(Clone, Copy, Default)]
 struct Held {
-    /// Points of its chunks, under their own ids.
+    /// Points of its chunks, under the right ids.
     right: u64,
     /// Points of its chunks under other ids.
     foreign: u64,
     /// Points beyond its chunks.
     surplus: u64,
-    /// Points that do not hold what was written.
+    /// Points whose content differs from what was written.
     damaged: u64,
 }
 
 impl Operator {
-    /// Compares the stores while nobody writes to them.
+    /// Compares the stores under an exclusive lock.
     pub(crate) async fn verify(&self) -> Result<Findings, BoxError> {
         let collection = self.database.collection(&self.spec).await?;
         let _still = self.database.postgres().keep_still(&collection, self.turn()).await?;
         let live = self.database.postgres().generations().live(collection.id).await?;
         let files = Vectors::damage(&self.spec, &live.vector_store_name).await?;
-        // Reading files that are damaged may take any time, or find anything.
+        // Reading damaged files may take arbitrarily long and give arbitrary results.
         let compared = if files.is_empty() {
             match self.live(&collection, Absent::Refuse).await {
                 Ok((live, vectors)) => self.compare(&collection, &live, &vectors).await,
                 Err(error) => Err(error),
             }
         } else {
-            Err("its files are damaged".into())
+            Err("the files of the vectors are damaged".into())
         };
         match compared {
             Ok((findings, _, _)) => Ok(findings),
@@ -137,15 +138,15 @@ impl Operator {
         }
     }
 
-    /// Builds the vectors anew, as a new generation: from the sources, and from what was computed before.
+    /// Rebuilds the vectors as a new generation, from the sources and the cache.
     pub(crate) async fn rebuild(&mut self) -> Result<(), BoxError> {
         self.wish.anew = true;
         self.run().await?;
         Ok(())
     }
 
-    /// Takes out what should not be there, and has what is not whole written again. Both operations are handed over
-    /// where another process serves the collection, since it may have the embedded vectors open.
+    /// Removes wrong points and rewrites incomplete documents. Both operations are delegated if
+    /// another process serves the collection, since it may have the embedded vectors open.
     pub(crate) async fn repair(&self) -> Result<(), BoxError> {
         if self.elsewhere(&Errand::Repair).await?.is_none() {
             self.remove_wrong_points().await?;
@@ -154,8 +155,8 @@ impl Operator {
         Ok(())
     }
 
-    /// Removes points that should not be there, and marks documents whose points are missing or damaged, so that the
-    /// next run writes them again.
+    /// Removes wrong points, and marks documents with missing or damaged points, so that the next
+    /// run rewrites them.
     pub(super) async fn remove_wrong_points(&self) -> Result<(), BoxError> {
         let collection = self.database.collection(&self.spec).await?;
         let details = Errand::Repair.details();
@@ -187,22 +188,23 @@ impl Operator {
         let (findings, expected, foreign) = self.compare(collection, live, vectors).await?;
         sinks::remove_strays(vectors.store.as_ref(), &expected).await?;
         for trouble in &findings.surplus {
-            // Also where points are missing, so that the number alone does not tell.
+            // Also for documents with missing points, whose number of points may be right.
             let chunks = expected.get(&trouble.document).copied().unwrap_or(0);
             vectors.store.truncate(trouble.document, u32::try_from(chunks)?).await?;
         }
         let stale = findings.missing.iter().chain(&findings.damaged);
         let stale: Vec<_> = stale.map(|it| it.document).collect();
-        // First of all, so that whatever comes between is made good by the next run.
+        // Marked before points are removed, so that the next run repairs the documents after a
+        // crash.
         operation.mark_stale(&stale).await?;
-        // Points under other ids would stay; those under their own are written over.
+        // A run overwrites points under the right ids, but not those under other ids.
         vectors.store.remove(&foreign).await?;
         vectors.store.flush().await?;
         Ok(findings)
     }
 
-    /// Compares the stores; gives what is wrong, how many points each document is to have, and the documents that
-    /// have points under other ids than their chunks'.
+    /// Compares the stores. Returns the findings, the expected number of points of each document,
+    /// and the documents with damaged points or with points under other ids.
     async fn compare(
         &self,
         collection: &Collection,
@@ -244,7 +246,8 @@ impl Operator {
         Ok((findings, expected, foreign))
     }
 
-    /// Says which documents are meant, and which of those with strays were deleted.
+    /// Adds the paths of documents, and separates points of deleted documents from those of unknown
+    /// ones.
     async fn name(
         &self,
         collection: &Collection,
@@ -286,7 +289,7 @@ impl Operator {
     }
 }
 
-/// What the store holds of each document, and how many points cannot be read that are of none.
+/// The points of each document, and the number of unreadable points that belong to none.
 async fn held(
     vectors: &Vectors,
     expected: &HashMap<Uuid, u64>,
@@ -307,7 +310,7 @@ async fn held(
             } else if !key.is_its_own() {
                 held.foreign += 1;
             } else if let Some(fault) = fault {
-                tracing::warn!(point = %id, document = %key.document, "a point is damaged: {fault}");
+                tracing::warn!(point = %id, document = %key.document, "damaged point: {fault}");
                 held.damaged += 1;
             } else {
                 held.right += 1;
@@ -316,7 +319,7 @@ async fn held(
         page = vectors.store.inspect(Some(last), POINTS).await?;
     }
     if !nameless.is_empty() {
-        // Whose they are is known of the ids that chunks must have.
+        // The ids that the chunks of documents must have tell whose these points are.
         for (&document, &chunks) in expected {
             let ids = (0..u32::try_from(chunks)?).map(|index| pipeline::point_id(document, index));
             let found = ids.filter(|id| nameless.remove(id)).count() as u64;
@@ -328,7 +331,8 @@ async fn held(
     Ok((held, nameless.len() as u64))
 }
 
-/// Whether it is the vectors themselves that could not be opened or read, and no other process or store.
+/// `true` if the vectors themselves cannot be opened or read, and no other process or store is the
+/// cause.
 fn is_of_damage(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<pipeline::StoreError>().is_some_and(vectors::is_of_damage)
 }

@@ -1,4 +1,4 @@
-//! How far an operation is, whoever carries it out, and how it is cut short.
+//! Progress of an operation, whichever process executes it, and its early end.
 
 use std::sync::PoisonError;
 
@@ -7,12 +7,12 @@ use pipeline::{EmbedderUsage, Progress, Watch};
 use super::{ModelTime, Operator};
 
 impl Operator {
-    /// A watch for [`Operator::progress`]; each watcher has its own.
+    /// A progress sampler for [`Operator::progress`]; each observer has its own.
     pub(crate) fn watch(&self) -> Watch {
         self.watch.clone()
     }
 
-    /// How far the operation is, whoever carries it out.
+    /// The progress of the operation, whichever process executes it.
     pub(crate) fn progress(&self, watch: &mut Watch) -> Progress {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(progress) = &*followed {
@@ -22,8 +22,8 @@ impl Operator {
         watch.look(self.counted_usage())
     }
 
-    /// Cuts an operation short that was asked to stop: what the model has not begun with is left for the next run.
-    /// `false` where that cannot be done, or was done before.
+    /// Leaves the batches that the model has not started to the next run, after a stop request.
+    /// Returns `false` if another process executes the operation, or if it was done before.
     pub(crate) fn cut_short(&self) -> bool {
         let is_elsewhere = self.followed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if is_elsewhere || self.cut_short.is_cancelled() {
@@ -33,7 +33,7 @@ impl Operator {
         true
     }
 
-    /// What the model has done so far, counted in the metrics. It is not loaded for the question.
+    /// The usage of the model so far, also written to the metrics. Does not load the model.
     fn counted_usage(&self) -> EmbedderUsage {
         if self.embedder.get().is_none() {
             return EmbedderUsage::default();
@@ -43,7 +43,7 @@ impl Operator {
         usage
     }
 
-    /// What the model has done so far, for the report.
+    /// The usage of the model so far, for the report.
     pub(super) fn model_time(&self) -> ModelTime {
         let EmbedderUsage { tokens, busy_seconds, .. } = self.counted_usage();
         ModelTime { tokens, busy_seconds }

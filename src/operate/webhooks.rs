@@ -1,9 +1,10 @@
-//! Tells webhooks how operations went. Messages are written by the transaction that ends an operation; this
-//! delivers them, signed, again and again until they are taken. No operation waits for it.
+//! Delivers notifications to webhooks. The transaction that ends an operation writes the messages;
+//! this module signs and delivers them, with retries until the receiver accepts them. No operation
+//! waits for a delivery.
 //!
-//! Form and signature follow the Standard Webhooks convention (standardwebhooks.com): the headers `webhook-id`,
-//! `webhook-timestamp` and `webhook-signature`, which is `v1,` and the base64 of HMAC-SHA256 over
-//! `id.timestamp.body`.
+//! Format and signature follow the Standard Webhooks convention (standardwebhooks.com): the headers
+//! `webhook-id`, `webhook-timestamp` and `webhook-signature`, which is `v1,` and the base64 of
+//! HMAC-SHA256 over `id.timestamp.body`.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,16 +17,16 @@ use pipeline::{BoxError, PipelineSpec, WebhookSpec};
 use sha2::Sha256;
 use uuid::Uuid;
 
-/// How long a receiver may take.
+/// Timeout of a delivery.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// For so long a message is ours that we took; longer than it can take to deliver those taken with it.
+/// Lease of the messages that are taken; longer than the deliveries of all of them can take.
 const HOLD: Duration = Duration::from_secs(120);
 
-/// How many are taken at once.
+/// Messages taken per call.
 const AT_ONCE: u32 = 8;
 
-/// Asks receivers; connections are kept for the next message.
+/// The HTTP client; it reuses connections.
 static AGENT: LazyLock<ureq::Agent> = LazyLock::new(|| {
     ureq::Agent::config_builder()
         .timeout_global(Some(PATIENCE))
@@ -36,7 +37,8 @@ static AGENT: LazyLock<ureq::Agent> = LazyLock::new(|| {
         .into()
 });
 
-/// Delivers what is due of one collection, by what its file says. Blocks while receivers think.
+/// Delivers the due messages of one collection to the webhooks in its file. Blocks during the
+/// deliveries.
 pub(crate) async fn deliver(
     postgres: &Postgres,
     collection: Uuid,
@@ -48,7 +50,7 @@ pub(crate) async fn deliver(
     let messages = postgres.messages();
     for message in messages.take(&[collection], HOLD, AT_ONCE).await? {
         let Some(webhook) = spec.file.stores.webhooks.get(&message.target) else {
-            let why = "the file does not say any more where this goes";
+            let why = "the pipeline file no longer defines this webhook";
             messages.failed(message.id, why, true).await?;
             continue;
         };
@@ -60,7 +62,7 @@ pub(crate) async fn deliver(
                     webhook = message.target,
                     event = message.event,
                     why,
-                    "a webhook was not told"
+                    "failed to deliver a notification"
                 );
                 messages.failed(message.id, &why, for_good).await?;
             }
@@ -69,10 +71,10 @@ pub(crate) async fn deliver(
     Ok(())
 }
 
-/// Why a message was not taken.
+/// A failed delivery.
 struct Refusal {
     why: String,
-    /// The receiver says that it never will be.
+    /// `true` if the receiver will never accept the message (410 Gone).
     for_good: bool,
 }
 
@@ -93,23 +95,24 @@ fn post(webhook: &WebhookSpec, message: &Message, at: i64) -> Result<(), Refusal
             let status = answer.status().as_u16();
             Err(Refusal { why: format!("the receiver answered {status}"), for_good: status == 410 })
         }
-        // Its words may hold the address, and that a key.
+        // The error's own message may contain the URL, and that a key.
         Err(error) => Err(Refusal { why: in_words(&error).to_owned(), for_good: false }),
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "ureq adds variants as it likes")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "ureq may add variants")]
 fn in_words(error: &ureq::Error) -> &'static str {
     match error {
         ureq::Error::Timeout(_) => "the receiver took too long",
-        ureq::Error::HostNotFound => "the receiver's host is not known",
-        ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "the receiver could not be reached",
-        ureq::Error::BadUri(_) => "the address is no URL",
+        ureq::Error::HostNotFound => "cannot resolve the receiver's host",
+        ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "cannot connect to the receiver",
+        ureq::Error::BadUri(_) => "the webhook URL is invalid",
         _ => "the connection to the receiver failed",
     }
 }
 
-/// The signature of a message. A key that begins with `whsec_` is base64 behind it, any other is taken as it is.
+/// The signature of a message. A secret that begins with `whsec_` is base64 after that prefix; any
+/// other is used literally.
 fn sign(secret: &str, id: &str, at: i64, body: &str) -> String {
     let decoded = secret.strip_prefix("whsec_").and_then(|it| BASE64_STANDARD.decode(it).ok());
     let key = decoded.as_deref().unwrap_or(secret.as_bytes());
@@ -122,7 +125,7 @@ fn sign(secret: &str, id: &str, at: i64, body: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The example of the convention's own documentation of its libraries.
+    /// The example in the documentation of the convention's libraries.
     #[test]
     fn a_signature_is_that_of_the_convention() {
         let signature = sign(

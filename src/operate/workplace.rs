@@ -1,4 +1,4 @@
-//! What the operations of one process share.
+//! The resources that the operations of one process share.
 
 use std::sync::Arc;
 
@@ -8,26 +8,27 @@ use crate::shards::Shards;
 use crate::telemetry::Telemetry;
 use crate::wiring::Database;
 
-/// Where operations take place: what those of one process share.
+/// Stores, telemetry and models of one process. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Workplace {
     pub(crate) database: Database,
     pub(crate) shards: Shards,
     pub(crate) telemetry: Telemetry,
-    /// Each operation has an engine beside it; a model that another one has loaded, or a search, is not loaded again.
+    /// Operations derive their engines from it, so a model that an operation or a search has loaded
+    /// is not loaded again.
     pub(crate) engine: Arc<embedding::Engine>,
 }
 
 impl Workplace {
-    /// Opens the metadata store of a file, and brings its schema up to date.
+    /// Opens the metadata store of a file and migrates its schema.
     pub(crate) async fn open(spec: &PipelineSpec, telemetry: &Telemetry) -> Result<Self, BoxError> {
         let database = Database::open(spec).await?;
         database.bring_up_to_date(spec).await?;
         Ok(Self::of(database, spec, telemetry))
     }
 
-    /// Opens the metadata store of a file for a verb that only reads, and leaves it as it is; whether its schema will do is
-    /// asked with its collection ([`Database::collection`]).
+    /// Opens the metadata store of a file for a read-only verb, without changing it.
+    /// [`Database::collection`] checks the version of its schema.
     pub(crate) async fn looking(
         spec: &PipelineSpec,
         telemetry: &Telemetry,

@@ -1,4 +1,4 @@
-//! The port `Accounts`, over the metadata store.
+//! The port `Accounts`, implemented on the metadata store.
 
 use std::time::Duration;
 

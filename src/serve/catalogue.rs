@@ -1,4 +1,4 @@
-//! The port `Catalogue`, over the metadata store.
+//! The port `Catalogue`, implemented on the metadata store.
 
 use async_trait::async_trait;
 use metadata::{CollectionChange, Grantee, Postgres, ResourceLimits};
@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::{lists, rows};
 use crate::operate::Files;
 
-/// What a metadata store knows.
+/// The collections of a metadata store.
 pub(super) struct StoredCatalogue {
     pub(super) postgres: Postgres,
-    /// Those whose collections are searched and worked on.
+    /// The files whose collections this server searches and changes.
     pub(super) files: Files,
 }
 

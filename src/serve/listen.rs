@@ -1,4 +1,4 @@
-//! Sockets: plain ones and TLS, clients that are too slow, and stopping without cutting anybody off.
+//! Sockets, with or without TLS, timeouts for slow clients, and graceful shutdown.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -16,52 +16,53 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// How long a client may take to send the head of a request; then the connection is closed. It holds between requests,
-/// too.
+/// Time limit for the head of a request, after which the connection is closed. It applies to idle
+/// connections too.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Longest head of a request, in bytes; a longer one is answered by 431. Other servers take 8 to 32 KiB.
+/// Maximum size of the head of a request, in bytes; larger ones get 431. Other servers allow 8 to
+/// 32 KiB.
 const LONGEST_HEAD: usize = 32 << 10;
 
-/// A socket that clients may connect to.
+/// Binds a listening socket.
 ///
 /// # Errors
-/// If the address is not free or not ours.
+/// If the address is in use or does not belong to this machine.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
     let listener = TcpListener::bind(address)
-        .map_err(|error| format!("cannot listen at {address}: {}", not_bound(&error)))?;
+        .map_err(|error| format!("cannot listen on {address}: {}", not_bound(&error)))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// Why an address cannot be listened at, and what to do.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds as it likes")]
+/// Explains why an address cannot be bound, with a remedy.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library may add kinds")]
 pub(crate) fn not_bound(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
-            "another program listens there; stop it, or choose another port".to_owned()
+            "another program uses the port; stop it or choose another port".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
-            "this machine does not have that address; use one of its own, 127.0.0.1 or 0.0.0.0"
+            "the address does not belong to this machine; use one that does, 127.0.0.1 or 0.0.0.0"
                 .to_owned()
         }
         ErrorKind::PermissionDenied => {
-            "this user may not use that port; choose one from 1024 on".to_owned()
+            "this user may not use that port; choose a port above 1023".to_owned()
         }
         _ => pipeline::io_words(error),
     }
 }
 
-/// How the server proves who it is.
+/// Reads certificate chain and private key of the server.
 ///
 /// # Errors
-/// If one of the files cannot be read, or they do not belong together.
+/// If a file cannot be read, or the key does not belong to the certificate.
 pub(super) fn tls(certificates: &Path, key: &Path) -> Result<RustlsConfig, BoxError> {
     let said = |path: &Path, error: rustls::pki_types::pem::Error| {
         if let rustls::pki_types::pem::Error::Io(error) = &error {
             return format!("cannot read {}: {}", path.display(), pipeline::io_words(error));
         }
-        format!("{} holds no PEM that serves: {error}", path.display())
+        format!("{} has no usable PEM data: {error}", path.display())
     };
     let chain = CertificateDer::pem_file_iter(certificates)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -74,13 +75,13 @@ pub(super) fn tls(certificates: &Path, key: &Path) -> Result<RustlsConfig, BoxEr
         .with_single_cert(chain, key)
         .map_err(|error| {
             let certificates = certificates.display();
-            format!("the certificates of {certificates} cannot be used with this key: {error}")
+            format!("cannot use the certificates of {certificates} with this key: {error}")
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(RustlsConfig::from_config(Arc::new(config)))
 }
 
-/// Serves until the handle says stop, and what is under way has ended or its time is over.
+/// Serves until the handle is stopped and the requests in flight are answered or out of time.
 ///
 /// # Errors
 /// If the socket fails.
@@ -106,7 +107,7 @@ pub(super) async fn serve(
     }
 }
 
-/// What holds for every connection.
+/// Sets the limits of each connection.
 fn limit<E>(http: &mut Http1Builder<'_, E>) {
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LONGEST_HEAD);
 }

@@ -1,4 +1,4 @@
-//! Lists of documents as the API asks for them, and their rows as it says them.
+//! Conversion between the API's and the metadata store's document lists.
 
 use metadata::{
     DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument, SetAsideCount,
@@ -10,7 +10,7 @@ use crate::render::word;
 
 pub(super) fn list(list: &wire::DocumentList) -> DocumentList {
     let selection = match (&list.reason, list.status) {
-        // The API has seen to it that the status is that of documents that were set aside.
+        // The API has checked that the status fits the reason.
         (Some(reason), _) => DocumentSelection::Reason(reason.clone()),
         (None, Some(status)) => DocumentSelection::Status(self::status(status)),
         (None, None) => DocumentSelection::All,

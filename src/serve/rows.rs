@@ -1,4 +1,4 @@
-//! Rows of the metadata store as the API says them, and back.
+//! Conversion between the rows of the metadata store and the types of the API.
 
 use metadata::{
     ApiKey, AuditEntry, By, Generation, Grant, PastOperation, Reader, ResourceLimits, Seen,
@@ -57,7 +57,7 @@ pub(super) fn audit(entry: AuditEntry) -> wire::AuditEntry {
     }
 }
 
-/// A collection with what its reader was given. What they may do by that is not for a row to say.
+/// A collection with the grants of its reader; `right` decides what they permit.
 pub(super) fn seen(seen: Seen, is_served: bool) -> (wire::Collection, right::Given) {
     let Seen { collection, owner, is_owner, user_grant, key_grant } = seen;
     let level = |word: Option<String>| word.as_deref().and_then(right::Level::of);

@@ -1,4 +1,4 @@
-//! What there has to be before anybody can use a server: the collections of its files, and a way to make the first
+//! Preparation of a new server: the collections of its files, and the token for the first
 //! administrator.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,10 +12,10 @@ use server::secret;
 use crate::operate::Files;
 use crate::{render, wiring};
 
-/// How long the token is good by which the first administrator is made; the next start gives another one.
+/// Lifetime of the token for the first administrator; each start issues a new one.
 const SETUP: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Makes the collections of files that are not there yet, so that an operation can be asked for that fills them.
+/// Creates missing collections of the files, so that operations on them can be requested.
 pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Result<(), BoxError> {
     for loaded in files.loaded() {
         let Some(model) = loaded.plan.model() else { continue };
@@ -24,7 +24,8 @@ pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Resu
             tracing::warn!(
                 owner = file.owner,
                 collection = file.collection,
-                "there is no such account, so the collection is not made; a server that is started when there is makes it"
+                "unknown owner: the collection is not created; create the account and restart the \
+                 server"
             );
             continue;
         }
@@ -34,7 +35,8 @@ pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Resu
     Ok(())
 }
 
-/// Where the page is found from this machine: a server that listens on every address is found on the loopback one.
+/// The origin of the web UI on this machine: the loopback address if the server listens on all
+/// addresses.
 pub(super) fn origin(scheme: &str, mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -45,8 +47,8 @@ pub(super) fn origin(scheme: &str, mut address: SocketAddr) -> String {
     format!("{scheme}://{address}")
 }
 
-/// Says where the first administrator is made, where there is none yet: by one link that has the token in its fragment,
-/// which no browser sends and no proxy logs.
+/// Prints the address where the first administrator can be created, if there is none. The link has
+/// the token in its fragment, which browsers do not send and proxies do not log.
 pub(super) async fn offer(
     postgres: &Postgres,
     file: Option<&Path>,
@@ -61,17 +63,19 @@ pub(super) async fn offer(
             write_private(file, &token)?;
             let file = file.display();
             render::say(format_args!(
-                "semantik: this server has no administrator yet. Make one at {origin}/setup with the token in {file}"
+                "semantik: this server has no administrator yet. Create one at {origin}/setup \
+                 with the token in {file}"
             ));
         }
         None => render::say(format_args!(
-            "semantik: this server has no administrator yet. Make one, within a day, at {origin}/setup#token={token}"
+            "semantik: this server has no administrator yet. Create one, within a day, at \
+             {origin}/setup#token={token}"
         )),
     }
     Ok(())
 }
 
-/// Writes a file that nobody else can read. One that is there is replaced, whoever could read that.
+/// Writes a file that only its owner can read. Replaces an existing file, whatever its permissions.
 fn write_private(file: &Path, text: &str) -> Result<(), BoxError> {
     use std::io::Write as _;
     let aside = file.with_extension("part");

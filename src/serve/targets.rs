@@ -1,9 +1,10 @@
-//! The collections that the server searches: each with its live generation open, for as long as it is live.
+//! The collections that the server searches, each with its live generation open.
 //!
-//! Which generation is live is looked up once a second beside the searches ([`Targets::sweep`]), and by the next search
-//! when an operation has ended or a collection has failed; no other search waits for the metadata store. The vectors stay
-//! open between searches. A generation that is live no more, and a collection that is being deleted, are let go of by
-//! the same look, so that their vectors can be deleted.
+//! The live generation is looked up once a second in the background ([`Targets::sweep`]), and by
+//! the next search after an operation has ended or a collection has failed; no other search waits
+//! for the metadata store. Vectors stay open between searches. The sweep closes generations that
+//! are no longer live, and collections that are being deleted, so that their vectors can be
+//! deleted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,33 +19,34 @@ use uuid::Uuid;
 use crate::operate::{Files, Loaded, Workplace};
 use crate::wiring::{self, Absent, Vectors};
 
-/// A place where a target is put when it is opened; whoever comes meanwhile waits.
+/// Holds an open target; other searches of the collection wait while it is opened.
 #[derive(Default)]
 struct Slot {
     open: tokio::sync::Mutex<Option<Open>>,
-    /// How often somebody has said that what was looked up may not hold any more.
+    /// Number of invalidations so far.
     doubts: AtomicU64,
 }
 
 struct Open {
     target: Arc<Target>,
-    /// When it was live.
+    /// The time at which the generation was known to be live.
     seen: Instant,
-    /// The doubts before that.
+    /// The invalidations before that time.
     doubts: u64,
 }
 
-/// How long what was looked up is believed. It is looked up anew well before that, unless the metadata store is away.
+/// Maximum age of a looked-up generation. The sweep renews it well before, unless the metadata
+/// store is unreachable.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// What is searched.
+/// The open collections of the server.
 pub(super) struct Targets {
     pub(super) workplace: Workplace,
     pub(super) files: Files,
     open: Mutex<HashMap<Uuid, Arc<Slot>>>,
 }
 
-/// Sees every collection: who may is asked before.
+/// Sees each collection; the caller has checked the permissions.
 const EVERYTHING: Reader = Reader { user: None, key: None, is_superuser: true };
 
 impl Targets {
@@ -52,7 +54,7 @@ impl Targets {
         Self { workplace, files, open: Mutex::default() }
     }
 
-    /// A collection of the files, with the file that fills it; `None` if it is of none.
+    /// A collection of the files, with the file that fills it; `None` if no file does.
     pub(super) async fn served(
         &self,
         collection: Uuid,
@@ -63,14 +65,14 @@ impl Targets {
         Ok(loaded.map(|loaded| (seen, loaded)))
     }
 
-    /// The live generation of a collection.
+    /// Returns the live generation of a collection, opened.
     ///
     /// # Errors
-    /// If it is not served, is being deleted, or its vectors cannot be opened.
+    /// If the collection is not served or is being deleted, or its vectors cannot be opened.
     pub(super) async fn get(&self, collection: Uuid) -> Result<Arc<Target>, BoxError> {
         let slot = Arc::clone(self.lock().entry(collection).or_default());
         let mut open = slot.open.lock().await;
-        // Read before the metadata is, so that a doubt meanwhile is not missed.
+        // Read before the metadata, so that an invalidation in between is not missed.
         let doubts = slot.doubts.load(Ordering::Acquire);
         if let Some(it) = &*open
             && it.doubts == doubts
@@ -80,9 +82,9 @@ impl Targets {
         }
         let seen = Instant::now();
         let looked_up = self.served(collection).await.and_then(|it| {
-            let (row, loaded) = it.ok_or("it is not served here")?;
+            let (row, loaded) = it.ok_or("this server does not serve the collection")?;
             match row.collection.deleting_since {
-                Some(_) => Err("it is being deleted".into()),
+                Some(_) => Err("the collection is being deleted".into()),
                 None => Ok((row, loaded)),
             }
         });
@@ -96,14 +98,14 @@ impl Targets {
         let before = open.take().filter(|it| it.target.store == row.collection.vector_store_name);
         let target = match before {
             Some(before) => before.target,
-            // What was live before is closed first, when those who search it have ended.
+            // The previous generation is closed first, once its searches have ended.
             None => Arc::new(self.opened(&row, &loaded).await?),
         };
         *open = Some(Open { target: Arc::clone(&target), seen, doubts });
         Ok(target)
     }
 
-    /// What was looked up of a collection may not hold any more; of any, if none is named.
+    /// Invalidates the looked-up generation of a collection; of all collections if `None`.
     pub(super) fn doubt(&self, collection: Option<Uuid>) {
         let open = self.lock();
         let concerned = open.iter().filter(|(id, _)| collection.is_none_or(|it| it == **id));
@@ -118,14 +120,14 @@ impl Targets {
         let live = generations.live(collection.id).await?;
         let Loaded { spec, plan, .. } = loaded;
         let model = wiring::model_of(&live, plan, engine.as_ref())?;
-        // Nothing has been written yet where no run has come to its end.
+        // Without a completed run, no vectors may exist yet.
         let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
         let shards = &self.workplace.shards;
         let vectors = Vectors::open(spec, &live, &model, absent, shards).await?;
         Ok(wiring::target(spec, engine, collection, &live, model, &vectors))
     }
 
-    /// Looks up what is live, and lets go of what is not any more or is being deleted.
+    /// Looks up the live generations, and closes others and those that are being deleted.
     ///
     /// # Errors
     /// If the metadata store cannot be reached.
@@ -135,12 +137,12 @@ impl Targets {
         let grants = self.workplace.database.postgres().grants();
         for (id, slot) in slots {
             let (asked, doubts) = (Instant::now(), slot.doubts.load(Ordering::Acquire));
-            // Searches go on meanwhile.
+            // No lock is held here, so searches continue.
             let seen = grants.seen(EVERYTHING, id).await?;
-            // Whoever opens it at the moment has just asked which one is live.
+            // A search that is opening the target has just looked up the live generation.
             let Ok(mut open) = slot.open.try_lock() else { continue };
             let Some(it) = &mut *open else { continue };
-            // They may even have found out more than was known here.
+            // A search has looked it up after this sweep did.
             if it.seen > asked {
                 continue;
             }
@@ -158,7 +160,7 @@ impl Targets {
         Ok(())
     }
 
-    /// Loads the models of the files, so that the first search need not wait for it.
+    /// Loads the models of the files, so that the first search does not wait for them.
     pub(super) fn load_models(&self) {
         for loaded in self.files.loaded() {
             if let Some(model) = loaded.plan.model() {
@@ -168,7 +170,7 @@ impl Targets {
                     Err(error) => {
                         tracing::warn!(
                             error = pipeline::chain(error.as_ref()),
-                            "a model was not loaded"
+                            "failed to load a model"
                         );
                     }
                 }

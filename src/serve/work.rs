@@ -1,7 +1,7 @@
-//! The port `Work`: searches and operations on the collections of the files that the server was given.
+//! The port `Work`: searches and operations on the collections of the server's files.
 //!
-//! An operation that is asked for is handed over, as the command does beside a server, and the executor of this process
-//! takes it up, or that of another one.
+//! A requested operation is queued, like those that the command delegates; the executor of this
+//! process or of another one executes it.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::cmd::why;
 use crate::operate::{Errand, Loaded, Wish};
 use crate::telemetry::Telemetry;
 
-/// What is done to the collections of the files.
+/// Searches and operations of the server.
 pub(super) struct ServedWork {
     pub(super) targets: Arc<Targets>,
     pub(super) changes: broadcast::Sender<Change>,
@@ -38,7 +38,7 @@ impl ServedWork {
         self.targets.workplace.database.postgres()
     }
 
-    /// Hands an errand over, if the limits of the collection allow it.
+    /// Queues an operation if the limits of the collection permit it.
     async fn ask(&self, seen: &Seen, loaded: &Loaded, errand: &Errand, by: &By) -> Answer<Uuid> {
         let mut config = errand.details();
         config["pipeline"] = json!(loaded.spec.file.name);
@@ -48,7 +48,7 @@ impl ServedWork {
         match operations.ask(&what, takes_in(errand), &rows::by(by)).await? {
             Asked::For(operation) => Ok(operation),
             Asked::Limit { of, most, retry_after } => {
-                let detail = format!("the collection may have {most} {of}, and has as many");
+                let detail = format!("the collection has reached its limit of {most} {of}");
                 let code =
                     if retry_after.is_some() { Code::RateLimited } else { Code::LimitReached };
                 let retry_after = retry_after.and_then(|seconds| u64::try_from(seconds).ok());
@@ -63,7 +63,7 @@ impl ServedWork {
     }
 }
 
-/// Something that is the operator's to read.
+/// A problem whose cause is logged for the operator of the server and not sent to the client.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: BoxError) -> Problem {
     Problem { cause: Some(pipeline::chain(error.as_ref())), ..Problem::later(Code::Unavailable, 5) }
@@ -77,7 +77,7 @@ fn errand(order: Order) -> Errand {
         }
         Order::RemoveSource { source } => Errand::RemoveSource { source },
         Order::DeleteDocuments(documents) => Errand::DeleteDocuments { documents },
-        // A run takes them in, and ends when they are there.
+        // The run restores them, so they are stored when it ends.
         Order::UndeleteDocuments(documents) => Errand::run_letting_in(documents, Wish::default()),
         Order::Delete => Errand::DeleteCollection,
     }
@@ -107,7 +107,7 @@ impl Work for ServedWork {
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
-        // Who reads too slowly misses some, and looks by itself from time to time.
+        // A slow reader misses changes, and polls from time to time.
         let changes = BroadcastStream::new(self.changes.subscribe());
         changes.filter_map(|change| std::future::ready(change.ok())).boxed()
     }
@@ -146,10 +146,11 @@ impl Work for ServedWork {
     async fn why(&self, collection: Uuid, named: &str) -> Answer<Value> {
         let (seen, loaded) = self.served(collection).await?;
         if !is_name(named) {
-            let detail = "`document` is an id, a URL or a whole path, without `..`";
+            let detail =
+                "invalid `document`: expected an id, a URL or an absolute path without `..`";
             return Err(Problem::new(Code::InvalidQuery, detail));
         }
-        // As a person at the machine would name it; where it lies there is nobody else's business.
+        // Only the name of the file: clients must not learn its folder.
         let file = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let place = (self.postgres(), &seen.collection);
         let told = why::told_as_json(named, &loaded.plan, place, file).await;
@@ -184,7 +185,7 @@ impl Work for ServedWork {
 }
 
 impl ServedWork {
-    /// Whether the vectors of a file's collection answer; one that is not there yet has none.
+    /// Checks the vectors of a file's collection; succeeds if the collection does not exist yet.
     async fn vectors_of(&self, file: &pipeline::PipelineFile) -> Result<(), BoxError> {
         let collections = self.postgres().collections();
         let Some(collection) = collections.find(Some(&file.owner), &file.collection).await? else {
@@ -198,8 +199,8 @@ impl ServedWork {
     }
 }
 
-/// Whether a client may name a document so: nothing that leads somewhere else than it seems, or depends on where the
-/// server was started.
+/// `true` if a client may name a document so: the name must not lead outside its apparent folder or
+/// depend on the working directory of the server.
 fn is_name(named: &str) -> bool {
     let is_whole = named.parse::<Uuid>().is_ok() || named.contains("://") || named.starts_with('/');
     let decoded = named.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/");

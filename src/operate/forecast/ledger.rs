@@ -1,7 +1,7 @@
-//! What a forecast has counted: every document once, by what would become of it and why.
+//! The counts of a dry run: each document once, by expected outcome and cause.
 //!
-//! It remembers a digest of each place and content, a few dozen bytes a document, since what is gone is what was
-//! not seen, and a file that was renamed is one that is gone here and is there.
+//! Keeps a digest per location and content, a few dozen bytes per document: a missing document is
+//! one that was not seen, and a renamed file is missing at one location and new at another.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,37 +16,37 @@ use super::Forecast;
 use super::look::Look;
 use crate::render;
 
-/// What would become of a document, and why. In the order in which people are told.
+/// The expected outcome of a document and its cause, in the order of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Cause {
-    /// Its content was never seen.
+    /// No stored or deleted document has its content.
     New,
-    /// Its place held another content.
+    /// Its location had another content before.
     Edited,
-    /// It is stored, or was set aside, by other settings.
+    /// It was stored or set aside with other settings.
     SettingsChanged,
-    /// A document of its content was deleted, and comes back.
+    /// A deleted document has its content and is restored.
     Restored,
-    /// It was set aside, and is tried again.
+    /// It was set aside and is tried again.
     Retried,
-    /// A run died while it wrote it.
+    /// A run died while writing it.
     Unfinished,
-    /// It is stored as it is.
+    /// It is stored and unchanged.
     Unchanged,
-    /// So it is; what the file system says of it has changed.
+    /// It is stored and unchanged; only its size, times or inode differ.
     Touched,
-    /// A stored document that is elsewhere now.
+    /// A stored document at a new location; the old one is missing.
     Renamed,
-    /// A stored document that is elsewhere, too.
+    /// A stored document at a further location.
     Copied,
-    /// Of the same content as another one of this run, or of the collection.
+    /// Another document of this run, or a stored one, has the same content.
     Duplicate,
-    /// Gone from its source.
+    /// Missing in its source.
     Deleted,
 }
 
 impl Cause {
-    /// Every one, in order.
+    /// All causes, in the order of the output.
     pub(crate) const ALL: [Self; 12] = [
         Self::New,
         Self::Edited,
@@ -62,7 +62,7 @@ impl Cause {
         Self::Deleted,
     ];
 
-    /// One word for it, as it stands in JSON.
+    /// The key of the cause in JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -80,27 +80,27 @@ impl Cause {
         }
     }
 
-    /// Whether the model has to read such a document.
+    /// `true` if the model embeds such a document.
     pub(crate) fn embeds(self) -> bool {
         self <= Self::Unfinished
     }
 }
 
-/// Documents of one kind.
+/// Documents with one cause or reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) documents: u64,
     pub(crate) chunks: u64,
     pub(crate) tokens: u64,
-    /// URIs of the first of them, [`KEPT`] at most.
+    /// URIs of the first ones, at most [`KEPT`].
     examples: Vec<String>,
 }
 
-/// How many examples are shown of each kind.
+/// Examples shown per cause or reason.
 const EXAMPLES: usize = 5;
 
-/// How many are kept: a tally may be divided into two, each of which shows one more than [`EXAMPLES`] where it has just
-/// that many documents.
+/// Examples kept. A tally may be split into two, and each part shows [`EXAMPLES`] + 1 if it has
+/// exactly that many documents.
 const KEPT: usize = 2 * (EXAMPLES + 1);
 
 impl Tally {
@@ -113,14 +113,14 @@ impl Tally {
         }
     }
 
-    /// The URIs that are shown, and how many documents there are besides: never just one.
+    /// The URIs to show, and the number of further documents, which is never 1.
     pub(crate) fn shown(&self) -> (&[String], u64) {
         let documents = usize::try_from(self.documents).unwrap_or(usize::MAX);
         let shown = render::shown(documents, EXAMPLES).min(self.examples.len());
         (&self.examples[..shown], self.documents - u64::try_from(shown).unwrap_or(0))
     }
 
-    /// Takes a part of another one in, and the examples that go with it.
+    /// Adds a part of another tally with the examples that belong to it.
     fn take(&mut self, documents: u64, examples: impl Iterator<Item = String>) {
         self.documents += documents;
         let room = (EXAMPLES + 1).saturating_sub(self.examples.len());
@@ -129,32 +129,32 @@ impl Tally {
     }
 }
 
-/// The first half of a digest: two of them are the same by chance once in 2⁶⁴ documents.
+/// The first half of a digest: a collision is expected once in 2⁶⁴ documents.
 type Short = u128;
 
 fn short(digest: &[u8]) -> Short {
-    Short::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
+    Short::from_be_bytes(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes"))
 }
 
 pub(super) struct Ledger {
-    /// What the collection holds as the present settings would store it.
+    /// The contents of the collection that are stored with the current settings.
     pub(super) known: Arc<KnownHashes>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What was known of the places of documents in flight.
+    /// The known states of the locations of documents in flight.
     in_flight: HashMap<String, KnownLocation>,
-    /// The places that were seen.
+    /// The locations that the run has seen.
     seen: HashSet<Short>,
-    /// Contents that have a place after the run.
+    /// Contents that have a location after the run.
     held: HashSet<Short>,
-    /// Those among them that each source gives.
+    /// The same by source.
     given: HashMap<String, HashSet<Short>>,
-    /// Stored contents that were seen at places that are new.
+    /// Stored contents that were seen at new locations.
     moved: HashMap<Short, Tally>,
-    /// Folders that cannot be looked into.
+    /// Unreadable folders, each with a trailing slash.
     hidden: Vec<String>,
     causes: BTreeMap<Cause, Tally>,
     set_aside: BTreeMap<String, Tally>,
@@ -169,7 +169,7 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of places that a source came upon.
+    /// Records the known states of locations that a source has listed.
     pub(super) fn located(&self, uris: &[String], known: &[Option<KnownLocation>]) {
         let mut state = self.lock();
         for (uri, known) in uris.iter().zip(known) {
@@ -179,7 +179,7 @@ impl Ledger {
         }
     }
 
-    /// A document that would be given to the model, or to a sink.
+    /// Records a document that would reach the model or a sink.
     pub(super) fn stored(
         &self,
         location: &Location,
@@ -193,7 +193,7 @@ impl Ledger {
         state.causes.entry(cause).or_default().add(&location.uri, size);
     }
 
-    /// A document that would leave early.
+    /// Records a document that would be rejected.
     pub(super) fn set_aside(&self, document: &SetAside) {
         let SetAside { location, content_hash, why } = document;
         let uri = &location.uri;
@@ -229,7 +229,7 @@ impl Ledger {
         state.causes.entry(cause).or_default().add(uri, (0, 0));
     }
 
-    /// Looks for what is gone, once everything was seen, and writes it all into the forecast.
+    /// Determines the missing documents, once all others are recorded, and completes the forecast.
     pub(super) async fn settle(
         &self,
         look: &Look,
@@ -246,7 +246,7 @@ impl Ledger {
                 if state.is_gone(&place.uri, &source, &report.covered) {
                     gone.push((content, source, place.uri.clone()));
                 } else if !state.seen.contains(&short(&Sha256::digest(&place.uri))) {
-                    // It was not looked for, and stays.
+                    // Its source was not listed completely, so the document stays.
                     state.held.extend(content);
                     state.given.entry(source).or_default().extend(content);
                 }
@@ -256,7 +256,7 @@ impl Ledger {
         state.tell_renamed(&gone);
         forecast.missing = state.tell_deleted(&gone, &look.devices().await?);
         forecast.seen = report.documents.seen;
-        // A place that two sources give is told here alone.
+        // A location that two sources provide is counted only here.
         let told = |cause| state.causes.get(&cause).map_or(0, |tally| tally.documents);
         let more = report
             .documents
@@ -272,8 +272,8 @@ impl Ledger {
 }
 
 impl State {
-    /// Notes that a document leaves; gives what was known of its place, or `None` if it has left before, by
-    /// another branch.
+    /// Records that a document leaves the pipeline. Returns the known state of its location, or
+    /// `None` if it left before on another branch.
     fn leave(
         &mut self,
         location: &Location,
@@ -296,7 +296,8 @@ impl State {
             && !self.hidden.iter().any(|folder| uri.starts_with(folder))
     }
 
-    /// A stored content at a new place is one that was renamed as often as a place of it is gone, and else a copy.
+    /// A stored content at a new location counts as renamed for each of its missing locations, and
+    /// as copied otherwise.
     fn tell_renamed(&mut self, gone: &[(Option<Short>, String, String)]) {
         let mut times: HashMap<Short, u64> = HashMap::new();
         for content in gone.iter().filter_map(|(content, _, _)| *content) {
@@ -316,7 +317,7 @@ impl State {
         }
     }
 
-    /// A content that has no place any more is a document that is deleted.
+    /// A content without a remaining location is a deleted document.
     fn tell_deleted(
         &mut self,
         gone: &[(Option<Short>, String, String)],

@@ -1,5 +1,5 @@
-//! The read-only half of a forecast: what nodes ask the metadata store is answered and remembered, what they
-//! would write is counted.
+//! The read-only part of a dry run: answers and records the queries of nodes to the metadata store,
+//! and counts their writes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use uuid::Uuid;
 
 use super::ledger::Ledger;
 
-/// What is known before the run.
+/// The state of the collection before the run.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    /// `None` if there is no collection yet.
+    /// `None` if the collection does not exist.
     pub(super) metadata: Option<RunMetadata>,
-    /// Whether a generation would be begun, in which no document is stored yet.
+    /// `true` if a new generation would be started, which has no document yet.
     pub(super) is_anew: bool,
 }
 
@@ -54,7 +54,7 @@ impl Look {
         Ok(prospects)
     }
 
-    /// The devices that sources were on when they were read last.
+    /// The devices of the sources at their last run.
     pub(super) async fn devices(&self) -> Result<HashMap<String, i64>, StoreError> {
         match &self.metadata {
             Some(metadata) => metadata.devices().await,
@@ -62,7 +62,7 @@ impl Look {
         }
     }
 
-    /// Those of these sources that have never given anything.
+    /// The sources among these that have never provided a document.
     pub(super) async fn unknown_sources(
         &self,
         sources: &[String],
@@ -73,7 +73,7 @@ impl Look {
         }
     }
 
-    /// Every place that is known, by pages.
+    /// The known locations after `after`, at most 10,000; empty at the end.
     pub(super) async fn places(
         &self,
         after: Option<&KnownPlace>,
@@ -86,7 +86,7 @@ impl Look {
     }
 }
 
-/// A generation that is begun knows places as they are, and documents without what was made of them.
+/// A new generation copies locations, but no state of documents.
 fn forget_document(known: &mut KnownLocation) {
     let of_document = match known.state {
         KnownState::Stored => true,
@@ -98,7 +98,7 @@ fn forget_document(known: &mut KnownLocation) {
     }
 }
 
-/// A metadata store of which nothing but the ledger learns what it is told.
+/// A metadata store that drops all writes except for recording them in the ledger.
 pub(super) struct Reader {
     pub(super) look: Arc<Look>,
     pub(super) ledger: Arc<Ledger>,
@@ -137,7 +137,7 @@ impl MetadataStore for Reader {
     }
 }
 
-/// Stands where a model or a sink would, and counts what comes.
+/// Replaces a model or a sink, and counts its input.
 #[derive(Clone)]
 pub(super) struct Counting {
     pub(super) look: Arc<Look>,
