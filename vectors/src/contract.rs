@@ -1,5 +1,6 @@
-//! What every store must do, as functions: the same ones run against the store in memory, the embedded
-//! one and a server. They panic with what is wrong, and expect a store without points.
+//! The contract of vector stores, as functions: the same checks run against the memory store,
+//! Qdrant Edge and a Qdrant server. A check panics at the first violation and expects a store
+//! without points.
 
 use std::collections::BTreeSet;
 
@@ -17,39 +18,40 @@ use pipeline::{Inventory, PointKey, Vectors};
 
 mod finding;
 
-/// Length of the vectors that the functions write.
+/// Dimension of the vectors that the checks write.
 pub const DIM: usize = 8;
 
-/// By how much a score may differ from the exact one: two-byte numbers are the coarsest that are
+/// Allowed difference between a score and the exact one: float16 is the coarsest precision that is
 /// searched without an index.
 const TOLERANCE: f32 = 2e-3;
 
-/// One thing that a store of vectors must do.
+/// One check of the contract.
 pub type Check = fn(&dyn Vectors) -> BoxFuture<'_, ()>;
 
-/// Everything that a store of vectors must do, [`written`] and [`is_still_there`] excepted.
+/// The contract of every vector store, except for [`written`] and [`is_still_there`], which need a
+/// restart between them.
 pub static VECTORS: &[(&str, Check)] = &[
-    ("an empty store answers, and answers nothing", |s| Box::pin(empty_answers_empty(s))),
-    ("what is written twice is there once", |s| Box::pin(written_twice_is_there_once(s))),
-    ("a point replaces the one of its id", |s| Box::pin(a_point_replaces_its_predecessor(s))),
-    ("a search gives the most similar points, best first", |s| Box::pin(search_is_exact(s))),
+    ("an empty store responds with empty results", |s| Box::pin(empty_answers_empty(s))),
+    ("an upsert of the same points is idempotent", |s| Box::pin(written_twice_is_there_once(s))),
+    ("a point replaces the previous one", |s| Box::pin(a_point_replaces_its_predecessor(s))),
+    ("a search returns the most similar points, best first", |s| Box::pin(search_is_exact(s))),
     ("truncating a document keeps its first chunks", |s| Box::pin(truncate_keeps_the_first(s))),
-    ("a document that moved says where it is", |s| Box::pin(places_change(s))),
-    ("removing documents leaves the others", |s| Box::pin(remove_leaves_the_others(s))),
-    ("scrolling gives every point once, by id", |s| Box::pin(scroll_is_complete(s))),
-    ("a payload comes back as it was given", |s| Box::pin(payloads_come_back(s))),
-    ("filters find what they say", finding::filters),
-    ("a vector that does not fit is refused", |s| Box::pin(misfits_are_refused(s))),
-    ("a document of thousands of chunks is taken", |s| Box::pin(large_documents_are_taken(s))),
-    ("writing and searching at once is safe", |s| Box::pin(writing_while_searching(s))),
+    ("relocation updates the location in the payload", |s| Box::pin(places_change(s))),
+    ("removing documents keeps the others", |s| Box::pin(remove_leaves_the_others(s))),
+    ("scrolling returns every point once, by id", |s| Box::pin(scroll_is_complete(s))),
+    ("a payload is returned as it was written", |s| Box::pin(payloads_come_back(s))),
+    ("filters return exactly the matching points", finding::filters),
+    ("a vector of another dimension is refused", |s| Box::pin(misfits_are_refused(s))),
+    ("a document of thousands of chunks is accepted", |s| Box::pin(large_documents_are_taken(s))),
+    ("concurrent writes and searches are safe", |s| Box::pin(writing_while_searching(s))),
 ];
 
-/// A document of the functions below: an id for a small number.
+/// Id of test document `number`.
 pub fn document(number: u32) -> Uuid {
     Uuid::from_u128(0x5e3a_0000 + u128::from(number))
 }
 
-/// A chunk of a document. Its vector follows from `seed`, which is also in its text.
+/// A chunk of a document. Its vector is derived from `seed`, which is also in its text.
 pub fn point(number: u32, chunk_index: u32, seed: u64) -> Point {
     let document = document(number);
     Point {
@@ -76,12 +78,12 @@ pub fn point(number: u32, chunk_index: u32, seed: u64) -> Point {
     }
 }
 
-/// The first chunks of a document.
+/// The first `count` chunks of a document, with consecutive seeds from `seed` on.
 pub fn chunks(number: u32, count: u32, seed: u64) -> Vec<Point> {
     (0..count).map(|index| point(number, index, seed + u64::from(index))).collect()
 }
 
-/// A direction that follows from a number (splitmix64).
+/// A vector derived from `seed` (splitmix64), not normalised.
 pub fn vector(seed: u64) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
@@ -95,7 +97,7 @@ pub fn vector(seed: u64) -> Vec<f32> {
     (0..DIM).map(|_| next()).collect()
 }
 
-/// Compares a store with the exact one that was told the same.
+/// Asserts that `store` has the content and the hits of `exact`, which received the same calls.
 pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
     assert_eq!(count(store).await, count(exact).await, "count");
     let documents = store.documents().await.expect("lists documents");
@@ -107,9 +109,9 @@ pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
     for (found, wanted) in found.iter().zip(&wanted) {
         assert_eq!(found.payload, wanted.payload, "payload of {}", found.id);
         let words = |point: &Point| point.sparse.clone().filter(|words| !words.is_empty());
-        assert_eq!(words(found), words(wanted), "words of {}", found.id);
+        assert_eq!(words(found), words(wanted), "sparse vector of {}", found.id);
         let alike = cosine(&found.vector, &wanted.vector);
-        assert!(alike > 0.9999, "the vector of {} has turned: {alike}", found.id);
+        assert!(alike > 0.9999, "the vector of {} has changed direction: {alike}", found.id);
     }
     for seed in [1, 77, 4242] {
         for k in [1, 10, 1000] {
@@ -119,7 +121,7 @@ pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
     }
 }
 
-/// Both have the same scores in the same order; which of several equal points stands first is open.
+/// Asserts the same scores in the same order. The order of points with equal scores is not checked.
 fn same_hits(found: &[Hit], wanted: &[Hit], points: &[Point], query: &[f32]) {
     assert_eq!(found.len(), wanted.len(), "number of hits");
     for (found, wanted) in found.iter().zip(wanted) {
@@ -128,7 +130,7 @@ fn same_hits(found: &[Hit], wanted: &[Hit], points: &[Point], query: &[f32]) {
         let id = point_id(found.payload.document, found.payload.chunk_index);
         let point = points.iter().find(|point| point.id == id).expect("a hit is a point");
         let off = (found.score - cosine(&point.vector, query)).abs();
-        assert!(off < TOLERANCE, "the score {} is another point's", found.score);
+        assert!(off < TOLERANCE, "the score {} does not match its point", found.score);
     }
     let distinct: BTreeSet<_> =
         found.iter().map(|hit| (hit.payload.document, hit.payload.chunk_index)).collect();
@@ -137,8 +139,8 @@ fn same_hits(found: &[Hit], wanted: &[Hit], points: &[Point], query: &[f32]) {
 
 async fn empty_answers_empty(store: &dyn Vectors) {
     upsert(store, Vec::new()).await;
-    store.truncate(document(1), 0).await.expect("truncates what is not there");
-    store.remove(&[document(1), document(2)]).await.expect("removes what is not there");
+    store.truncate(document(1), 0).await.expect("truncates a missing document");
+    store.remove(&[document(1), document(2)]).await.expect("removes missing documents");
     store.remove(&[]).await.expect("removes nothing");
     store.flush().await.expect("flushes nothing");
     same_as(store, &MemoryVectors::new(DIM)).await;
@@ -177,14 +179,14 @@ async fn search_is_exact(store: &dyn Vectors) {
     let tied: Vec<Point> = (100..103).map(|number| point(number, 0, 77)).collect();
     upsert(store, tied.clone()).await;
     upsert(&exact, tied).await;
-    assert!(search(store, 1, 0).await.is_empty(), "nothing is what was asked for");
+    assert!(search(store, 1, 0).await.is_empty(), "the limit is 0");
     same_as(store, &exact).await;
     let every =
         store.query(&IndexQuery::nearest(&vector(1), 20, Effort::Exact)).await.expect("searches");
     let indexed = search(store, 1, 20).await;
     assert_eq!(every.len(), 20);
     for (one, other) in every.iter().zip(&indexed) {
-        assert!((one.score - other.score).abs() < 0.02, "so few points are compared one by one");
+        assert!((one.score - other.score).abs() < 0.02, "a small collection is searched exactly");
     }
 }
 
@@ -211,10 +213,10 @@ async fn places_change(store: &dyn Vectors) {
         point
     };
     let expected: Vec<Point> = before.into_iter().map(moved).collect();
-    assert_eq!(scroll(store, 100).await, expected, "and nothing else has changed");
+    assert_eq!(scroll(store, 100).await, expected, "no other field changes");
     let keeps_title = Place { title: None, modified_at: None, ..place.clone() };
     store.relocate(document(1), &keeps_title).await.expect("relocates");
-    assert_eq!(scroll(store, 100).await, expected, "what has no value stays");
+    assert_eq!(scroll(store, 100).await, expected, "fields without a new value stay");
 }
 
 async fn truncate_keeps_the_first(store: &dyn Vectors) {
@@ -259,10 +261,10 @@ async fn scroll_is_complete(store: &dyn Vectors) {
         let found: Vec<_> = scroll(store, page).await.iter().map(|point| point.id).collect();
         assert_eq!(found, wanted, "pages of {page}");
         let found: Vec<_> = keys(store, page).await.iter().map(|key| key.id).collect();
-        assert_eq!(found, wanted, "pages of {page}, without what they hold");
+        assert_eq!(found, wanted, "keys in pages of {page}");
     }
     let behind = store.scroll(Some(Uuid::max()), 10).await.expect("scrolls");
-    assert!(behind.is_empty(), "nothing is behind the last id");
+    assert!(behind.is_empty(), "no point follows the last id");
 }
 
 async fn payloads_come_back(store: &dyn Vectors) {
@@ -294,13 +296,13 @@ async fn misfits_are_refused(store: &dyn Vectors) {
     for misfit in [vec![1.0; DIM - 1], vec![1.0; DIM + 1], vec![], vec![f32::NAN; DIM]] {
         let mut points = chunks(2, 2, 1);
         points[1].vector.clone_from(&misfit);
-        let refused = store.upsert(points).await.expect_err("a vector that does not fit");
+        let refused = store.upsert(points).await.expect_err("a vector of another shape");
         assert_eq!(refused.remedy, Remedy::GiveUp);
         let refused = store.query(&IndexQuery::nearest(&misfit, 3, Effort::Indexed)).await;
-        let refused = refused.expect_err("a query that does not fit");
+        let refused = refused.expect_err("a query of another shape");
         assert_eq!(refused.remedy, Remedy::GiveUp);
     }
-    assert_eq!(count(store).await, 2, "nothing of a refused write is there");
+    assert_eq!(count(store).await, 2, "a refused write stores no point");
 }
 
 async fn large_documents_are_taken(store: &dyn Vectors) {
@@ -329,7 +331,7 @@ async fn writing_while_searching(store: &dyn Vectors) {
     same_as(store, &exact).await;
 }
 
-/// Writes what [`is_still_there`] looks for, and flushes it.
+/// Writes and flushes the points that [`is_still_there`] expects.
 pub async fn written(store: &dyn Vectors) {
     for points in [chunks(1, 10, 1), chunks(2, 10, 100), chunks(3, 10, 200)] {
         upsert(store, points).await;
@@ -339,7 +341,7 @@ pub async fn written(store: &dyn Vectors) {
     store.flush().await.expect("flushes");
 }
 
-/// Looks, after the store was closed and opened, for what was written before.
+/// Asserts that the points of [`written`] are present after the store was closed and reopened.
 pub async fn is_still_there(store: &dyn Vectors) {
     let exact = MemoryVectors::new(DIM);
     upsert(&exact, chunks(1, 5, 1)).await;
@@ -347,7 +349,7 @@ pub async fn is_still_there(store: &dyn Vectors) {
     same_as(store, &exact).await;
 }
 
-/// Every point, read in pages.
+/// All points, in order of id, read in pages of `page`.
 pub async fn scroll(store: &dyn VectorIndex, page: usize) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::new();
     loop {
@@ -356,12 +358,12 @@ pub async fn scroll(store: &dyn VectorIndex, page: usize) -> Vec<Point> {
         if more.is_empty() {
             return points;
         }
-        assert!(more.len() <= page, "a page has its size at most");
+        assert!(more.len() <= page, "a page has at most its size");
         points.extend(more);
     }
 }
 
-/// Every point without what it holds, asked for by pages.
+/// The keys of all points, in order of id, read in pages of `page`.
 async fn keys(store: &dyn Inventory, page: usize) -> Vec<PointKey> {
     let mut keys: Vec<PointKey> = Vec::new();
     loop {
@@ -370,7 +372,7 @@ async fn keys(store: &dyn Inventory, page: usize) -> Vec<PointKey> {
         if more.is_empty() {
             return keys;
         }
-        assert!(more.len() <= page, "a page has its size at most");
+        assert!(more.len() <= page, "a page has at most its size");
         keys.extend(more);
     }
 }

@@ -1,17 +1,20 @@
-//! Qdrant Edge: vectors in this process, in a folder, with the query language of the server.
+//! Qdrant Edge: an embedded vector store in a folder, with the query language of the server.
 //!
-//! What it is not: a service. One process writes to a shard at a time, and then no other reads it; a second one is told
-//! so ([`pipeline::Remedy::Conflict`]).
+//! It is not a service. One process at a time can write to a shard, and it excludes all readers; a
+//! second process gets an error ([`pipeline::Remedy::Conflict`]).
 //!
-//! A value opens the shard when it needs to: to read without changing a file (`edge/view.rs`), and to write where there
-//! is room for it (`edge/room.rs`, `edge/session.rs`). When what was written is closed, the checksums of the files are
-//! recorded (`edge/seal.rs`).
+//! An [`EdgeStore`] opens its shard on demand: for reading without changing a file
+//! (`edge/view.rs`), for writing if the volume has space (`edge/room.rs`, `edge/session.rs`). When
+//! a shard that was written to is closed, the checksums of its files are recorded (`edge/seal.rs`).
 //!
-//! Three things of version 0.7.2 shape this file. Its write-ahead log is not replayed when a shard is
-//! opened, so nothing survives a crash that [`VectorStore::flush`] has not made durable. A flush that
-//! meets an update panics, so one thread, the owner, does both and building the index (`edge/owner.rs`);
-//! searches have threads of their own, and go on meanwhile. And the log is never shortened, so its
-//! closed parts, which nobody will read, are deleted when a shard is opened for writing.
+//! Three properties of version 0.7.2 determine this design:
+//! - Opening a shard does not replay the write-ahead log, so only data that [`VectorStore::flush`]
+//!   made durable survives a crash.
+//! - A flush that runs at the same time as an update panics, so one thread, the owner, executes
+//!   updates, flushes and index builds (`edge/owner.rs`). Searches run concurrently on other
+//!   threads.
+//! - The log is never shortened, so its closed parts, which are not read again, are deleted when a
+//!   shard is opened for writing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,7 +57,7 @@ mod session;
 mod shard;
 mod view;
 
-/// A shard, which is opened when it is needed.
+/// An embedded vector store. The shard is opened on demand.
 pub struct EdgeStore {
     session: Session,
     shape: Shape,
@@ -64,12 +67,14 @@ pub struct EdgeStore {
 }
 
 impl EdgeStore {
-    /// The shard in this folder; made if it is not there. One that is there is opened by the first call that reads or
-    /// writes, which takes seconds for a million points; here its configuration is looked at, and the lengths of its files.
+    /// The shard in `folder`; a missing one is created. An existing one is opened by the first call
+    /// that reads or writes, which takes seconds for a million points; this function reads only its
+    /// configuration, its small files and the lengths of the others.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it holds other vectors than these,
-    /// is damaged, or there is no room to make it.
+    /// [`pipeline::Remedy::Conflict`] if another process writes to the shard; otherwise if its
+    /// vectors have another shape than `config`, it is damaged, or the volume has no space to
+    /// create it.
     pub fn open(folder: &Path, config: &VectorsConfig) -> Result<Self, StoreError> {
         let (session, shape) = if shard::exists(folder) {
             let shape = shard::shape_of(folder, config)?;
@@ -82,41 +87,45 @@ impl EdgeStore {
         Ok(Self { session, shape, quantization, written })
     }
 
-    /// Refuses where another process has the shard open, before work is begun that could not be stored.
+    /// Fails if another process has the shard open, before work starts whose result could not be
+    /// stored.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if one has.
+    /// [`pipeline::Remedy::Conflict`] in this case.
     pub async fn may_be_written(&self) -> Result<(), StoreError> {
         self.session.may_be_written().await
     }
 
-    /// The files of the shard in this folder that are not as they were when it was closed. Reads all of them, and opens
-    /// nothing. A shard that was never closed by a version that records checksums has none.
+    /// Files of the shard in `folder` that differ from the record of its last close. Reads all of
+    /// them without opening the shard. Empty for a shard without record, which an earlier version
+    /// closed.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it has no log.
+    /// [`pipeline::Remedy::Conflict`] if another process writes to the shard; otherwise if its log
+    /// is missing.
     pub fn damage(folder: &Path) -> Result<Vec<DamagedFile>, StoreError> {
         let doing = "check the files of the vector collection";
         let _lock = shard::lock(folder, doing, shard::Lock::Shared)?;
         Ok(seal::damage(folder, Depth::All))
     }
 
-    /// Whether there is a shard in this folder.
+    /// Returns true if `folder` contains a shard.
     pub fn exists(folder: &Path) -> bool {
         shard::exists(folder)
     }
 
-    /// Deletes the shard in this folder, if there is one.
+    /// Deletes the shard in `folder`; a missing one is ignored.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if a process has it open; otherwise if files cannot be deleted.
+    /// [`pipeline::Remedy::Conflict`] if a process has it open; otherwise if files cannot be
+    /// deleted.
     pub fn delete(folder: &Path) -> Result<(), StoreError> {
         shard::delete(folder)
     }
 
-    /// Builds HNSW graphs for what has grown above the threshold, and drops what was deleted; returns
-    /// whether there was anything to do. Minutes of one core for a hundred thousand points; writes wait
-    /// for it, searches do not. Where the volume has no room for it, it is left for another time.
+    /// Builds HNSW graphs for segments above the threshold and drops deleted points; returns
+    /// `false` if there was nothing to do. Takes minutes of one core for 100,000 points; writes
+    /// wait for it, searches do not. Postponed with a warning if the volume lacks the space.
     ///
     /// # Errors
     /// If files cannot be written.
@@ -126,14 +135,14 @@ impl EdgeStore {
             return Ok(false);
         }
         let folder = self.session.folder();
-        // Each segment may be written anew beside the one that it replaces.
+        // Each segment may be rewritten before the one that it replaces is deleted.
         let needed = room::taken(&folder.join("segments"));
         let room = match self.session.room(doing, needed) {
             Ok(room) => room,
             Err(error) => {
                 tracing::warn!(
                     error = %error.source,
-                    "the index is not built for now, so searches are exact and slower than they could be"
+                    "postponed the index build: no space on the volume; searches are exact and slower until then"
                 );
                 return Ok(false);
             }
@@ -148,7 +157,8 @@ impl EdgeStore {
         Ok(built)
     }
 
-    /// Closes what was opened for writing, and records the checksums of its files: an operation has ended.
+    /// Closes a shard that is open for writing, at the end of an operation, and records the
+    /// checksums of its files.
     pub async fn end_writing(&self) {
         self.session.end_writing().await;
     }
@@ -162,7 +172,7 @@ impl EdgeStore {
         payload: WithPayloadInterface,
         with_vector: WithVector,
     ) -> Result<Vec<Record>, StoreError> {
-        // Edge starts with the id it is given; there is none between an id and its successor.
+        // Edge includes the id of the offset. No id lies between an id and its successor.
         let offset = match after.map(|after| after.as_u128().checked_add(1)) {
             Some(None) => return Ok(Vec::new()),
             Some(Some(from)) => Some(PointId::Uuid(Uuid::from_u128(from))),
@@ -174,7 +184,7 @@ impl EdgeStore {
         Ok(self.session.read(doing, move |shard| shard.scroll(request)).await?.0)
     }
 
-    /// How many points have each value of a field.
+    /// Number of points by value of a field, the most frequent first.
     async fn facets(
         &self,
         doing: &'static str,
@@ -192,14 +202,15 @@ impl EdgeStore {
         let facets = response.hits.into_iter().map(|hit| match hit.value {
             FacetValue::Keyword(value) => Ok(Facet { value, count: hit.count as u64 }),
             FacetValue::Int(_) | FacetValue::Uuid(_) | FacetValue::Bool(_) => {
-                Err(gives_up(doing, "the value of a field is not a text"))
+                Err(gives_up(doing, "the value of a field is not a string"))
             }
         });
-        // A value that no point has any more may still be counted, with zero.
+        // Edge may count a value that no point has any more, with zero.
         Ok(ranking::most_frequent(facets.collect::<Result<_, _>>()?, limit))
     }
 
-    /// Closes the open segment, into which so many points were written; one caller of several does it.
+    /// Closes the open segment once `written` points were written to it; of concurrent callers,
+    /// only one does.
     async fn close_segment(&self, written: usize) -> Result<(), StoreError> {
         let order = Ordering::Relaxed;
         if self.written.compare_exchange(written, 0, order, order).is_err() {
@@ -236,7 +247,7 @@ impl VectorStore for EdgeStore {
         let points = points.into_iter().map(persisted).collect();
         let points = PointInsertOperations::PointsList(points);
         self.update("upsert points", bytes, PointOperations::UpsertPoints(points)).await?;
-        // Also within a window: a document of a hundred thousand chunks is one.
+        // Also within a window, because a document of 100,000 chunks is a single window.
         let written = self.written.fetch_add(count, Ordering::Relaxed) + count;
         if written >= indexing::CLOSED_FROM { self.close_segment(written).await } else { Ok(()) }
     }
@@ -246,7 +257,7 @@ impl VectorStore for EdgeStore {
             { "key": DOCUMENT, "match": { "value": document } },
             { "key": CHUNK_INDEX, "range": { "gte": from_chunk } },
         ] });
-        let filter = serde_json::from_value(filter).expect("has the form of a filter");
+        let filter = serde_json::from_value(filter).expect("is a valid filter");
         self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
     }
 
@@ -256,7 +267,7 @@ impl VectorStore for EdgeStore {
             payload: serde_json::from_value(payload::place_to_json(place).into())
                 .expect("an object is a payload"),
             points: None,
-            filter: Some(serde_json::from_value(filter).expect("has the form of a filter")),
+            filter: Some(serde_json::from_value(filter).expect("is a valid filter")),
             key: Some(payload::METADATA.parse().expect("a field name is a path")),
         };
         let operation = UpdateOperation::PayloadOperation(PayloadOps::SetPayload(change));
@@ -270,12 +281,12 @@ impl VectorStore for EdgeStore {
             return Ok(());
         }
         let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "any": documents } }] });
-        let filter = serde_json::from_value(filter).expect("has the form of a filter");
+        let filter = serde_json::from_value(filter).expect("is a valid filter");
         self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        // Without a write there is nothing that could be lost.
+        // Without a write there is no data to make durable.
         if !self.session.is_writing().await {
             return Ok(());
         }
@@ -351,7 +362,7 @@ impl VectorIndex for EdgeStore {
 impl Inventory for EdgeStore {
     async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
         let doing = "list the documents of the vector collection";
-        // No more documents than points; and zero is no limit.
+        // There are at most as many documents as points; Edge takes 0 as no limit.
         let limit = usize::try_from(self.count().await?.max(1)).unwrap_or(usize::MAX);
         let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
         let documents = documents.map(|Facet { value, count }| {
@@ -380,7 +391,7 @@ impl Inventory for EdgeStore {
         if let Ok(records) = found.await {
             return Ok(records.into_iter().map(|it| inspect::record(it, self.shape)).collect());
         }
-        // One of them cannot be read, so each is read by itself.
+        // A point of the page cannot be read, so each one is read separately.
         let (no_payload, no_vector) = (WithPayloadInterface::Bool(false), WithVector::Bool(false));
         let mut inspected = Vec::new();
         for Record { id, .. } in self.records(doing, after, limit, no_payload, no_vector).await? {
@@ -389,7 +400,7 @@ impl Inventory for EdgeStore {
             inspected.push(match self.session.read(doing, read).await {
                 Ok(records) => match records.into_iter().next() {
                     Some(record) => inspect::record(record, self.shape),
-                    None => inspect::unreadable(id, "is listed and cannot be found"),
+                    None => inspect::unreadable(id, "is listed but cannot be read by its id"),
                 },
                 Err(error) => inspect::unreadable(id, error.source),
             });
@@ -398,7 +409,7 @@ impl Inventory for EdgeStore {
     }
 }
 
-/// A point as Edge takes it.
+/// Converts a point to Edge's form.
 fn persisted(point: Point) -> PointStructPersisted {
     let mut payload = payload::to_json(point.payload);
     payload::add_checksum(&mut payload, point.sparse.as_ref());
@@ -410,7 +421,7 @@ fn persisted(point: Point) -> PointStructPersisted {
     PointStruct::new(PointId::Uuid(point.id), Vectors::new_named(vectors), payload).into()
 }
 
-/// A point as Edge gives it.
+/// Converts a point from Edge's form.
 fn point(record: Record) -> Result<Point, BoxError> {
     let PointId::Uuid(id) = record.id else {
         return Err(format!("point {} was not written by semantik", record.id).into());
@@ -430,12 +441,12 @@ fn point(record: Record) -> Result<Point, BoxError> {
     Ok(Point { id, vector, sparse, payload: stored(record.payload)? })
 }
 
-/// A payload as Edge gives it.
+/// Converts a payload from Edge's form.
 fn stored(payload: Option<qdrant_edge::Payload>) -> Result<Payload, serde_json::Error> {
     payload::from_json(payload.map(|payload| payload.0).unwrap_or_default())
 }
 
-/// A point as Edge gives it without what it holds.
+/// Converts a point without content from Edge's form.
 fn key(record: Record) -> Result<PointKey, BoxError> {
     let PointId::Uuid(id) = record.id else {
         return Err(format!("point {} was not written by semantik", record.id).into());

@@ -1,6 +1,6 @@
-//! Vector stores: a Qdrant server, Qdrant in this process, and memory, behind the ports of `pipeline`.
+//! Vector stores behind the ports of `pipeline`: a Qdrant server, embedded Qdrant Edge, and memory.
 //!
-//! [`contract`] has what every one of them must do, as functions.
+//! [`contract`] holds the tests that every store must pass, as functions.
 
 #[cfg(feature = "test-util")]
 pub mod contract;

@@ -1,5 +1,5 @@
-//! Stores in memory: exact, small and obvious. They are what the contract tests compare the real ones
-//! with, and what tests of sinks write to. Nothing here is quick or durable.
+//! A vector store in memory: exact and simple. The contract tests compare the other stores with it,
+//! and tests of sinks write to it. It is neither fast nor durable.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,19 +15,19 @@ use crate::ranking;
 use crate::shape::Shape;
 use pipeline::{Inventory, PointKey};
 
-/// Vectors in memory.
+/// Vector store in memory.
 pub struct MemoryVectors {
     shape: Shape,
     points: Mutex<BTreeMap<Uuid, Point>>,
 }
 
 impl MemoryVectors {
-    /// An empty collection of vectors of this length.
+    /// An empty store of dense vectors with `dim` dimensions.
     pub fn new(dim: usize) -> Self {
         Self { shape: Shape { dim, sparse: false }, points: Mutex::default() }
     }
 
-    /// An empty collection of vectors of this length, with sparse ones beside them.
+    /// An empty store of dense vectors with `dim` dimensions and sparse vectors.
     pub fn with_words(dim: usize) -> Self {
         Self { shape: Shape { dim, sparse: true }, points: Mutex::default() }
     }
@@ -169,7 +169,7 @@ impl Inventory for MemoryVectors {
     }
 }
 
-/// The points for which a filter holds.
+/// The points that match a filter.
 fn chosen<'a>(
     points: &'a BTreeMap<Uuid, Point>,
     filter: Option<&'a Filter>,
@@ -177,7 +177,7 @@ fn chosen<'a>(
     points.values().filter(move |point| filter.is_none_or(|it| it.holds(&point.payload)))
 }
 
-/// Every chosen point, the most similar first.
+/// All matching points, the most similar first.
 fn by_similarity(
     points: &BTreeMap<Uuid, Point>,
     vector: &[f32],
@@ -192,8 +192,8 @@ fn by_similarity(
     hits
 }
 
-/// Every chosen point that has one of the words, by BM25: each stored number times the inverse document frequency
-/// of its word, as Qdrant computes it, in the whole collection.
+/// All matching points with at least one of the terms, ranked by BM25: the sum of stored weights
+/// times the inverse document frequency of the term in the whole collection, as Qdrant computes it.
 fn by_words(
     points: &BTreeMap<Uuid, Point>,
     words: &SparseVector,
@@ -225,14 +225,15 @@ fn by_words(
     hits
 }
 
-/// Cosine of the angle between two vectors; 0 where one of them has no direction.
+/// Cosine similarity of two vectors; 0 if one of them is a zero vector.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
     if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
 }
 
-/// A test that has panicked says so itself; the others may go on with the store.
+/// Ignores poisoning: the test that panicked fails by itself, and the others can still use the
+/// store.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The payload of a point as the stores keep it: JSON with the field names of the specification. Both
-//! directions are here and nowhere else, for the server, the embedded store and the one in memory.
+//! The payload of a point in its stored form: JSON with the field names of the specification. All
+//! stores convert in both directions through this module.
 
 use chrono::{DateTime, SecondsFormat};
 use pipeline::{BoxError, Keyword, Number, Payload, Place, PointKey, SparseVector, Text};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::shape::{CHUNK_INDEX, DOCUMENT};
 
-/// The object that stands beside a vector.
+/// The payload object of a point.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     document_id: Uuid,
@@ -19,7 +19,8 @@ struct Stored {
     metadata: Metadata,
 }
 
-/// Its lower half. A field that has no value is left out, which a filter sees as "is empty".
+/// The object under `metadata`. A field without value is omitted, which a filter treats as "is
+/// empty".
 #[derive(Serialize, Deserialize)]
 struct Metadata {
     source_path: String,
@@ -41,7 +42,7 @@ struct Metadata {
     facts: Vec<String>,
 }
 
-/// What is to be stored.
+/// The stored form of a payload.
 pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
     let stored = Stored {
         document_id: payload.document,
@@ -63,14 +64,16 @@ pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
         },
     };
     let json = serde_json::to_value(stored).expect("has string keys and plain values only");
-    let Value::Object(map) = json else { unreachable!("a struct is an object, not {json}") };
+    let Value::Object(map) = json else {
+        unreachable!("a struct serialises to an object, not {json}")
+    };
     map
 }
 
-/// What was stored.
+/// Parses a stored payload.
 ///
 /// # Errors
-/// If something else wrote to the collection.
+/// If another program wrote to the collection.
 pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::Error> {
     let stored: Stored = serde_json::from_value(Value::Object(map))?;
     let metadata = stored.metadata;
@@ -93,16 +96,17 @@ pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::
     })
 }
 
-/// The field with the checksum of what a point holds.
+/// Field with the checksum of a point.
 const CHECKSUM: &str = "checksum";
 
-/// Adds the checksum of what a point holds.
+/// Adds the checksum of payload and sparse vector.
 pub(crate) fn add_checksum(payload: &mut Map<String, Value>, sparse: Option<&SparseVector>) {
     let sum = checksum(payload, sparse);
     payload.insert(CHECKSUM.to_owned(), sum.into());
 }
 
-/// Whether a point holds what its checksum says. One that an earlier version wrote has none, and passes.
+/// Returns false if a point does not match its checksum. A point of an earlier version has none and
+/// passes.
 pub(crate) fn has_its_checksum(
     payload: &Map<String, Value>,
     sparse: Option<&SparseVector>,
@@ -113,8 +117,8 @@ pub(crate) fn has_its_checksum(
     }
 }
 
-/// CRC-32 of payload and words, without the fields that change when a document moves ([`place_to_json`]), and without
-/// the dense vector, which the store rounds.
+/// CRC-32 of payload and sparse vector, without the fields that a relocation changes
+/// ([`place_to_json`]) and without the dense vector, which the store rounds.
 fn checksum(payload: &Map<String, Value>, sparse: Option<&SparseVector>) -> u32 {
     let mut hash = crc32fast::Hasher::new();
     let mut add = |name: &str, value: Option<&Value>| {
@@ -138,7 +142,7 @@ fn checksum(payload: &Map<String, Value>, sparse: Option<&SparseVector>) -> u32 
     hash.finalize()
 }
 
-/// Where a field that is compared as a whole is.
+/// Path of a field that is compared as a whole.
 pub(crate) fn keyword(field: Keyword) -> &'static str {
     match field {
         Keyword::Document => DOCUMENT,
@@ -150,7 +154,7 @@ pub(crate) fn keyword(field: Keyword) -> &'static str {
     }
 }
 
-/// Where a field that is a number is.
+/// Path of a numeric field.
 pub(crate) fn number(field: Number) -> &'static str {
     match field {
         Number::Page => "metadata.page",
@@ -159,7 +163,7 @@ pub(crate) fn number(field: Number) -> &'static str {
     }
 }
 
-/// Where a field that is found by its words is.
+/// Path of a full-text field.
 pub(crate) fn text(field: Text) -> &'static str {
     match field {
         Text::Title => "metadata.title",
@@ -167,10 +171,11 @@ pub(crate) fn text(field: Text) -> &'static str {
     }
 }
 
-/// The object below whose key [`place_to_json`] belongs.
+/// Key of the object that [`place_to_json`] updates.
 pub(crate) const METADATA: &str = "metadata";
 
-/// What is to be stored of another place, below `metadata`. What has no value stays as it was.
+/// Fields of a new location, relative to `metadata`. Fields without value are omitted and stay
+/// unchanged.
 pub(crate) fn place_to_json(place: &Place) -> Map<String, Value> {
     let fields = [
         ("source_path", Some(place.uri.clone())),
@@ -181,7 +186,7 @@ pub(crate) fn place_to_json(place: &Place) -> Map<String, Value> {
     fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect()
 }
 
-/// RFC 3339 of a time of modification; `None` for one beyond the calendar.
+/// RFC 3339 of a time in microseconds since 1970; `None` if it is out of the range of chrono.
 pub(crate) fn instant(micros: i64) -> Option<String> {
     let instant = DateTime::from_timestamp_micros(micros)?;
     Some(instant.to_rfc3339_opts(SecondsFormat::Micros, true))
@@ -191,7 +196,7 @@ fn micros(instant: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(instant).ok().map(|instant| instant.timestamp_micros())
 }
 
-/// Which chunk a point is of, read from the fields of its payload.
+/// Document and chunk index of a point, from its payload fields.
 pub(crate) fn point_key(id: Uuid, payload: &Map<String, Value>) -> Result<PointKey, BoxError> {
     let document = payload.get(DOCUMENT).and_then(Value::as_str).and_then(|it| it.parse().ok());
     let chunk_index = payload.get(CHUNK_INDEX).and_then(Value::as_u64);
@@ -248,7 +253,7 @@ mod tests {
         assert_eq!(from_json(json).unwrap(), payload);
     }
 
-    /// Whatever changes in a point is noticed, but for what says where its document is.
+    /// The checksum covers every field of a point except those of the location.
     #[test]
     fn a_checksum_is_of_everything_but_the_place() {
         let words = SparseVector { indices: vec![3, 9], values: vec![1.0, 0.5] };

@@ -1,10 +1,10 @@
 //! A Qdrant server or cluster, over gRPC.
 //!
-//! What it is not: another query language. The collection that it makes, the points and the filters are
-//! those of `edge.rs`, so that the same search gives the same answers. Every write waits until the
-//! server has applied it, and the server's log survives a crash of the server: `flush` has nothing left
-//! to do. Calls that fail for a reason that may go away are made again (`retry.rs`), by fewer at a time
-//! if the server is overloaded (`qdrant/limiter.rs`); a lost connection is made anew by the client.
+//! Collection settings, points and filters are those of `edge.rs`, so that the same search returns
+//! the same hits. Every write waits until the server has applied it, and the log of the server
+//! survives a crash, so `flush` has nothing to do. Calls that fail with a transient error are
+//! retried (`retry.rs`), with fewer concurrent writes if the server is overloaded
+//! (`qdrant/limiter.rs`); the client reconnects after a lost connection.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,22 +40,23 @@ mod limiter;
 mod request;
 mod search;
 
-/// Time for one call. A write waits for the server, which may be busy building an index.
+/// Timeout of one call. A write waits for the server, which may be busy building an index.
 const CALL: Duration = Duration::from_secs(60);
 
-/// Time for a connection to be made.
+/// Timeout for establishing a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Writes under way at once, as long as the server keeps up.
+/// Concurrent writes, as long as the server is not overloaded.
 const MOST_WRITES: usize = 8;
 
-/// Bytes of one request; a server takes 32 MiB unless it was told otherwise.
+/// Bytes of one request; a server accepts 32 MiB by default.
 const REQUEST: usize = 24 << 20;
 
-/// Minor version of the API that the client speaks; servers one version apart understand it.
+/// API version (major, minor) of the client; compatible servers differ by at most one minor
+/// version.
 const CLIENT: (u64, u64) = (1, 18);
 
-/// A collection on a server.
+/// A vector store in a collection of a Qdrant server.
 pub struct QdrantStore {
     client: Qdrant,
     name: String,
@@ -65,13 +66,13 @@ pub struct QdrantStore {
 }
 
 impl QdrantStore {
-    /// Connects to the server at this URL (`http://…:6334`, or `https://…` for TLS), and makes the
-    /// collection if it is not there. Where nothing answers at that address, or not in this protocol, that is an error
-    /// at once.
+    /// Connects to the server at `url` (`http://…:6334`, or `https://…` for TLS) and creates the
+    /// collection if it is missing. A server that cannot be reached, or that speaks another
+    /// protocol, is an error without retries.
     ///
     /// # Errors
-    /// If the server cannot be reached, refuses the key, or has a collection of this name that holds
-    /// other vectors.
+    /// If the server cannot be reached, refuses the key, or has a collection of this name whose
+    /// vectors have another shape.
     pub async fn connect(
         url: &str,
         api_key: Option<&Secret>,
@@ -89,13 +90,16 @@ impl QdrantStore {
         let version = version.await?.version;
         if !speaks_with(&version) {
             let (major, minor) = CLIENT;
-            tracing::warn!(server = version, "the server does not go with client {major}.{minor}");
+            tracing::warn!(
+                server = version,
+                "the Qdrant server is incompatible with client {major}.{minor}: use a server at most one minor version apart"
+            );
         }
         store.shape = collection::ensure(&store.client, config).await?;
         Ok(store)
     }
 
-    /// Whether there is a collection of this name.
+    /// Returns true if a collection of this name exists.
     ///
     /// # Errors
     /// If the server cannot be reached.
@@ -108,7 +112,7 @@ impl QdrantStore {
         ask_first(url, "look for the vector collection", || client.collection_exists(name)).await
     }
 
-    /// Deletes a collection; there need not be one.
+    /// Deletes a collection; a missing one is ignored.
     ///
     /// # Errors
     /// If the server cannot be reached.
@@ -127,7 +131,7 @@ impl QdrantStore {
         request: ScrollPointsBuilder,
     ) -> Result<Vec<RetrievedPoint>, StoreError> {
         let mut request = request.limit(u32::try_from(limit).unwrap_or(u32::MAX));
-        // Qdrant starts with the id it is given; there is none between an id and its successor.
+        // Qdrant includes the id of the offset. No id lies between an id and its successor.
         match after.map(|after| after.as_u128().checked_add(1)) {
             Some(None) => return Ok(Vec::new()),
             Some(Some(from)) => request = request.offset(Uuid::from_u128(from).to_string()),
@@ -137,7 +141,7 @@ impl QdrantStore {
         Ok(ask(doing, || self.client.scroll(request.clone())).await?.result)
     }
 
-    /// How many points have each value of a field.
+    /// Number of points by value of a field, the most frequent first.
     async fn facets(
         &self,
         doing: &'static str,
@@ -155,10 +159,10 @@ impl QdrantStore {
             reply.hits.into_iter().map(|hit| match hit.value.and_then(|value| value.variant) {
                 Some(Variant::StringValue(value)) => Ok(Facet { value, count: hit.count }),
                 Some(Variant::IntegerValue(_) | Variant::BoolValue(_)) | None => {
-                    Err(gives_up(doing, "the value of a field is not a text"))
+                    Err(gives_up(doing, "the value of a field is not a string"))
                 }
             });
-        // A value that no point has any more is still counted, with zero.
+        // Qdrant counts a value that no point has any more, with zero.
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(ranking::most_frequent(facets.collect::<Result<_, _>>()?, limit))
     }
@@ -173,7 +177,7 @@ impl QdrantStore {
         self.write("delete points", || self.client.delete_points(request.clone())).await
     }
 
-    /// Makes a call that changes something, again if need be, and tells the limiter how it went.
+    /// Makes a write call, with retries, and reports congestion to the limiter.
     async fn write<T, Fut>(
         &self,
         doing: &'static str,
@@ -303,7 +307,7 @@ impl VectorIndex for QdrantStore {
 impl Inventory for QdrantStore {
     async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
         let doing = "list the documents of the vector collection";
-        // No more documents than points; and zero is no limit.
+        // There are at most as many documents as points; Qdrant takes 0 as no limit.
         let limit = self.count().await?.max(1);
         let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
         let documents = documents.map(|Facet { value, count }| {
@@ -325,29 +329,26 @@ impl Inventory for QdrantStore {
 
 fn client(url: &str, api_key: Option<&Secret>) -> Result<Qdrant, StoreError> {
     let doing = "connect to the Qdrant server";
-    // The client would show the key in its own error.
+    // The error of the client would contain the key.
     let printable = |key: &Secret| key.reveal().bytes().all(|byte| matches!(byte, 0x20..0x7f));
     if !api_key.is_none_or(printable) {
-        return Err(gives_up(doing, "the API key has characters that a key cannot have"));
+        return Err(gives_up(doing, "the API key contains characters other than printable ASCII"));
     }
     let client = Qdrant::from_url(url)
         .timeout(CALL)
         .connect_timeout(CONNECT)
         .api_key(api_key.map(|key| key.reveal().to_owned()))
-        // It prints its opinion on standard output; `health` says it in the log.
+        // The client would print the warning to standard output; `connect` logs it instead.
         .skip_compatibility_check()
         .build()
-        // What the parser says may quote the URL.
+        // The parser's message may quote the URL.
         .map_err(|_| {
-            gives_up(
-                doing,
-                "the URL is not valid; write http://HOST:6334, or https://HOST:6334 for TLS",
-            )
+            gives_up(doing, "invalid URL: expected http://HOST:6334, or https://HOST:6334 for TLS")
         })?;
     Ok(client)
 }
 
-/// Whether the client understands a server of this version.
+/// Returns true if the client supports a server of this version.
 fn speaks_with(version: &str) -> bool {
     let mut numbers = version.split('.').map(str::parse::<u64>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {

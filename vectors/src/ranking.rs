@@ -1,19 +1,20 @@
-//! The order of hits, which every store gives alike: best first, and hits of the same score by the ids of their
-//! points.
+//! The order of hits, which is the same for every store: best first, hits with equal scores by the
+//! ids of their points.
 //!
-//! Stores leave the order of equals to chance, and equals are common: in fusion, a chunk at rank 3 of one ranking
-//! alone has the score of one at rank 3 of the other. So a store is asked for a few more than are wanted; of those
-//! at the end that have one score, nobody knows how many more there are, so they are let go, or more are asked for.
+//! Stores do not define the order of equal scores, and these are common: in a fusion, a chunk at
+//! rank 3 of one ranking alone has the score of a chunk at rank 3 of the other. So a few more hits
+//! than needed are fetched. For the score of the last hit, the number of further hits is unknown,
+//! so hits with that score are dropped, or more are fetched.
 
 use pipeline::{Facet, Hit, IndexQuery, Legs, StoreError};
 
-/// How many more hits are asked for than are wanted.
+/// Number of hits fetched in addition to those requested.
 const MORE: usize = 8;
 
-/// More hits than this are not asked for, whatever their scores are.
+/// Upper bound of fetched hits, whatever their scores.
 const MOST: usize = 20_000;
 
-/// Asks `fetch` for so many hits that the best of them are certain, and puts those in order.
+/// Fetches enough hits that the order of the first `query.limit` is certain, and sorts them.
 pub(crate) async fn settled<Fut>(
     query: &IndexQuery,
     fetch: impl Fn(usize) -> Fut,
@@ -26,7 +27,7 @@ where
         return Ok(Vec::new());
     }
     let most = match &query.legs {
-        // There are no more when every candidate of both rankings is there.
+        // All hits are known once every candidate of both rankings was fetched.
         Legs::Hybrid { fusion, .. } => fusion.candidates.saturating_mul(2),
         Legs::Dense(_) | Legs::Sparse { .. } => MOST.max(query.limit),
     };
@@ -48,17 +49,17 @@ where
     }
 }
 
-/// Best first; of equals, the one with the smaller id.
+/// Sorts best first, hits with equal scores by id.
 pub(crate) fn sort(hits: &mut [Hit]) {
     hits.sort_by_cached_key(|hit| (std::cmp::Reverse(Score(hit.score)), hit.id()));
 }
 
-/// Whether a hit is similar enough to the question.
+/// Returns true if a hit reaches the similarity threshold.
 pub(crate) fn passes(hit: &Hit, threshold: Option<f32>) -> bool {
     threshold.is_none_or(|least| hit.similarity.is_some_and(|similarity| similarity >= least))
 }
 
-/// The values that most chunks have; of those with as many, in order.
+/// The `limit` most frequent values; those with equal counts in order of value.
 pub(crate) fn most_frequent(mut facets: Vec<Facet>, limit: usize) -> Vec<Facet> {
     facets.retain(|facet| facet.count > 0);
     facets.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
@@ -66,7 +67,7 @@ pub(crate) fn most_frequent(mut facets: Vec<Facet>, limit: usize) -> Vec<Facet> 
     facets
 }
 
-/// A number in its total order.
+/// A score with a total order.
 #[derive(PartialEq)]
 struct Score(f32);
 

@@ -1,16 +1,17 @@
-//! The fields that can be filtered on, and the check that points pass before any store sees them. Knows no store.
+//! Filterable fields, and the checks of points and queries before they reach a store. Independent
+//! of any store.
 
 use pipeline::{
     BoxError, IndexQuery, Legs, Point, Remedy, SparseVector, StoreError, VectorsConfig,
 };
 
-/// Name of the dense vector of a point. It is named so that sparse vectors can stand beside it.
+/// Name of the dense vector of a point. It is named so that sparse vectors can be added.
 pub(crate) const DENSE: &str = "dense";
 
-/// Name of the sparse vector of a point, in a collection that has them.
+/// Name of the sparse vector of a point, in a collection with sparse vectors.
 pub(crate) const SPARSE: &str = "sparse";
 
-/// What is found in a field of the payload, and so which index serves it.
+/// Kind of a payload field, which determines its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldKind {
     /// Compared as a whole.
@@ -19,17 +20,17 @@ pub(crate) enum FieldKind {
     Integer,
     /// RFC 3339, compared and ordered.
     Datetime,
-    /// Found by its words.
+    /// Full-text search.
     Text,
 }
 
-/// The field that a document's points have in common.
+/// Field with the document id, common to all points of a document.
 pub(crate) const DOCUMENT: &str = "document_id";
 
-/// The field by which they differ.
+/// Field with the index of the chunk in its document.
 pub(crate) const CHUNK_INDEX: &str = "chunk_index";
 
-/// Every field that a filter may name. Each has an index, so that a filter never reads payloads.
+/// All fields that a filter may name. Each has an index, so that a filter never reads payloads.
 pub(crate) static FILTERABLE: &[(&str, FieldKind)] = &[
     (DOCUMENT, FieldKind::Keyword),
     ("collection_id", FieldKind::Keyword),
@@ -45,38 +46,40 @@ pub(crate) static FILTERABLE: &[(&str, FieldKind)] = &[
     ("metadata.facts", FieldKind::Keyword),
 ];
 
-/// A point or a query that does not fit the collection.
+/// A mismatch between a point or query and the collection.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
-    #[error("a vector of {found} dimensions does not go into a collection of {wanted}")]
+    #[error("the vector has {found} dimensions, the collection {wanted}")]
     Dim { found: usize, wanted: usize },
-    #[error("the vector has numbers that are not finite")]
+    #[error("the vector has non-finite values")]
     NotFinite,
     #[error(
-        "the collection `{name}` holds vectors of {found} dimensions, and the model makes {wanted}"
+        "the collection `{name}` has vectors of {found} dimensions, the model produces {wanted}"
     )]
     Collection { name: String, found: usize, wanted: usize },
     #[error("the collection has no sparse vectors")]
     NoWords,
-    #[error("a sparse vector has its dimensions twice, unordered, or without a number each")]
+    #[error(
+        "malformed sparse vector: expected strictly increasing indices with one finite value each"
+    )]
     Unsound,
-    #[error("a threshold needs the question as a dense vector")]
+    #[error("a threshold requires a dense vector of the query")]
     NoMeasure,
-    #[error("the collection `{0}` was made without sparse vectors")]
+    #[error("the collection `{0}` was created without sparse vectors")]
     MadeWithout(String),
 }
 
-/// What the vectors of a collection are.
+/// The kinds of vectors of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// Length of the dense ones.
+    /// Dimension of the dense vectors.
     pub(crate) dim: usize,
-    /// Whether there are sparse ones.
+    /// Whether points may have a sparse vector.
     pub(crate) sparse: bool,
 }
 
 impl Shape {
-    /// Refuses points that would not fit, before any of them is written.
+    /// Checks points against the collection before any of them is written.
     pub(crate) fn check_points(self, points: &[Point]) -> Result<(), StoreError> {
         let doing = "upsert points";
         points.iter().try_for_each(|point| {
@@ -85,7 +88,7 @@ impl Shape {
         })
     }
 
-    /// Refuses a question that the collection cannot answer.
+    /// Checks a query against the collection.
     pub(crate) fn check_query(self, query: &IndexQuery) -> Result<(), StoreError> {
         let doing = SEARCHING;
         match &query.legs {
@@ -112,10 +115,10 @@ impl Shape {
     }
 }
 
-/// What a store was doing that could not answer a question.
+/// Operation named by errors of a search.
 pub(crate) const SEARCHING: &str = "search vectors";
 
-/// Refuses a vector that the collection cannot compare with its own.
+/// Checks the dimension of a dense vector and that its values are finite.
 pub(crate) fn check_vector(
     doing: &'static str,
     vector: &[f32],
@@ -130,8 +133,8 @@ pub(crate) fn check_vector(
     Ok(())
 }
 
-/// Refuses to open a collection that was made for other vectors. One that has sparse vectors keeps them, whoever
-/// opens it.
+/// Checks an existing collection against the requested settings. A collection with sparse vectors
+/// keeps them, even if they are not requested.
 pub(crate) fn check_collection(config: &VectorsConfig, found: Shape) -> Result<(), StoreError> {
     let name = config.name.clone();
     let unfit = if found.dim != config.dim {
@@ -144,7 +147,7 @@ pub(crate) fn check_collection(config: &VectorsConfig, found: Shape) -> Result<(
     Err(gives_up("open the vector collection", unfit))
 }
 
-/// An error that will not go away by itself.
+/// An error that retries cannot resolve.
 pub(crate) fn gives_up(doing: &'static str, source: impl Into<BoxError>) -> StoreError {
     StoreError { doing, remedy: Remedy::GiveUp, source: source.into() }
 }

@@ -1,4 +1,4 @@
-//! What every store must find: by words, by both rankings, under a filter, above a threshold, page after page.
+//! The contract of search: sparse and hybrid rankings, filters, thresholds and paging.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +12,26 @@ use super::{Check, DIM, TOLERANCE, chunks, document, point, same_as, upsert, vec
 use crate::MemoryVectors;
 use pipeline::Vectors;
 
-/// What a store with sparse vectors must do, beside everything that one without must. Each wants a store of its own,
-/// where nothing was ever deleted: Qdrant goes on counting the words of deleted points until it rebuilds their
-/// segment.
+/// The contract of stores with sparse vectors, in addition to that of all stores. Each check needs
+/// a new store: Qdrant counts the terms of deleted points in its document frequencies until it
+/// rebuilds their segment.
 pub static WORDS: &[(&str, Check)] = &[
-    ("words come back as they were given", |s| Box::pin(words_come_back(s))),
-    ("a search by words is BM25", |s| Box::pin(words_are_bm25(s, Writing::Forwards))),
-    ("it is the same written backwards", |s| Box::pin(words_are_bm25(s, Writing::Backwards))),
-    ("it is the same written twice", |s| Box::pin(words_are_bm25(s, Writing::Twice))),
-    ("rankings are fused as the formula says", |s| Box::pin(fusion_is_that_of_the_formula(s))),
+    ("sparse vectors are returned as they were written", |s| Box::pin(words_come_back(s))),
+    ("a sparse search ranks by BM25", |s| Box::pin(words_are_bm25(s, Writing::Forwards))),
+    ("BM25 ignores the order of writes", |s| Box::pin(words_are_bm25(s, Writing::Backwards))),
+    ("BM25 ignores replaced points", |s| Box::pin(words_are_bm25(s, Writing::Twice))),
+    ("hybrid search fuses by reciprocal rank", |s| Box::pin(fusion_is_that_of_the_formula(s))),
     ("a threshold is a similarity in every mode", |s| Box::pin(thresholds_are_similarities(s))),
-    ("the first hits do not depend on how many are asked for", |s| Box::pin(pages_follow(s))),
-    ("a filter holds for every ranking", |s| Box::pin(filters_hold_for_rankings(s))),
-    ("words that do not fit are refused", |s| Box::pin(unfit_words_are_refused(s))),
+    ("the first hits do not depend on the limit", |s| Box::pin(pages_follow(s))),
+    ("a filter applies to every ranking", |s| Box::pin(filters_hold_for_rankings(s))),
+    ("malformed sparse vectors are refused", |s| Box::pin(unfit_words_are_refused(s))),
 ];
 
-/// What a store without sparse vectors must do.
+/// The contract of stores without sparse vectors.
 pub static NO_WORDS: &[(&str, Check)] =
-    &[("words are refused where there are none", |s| Box::pin(words_are_refused(s)))];
+    &[("sparse vectors are refused without sparse index", |s| Box::pin(words_are_refused(s)))];
 
-/// A chunk with words: dimension and weight of each.
+/// A chunk with a sparse vector: index and weight of each term.
 fn worded(number: u32, chunk_index: u32, seed: u64, words: &[(u32, f32)]) -> Point {
     Point { sparse: Some(sparse(words)), ..point(number, chunk_index, seed) }
 }
@@ -43,14 +43,14 @@ fn sparse(words: &[(u32, f32)]) -> SparseVector {
     }
 }
 
-/// A question for these words.
+/// A sparse query with weight 1 for each of these terms.
 fn question(words: &[u32]) -> SparseVector {
     let mut words: Vec<(u32, f32)> = words.iter().map(|&index| (index, 1.0)).collect();
     words.sort_unstable_by_key(|(index, _)| *index);
     sparse(&words)
 }
 
-/// Chunks whose words are drawn by chance, the first of them in most.
+/// Chunks with pseudo-random terms; most chunks contain the first terms.
 fn library() -> Vec<Point> {
     let mut points = Vec::new();
     for number in 0..12_u32 {
@@ -63,7 +63,7 @@ fn library() -> Vec<Point> {
                 })
                 .map(|at| (u32::try_from(at).unwrap_or(0) * 1_000_003 + 5, 0.5 + drawn[at].abs()))
                 .collect();
-            // Some have no word at all.
+            // Some chunks have no terms.
             let words = if index == 7 { Vec::new() } else { words };
             points.push(worded(number, index, seed, &words));
         }
@@ -102,7 +102,10 @@ async fn words_come_back(store: &dyn Vectors) {
         found.into_iter().map(|it| (it.payload.chunk_index, it.sparse)).collect();
     let expected = sparse(&[(0, 1.0), (7, 0.25), (u32::MAX >> 1, 2.0)]);
     assert_eq!(words[&0].as_ref(), Some(&expected));
-    assert!(words[&1].is_none() && words[&2].is_none(), "a chunk without a word has none");
+    assert!(
+        words[&1].is_none() && words[&2].is_none(),
+        "a chunk without terms has no sparse vector"
+    );
 }
 
 /// The order in which points are written.
@@ -113,18 +116,18 @@ enum Writing {
     Twice,
 }
 
-/// The reference is written out here: nothing of it is the store's.
+/// The expected scores are computed here, independently of the store.
 async fn words_are_bm25(store: &dyn Vectors, writing: Writing) {
     let points = library();
     let asked = question(&[word(0), word(3), word(6), 99]);
     let expected = bm25(&points, &asked);
-    assert!(expected.len() > 40, "most chunks have one of the words");
+    assert!(expected.len() > 40, "most chunks have one of the terms");
     let mut written = points.clone();
     match writing {
         Writing::Forwards => {}
         Writing::Backwards => written.reverse(),
         Writing::Twice => {
-            // Other words first, which are gone then.
+            // First written with other terms, which the second write replaces.
             let other =
                 |it: &Point| Point { sparse: Some(sparse(&[(word(0), 3.0)])), ..it.clone() };
             written = points.iter().map(other).chain(points.iter().rev().cloned()).collect();
@@ -135,17 +138,17 @@ async fn words_are_bm25(store: &dyn Vectors, writing: Writing) {
     }
     let legs = Legs::Sparse { words: asked, dense: None };
     let found = hits(store, &ask(legs, 1000)).await;
-    assert_eq!(found.len(), expected.len(), "every chunk with one of the words is found");
+    assert_eq!(found.len(), expected.len(), "every chunk with one of the terms is found");
     for hit in &found {
         let wanted = expected[&hit.id()];
         let off = (hit.score - wanted).abs();
         assert!(off < 1e-3, "the score is {} instead of {wanted}", hit.score);
-        assert_eq!(hit.similarity, None, "the question has no vector");
+        assert_eq!(hit.similarity, None, "the query has no dense vector");
     }
     assert!(found.is_sorted_by(|a, b| a.score >= b.score), "best first");
 }
 
-/// BM25 of each point that has one of the words, with the inverse document frequency of Qdrant.
+/// BM25 of each point that has one of the terms, with Qdrant's inverse document frequency.
 fn bm25(points: &[Point], asked: &SparseVector) -> BTreeMap<uuid::Uuid, f32> {
     let with_words: Vec<(&Point, &SparseVector)> = points
         .iter()
@@ -198,20 +201,20 @@ async fn fusion_is_that_of_the_formula(store: &dyn Vectors) {
         }
         let legs = Legs::Hybrid { dense: dense.clone(), words: words.clone(), fusion };
         let found = hits(store, &ask(legs, 1000)).await;
-        assert_eq!(found.len(), expected.len(), "every candidate is there once");
+        assert_eq!(found.len(), expected.len(), "every candidate is returned once");
         for hit in &found {
             let wanted = expected[&hit.id()];
             assert!((hit.score - wanted).abs() < 1e-5, "{fusion:?}: {} is not {wanted}", hit.score);
             let point = points.iter().find(|it| it.id == hit.id()).expect("a hit is a point");
             let alike = crate::memory::cosine(&point.vector, &dense);
-            let similarity = hit.similarity.expect("the question has a vector");
+            let similarity = hit.similarity.expect("the query has a dense vector");
             assert!((similarity - alike).abs() < TOLERANCE, "{similarity} is not {alike}");
         }
         let in_order =
             |a: &Hit, b: &Hit| a.score > b.score || a.score == b.score && a.id() < b.id();
-        assert!(found.is_sorted_by(in_order), "best first, equals by their ids");
+        assert!(found.is_sorted_by(in_order), "best first, equals by id");
     }
-    // A question without a word that counts is one of meaning alone.
+    // A hybrid query without terms ranks by the dense vector alone.
     let legs =
         Legs::Hybrid { dense: dense.clone(), words: question(&[]), fusion: Fusion::default() };
     assert_eq!(ids(&hits(store, &ask(legs, 5)).await), ids(&by_meaning[..5]));
@@ -222,7 +225,7 @@ async fn fusion_is_that_of_the_formula(store: &dyn Vectors) {
 async fn thresholds_are_similarities(store: &dyn Vectors) {
     let points = library();
     upsert(store, points.clone()).await;
-    // The obvious hit: its own vector, and a word of its own.
+    // The expected best hit has the query's own vector and a term that no other chunk has.
     let mut obvious = worded(50, 0, 31_337, &[(12_345, 1.5), (word(1), 1.0)]);
     obvious.payload.content = "the obvious hit".to_owned();
     upsert(store, vec![obvious.clone()]).await;
@@ -240,18 +243,18 @@ async fn thresholds_are_similarities(store: &dyn Vectors) {
             assert_eq!(found[0].id(), obvious.id, "the obvious hit comes first: {legs:?}");
             let similar = all.iter().filter(|it| it.similarity.expect("has one") >= threshold);
             let expected: Vec<_> = similar.map(Hit::id).collect();
-            // A hit on the very threshold may be on either side of it.
+            // Rounding may move a hit at the threshold to either side.
             let off = expected.len().abs_diff(found.len());
             assert!(off <= 1, "{} instead of {} at {threshold}", found.len(), expected.len());
         }
     }
     let query = IndexQuery { threshold: Some(0.5), ..ask(Legs::Sparse { words, dense: None }, 5) };
-    let refused = store.query(&query).await.expect_err("there is nothing to compare with");
+    let refused = store.query(&query).await.expect_err("a threshold needs a dense vector");
     assert_eq!(refused.remedy, Remedy::GiveUp);
 }
 
 async fn pages_follow(store: &dyn Vectors) {
-    // Ties everywhere: the same words, the same vectors.
+    // All points tie: the same terms, the same vectors.
     let tied = |number: u32| worded(number, 0, 77, &[(word(2), 1.0)]);
     upsert(store, (0..60).map(tied).collect()).await;
     upsert(store, (100..160).map(|number| worded(number, 0, 78, &[(word(2), 1.0)])).collect())
@@ -265,13 +268,13 @@ async fn pages_follow(store: &dyn Vectors) {
             assert_eq!(ids(&hits(store, &ask(legs.clone(), limit)).await), all[..limit]);
         }
     }
-    // Which of equals are candidates is open; that a hit comes once is not.
+    // The choice of candidates among equals is unspecified, but a hit is returned only once.
     let legs = Legs::Hybrid { dense, words, fusion };
     let mut all = ids(&hits(store, &ask(legs, 1000)).await);
     let count = all.len();
     all.sort_unstable();
     all.dedup();
-    assert_eq!(all.len(), count, "a hit comes once");
+    assert_eq!(all.len(), count, "a hit is returned once");
 }
 
 async fn filters_hold_for_rankings(store: &dyn Vectors) {
@@ -308,10 +311,10 @@ async fn unfit_words_are_refused(store: &dyn Vectors) {
     ];
     for words in unfit {
         let points = vec![Point { sparse: Some(words.clone()), ..point(1, 0, 1) }];
-        let refused = store.upsert(points).await.expect_err("words that do not fit");
+        let refused = store.upsert(points).await.expect_err("a malformed sparse vector");
         assert_eq!(refused.remedy, Remedy::GiveUp);
         let query = ask(Legs::Sparse { words, dense: None }, 3);
-        let refused = store.query(&query).await.expect_err("a question that does not fit");
+        let refused = store.query(&query).await.expect_err("a malformed sparse query");
         assert_eq!(refused.remedy, Remedy::GiveUp);
     }
 }
@@ -319,12 +322,13 @@ async fn unfit_words_are_refused(store: &dyn Vectors) {
 async fn words_are_refused(store: &dyn Vectors) {
     upsert(store, chunks(1, 2, 1)).await;
     let refused = store.upsert(vec![worded(2, 0, 1, &[(1, 1.0)])]).await;
-    assert_eq!(refused.expect_err("has words").remedy, Remedy::GiveUp);
+    assert_eq!(refused.expect_err("has a sparse vector").remedy, Remedy::GiveUp);
     let query = ask(Legs::Sparse { words: question(&[1]), dense: None }, 3);
-    assert_eq!(store.query(&query).await.expect_err("has words").remedy, Remedy::GiveUp);
+    assert_eq!(store.query(&query).await.expect_err("has a sparse vector").remedy, Remedy::GiveUp);
 }
 
-/// Each filter finds what it says, no more and no less; values are counted; chunks are given in order.
+/// Each filter returns exactly the matching points; facets are counted; chunks are returned in
+/// order.
 pub(super) async fn filters_find_what_they_say(store: &dyn Vectors) {
     let exact = MemoryVectors::new(DIM);
     let mut points: Vec<Point> =
@@ -414,7 +418,7 @@ pub(super) async fn filters_find_what_they_say(store: &dyn Vectors) {
     }
 }
 
-/// For the table of checks.
+/// Adapter for the table of checks.
 pub(super) fn filters(store: &dyn Vectors) -> BoxFuture<'_, ()> {
     Box::pin(filters_find_what_they_say(store))
 }

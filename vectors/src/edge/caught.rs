@@ -1,8 +1,9 @@
-//! Panics of the embedded store, caught and turned into errors.
+//! Catches panics of Qdrant Edge and returns them as errors.
 //!
-//! Edge asserts what it reads from its files, so a damaged file can end in a panic wherever the shard is touched: while
-//! it is opened, searched, flushed or closed. None of them may end the process or reach standard error as a backtrace:
-//! the caller gets the message as an error, and the place in the source goes to the log.
+//! Edge asserts on data that it reads, so a damaged file can cause a panic whenever the shard is
+//! used: opened, searched, flushed or closed. No such panic may end the process or print a
+//! backtrace to standard error: the caller gets the message as an error, and the log gets the
+//! source location.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -10,11 +11,11 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// Whether a panic on this thread is caught here.
+    /// Set while a panic on this thread is caught by [`caught`].
     static CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a job that may panic; an `Err` is the message of the panic.
+/// Runs a job that may panic; `Err` is the message of the panic.
 pub(super) fn caught<T>(job: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -29,14 +30,14 @@ pub(super) fn caught<T>(job: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|panic| message(panic.as_ref()).to_owned())
 }
 
-/// Edge has threads of its own; it hands their panics to the caller, who is told here.
+/// Edge propagates panics of its own threads to the calling thread, where [`caught`] reports them.
 fn is_of_edge(info: &PanicHookInfo<'_>) -> bool {
     info.location().is_some_and(|at| at.file().contains("/qdrant-edge-"))
 }
 
 fn log(info: &PanicHookInfo<'_>) {
     let at = info.location().map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(at, "the vector collection panicked: {}", message(info.payload()));
+    tracing::warn!(at, "Qdrant Edge panicked: {}", message(info.payload()));
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

@@ -1,21 +1,21 @@
-//! Filters as Edge takes them, which reads the JSON of the server's REST interface.
+//! Filters in the form of Edge, which parses the JSON of the server's REST interface.
 
 use pipeline::{Bounds, Filter, Number};
 use serde_json::{Map, Value, json};
 
 use crate::payload;
 
-/// A filter for Edge.
+/// Converts a filter to Edge's form.
 pub(super) fn filter(filter: &Filter) -> qdrant_edge::Filter {
     let condition = json!({ "must": [condition(filter)] });
-    serde_json::from_value(condition).expect("has the form of a filter")
+    serde_json::from_value(condition).expect("is a valid filter")
 }
 
 fn condition(filter: &Filter) -> Value {
     let all = |filters: &[Filter]| filters.iter().map(condition).collect::<Vec<_>>();
     match filter {
         Filter::All(filters) => json!({ "must": all(filters) }),
-        // An empty list would hold for everything.
+        // An empty list would match every point.
         Filter::Any(filters) if filters.is_empty() => json!({ "has_id": [] }),
         Filter::Any(filters) => json!({ "should": all(filters) }),
         Filter::Not(filter) => json!({ "must_not": [condition(filter)] }),

@@ -1,10 +1,10 @@
-//! Which process holds the lock of a folder, for error messages.
+//! Finds the process that holds the lock of a folder, for error messages.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The id of a process that has locked a folder with `flock`. `None` if it cannot be found: its files are not visible to
-/// this user or in this container, or it has just ended.
+/// The id of the process that holds a `flock` on `folder`. `None` if it cannot be determined: its
+/// files are not visible to this user or in this container, or it has just ended.
 pub(super) fn of(folder: &Path) -> Option<u32> {
     let folder = fs_err::canonicalize(folder).ok()?;
     let inode = fs_err::metadata(&folder).ok()?.ino();
@@ -17,8 +17,8 @@ pub(super) fn of(folder: &Path) -> Option<u32> {
     })
 }
 
-/// The process of a line of `/proc/locks`, if it is a lock of this inode: `1: FLOCK ADVISORY WRITE 4242 08:01:77 0 EOF`.
-/// A process that waits for a lock has `->` as second word.
+/// The process id in a line of `/proc/locks`, if the lock is on this inode: `1: FLOCK ADVISORY
+/// WRITE 4242 08:01:77 0 EOF`. A process that waits for a lock has `->` as second word.
 fn holder(line: &str, inode: u64) -> Option<u32> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [_, "FLOCK", _, _, process, file, ..] = *words else { return None };

@@ -1,20 +1,21 @@
-//! Building the index of a shard, closing segments that have grown, and putting right what a kill in the middle
-//! leaves.
+//! Builds the index of a shard, closes segments that have grown, and repairs the state after a kill
+//! during a build.
 //!
-//! Below the threshold of the collection there is no graph at all; above it, each segment gets one that has as many
-//! points as one that is closed while more is written.
+//! A collection below the threshold has no graph. Above it, each segment of the size of a closed
+//! one gets a graph.
 //!
-//! An open segment keeps its words in lists that Edge walks from end to end for every word that is added, so
-//! that time grows with the square of its points: 20,000 chunks took 13 seconds of a processor and 61,000 took 127. And its
-//! payload indexes are in memory, two to three kilobytes a point. A closed segment has both in mapped files. So a segment is
-//! closed now and then, without a graph if the shard has none yet: that is built once, at the end. Edge itself would
-//! merge closed segments into an open one where they are below the threshold together.
+//! An open segment keeps its sparse vectors in lists that Edge scans completely for every added
+//! term, so the time grows with the square of its points: 20,000 chunks took 13 seconds of one
+//! core, 61,000 took 127. Its payload indexes are in memory, two to three kilobytes per point. A
+//! closed segment has both in mapped files. Segments are therefore closed regularly, without a
+//! graph if the shard has none yet; the graph is built once, at the end. Edge itself would merge
+//! closed segments into an open one if together they are below the threshold.
 //!
-//! Edge writes a new segment, puts it beside those that it replaces, and then deletes these. Killed in
-//! between, a shard has the same points in two segments: searches and deletions are right, counts are
-//! not, and unlike a server Edge does not look for it. A file says that an index is being built; where
-//! a shard that is opened has it, points that are there twice are deleted and written once more. Until
-//! that is flushed, the shard on disk is as it was.
+//! Edge writes a new segment, adds it to the shard, and then deletes the segments that it replaces.
+//! If the process is killed in between, two segments contain the same points: searches and
+//! deletions are correct, counts are not, and unlike the server Edge does not check for this. A
+//! marker file exists while an index is built. If a shard that is opened contains it, duplicate
+//! points are deleted and written once. Until that is flushed, the shard on disk is unchanged.
 
 use std::path::Path;
 
@@ -28,30 +29,31 @@ use qdrant_edge::{
 use crate::shape::Shape;
 use pipeline::{Quantization, VectorsConfig};
 
-/// Is there while an index is being built.
+/// Marker file that exists while an index is built.
 const UNDER_WAY: &str = "index-under-way";
 
-/// Where Edge builds segments.
+/// Folder in which Edge builds segments.
 const BUILDING_SITE: &str = "temp_segments";
 
-/// Points that are looked at together.
+/// Points read per page during a repair.
 const PAGE: usize = 500;
 
-/// From so many written points on, the open segment is closed: a few windows of chunks, with lists short enough to be
-/// walked and segments large enough to be worth their files.
+/// Points written after which the open segment is closed: a few windows of chunks. Lists of this
+/// length are fast to scan, and a segment of this size justifies its files.
 pub(super) const CLOSED_FROM: usize = 8_192;
 
-/// Segments of a shard without graphs; more are merged. Each is searched by itself.
+/// Largest number of segments of a shard without graphs; more are merged, because each is searched
+/// separately.
 const SMALL_SEGMENTS: usize = 16;
 
-/// When a graph is worth building.
+/// Sizes that decide whether a graph is built.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
-    /// Kilobytes of vectors from which on there are graphs; 0 for never.
+    /// Kilobytes of vectors from which graphs are built; 0 for never.
     threshold: usize,
-    /// Kilobytes of the vectors of as many points as a closed segment has.
+    /// Kilobytes of the vectors of a closed segment.
     closed: usize,
-    /// Bytes of a vector.
+    /// Bytes per vector.
     vector: usize,
 }
 
@@ -66,21 +68,22 @@ impl Sizes {
         Self { threshold: config.indexing_threshold, closed, vector }
     }
 
-    /// Whether a shard of so many points is searched without a graph.
+    /// Returns true if a shard of `points` points is searched without a graph.
     pub(super) fn is_small(self, points: usize) -> bool {
         self.threshold == 0 || points.saturating_mul(self.vector) / 1024 < self.threshold
     }
 }
 
-/// More bytes than closing a segment of so many points takes. Larger vectors are fewer in a window.
+/// Upper bound of the bytes written by closing a segment. Larger vectors fill a window with fewer
+/// points.
 pub(super) const CLOSED_BYTES: u64 = 256 << 20;
 
-/// Whether the index of a shard was being built when its process was killed.
+/// Returns true if the process was killed while it built the index of the shard.
 pub(super) fn was_killed(folder: &Path) -> bool {
     folder.join(UNDER_WAY).exists()
 }
 
-/// Builds the index where one is due; returns whether it was anywhere.
+/// Builds the index if it is due; returns `false` if no segment needed it.
 pub(super) fn build(shard: &EdgeShard, sizes: Sizes) -> OperationResult<bool> {
     let optimizers = shard.config().optimizers.clone();
     if sizes.is_small(shard.info().points_count) {
@@ -98,8 +101,8 @@ pub(super) fn build(shard: &EdgeShard, sizes: Sizes) -> OperationResult<bool> {
     optimized(shard, large, false)
 }
 
-/// Closes the open segment, whatever its size, and leaves all others as they are. `bare` says that no segment
-/// has a graph; then this one gets none either.
+/// Closes the open segment, whatever its size, and leaves all others unchanged. With `bare`, no
+/// segment has a graph, and this one gets none either.
 pub(super) fn close(shard: &EdgeShard, bare: bool) -> OperationResult<()> {
     let alone = EdgeOptimizersConfig {
         indexing_threshold: Some(1),
@@ -109,8 +112,9 @@ pub(super) fn close(shard: &EdgeShard, bare: bool) -> OperationResult<()> {
     optimized(shard, alone, bare).map(drop)
 }
 
-/// Rewrites segments with other settings than those that are kept on disk, which are what is asked for when the shard is
-/// opened; so a kill in between changes nothing. `bare` is without graphs.
+/// Rewrites segments with settings that differ from the stored ones. The stored settings are those
+/// requested when the shard was opened, so a kill during the rewrite does not change them. `bare`
+/// builds no graphs.
 fn optimized(
     shard: &EdgeShard,
     settings: EdgeOptimizersConfig,
@@ -132,7 +136,7 @@ fn optimized(
 
 fn rewrite(shard: &EdgeShard) -> OperationResult<bool> {
     let marker = shard.path().join(UNDER_WAY);
-    // The old segments are what is left if this is cut short, so they have to be whole on disk.
+    // After an interruption only the old segments remain, so they must be durable.
     shard.flush();
     pipeline::private::create(&marker).and_then(|file| file.sync_all())?;
     let built = shard.optimize()?;
@@ -141,7 +145,7 @@ fn rewrite(shard: &EdgeShard) -> OperationResult<bool> {
     Ok(built)
 }
 
-/// Puts a shard right that was killed while its index was built.
+/// Removes duplicate points if the shard was killed while its index was built.
 pub(super) fn repair(shard: &EdgeShard) -> Result<(), BoxError> {
     let marker = shard.path().join(UNDER_WAY);
     if !marker.exists() {
@@ -170,7 +174,7 @@ pub(super) fn repair(shard: &EdgeShard) -> Result<(), BoxError> {
     fs_err::remove_file(marker)?;
     tracing::warn!(
         points = twice,
-        "a shard was killed while its index was built, and is put right"
+        "repaired a shard whose process was killed while it built the index"
     );
     Ok(())
 }
@@ -190,7 +194,7 @@ fn among(ids: &[PointId]) -> Filter {
     Filter::new_must(Condition::HasId(ids.iter().copied().collect()))
 }
 
-/// Deletes points wherever they are, and writes them again.
+/// Deletes the points from all segments and writes them once.
 fn write_once(shard: &EdgeShard, records: Vec<Record>) -> Result<(), BoxError> {
     let ids = records.iter().map(|record| record.id).collect();
     let again: Option<Vec<_>> = records.into_iter().map(persisted).collect();

@@ -1,4 +1,4 @@
-//! Whether a point that was read holds what was written.
+//! Checks that a point holds the data that was written.
 
 use pipeline::{BoxError, SparseVector};
 use qdrant_edge::{PointId, Record, VectorInternal, VectorStructInternal};
@@ -8,10 +8,10 @@ use crate::payload;
 use crate::shape::{DENSE, SPARSE, Shape};
 use pipeline::Inspected;
 
-/// By how much the length of a vector may differ from one: float16 has ten bits of a number.
+/// Allowed deviation of the length of a vector from 1: float16 has a mantissa of ten bits.
 const TOLERANCE: f32 = 0.01;
 
-/// What is to be said of a point.
+/// Key and fault of a point; a valid point has no fault.
 pub(super) fn record(record: Record, shape: Shape) -> Inspected {
     let Record { id, payload, vector, .. } = record;
     let PointId::Uuid(uuid) = id else {
@@ -22,13 +22,13 @@ pub(super) fn record(record: Record, shape: Shape) -> Inspected {
     let fault = vectors(vector, shape)
         .and_then(|sparse| match payload::has_its_checksum(&payload, sparse.as_ref()) {
             true => Ok(()),
-            false => Err("its payload or its words are not what was written"),
+            false => Err("its payload or sparse vector does not match its checksum"),
         })
         .err();
     Inspected { id: uuid, key, fault: fault.map(str::to_owned) }
 }
 
-/// A point that cannot be read.
+/// The result for a point that cannot be read.
 pub(super) fn unreadable(id: PointId, why: impl Into<BoxError>) -> Inspected {
     let id = match id {
         PointId::Uuid(id) => id,
@@ -37,7 +37,8 @@ pub(super) fn unreadable(id: PointId, why: impl Into<BoxError>) -> Inspected {
     Inspected { id, key: None, fault: Some(why.into().to_string()) }
 }
 
-/// The words of a point whose dense vector can be one: Edge stores it with a length of one.
+/// Checks the dense vector and returns the sparse one. Edge stores dense vectors normalised to
+/// length 1.
 fn vectors(
     vector: Option<VectorStructInternal>,
     shape: Shape,
@@ -49,13 +50,13 @@ fn vectors(
         return Err("it has no dense vector");
     };
     if dense.len() != shape.dim {
-        return Err("its vector has another length");
+        return Err("its dense vector has another dimension than the collection");
     }
     let length = dense.iter().map(|number| number * number).sum::<f32>().sqrt();
-    // A vector of zeros has no direction, and is stored as it is.
+    // A zero vector has no direction and is stored unchanged.
     let is_one = (length - 1.0).abs() <= TOLERANCE || dense.iter().all(|number| *number == 0.0);
     if !is_one {
-        return Err("its vector is not of length one");
+        return Err("its dense vector is not normalised to length 1");
     }
     Ok(match vectors.remove(SPARSE) {
         Some(VectorInternal::Sparse(it)) if !it.indices.is_empty() => {

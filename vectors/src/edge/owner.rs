@@ -1,8 +1,8 @@
-//! The threads of a shard: one owner for everything that changes it, in the order asked, and a few
-//! readers for searches. A shard blocks, and a runtime's threads must not.
+//! The threads of a shard: one owner executes all changes in the order of the calls, and a few
+//! readers execute searches. Calls of a shard block, which threads of the async runtime must not.
 //!
-//! The owner also opens the shard and closes it. Whatever panics in between is caught and becomes an error of the
-//! caller that names the shard.
+//! The owner also opens and closes the shard. A panic in any of these calls is caught and returned
+//! to the caller as an error that names the shard.
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -20,45 +20,46 @@ use crate::edge::shard::{OPENING, damaged};
 use crate::shape::gives_up;
 use pipeline::store_call;
 
-/// Searches that run at once; each is bound by memory bandwidth, so more would not be faster.
+/// Concurrent searches. Each is limited by memory bandwidth, so more would not be faster.
 const MOST_READERS: usize = 4;
 
 type Job = Box<dyn FnOnce(&EdgeShard) + Send>;
 
-/// How a shard is opened, and what follows when it is closed.
+/// Opens a shard, and follows up after it was closed.
 pub(super) struct Access {
     pub(super) folder: PathBuf,
     pub(super) open: Box<dyn FnOnce() -> Result<EdgeShard, StoreError> + Send>,
-    /// Told whether nothing has panicked in a shard that was opened.
+    /// Called after the shard was closed, with `true` if no call panicked.
     pub(super) closed: Box<dyn FnOnce(bool) + Send>,
 }
 
-/// A shard with its threads. Dropping it flushes the shard, and lets go of the folder.
+/// A shard with its threads. Dropping it flushes the shard and releases the folder.
 pub(super) struct Owner {
     folder: Arc<Path>,
-    /// Unbounded, for every caller waits for its answer: there are no more jobs than callers.
+    /// Unbounded: every caller waits for its result, so the queue never has more jobs than there
+    /// are callers.
     writes: Option<Sender<Job>>,
     reads: Option<Sender<Job>>,
     owner: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
-    /// Whether a write has panicked, so that the files of the shard may be half written.
+    /// Set if a write panicked, so files of the shard may be half written.
     panicked: Arc<AtomicBool>,
 }
 
 impl Owner {
-    /// Opens a shard; blocks for as long as that takes.
+    /// Opens a shard; blocks the calling thread until it is open.
     pub(super) fn open(access: Access) -> Result<Self, StoreError> {
         let (answer, answered) = bounded(1);
         let mut owner = Self::launch(access, move |opened| drop(answer.send(opened)))?;
-        owner.add_readers(answered.recv().expect("the owner answers, whatever happens in it")?)?;
+        owner.add_readers(answered.recv().expect("the owner answers even after a panic")?)?;
         Ok(owner)
     }
 
-    /// Opens a shard, and leaves the thread of the caller free meanwhile.
+    /// Opens a shard without blocking the calling thread.
     pub(super) async fn opened(access: Access) -> Result<Self, StoreError> {
         let (answer, answered) = oneshot::channel();
         let mut owner = Self::launch(access, move |opened| drop(answer.send(opened)))?;
-        owner.add_readers(answered.await.expect("the owner answers, whatever happens in it")?)?;
+        owner.add_readers(answered.await.expect("the owner answers even after a panic")?)?;
         Ok(owner)
     }
 
@@ -81,10 +82,11 @@ impl Owner {
             for job in jobs {
                 job(&shard);
             }
-            // The readers have ended, so this flushes the shard and lets go of it.
+            // The readers have ended, so this is the last reference: it flushes and closes the
+            // shard.
             let flushed = caught(move || drop(shard));
             if let Err(panic) = &flushed {
-                tracing::error!(shard = %named.display(), "a shard was not closed as it should be: {panic}");
+                tracing::error!(shard = %named.display(), "closing a shard panicked: {panic}");
             }
             closed(flushed.is_ok() && !has_panicked.load(Ordering::Relaxed));
         };
@@ -109,15 +111,15 @@ impl Owner {
         Ok(())
     }
 
-    /// Closes the shard; returns when it is flushed, and what follows is done.
+    /// Closes the shard; returns after it was flushed and `closed` was called.
     pub(super) async fn close(self) {
         let closing = tokio::task::spawn_blocking(move || drop(self));
         if closing.await.is_err() {
-            tracing::error!("closing a shard panicked");
+            tracing::error!("the task that closes a shard panicked");
         }
     }
 
-    /// Does something to the shard when everything asked before is done.
+    /// Runs a job that changes the shard, after all jobs queued before it.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -126,7 +128,7 @@ impl Owner {
         self.ask(self.writes.as_ref(), doing, Some(Arc::clone(&self.panicked)), job).await
     }
 
-    /// Reads from the shard as it is.
+    /// Runs a job that reads the shard, concurrently with writes.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -148,13 +150,13 @@ impl Owner {
             if let (Err(_), Some(panicked)) = (&result, panicked) {
                 panicked.store(true, Ordering::Relaxed);
             }
-            // A caller that is gone does not want to know.
+            // A caller that was cancelled does not need the result.
             drop(answer.send(result));
         };
         let sent = jobs.is_some_and(|jobs| jobs.send(Box::new(job)).is_ok());
         assert!(sent, "the threads live as long as their owner");
         let answer = async {
-            match answered.await.expect("a job answers, whatever happens in it") {
+            match answered.await.expect("a job sends a result even after a panic") {
                 Ok(result) => result.map_err(|e| gives_up(doing, e)),
                 Err(panic) => Err(damaged(doing, &self.folder, panic)),
             }
@@ -173,7 +175,7 @@ impl Drop for Owner {
         if let Some(thread) = self.owner.take()
             && thread.join().is_err()
         {
-            tracing::error!(shard = %self.folder.display(), "the owner of a shard panicked");
+            tracing::error!(shard = %self.folder.display(), "the owner thread of a shard panicked");
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Temporary folders that a sweep can tell from abandoned ones.
+//! Temporary folders that a sweep can distinguish from abandoned ones.
 //!
-//! A folder is locked (`flock` on the folder itself) from its creation until it is deleted. A folder without a lock
-//! belongs to a process that was killed, and the next process that opens vectors deletes it. The age of a folder proves
-//! nothing: the clocks of two processes, or of a process and its file system, may differ by hours.
+//! A folder is locked (`flock` on the folder itself) from its creation to its deletion. A folder
+//! without a lock belongs to a process that was killed, and the next process that opens vectors
+//! deletes it. The age of a folder proves nothing: the clocks of two processes, or of a process and
+//! its file system, may differ by hours.
 //!
-//! Between its creation and its lock, a new folder looks abandoned. So the creator checks, once it holds the lock, that
-//! the path still leads to the folder that it has locked, and otherwise creates another one. A sweep checks the same
-//! before it deletes. The lock also keeps systemd-tmpfiles from the files of a server that runs for weeks.
+//! Between its creation and its lock, a new folder looks abandoned. So the creator checks, once it
+//! holds the lock, that the path still leads to the folder that it locked, and otherwise creates
+//! another one. A sweep checks the same before it deletes. The lock also keeps systemd-tmpfiles
+//! from deleting the files of a server that runs for weeks.
 
 use std::fs::{DirBuilder, DirEntry};
 use std::io;
@@ -18,13 +20,14 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use uuid::Uuid;
 
-/// Names of the folders begin so.
+/// Prefix of the folder names.
 const PREFIX: &str = "semantik-scratch-";
 
-/// A temporary folder that only its owner can enter; it is deleted with the value.
+/// A temporary folder with mode 0700, deleted when the value is dropped.
 pub(super) struct Scratch {
     path: PathBuf,
-    /// `None` on a file system without locks of folders (NFS), where a sweep gets none either and deletes nothing.
+    /// `None` on a file system without `flock` for folders (NFS), where a sweep cannot lock either
+    /// and deletes nothing.
     _lock: Option<OwnedFd>,
 }
 
@@ -36,7 +39,7 @@ impl Scratch {
             DirBuilder::new().mode(0o700).create(&path)?;
             match lock(&path) {
                 Ok(Some(lock)) => return Ok(Self { path, _lock: Some(lock) }),
-                // A sweep was faster, and deletes it.
+                // A concurrent sweep locked the folder first and deletes it.
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(%error, folder = %path.display(), "cannot lock a temporary folder");
@@ -57,7 +60,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Deletes the folders in `base` that no process has locked, if this user owns them.
+/// Deletes the folders in `base` that this user owns and no process has locked.
 pub(super) fn sweep(base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else { return };
     for path in entries.flatten().filter(is_scratch).map(|entry| entry.path()) {
@@ -76,10 +79,11 @@ fn is_scratch(entry: &DirEntry) -> bool {
             .is_ok_and(|it| it.is_dir() && it.uid() == rustix::process::geteuid().as_raw())
 }
 
-/// Locks a folder; `None` if a process has locked it, or the path leads to another folder or none by now.
+/// Locks a folder; `None` if another process holds the lock, or the path now leads to another
+/// folder or is missing.
 ///
 /// # Errors
-/// If the file system has no locks of folders.
+/// If the file system does not support locks of folders.
 fn lock(path: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -98,7 +102,7 @@ fn lock(path: &Path) -> io::Result<Option<OwnedFd>> {
 
 fn delete(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder) {
-        tracing::debug!(%error, "a temporary folder was not deleted");
+        tracing::debug!(%error, "cannot delete a temporary folder");
     }
 }
 
@@ -109,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Hours before now and hours after it, as two clocks may differ.
+    /// The current time, and 12 hours before and after it, as clocks may differ.
     fn times() -> [SystemTime; 3] {
         let (now, hours) = (SystemTime::now(), Duration::from_secs(12 * 3600));
         [now, now - hours, now + hours]
@@ -162,7 +166,8 @@ mod tests {
         assert!(kept.path().exists());
     }
 
-    /// A sweep may take a folder before its creator has locked it; the creator never gets such a one.
+    /// A sweep may take a folder before its creator has locked it; `Scratch::create` never returns
+    /// such a folder.
     #[test]
     fn a_folder_that_was_created_exists_while_others_sweep() {
         let base = tempfile::tempdir().unwrap();

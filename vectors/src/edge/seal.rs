@@ -1,15 +1,16 @@
-//! Checksums of the files of a shard, by which damage is noticed.
+//! Checksums of the files of a shard, for the detection of damage.
 //!
-//! When a shard that was written to is closed, `sealed.json` records the length and the CRC-32 of each of its files. From
-//! the moment at which it is opened for writing until then, the file `unsealed` says that files are being changed. So
+//! When a shard that was written to is closed, `sealed.json` records the length and CRC-32 of each
+//! of its files. The file `unsealed` exists from the opening for writing until then and marks that
+//! files are being changed. Therefore:
 //!
-//! - of a shard that was closed, every file must be as it was recorded;
-//! - of one that is open, or whose process was killed, the files must be that Edge never changes: those of a segment that
-//!   takes no more points, without the bit masks of what was deleted and the versions of points. The others are made up
-//!   for by what is checked of each point (`Inventory::inspect`).
+//! - In a closed shard, every file must match its record.
+//! - In an open shard, or one whose process was killed, the files that Edge never changes must
+//!   match: those of a segment that accepts no more points, except the bit masks of deleted points
+//!   and the versions of points. The checks of each point (`Inventory::inspect`) cover the others.
 //!
-//! The record is not needed to read a shard: one that an earlier version wrote has none, and gets it when it is closed
-//! the next time.
+//! The record is not needed to read a shard. A shard of an earlier version has none and gets one
+//! when it is closed next.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,19 +22,20 @@ use crc32fast::Hasher;
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
-/// The record: the CRC-32 of what follows, in hexadecimal, a line break, and JSON.
+/// The record: the CRC-32 of the JSON in hexadecimal, a line break, and the JSON.
 const RECORD: &str = "sealed.json";
 
-/// Is there while files are being changed.
+/// Marker file that exists while files are being changed.
 const UNSEALED: &str = "unsealed";
 
-/// Files up to this length are read whenever a shard is opened: configurations, and states of segments.
+/// Files up to this length are read whenever a shard is opened: configurations and segment states.
 const SMALL: u64 = 64 << 10;
 
-/// Files up to this length have no holes once they are sealed. On tmpfs even reading a hole takes room.
+/// Files up to this length have no holes once they are sealed. On tmpfs even reading a hole
+/// allocates space.
 pub(super) const FILLED: u64 = 4 << 20;
 
-/// Files that Edge never changes once their segment is closed. What is not named here counts as changing.
+/// Files that Edge never changes once their segment is closed. All others count as changing.
 static FIXED: &[&str] = &[
     "matrix.dat",
     "id_tracker.mappings",
@@ -56,25 +58,25 @@ static FIXED: &[&str] = &[
     "version.info",
 ];
 
-/// A file of a shard that is not as it was recorded.
+/// A file of a shard that differs from its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedFile {
-    /// Its path below the folder of the shard.
+    /// Path relative to the folder of the shard.
     pub file: String,
-    /// What is wrong with it.
+    /// Kind of the difference.
     pub fault: FileFault,
 }
 
-/// What is wrong with a file.
+/// Difference of a file from its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFault {
-    /// It is not there.
+    /// The file does not exist.
     Missing,
-    /// It is shorter or longer.
+    /// The file is shorter or longer than recorded.
     Length,
-    /// It has other bytes.
+    /// The file has the recorded length but another CRC-32.
     Content,
-    /// It cannot be read.
+    /// The file cannot be read.
     Unreadable,
 }
 
@@ -82,8 +84,8 @@ impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "is missing",
-            Self::Length => "has another length than recorded",
-            Self::Content => "has other bytes than recorded",
+            Self::Length => "differs from its recorded length",
+            Self::Content => "differs from its recorded checksum",
             Self::Unreadable => "cannot be read",
         })
     }
@@ -95,16 +97,17 @@ impl fmt::Display for DamagedFile {
     }
 }
 
-/// How much is read to find damage.
+/// Which files are read to find damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// Lengths, and the bytes of small files.
+    /// The lengths of all files, and the content of small ones.
     Small,
-    /// These, and the bytes of the open segment, which are few.
+    /// In addition the content of the open segment, which is small.
     Reading,
-    /// These, and those of the log: what Edge changes would be recorded anew as it is.
+    /// In addition the content of the log: the next record would hide damage in files that Edge
+    /// changes.
     Changing,
-    /// The bytes of all files.
+    /// The content of all files.
     All,
 }
 
@@ -112,14 +115,14 @@ pub(super) enum Depth {
 struct Sealed {
     bytes: u64,
     crc32: u32,
-    /// Whether it never changes.
+    /// Whether Edge never changes the file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     fixed: bool,
 }
 
 type Record = BTreeMap<String, Sealed>;
 
-/// Notes that files are about to be changed.
+/// Creates the marker [`UNSEALED`] before files are changed.
 pub(super) fn unseal(folder: &Path) -> io::Result<()> {
     let note = folder.join(UNSEALED);
     if note.exists() {
@@ -129,16 +132,16 @@ pub(super) fn unseal(folder: &Path) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()
 }
 
-/// Whether files are being changed, or were by a process that was killed.
+/// Returns true while files are being changed, and after a process that changed them was killed.
 pub(super) fn is_unsealed(folder: &Path) -> bool {
     folder.join(UNSEALED).exists()
 }
 
 /// Records the files of a shard that was closed.
 pub(super) fn seal(folder: &Path) -> io::Result<()> {
-    // One that cannot be read is written anew.
+    // An unreadable record is replaced.
     let before = read(folder).unwrap_or_default().unwrap_or_default();
-    // Edge makes files as the umask says.
+    // Edge creates files with the mode of the umask.
     pipeline::private::everything_below(folder)?;
     let mut record = Record::new();
     let mut buffer = vec![0; BLOCK];
@@ -162,7 +165,7 @@ pub(super) fn seal(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The files that are not as they were recorded.
+/// Files that differ from their record; files that may be changing are skipped.
 pub(super) fn damage(folder: &Path, depth: Depth) -> Vec<DamagedFile> {
     let damaged = |file: &str, fault| DamagedFile { file: file.to_owned(), fault };
     let record = match read(folder) {
@@ -174,7 +177,7 @@ pub(super) fn damage(folder: &Path, depth: Depth) -> Vec<DamagedFile> {
     let mut buffer = vec![0; BLOCK];
     let mut found = Vec::new();
     for (name, sealed) in &record {
-        // What is being changed need not be as it was; and segments go, whole, when others take their place.
+        // Files that are being changed may differ, and a merged segment is deleted as a whole.
         if is_unsealed && !(sealed.fixed && segment_of(folder, name).is_some_and(|it| it.exists()))
         {
             continue;
@@ -201,7 +204,7 @@ pub(super) fn damage(folder: &Path, depth: Depth) -> Vec<DamagedFile> {
     found
 }
 
-/// Whether a small file has holes, which reading it may have to fill.
+/// Returns true if a small file has holes, which reading may fill.
 pub(super) fn has_holes(folder: &Path) -> io::Result<bool> {
     let mut files = files(folder)?.into_iter();
     Ok(files.any(|(name, bytes)| {
@@ -210,7 +213,7 @@ pub(super) fn has_holes(folder: &Path) -> io::Result<bool> {
     }))
 }
 
-/// Gives a small file all of its room. It is no fault where the file system cannot.
+/// Allocates the holes of a small file. A file system that cannot do this is not an error.
 fn fill(path: &Path, bytes: u64) {
     let has_holes = fs_err::metadata(path).is_ok_and(|it| it.blocks() * 512 < bytes);
     if bytes <= FILLED
@@ -218,11 +221,11 @@ fn fill(path: &Path, bytes: u64) {
         && let Ok(file) = fs_err::OpenOptions::new().write(true).open(path)
         && let Err(error) = fallocate(file.file(), FallocateFlags::empty(), 0, bytes)
     {
-        tracing::debug!(file = %path.display(), %error, "holes of a file were not filled");
+        tracing::debug!(file = %path.display(), %error, "cannot fill the holes of a file");
     }
 }
 
-/// The record of a shard, if it has one.
+/// The record of a shard; `None` for a shard of an earlier version.
 fn read(folder: &Path) -> io::Result<Option<Record>> {
     let text = match fs_err::read_to_string(folder.join(RECORD)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -235,7 +238,7 @@ fn read(folder: &Path) -> io::Result<Option<Record>> {
     Ok(Some(serde_json::from_str(json)?))
 }
 
-/// Puts a record in place, whole.
+/// Replaces the record atomically.
 fn write(folder: &Path, record: &Record) -> io::Result<()> {
     let json = serde_json::to_string(record)?;
     let aside = folder.join("sealed.new");
@@ -246,7 +249,8 @@ fn write(folder: &Path, record: &Record) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()
 }
 
-/// The files of the store with their lengths: configuration, log and segments. Others are ours, or being made.
+/// Files of Edge with their lengths: configuration, log and segments. Skips the files of this
+/// module and temporary ones.
 fn files(folder: &Path) -> io::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for name in ["edge_config.json", "payload_index.json"] {
@@ -283,14 +287,14 @@ fn below(folder: &Path, name: &str, found: &mut Vec<(String, u64)>) -> io::Resul
     Ok(())
 }
 
-/// The segment that a file belongs to.
+/// The folder of the segment that contains the file.
 fn segment_of(folder: &Path, name: &str) -> Option<std::path::PathBuf> {
     let (segment, _) = name.strip_prefix("segments/")?.split_once('/')?;
     Some(folder.join("segments").join(segment))
 }
 
-/// Whether Edge never changes a file: one of a segment that takes no more points, which has other files to find its
-/// points by than one that does.
+/// Returns true if Edge never changes a file: one of a closed segment, which is recognised by its
+/// id tracker.
 fn is_fixed(folder: &Path, name: &str) -> bool {
     let is_closed =
         segment_of(folder, name).is_some_and(|it| it.join("id_tracker.mappings").exists());
@@ -298,10 +302,10 @@ fn is_fixed(folder: &Path, name: &str) -> bool {
     is_closed && (FIXED.contains(&file) || (file.starts_with("page_") && file.ends_with(".dat")))
 }
 
-/// Bytes that are read at once.
+/// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
 
-/// CRC-32 of a file. Holes are not read, and count as the zeros that they are.
+/// CRC-32 of a file. Holes are not read; they count as zeros.
 fn checksum(path: &Path, buffer: &mut [u8]) -> io::Result<u32> {
     let mut file = fs_err::File::open(path)?;
     let end = file.metadata()?.len();
@@ -328,12 +332,13 @@ fn checksum(path: &Path, buffer: &mut [u8]) -> io::Result<u32> {
     Ok(hash.finalize())
 }
 
-/// Where the next bytes are that are no hole; `None` where there are no more, or the file system does not say.
+/// Offset of the next data at or after `from`, skipping holes; `None` if only a hole follows.
+/// `from` if the file system does not report holes.
 pub(super) fn next_data(file: &fs_err::File, from: u64) -> Option<u64> {
     match rustix::fs::seek(file.file(), rustix::fs::SeekFrom::Data(from)) {
         Ok(at) => Some(at),
         Err(rustix::io::Errno::NXIO) => None,
-        // All of it is data then.
+        // The file system does not report holes, so everything counts as data.
         Err(_) => Some(from),
     }
 }

@@ -1,5 +1,5 @@
-//! Questions to a shard, in the query language that Edge shares with the server: one query for each, of which the
-//! rankings to be fused are parts.
+//! Search requests in Edge's form, the query language of the server: one request per query, with
+//! the rankings to fuse as prefetches.
 
 use pipeline::{BoxError, Effort, Filter, Fusion, Hit, IndexQuery, Legs, SparseVector};
 use qdrant_edge::external::ordered_float::OrderedFloat;
@@ -15,7 +15,7 @@ use crate::memory::cosine;
 use crate::shape::{DENSE, SPARSE};
 use pipeline::Quantization;
 
-/// A question for the first `limit` hits as Edge takes it.
+/// Request for the first `limit` hits.
 pub(super) fn request(
     query: &IndexQuery,
     quantization: Quantization,
@@ -58,7 +58,8 @@ pub(super) fn request(
     }
 }
 
-/// The rankings that are fused. One without words would be refused, and has no hits.
+/// The rankings to fuse. A sparse query without terms has no hits and Edge refuses it, so it is
+/// omitted.
 fn legs(
     dense: &[f32],
     words: &SparseVector,
@@ -105,7 +106,8 @@ fn dense_only(wanted: bool) -> WithVector {
     if wanted { WithVector::Selector(vec![DENSE.to_owned()]) } else { WithVector::Bool(false) }
 }
 
-/// A hit of a query; without a vector its score is the similarity, unless it was ranked by words.
+/// Converts a hit. In dense mode the score is the similarity; in the others it is computed from the
+/// vector of the hit, if the query has a dense vector.
 pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
     let similarity = match legs {
         Legs::Dense(_) => Some(point.score),
@@ -123,8 +125,9 @@ pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
     Ok(Hit { score: point.score, similarity, payload: stored(point.payload)? })
 }
 
-/// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none
-/// of them and no index.
+/// With int8 quantization, twice as many candidates as requested are ranked by the quantized
+/// vectors and rescored with the stored ones. An exact search uses neither quantized vectors nor
+/// index.
 fn search_params(quantization: Quantization, exact: bool) -> SearchParams {
     let quantization = (quantization == Quantization::Int8).then_some(QuantizationSearchParams {
         ignore: exact,

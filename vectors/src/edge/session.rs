@@ -1,7 +1,8 @@
-//! How a shard is open: not at all, for reading, or for writing, which only what needs it asks for.
+//! The state of a shard: closed, open for reading or open for writing.
 //!
-//! A run that changes nothing opens no shard. What only reads opens it without changing a file, so it needs no room on
-//! the volume. The first write closes that and opens the shard for writing, which lasts as long as the session.
+//! A run without changes opens no shard. A read opens the shard without changing a file, so it
+//! needs no space on the volume. The first write closes it and opens it for writing, until the
+//! session ends.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,21 +23,21 @@ use crate::edge::{indexing, room, seal};
 use crate::shape::{Shape, gives_up};
 use pipeline::VectorsConfig;
 
-/// How long to wait for another process that has the shard open for a moment.
+/// How long to wait for another process that briefly has the shard open.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A shard, and how it is open.
+/// A shard and its state.
 pub(super) struct Session {
     folder: PathBuf,
     config: VectorsConfig,
     shape: Shape,
-    /// Calls share it; it is locked alone while a shard is opened or closed.
+    /// Locked shared by calls, exclusively while the shard is opened or closed.
     state: RwLock<State>,
-    /// Whether the shard had no graph when it was opened for writing, and none was built since.
+    /// Set if the shard had no graph when it was opened for writing and none was built since.
     bare: Arc<AtomicBool>,
-    /// Whether something was written since the index was built.
+    /// Set if points were written since the index was built.
     index_due: AtomicBool,
 }
 
@@ -47,7 +48,7 @@ enum State {
 }
 
 impl Session {
-    /// A shard that is there, and not open yet.
+    /// An existing shard, closed.
     pub(super) fn of(folder: &Path, config: &VectorsConfig, shape: Shape) -> Self {
         let (folder, config) = (folder.to_owned(), config.clone());
         Self {
@@ -60,7 +61,7 @@ impl Session {
         }
     }
 
-    /// Makes a shard; it is open for writing.
+    /// Creates a shard and opens it for writing.
     pub(super) fn make(
         folder: &Path,
         config: &VectorsConfig,
@@ -80,7 +81,7 @@ impl Session {
         Sizes::of(&self.config, self.shape)
     }
 
-    /// Whether no segment has a graph. Until the shard is open for writing that is not known.
+    /// Returns true if no segment has a graph. Valid only after the shard was opened for writing.
     pub(super) fn is_bare(&self) -> bool {
         self.bare.load(Ordering::Relaxed)
     }
@@ -89,7 +90,8 @@ impl Session {
         matches!(&*self.state.read().await, State::Writing(_))
     }
 
-    /// Notes that something is written that the index does not have yet, also for whoever opens the shard next.
+    /// Records in memory and on disk that the index lacks written points; the next process that
+    /// opens the shard reads it.
     fn note_change(&self) -> Result<(), StoreError> {
         if self.index_due.swap(true, Ordering::Relaxed) {
             return Ok(());
@@ -97,7 +99,7 @@ impl Session {
         shard::note_index_due(&self.folder).map_err(|e| gives_up("note what is to be indexed", e))
     }
 
-    /// Notes that the index was built. `bare` says that there is no graph still.
+    /// Records that the index was built; `bare` if it still has no graph.
     pub(super) fn note_index(&self, bare: bool) -> Result<(), StoreError> {
         self.bare.store(bare, Ordering::Relaxed);
         self.index_due.store(false, Ordering::Relaxed);
@@ -105,23 +107,24 @@ impl Session {
         noted.map_err(|e| gives_up("note what was indexed", e))
     }
 
-    /// Whether the index may have to be built.
+    /// Returns true if the index may be out of date.
     pub(super) fn index_is_due(&self) -> bool {
         shard::index_is_due(&self.folder, &self.config, self.shape)
     }
 
-    /// Refuses if another process has the shard open, so that work is not begun that could not be stored.
+    /// Fails if another process has the shard open, before work starts that could not be stored.
     pub(super) async fn may_be_written(&self) -> Result<(), StoreError> {
         let mut state = self.state.write().await;
         if matches!(&*state, State::Writing(_)) {
             return Ok(());
         }
-        // Its lock is one among those of others.
+        // The shared lock of this process would block the exclusive one.
         *state = State::Closed;
         shard::lock(&self.folder, OPENING, Lock::Exclusive).map(drop)
     }
 
-    /// Closes the shard if it is open for writing, which records its files; it is opened again when it is needed.
+    /// Closes the shard if it is open for writing, which records its files. The next call opens it
+    /// again.
     pub(super) async fn end_writing(&self) {
         let mut state = self.state.write().await;
         if matches!(&*state, State::Writing(_))
@@ -131,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Reads from the shard, and opens it where it is not open.
+    /// Reads from the shard; opens it if it is closed.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -148,17 +151,17 @@ impl Session {
         }
         let state = state.downgrade();
         let (State::Reading(owner) | State::Writing(owner)) = &*state else {
-            unreachable!("it was opened a moment ago");
+            unreachable!("opened above");
         };
         owner.read(doing, job).await
     }
 
-    /// Refuses a write for which the volume has less room than this many bytes and the reserve.
+    /// Fails if the volume has fewer free bytes than `bytes` plus the reserve.
     pub(super) fn room(&self, doing: &'static str, bytes: u64) -> Result<Room, StoreError> {
         room::check(&self.folder, doing, bytes)
     }
 
-    /// Changes points, which the index will not have; otherwise as [`Session::write`].
+    /// Changes points, which makes the index out of date; otherwise like [`Session::write`].
     pub(super) async fn change<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -169,7 +172,7 @@ impl Session {
         self.write(doing, room, job).await
     }
 
-    /// Changes the shard, and opens it for writing where it is not.
+    /// Changes the shard; opens it for writing if necessary.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -183,18 +186,19 @@ impl Session {
         drop(state);
         let mut state = self.state.write().await;
         if !matches!(&*state, State::Writing(_)) {
-            // The lock of whoever reads would keep this out.
+            // The shared lock of the reader would block opening for writing.
             *state = State::Closed;
             *state = State::Writing(self.opened_to_write(room).await?);
         }
         let state = state.downgrade();
         let State::Writing(owner) = &*state else {
-            unreachable!("it was opened a moment ago");
+            unreachable!("opened above");
         };
         owner.write(doing, job).await
     }
 
-    /// Opens the shard to read. One that was not closed as it should be is put right first, where there is room.
+    /// Opens the shard for reading. A shard whose process was killed is repaired first, if the
+    /// volume has space.
     async fn opened(&self) -> Result<State, StoreError> {
         let was_killed = seal::is_unsealed(&self.folder) || indexing::was_killed(&self.folder);
         if was_killed
@@ -227,7 +231,7 @@ impl Session {
         .await
     }
 
-    /// Access for writing; the files are recorded when it ends.
+    /// Access for writing; records the files when the shard is closed.
     fn to_write(
         &self,
         open: impl FnOnce() -> Result<EdgeShard, StoreError> + Send + 'static,
@@ -243,14 +247,15 @@ impl Session {
             closed: Box::new(move |well| {
                 if well && let Err(error) = seal::seal(&folder) {
                     let shard = folder.display();
-                    tracing::warn!(%shard, %error, "the checksums of a shard were not recorded");
+                    tracing::warn!(%shard, %error, "cannot record the checksums of a shard");
                 }
             }),
         }
     }
 }
 
-/// Opens a shard when no other process has it open any more: a search has it for a moment only.
+/// Opens a shard, retrying up to [`PATIENCE`] while another process has it open: a search holds it
+/// only briefly.
 async fn patiently(access: impl Fn() -> Result<Access, StoreError>) -> Result<Owner, StoreError> {
     let asked = Instant::now();
     loop {

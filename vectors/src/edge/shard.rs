@@ -1,6 +1,6 @@
-//! The folder of a shard: making, opening and deleting it, and what is set when it is made.
+//! The folder of a shard: creation, opening, deletion, and the settings of new shards.
 //!
-//! Opening it for writing changes its files; opening it to read is in `edge/view.rs`.
+//! Opening for writing changes files; `edge/view.rs` opens a shard for reading.
 
 use std::path::{Path, PathBuf};
 
@@ -21,56 +21,57 @@ use crate::edge::seal::Depth;
 use crate::edge::{holder, indexing, room, seal};
 use crate::shape::{DENSE, FILTERABLE, FieldKind, SPARSE, Shape, check_collection, gives_up};
 
-/// Written when a shard is made, before anything else; where it is, there is a shard.
+/// Written first when a shard is created; its presence marks a shard.
 pub(super) const CONFIG_FILE: &str = "edge_config.json";
 
-/// Bytes of one part of the log. Its default, 32 MiB, is also what an empty shard would weigh.
+/// Bytes of one part of the log. The default, 32 MiB, would also be the size of an empty shard.
 const LOG_PART: usize = 8 << 20;
 
-/// What is done when a shard is opened.
+/// Operation named by errors of opening a shard.
 pub(super) const OPENING: &str = "open the vector collection";
 
-/// Is there from the first change of a shard until its index was built where one was due.
+/// Marker file that exists from the first change of a shard until its index was built.
 const INDEX_DUE: &str = "index-due";
 
-/// How a shard is locked.
+/// Kind of lock on a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
-    /// Beside others who read.
+    /// Held by readers; several processes may hold it.
     Shared,
-    /// Alone.
+    /// Held by the one writer.
     Exclusive,
 }
 
-/// Whether there is a shard in this folder.
+/// Returns true if the folder contains a shard.
 pub(super) fn exists(folder: &Path) -> bool {
     folder.join(CONFIG_FILE).exists()
 }
 
-/// What the vectors of the shard in this folder are, if they are what was asked for. Opens no segment.
+/// Shape of the vectors of the shard in `folder`, checked against `config`. Opens no segment.
 ///
 /// # Errors
-/// [`pipeline::Remedy::Conflict`] if another process writes to it; otherwise if it holds other vectors, or is damaged.
+/// [`pipeline::Remedy::Conflict`] if another process writes to the shard; otherwise if its shape
+/// does not match `config`, or it is damaged.
 pub(super) fn shape_of(folder: &Path, config: &VectorsConfig) -> Result<Shape, StoreError> {
     let _lock = lock(folder, OPENING, Lock::Shared)?;
     refuse_damage(folder, Depth::Small)?;
     let there = stored_config(folder)?;
     let Some(dense) = there.vectors.get(DENSE) else {
-        return Err(damaged(OPENING, folder, "its configuration names no vectors"));
+        return Err(damaged(OPENING, folder, "its configuration defines no dense vector"));
     };
     let shape = Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) };
     check_collection(config, shape)?;
     Ok(shape)
 }
 
-/// The configuration that the shard in this folder was opened with the last time.
+/// The configuration with which the shard was last opened.
 pub(super) fn stored_config(folder: &Path) -> Result<EdgeConfig, StoreError> {
     let found = caught(|| EdgeConfig::load(folder)).map_err(|e| damaged(OPENING, folder, e))?;
     let found = found.transpose().map_err(|e| damaged(OPENING, folder, e))?;
     found.ok_or_else(|| damaged(OPENING, folder, format!("{CONFIG_FILE} is missing")))
 }
 
-/// Makes a shard in this folder, and opens it for writing.
+/// Creates a shard and opens it for writing.
 pub(super) fn make(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
     room::check(folder, OPENING, 0)?;
     pipeline::private::folder(folder).map_err(|e| gives_up(OPENING, e))?;
@@ -80,14 +81,14 @@ pub(super) fn make(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, S
     ready(folder, shard.map_err(|error| opening(folder, error))?)
 }
 
-/// Opens the shard in this folder for writing.
+/// Opens an existing shard for writing.
 pub(super) fn open(
     folder: &Path,
     config: &VectorsConfig,
     shape: Shape,
     _: Room,
 ) -> Result<EdgeShard, StoreError> {
-    // Let go of at once: Edge takes it itself.
+    // Released immediately, because Edge takes the lock itself.
     drop(lock(folder, OPENING, Lock::Exclusive)?);
     refuse_damage(folder, Depth::Changing)?;
     begin_changes(folder)?;
@@ -106,18 +107,19 @@ fn ready(folder: &Path, shard: EdgeShard) -> Result<EdgeShard, StoreError> {
     Ok(shard)
 }
 
-/// Whether something was written since the index was built, or it is to be built otherwise.
+/// Returns true if points were written since the index was built, or the settings of the index
+/// changed.
 pub(super) fn index_is_due(folder: &Path, config: &VectorsConfig, shape: Shape) -> bool {
     folder.join(INDEX_DUE).exists()
         || stored_config(folder).is_ok_and(|it| it != edge_config(config, shape))
 }
 
-/// Notes that something is written that the index does not have yet.
+/// Records that the index lacks written points.
 pub(super) fn note_index_due(folder: &Path) -> std::io::Result<()> {
     pipeline::private::create(&folder.join(INDEX_DUE)).map(drop)
 }
 
-/// Notes that the index was built.
+/// Records that the index was built.
 pub(super) fn note_index_built(folder: &Path) -> std::io::Result<()> {
     match fs_err::remove_file(folder.join(INDEX_DUE)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -125,13 +127,13 @@ pub(super) fn note_index_built(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Locks the shard in this folder, if no other process has it open otherwise.
+/// Locks the shard, or fails if another process holds a conflicting lock.
 pub(super) fn lock(
     folder: &Path,
     doing: &'static str,
     how: Lock,
 ) -> Result<fs_err::File, StoreError> {
-    // The lock that an open shard holds is on the folder of its log.
+    // An open shard holds its lock on the folder of its log.
     let log = fs_err::File::open(folder.join("wal")).map_err(|e| damaged(doing, folder, e))?;
     let operation = match how {
         Lock::Shared => FlockOperation::NonBlockingLockShared,
@@ -144,7 +146,7 @@ pub(super) fn lock(
     }
 }
 
-/// Refuses a shard of which a file is not as it was recorded.
+/// Fails if a file of the shard differs from its record.
 pub(super) fn refuse_damage(folder: &Path, depth: Depth) -> Result<(), StoreError> {
     let found = seal::damage(folder, depth);
     let Some(first) = found.first() else { return Ok(()) };
@@ -157,11 +159,11 @@ pub(super) fn refuse_damage(folder: &Path, depth: Depth) -> Result<(), StoreErro
     Err(damaged(OPENING, folder, what))
 }
 
-/// Deletes the shard in this folder, if there is one that nobody has open.
+/// Deletes the shard in `folder` unless a process has it open; a missing one is ignored.
 pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
     let doing = "delete the vector collection";
     let doomed = folder.with_extension("deleted");
-    // What somebody left who was killed while they deleted it.
+    // Left by a process that was killed during the deletion.
     if doomed.exists() {
         fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))?;
     }
@@ -172,13 +174,13 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
         true => Some(lock(folder, doing, Lock::Exclusive)?),
         false => None,
     };
-    // Renamed first: a folder that is half deleted must not be taken for a shard.
+    // Renamed first, so that a half-deleted folder does not count as a shard.
     fs_err::rename(folder, &doomed).map_err(|e| gives_up(doing, e))?;
     fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))
 }
 
-/// Vectors, graph, payload and its indexes are files that are mapped: what a shard needs in memory does not grow
-/// with it, and the system keeps in memory what is used.
+/// Vectors, graph, payload and payload indexes are mapped files, so the memory of a shard does not
+/// grow with its size; the system keeps used pages in memory.
 fn edge_config(config: &VectorsConfig, shape: Shape) -> EdgeConfig {
     let int8 = config.quantization == Quantization::Int8;
     let vector = EdgeVectorParams::builder(config.dim, Distance::Cosine)
@@ -220,7 +222,7 @@ fn edge_config(config: &VectorsConfig, shape: Shape) -> EdgeConfig {
     edge.quantization_config(QuantizationConfig::from(scalar)).build()
 }
 
-/// Makes the payload indexes that are missing; one that is there is left as it is.
+/// Creates missing payload indexes; Edge ignores existing ones.
 fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
     for (field, kind) in FILTERABLE {
         let kind = match kind {
@@ -230,7 +232,7 @@ fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
             FieldKind::Text => "text",
         };
         let schema = serde_json::from_value(json!({ "type": kind, "on_disk": true }));
-        let schema: PayloadFieldSchema = schema.expect("has the form of a field's schema");
+        let schema: PayloadFieldSchema = schema.expect("is a valid field schema");
         let create = FieldIndexOperations::CreateIndex(CreateIndex {
             field_name: field.parse().expect("a field name is a path"),
             field_schema: Some(schema),
@@ -240,7 +242,7 @@ fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
     Ok(())
 }
 
-/// Deletes the closed parts of the log but the newest, by which Edge knows where to go on counting.
+/// Deletes all closed parts of the log except the newest, from which Edge continues its numbering.
 fn shorten_log(folder: &Path) -> std::io::Result<()> {
     let mut closed: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs_err::read_dir(folder.join("wal"))? {
@@ -256,7 +258,7 @@ fn shorten_log(folder: &Path) -> std::io::Result<()> {
 }
 
 fn opening(folder: &Path, error: OperationError) -> StoreError {
-    // Edge has no error of its own for a log that is locked.
+    // Edge has no error variant for a locked log.
     if error.to_string().contains("WouldBlock") {
         in_use(OPENING, folder)
     } else {
@@ -264,10 +266,10 @@ fn opening(folder: &Path, error: OperationError) -> StoreError {
     }
 }
 
-/// A shard whose files are not what they should be, as far as is known.
+/// A shard that is probably damaged.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the shard {} cannot be used: {cause}; if its files are damaged, `semantik verify --repair FILE` builds it anew",
+    "the shard {} cannot be used: {cause}; if its files are damaged, rebuild it with `semantik verify --repair FILE`",
     shard.display()
 )]
 struct Damaged {
@@ -275,7 +277,7 @@ struct Damaged {
     cause: BoxError,
 }
 
-/// An error of a shard whose files are not what they should be.
+/// An error that marks the shard as damaged.
 pub(super) fn damaged(
     doing: &'static str,
     folder: &Path,
@@ -284,7 +286,7 @@ pub(super) fn damaged(
     gives_up(doing, Damaged { shard: folder.to_owned(), cause: cause.into() })
 }
 
-/// Whether it is the files of an embedded store that are at fault, as far as is known.
+/// Returns true if the error is probably caused by damaged files of an embedded store.
 pub fn is_of_damage(error: &StoreError) -> bool {
     error.source.is::<Damaged>() || error.source.is::<OperationError>()
 }
@@ -293,8 +295,8 @@ fn in_use(doing: &'static str, folder: &Path) -> StoreError {
     let holder = holder::of(&folder.join("wal"));
     let holder = holder.map_or("another process".to_owned(), |id| format!("process {id}"));
     let source = format!(
-        "{} is in use by {holder}; several processes can read embedded vectors, or one can write them: wait until that \
-         process ends, or stop it; a server searches its vectors and runs operations on them itself",
+        "{} is in use by {holder}; embedded vectors allow several readers or one writer: wait until that \
+         process ends, or stop it; a running server executes searches and operations itself",
         folder.display()
     );
     StoreError { doing, remedy: Remedy::Conflict, source: source.into() }

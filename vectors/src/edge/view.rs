@@ -1,16 +1,17 @@
-//! A shard that is only read, opened without writing to it.
+//! Opens a shard for reading without writing to it.
 //!
-//! Edge has no read-only mode: opening a shard begins a log, and closing it writes the state of its segments. On a full
-//! volume that ends the process. So a shard is opened for reading in a temporary folder: with a new log, and in place of
-//! each segment a folder of links to the files of the segment. What Edge writes when it opens and closes a shard goes
-//! into that folder and is deleted with it; the files behind the links are mapped, and nothing is written to them. Only
-//! the versions and deletions of points are copied: Edge writes them when it closes a segment.
+//! Edge has no read-only mode: opening a shard starts a log, and closing it writes the state of its
+//! segments. On a full volume that ends the process. So a shard is opened for reading in a
+//! temporary folder, with a new log and, for each segment, a folder of links to the files of the
+//! segment. Everything that Edge writes on opening and closing goes into that folder and is deleted
+//! with it; the linked files are mapped but not written to. Only versions and deletions of points
+//! are copied, because Edge writes them when it closes a segment.
 //!
-//! Edge maps most files for writing even where it only reads them. Where this process cannot write to them, they are
-//! copied; links lead only to the files that Edge maps for reading, which are the largest.
+//! Edge maps most files for writing even if it only reads them. If this process cannot write to
+//! them, they are copied; only the files that Edge maps for reading, the largest ones, are linked.
 //!
-//! Several processes may read a shard at once: each holds a shared lock on the folder of the log, which a process that
-//! writes locks exclusively.
+//! Several processes can read a shard: each holds a shared lock on the folder of the log, which a
+//! writer locks exclusively.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -26,16 +27,16 @@ use crate::edge::shard::{Lock, OPENING, damaged, lock};
 use crate::edge::{room, seal};
 use crate::shape::gives_up;
 
-/// Bytes of one part of the log, into which nothing goes.
+/// Bytes of one part of the temporary log, which stays empty.
 const LOG_PART: usize = 4096;
 
-/// What a temporary folder takes beside what is copied.
+/// Bytes that a temporary folder takes in addition to the copies.
 const ROOM: u64 = 2 << 20;
 
 /// `TMPFS_MAGIC` of `linux/magic.h`.
 const TMPFS: u64 = 0x0102_1994;
 
-/// Files that Edge may write to though no point is written: eight bytes of a point, and a bit.
+/// Files that Edge may write to although no point is written: eight bytes and a bit per point.
 static WRITTEN: &[&str] = &[
     "id_tracker.versions",
     "id_tracker.deleted",
@@ -43,7 +44,7 @@ static WRITTEN: &[&str] = &[
     "mutable_id_tracker.mappings",
 ];
 
-/// Files of closed segments that Edge maps for reading: vectors, graph, and the indexes of words and payloads.
+/// Files of closed segments that Edge maps for reading: vectors, graph, sparse and payload indexes.
 static READ: &[&str] = &[
     "matrix.dat",
     "graph.bin",
@@ -59,21 +60,21 @@ static READ: &[&str] = &[
     "vocab.dat",
 ];
 
-/// A temporary folder with the shard to read; it is deleted with the value.
+/// A temporary folder with the shard for reading, deleted when the value is dropped.
 pub(super) struct View {
-    // Deleted before the lock is released.
+    // Declared first, so that the folder is deleted before the lock is released.
     scratch: Scratch,
-    /// The folder of the shard.
+    /// Folder of the shard.
     of: PathBuf,
     _lock: fs_err::File,
 }
 
-/// Which files of a shard are copied instead of linked.
+/// Files of a shard that are copied instead of linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Copied {
-    /// Those that Edge may write to.
+    /// Files that Edge may write to.
     Written,
-    /// All but those that Edge maps for reading: the shard is read-only.
+    /// All files except those that Edge maps for reading, for a read-only shard.
     AllButRead,
 }
 
@@ -88,7 +89,7 @@ impl Copied {
 }
 
 impl View {
-    /// Makes the folder, and locks the shard for reading.
+    /// Creates the folder and locks the shard for reading.
     pub(super) fn of(folder: &Path) -> Result<Self, StoreError> {
         let _lock = lock(folder, OPENING, Lock::Shared)?;
         check_full_tmpfs(folder)?;
@@ -98,8 +99,8 @@ impl View {
         let base = base(ROOM + bytes).ok_or_else(|| {
             let mib = (ROOM + bytes).div_ceil(1 << 20);
             let source = format!(
-                "neither the folder of temporary files (TMPDIR) nor /dev/shm has {mib} MiB free, which opening the \
-                 vectors takes"
+                "neither the temporary folder (TMPDIR) nor /dev/shm has the {mib} MiB that opening the vectors \
+                 needs: free space in one of them"
             );
             gives_up(OPENING, source)
         })?;
@@ -112,7 +113,7 @@ impl View {
         Ok(Self { scratch, of: folder.to_owned(), _lock })
     }
 
-    /// Opens the shard behind the links.
+    /// Opens the shard in the temporary folder.
     pub(super) fn open(&self, config: EdgeConfig) -> Result<EdgeShard, StoreError> {
         let log = WalOptions { segment_capacity: LOG_PART, ..WalOptions::default() };
         let config = EdgeConfig { wal_options: Some(log), ..config };
@@ -121,7 +122,7 @@ impl View {
     }
 }
 
-/// Fills a temporary folder with copies of the files of a shard, and links to the others.
+/// Fills the temporary folder with copies and links of the files of a shard.
 fn fill(scratch: &Path, folder: &Path, copied: Copied) -> io::Result<()> {
     let schema = folder.join("payload_index.json");
     if schema.exists() {
@@ -132,7 +133,7 @@ fn fill(scratch: &Path, folder: &Path, copied: Copied) -> io::Result<()> {
     fs_err::create_dir(&segments)?;
     for entry in fs_err::read_dir(folder.join("segments"))? {
         let entry = entry?;
-        // Others are being made, or deleted.
+        // Skips segments that are being created or deleted.
         let is_segment = entry.file_name().to_str().is_some_and(|it| Uuid::parse_str(it).is_ok())
             && entry.path().join("version.info").exists();
         if is_segment {
@@ -148,7 +149,7 @@ fn fill_segment(to: &Path, from: &Path, copied: Copied) -> io::Result<()> {
     for part in fs_err::read_dir(from)? {
         let part = part?;
         let place = to.join(part.file_name());
-        // A folder is linked as a whole unless files in it are copied.
+        // A folder is linked as a whole unless files in it must be copied.
         if copied == Copied::AllButRead && part.file_type()?.is_dir() {
             fill_segment(&place, &part.path(), copied)?;
         } else if copied.has(&part.file_name()) {
@@ -177,7 +178,8 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes that the copies of a shard's files take. Small files may be read as a whole, which on tmpfs fills their holes.
+/// Bytes of the copies. Small files count in full, because reading them on tmpfs may fill their
+/// holes.
 fn bytes(folder: &Path, copied: Copied) -> u64 {
     let Ok(entries) = fs_err::read_dir(folder) else { return 0 };
     let sizes =
@@ -191,8 +193,8 @@ fn bytes(folder: &Path, copied: Copied) -> u64 {
     sizes.sum()
 }
 
-/// Refuses a shard on a full tmpfs that reading would fill further: there even a hole that is read takes room, and
-/// a process that finds none is ended by SIGBUS.
+/// Fails for a shard on a full tmpfs if reading would allocate space: there, even reading a hole
+/// allocates, and the process gets SIGBUS if no space is left.
 fn check_full_tmpfs(folder: &Path) -> Result<(), StoreError> {
     let is_tmpfs = rustix::fs::statfs(folder).is_ok_and(|it| it.f_type.cast_unsigned() == TMPFS);
     let is_full = room::free(folder).is_some_and(|free| free < ROOM);
@@ -202,10 +204,10 @@ fn check_full_tmpfs(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Where temporary folders go: the first of the usual places that has room.
+/// Folder for temporary files: the first of `TMPDIR` and `/dev/shm` with `needed` free bytes.
 fn base(needed: u64) -> Option<PathBuf> {
     let bases = [std::env::temp_dir(), PathBuf::from("/dev/shm")];
-    // Abandoned folders take room.
+    // Abandoned folders occupy space.
     bases.iter().for_each(|base| sweep(base));
     bases.into_iter().find(|it| it.is_dir() && room::free(it).is_none_or(|free| free >= needed))
 }

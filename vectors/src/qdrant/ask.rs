@@ -1,4 +1,4 @@
-//! One call to the server: made again while there is hope, measured, and its error in our words.
+//! One call to the server: with retries, metrics, and the client's error converted.
 
 use std::future::Future;
 
@@ -9,10 +9,10 @@ use crate::qdrant::error::{Unreachable, failed, not_reached};
 use pipeline::store_call;
 use pipeline::{retrying, retrying_while};
 
-/// Makes an idempotent call until it succeeds or there is no use in it.
+/// Makes an idempotent call, with retries after transient errors.
 ///
 /// # Errors
-/// The last error, as [`failed`] tells it.
+/// The last error, converted by [`failed`].
 pub(super) async fn ask<T, Fut>(
     doing: &'static str,
     mut request: impl FnMut() -> Fut,
@@ -27,8 +27,9 @@ where
     store_call("qdrant", doing, answer).await
 }
 
-/// Makes the first call of a connection. A server that answers and has too much to do is asked again; where nothing
-/// answers, or not in this protocol, that is said at once, because it is mostly a wrong address.
+/// Makes the first call of a connection. Retried if the server responds that it is overloaded; not
+/// if the server cannot be reached or speaks another protocol, because the usual cause is a wrong
+/// address.
 ///
 /// # Errors
 /// The last error, with the address of the server.

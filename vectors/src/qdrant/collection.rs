@@ -1,4 +1,4 @@
-//! The collection on the server: made if it is not there, refused if it holds other vectors.
+//! The collection on the server: created if missing, refused if its vectors have another shape.
 
 use std::collections::HashMap;
 
@@ -19,23 +19,24 @@ use pipeline::{Quantization, VectorsConfig};
 
 const OPENING: &str = "open the vector collection";
 
-/// Sees to it that the collection is there, as these settings describe it, with its payload indexes; says what its
-/// vectors are.
+/// Ensures that the collection with its payload indexes exists; returns the shape of its vectors.
 pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<Shape, StoreError> {
     let name = config.name.as_str();
     let exists = || ask(OPENING, || client.collection_exists(name));
     if !exists().await? {
         let made = client.create_collection(description(config)).await;
-        // Another process may have made it meanwhile; if that is not why it failed, it is not there.
+        // Another process may have created it concurrently; the error counts only if it still does
+        // not exist.
         if let Err(error) = made
             && !exists().await?
         {
-            return Err(failed("make the vector collection", error));
+            return Err(failed("create the vector collection", error));
         }
     }
     let info = ask(OPENING, || client.collection_info(name)).await?.result.unwrap_or_default();
     let Some(found) = shape(&info) else {
-        let error = format!("the collection `{name}` was not made by semantik");
+        let error =
+            format!("the collection `{name}` was not created by semantik: use another name");
         return Err(gives_up(OPENING, error));
     };
     check_collection(config, found)?;
@@ -47,7 +48,7 @@ pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<Sh
     Ok(found)
 }
 
-/// What the vectors of a collection are.
+/// The shape of the vectors of a collection; `None` if semantik did not create it.
 fn shape(info: &CollectionInfo) -> Option<Shape> {
     let params = info.config.as_ref()?.params.as_ref()?;
     let dense = match params.vectors_config.as_ref()?.config.as_ref()? {

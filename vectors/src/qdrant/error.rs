@@ -1,4 +1,4 @@
-//! What an error of the client means for the caller.
+//! Converts errors of the Qdrant client: message, and whether a retry can help.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use qdrant_client::QdrantError;
 
 use crate::shape::gives_up;
 
-/// The longest that a server may make its client wait, in seconds.
+/// Upper bound of the delay that a server may request, in seconds.
 const LONGEST_WAIT: u64 = 60;
 
-/// What the server said, without the client's own words and metadata around it.
+/// Message and code of the server, without the metadata that the client adds.
 #[derive(Debug, thiserror::Error)]
 #[error("{message} ({code})")]
 struct ServerError {
@@ -18,8 +18,8 @@ struct ServerError {
     message: String,
 }
 
-/// Names of the gRPC codes that may go away: <https://grpc.io/docs/guides/status-codes/>. A connection
-/// that cannot be made is `Internal`, one that is cut is `Unknown`, a timeout is `Cancelled`.
+/// Names of the transient gRPC codes: <https://grpc.io/docs/guides/status-codes/>. The client
+/// reports a failed connection as `Internal`, a lost one as `Unknown`, a timeout as `Cancelled`.
 const PASSING: [&str; 7] = [
     "Aborted",
     "Cancelled",
@@ -30,43 +30,45 @@ const PASSING: [&str; 7] = [
     "Unknown",
 ];
 
-/// Why a server was not reached: where, what happened there, and what to do.
+/// A server that was not reached: its address, the cause, and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unreachable(String);
 
 /// The error of the first call of a connection, with the address of the server.
 pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) -> StoreError {
-    // What the client says of the cause are its types; they tell what happened, and are not for people.
+    // The client describes the cause only by type names, which identify it but are unreadable for
+    // users.
     let raw = format!("{error:?}");
     let StoreError { remedy, source, .. } = failed(doing, error);
     let address = pipeline::origin(url);
     let has = |words: &[&str]| words.iter().any(|it| raw.contains(it));
     let why = if has(&["Connection refused"]) {
         format!(
-            "{address} refused the connection; start the server, or correct host and port (6334 is the port for gRPC)"
+            "{address} refused the connection: start the server, or correct host and port (the gRPC port is 6334)"
         )
     } else if has(&["dns error", "failed to lookup"]) {
-        format!(
-            "the host name of {address} could not be resolved; correct it, or check the name server"
-        )
+        format!("cannot resolve the host name of {address}: correct it, or check the name server")
     } else if let Some((_, what)) = TLS.iter().find(|(word, _)| raw.contains(word)) {
         format!("TLS with {address} failed: {what}")
     } else if has(NOT_GRPC) {
-        let hint =
-            if url.starts_with("https:") { "" } else { "; write https:// if the server uses TLS" };
+        let hint = if url.starts_with("https:") {
+            ""
+        } else {
+            ", or write https:// if the server uses TLS"
+        };
         format!(
-            "{address} does not speak gRPC; 6334 is the gRPC port of Qdrant (6333 is its REST API){hint}"
+            "{address} does not speak gRPC: use port 6334 of Qdrant (6333 is its REST API){hint}"
         )
     } else if has(&["Unauthenticated", "PermissionDenied"]) {
-        format!("{address} does not accept the API key; check `api_key` in `stores.vectors`")
+        format!("{address} does not accept the API key: check `api_key` in `stores.vectors`")
     } else if has(&["Failed to connect", "transport error"]) {
         format!(
-            "{address} cannot be reached, or closes the connection at once; check that a Qdrant server runs there \
-             (6334 is the port for gRPC), and its log"
+            "{address} cannot be reached, or closes new connections: check that a Qdrant server runs there \
+             (the gRPC port is 6334), and check its log"
         )
     } else {
-        // The server answered.
+        // The server responded.
         return StoreError { doing, remedy, source };
     };
     let may_pass = has(&["Connection refused", "dns error", "failed to lookup", "transport error"]);
@@ -74,7 +76,7 @@ pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) ->
     StoreError { doing, remedy, source: Unreachable(why).into() }
 }
 
-/// What the client says where another protocol is spoken than it expects.
+/// Client messages for a server that speaks another protocol.
 const NOT_GRPC: &[&str] = &[
     "h2 protocol error",
     "http2 error",
@@ -84,24 +86,21 @@ const NOT_GRPC: &[&str] = &[
     "invalid compression flag",
 ];
 
-/// Types of the client where no encrypted connection comes about, and what each means.
+/// Client types in errors of TLS connections, and the message for each.
 const TLS: &[(&str, &str)] = &[
-    (
-        "InvalidContentType",
-        "it does not answer in TLS; write http:// if the server does not use it",
-    ),
+    ("InvalidContentType", "the server does not speak TLS; write http:// if that is intended"),
     (
         "UnknownIssuer",
-        "nobody that this machine trusts has signed its certificate; install the certificate's issuer",
+        "the issuer of its certificate is not trusted on this machine; install the issuer",
     ),
-    ("NotValidForName", "its certificate is for another host name; use that name in the URL"),
+    ("NotValidForName", "its certificate is for another host name; use that host name in the URL"),
     ("Expired", "its certificate has expired; renew it"),
     ("InvalidCertificate", "its certificate is not accepted; check it"),
-    ("HandshakeFailure", "the server refused the handshake; check its settings"),
-    ("CorruptMessage", "it does not answer in TLS; write http:// if the server does not use it"),
+    ("HandshakeFailure", "the server refused the handshake; check its TLS settings"),
+    ("CorruptMessage", "the server does not speak TLS; write http:// if that is intended"),
 ];
 
-/// The error of a call.
+/// Converts the error of a call.
 pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
     let status = match error {
         QdrantError::ResponseError { status }
@@ -120,11 +119,12 @@ pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
     StoreError { doing, remedy, source: source.into() }
 }
 
-/// What a status says, without the names of the client's types around the cause: the client puts the
-/// `Debug` form of the system's error into the message when it cannot connect.
+/// The message of a status, without the type names that the client adds: if it cannot connect, it
+/// includes the `Debug` form of the system's error.
 fn said(message: &str) -> String {
     if message == "transport error" || message.starts_with("h2 protocol error") {
-        return "the connection to the server was lost; check that it runs, and its log".to_owned();
+        return "lost the connection to the server; check that it runs, and check its log"
+            .to_owned();
     }
     let Some((what, types)) = message.split_once(": tonic::transport::Error") else {
         return message.to_owned();
@@ -133,7 +133,7 @@ fn said(message: &str) -> String {
     cause.map_or_else(|| what.to_owned(), |(cause, _)| format!("{what}: {cause}"))
 }
 
-/// If the server has too much to do: how long it wants to be left alone.
+/// For an overloaded server, the delay that it requests; `None` for other errors.
 pub(super) fn congestion(error: &QdrantError) -> Option<Duration> {
     let code = match error {
         QdrantError::ResourceExhaustedError { retry_after_seconds, .. } => {

@@ -1,4 +1,4 @@
-//! Filters as the server takes them.
+//! Filters in the form of the Qdrant client.
 
 use chrono::{DateTime, Timelike as _};
 use pipeline::{Bounds, Filter, Number};
@@ -8,7 +8,7 @@ use qdrant_client::qdrant::{
 
 use crate::payload;
 
-/// A filter for the server.
+/// Converts a filter to the client's form.
 pub(super) fn filter(filter: &Filter) -> QdrantFilter {
     QdrantFilter::must([condition(filter)])
 }
@@ -17,7 +17,7 @@ fn condition(filter: &Filter) -> Condition {
     let all = |filters: &[Filter]| filters.iter().map(condition).collect::<Vec<_>>();
     match filter {
         Filter::All(filters) => QdrantFilter::must(all(filters)).into(),
-        // An empty list would hold for everything.
+        // An empty list would match every point.
         Filter::Any(filters) if filters.is_empty() => nothing(),
         Filter::Any(filters) => QdrantFilter::should(all(filters)).into(),
         Filter::Not(filter) => QdrantFilter::must_not([condition(filter)]).into(),
@@ -36,7 +36,7 @@ fn nothing() -> Condition {
 }
 
 fn range(bounds: &Bounds) -> Range {
-    #[expect(clippy::cast_precision_loss, reason = "pages and chunks are small numbers")]
+    #[expect(clippy::cast_precision_loss, reason = "page and chunk numbers are small")]
     let bound = |number: Option<i64>| number.map(|number| number as f64);
     Range {
         gt: bound(bounds.gt),

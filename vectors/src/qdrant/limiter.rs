@@ -1,11 +1,12 @@
-//! How many writes may be under way at once: halved when the server is overloaded, one more after as
-//! many successes as there are places. (Chiu and Jain 1989: additive increase, multiplicative decrease.)
+//! Limits concurrent writes by additive increase and multiplicative decrease (Chiu and Jain 1989):
+//! the limit is halved when the server is overloaded, and raised by one after as many successes as
+//! the limit.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Places for writes.
+/// An adaptive limit of concurrent writes.
 pub(super) struct Limiter {
     places: Semaphore,
     most: usize,
@@ -13,27 +14,27 @@ pub(super) struct Limiter {
 }
 
 struct State {
-    /// Places that there should be.
+    /// Current limit.
     limit: usize,
-    /// Places that there are too many, because they were taken when the limit fell.
+    /// Permits above the limit, held by writes that started before the limit fell.
     surplus: usize,
-    /// Successes since the limit has changed.
+    /// Successes since the limit last changed.
     successes: usize,
 }
 
 impl Limiter {
-    /// Starts with as many places as there may ever be.
+    /// Starts with the largest limit.
     pub(super) fn new(most: usize) -> Self {
         let state = State { limit: most, surplus: 0, successes: 0 };
         Self { places: Semaphore::new(most), most, state: Mutex::new(state) }
     }
 
-    /// Waits for a place.
+    /// Waits for a permit.
     pub(super) async fn acquire(&self) -> SemaphorePermit<'_> {
         self.places.acquire().await.expect("the semaphore is never closed")
     }
 
-    /// Gives a place back, and says whether the server was overloaded.
+    /// Returns a permit and reports whether the server was overloaded.
     pub(super) fn release(&self, permit: SemaphorePermit<'_>, congested: bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut permit = Some(permit);

@@ -1,4 +1,4 @@
-//! Points as the server takes and gives them, and how many go into one request.
+//! Points in the form of the Qdrant client, and their division into requests.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::payload;
 use crate::shape::{DENSE, SPARSE};
 use pipeline::PointKey;
 
-/// A point as the server takes it.
+/// Converts a point to the client's form.
 pub(super) fn point_struct(point: Point) -> PointStruct {
     let mut vectors = NamedVectors::default().add_vector(DENSE, point.vector);
     if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
@@ -29,14 +29,14 @@ fn id_of(id: Option<PointId>) -> Result<Uuid, BoxError> {
     }
 }
 
-/// A point as the server gives it without what it holds.
+/// Converts a point without content from the client's form.
 pub(super) fn key(retrieved: RetrievedPoint) -> Result<PointKey, BoxError> {
     let payload: serde_json::Value = Payload::from(retrieved.payload).into();
     let fields = payload.as_object().cloned().unwrap_or_default();
     payload::point_key(id_of(retrieved.id)?, &fields)
 }
 
-/// A point as the server gives it.
+/// Converts a point from the client's form.
 pub(super) fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
     let id = id_of(retrieved.id)?;
     let vectors = retrieved.vectors;
@@ -54,14 +54,15 @@ pub(super) fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
     Ok(Point { id, vector: vector.data, sparse, payload: stored(retrieved.payload)? })
 }
 
-/// A payload as the server gives it.
+/// Converts a payload from the client's form.
 pub(super) fn stored(
     payload: HashMap<String, qdrant_client::qdrant::Value>,
 ) -> Result<pipeline::Payload, serde_json::Error> {
     payload::from_json(Payload::from(payload).into())
 }
 
-/// Points in requests of at most this many bytes, cut between documents where that can be done.
+/// Divides points into requests of at most `most` bytes, in order. A document is split only if it
+/// fills more than one request; a point larger than `most` is a request by itself.
 pub(super) fn split(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
     let mut requests = Vec::new();
     let mut request: Vec<Point> = Vec::new();
@@ -88,7 +89,7 @@ pub(super) fn split(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
     requests
 }
 
-/// About the bytes that a point takes in a request.
+/// Approximate size of a point in a request, in bytes.
 fn weight(point: &Point) -> usize {
     let payload = &point.payload;
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -123,7 +124,7 @@ mod tests {
                 let bytes: usize = request.iter().map(weight).sum();
                 prop_assert!(bytes <= most || request.len() == 1);
             }
-            // A document is in two requests only if it fills more than one.
+            // A document is split only if it fills more than one request.
             for two in requests.windows(2) {
                 let document = two[1][0].payload.document;
                 let both = two.iter().flatten().filter(|point| point.payload.document == document);

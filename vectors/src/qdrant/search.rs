@@ -1,4 +1,4 @@
-//! Questions to the server: one request for each, of which the rankings to be fused are parts.
+//! Search requests to the server: one request per query, with the rankings to fuse as prefetches.
 
 use pipeline::{BoxError, Effort, Filter, Fusion, Hit, IndexQuery, Legs, SparseVector};
 use qdrant_client::qdrant::{
@@ -13,7 +13,7 @@ use crate::qdrant::request::stored;
 use crate::shape::{DENSE, SPARSE};
 use pipeline::Quantization;
 
-/// A question for the first `limit` hits as the server takes it.
+/// Request for the first `limit` hits.
 pub(super) fn request(
     name: &str,
     query: &IndexQuery,
@@ -51,7 +51,8 @@ pub(super) fn request(
     whole.build()
 }
 
-/// The rankings that are fused. One without words would be refused, and has no hits.
+/// The rankings to fuse. A sparse query without terms has no hits and the server refuses it, so it
+/// is omitted.
 fn legs(
     dense: &[f32],
     words: &SparseVector,
@@ -93,7 +94,8 @@ fn dense_only() -> VectorsSelector {
     VectorsSelector { names: vec![DENSE.to_owned()] }
 }
 
-/// A hit of a query; its score is the similarity, unless it was ranked by words.
+/// Converts a hit. In dense mode the score is the similarity; in the others it is computed from the
+/// vector of the hit, if the query has a dense vector.
 pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
     let similarity = match legs {
         Legs::Dense(_) => Some(point.score),
@@ -109,8 +111,9 @@ pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
     Ok(Hit { score: point.score, similarity, payload: stored(point.payload)? })
 }
 
-/// Twice as many candidates as are asked for by one-byte numbers, scored again by the stored ones; or none
-/// of them and no index.
+/// With int8 quantization, twice as many candidates as requested are ranked by the quantized
+/// vectors and rescored with the stored ones. An exact search uses neither quantized vectors nor
+/// index.
 fn search_params(quantization: Quantization, exact: bool) -> SearchParams {
     let params = SearchParamsBuilder::default().exact(exact);
     if quantization != Quantization::Int8 {

@@ -1,4 +1,5 @@
-//! What the embedded store does about files that are damaged: it notices, or it does not matter; and it never panics.
+//! Damaged files of an embedded store: the damage is detected or has no effect, and the process
+//! never panics.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
@@ -10,13 +11,13 @@ use pipeline::{
 use pipeline::{Inventory as _, Quantization, VectorsConfig};
 use vectors::{EdgeStore, FileFault, contract};
 
-/// Documents of the shard.
+/// Number of documents in the shard.
 const DOCUMENTS: u32 = 24;
 
 fn config() -> VectorsConfig {
     let mut config = VectorsConfig::new("test", contract::DIM, Quantization::Float16);
     config.sparse = true;
-    // So that a graph is built.
+    // Low enough that a graph is built.
     config.indexing_threshold = 16;
     config
 }
@@ -31,7 +32,7 @@ fn worded(number: u32, count: u32) -> Vec<pipeline::Point> {
     points
 }
 
-/// A shard with a closed segment, of which points were deleted, and an open one.
+/// A shard with an open segment and a closed one, from which points were deleted.
 async fn write(folder: &Path) {
     let store = EdgeStore::open(folder, &config()).unwrap();
     for number in 0..DOCUMENTS {
@@ -45,7 +46,7 @@ async fn write(folder: &Path) {
     store.flush().await.unwrap();
 }
 
-/// Everything that a shard answers, or the first error.
+/// The results of all kinds of reads, or the first error.
 async fn answers(store: &EdgeStore) -> Result<String, String> {
     let said = async {
         let mut said = String::new();
@@ -77,7 +78,7 @@ async fn answers(store: &EdgeStore) -> Result<String, String> {
     said.await.map_err(|error| format!("{error}: {}", error.source))
 }
 
-/// The files below a folder, by path below it.
+/// The files below a folder, by relative path.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     fn below(folder: &Path, at: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
         for entry in fs_err::read_dir(at).unwrap() {
@@ -95,7 +96,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Writes a file, with holes where it is zero: most of what Edge makes is.
+/// Writes a file with holes for its zero blocks, as Edge does.
 fn put(path: &Path, bytes: &[u8]) {
     let file = std::fs::File::create(path).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
@@ -106,7 +107,7 @@ fn put(path: &Path, bytes: &[u8]) {
     }
 }
 
-/// Numbers that follow from a seed.
+/// Pseudo-random numbers from a seed.
 struct Numbers(u64);
 
 impl Numbers {
@@ -120,7 +121,7 @@ impl Numbers {
     }
 }
 
-/// What becomes of the bytes of a file; `None` where it is deleted.
+/// The bytes of a file after damage of kind `how`; `None` if it is deleted.
 fn damaged(how: usize, bytes: &[u8], numbers: &mut Numbers) -> Option<Vec<u8>> {
     let mut bytes = bytes.to_vec();
     match how {
@@ -154,7 +155,8 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
     let ours = ["sealed.json", "index-due"];
     let mut unread = 0;
     for (name, bytes) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()) {
-        // Two of the four, since there are many files; which is opened is no matter to which is noticed.
+        // Two of the four kinds per file, to limit the time; detection does not depend on the kind
+        // chosen for opening.
         let opened_for = numbers.below(4);
         for how in [opened_for, (opened_for + 1 + numbers.below(3)) % 4] {
             let path = shard.join(name);
@@ -165,15 +167,15 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
             }
             let what = format!("{} ({how})", name.display());
             if !path.exists() && name.to_str() == Some("edge_config.json") {
-                // Without it there is no shard, which is told before one is opened.
+                // Without this file there is no shard, which is detected before one is opened.
                 assert!(!EdgeStore::exists(&shard));
             } else if !path.exists() && ours.iter().any(|ours| name.ends_with(ours)) {
-                // Nothing is lost with what only says what the others are.
+                // These files only describe others, so their loss is not damage.
                 assert_eq!(EdgeStore::damage(&shard).unwrap(), [], "{what}");
             } else {
                 let found = EdgeStore::damage(&shard).unwrap();
-                assert!(!found.is_empty(), "{what} is not noticed");
-                // Each file once, since opening a shard takes its time.
+                assert!(!found.is_empty(), "{what} is not detected");
+                // Each file is opened once, because opening a shard takes time.
                 if how == opened_for {
                     let answered = match EdgeStore::open(&shard, &config()) {
                         Ok(store) => answers(&store).await,
@@ -181,10 +183,10 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
                     };
                     match answered {
                         Ok(answered) if answered == wanted => unread += 1,
-                        // Large files of closed segments are read by `damage` alone.
+                        // Only `damage` reads large files of closed segments.
                         Ok(_) => assert!(
                             bytes.len() > 64 << 10 && is_of_closed_segment(&shard, name),
-                            "{what} changes the answers without a word"
+                            "{what} changes the results without an error"
                         ),
                         Err(said) => {
                             assert!(said.contains("verify --repair"), "{what}: {said}");
@@ -195,14 +197,14 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
             put(&path, bytes);
         }
     }
-    println!("{unread} of {} damaged files change no answer", whole.len());
-    // What was put back is as good as before.
+    println!("{unread} of {} damaged files change no result", whole.len());
+    // The restored files are valid.
     assert_eq!(EdgeStore::damage(&shard).unwrap(), []);
     assert_eq!(answers(&EdgeStore::open(&shard, &config()).unwrap()).await.unwrap(), wanted);
 }
 
-/// Without the record, as a shard of an earlier version is, the store itself may panic: on a thread of its own, whose
-/// message the caller gets as an error.
+/// Without the record, as in a shard of an earlier version, Edge may panic on its own thread; the
+/// caller gets the message as an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_the_store_is_an_error_that_says_what_heals() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +213,7 @@ async fn a_panic_in_the_store_is_an_error_that_says_what_heals() {
     fs_err::remove_file(shard.join("sealed.json")).unwrap();
     let graphs: Vec<_> =
         files(&shard).into_keys().filter(|name| name.ends_with("links_compressed.bin")).collect();
-    assert!(!graphs.is_empty(), "there is a graph");
+    assert!(!graphs.is_empty(), "a graph exists");
     for name in graphs {
         let length = fs_err::metadata(shard.join(&name)).unwrap().len();
         fs_err::write(shard.join(name), vec![0; usize::try_from(length).unwrap()]).unwrap();
@@ -236,7 +238,7 @@ async fn reading_changes_no_file() {
     write(&shard).await;
     let before = files(&shard);
     let first = EdgeStore::open(&shard, &config()).unwrap();
-    // Two at once, as two commands that search.
+    // Two readers of the same shard, like two search commands.
     let second = EdgeStore::open(&shard, &config()).unwrap();
     assert_eq!(answers(&first).await.unwrap(), answers(&second).await.unwrap());
     assert!(first.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
@@ -249,7 +251,7 @@ async fn reading_changes_no_file() {
     }
 }
 
-/// A process that was killed leaves no record of what it changed last; then each point is asked.
+/// A process that was killed leaves no record of its last changes, so each point is checked.
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_points_are_found_by_what_they_hold() {
     let folder = tempfile::tempdir().unwrap();
@@ -260,7 +262,7 @@ async fn damaged_points_are_found_by_what_they_hold() {
     assert_eq!(found.len(), 22 * 60 + 40 + 10);
     assert!(found.iter().all(|it| it.fault.is_none() && it.key.is_some()));
 
-    // The vectors of the open segment, all of them zeros but for one number that is not.
+    // The vectors of the open segment; the file contains zeros except for the stored values.
     fs_err::remove_file(shard.join("sealed.json")).unwrap();
     let numbers: Vec<_> = files(&shard)
         .into_iter()
@@ -278,14 +280,14 @@ async fn damaged_points_are_found_by_what_they_hold() {
     let faults = store.inspect(None, 10_000).await.unwrap();
     let faults: Vec<_> = faults.into_iter().filter_map(|it| Some((it.key?, it.fault?))).collect();
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert_eq!(faults[0].1, "its vector is not of length one");
-    // Written again, it is as it should be.
+    assert_eq!(faults[0].1, "its dense vector is not normalised to length 1");
+    // A rewrite repairs the point.
     let number = if faults[0].0.document == contract::document(2) { 2 } else { DOCUMENTS };
     store.upsert(worded(number, if number == 2 { 40 } else { 10 })).await.unwrap();
     assert!(store.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
 }
 
-/// Whatever is done to a shard, the files that are called fixed are as they were recorded.
+/// No operation changes the files that are listed as fixed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_called_fixed_never_changes() {
     let folder = tempfile::tempdir().unwrap();
@@ -313,7 +315,7 @@ async fn what_is_called_fixed_never_changes() {
         let store = EdgeStore::open(&shard, &config()).unwrap();
         assert!(store.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
     }
-    // One that is gone is noticed as what it is.
+    // A deleted file is reported as missing.
     fs_err::remove_file(shard.join("payload_index.json")).unwrap_or_default();
     let (name, _) =
         files(&shard).into_iter().find(|(name, _)| name.ends_with("matrix.dat")).unwrap();

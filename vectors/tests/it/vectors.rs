@@ -1,4 +1,4 @@
-//! The stores of vectors, each against what every one must do.
+//! Runs the contract against each vector store.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -37,12 +37,12 @@ async fn memory_keeps_the_contract() {
         check(&MemoryVectors::new(contract::DIM)).await;
     }
     for (what, check) in contract::VECTORS.iter().chain(contract::WORDS) {
-        println!("with words: {what}");
+        println!("with sparse vectors: {what}");
         check(&MemoryVectors::with_words(contract::DIM)).await;
     }
 }
 
-/// Empties a store, so that it serves for the next check: making one takes a second.
+/// Empties a store for the next check, because creating one takes a second.
 async fn clear(store: &dyn Vectors) {
     let documents: Vec<Uuid> = store.documents().await.unwrap().into_keys().collect();
     store.remove(&documents).await.unwrap();
@@ -65,21 +65,21 @@ async fn edge_keeps_the_contract() {
 async fn edge_with_words_keeps_the_contract() {
     for quantization in [Quantization::Float16, Quantization::Int8] {
         for (what, check) in contract::WORDS {
-            println!("{quantization}, with words: {what}");
+            println!("{quantization}, with sparse vectors: {what}");
             let folder = tempfile::tempdir().unwrap();
             check(&EdgeStore::open(folder.path(), &with_words(quantization)).unwrap()).await;
         }
         let folder = tempfile::tempdir().unwrap();
         let store = EdgeStore::open(folder.path(), &with_words(quantization)).unwrap();
         for (what, check) in contract::VECTORS {
-            println!("{quantization}, with words: {what}");
+            println!("{quantization}, with sparse vectors: {what}");
             check(&store).await;
             clear(&store).await;
         }
     }
 }
 
-/// Building the index of the dense vectors rewrites segments; the words go along, and answer as before.
+/// Building the dense index rewrites segments; sparse vectors stay and give the same hits.
 #[tokio::test(flavor = "multi_thread")]
 async fn words_survive_indexing_and_reopening() {
     let folder = tempfile::tempdir().unwrap();
@@ -121,7 +121,8 @@ async fn words_survive_indexing_and_reopening() {
         store.flush().await.unwrap();
     }
     alike(&EdgeStore::open(folder.path(), &small).unwrap()).await;
-    // Whoever opens it need not know that it has them; who wants them where there are none is told so.
+    // A store opened without sparse vectors keeps the existing ones; a store cannot add them to a
+    // collection without.
     let unaware = VectorsConfig { sparse: false, ..small };
     alike(&EdgeStore::open(folder.path(), &unaware).unwrap()).await;
     let folder = tempfile::tempdir().unwrap();
@@ -129,7 +130,7 @@ async fn words_survive_indexing_and_reopening() {
     let refused = EdgeStore::open(folder.path(), &with_words(Quantization::Float16)).err().unwrap();
     insta::assert_snapshot!(
         format!("{refused}: {}", refused.source),
-        @"could not open the vector collection: the collection `test` was made without sparse vectors"
+        @"could not open the vector collection: the collection `test` was created without sparse vectors"
     );
 }
 
@@ -172,12 +173,12 @@ fn edge_refuses_a_collection_of_another_dimension() {
     assert_eq!(error.remedy, Remedy::GiveUp);
     insta::assert_snapshot!(
         format!("{error}: {}", error.source),
-        @"could not open the vector collection: the collection `test` holds vectors of 8 dimensions, and the model makes 384"
+        @"could not open the vector collection: the collection `test` has vectors of 8 dimensions, the model produces 384"
     );
 }
 
-/// Below the threshold nothing is indexed; above it, the index is built when asked, answers alike,
-/// and takes changes.
+/// Below the threshold nothing is indexed. Above it, `optimize` builds the index; results stay the
+/// same, and changes are applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_builds_an_index_above_the_threshold() {
     for quantization in [Quantization::Float16, Quantization::Int8] {
@@ -210,8 +211,8 @@ async fn edge_builds_an_index_above_the_threshold() {
     }
 }
 
-/// A segment that has grown is closed while more is written, once before there is a graph and once with one;
-/// answers are as before, changes reach what is closed, and a graph is built when asked.
+/// A segment that has grown is closed during writes, once without and once with a graph. Results
+/// stay the same, changes apply to closed segments, and `optimize` builds a graph.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_closes_what_has_grown() {
     let folder = tempfile::tempdir().unwrap();
@@ -226,7 +227,7 @@ async fn edge_closes_what_has_grown() {
             exact.upsert(points).await.unwrap();
         }
         store.flush().await.unwrap();
-        assert!(segments() > before, "a new one was opened");
+        assert!(segments() > before, "a new segment was opened");
         recall(store, &exact).await;
     };
     let store = EdgeStore::open(folder.path(), &config).unwrap();
@@ -244,12 +245,12 @@ async fn edge_closes_what_has_grown() {
     small.indexing_threshold = 16;
     let store = EdgeStore::open(folder.path(), &small).unwrap();
     recall(&store, &exact).await;
-    assert!(store.optimize().await.unwrap(), "what is closed has no graph yet");
+    assert!(store.optimize().await.unwrap(), "the closed segments have no graph yet");
     recall(&store, &exact).await;
     grow(&store, 28..56).await;
 }
 
-/// An index may miss a neighbour now and then; nothing may be lost or come up twice.
+/// An index may miss a few neighbours, but no point may be lost or returned twice.
 async fn recall(store: &EdgeStore, exact: &MemoryVectors) {
     assert_eq!(store.count().await.unwrap(), exact.count().await.unwrap());
     let ids = |points: Vec<Point>| points.into_iter().map(|point| point.id).collect::<Vec<_>>();
@@ -266,7 +267,7 @@ async fn recall(store: &EdgeStore, exact: &MemoryVectors) {
     assert!(found >= 480, "{found} of the 500 nearest neighbours");
 }
 
-/// A deletion is not a bit: it takes, and the shard is searched while it is optimised.
+/// A shard can be searched while it is optimised.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_searches_while_it_builds_an_index() {
     let folder = tempfile::tempdir().unwrap();
@@ -292,7 +293,7 @@ async fn edge_searches_while_it_builds_an_index() {
     assert!(optimized.unwrap());
 }
 
-/// A fresh collection on a server.
+/// A new collection on a server.
 async fn server(url: &str, quantization: Quantization) -> (QdrantStore, VectorsConfig) {
     let config = VectorsConfig { name: format!("test_{}", Uuid::new_v4()), ..config(quantization) };
     (QdrantStore::connect(url, None, &config).await.unwrap(), config)
@@ -301,7 +302,7 @@ async fn server(url: &str, quantization: Quantization) -> (QdrantStore, VectorsC
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_keeps_the_contract() {
     let Ok(url) = std::env::var("QDRANT_URL") else {
-        println!("skipped: QDRANT_URL is not set, so there is no server to test with");
+        println!("skipped: QDRANT_URL is not set");
         return;
     };
     for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
@@ -313,7 +314,7 @@ async fn a_server_keeps_the_contract() {
         }
         QdrantStore::delete(&url, None, &config.name).await.unwrap();
         for (what, check) in contract::WORDS {
-            println!("{quantization}, with words: {what}");
+            println!("{quantization}, with sparse vectors: {what}");
             let name = format!("test_{}", Uuid::new_v4());
             let config = VectorsConfig { name, ..with_words(quantization) };
             check(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
@@ -325,7 +326,7 @@ async fn a_server_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_keeps_what_it_was_given() {
     let Ok(url) = std::env::var("QDRANT_URL") else {
-        println!("skipped: QDRANT_URL is not set, so there is no server to test with");
+        println!("skipped: QDRANT_URL is not set");
         return;
     };
     let name = format!("test_{}", Uuid::new_v4());
@@ -339,14 +340,14 @@ async fn a_server_keeps_what_it_was_given() {
     let error = QdrantStore::connect(&url, None, &other).await.err().unwrap();
     assert_eq!(error.remedy, Remedy::GiveUp);
     let said = error.source.to_string();
-    assert!(said.ends_with("holds vectors of 8 dimensions, and the model makes 384"), "{said}");
-    // Deleting what is gone is no error.
+    assert!(said.ends_with("has vectors of 8 dimensions, the model produces 384"), "{said}");
+    // Deleting a missing collection is not an error.
     for _ in 0..2 {
         QdrantStore::delete(&url, None, &name).await.unwrap();
     }
 }
 
-/// A key that no header can carry is an error that does not show the key.
+/// A key that cannot be sent in a header is an error that does not contain the key.
 #[tokio::test]
 async fn errors_do_not_show_the_key() {
     let key = Secret::from("s3cret\n".to_owned());
@@ -427,7 +428,7 @@ proptest! {
 
 const KILL_FOLDER: &str = "SEMANTIK_TEST_KILL_FOLDER";
 
-/// The process that is killed. Run by the test below; on its own it has nothing to do.
+/// The process that is killed, started by the test below; without its variable it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_child() {
     let Ok(folder) = std::env::var(KILL_FOLDER) else { return };
@@ -447,7 +448,7 @@ async fn killed_child() {
     }
 }
 
-/// What a flush has promised is there after SIGKILL, whole; what came after it may be.
+/// Flushed points survive SIGKILL completely; later ones may.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_keeps_what_was_flushed_when_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
@@ -473,7 +474,7 @@ async fn edge_keeps_what_was_flushed_when_it_is_killed() {
 
 const INDEX_FOLDER: &str = "SEMANTIK_TEST_INDEX_FOLDER";
 
-/// The process that is killed while it builds an index. Run by the test below.
+/// The process that is killed while it builds an index, started by the test below.
 #[tokio::test(flavor = "multi_thread")]
 async fn indexing_child() {
     let Ok(folder) = std::env::var(INDEX_FOLDER) else { return };
@@ -488,8 +489,8 @@ async fn indexing_child() {
     store.optimize().await.unwrap();
 }
 
-/// Edge itself leaves every point twice if it is killed between putting a new segment beside the old
-/// ones and deleting these. The kills are aimed at that moment.
+/// Edge leaves duplicates of all points if it is killed after it added a new segment and before it
+/// deleted the old ones. The kills aim at that moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_is_put_right_when_it_is_killed_while_its_index_is_built() {
     let exact = MemoryVectors::new(contract::DIM);
