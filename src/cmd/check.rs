@@ -1,4 +1,4 @@
-//! `semantik check`: every fault of a pipeline file, and what a run of it would find wanting.
+//! `semantik check`: reports all findings and warnings of a pipeline file.
 
 use pipeline::{BoxError, Findings};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn as_json(findings: &Findings) -> Value {
     json!({ "file": findings.file, "faults": listed(findings), "warnings": [] })
 }
 
-/// Findings with their places; lines and columns count from 1, columns in characters.
+/// Findings with their positions; lines and columns count from 1, columns in characters.
 fn listed(findings: &Findings) -> Vec<Value> {
     let listed = findings.findings.iter().map(|finding| {
         let (line, column) = findings.position(finding);

@@ -1,4 +1,4 @@
-//! `semantik collections`: what collections there are, what one holds, and taking one away.
+//! `semantik collections`: lists, shows, audits and deletes collections.
 
 use metadata::{Collection, DeletedCollection, Generation};
 use pipeline::BoxError;
@@ -44,13 +44,13 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
             change::confirm(
                 &change,
                 &format!(
-                    "delete the collection `{name}` with {}, for good",
+                    "permanently delete the collection `{name}` with {}",
                     render::several(documents, "document")
                 ),
             )?;
             operator.delete(&collection).await?;
             let answer = json!({ "collection": name, "documents": documents, "deleted": true });
-            render::answer(change.json, &answer, &format!("deleted the collection `{name}`\n"))
+            render::answer(change.json, &answer, &format!("deleted collection `{name}`\n"))
         }
     }
 }
@@ -79,11 +79,11 @@ fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError>
             render::time(it.deleted_at),
         ]
     });
-    let head = ["collection", "name", "owner", "documents", "made", "deleted"];
+    let head = ["collection", "name", "owner", "documents", "created", "deleted"];
     render::out(&render::table(&head, rows))
 }
 
-/// Who did what to the collection of a file, as it is now or was before it was deleted.
+/// Prints the audit log of the file's collection, including deleted collections of that name.
 async fn audit(of: &OfFile, limit: u32) -> Result<(), BoxError> {
     let (database, ids) = wiring::ever(&of.config).await?;
     let mut found = Vec::new();
@@ -116,7 +116,7 @@ async fn audit(of: &OfFile, limit: u32) -> Result<(), BoxError> {
             it.details.to_string(),
         ]
     });
-    render::out(&render::table(&["when", "what", "who", "operation", "details"], rows))
+    render::out(&render::table(&["time", "action", "user", "operation", "details"], rows))
 }
 
 async fn show(of: &OfFile) -> Result<(), BoxError> {
@@ -138,11 +138,11 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         row("id", collection.id.to_string()),
         row("status", word(collection.status)),
     ];
-    rows.extend(collection.description.iter().map(|about| row("about", about.clone())));
-    rows.extend(collection.status_message.iter().map(|why| row("why", why.clone())));
+    rows.extend(collection.description.iter().map(|about| row("description", about.clone())));
+    rows.extend(collection.status_message.iter().map(|why| row("message", why.clone())));
     rows.extend([
-        row("made", render::time(collection.created_at)),
-        row("changed last", render::time(collection.updated_at)),
+        row("created", render::time(collection.created_at)),
+        row("updated", render::time(collection.updated_at)),
         row("chunks", render::count(collection.vector_count)),
         row("size", render::bytes(collection.total_size_bytes)),
     ]);

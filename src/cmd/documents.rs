@@ -49,8 +49,8 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
                     if ids.len() == 1 { "the document was" } else { "none of the documents was" };
                 let not = if ids.len() == 1 { "not " } else { "" };
                 return Err(format!(
-                    "nothing to undelete: {what} {not}deleted by `semantik documents delete`, or the file is gone; \
-                     `semantik why` tells what became of a document"
+                    "nothing to undelete: {what} {not}deleted by `semantik documents delete`, or \
+                     the file no longer exists; `semantik why` explains the state of a document"
                 )
                 .into());
             }
@@ -65,7 +65,7 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
     Ok(Exit::Fine)
 }
 
-/// Which documents are listed.
+/// Filter and position of a list of documents.
 struct Which {
     status: Option<Status>,
     reason: Option<&'static str>,
@@ -76,17 +76,15 @@ struct Which {
 async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
     let Which { status, reason, after, limit } = which;
     if reason.is_some() && status.is_some_and(|status| status != Status::Failed) {
-        return Err(
-            "`--reason` is that of documents that were set aside (`--status failed`)".into()
-        );
+        return Err("`--reason` requires `--status failed` or no `--status`".into());
     }
-    // What is set aside includes places that never led to a document, and have no id.
+    // Documents that are set aside include locations without a document, which have no id.
     let with_places = reason.is_some() || status == Some(Status::Failed);
     let after_id = after.as_deref().map(str::parse::<Uuid>).transpose();
     let (after_id, after_uri) = match (after_id, &after) {
         (Ok(id), _) => (id, None),
         (Err(_), Some(uri)) if with_places => (None, Some(Named::whole(uri))),
-        (Err(_), _) => return Err("`--after` is not the id of a document".into()),
+        (Err(_), _) => return Err("invalid `--after`: expected the id of a document".into()),
     };
     let after_uri = after_uri.as_ref().and_then(Named::uri);
     let (database, collection) = wiring::opened(&of.config).await?;
@@ -98,7 +96,7 @@ async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
         after: after_id.map(|id| (String::new(), id)),
     };
     let found = match after_uri {
-        // Places come behind all documents.
+        // Locations follow after all documents.
         Some(_) => Vec::new(),
         None => documents.page(collection.id, &list, limit).await?,
     };
@@ -130,7 +128,7 @@ async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
             it.message.clone().unwrap_or_default(),
         ]
     });
-    let head = ["document", "status", "chunks", "path", "set aside, since it"];
+    let head = ["document", "status", "chunks", "path", "message"];
     render::out(&render::table(&head, rows.chain(places_rows)))?;
     if found.len() + places.len() == limit as usize {
         let last = match (places.last(), found.last()) {
@@ -138,7 +136,7 @@ async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
             (None, Some(document)) => document.id.to_string(),
             (None, None) => return Ok(()),
         };
-        render::out(&format!("there may be more: `--after {last}`\n"))?;
+        render::out(&format!("there may be more; continue with `--after {last}`\n"))?;
     }
     Ok(())
 }
@@ -167,7 +165,7 @@ fn document_json(document: &ListedDocument) -> Value {
     })
 }
 
-/// A place that never led to a document, with the keys of one.
+/// A location without a document, with the keys of a document.
 fn place_json(place: &PlaceSetAside) -> Value {
     let path = pipeline::uri::to_path(&place.uri);
     json!({
@@ -185,7 +183,7 @@ fn place_json(place: &PlaceSetAside) -> Value {
     })
 }
 
-/// What became of a document, in the words of a run's report.
+/// The outcome of a document in the terms of the run report.
 fn status_words(status: DocumentStatus, reason: Option<&str>) -> String {
     match (status, reason) {
         (DocumentStatus::Failed, Some(reason)) => format!("set aside: {reason}"),
@@ -207,7 +205,7 @@ async fn show(of: &OfFile, document: &OsStr) -> Result<(), BoxError> {
     render::out(&render::next_table(&story::PLACE_HEAD, story::place_rows(&told.places)))
 }
 
-/// What a person means by an id, a URL, or a path that may be spelled otherwise than a source of the collection has it.
+/// Parses an id, a URL or a path, which may differ in spelling from the sources of the collection.
 async fn typed(
     words: &OsStr,
     postgres: &Postgres,
@@ -220,7 +218,7 @@ async fn typed(
 
 fn no_document(collection: &str, named: &OsStr) -> String {
     let named = named.display();
-    format!("the collection `{collection}` has no document {named}; `semantik why` says more")
+    format!("collection `{collection}` has no document {named}; `semantik why` gives the reason")
 }
 
 fn status_of(status: Status) -> DocumentStatus {
@@ -233,7 +231,7 @@ fn status_of(status: Status) -> DocumentStatus {
     }
 }
 
-/// The documents that a person names by id, path or URL.
+/// The ids of documents given by id, path or URL.
 async fn ids(operator: &Operator, named: &[OsString]) -> Result<Vec<Uuid>, BoxError> {
     let collection = operator.database.collection(&operator.spec).await?;
     let postgres = operator.database.postgres();

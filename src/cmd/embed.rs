@@ -1,7 +1,8 @@
-//! `semantik embed`: texts to vectors by the engine that pipelines use, in the order in which they come.
+//! `semantik embed`: embeds texts with the engine of the pipelines and keeps their order.
 //!
-//! Pieces of some thousand texts are read and tokenised in front of the model, which computes the piece before, so
-//! memory depends neither on the input nor on the output. What is longer than the model reads is cut, and counted.
+//! Reads and tokenises pieces of up to some thousand texts while the model computes the previous
+//! piece, so memory depends neither on the input nor on the output. Texts beyond the limit of the
+//! model are truncated and counted.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -18,19 +19,19 @@ use crate::render::{self, count, several};
 mod read;
 mod write;
 
-/// Some texts, with the rows that they stand in.
+/// Texts with the rows that contain them.
 struct Piece {
     texts: Vec<String>,
     rows: Rows,
 }
 
-/// What stands beside the texts.
+/// The data around the texts.
 enum Rows {
-    /// Nothing.
+    /// None: one text per line.
     Lines,
     /// The other fields of JSON objects.
     Objects(Vec<serde_json::Map<String, serde_json::Value>>),
-    /// All columns of a Parquet file, the texts among them.
+    /// All columns of a Parquet file, including the texts.
     Columns(arrow::array::RecordBatch),
 }
 
@@ -42,7 +43,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
         tokens_per_batch: args.tokens_per_batch.map(NonZeroUsize::get),
         dim: args.dim,
     };
-    // What can be wrong with the texts is found out before a large model is loaded.
+    // Errors in the input are found before a large model is loaded.
     let pieces = read::pieces(args.input.as_deref())?;
     fetching::now(&args.model)?;
     let tokenizer = engine.tokenizer(&args.model)?;
@@ -55,12 +56,13 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
     };
 
     let mut account = Account::new();
-    // One piece waits while another one is computed and a third is read.
+    // One piece waits while another one is computed and a third one is read.
     let (sender, read) = sync_channel::<Result<(Piece, Vec<Reading>), BoxError>>(1);
-    // Nobody waits for its end: where the reader of the output has gone, the input may still be open.
+    // The thread is not joined: if the reader of the output has exited, the input may still be
+    // open.
     std::thread::Builder::new().spawn(move || feed(pieces, tokenizer.as_ref(), kind, &sender))?;
     let embedded = || -> Result<(), BoxError> {
-        // The receiver goes with the loop: at the first error the reader ends too.
+        // The loop owns the receiver, so the first error also ends the reader.
         for next in read {
             let (piece, readings) = next?;
             let sequences: Vec<&[u32]> = readings.iter().map(|reading| &reading.ids[..]).collect();
@@ -88,7 +90,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Reads and tokenises pieces until there are no more, or nobody wants them.
+/// Reads and tokenises pieces until the input ends or the receiver is dropped.
 fn feed(
     pieces: read::Pieces,
     tokenizer: &dyn Tokenizer,
@@ -107,7 +109,7 @@ fn feed(
     }
 }
 
-/// Every core takes a part of the texts: tokenising is never to hold up a fast device.
+/// Tokenises on all cores, so that it does not delay a fast device.
 fn tokenise(
     texts: &[String],
     tokenizer: &dyn Tokenizer,
@@ -139,19 +141,19 @@ fn scale_to_one(vector: &mut [f32]) {
     vector.iter_mut().for_each(|number| *number /= length);
 }
 
-/// Whether the reader of standard output has gone away, which is no fault.
+/// `true` if the reader of standard output has exited, which is not an error.
 fn is_closed(error: &BoxError) -> bool {
     let error = error.downcast_ref::<std::io::Error>();
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// What has been done so far.
+/// Counts and progress of the command.
 struct Account {
     started: Instant,
     texts: u64,
     tokens: u64,
     cut: u64,
-    /// Draws only where there is a terminal.
+    /// Draws only on a terminal.
     bar: ProgressBar,
 }
 
@@ -178,7 +180,7 @@ impl Account {
         )]
         let rate = |number: u64| count((number as f64 / seconds.max(1e-9)) as u64);
         format!(
-            "{} ({} cut), {} in {}: {} texts/s, {} tokens/s",
+            "{} ({} truncated), {} in {}: {} texts/s, {} tokens/s",
             several(self.texts, "text"),
             count(self.cut),
             several(self.tokens, "token"),

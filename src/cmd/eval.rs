@@ -1,4 +1,4 @@
-//! `semantik eval`: how well a collection answers questions whose right answers are known.
+//! `semantik eval`: measures the search quality of a collection with judged queries.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::cli::EvalArgs;
 use crate::wiring::FileTargets;
 use crate::{fetching, render};
 
-/// Differences less likely than this by chance are called real.
+/// Significance level: a difference with a smaller p-value counts as real.
 const SIGNIFICANT: f64 = 0.05;
 
-/// What was asked, and how it answered.
+/// The evaluation of one mode of a generation.
 struct Asked {
     generation: i32,
     evaluation: Evaluation,
@@ -43,7 +43,7 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     } else {
         render::out(&as_text(questions, &asked))?;
     }
-    // Of the generation that is asked, the mode that comes first, which is what a search does by itself.
+    // `--min` applies to the first mode of the requested generation, the default of a search.
     refuse(&asked[0], &least)
 }
 
@@ -57,18 +57,19 @@ pub(crate) fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgement
     judgements.map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
-/// Reads `ndcg@10=0.4`.
+/// Parses `ndcg@10=0.4`.
 fn least(text: &str) -> Result<(Measure, f64), BoxError> {
     let (name, score) = text.split_once('=').unwrap_or((text, ""));
     let known: Vec<&str> = MEASURES.iter().map(|measure| measure.name).collect();
     let measure = Measure::named(name.trim())
-        .ok_or_else(|| format!("`{name}` is no measure; there are {}", known.join(", ")))?;
+        .ok_or_else(|| format!("unknown measure `{name}`: expected one of {}", known.join(", ")))?;
     let score = score.trim().parse::<f64>().ok().filter(|score| (0.0..=1.0).contains(score));
-    let score = score.ok_or_else(|| format!("`{text}` gives no score from 0 to 1"))?;
+    let score =
+        score.ok_or_else(|| format!("invalid minimum `{text}`: expected a score from 0 to 1"))?;
     Ok((measure, score))
 }
 
-/// The modes that a collection is asked in: what a search does by itself comes first.
+/// The modes to evaluate, the default mode of a search first.
 fn modes(target: &Target, wanted: &[crate::cli::Mode]) -> Vec<Mode> {
     if !wanted.is_empty() {
         return wanted.iter().copied().map(Mode::from).collect();
@@ -90,7 +91,7 @@ async fn ask(
     Ok(asked)
 }
 
-/// With what each is compared: the same mode of the other generation, or else the first mode.
+/// The evaluation to compare with: the same mode of the other generation, otherwise the first mode.
 fn rival(asked: &[Asked], of: usize) -> Option<&Asked> {
     let first = &asked[0];
     let other = |it: &&Asked| {
@@ -114,7 +115,7 @@ fn as_text(questions: usize, asked: &[Asked]) -> String {
         row
     });
     let questions = render::several(questions, "question");
-    let mut out = format!("{questions}; in brackets the intervals of 95 % certainty\n");
+    let mut out = format!("{questions}; 95 % confidence intervals in parentheses\n");
     out.push_str(&render::table(&head, rows));
     for of in 0..asked.len() {
         let Some(rival) = rival(asked, of) else {
@@ -125,7 +126,7 @@ fn as_text(questions: usize, asked: &[Asked]) -> String {
     out
 }
 
-/// One line that says what is better, and whether that is sure.
+/// One line that names the better evaluation, if the difference is significant.
 fn compared(one: &Asked, other: &Asked) -> String {
     let ndcg = MEASURES[0];
     let said = compare(&one.evaluation.sample(ndcg), &other.evaluation.sample(ndcg));
@@ -134,7 +135,7 @@ fn compared(one: &Asked, other: &Asked) -> String {
     let (one, other) = (name(one), name(other));
     let (title, p) = (ndcg.title, said.p);
     if p >= SIGNIFICANT {
-        return format!("{one} and {other} cannot be told apart by {title} (p = {p:.3})\n");
+        return format!("{one} and {other} do not differ significantly in {title} (p = {p:.3})\n");
     }
     let word = if mean > 0.0 { "better" } else { "worse" };
     format!("{one} is {word} than {other}: {title} {mean:+.3} ({low:+.3}–{high:+.3}, p = {p:.4})\n")
@@ -174,7 +175,7 @@ fn as_json(judgements: &Judgements, asked: &[Asked]) -> Value {
     json!({ "questions": judgements.judged.len(), "evaluations": evaluations.collect::<Vec<_>>() })
 }
 
-/// Fails where a mean is less than is good enough.
+/// Returns an error for each mean below its required minimum.
 fn refuse(asked: &Asked, least: &[(Measure, f64)]) -> Result<(), BoxError> {
     let worse = least.iter().filter_map(|(measure, least)| {
         let found = asked.evaluation.mean(*measure);

@@ -1,4 +1,4 @@
-//! `semantik graph`: a pipeline as a picture, in Mermaid's or Graphviz's notation.
+//! `semantik graph`: draws a pipeline in the notation of Mermaid or Graphviz.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(super) fn graph(args: &GraphArgs) -> Result<(), BoxError> {
     render::out(&picture)
 }
 
-/// A node whose id is the name of another stage shows both; names that are alike are shown once.
+/// The label of a node: its id and, if different, the name of its stage.
 fn label(id: &str, uses: &str, between: &str) -> String {
     if id == uses { id.to_owned() } else { format!("{id}{between}{uses}") }
 }

@@ -1,4 +1,4 @@
-//! `semantik migrate`: the schema of a metadata store, up, down, and where it stands.
+//! `semantik migrate`: applies, reverts and lists migrations of a metadata store.
 
 use metadata::Downgrade;
 use pipeline::{BoxError, PipelineSpec, VectorsSpec};
@@ -9,7 +9,7 @@ use crate::cli::{Direction, NamedStore, StoreArgs};
 use crate::render;
 use crate::wiring::{Database, load};
 
-/// How many collections are named.
+/// Collections that are listed by name.
 const NAMED: usize = 20;
 
 pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
@@ -31,14 +31,14 @@ pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
             Database::open(&spec).await
         }
         (None, Some(url)) => Database::at(url).await,
-        (None, None) => unreachable!("clap asks for one of them"),
+        (None, None) => unreachable!("clap requires one of them"),
     }
 }
 
-/// The store for a verb that only reads: it is not changed.
+/// Opens the store for a read-only verb.
 ///
 /// # Errors
-/// If its schema is not the one that this program needs, or nothing was ever written to it.
+/// If its schema has another version than this program needs, or it has no tables.
 pub(super) async fn look(store: &StoreArgs) -> Result<Database, BoxError> {
     let database = open(store).await?;
     let named = match &store.config {
@@ -47,7 +47,7 @@ pub(super) async fn look(store: &StoreArgs) -> Result<Database, BoxError> {
     };
     if database.is_empty(&named).await? {
         let place = database.postgres().in_words();
-        return Err(format!("{place}, has no tables yet: run `semantik migrate up {named}`").into());
+        return Err(format!("{place}, has no tables: run `semantik migrate up {named}`").into());
     }
     Ok(database)
 }
@@ -60,7 +60,7 @@ async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Res
             (Some(spec), database)
         }
         (None, Some(url)) => (None, Database::at(url).await?),
-        (None, None) => unreachable!("clap asks for one of them"),
+        (None, None) => unreachable!("clap requires one of them"),
     };
     let postgres = database.postgres();
     let what = postgres.downgrade(steps).await?;
@@ -68,11 +68,14 @@ async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Res
         return list(&database, as_json).await;
     }
     if what.migrations.is_empty() {
-        return render::out("no migration is applied, so there is none to take back\n");
+        return render::out("no migration is applied, so none can be reverted\n");
     }
     let place = postgres.in_words();
     render::say(format_args!("{}", in_words(&what, &place)));
-    change::ask(yes, &format!("take them back in {place}, with all of this, for good"))?;
+    change::ask(
+        yes,
+        &format!("revert these migrations in {place} and permanently delete the data above"),
+    )?;
     postgres.migrate_down(steps).await?;
     if !what.vectors.is_empty() {
         render::say(format_args!("{}", left_behind(&what.vectors, spec.as_ref())));
@@ -80,13 +83,13 @@ async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Res
     list(&database, as_json).await
 }
 
-/// What goes, for the person who is asked.
+/// Describes the effect of a downgrade for the confirmation.
 fn in_words(what: &Downgrade, place: &str) -> String {
-    let mut out = format!("In {place}, these migrations are to be taken back:\n");
+    let mut out = format!("Migrations to revert in {place}:\n");
     for it in &what.migrations {
         out.push_str(&format!("  {:04} {}\n", it.version, it.name));
     }
-    out.push_str("With them go, for good:\n");
+    out.push_str("This permanently deletes:\n");
     for (table, rows) in &what.tables {
         out.push_str(&format!("  the table {table} with {}\n", render::several(*rows, "row")));
     }
@@ -94,7 +97,7 @@ fn in_words(what: &Downgrade, place: &str) -> String {
         out.push_str(&format!("  the column {column}\n"));
     }
     if what.tables.is_empty() && what.columns.is_empty() {
-        out.push_str("  indexes and functions alone, and no data\n");
+        out.push_str("  only indexes and functions, no data\n");
     }
     let named = render::shown(what.collections.len(), NAMED);
     for (name, documents) in what.collections.iter().take(named) {
@@ -108,14 +111,12 @@ fn in_words(what: &Downgrade, place: &str) -> String {
     out
 }
 
-/// The vectors that nothing knows of any more, and how they are removed.
+/// Lists the vector collections without metadata, and how to remove them.
 fn left_behind(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
-    let mut out = "These vector collections belong to nothing any more".to_owned();
+    let mut out = "These vector collections have no metadata any more".to_owned();
     match spec.map(|spec| (spec, &spec.file.stores.vectors)) {
         Some((_, VectorsSpec::Server(_))) => {
-            out.push_str(
-                "; a Qdrant server deletes them by (its HTTP port is 6333 unless it is changed):\n",
-            );
+            out.push_str("; delete them from the Qdrant server (6333 is its default HTTP port):\n");
             for name in vectors {
                 out.push_str(&format!("  curl -X DELETE http://HOST:6333/collections/{name}\n"));
             }
@@ -124,16 +125,18 @@ fn left_behind(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
             let folder = spec.data_folder().join("vectors");
             let (here, elsewhere): (Vec<&String>, Vec<&String>) =
                 vectors.iter().partition(|name| folder.join(name).exists());
-            out.push_str("; those of this file are removed by:\n");
+            out.push_str("; remove those of this file:\n");
             for name in here {
                 out.push_str(&format!("  rm -r '{}'\n", folder.join(name).display()));
             }
             for name in elsewhere {
-                out.push_str(&format!("  {name}, which another file has in its store\n"));
+                out.push_str(&format!("  {name}, in the store of another file\n"));
             }
         }
         None => {
-            out.push_str("; remove them from the data folder (`vectors/NAME`) or the Qdrant server that has them:\n");
+            out.push_str(
+                "; remove them from the data folder (`vectors/NAME`) or from the Qdrant server:\n",
+            );
             for name in vectors {
                 out.push_str(&format!("  {name}\n"));
             }

@@ -1,4 +1,4 @@
-//! `semantik models`: what a model is, and fetching one of the hub before it is needed.
+//! `semantik models`: shows a model, and downloads models of the hub in advance.
 
 use std::path::Path;
 
@@ -48,9 +48,9 @@ fn show(model: &Path) -> Result<(), BoxError> {
     let rows = [
         row("model", model),
         row("folder", folder),
-        row("name in collections", info.short_name),
+        row("short name", info.short_name),
         row("dimensions", info.dim.to_string()),
-        row("reads", render::several(info.max_tokens, "token")),
+        row("input limit", render::several(info.max_tokens, "token")),
         row("fingerprint", info.fingerprint),
     ];
     render::out(&render::table(&[], rows))

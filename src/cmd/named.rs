@@ -1,8 +1,9 @@
-//! How a person names a document: by its id, by a URL, or by a path in any spelling.
+//! Names of documents on the command line and in the API: an id, a URL, or a path in any spelling.
 //!
-//! A document is known by the URI under which its source found it, and that depends on how the pipeline file spells
-//! the source. So a path is turned into every URI that it may stand for: as it is written; with `.`, `..` and the
-//! links of its folder resolved; and below each source whose folder is that one. What is in the index decides.
+//! The metadata store identifies a location by the URI under which its source found it, and that
+//! depends on the spelling of the source in the pipeline file. So a path is expanded to every URI
+//! that it may stand for: as written; with `.`, `..` and the links of its folder resolved; and
+//! below each source whose real path contains it. The first URI that the store has is used.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
@@ -13,24 +14,25 @@ use pipeline::uri;
 use sources::real_path;
 use uuid::Uuid;
 
-/// What a person names a document by.
+/// A parsed name of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Named {
     Id(Uuid),
     At(Spellings),
 }
 
-/// What a path or URL may stand for.
+/// The possible meanings of a path or URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Spellings {
-    /// The URIs, the likeliest first; at least one.
+    /// The URIs, the most likely first; never empty.
     pub(super) uris: Vec<String>,
-    /// As `documents list` writes it where a name is not UTF-8.
+    /// The path as typed, which `documents list` shows for names that are not UTF-8.
     path: Option<String>,
 }
 
 impl Named {
-    /// What was typed at the command line, relative to the current directory; `places` are the URIs of sources.
+    /// Parses a command-line argument, relative to the current directory; `places` are the URIs of
+    /// sources.
     pub(super) fn typed(words: &OsStr, places: &[String]) -> Result<Self, BoxError> {
         if let Some(id) = words.to_str().and_then(|words| words.parse().ok()) {
             return Ok(Self::Id(id));
@@ -50,8 +52,8 @@ impl Named {
         Ok(Self::At(Spellings { uris, path: Some(path) }))
     }
 
-    /// What a client of the API asks for: an id, a URL or a whole path. The file system is not asked, since its answer
-    /// could tell something of it.
+    /// Parses a name in an API request: an id, a URL or an absolute path. Does not access the file
+    /// system, since the result could reveal its structure.
     pub(super) fn whole(words: &str) -> Self {
         if let Ok(id) = words.parse() {
             return Self::Id(id);
@@ -70,7 +72,7 @@ impl Named {
         Self::At(Spellings { uris: vec![uri], path: None })
     }
 
-    /// The URI of one that is named by just that.
+    /// The most likely URI; `None` for an id.
     pub(super) fn uri(&self) -> Option<&str> {
         match self {
             Self::Id(_) => None,
@@ -78,7 +80,7 @@ impl Named {
         }
     }
 
-    /// What is known of it, and the URI that it is known by.
+    /// Looks up the history of the document or location, and the URI under which the store has it.
     pub(super) async fn story(
         &self,
         postgres: &Postgres,
@@ -105,7 +107,7 @@ impl Named {
         }
     }
 
-    /// The document, one that was deleted from there included.
+    /// Looks up the document, including one that was deleted at this location.
     pub(super) async fn document(
         &self,
         postgres: &Postgres,
@@ -126,7 +128,8 @@ impl Named {
 }
 
 impl Spellings {
-    /// The one document that `documents list` shows under this path.
+    /// The only document that `documents list` shows under this path; an error if there are
+    /// several.
     async fn listed(
         &self,
         postgres: &Postgres,
@@ -140,7 +143,7 @@ impl Spellings {
             several => {
                 let ids: Vec<String> = several.iter().map(Uuid::to_string).collect();
                 Err(format!(
-                    "several documents are listed as {path}; name one by its id: {}",
+                    "several documents are listed as {path}; use an id: {}",
                     ids.join(", ")
                 )
                 .into())
@@ -149,7 +152,7 @@ impl Spellings {
     }
 }
 
-/// The words, if they are a URL and no path.
+/// Returns the argument if it is a URL and not a path.
 fn url(words: &str) -> Option<&str> {
     let (scheme, _) = words.split_once("://")?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -157,13 +160,13 @@ fn url(words: &str) -> Option<&str> {
     is_scheme.then_some(words)
 }
 
-/// The path of a `file:` URL, which may name this machine.
+/// The path of a `file:` URL; its host may be `localhost`.
 fn path_of(url: &str) -> Option<PathBuf> {
     let local = url.strip_prefix("file://localhost/").map(|rest| format!("file:///{rest}"));
     uri::to_path(local.as_deref().unwrap_or(url)).filter(|path| path.is_absolute())
 }
 
-/// Every path that an absolute path may be known by, the likeliest first.
+/// Every path that an absolute path may be known by, the most likely first.
 fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
     let mut spellings: Vec<PathBuf> = Vec::new();
     let mut add = |path: PathBuf| {
@@ -174,13 +177,13 @@ fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
     if !path.components().any(|part| part == Component::ParentDir) {
         add(path.components().collect());
     }
-    // The name itself may be that of a link, which is a place of its own.
+    // The last component may be a link, which is a location of its own, so it is not resolved.
     let resolved = match (path.parent(), path.file_name()) {
         (Some(folder), Some(name)) => real_path::resolve(folder).join(name),
         _ => real_path::resolve(path),
     };
     let mut roots: Vec<PathBuf> = places.iter().filter_map(|place| uri::to_path(place)).collect();
-    // Of sources in one another, the inner one gives the document.
+    // Of nested sources, the inner one provides the document.
     roots.sort_by_key(|root| std::cmp::Reverse(root.components().count()));
     for root in roots {
         let real_root = real_path::resolve(&root);
@@ -194,8 +197,8 @@ fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
     spellings
 }
 
-/// How lists write where a document is, so that it can be named by what is written: as a path if every character of
-/// it can be seen, or else as its URI, in which the others are encoded.
+/// The location of a document as lists show it, so that the output is a valid name: a path if all
+/// characters are visible, otherwise its URI, with the others percent-encoded.
 pub(super) fn shown(document: &ListedDocument) -> String {
     match &document.uri {
         Some(uri) => shown_uri(uri),
@@ -203,7 +206,7 @@ pub(super) fn shown(document: &ListedDocument) -> String {
     }
 }
 
-/// The same of a URI.
+/// Like [`shown`], for a URI.
 pub(super) fn shown_uri(uri: &str) -> String {
     let path = uri::to_path(uri).map(PathBuf::into_os_string).map(OsString::into_string);
     match path {
@@ -224,7 +227,7 @@ pub(super) fn shown_uri(uri: &str) -> String {
     }
 }
 
-/// Control characters, and those that change the direction of what is written.
+/// Control characters, and those that change the text direction.
 fn is_unseen(char: char) -> bool {
     char.is_control()
         || matches!(
@@ -251,7 +254,7 @@ mod tests {
             assert_eq!(at(same), "file:///srv/ä%20b", "{same}");
         }
         assert_eq!(at("https://example.org/a"), "https://example.org/a");
-        assert_eq!(at("/a/b://c"), "file:///a/b:/c", "a path may hold `://`");
+        assert_eq!(at("/a/b://c"), "file:///a/b:/c", "a path may contain `://`");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `semantik operations`: what was and is being done to a collection.
+//! `semantik operations`: lists, shows and cancels operations of a collection.
 
 use metadata::{OperationSummary, Operations};
 use pipeline::BoxError;
@@ -23,7 +23,7 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
             if of.json {
                 return render::json(&json!({ "id": id, "status": "cancelled" }));
             }
-            render::out(&format!("operation {id} is cancelled\n"))
+            render::out(&format!("cancelled operation {id}\n"))
         }
     }
 }
@@ -36,7 +36,7 @@ async fn list(
 ) -> Result<(), BoxError> {
     let (database, mut ids) = wiring::ever(&of.config).await?;
     if !deleted {
-        // The collection that there is, or else the one that there was last.
+        // The current collection, otherwise the last deleted one.
         ids.truncate(1);
     }
     let operations = database.postgres().operations();
@@ -63,11 +63,11 @@ async fn list(
             it.error_message.clone().unwrap_or_default(),
         ]
     });
-    let head = ["operation", "type", "status", "asked for", "ended", "error"];
+    let head = ["operation", "type", "status", "requested", "ended", "error"];
     render::out(&render::table(&head, rows))
 }
 
-/// The operation of a name, on one of these collections; `latest` is that on the first.
+/// Finds the operation of a name on these collections; `latest` is the newest of the first one.
 async fn find(
     operations: &Operations<'_>,
     collections: &[Uuid],
@@ -77,7 +77,7 @@ async fn find(
         OperationName::Latest => {
             let first = collections.first().copied().unwrap_or_default();
             let newest = operations.recent(first, None, 1).await?.pop();
-            return newest.ok_or_else(|| "there is no operation on the collection yet".into());
+            return newest.ok_or_else(|| "the collection has no operation yet".into());
         }
         OperationName::Prefix(prefix) => prefix,
     };
@@ -87,17 +87,15 @@ async fn find(
         let candidates: Vec<_> =
             found.iter().map(|it| format!("{} ({})", it.id, render::time(it.created_at))).collect();
         return Err(format!(
-            "`{typed}` is the beginning of several ids: {}; type more digits",
+            "`{typed}` is a prefix of several ids: {}; type more digits",
             candidates.join(", ")
         )
         .into());
     }
     found.pop().ok_or_else(|| {
         let which = if first == last { first.to_string() } else { format!("`{typed}…`") };
-        format!(
-            "there is no operation {which} on the collection; `semantik operations list` shows the ids"
-        )
-        .into()
+        format!("the collection has no operation {which}; `semantik operations list` shows the ids")
+            .into()
     })
 }
 
@@ -120,15 +118,15 @@ async fn show(of: &OfFile, name: &OperationName) -> Result<(), BoxError> {
         row("operation", found.id.to_string()),
         row("type", word(found.kind)),
         row("status", word(found.status)),
-        row("asked for", render::time(found.created_at)),
+        row("requested", render::time(found.created_at)),
     ];
-    rows.extend(found.started_at.map(|at| row("begun", render::time(at))));
+    rows.extend(found.started_at.map(|at| row("started", render::time(at))));
     rows.extend(found.completed_at.map(|at| row("ended", render::time(at))));
     rows.extend(found.worker.iter().map(|worker| row("worker", worker.clone())));
     if found.attempt > 1 {
-        rows.push(row("try", found.attempt.to_string()));
+        rows.push(row("attempt", found.attempt.to_string()));
     }
-    rows.extend(found.continues.map(|id| row("goes on with", id.to_string())));
+    rows.extend(found.continues.map(|id| row("continues", id.to_string())));
     rows.extend(found.error_message.iter().map(|error| row("error", error.clone())));
     let config = found.config.as_object().into_iter().flatten();
     rows.extend(config.map(|(key, value)| {
@@ -141,7 +139,7 @@ async fn show(of: &OfFile, name: &OperationName) -> Result<(), BoxError> {
 }
 
 fn missing(id: Uuid) -> String {
-    format!("there is no operation {id} on the collection")
+    format!("the collection has no operation {id}")
 }
 
 fn as_json(operation: &OperationSummary) -> Value {

@@ -1,4 +1,4 @@
-//! `semantik plan`: what a run would do and why, before it does it.
+//! `semantik plan`: prints the dry run of a pipeline.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -99,25 +99,24 @@ fn is_new_generation(forecast: &Forecast) -> bool {
     !forecast.rebuilt_because.is_empty()
 }
 
-/// What would happen to documents of one kind.
+/// The effect of a run on the documents of a cause.
 fn fate(cause: Cause) -> &'static str {
     match cause {
-        Cause::New => "taken in",
-        Cause::Edited => "written again",
-        Cause::SettingsChanged => "made anew by the settings of the file",
-        Cause::Restored => "taken in again",
+        Cause::New => "stored",
+        Cause::Edited => "stored again",
+        Cause::SettingsChanged => "processed again with the settings of the file",
+        Cause::Restored => "restored",
         Cause::Retried => "tried again",
-        Cause::Unfinished => "written again, since a run died while it wrote them",
+        Cause::Unfinished => "stored again, because a run died while storing them",
         Cause::Unchanged | Cause::Touched => "nothing",
-        Cause::Renamed | Cause::Copied => "the place is noted",
-        Cause::Duplicate => "the place is noted, the content is in already",
-        Cause::Deleted => "deleted, since they are gone from their source",
+        Cause::Renamed | Cause::Copied => "the location is recorded",
+        Cause::Duplicate => "the location is recorded; the content is stored already",
+        Cause::Deleted => "deleted, because they are missing in their source",
     }
 }
 
 fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
-    let mut out =
-        format!("what `semantik run {}` would do, and nothing of it is done:\n", file.display());
+    let mut out = format!("dry run of `semantik run {}` (nothing is changed):\n", file.display());
     out.push_str(&what_kind(collection, forecast));
     if forecast.refused.is_some() {
         return out;
@@ -132,9 +131,9 @@ fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
         .map(|(cause, tally)| row(&cause.word().replace('_', " "), tally, fate(*cause)))
         .collect();
     rows.extend(forecast.set_aside.iter().map(|(reason, tally)| {
-        row(&format!("set aside: {}", reason.replace('_', " ")), tally, "kept out, with the reason")
+        row(&format!("set aside: {}", reason.replace('_', " ")), tally, "not stored")
     }));
-    out.push_str(&render::table(&["documents", "number", "chunks", "what happens"], rows));
+    out.push_str(&render::table(&["documents", "count", "chunks", "effect"], rows));
     if let Some(left_out) = render::left_out(&forecast.left_out) {
         out.push_str(&format!("left out: {left_out}\n"));
     }
@@ -142,11 +141,11 @@ fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
         out.push_str(&format!("the run would end with an error: {error}\n"));
     }
     if let Some(refused) = &forecast.deletions_refused {
-        out.push_str(&format!("the run would stop before it deletes: {refused}\n"));
+        out.push_str(&format!("the run would stop before the deletions: {refused}\n"));
     }
     let embed = forecast.to_embed();
     out.push_str(&format!(
-        "to be embedded: {}, {}, {} at most; {}\n",
+        "to embed, at most: {}, {}, {}; {}\n",
         render::several(embed.documents, "document"),
         render::several(embed.chunks, "chunk"),
         render::several(embed.tokens, "token"),
@@ -158,11 +157,11 @@ fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
 
 fn what_kind(collection: &str, forecast: &Forecast) -> String {
     if let Some(refused) = &forecast.refused {
-        return format!("nothing: {refused}\n");
+        return format!("refused: {refused}\n");
     }
     let live = forecast.live.unwrap_or(1);
     if !forecast.exists {
-        return format!("make the collection `{collection}`, which is not there yet\n");
+        return format!("create the collection `{collection}`\n");
     }
     if !is_new_generation(forecast) {
         return format!("bring the collection `{collection}` up to date (generation {live})\n");
@@ -170,23 +169,24 @@ fn what_kind(collection: &str, forecast: &Forecast) -> String {
     let because = forecast.rebuilt_because.join("; ");
     match forecast.resumed {
         Some(resumed) => format!(
-            "finish building generation {resumed} of `{collection}` beside generation {live}, and put it in its \
-             place: {because}\n"
+            "finish generation {resumed} of `{collection}` beside generation {live} and make it \
+             live: {because}\n"
         ),
         None => format!(
-            "build a new generation of `{collection}` beside generation {live}, and put it in its place: {because}\n"
+            "build a new generation of `{collection}` beside generation {live} and make it live: \
+             {because}\n"
         ),
     }
 }
 
 fn estimate(forecast: &Forecast) -> String {
     match forecast.seconds() {
-        Some(seconds) => format!("about {}, as the last operations went", render::seconds(seconds)),
-        None => "how long that takes is unknown, since no operation has shown it".to_owned(),
+        Some(seconds) => format!("about {}, from the last operations", render::seconds(seconds)),
+        None => "unknown duration, because no earlier operation measured the speed".to_owned(),
     }
 }
 
-/// Where some of the documents are that something would happen to.
+/// Lists examples of the affected documents.
 fn examples(forecast: &Forecast) -> String {
     let causes = forecast.causes.iter().filter(|(cause, _)| **cause != Cause::Unchanged);
     let causes = causes.map(|(cause, tally)| (cause.word().replace('_', " "), tally));
@@ -203,5 +203,5 @@ fn examples(forecast: &Forecast) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    render::next_table(&["for example", "where"], rows)
+    render::next_table(&["example", "location"], rows)
 }

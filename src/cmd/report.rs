@@ -1,4 +1,4 @@
-//! How a run's report is printed: as a table for people, as JSON for programs.
+//! Prints the report of a run as a table.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use pipeline::{FAILED, RunReport, SetAsideReport};
 use crate::operate::ModelTime;
 use crate::render;
 
-/// Work of a node that a table shows as more than nothing.
+/// Seconds of work from which the table shows the nodes.
 const SHOWN_SECONDS: f64 = 0.05;
 
 pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
@@ -36,17 +36,17 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
     rows.push(vec!["chunks".to_owned(), render::count(report.chunks)]);
     rows.push(vec!["tokens".to_owned(), render::count(report.tokens)]);
     if report.tokens_reused > 0 {
-        rows.push(vec!["  not embedded again".to_owned(), render::count(report.tokens_reused)]);
+        rows.push(vec!["  from the cache".to_owned(), render::count(report.tokens_reused)]);
     }
     if model.busy_seconds > 0.0 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a rate for people"
+            reason = "a rate for display"
         )]
         let rate = (model.tokens as f64 / model.busy_seconds) as u64;
-        rows.push(vec!["tokens/s in the model".to_owned(), render::count(rate)]);
+        rows.push(vec!["tokens/s of the model".to_owned(), render::count(rate)]);
     }
     rows.push(vec!["time".to_owned(), render::seconds(report.seconds)]);
     let mut out = render::table(&[], rows);
@@ -60,16 +60,16 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
             render::seconds(node.blocked_seconds),
         ]
     });
-    // Where nothing was to be done there is nothing to tell of nodes.
+    // The table of nodes is omitted if no node did any work.
     if report.nodes.iter().any(|node| node.busy_seconds >= SHOWN_SECONDS) {
         let head = ["node", "documents", "busy", "starved", "blocked"];
         out.push_str(&render::next_table(&head, nodes));
     }
 
-    /// More than these are for `--json`.
+    /// Documents shown in the table; `--json` has all that the report keeps.
     const SHOWN: usize = 20;
     if !report.set_aside.is_empty() {
-        // What is new first: there may be more than are shown.
+        // New ones first, since not all may be shown.
         let (known, news): (Vec<_>, Vec<_>) =
             report.set_aside.iter().partition(|document| document.known.is_some());
         let number = render::shown(report.set_aside.len(), SHOWN);
@@ -81,23 +81,23 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
                 format!("{}{}", document.message, since(document)),
             ]
         });
-        out.push_str(&render::next_table(&["set aside", "at", "reason", "because it"], shown));
+        out.push_str(&render::next_table(&["set aside", "at", "reason", "message"], shown));
         if let more @ 1.. = report.set_aside.len() - number {
             out.push_str(&format!("… and {more} more (see --json)\n"));
         }
     }
     if report.stopped {
-        out.push_str("stopped before all documents were stored; the next run goes on from here\n");
+        out.push_str("stopped before all documents were stored; the next run continues\n");
     }
     out
 }
 
-/// How many of the documents that failed were known to, and since when.
+/// How many failed documents were known to fail, and since when.
 fn known(report: &RunReport) -> String {
     let failed = report.failed();
     let known = failed.saturating_sub(report.newly_failed);
     let named = report.set_aside.iter().filter(|it| it.reason == FAILED);
-    // The latest moment: since then all of them are known.
+    // The latest time: since then all of them are known.
     let since = named.filter_map(|it| it.known?.since).max();
     let since =
         since.map_or_else(|| "before".to_owned(), |at| format!("since {}", render::time(at)));
@@ -112,7 +112,7 @@ fn known(report: &RunReport) -> String {
     }
 }
 
-/// Since when a document is known to be set aside.
+/// The time since which a document is known to be set aside.
 fn since(document: &SetAsideReport) -> String {
     match document.known {
         None => String::new(),

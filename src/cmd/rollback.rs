@@ -1,4 +1,4 @@
-//! `semantik rollback`: back to the generation that was live before.
+//! `semantik rollback`: makes the previous generation live again.
 
 use pipeline::BoxError;
 use serde_json::json;

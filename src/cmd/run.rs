@@ -1,4 +1,4 @@
-//! `semantik run` and `semantik reindex`: an operation on a collection, watched from the command line.
+//! `semantik run` and `semantik reindex`: run an operation and show its progress.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::telemetry::{self, Telemetry};
 use crate::view::View;
 use crate::{fetching, render};
 
-/// What is asked for.
+/// The variant of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
-    /// That the collection is as its sources are.
+    /// Brings the collection up to date with its sources.
     UpToDate,
-    /// That it is built anew.
+    /// Builds a new generation.
     Anew,
 }
 
@@ -45,7 +45,7 @@ async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<
     telemetry.served_while(args.metrics, watched(spec, plan, wish, args, telemetry)).await
 }
 
-/// What a run cannot do without.
+/// Requirements of a run on the plan; `Some` if one is not met.
 fn misfit(file: &Path, plan: &Plan) -> Option<Exit> {
     let Some(model) = plan.model() else {
         let file = file.display();
@@ -54,7 +54,10 @@ fn misfit(file: &Path, plan: &Plan) -> Option<Exit> {
         )));
     };
     if embedding::is_stand_in(&model.path) {
-        render::say("semantik: these vectors come from the stand-in; searching them means nothing");
+        render::say(
+            "semantik: these vectors come from the stand-in model; searches give meaningless \
+             results",
+        );
     }
     None
 }
@@ -68,7 +71,7 @@ async fn watched(
 ) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
-    // Nothing is in flight before the operation begins, so a signal ends the command at once.
+    // No batch is in flight before the operation starts, so a signal ends the command immediately.
     let opening = async {
         let workplace = Workplace::open(&spec, telemetry).await?;
         Operator::at(workplace, Arc::new(spec), &plan, stop.clone(), wish)
@@ -81,7 +84,7 @@ async fn watched(
     let ended = follow(&operator, &stop, &mut signals, grace).await;
     hand_over(args, plan.name(), &telemetry.text().await);
     if let Err(error) = operator.tell_webhooks().await {
-        tracing::warn!(error = pipeline::chain(error.as_ref()), "webhooks could not be told");
+        tracing::warn!(error = pipeline::chain(error.as_ref()), "failed to deliver notifications");
     }
     let Done { report, swap, model } = match (ended, signals.stopped_by) {
         (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
@@ -91,7 +94,7 @@ async fn watched(
     };
     if let Some(Swap { live, retired }) = swap {
         render::say(format_args!(
-            "semantik: generation {} ({}) is live now, in the place of generation {} ({})",
+            "semantik: generation {} ({}) is now live and replaces generation {} ({})",
             live.number, live.model, retired.number, retired.model
         ));
     }
@@ -107,7 +110,7 @@ async fn watched(
     })
 }
 
-/// Carries out the operation, draws how far it is, and hands signals on.
+/// Runs the operation, draws its progress, and handles signals.
 async fn follow(
     operator: &Operator,
     stop: &CancellationToken,
@@ -118,7 +121,7 @@ async fn follow(
     let mut ticks = tokio::time::interval(view.period());
     let running = operator.run();
     tokio::pin!(running);
-    // Begins with the first signal.
+    // The deadline of `--grace`, set by the first signal.
     let mut over = None;
     let ended = loop {
         tokio::select! {
@@ -131,12 +134,14 @@ async fn follow(
                 } else if operator.cut_short() {
                     view.cutting_short();
                 } else {
-                    // The third one: what is not stored yet comes with the next run.
+                    // The third signal: the next run stores the rest.
                     std::process::exit(i32::from(128 + signal));
                 }
             }
             signal = passed(over) => {
-                tracing::warn!("cut off after the grace period: what is not stored comes with the next run");
+                tracing::warn!(
+                    "grace period exceeded: documents that are not stored are left to the next run",
+                );
                 std::process::exit(i32::from(128 + signal));
             }
             _ = ticks.tick() => view.update(operator.progress(&mut watch)),
@@ -146,7 +151,7 @@ async fn follow(
     ended
 }
 
-/// Returns when the moment has passed, if there is one, with the signal that began it.
+/// Returns the signal once the deadline has passed; pending forever without a deadline.
 async fn passed(over: Option<(tokio::time::Instant, u8)>) -> u8 {
     match over {
         Some((at, signal)) => {
@@ -157,12 +162,12 @@ async fn passed(over: Option<(tokio::time::Instant, u8)>) -> u8 {
     }
 }
 
-/// Leaves the metrics where they were wished. That this fails does not make the run a failure.
+/// Writes and pushes the metrics as requested. Errors are printed and do not make the run fail.
 fn hand_over(args: &RunArgs, pipeline: &str, metrics: &str) {
     if let Some(file) = &args.metrics_file
         && let Err(error) = write_whole(file, metrics)
     {
-        render::say(format_args!("semantik: the metrics were not written: {error}"));
+        render::say(format_args!("semantik: cannot write the metrics: {error}"));
     }
     if let Some(gateway) = &args.push_metrics {
         let pushed = tokio::task::block_in_place(|| telemetry::push(gateway, pipeline, metrics));
@@ -172,7 +177,7 @@ fn hand_over(args: &RunArgs, pipeline: &str, metrics: &str) {
     }
 }
 
-/// Written aside and renamed, as a collector of text files demands.
+/// Written to another name and renamed, as the textfile collector of node_exporter requires.
 fn write_whole(file: &Path, text: &str) -> Result<(), BoxError> {
     let aside = file.with_extension("part");
     fs_err::write(&aside, text)?;

@@ -1,4 +1,4 @@
-//! `semantik schedule`: what is due when, and what became of it.
+//! `semantik schedule`: schedules, their due times and their past runs.
 
 use std::path::Path;
 
@@ -67,7 +67,7 @@ async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
     render::out(&render::table(&head, rows))
 }
 
-/// Whether anybody runs a schedule.
+/// The state of a schedule.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     InNoFile,
@@ -91,7 +91,7 @@ impl State {
     }
 }
 
-/// Where a schedule stands, by the files of those that live, and by the one at hand.
+/// Determines the state of a schedule by the files of live workers and by the given file.
 fn state(schedule: &ScheduleSummary, files: &[&Value], at_hand: &Loaded) -> State {
     let is_at_hand = schedule.is_of(&at_hand.key());
     let is_of_it = |file: &&&Value| {
@@ -115,7 +115,7 @@ fn state(schedule: &ScheduleSummary, files: &[&Value], at_hand: &Loaded) -> Stat
     }
 }
 
-/// When the next run of a schedule is due, which nobody may have looked at yet.
+/// The next due time of a schedule, also if no worker has processed the schedule yet.
 fn next_of(it: &ScheduleSummary, state: State) -> Option<DateTime<Utc>> {
     match state {
         State::InNoFile | State::Paused | State::PausedByFile | State::FileGone => return None,
@@ -125,7 +125,7 @@ fn next_of(it: &ScheduleSummary, state: State) -> Option<DateTime<Utc>> {
     it.next_due_at.or_else(|| Schedule::read(&spec).ok()?.next_after(it.looked_until))
 }
 
-/// The file alone says this; no store is asked.
+/// Computed from the file alone, without the store.
 fn next(file: &Path, count: usize, json: bool) -> Result<(), BoxError> {
     let loaded = Loaded::read(file)?;
     let (_, schedule) = schedule_of(&loaded)?;
@@ -139,11 +139,11 @@ fn next(file: &Path, count: usize, json: bool) -> Result<(), BoxError> {
     }
     let rows = times.iter().map(|at| {
         let delay = schedule.delay(&loaded.spec.file.name, *at);
-        #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+        #[expect(clippy::cast_precision_loss, reason = "seconds for display")]
         let delay = render::seconds(delay.num_seconds() as f64);
         vec![local(*at, schedule.zone()), render::time(at), delay]
     });
-    render::out(&render::table(&["due", "in UTC", "begins later by"], rows))
+    render::out(&render::table(&["due", "in UTC", "delay"], rows))
 }
 
 fn local(at: DateTime<Utc>, zone: Tz) -> String {
@@ -156,7 +156,7 @@ fn schedule_of(loaded: &Loaded) -> Result<(&ScheduleSpec, Schedule), BoxError> {
     Ok((spec, schedule))
 }
 
-/// The schedule of a file in its store.
+/// The schedule of a file, as stored.
 async fn stored(file: &Path) -> Result<(Loaded, Workplace, ScheduleSummary), BoxError> {
     let loaded = Loaded::read(file)?;
     let (spec, _) = schedule_of(&loaded)?;
@@ -174,9 +174,9 @@ async fn run_now(file: &Path, as_json: bool) -> Result<(), BoxError> {
     let found = postgres.operations().find(operation).await?;
     let collection = found.map(|it| it.collection_id);
     let alive = postgres.executors().alive(collection).await?;
-    let note = if alive.is_empty() { "; nobody serves it yet" } else { "" };
+    let note = if alive.is_empty() { "; no worker serves the collection yet" } else { "" };
     let answer = json!({ "operation": operation, "served": !alive.is_empty() });
-    render::answer(as_json, &answer, &format!("operation {operation} is asked for{note}\n"))
+    render::answer(as_json, &answer, &format!("requested operation {operation}{note}\n"))
 }
 
 async fn pause(file: &Path, paused: bool, as_json: bool) -> Result<(), BoxError> {
@@ -188,9 +188,9 @@ async fn pause(file: &Path, paused: bool, as_json: bool) -> Result<(), BoxError>
     render::answer(as_json, &answer, &format!("{words} the schedule of `{name}`\n"))
 }
 
-/// What is said of schedules where nobody has written anything yet.
+/// The output of a store without tables.
 fn nothing_yet(json: bool) -> Result<(), BoxError> {
-    if json { render::json(&json!([])) } else { render::out("nothing is in the store yet\n") }
+    if json { render::json(&json!([])) } else { render::out("the store is empty\n") }
 }
 
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
@@ -200,7 +200,7 @@ async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
         return nothing_yet(json);
     }
     let schedules = workplace.database.postgres().schedules();
-    // Of one that its file had, too.
+    // Also for a schedule that was removed from its file.
     let known = schedules.find(&loaded.key()).await?;
     if known.is_none() {
         schedule_of(&loaded)?;
@@ -223,11 +223,11 @@ async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
             run.error_message.clone().or_else(|| run.message.clone()).unwrap_or_default(),
         ]
     });
-    let head = ["due", "state", "begun", "ended", "try", "operation", "because"];
+    let head = ["due", "state", "started", "ended", "attempt", "operation", "message"];
     render::out(&render::table(&head, rows))
 }
 
-/// Where a run stands: as its operation does, if it has one.
+/// The state of a run: that of its operation, if it has one.
 fn state_of(run: &ScheduleRun) -> String {
     match (run.fate, run.status) {
         (RunFate::Fired, Some(status)) => word(status),

@@ -1,4 +1,5 @@
-//! `semantik schema` and `semantik completions`: what editors and shells want to know.
+//! `semantik schema` and `semantik completions`: the JSON Schema of pipeline files, and shell
+//! completions.
 
 use clap::CommandFactory as _;
 use pipeline::BoxError;

@@ -1,4 +1,4 @@
-//! `semantik search`: the passages of collections that answer a question.
+//! `semantik search`: prints the passages of collections that match a query.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
@@ -25,7 +25,7 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let answer = Searcher::default().answer(&request, &files).await?;
     let failures = answer.failed.iter().map(|failure| {
         format!(
-            "the collection `{}` did not answer: {}",
+            "search in collection `{}` failed: {}",
             files.name_of(&failure.asked),
             failure.error
         )
@@ -46,7 +46,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
     let filter = match &args.filter {
         Some(text) => {
             let json: Value = serde_json::from_str(text)
-                .map_err(|error| format!("the filter is not JSON: {error}"))?;
+                .map_err(|error| format!("invalid filter: not JSON: {error}"))?;
             Some(Condition::parse(&json)?)
         }
         None => None,
@@ -97,10 +97,10 @@ fn as_json(answer: &Answer) -> Value {
         .collect()
 }
 
-/// Words of the question stand out where a person reads.
+/// Formats hits as text, with highlighted query terms on a terminal.
 fn as_text(answer: &Answer, paint: Paint) -> String {
     if answer.hits.is_empty() {
-        return "nothing was found\n".to_owned();
+        return "no hits\n".to_owned();
     }
     let width = render::width_of_output().unwrap_or(snippet::WIDTH);
     let mut out = String::new();
@@ -113,7 +113,7 @@ fn as_text(answer: &Answer, paint: Paint) -> String {
             (None, Some(page)) => format!(" · page {page}"),
             (None, None) => String::new(),
         };
-        // A sum of reciprocal ranks says nothing to a person; how similar the hit is does.
+        // A fused score of reciprocal ranks is not meaningful to users; the similarity is.
         let score = hit.similarity.unwrap_or(hit.score);
         let within_what = match answer.searched.len() {
             1 => String::new(),
@@ -128,9 +128,9 @@ fn as_text(answer: &Answer, paint: Paint) -> String {
             render::in_a_line(&payload.uri),
             payload.chunk_index,
         );
-        written.expect("a String takes all");
+        written.expect("writing to a String cannot fail");
         for line in snippet::lines(&payload.content, &hit.highlights, width, paint) {
-            writeln!(out, "   │ {line}").expect("a String takes all");
+            writeln!(out, "   │ {line}").expect("writing to a String cannot fail");
         }
         out.push('\n');
     }

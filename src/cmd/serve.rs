@@ -1,4 +1,4 @@
-//! `semantik serve`: the HTTP front end.
+//! `semantik serve`: runs the server.
 
 use pipeline::BoxError;
 

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, for the verbs that go on for long.
+//! SIGINT and SIGTERM, for long-running verbs.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// The first that came.
+    /// The first signal that was received.
     pub(crate) stopped_by: Option<u8>,
 }
 
@@ -19,7 +19,7 @@ impl Signals {
         })
     }
 
-    /// The number of the next one.
+    /// Waits for a signal and returns its number.
     pub(crate) async fn next(&mut self) -> u8 {
         let number = tokio::select! {
             _ = self.interrupt.recv() => 2,

@@ -1,4 +1,4 @@
-//! `semantik sources`: where the documents of a collection come from.
+//! `semantik sources`: lists and deletes the sources of a collection.
 
 use pipeline::BoxError;
 use serde_json::json;
@@ -35,14 +35,15 @@ pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
                     it.last_indexed_at.map(render::time).unwrap_or_default(),
                 ]
             });
-            render::out(&render::table(&["source", "type", "documents", "size", "read last"], rows))
+            render::out(&render::table(&["source", "type", "documents", "size", "last read"], rows))
         }
         SourcesVerb::Delete { source, change } => {
             let operator = change::operator(&change).await?;
-            change::confirm(&change, &format!("delete the documents that only {source} gives"))?;
+            change::confirm(&change, &format!("delete the documents that only {source} provides"))?;
             let removed = operator.remove_source(&source).await?;
             let words = format!(
-                "removed {source} with {}; as long as the file names it, the next run takes it in again\n",
+                "removed {source} with {}; if the file still names it, the next run stores it \
+                 again\n",
                 render::several(removed.documents, "document"),
             );
             let answer = json!({ "source": source, "documents": removed.documents });

@@ -1,4 +1,4 @@
-//! `semantik status`: what a collection holds, and its last operations.
+//! `semantik status`: the content of a collection and its last operations.
 
 use pipeline::BoxError;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::cli::StatusArgs;
 use crate::render::{self, word};
 use crate::wiring;
 
-/// How many operations are shown.
+/// Operations shown.
 const RECENT: u32 = 5;
 
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
@@ -54,7 +54,9 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
         vec!["collection".to_owned(), collection.name.clone()],
         vec!["status".to_owned(), word(collection.status)],
     ];
-    rows.extend(collection.status_message.iter().map(|why| vec!["why".to_owned(), why.clone()]));
+    rows.extend(
+        collection.status_message.iter().map(|why| vec!["message".to_owned(), why.clone()]),
+    );
     rows.extend([
         vec!["model".to_owned(), collection.embedding_model.clone()],
         vec!["vectors".to_owned(), collection.vector_store_name.clone()],

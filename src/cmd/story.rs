@@ -1,11 +1,11 @@
-//! What is told of one document and its places, as JSON and as words: shared by the verbs that do.
+//! Documents and their locations as JSON and as table rows, shared by several verbs.
 
 use metadata::{DocumentStatus, DocumentStory, Place};
 use serde_json::{Value, json};
 
 use crate::render::{self, word};
 
-/// What became of a document, in the words of a run's report.
+/// The outcome of a document in the terms of the run report.
 pub(super) fn outcome(status: DocumentStatus) -> String {
     match status {
         DocumentStatus::Completed => "stored".to_owned(),
@@ -16,7 +16,8 @@ pub(super) fn outcome(status: DocumentStatus) -> String {
     }
 }
 
-/// Rows of a table: documents by what became of them, and below those set aside the places by reason.
+/// Table rows with the numbers of documents by outcome, and of locations that are set aside by
+/// reason.
 pub(super) fn count_rows(
     documents: &[(DocumentStatus, i64)],
     set_aside: &[(String, i64)],
@@ -34,7 +35,7 @@ pub(super) fn count_rows(
     rows
 }
 
-/// What is set aside, as an object.
+/// The numbers of locations that are set aside, by reason.
 pub(super) fn set_aside_json(set_aside: &[(String, i64)]) -> Value {
     set_aside.iter().map(|(reason, number)| (reason.clone(), Value::from(*number))).collect()
 }
@@ -77,19 +78,19 @@ pub(super) fn place_json(place: &Place) -> Value {
     })
 }
 
-/// What is said of a document whatever the question is.
+/// The table rows that describe a document.
 pub(super) fn document_rows(document: &DocumentStory) -> Vec<Vec<String>> {
     let row = |what: &str, words: String| vec![what.to_owned(), words];
     let mut rows = vec![
         row("document", document.id.to_string()),
         row("status", outcome(document.status)),
-        row("taken in", render::time(document.created_at)),
-        row("changed last", render::time(document.updated_at)),
+        row("created", render::time(document.created_at)),
+        row("updated", render::time(document.updated_at)),
     ];
     if let Some(operation) = document.operation_id {
         let kind = document.operation_type.map(word).unwrap_or_default();
         let began = document.operation_started_at.map(render::time).unwrap_or_default();
-        rows.push(row("written by", format!("{kind} {operation}, begun {began}")));
+        rows.push(row("written by", format!("{kind} {operation}, started {began}")));
     }
     rows.push(row("chunks", render::count(document.chunk_count)));
     rows.extend(document.meta["title"].as_str().map(|title| row("title", title.to_owned())));
@@ -98,15 +99,12 @@ pub(super) fn document_rows(document: &DocumentStory) -> Vec<Vec<String>> {
     if let Some(set_aside) = &document.set_aside {
         let text = |key: &str| set_aside[key].as_str().unwrap_or_default().to_owned();
         let message = document.error_message.as_deref().unwrap_or_default();
-        rows.push(row("set aside at", format!("`{}`, since it {message}", text("node"))));
+        rows.push(row("set aside at", format!("`{}`, because it {message}", text("node"))));
         rows.push(row("reason", text("reason")));
         rows.push(row("attempts", document.attempts.to_string()));
     }
     if let Some(at) = document.retry_at {
-        rows.push(row(
-            "tried again",
-            format!("by `run --retry-failed`, from {}", render::time(at)),
-        ));
+        rows.push(row("retry", format!("with `run --retry-failed`, from {}", render::time(at))));
     }
     rows.extend(document.deleted_at.map(|at| row("deleted", render::time(at))));
     rows
@@ -126,6 +124,5 @@ pub(super) fn place_rows(places: &[Place]) -> Vec<Vec<String>> {
     rows.collect()
 }
 
-/// Heads of the columns of [`place_rows`].
-pub(super) const PLACE_HEAD: [&str; 5] =
-    ["place", "size", "first seen", "last seen", "set aside, since it"];
+/// Column heads of [`place_rows`].
+pub(super) const PLACE_HEAD: [&str; 5] = ["location", "size", "first seen", "last seen", "message"];

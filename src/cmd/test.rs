@@ -1,4 +1,4 @@
-//! `semantik test`: whether the samples of a file become what the file says.
+//! `semantik test`: checks the samples of a pipeline file against their expectations.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::render;
 use crate::sample::{self, Came, Chunk, Document};
 use crate::wiring;
 
-/// Something that is not as it was expected to be.
+/// An expectation that was not met.
 struct Failure {
-    /// Of what.
+    /// The subject: `route`, `text`, `chunk 3`.
     what: String,
     message: String,
-    /// How it differs, line by line.
+    /// A unified diff of the expected and the actual text.
     diff: Option<String>,
 }
 
-/// What came of one sample.
+/// The result of one sample.
 struct Judged<'a> {
     name: &'a str,
     failures: Vec<Failure>,
@@ -74,7 +74,7 @@ fn as_json(judged: &Judged<'_>) -> Value {
 
 fn as_text(file: &Path, judged: &[Judged<'_>], failed: usize) -> String {
     if judged.is_empty() {
-        return format!("{}: there are no tests\n", file.display());
+        return format!("{}: no tests\n", file.display());
     }
     let mut out = String::new();
     for Judged { name, failures, updated } in judged {
@@ -95,7 +95,7 @@ fn as_text(file: &Path, judged: &[Judged<'_>], failed: usize) -> String {
     out
 }
 
-/// Compares what became of a sample with what is expected.
+/// Compares the result of a sample with its expectations.
 fn judge<'a>(
     spec: &PipelineSpec,
     sample: &'a SampleSpec,
@@ -115,7 +115,7 @@ fn judge<'a>(
         for (key, wanted) in metadata {
             let found = document.metadata.get(key).unwrap_or(&Value::Null);
             if found != wanted {
-                judge.fail(format!("metadata {key}"), format!("is {found}, and not {wanted}"));
+                judge.fail(format!("metadata {key}"), format!("is {found}, expected {wanted}"));
             }
         }
     }
@@ -140,7 +140,8 @@ impl Judge<'_> {
         self.failures.push(Failure { what: what.to_owned(), message, diff: Some(diff) });
     }
 
-    /// The way it took; `wants_document` says that something is expected of what became of it.
+    /// Checks the route of a sample; `wants_document` is `true` if its text, chunks or metadata are
+    /// checked too.
     fn route(&mut self, wanted: Option<&RouteSpec>, came: &Came, wants_document: bool) {
         let nothing = RouteSpec::default();
         let route = wanted.unwrap_or(&nothing);
@@ -148,16 +149,16 @@ impl Judge<'_> {
             if came.not_run.contains(node) {
                 self.fail(
                     "route",
-                    format!("`{node}` stands behind the model, which no sample reaches"),
+                    format!("`{node}` follows the model, which samples do not reach"),
                 );
             } else if !came.to.contains(node) {
                 let nodes: Vec<_> = came.to.iter().map(String::as_str).collect();
                 let nodes = nodes.join(", ");
-                self.fail("route", format!("it did not come to `{node}`, only to {nodes}"));
+                self.fail("route", format!("did not reach `{node}`, only {nodes}"));
             }
         }
         for node in route.around.iter().filter(|node| came.to.contains(*node)) {
-            self.fail("route", format!("it came to `{node}`"));
+            self.fail("route", format!("reached `{node}`"));
         }
         match (&came.set_aside, &route.set_aside) {
             (Some(found), Some(reason)) => {
@@ -165,7 +166,7 @@ impl Judge<'_> {
                     let (found, message) = (&found.reason, &found.message);
                     self.fail(
                         "set aside",
-                        format!("as `{found}` ({message}), and not as `{reason}`"),
+                        format!("as `{found}` ({message}), expected `{reason}`"),
                     );
                 }
             }
@@ -174,16 +175,16 @@ impl Judge<'_> {
                 self.fail("set aside", format!("by `{node}` as `{reason}`: {message}"));
             }
             (None, Some(reason)) => {
-                self.fail("set aside", format!("it was not, and `{reason}` was expected"));
+                self.fail("set aside", format!("was not, expected `{reason}`"));
             }
             (None, None) if came.document.is_none() && wants_document => {
-                self.fail("route", "nothing of it reached the model or a sink");
+                self.fail("route", "did not reach the model or a sink");
             }
             (None, None) => {}
         }
         if let Some(found) = &came.set_aside {
             if let Some(node) = route.at.as_ref().filter(|node| found.node != **node) {
-                self.fail("set aside", format!("by `{}`, and not by `{node}`", found.node));
+                self.fail("set aside", format!("by `{}`, expected `{node}`", found.node));
             }
             if let Some(words) = route.because.as_ref().filter(|it| !found.message.contains(*it)) {
                 self.fail(
@@ -196,7 +197,7 @@ impl Judge<'_> {
 
     fn text(&mut self, wanted: &TextSpec, document: &Document) -> Result<(), BoxError> {
         let Some(text) = &document.text else {
-            self.fail("text", "nothing extracts it");
+            self.fail("text", "no node extracts it");
             return Ok(());
         };
         for words in wanted.contains.iter().filter(|words| !text.contains(words.as_str())) {
@@ -206,7 +207,7 @@ impl Judge<'_> {
             self.fail("text", format!("contains `{words}`"));
         }
         if let Some(equals) = wanted.equals.as_ref().filter(|it| it.trim() != text.trim()) {
-            self.differs("text", "is another".to_owned(), equals, text);
+            self.differs("text", "differs".to_owned(), equals, text);
         }
         match &wanted.snapshot {
             Some(path) => self.snapshot("text", path, text),
@@ -217,32 +218,32 @@ impl Judge<'_> {
     fn chunks(&mut self, wanted: &ChunksSpec, document: &Document) -> Result<(), BoxError> {
         let chunks = &document.chunks;
         if let Some(count) = wanted.count.filter(|count| *count != chunks.len()) {
-            self.fail("chunks", format!("there are {}, and not {count}", chunks.len()));
+            self.fail("chunks", format!("found {}, expected {count}", chunks.len()));
         }
         for spec in &wanted.at {
             let what = format!("chunk {}", spec.index);
             let Some(chunk) = chunks.get(spec.index) else {
-                self.fail(what, format!("is not there; there are {}", chunks.len()));
+                self.fail(
+                    what,
+                    format!("does not exist; the number of chunks is {}", chunks.len()),
+                );
                 continue;
             };
             if let Some(words) = spec.contains.as_ref().filter(|it| !chunk.text.contains(*it)) {
                 self.differs(&what, format!("lacks `{words}`"), words, &chunk.text);
             }
             if let Some(text) = spec.equals.as_ref().filter(|it| it.trim() != chunk.text.trim()) {
-                self.differs(&what, "is another".to_owned(), text, &chunk.text);
+                self.differs(&what, "differs".to_owned(), text, &chunk.text);
             }
             if spec.headings.is_some() && spec.headings != chunk.headings {
                 let [found, wanted] = [&chunk.headings, &spec.headings]
                     .map(|it| it.clone().unwrap_or_else(|| "nothing".to_owned()));
-                self.fail(
-                    what.clone(),
-                    format!("stands under `{found}`, and not under `{wanted}`"),
-                );
+                self.fail(what.clone(), format!("is under `{found}`, expected `{wanted}`"));
             }
             if let Some(page) = spec.page.filter(|page| chunk.page != Some(*page)) {
                 let found =
                     chunk.page.map_or_else(|| "no page".to_owned(), |it| format!("page {it}"));
-                self.fail(what, format!("is on {found}, and not on page {page}"));
+                self.fail(what, format!("is on {found}, expected page {page}"));
             }
         }
         let mut at_most = |most: Option<usize>, unit: &str, of: &dyn Fn(&Chunk) -> usize| {
@@ -252,7 +253,7 @@ impl Judge<'_> {
                 let has = of(chunk);
                 self.fail(
                     format!("chunk {at}"),
-                    format!("has {has} {unit}, and {most} at most may be"),
+                    format!("has {has} {unit}, expected at most {most}"),
                 );
             }
         };
@@ -264,7 +265,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Compares with a file, or writes it.
+    /// Compares with a snapshot file, or writes it with `--update`.
     fn snapshot(&mut self, what: &str, path: &Path, found: &str) -> Result<(), BoxError> {
         let file = self.spec.base.join(path);
         let kept = match fs_err::read_to_string(&file) {
@@ -286,16 +287,16 @@ impl Judge<'_> {
         let shown = path.display();
         match kept {
             Some(kept) => {
-                let message = format!("is not what is in {shown} (`--update` writes it)");
+                let message = format!("differs from {shown} (`--update` overwrites it)");
                 self.differs(what, message, &kept, found);
             }
-            None => self.fail(what, format!("{shown} is not there (`--update` writes it)")),
+            None => self.fail(what, format!("{shown} does not exist (`--update` creates it)")),
         }
         Ok(())
     }
 }
 
-/// The chunks as a snapshot shows them.
+/// The chunks in the format of a snapshot.
 fn listed(chunks: &[Chunk]) -> String {
     let mut out = String::new();
     for (at, chunk) in chunks.iter().enumerate() {
@@ -306,14 +307,14 @@ fn listed(chunks: &[Chunk]) -> String {
     out
 }
 
-/// What is expected against what is there, line by line.
+/// A unified diff of the expected and the actual text.
 fn diff(wanted: &str, found: &str) -> String {
     let (wanted, found) = (format!("{}\n", wanted.trim_end()), format!("{}\n", found.trim_end()));
     let diff = TextDiff::from_lines(&wanted, &found);
     diff.unified_diff().context_radius(2).header("expected", "found").to_string()
 }
 
-/// The line of a text that is most like some words, if one is.
+/// The most similar line of a text, as a message; empty if none is similar.
 fn nearest(text: &str, words: &str) -> String {
     let mut best = (0.6, None);
     for line in text.lines().filter(|line| !line.trim().is_empty()) {

@@ -1,4 +1,5 @@
-//! `semantik top`: a running operation, watched on a terminal; from the store of a file, or through a server.
+//! `semantik top`: shows a running operation on a terminal, read from the store of a file or
+//! through a server.
 
 use std::io::{IsTerminal as _, stdout};
 use std::time::{Duration, Instant};
@@ -16,21 +17,21 @@ use crate::render::{self, word};
 use crate::top::{Seen, Title};
 use crate::wiring::{self, Database};
 
-/// How often it is looked how far the operation is; it is written down once a second.
+/// Interval of reading the progress, which the worker writes once a second.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a key may wait.
+/// Longest wait for a key before the loop continues.
 const KEY: Duration = Duration::from_millis(100);
-/// Of a picture that is not on a terminal.
+/// Size in cells of a picture without a terminal.
 const WIDTH: u16 = 100;
 const HEIGHT: u16 = 30;
 
-/// Where an operation is looked at.
+/// The origin of the progress.
 enum From {
     Store(Box<(Database, Collection)>),
     Server(Server),
 }
 
-/// A server that is asked again and again, on one connection.
+/// An HTTP client of a server, which reuses its connection.
 struct Server {
     url: String,
     token: Option<String>,
@@ -41,7 +42,7 @@ pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let from = match (&args.config, &args.server) {
         (Some(file), _) => From::Store(Box::new(wiring::opened(file).await?)),
         (None, Some(url)) => From::Server(Server::new(url, args.token.clone())),
-        (None, None) => return Err("say --config FILE or --server URL".into()),
+        (None, None) => return Err("expected --config FILE or --server URL".into()),
     };
     let id = match args.operation {
         Some(id) => id,
@@ -60,7 +61,7 @@ pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let watched = watch(&mut terminal, &from, id, &mut seen).await;
     ratatui::try_restore()?;
     watched?;
-    // What was seen last stays on the terminal.
+    // The last picture stays on the terminal.
     picture(&seen)
 }
 
@@ -88,14 +89,14 @@ async fn watch(
     }
 }
 
-/// What a key says.
+/// The action of a key.
 enum Key {
     None,
     Quit,
     Scroll(isize),
 }
 
-/// Waits for a key for a moment.
+/// Waits for a key for at most [`KEY`].
 fn key() -> std::io::Result<Key> {
     if !event::poll(KEY)? {
         return Ok(Key::None);
@@ -113,7 +114,7 @@ fn key() -> std::io::Result<Key> {
     Ok(if is_up { Key::Scroll(-1) } else { Key::None })
 }
 
-/// One picture, as text.
+/// Prints one picture as text.
 fn picture(seen: &Seen) -> Result<(), BoxError> {
     let width = render::width_of_output().and_then(|width| u16::try_from(width).ok());
     let size = (width.unwrap_or(WIDTH), seen.height().max(HEIGHT));
@@ -130,7 +131,7 @@ fn picture(seen: &Seen) -> Result<(), BoxError> {
 }
 
 impl From {
-    /// The operation that goes on, or the last one.
+    /// The running operation, otherwise the last one.
     async fn latest(&self) -> Result<Uuid, BoxError> {
         let nothing = "there is no operation to watch";
         match self {
@@ -156,7 +157,7 @@ impl From {
             Self::Store(opened) => {
                 let (database, collection) = &**opened;
                 let operations = database.postgres().operations();
-                let found = operations.find(id).await?.ok_or("the operation is gone")?;
+                let found = operations.find(id).await?.ok_or("the operation no longer exists")?;
                 let progress = operations.progress(id).await?.unwrap_or_default();
                 Ok((title_of(&found, &collection.name), progress))
             }
@@ -200,13 +201,16 @@ impl Server {
         let origin = pipeline::origin(&self.url);
         let mut answer = tokio::task::block_in_place(|| request.call()).map_err(|error| {
             let said = pipeline::without_numbers(&error.to_string());
-            format!("the server at {origin} cannot be asked: {said}; check that it runs, and the address")
+            format!(
+                "cannot connect to the server at {origin}: {said}; check the address and that \
+                 the server runs"
+            )
         })?;
         let status = answer.status();
         if status.is_success() {
             let json = answer.body_mut().read_json();
             return Ok(json.map_err(|_| {
-                format!("{origin} did not answer with JSON; check that it is a server of semantik")
+                format!("{origin} did not answer with JSON; check that it is a semantik server")
             })?);
         }
         let problem: Value = answer.body_mut().read_json().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! `semantik users`: accounts of the server, for who has the database at hand: a way in where nobody can log in any more.
+//! `semantik users`: manages accounts of the server directly in the database, also when no account
+//! can log in.
 
 use std::io::{IsTerminal as _, stdin};
 
@@ -11,7 +12,7 @@ use super::migrate;
 use crate::cli::UsersVerb;
 use crate::render;
 
-/// Accounts that are read at once.
+/// Accounts per page.
 const PART: u32 = 1000;
 
 pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
@@ -39,15 +40,15 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
                 return render::json(&users.collect());
             }
             let rows = found.iter().map(|it| {
-                let may = if it.is_superuser { "everything" } else { "what it is given" };
+                let may = if it.is_superuser { "all" } else { "granted" };
                 vec![
                     it.username.clone(),
                     it.email.clone(),
-                    if it.is_active { may } else { "nothing" }.to_owned(),
+                    if it.is_active { may } else { "none" }.to_owned(),
                     it.last_login.map(render::time).unwrap_or_default(),
                 ]
             });
-            render::out(&render::table(&["user", "address", "may do", "logged in last"], rows))
+            render::out(&render::table(&["user", "email", "permissions", "last login"], rows))
         }
         UsersVerb::Add { name, email, superuser, store, json } => {
             let hashed_password = new_password(&name).await?;
@@ -62,7 +63,7 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             };
             database.postgres().users().create(&new, &By::default()).await?;
             let answer = json!({ "username": name, "created": true });
-            render::answer(json, &answer, &format!("created the account `{name}`\n"))
+            render::answer(json, &answer, &format!("created account `{name}`\n"))
         }
         UsersVerb::Password { name, store, json } => {
             let hash = new_password(&name).await?;
@@ -71,7 +72,7 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             let users = database.postgres().users();
             let user = users.named(&name).await?.ok_or(format!("there is no account `{name}`"))?;
             if !users.set_password(user.id, &hash, &By::default()).await? {
-                return Err(format!("the account `{name}` has no password, and gets none").into());
+                return Err(format!("account `{name}` cannot have a password").into());
             }
             let answer = json!({ "username": name, "password_changed": true });
             let words = format!("changed the password of `{name}` and revoked its sessions\n");
@@ -80,10 +81,11 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
     }
 }
 
-/// The hash of a password that is typed or piped in. It is never an argument: those can be seen by others.
+/// Reads a password from standard input and returns its hash. A password is never an argument,
+/// since other users can see arguments.
 async fn new_password(name: &str) -> Result<String, BoxError> {
     if stdin().is_terminal() {
-        render::say(format_args!("Type the password of `{name}` (it will be seen):"));
+        render::say(format_args!("Type the password of `{name}` (it is visible):"));
     }
     let mut password = String::new();
     stdin().read_line(&mut password).map_err(|error| {

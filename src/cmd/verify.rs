@@ -1,4 +1,4 @@
-//! `semantik verify`: the metadata against the vectors.
+//! `semantik verify`: compares the metadata with the vectors.
 
 use pipeline::BoxError;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use crate::cli::VerifyArgs;
 use crate::operate::{Findings, Operator, Trouble, Wish};
 use crate::{fetching, render, wiring};
 
-/// How many of each kind are shown.
+/// Documents or files shown per kind of problem.
 const SHOWN: usize = 20;
 
 pub(super) async fn verify(args: &VerifyArgs) -> Exit {
@@ -20,7 +20,7 @@ pub(super) async fn verify(args: &VerifyArgs) -> Exit {
 }
 
 async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
-    // What is missing may have to be embedded.
+    // A repair may embed missing documents.
     if args.repair {
         fetching::models_of(&args.file).await?;
     }
@@ -53,10 +53,10 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
         render::out(&as_text(&before))?;
         match &after {
             Some(after) if after.is_consistent() => {
-                render::out("it is repaired: the stores agree\n")?;
+                render::out("repaired: the stores agree\n")?;
             }
             Some(after) => {
-                render::out(&format!("not everything could be repaired:\n{}", as_text(after)))?;
+                render::out(&format!("some problems could not be repaired:\n{}", as_text(after)))?;
             }
             None => {}
         }
@@ -64,19 +64,19 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     Ok(match (last.is_consistent(), args.repair) {
         (true, _) => Exit::Fine,
         (false, false) => {
-            Exit::Failed(format!("{}; `--repair` makes that good", summary(last)).into())
+            Exit::Failed(format!("{}; run again with `--repair`", summary(last)).into())
         }
         (false, true) => Exit::Failed(
-            format!("{}; `semantik reindex` builds the vectors anew", summary(last)).into(),
+            format!("{}; `semantik reindex` rebuilds the vectors", summary(last)).into(),
         ),
     })
 }
 
-/// What is wrong, in a few words.
+/// A short summary of the findings.
 fn summary(findings: &Findings) -> &'static str {
     match findings.must_be_built_anew() {
         true => "the vectors are damaged",
-        false => "the stores do not agree",
+        false => "the stores differ",
     }
 }
 
@@ -146,11 +146,11 @@ fn as_text(findings: &Findings) -> String {
     let mut rows = Vec::new();
     for (kind, troubles) in findings.troubles().filter(|(_, troubles)| !troubles.is_empty()) {
         let what = match kind {
-            "missing" => "points are missing",
-            "surplus" => "points are too many",
-            "of_deleted_documents" => "points of documents that are not in",
-            "damaged" => "points are damaged",
-            _ => "points of documents that nobody knows",
+            "missing" => "missing points",
+            "surplus" => "surplus points",
+            "of_deleted_documents" => "points of documents that are not stored",
+            "damaged" => "damaged points",
+            _ => "points of unknown documents",
         };
         let shown = render::shown(troubles.len(), SHOWN);
         for trouble in troubles.iter().take(shown) {
@@ -163,21 +163,21 @@ fn as_text(findings: &Findings) -> String {
     }
     if findings.unreadable > 0 {
         let number = render::count(findings.unreadable);
-        rows.push(vec!["points that cannot be read".to_owned(), number, String::new()]);
+        rows.push(vec!["unreadable points".to_owned(), number, String::new()]);
     }
     for (what, count, some) in [
         (
-            "places without a document",
+            "locations without a document",
             integrity.homeless_locations,
             integrity.homeless_uris.clone(),
         ),
         (
-            "documents without a place",
+            "documents without a location",
             integrity.placeless_documents,
             integrity.placeless_paths.clone(),
         ),
         (
-            "documents that a dead run was writing",
+            "documents left incomplete by a dead run",
             integrity.unfinished_documents,
             integrity.unfinished_ids.iter().map(ToString::to_string).collect(),
         ),
@@ -189,18 +189,18 @@ fn as_text(findings: &Findings) -> String {
     if !integrity.counts_agree() {
         let noted: Vec<_> = integrity.noted.iter().map(ToString::to_string).collect();
         let is = [integrity.documents, integrity.chunks, integrity.bytes].map(|n| n.to_string());
-        let words = format!("noted {}; are {}", noted.join(", "), is.join(", "));
+        let words = format!("recorded {}; actual {}", noted.join(", "), is.join(", "));
         rows.push(vec![
             "documents, chunks, bytes of the collection".to_owned(),
             String::new(),
             words,
         ]);
     }
-    out.push_str(&render::table(&["wrong", "number", "where"], rows));
+    out.push_str(&render::table(&["problem", "count", "location"], rows));
     out
 }
 
-/// What is said of vectors that were not compared, since they are damaged.
+/// The output for damaged vectors, which were not compared.
 fn damage_as_text(findings: &Findings) -> String {
     let mut out = format!("generation {}: the vectors are damaged\n", findings.generation);
     if let Some(why) = &findings.unusable {

@@ -1,4 +1,4 @@
-//! `semantik why`: the story of one document, or of a path that never became one.
+//! `semantik why`: explains the state of a document, or of a path that never became one.
 
 use chrono::{DateTime, Utc};
 use metadata::{
@@ -13,17 +13,17 @@ use crate::cli::WhyArgs;
 use crate::render;
 use crate::wiring::{self, Database};
 
-/// Everything that was found out.
+/// The collected facts about a document or location.
 struct Account {
-    /// The place that was asked for, or the first one of the document that was.
+    /// The requested location, or the first one of the requested document.
     uri: Option<String>,
     story: Story,
     live: Option<Generation>,
-    /// What each source of the file says of the place now.
+    /// What each source of the file decides about the location now.
     verdicts: Vec<(String, Verdict)>,
-    /// What the file asks for.
+    /// The fingerprint of the file's settings.
     fingerprint: Fingerprint,
-    /// The pipeline file, as it was named.
+    /// The pipeline file, as named on the command line.
     file: String,
 }
 
@@ -48,10 +48,11 @@ pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
     }
 }
 
-/// The same of a collection that is open, as JSON; `file` is what the answer calls the pipeline file.
+/// Explains a document of an open collection as JSON; `file` is the name of the pipeline file in
+/// the answer.
 ///
 /// # Errors
-/// If the store cannot be reached, or an id is no document's.
+/// If the store cannot be reached, or no document has the id.
 pub(crate) async fn told_as_json(
     named: &str,
     plan: &Plan,
@@ -95,7 +96,7 @@ async fn account(
     Ok(account)
 }
 
-/// The spelling of a path that is not in the index by which a source would know it.
+/// Selects the URI of an unknown path that a source would give it.
 fn likeliest(spellings: Spellings, plan: &Plan) -> String {
     let rank = |uri: &String| {
         let ranks = plan.verdicts(uri).into_iter().map(|(_, verdict)| match verdict {
@@ -105,19 +106,19 @@ fn likeliest(spellings: Spellings, plan: &Plan) -> String {
         });
         ranks.min().unwrap_or(2)
     };
-    // The first of equals.
+    // Equal ranks: the first, which is the most likely spelling.
     spellings.uris.into_iter().min_by_key(rank).expect("a path has a spelling")
 }
 
-/// What is said in the end.
+/// The explanation.
 struct Told {
-    /// One word: `stored`, `set_aside`, `withheld`, `deleted`, `waiting` or `unknown`.
+    /// `stored`, `set_aside`, `withheld`, `deleted`, `waiting` or `unknown`.
     state: &'static str,
-    /// In a sentence.
+    /// The reason, in one sentence.
     because: String,
-    /// What the next run makes of it.
+    /// The effect of the next run, as the predicate of a sentence.
     next: String,
-    /// What would make it change.
+    /// Actions that would change the state.
     change: Vec<String>,
 }
 
@@ -152,24 +153,24 @@ impl Account {
                 if pipeline::uri::to_path(&place.uri)
                     .is_some_and(|path| path.to_string_lossy() != document.file_path) =>
             {
-                format!(", as the document that was taken in from {}", document.file_path)
+                format!(", as the document first stored from {}", document.file_path)
             }
             Some(_) | None => String::new(),
         };
         let because = format!(
-            "it is in the index, in generation {generation}, with {}{also}",
+            "it is stored in generation {generation}, with {}{also}",
             render::several(document.chunk_count, "chunk")
         );
         let is_current = document.fingerprint.as_deref() == Some(&self.fingerprint.0[..]);
         let next = match self.next_by_the_file() {
             Some(next) => next,
-            None if is_current => "leaves it as it is".to_owned(),
-            None => "makes it anew, since other settings made it".to_owned(),
+            None if is_current => "leaves it unchanged".to_owned(),
+            None => "processes it again, because the settings have changed".to_owned(),
         };
         let change = vec![
             "edit the file".to_owned(),
             format!(
-                "`semantik documents delete {} --config {}` takes it out",
+                "`semantik documents delete {} --config {}` deletes it",
                 document.id, self.file
             ),
         ];
@@ -189,7 +190,7 @@ impl Account {
                 format!("`semantik documents undelete` with its path and --config {}", self.file)
             }
         };
-        let next = "leaves it out as long as it holds what it held".to_owned();
+        let next = "skips it while its content stays the same".to_owned();
         Told {
             state: "withheld",
             because: format!("it {message}"),
@@ -198,37 +199,38 @@ impl Account {
         }
     }
 
-    /// A document that a node has set aside.
+    /// Explains a document that a node has set aside.
     fn kept_out(&self, reason: &Value, message: &str, document: Option<&DocumentStory>) -> Told {
         let node = reason["node"].as_str().unwrap_or_default();
         let reason = reason["reason"].as_str().unwrap_or_default();
-        let mut change =
-            vec!["edit the file, or change settings of the nodes up to that one".to_owned()];
+        let mut change = vec![
+            "edit the file, or change the settings of this node or of one before it".to_owned(),
+        ];
         change.extend(match reason {
             "too_large" => Some("raise `max_size` of the scan node".to_owned()),
             "unsupported" => Some("convert it to a format that `extract` reads".to_owned()),
             "empty" if message.contains("OCR is not supported") => {
-                Some("give it a text layer with an OCR program".to_owned())
+                Some("add a text layer with an OCR program".to_owned())
             }
-            "empty" => Some("put text into it".to_owned()),
-            "unrouted" => Some("give a node a `when:` that takes it".to_owned()),
+            "empty" => Some("add text to it".to_owned()),
+            "unrouted" => Some("add a `when:` that accepts it to a node".to_owned()),
             _ => None,
         });
         let retry_at = document.and_then(|document| document.retry_at);
         change.extend(retry_at.map(|at| {
             let from = render::time(at);
-            format!("`semantik run {} --retry-failed` tries it again from {from} on", self.file)
+            format!("`semantik run {} --retry-failed` tries it again from {from}", self.file)
         }));
         let is_current =
             document.is_none_or(|it| it.fingerprint.as_deref() == Some(&self.fingerprint.0[..]));
         let next = match self.next_by_the_file() {
             Some(next) => next,
             None if document.is_none() && reason == "failed" => "tries to read it again".to_owned(),
-            None if is_current => "leaves it out".to_owned(),
-            None => "tries it again, since the settings have changed".to_owned(),
+            None if is_current => "skips it".to_owned(),
+            None => "tries it again, because the settings have changed".to_owned(),
         };
         let because = format!(
-            "it is not in the index: node `{node}` has set it aside ({reason}), since it {message}"
+            "it is not stored: node `{node}` has set it aside ({reason}), because it {message}"
         );
         Told { state: "set_aside", because, next, change }
     }
@@ -239,29 +241,29 @@ impl Account {
             self.story.deeds.first().filter(|deed| deed.action == "documents_deleted");
         let because = match by_somebody {
             Some(Deed { by, .. }) => {
-                let by = by.as_deref().unwrap_or("somebody");
-                format!("it is not in the index: `{by}` deleted it on {at}")
+                let by = by.as_deref().unwrap_or("unknown");
+                format!("it is not stored: `{by}` deleted it on {at}")
             }
             None => format!(
-                "it is not in the index: its last place was gone, so it was deleted on {at}"
+                "it is not stored: its last location disappeared, so it was deleted on {at}"
             ),
         };
-        let next = self.next_by_the_file().unwrap_or_else(|| "leaves it out".to_owned());
+        let next = self.next_by_the_file().unwrap_or_else(|| "skips it".to_owned());
         Told { state: "deleted", because, next, change: self.advice() }
     }
 
     fn unknown(&self) -> Told {
         let because = if self.place().is_some() {
-            "it is not in the index: a run has seen it, and has not finished it"
+            "it is not stored: a run has seen it and has not finished it"
         } else {
-            "it is not in the index: no run has ever seen it"
+            "it is not stored: no run has seen it"
         };
-        let next = self.next_by_the_file().unwrap_or_else(|| "takes it in".to_owned());
+        let next = self.next_by_the_file().unwrap_or_else(|| "stores it".to_owned());
         let state = if self.place().is_some() { "waiting" } else { "unknown" };
         Told { state, because: because.to_owned(), next, change: self.advice() }
     }
 
-    /// What would bring in what no source gives.
+    /// Actions that would make a source provide the location.
     fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
         for (node, verdict) in &self.verdicts {
@@ -269,37 +271,37 @@ impl Account {
                 Verdict::Given(_) => return vec![format!("`semantik run {}`", self.file)],
                 Verdict::LeftOut(words) => {
                     advice.extend(
-                        words.iter().map(|word| format!("node `{node}` leaves it out: {word}")),
+                        words.iter().map(|word| format!("node `{node}` excludes it: {word}")),
                     );
                 }
                 Verdict::SetAside(document) => {
                     advice.push(format!("node `{node}` sets it aside: it {}", document.why));
                 }
-                Verdict::NotThere => advice.push("put the file there".to_owned()),
+                Verdict::NotThere => advice.push("create the file".to_owned()),
                 Verdict::Elsewhere => {}
             }
         }
         if advice.is_empty() {
-            advice.push("name it, or a folder it lies in, in `paths` of a source".to_owned());
+            advice.push("add it, or a folder that contains it, to `paths` of a source".to_owned());
         }
         advice
     }
 
-    /// What the next run makes of it by what the sources say now; `None` if they give it as it was.
+    /// The effect of the next run according to the present state of the sources; `None` if they
+    /// provide the location unchanged.
     fn next_by_the_file(&self) -> Option<String> {
         let uri = self.uri.as_ref();
         if uri.is_none() || self.verdicts.is_empty() {
             return None;
         }
-        let mut words =
-            "does not come upon it: it lies outside every source of the file".to_owned();
+        let mut words = "does not see it: it is outside all sources of the file".to_owned();
         for (node, verdict) in &self.verdicts {
             match verdict {
                 Verdict::Given(now) => {
                     return match self.place() {
                         Some(place) if is_same(place, now) => None,
-                        Some(_) => Some("reads it, since the file has changed since".to_owned()),
-                        None => Some("takes it in".to_owned()),
+                        Some(_) => Some("reads it, because the file has changed".to_owned()),
+                        None => Some("stores it".to_owned()),
                     };
                 }
                 Verdict::SetAside(document) => {
@@ -308,14 +310,14 @@ impl Account {
                     if is_known {
                         return None;
                     }
-                    words = format!("sets it aside at `{node}`, since it {}", document.why);
+                    words = format!("sets it aside at `{node}`, because it {}", document.why);
                 }
                 Verdict::LeftOut(because) => {
                     let because = because.join("; ");
-                    words = format!("does not come upon it: {because}{}", self.and_so());
+                    words = format!("does not see it: {because}{}", self.and_so());
                 }
                 Verdict::NotThere => {
-                    words = format!("does not find it: the file is not there{}", self.and_so());
+                    words = format!("does not find it: the file does not exist{}", self.and_so());
                 }
                 Verdict::Elsewhere => {}
             }
@@ -323,10 +325,10 @@ impl Account {
         Some(words)
     }
 
-    /// What becomes of a place that a source gives no more.
+    /// The consequence for a known location that no source provides any more.
     fn and_so(&self) -> &'static str {
         match self.place() {
-            Some(_) => ", so the place is forgotten, and the document deleted if it has no other",
+            Some(_) => ", so the location is removed, and the document if it has no other",
             None => "",
         }
     }
@@ -336,9 +338,9 @@ impl Account {
         let named = self.uri.clone().unwrap_or_else(|| {
             self.story.document.as_ref().map_or_else(String::new, |it| it.file_path.clone())
         });
-        let mut rows = vec![row("what", named), row("why", told.because.clone())];
+        let mut rows = vec![row("location", named), row("why", told.because.clone())];
         rows.push(row("the next run", told.next.clone()));
-        rows.extend(told.change.iter().map(|change| row("to change that", change.clone())));
+        rows.extend(told.change.iter().map(|change| row("to change this", change.clone())));
         let mut out = render::table(&[], rows);
         if let Some(document) = &self.story.document {
             out.push_str(&render::next_table(&[], story::document_rows(document)));
@@ -352,7 +354,7 @@ impl Account {
                 let by = deed.by.clone().unwrap_or_default();
                 vec![deed.action.replace('_', " "), by, render::time(deed.at)]
             });
-            out.push_str(&render::next_table(&["what was done", "by", "at"], rows));
+            out.push_str(&render::next_table(&["action", "by", "at"], rows));
         }
         out
     }
@@ -386,7 +388,7 @@ impl Account {
     }
 }
 
-/// Whether the file system says the same of a file as when it was seen last.
+/// `true` if size, times and inode are the same as when the file was last seen.
 fn is_same(place: &Place, now: &Location) -> bool {
     let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
     (place.size.cast_unsigned(), micros(place.mtime), micros(place.ctime))

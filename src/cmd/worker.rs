@@ -1,4 +1,4 @@
-//! `semantik worker`: carries out what is due and what is handed over, until it is told to end.
+//! `semantik worker`: runs queued operations and schedules until a signal arrives.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
 async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
     let files = Files::new(args.files.clone());
-    // Where one file is whole, the others' models are fetched beside its work.
+    // If one file is valid already, models of the others are downloaded in the background.
     if files.loaded().is_empty() {
         tokio::select! {
             () = files.fetch_models() => {}
@@ -33,7 +33,7 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
         for (_, fault) in files.faults() {
             render::say(fault.trim_end());
         }
-        return Ok(Exit::Misconfigured("there is no pipeline file to serve".to_owned()));
+        return Ok(Exit::Misconfigured("no valid pipeline file to serve".to_owned()));
     };
     let workplace = Workplace::open(&first.spec, telemetry).await?;
     let manner = Manner { at_once: args.operations, grace: Duration::from_secs(args.grace.into()) };
@@ -53,15 +53,19 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
                 }
                 signal = signals.next() => {
                     if stop.is_cancelled() {
-                        // The second one: leases run out, and others go on from what is stored.
+                        // A second signal: the leases expire, and other workers continue from the
+                        // stored state.
                         std::process::exit(i32::from(128 + signal));
                     }
-                    tracing::info!(grace = args.grace, "stopping: what is in flight is stored, the rest is handed back");
+                    tracing::info!(
+                        grace = args.grace,
+                        "stopping: batches in flight are stored, and the operations are requeued",
+                    );
                     stop.cancel();
                 }
             }
         }
     };
-    // Metrics are served up to the end of what is in flight.
+    // Metrics are served until the batches in flight are stored.
     telemetry.served_while(args.metrics, until_told).await
 }

@@ -1,4 +1,4 @@
-//! The texts of a file or of standard input, piece by piece.
+//! Reads texts from a file or standard input in pieces.
 
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::Path;
@@ -15,19 +15,19 @@ use super::{Piece, Rows};
 
 pub(super) type Pieces = Box<dyn Iterator<Item = Result<Piece, BoxError>> + Send>;
 
-/// Most texts in a piece, among which the engine puts those of equal length together.
+/// Most texts in a piece; the engine groups texts of similar length within it.
 const TEXTS: usize = 4096;
 
-/// A piece ends with what brings it to so many bytes.
+/// Size in bytes after which a piece ends.
 const BYTES: usize = 16 << 20;
 
-/// Rows of a Parquet file that are read at once.
+/// Rows per batch of a Parquet file.
 const ROWS: usize = 64;
 
-/// The texts in order; how they are read is told by the ending of the file's name.
+/// The texts in order; the extension of the file determines the format.
 ///
 /// # Errors
-/// If the file cannot be opened, or has no column of texts.
+/// If the file cannot be opened, or has no `text` column.
 pub(super) fn pieces(file: Option<&Path>) -> Result<Pieces, BoxError> {
     let Some(file) = file else {
         return Ok(Box::new(lines(stdin()).map(|read| read.map(|(_, texts)| plain(texts)))));
@@ -44,7 +44,7 @@ pub(super) fn pieces(file: Option<&Path>) -> Result<Pieces, BoxError> {
     Ok(Box::new(pieces.map(move |piece| piece.map_err(|error| in_file(&name, error)))))
 }
 
-/// An error with the name of the file in front, which only errors of reading have by themselves.
+/// Adds the name of the file to an error; I/O errors have it already.
 fn in_file(name: &str, error: BoxError) -> BoxError {
     if error.is::<std::io::Error>() {
         return error;
@@ -56,7 +56,7 @@ fn plain(texts: Vec<String>) -> Piece {
     Piece { texts, rows: Rows::Lines }
 }
 
-/// Lines without their ends, each piece with the number of its first one.
+/// Lines without line ends; each piece has the number of its first line.
 fn lines(
     from: impl Read + Send + 'static,
 ) -> impl Iterator<Item = Result<(usize, Vec<String>), BoxError>> + Send {
@@ -86,13 +86,13 @@ fn objects(first: usize, lines: &[String]) -> Result<Piece, BoxError> {
     let (mut texts, mut fields) = (Vec::new(), Vec::new());
     for (number, line) in (first..).zip(lines) {
         let Ok(Value::Object(mut object)) = serde_json::from_str(line) else {
-            return Err(format!("line {number} is no JSON object").into());
+            return Err(format!("line {number} is not a JSON object").into());
         };
         let Some(Value::String(text)) = object.remove("text") else {
-            return Err(format!("line {number} has no field `text` that is a string").into());
+            return Err(format!("line {number} has no string field `text`").into());
         };
         if object.contains_key("vector") {
-            return Err(format!("line {number} has a field `vector` already").into());
+            return Err(format!("line {number} already has a field `vector`").into());
         }
         texts.push(text);
         fields.push(object);
@@ -102,12 +102,12 @@ fn objects(first: usize, lines: &[String]) -> Result<Piece, BoxError> {
 
 fn columns(file: File) -> Result<Pieces, BoxError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_file())
-        .map_err(|error| format!("it is not a Parquet file that can be read ({error})"))?;
+        .map_err(|error| format!("not a readable Parquet file ({error})"))?;
     if builder.schema().column_with_name("text").is_none() {
-        return Err("it has no column `text`".into());
+        return Err("no column `text`".into());
     }
     if builder.schema().column_with_name("vector").is_some() {
-        return Err("it has a column `vector` already".into());
+        return Err("a column `vector` already exists".into());
     }
     let mut batches = builder.with_batch_size(ROWS).build()?;
     let mut begun = false;
@@ -117,7 +117,7 @@ fn columns(file: File) -> Result<Pieces, BoxError> {
             Ok(rows) => rows,
             Err(error) => return Some(Err(error)),
         };
-        // A file without rows has columns all the same.
+        // The first piece is returned even if it is empty, since a file without rows has columns.
         if rows.num_rows() == 0 && begun {
             return None;
         }
@@ -128,7 +128,7 @@ fn columns(file: File) -> Result<Pieces, BoxError> {
     })))
 }
 
-/// The next rows of a file, as many as a piece may have.
+/// The next rows of a file, up to the size of a piece.
 fn together(batches: &mut ParquetRecordBatchReader) -> Result<RecordBatch, BoxError> {
     let (mut gathered, mut rows, mut bytes) = (Vec::new(), 0, 0);
     while rows < TEXTS
@@ -143,9 +143,13 @@ fn together(batches: &mut ParquetRecordBatchReader) -> Result<RecordBatch, BoxEr
 }
 
 fn texts_of(batch: &RecordBatch, rows_before: usize) -> Result<Vec<String>, BoxError> {
-    let column = batch.column_by_name("text").ok_or("the column `text` is gone")?;
+    let column = batch.column_by_name("text").ok_or("a batch lacks the column `text`")?;
     if !matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
-        return Err(format!("the column `text` is of type {}", column.data_type()).into());
+        return Err(format!(
+            "the column `text` has type {}, expected a string type",
+            column.data_type()
+        )
+        .into());
     }
     let column = cast(column, &DataType::Utf8)?;
     let texts = column.as_string::<i32>();

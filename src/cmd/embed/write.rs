@@ -1,6 +1,6 @@
-//! The vectors, as Parquet or as JSON Lines.
+//! Writes vectors as Parquet or JSON Lines.
 //!
-//! A file is there when all of it is: until then it has `.part` behind its name.
+//! Until an output file is complete, it has `.part` after its name.
 
 use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -21,30 +21,31 @@ use serde_json::{Map, Value};
 
 use super::{Piece, Rows};
 
-/// Where vectors go.
+/// The destination of the vectors.
 pub(super) struct Output {
     form: Form,
     dim: usize,
-    /// The file as it is to be called, if it is one.
+    /// The final path of the file; `None` for standard output.
     file: Option<PathBuf>,
 }
 
 enum Form {
-    /// The writer is made when the first columns are there to be written.
+    /// The writer is created with the first columns, which give the schema.
     Parquet(Option<Box<ArrowWriter<std::fs::File>>>),
     Lines(Box<dyn Write>),
 }
 
 impl Output {
-    /// Opens an output for vectors of this length; its form is told by the ending of the file's name.
+    /// Opens an output for vectors of length `dim`; the extension of the file determines the
+    /// format.
     ///
     /// # Errors
-    /// If the file cannot be made.
+    /// If the file cannot be created.
     pub(super) fn open(file: Option<&Path>, dim: usize) -> Result<Self, BoxError> {
         let form = match file {
             None => Form::Lines(Box::new(BufWriter::new(stdout()))),
             Some(file) if file.extension().is_some_and(|ending| ending == "parquet") => {
-                // Now, so that nothing is computed for a place that cannot be written to.
+                // Fails early if the location is not writable, before anything is computed.
                 File::create(part(file))?;
                 Form::Parquet(None)
             }
@@ -56,13 +57,13 @@ impl Output {
     /// Writes a piece with its vectors.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the output cannot be written.
     pub(super) fn write(&mut self, piece: Piece, vectors: Vec<f32>) -> Result<(), BoxError> {
         match &mut self.form {
             Form::Lines(to) => lines(to, &piece, vectors.chunks_exact(self.dim)),
             Form::Parquet(writer) => {
                 let rows = columns(piece, vectors, self.dim)?;
-                let path = self.file.as_deref().ok_or("Parquet is written to a file")?;
+                let path = self.file.as_deref().ok_or("Parquet output needs a file")?;
                 let writer = match writer {
                     Some(writer) => writer,
                     none => none.insert(Box::new(parquet(path, rows.schema())?)),
@@ -72,15 +73,15 @@ impl Output {
         }
     }
 
-    /// Takes away what was written of a file.
+    /// Removes the incomplete file.
     pub(super) fn discard(self) {
         if let Some(file) = &self.file {
-            // What cannot be removed does no harm: it does not have the name that was asked for.
+            // Errors are ignored: the remaining file does not have the requested name.
             fs_err::remove_file(part(file)).ok();
         }
     }
 
-    /// Ends the output and gives the file its name.
+    /// Completes the output and renames the file.
     ///
     /// # Errors
     /// If the rest cannot be written.
@@ -138,17 +139,18 @@ fn lines<'a>(
     for (row, (text, vector)) in piece.texts.iter().zip(vectors).enumerate() {
         let fields = match &piece.rows {
             Rows::Objects(objects) => &objects[row],
-            // The other columns of a Parquet file have types that JSON has not.
+            // The other columns of a Parquet file have types that JSON lacks.
             Rows::Lines | Rows::Columns(_) => &none,
         };
-        // Through a string: an error of the stream stays what it is.
+        // Serialised to a string first, so that errors of the stream keep their type.
         let line = serde_json::to_string(&Line { fields, text, vector })?;
         writeln!(to, "{line}")?;
     }
     Ok(())
 }
 
-/// The rows as columns, with `vector` as the last one. Of JSON objects, `fields` has what is not text.
+/// The rows as columns, followed by `vector`. For JSON objects, `fields` has the other fields as
+/// JSON.
 fn columns(piece: Piece, vectors: Vec<f32>, dim: usize) -> Result<RecordBatch, BoxError> {
     let item = Arc::new(Field::new_list_field(DataType::Float32, false));
     let numbers = Arc::new(Float32Array::from(vectors));

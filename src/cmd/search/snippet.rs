@@ -1,20 +1,20 @@
-//! The part of a passage that is shown with a hit: the lines around the words of the question.
+//! Selects the part of a passage to show with a hit: the lines around the query terms.
 
 use std::ops::Range;
 
 use crate::render::{Paint, visible};
 
-/// Columns where standard output is no terminal.
+/// Width in columns if standard output is not a terminal.
 pub(super) const WIDTH: usize = 160;
 
-/// Lines that are shown.
+/// Lines shown.
 const LINES: usize = 6;
 
-/// Columns in front of a line.
+/// Columns before each line.
 const INDENT: usize = 5;
 
-/// Lines of text that are not empty, the lines with the most words of the question among them. Where a line is longer
-/// than the terminal is wide, it is cut around these words.
+/// The non-empty lines around those with the most query terms, at most [`LINES`]. A line wider than
+/// the terminal is cut around its query terms.
 pub(super) fn lines(
     text: &str,
     highlights: &[Range<usize>],
@@ -35,10 +35,10 @@ pub(super) fn lines(
     shown
 }
 
-/// A line, without the blanks around it.
+/// A line without surrounding white space.
 struct Line<'a> {
     text: &'a str,
-    /// The words of the question, by their bytes in it.
+    /// Byte ranges of the query terms in the text.
     words: Vec<Range<usize>>,
 }
 
@@ -60,7 +60,7 @@ fn split<'a>(text: &'a str, highlights: &[Range<usize>]) -> Vec<Line<'a>> {
     lines
 }
 
-/// The first of so many lines that have the most words of the question; one line before them is shown, too.
+/// The index of the first line to show: one before the window with the most query terms.
 fn densest(lines: &[Line<'_>]) -> usize {
     let words = |from: usize| -> usize {
         lines.iter().skip(from).take(LINES - 1).map(|line| line.words.len()).sum()
@@ -70,7 +70,7 @@ fn densest(lines: &[Line<'_>]) -> usize {
     if words(best) == 0 { 0 } else { best.saturating_sub(1) }
 }
 
-/// A line in so many columns, with the words standing out.
+/// Formats a line in at most `room` columns, with highlighted query terms.
 fn drawn(line: &Line<'_>, room: usize, paint: Paint) -> String {
     let (from, to) = part(line, room);
     let mut out = String::new();
@@ -93,7 +93,7 @@ fn drawn(line: &Line<'_>, room: usize, paint: Paint) -> String {
     out
 }
 
-/// The part of a line that fits: its beginning, or what is around the first word of the question.
+/// The byte range of a line to show: its beginning, or the part around its first query term.
 fn part(line: &Line<'_>, room: usize) -> (usize, usize) {
     let places: Vec<usize> =
         line.text.char_indices().map(|(at, _)| at).chain([line.text.len()]).collect();
@@ -104,7 +104,7 @@ fn part(line: &Line<'_>, room: usize) -> (usize, usize) {
     let room = room.saturating_sub(2);
     let letter_of = |byte: usize| places.partition_point(|place| *place < byte);
     let first = line.words.first().map_or(0, |word| letter_of(word.start));
-    // Two thirds of the room are behind the word.
+    // Two thirds of the room are after the term.
     let from = first.saturating_sub(room / 3).min(letters - room);
     (places[from], places[from + room])
 }
