@@ -1,6 +1,8 @@
-//! The audit logs: who did what, when, from where. Rows are written in the transaction of the deed.
+//! Audit logs: actor, action, time and client address. A row is written in the transaction of the
+//! action.
 //!
-//! What is done to a collection stands in `collection_audit_log`, what is done to accounts in `account_audit_log`.
+//! Actions on collections are in `collection_audit_log`, actions on accounts in
+//! `account_audit_log`.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -12,23 +14,23 @@ use uuid::Uuid;
 
 use super::attempt;
 
-/// Who does something, and from where.
+/// The actor of an action and its client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct By {
-    /// The account; `None` where nobody is logged in.
+    /// The account; `None` for an unauthenticated client.
     pub user: Option<Uuid>,
-    /// The address of the client.
+    /// IP address of the client.
     pub ip: Option<String>,
-    /// What the client calls itself.
+    /// The client's `User-Agent` header.
     pub agent: Option<String>,
 }
 
-/// One entry about a collection.
+/// One entry of the audit log of a collection.
 pub(super) struct Entry<'a> {
     pub(super) collection: Uuid,
     pub(super) operation: Option<Uuid>,
     pub(super) user: Uuid,
-    /// What was done: `collection_created`, `operation_completed`, …
+    /// The action, such as `collection_created` or `operation_completed`.
     pub(super) action: &'a str,
     pub(super) details: Value,
 }
@@ -41,7 +43,7 @@ impl Entry<'_> {
     }
 }
 
-/// Notes what somebody has done to a collection.
+/// Records an action on a collection.
 pub(super) async fn of_collection(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -67,7 +69,7 @@ pub(super) async fn of_collection(
     .map(drop)
 }
 
-/// Notes what somebody has done to an account.
+/// Records an action on an account.
 pub(super) async fn of_account(
     connection: &mut PgConnection,
     subject: Option<Uuid>,
@@ -90,30 +92,30 @@ pub(super) async fn of_account(
     .map(drop)
 }
 
-/// An entry in a list.
+/// An entry of an audit log, as lists return it.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct AuditEntry {
-    /// Its id.
+    /// Id of the entry.
     pub id: Uuid,
-    /// What was done.
+    /// The action, such as `collection_created` or `logout`.
     pub action: String,
-    /// The user name of who did it.
+    /// User name of the actor; `None` if the actor is unknown or its account was deleted.
     pub by: Option<String>,
-    /// The user name of whom it was done to, where it was an account.
+    /// User name of the account that the action changed; `None` in the log of a collection.
     pub subject: Option<String>,
-    /// The operation that did it.
+    /// The operation that performed the action, if one did.
     pub operation_id: Option<Uuid>,
-    /// More of it.
+    /// Details of the action; the keys depend on it.
     pub details: Value,
-    /// From where.
+    /// IP address of the client.
     pub ip_address: Option<String>,
-    /// By what program.
+    /// `User-Agent` header of the client.
     pub user_agent: Option<String>,
-    /// When.
+    /// Time of the action.
     pub created_at: DateTime<Utc>,
 }
 
-/// A place in a list that goes from new to old: time and id of the last row that was seen.
+/// Position in a list ordered from new to old: time and id of the last row of the previous page.
 pub type Before = (DateTime<Utc>, Uuid);
 
 pub(super) const OF_COLLECTION: &str = "
@@ -133,11 +135,11 @@ pub(super) const OF_ACCOUNTS: &str = "
     WHERE (a.created_at, a.id) < ($1, $2)
     ORDER BY a.created_at DESC, a.id DESC LIMIT $3";
 
-/// The audit logs of a store.
+/// The audit logs of the metadata store.
 pub struct Audit<'a>(pub(super) &'a PgPool);
 
 impl Audit<'_> {
-    /// What was done to a collection, newest first.
+    /// Actions on a collection, newest first.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -154,7 +156,7 @@ impl Audit<'_> {
         .await
     }
 
-    /// What was done to accounts, newest first.
+    /// Actions on accounts, newest first.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -171,7 +173,7 @@ impl Audit<'_> {
     }
 }
 
-/// Details without what was not given.
+/// Removes keys with the value `null`.
 pub(super) fn given(mut details: Value) -> Value {
     if let Value::Object(details) = &mut details {
         details.retain(|_, value| !value.is_null());
@@ -179,8 +181,8 @@ pub(super) fn given(mut details: Value) -> Value {
     details
 }
 
-/// Gives a query for a page of rows, newest first, its last three parameters: time and id of the row before the page, and
-/// how many rows.
+/// Binds the last three parameters of a page query, newest first: time and id of the row before the
+/// page, and the row limit.
 pub(super) fn newest<T>(
     query: QueryAs<'static, sqlx::Postgres, T, PgArguments>,
     before: Option<Before>,
@@ -190,7 +192,7 @@ pub(super) fn newest<T>(
     query.bind(at).bind(id).bind(i64::from(limit))
 }
 
-/// Behind every row.
+/// A position after every row.
 fn end_of_time() -> Before {
     let year_9999 = DateTime::from_timestamp(253_402_300_799, 0).expect("a valid time");
     (year_9999, Uuid::max())

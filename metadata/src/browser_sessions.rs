@@ -1,8 +1,8 @@
-//! Sessions of browsers: one credential in a cookie that scripts cannot read, the same for as long as the session goes
-//! on, so that any number of tabs may use it at the same time.
+//! Browser sessions: one credential in a cookie that scripts cannot read. It stays the same for the
+//! whole session, so any number of tabs can use it concurrently.
 //!
-//! It is a row among the refresh tokens, in a family of its own: whatever ends the sessions of an account ends this one
-//! too. As a refresh token it is not accepted.
+//! The session is a row of the refresh tokens in a separate token family: everything that ends the
+//! sessions of an account ends it too. It is not accepted as a refresh token.
 
 use std::time::Duration;
 
@@ -16,16 +16,15 @@ use super::audit::{By, of_account};
 use super::sessions::{Kind, NewToken, Sessions, revoke};
 use super::users::{User, select_user};
 
-/// How much of its lifetime a session has to have used before it is prolonged, so that a tab that is opened does not
-/// write each time.
+/// Used lifetime before a session is extended, so that opening a tab does not always cause a write.
 const PROLONGED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the session of a browser may go on.
+/// Limits on the lifetime of a browser session.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetime {
-    /// Since it was last used.
+    /// Longest time between two uses.
     pub idle: Duration,
-    /// In all.
+    /// Longest time since the login.
     pub most: Duration,
 }
 
@@ -45,7 +44,7 @@ const KNOWN: &str = "
     WHERE t.token_hash = $1 AND t.is_browser AND NOT t.is_revoked AND t.expires_at > now() AND u.is_active";
 
 impl Sessions<'_> {
-    /// Begins the session of a browser; gives its family.
+    /// Starts a browser session and returns its token family.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -58,7 +57,8 @@ impl Sessions<'_> {
         self.begin_as(Kind::Browser, user, token, by).await
     }
 
-    /// The account and the family of a browser's session that goes on, which is prolonged.
+    /// Extends a browser session and returns its account and token family; `None` if the session
+    /// has expired or was ended.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -68,7 +68,7 @@ impl Sessions<'_> {
         lifetime: Lifetime,
     ) -> Result<Option<(User, Uuid)>, StoreError> {
         let soon = lifetime.idle.saturating_sub(PROLONGED_AFTER).as_secs_f64();
-        attempt(self.0, "go on with the session", || async {
+        attempt(self.0, "resume the session", || async {
             let mut connection = self.0.acquire().await?;
             let known: Option<Known> = sqlx::query_as(KNOWN)
                 .bind(hash)
@@ -98,7 +98,7 @@ impl Sessions<'_> {
         .await
     }
 
-    /// Ends the session of a browser, if it goes on; says whether it did.
+    /// Ends a browser session; `false` if it has expired or was ended before.
     ///
     /// # Errors
     /// If the store cannot be reached.

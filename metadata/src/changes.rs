@@ -1,5 +1,5 @@
-//! What happens to operations, told by the database as it happens (LISTEN): the triggers of migration 0007 say
-//! it, whoever did it.
+//! Notifications about operations (LISTEN), sent by the triggers of migration 0007 whichever client
+//! makes the change.
 
 use std::time::Duration;
 
@@ -14,38 +14,39 @@ use super::failure::Failure;
 use super::operations::OperationStatus;
 use super::{Postgres, attempt};
 
-/// How long to wait before the database is asked again that was away.
+/// Delay between attempts to reconnect.
 const AWAY: Duration = Duration::from_secs(1);
 
 const OPERATION: &str = "semantik_operation";
 const PROGRESS: &str = "semantik_progress";
 
-/// Something that has happened.
+/// A notification from the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// An operation was asked for, begun, or ended.
+    /// An operation was requested, started or ended.
     Operation {
         /// The operation.
         id: Uuid,
         /// Its collection.
         collection: Uuid,
-        /// Where it stands now.
+        /// Its new status.
         status: OperationStatus,
     },
-    /// It was written down how far an operation is.
+    /// The progress of this operation was updated.
     Progress(Uuid),
-    /// The connection was away: whatever happened meanwhile was not told, and has to be looked up.
+    /// The connection was lost: notifications are missing, and the caller must read the current
+    /// state.
     Missed,
 }
 
-/// What happens from now on; on a connection of its own, which is made again when it is lost.
+/// Notifications from now on, received on a separate connection that reconnects after a failure.
 pub struct Changes {
     pool: PgPool,
     listener: Option<PgListener>,
 }
 
 impl Postgres {
-    /// Listens to what happens to operations.
+    /// Subscribes to changes of operations.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -70,17 +71,17 @@ async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
 }
 
 impl Changes {
-    /// The next change. A database that is away is waited for.
+    /// The next change. Waits while the database is unreachable.
     ///
     /// # Cancellation
-    /// Nothing is lost when the future is dropped.
+    /// Cancel safe: dropping the future loses no change.
     pub async fn next(&mut self) -> Change {
         loop {
             let Some(listener) = &mut self.listener else {
                 match listen(&self.pool).await {
                     Ok(listener) => self.listener = Some(listener),
                     Err(error) => {
-                        tracing::debug!(%error, "the database is away");
+                        tracing::debug!(%error, "the database is unreachable");
                         tokio::time::sleep(AWAY).await;
                         continue;
                     }
@@ -95,7 +96,7 @@ impl Changes {
                 }
                 Ok(None) => return Change::Missed,
                 Err(error) => {
-                    tracing::debug!(%error, "the database is away");
+                    tracing::debug!(%error, "the database is unreachable");
                     self.listener = None;
                     tokio::time::sleep(AWAY).await;
                 }
@@ -103,7 +104,7 @@ impl Changes {
         }
     }
 
-    /// The changes one after the other; it never ends.
+    /// The changes as a stream that never ends.
     pub fn into_stream(self) -> impl Stream<Item = Change> + Send {
         futures::stream::unfold(self, |mut changes| async {
             let change = changes.next().await;
@@ -112,7 +113,7 @@ impl Changes {
     }
 }
 
-/// What a trigger said.
+/// Parses the payload of a trigger; `None` if it is invalid.
 fn read(said: &PgNotification) -> Option<Change> {
     #[derive(Deserialize)]
     struct Told {

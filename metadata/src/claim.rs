@@ -1,15 +1,16 @@
-//! The right to write to a collection, which one process has at a time.
+//! The lease on a collection: the right to write to it, held by one process at a time.
 //!
-//! Three things see to it: a lock of the session on a connection of its own, which the server releases
-//! when the process dies, so that whoever comes next knows at once; a unique index, so that no two
-//! operations can be `processing`; and each transaction of a run checks that its operation still is
-//! ([`hold`]), so that a run that was given up for dead writes nothing more. A process that lives and does
-//! nothing, because its machine sleeps, say, loses its lease, and with it the lock.
+//! Three mechanisms protect it. A session lock on a separate connection, which the server releases
+//! when the process dies, shows the next process immediately that the collection is free. A unique
+//! index allows only one operation in `processing`. Each transaction of a run checks that its
+//! operation is still `processing` ([`hold`]), so a run that was declared dead writes nothing more.
+//! A live process that makes no progress, for example because its machine sleeps, loses its lease
+//! and with it the lock.
 //!
-//! The lease is a row of its own (`operation_leases`), which no transaction of a run locks: the heartbeat never waits
-//! for one, however long it takes. Each transaction of a run holds a shared advisory lock with the key of its operation,
-//! so that a takeover finds and ends those that a stopped process has left open, instead of waiting for them
-//! (docs/adr/0025-query-plans-leases-and-retention.md).
+//! The lease is a separate row (`operation_leases`) that no transaction of a run locks, so the
+//! heartbeat never waits for one. Each transaction of a run holds a shared advisory lock with the
+//! key of its operation, so a takeover finds and ends the transactions that a stopped process left
+//! open instead of waiting for them (docs/adr/0025-query-plans-leases-and-retention.md).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,9 @@ use super::run::{RunMetadata, Side};
 use super::takeover::{bury_the_dead, evict};
 use super::{Postgres, attempt};
 
-/// Whether a row `l` of `pg_locks` is an advisory lock with the key of the id that this expression gives: seed 0 is the
-/// lock of the session that works on a collection, seed 1 that of each transaction of an operation. The locks of every
-/// database of a server are in there.
+/// SQL condition: row `l` of `pg_locks` is an advisory lock with the key of the id that the
+/// expression yields. Seed 0 is the session lock on a collection, seed 1 the lock of each
+/// transaction of an operation. `pg_locks` lists the locks of every database of a server.
 macro_rules! is_lock_of {
     ($id:literal) => {
         is_lock_of!($id, 0)
@@ -50,8 +51,8 @@ macro_rules! is_lock_of {
 }
 pub(super) use is_lock_of;
 
-/// Whether a process that lives works on the collection with the id that this expression gives: its operation has its
-/// lease, and its session the lock.
+/// SQL condition: a live process works on the collection with the id that the expression yields.
+/// Its operation has a valid lease and its session holds the lock.
 macro_rules! at_work {
     ($collection:literal) => {
         concat!(
@@ -67,30 +68,31 @@ macro_rules! at_work {
 }
 pub(super) use at_work;
 
-/// The target of the events that say that an operation has ended.
+/// The target of the events about ended operations.
 pub const OPERATIONS: &str = "semantik::operation";
 
-/// How long an operation is its worker's without a sign of life, as an interval of Postgres.
+/// Duration of a lease without a heartbeat, as a Postgres interval.
 const LEASE: &str = "60 seconds";
 
-/// How often an operation that waits for another looks whether its turn has come.
+/// Polling interval of an operation that waits for the collection.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// What a session calls itself that keeps operations away and has none: it has no lease to lose.
+/// Application name of a session that excludes operations without being one: it has no lease to
+/// lose.
 pub(super) const READER: &str = "semantik reader";
 
-/// What to do when somebody else works on the collection.
+/// Behaviour while another operation works on the collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Say who.
+    /// Fail with a conflict that names the other operation.
     Now,
-    /// Wait until they have ended.
+    /// Wait until it has ended.
     Wait,
 }
 
-/// The right to write to a collection. While it lives, no other process can start an operation on it.
-/// When it is dropped without [`Operation::finish`], or the process dies, the next one to start marks
-/// the operation as failed.
+/// The right to write to a collection. While the value lives, no other process can start an
+/// operation on the collection. If the value is dropped without [`Operation::finish`], or the
+/// process dies, the next operation to start marks this one as failed.
 #[derive(Debug)]
 pub struct Operation {
     pub(super) postgres: Postgres,
@@ -98,11 +100,11 @@ pub struct Operation {
     pub(super) id: Uuid,
     pub(super) started_at: DateTime<Utc>,
     pub(super) recovered: Vec<Uuid>,
-    /// Holds the session's lock until it is closed.
+    /// Holds the session lock until it is closed.
     pub(super) lock: PgConnection,
 }
 
-/// What is to be done to which collection.
+/// A requested operation.
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     collection: &'a Collection,
@@ -110,10 +112,10 @@ struct Wanted<'a> {
     config: &'a Value,
 }
 
-/// How far a claim has come.
+/// Result of an attempt to obtain the lease.
 enum Claim {
     Begun(Box<Operation>),
-    /// Somebody else works on the collection; this is asked for.
+    /// Another operation works on the collection; the request with this id is pending.
     Waits(Uuid),
 }
 
@@ -137,8 +139,9 @@ impl Operation {
         }
     }
 
-    /// Begins an operation if the collection is free. It is asked for and begun in one transaction, so that a
-    /// process that dies leaves none that nobody has begun; one that has to wait is asked for before.
+    /// Starts an operation if the collection is free. Requests and starts it in one transaction, so
+    /// a process that dies leaves no pending request; a request that has to wait is inserted
+    /// beforehand.
     async fn try_claim(
         postgres: &Postgres,
         wanted: Wanted<'_>,
@@ -151,7 +154,7 @@ impl Operation {
             return match (turn, waiting) {
                 (Turn::Now, _) => Err(in_use(&mut lock, collection).await?),
                 (Turn::Wait, None) => Ok(Claim::Waits(ask(&mut lock, wanted).await?)),
-                // Says that somebody still waits for it.
+                // Renews the lease of the pending request.
                 (Turn::Wait, Some(id)) => {
                     let renewed = renew(&mut lock, id, None).await?;
                     if renewed { Ok(Claim::Waits(id)) } else { Err(cancelled(id)) }
@@ -170,12 +173,12 @@ impl Operation {
         Ok(Claim::Begun(Box::new(Self { postgres, collection, id, started_at, recovered, lock })))
     }
 
-    /// Its id.
+    /// Id of the operation.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// The collection that it works on.
+    /// Id of its collection.
     pub fn collection(&self) -> Uuid {
         self.collection
     }
@@ -184,12 +187,12 @@ impl Operation {
         &self.postgres
     }
 
-    /// Operations that were found dead when this one started, and are marked as failed now.
+    /// Orphaned operations found when this one started; they are marked as failed.
     pub fn recovered(&self) -> &[Uuid] {
         &self.recovered
     }
 
-    /// What the operation knows and writes of documents, as these settings make them.
+    /// The metadata port for a run of this operation with these settings.
     pub fn metadata(&self, side: Side, fingerprint: Fingerprint) -> RunMetadata {
         RunMetadata {
             pool: match side {
@@ -205,13 +208,14 @@ impl Operation {
         }
     }
 
-    /// Returns when the operation is ours no more, because somebody has cancelled it or taken it over;
-    /// until then it renews its lease. That the store cannot be reached is for others to say.
+    /// Renews the lease every second and returns when another client cancelled the operation or
+    /// took it over. Connection errors are ignored here; the next query reports them.
     pub async fn lost(&self) {
         self.lost_while_telling(|| None).await;
     }
 
-    /// As [`Operation::lost`], and writes down each time how far the operation is, for those who watch it.
+    /// Like [`Operation::lost`]; also stores the progress at each renewal, for clients that follow
+    /// it.
     pub async fn lost_while_telling(&self, mut progress: impl FnMut() -> Option<Progress> + Send) {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -222,27 +226,27 @@ impl Operation {
             };
             match renewed.await {
                 Ok(false) if self.is_over().await => return,
-                // It ended as it should; that is for the work itself to say.
+                // A regular end; the task that executes the operation reports it.
                 Ok(false) => std::future::pending().await,
                 Ok(true) => {}
-                Err(error) => tracing::debug!(%error, "the lease was not renewed"),
+                Err(error) => tracing::debug!(%error, "failed to renew the lease"),
             }
         }
     }
 
-    /// Whether somebody else has ended it.
+    /// `true` if the operation ended with a status other than `completed`.
     async fn is_over(&self) -> bool {
         let status = self.postgres.operations().find(self.id).await;
         matches!(status, Ok(Some(it)) if it.status != OperationStatus::Completed)
     }
 
-    /// Makes sure that a transaction may write to the collection.
+    /// Checks that a transaction may write to the collection; see [`hold`].
     pub(super) async fn hold(&self, connection: &mut PgConnection) -> Result<(), Failure> {
         hold(connection, self.id).await
     }
 
-    /// Notes what came of the operation, for whoever reads it later, and how far it was at last. Keys that were
-    /// noted before stay. One that is not ours any more stays as it is.
+    /// Stores the result of the operation and its last progress. Existing keys of the result are
+    /// kept. Does nothing if the operation is no longer `processing`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -251,7 +255,7 @@ impl Operation {
         result: &Value,
         progress: Option<&Progress>,
     ) -> Result<(), StoreError> {
-        attempt(&self.postgres.pool, "note what came of the operation", || async {
+        attempt(&self.postgres.pool, "store the result of the operation", || async {
             sqlx::query(
                 "UPDATE operations SET meta = meta || $2, progress = coalesce($3, progress)
                  WHERE id = $1 AND status = 'processing'",
@@ -266,13 +270,13 @@ impl Operation {
         .await
     }
 
-    /// Says that the operation is another one than it was asked for as, since what it finds has changed. One that is not ours any more stays as it
-    /// is.
+    /// Changes the type of the operation because the run found a different situation than the
+    /// request assumed. Does nothing if the operation is no longer `processing`.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn becomes(&self, kind: OperationType) -> Result<(), StoreError> {
-        attempt(&self.postgres.pool, "say what the operation is", || async {
+        attempt(&self.postgres.pool, "change the type of the operation", || async {
             sqlx::query("UPDATE operations SET type = $2 WHERE id = $1 AND status = 'processing'")
                 .bind(self.id)
                 .bind(kind)
@@ -283,7 +287,7 @@ impl Operation {
         .await
     }
 
-    /// Ends it, as [`super::Operations::finish`] does, and lets go of the collection.
+    /// Ends the operation as [`super::Operations::finish`] does, and releases the collection.
     ///
     /// # Errors
     /// As [`super::Operations::finish`].
@@ -297,34 +301,34 @@ impl Operation {
         Ok(())
     }
 
-    /// Tells whoever listens to events that it has ended: with [`crate::OPERATIONS`] as target, `kind`, `status` and
-    /// `seconds` since it began.
+    /// Emits an event about the ended operation: target [`crate::OPERATIONS`], fields `kind`,
+    /// `status` and `seconds` since the start.
     async fn tell(&self) {
         let (kind, status) = match self.postgres.operations().find(self.id).await {
             Ok(Some(it)) => (it.kind, it.status),
-            Ok(None) => return tracing::debug!("the operation is gone"),
-            Err(error) => return tracing::debug!(%error, "how the operation ended is not known"),
+            Ok(None) => return tracing::debug!("the ended operation does not exist any more"),
+            Err(error) => return tracing::debug!(%error, "failed to read how the operation ended"),
         };
         let seconds = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
         tracing::debug!(
-            target: OPERATIONS, operation = %self.id, ?kind, ?status, seconds, "an operation has ended"
+            target: OPERATIONS, operation = %self.id, ?kind, ?status, seconds, "operation ended"
         );
     }
 
-    /// Lets go of the collection after the operation has ended, in whatever way.
+    /// Releases the collection after the operation has ended.
     pub async fn let_go(self) {
         self.tell().await;
         if let Err(error) = self.lock.close().await {
-            tracing::debug!(%error, "the connection with the lock was gone already");
+            tracing::debug!(%error, "the connection with the lock was closed before");
         }
     }
 }
 
 impl Postgres {
-    /// Says who works on a collection, if somebody does and lives.
+    /// Checks that no live process works on a collection.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if somebody does.
+    /// [`pipeline::Remedy::Conflict`] if one does.
     pub async fn nobody_works_on(&self, collection: &Collection) -> Result<(), StoreError> {
         attempt(&self.pool, "start the operation", || async {
             let mut connection = self.pool.acquire().await?;
@@ -338,13 +342,13 @@ impl Postgres {
     }
 }
 
-/// Keeps operations from a collection for as long as it lives, without being one: whoever compares the stores
-/// needs them to stand still, and changes nothing.
+/// An exclusive lock that excludes operations from a collection while it lives, without being an
+/// operation: a comparison of the stores needs an unchanged collection and writes nothing.
 #[derive(Debug)]
 pub struct Stillness(#[expect(dead_code, reason = "holds the session's lock")] PgConnection);
 
 impl Postgres {
-    /// Waits until no operation works on a collection, or says which does, and keeps others away.
+    /// Waits until no operation works on a collection, or fails, and excludes others from then on.
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if another process works on the collection.
@@ -354,7 +358,7 @@ impl Postgres {
         turn: Turn,
     ) -> Result<Stillness, StoreError> {
         loop {
-            let asked = attempt(&self.pool, "keep operations from the collection", || async {
+            let asked = attempt(&self.pool, "lock the collection", || async {
                 let mut lock = PgConnection::connect_with(&self.options).await?;
                 if lock_collection(&mut lock, collection.id, turn).await? {
                     sqlx::query("SELECT set_config('application_name', $1, FALSE)")
@@ -376,26 +380,27 @@ impl Postgres {
     }
 }
 
-/// The advisory lock comes before the lock of the row, so that whoever waits for the row is found as well.
+/// The advisory lock precedes the row lock, so a takeover also finds transactions that wait for the
+/// row.
 pub(super) const HOLD: &str = "
     SELECT o.status::text, pg_advisory_xact_lock_shared(hashtextextended(o.id::text, 1))
     FROM operations o WHERE o.id = $1 FOR NO KEY UPDATE";
 
-/// Makes sure that a transaction may write to the collection of an operation: it is being processed, and
-/// stays so until the transaction ends.
+/// Checks that a transaction may write to the collection of an operation: its status is
+/// `processing`, and stays so until the transaction ends.
 pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Result<(), Failure> {
     let status: Option<String> =
         sqlx::query_scalar(HOLD).bind(operation).fetch_optional(connection).await?;
     match status.as_deref() {
         Some("processing") => Ok(()),
         Some(status) => Err(Failure::Conflict(format!(
-            "operation {operation} is {status}: somebody else has ended it"
+            "operation {operation} is {status}: another client ended it"
         ))),
-        None => Err(Failure::Conflict(format!("operation {operation} is gone"))),
+        None => Err(Failure::Conflict(format!("operation {operation} does not exist any more"))),
     }
 }
 
-/// Asks for an operation. It waits with a lease: if the process dies before it begins, it is cancelled.
+/// Inserts a pending operation with a lease: if the process dies before the start, it is cancelled.
 async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, Failure> {
     let Wanted { collection, kind, config } = wanted;
     within_limits(connection, collection).await?;
@@ -417,7 +422,7 @@ async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, 
     .await?)
 }
 
-/// Begins an operation that waits; the collection's lock is held.
+/// Starts a pending operation; the caller holds the lock of the collection.
 pub(super) async fn begin(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -447,7 +452,7 @@ pub(super) async fn begin(
     Ok(started_at)
 }
 
-/// An operation that waits, if nobody has cancelled it.
+/// The id if the operation is still pending; `None` if it was cancelled.
 async fn pending(connection: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT id FROM operations WHERE id = $1 AND status = 'pending' FOR UPDATE SKIP LOCKED",
@@ -461,7 +466,7 @@ pub(super) const RENEW: &str = "
     UPDATE operation_leases SET expires_at = now() + $2::interval, progress = coalesce($3, progress)
     WHERE operation_id = $1";
 
-/// Says that an operation is still ours, and how far it is; `false` if it has ended: then it has no lease any more.
+/// Renews the lease and stores the progress; `false` if the operation has ended and has no lease.
 async fn renew(
     connection: &mut PgConnection,
     operation: Uuid,
@@ -476,8 +481,8 @@ async fn renew(
     Ok(renewed.rows_affected() > 0)
 }
 
-/// Takes the lock of a collection for as long as the connection lives. The server may need a moment
-/// to see that a process was killed, so this asks for a while.
+/// Locks a collection until the connection closes. With [`Turn::Now`] it retries for 1.5 s, because
+/// the server may need a moment to notice a killed process.
 pub(super) async fn lock_collection(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -517,10 +522,10 @@ async fn in_use(
     .await?;
     let other = other.map(|other| format!(": {other}")).unwrap_or_default();
     let name = &collection.name;
-    Ok(Failure::Conflict(format!("another process works on the collection `{name}`{other}")))
+    Ok(Failure::Conflict(format!("another process works on collection `{name}`{other}")))
 }
 
-/// This process, for the person who has to find it.
+/// This process, as text that helps an administrator to find it.
 pub(super) fn worker() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("process {} on {host}", std::process::id())

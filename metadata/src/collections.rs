@@ -1,4 +1,4 @@
-//! Collections: made on first use, found by owner and name, listed by page.
+//! Collections: created on first use, found by owner and name, listed by page.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -12,106 +12,107 @@ use super::generations::{self, GenerationSettings};
 use super::{LOCAL_ACCOUNT, attempt};
 use pipeline::{Quantization, VectorsConfig};
 
-/// How a collection is.
+/// State of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "collection_status", rename_all = "lowercase")]
 pub enum CollectionStatus {
     /// Nothing has been stored in it yet.
     Pending,
-    /// It answers, and its last operation went well.
+    /// Searchable; the last operation succeeded.
     Ready,
-    /// An operation writes to it; it answers with what it had.
+    /// An operation writes to it; searches see the earlier content.
     Processing,
-    /// Its first operation failed: there is nothing in it.
+    /// The last operation failed and the collection has no documents.
     Error,
-    /// It answers, but its last operation failed; `status_message` says why.
+    /// Searchable, but the last operation failed; `status_message` has the cause.
     Degraded,
 }
 
-/// What a pipeline file says of its collection.
+/// The settings of a collection in a pipeline file.
 #[derive(Clone, Debug)]
 pub struct NewCollection {
-    /// The owner's user name; `None` is the built-in account.
+    /// User name of the owner; `None` is the built-in account.
     pub owner: Option<String>,
-    /// Unique among the owner's collections.
+    /// Unique among the collections of the owner.
     pub name: String,
-    /// What the file says that it is about.
+    /// The description in the file.
     pub description: Option<String>,
-    /// What the file says of its vectors. They are those of the first generation, if the collection is made;
-    /// whether one that is there can take such vectors is its live generation's to say.
+    /// The vector settings in the file. They apply to the first generation if the collection is
+    /// created; the live generation of an existing collection decides whether it accepts such
+    /// vectors.
     pub settings: GenerationSettings,
 }
 
-/// What is to change of a collection; `None` stays as it is.
+/// Changes to a collection; `None` keeps a field.
 #[derive(Clone, Debug, Default)]
 pub struct CollectionChange {
-    /// What it is about.
+    /// The new description.
     pub description: Option<String>,
-    /// May everybody read it?
+    /// Whether all clients may read it.
     pub is_public: Option<bool>,
-    /// The account that it is to belong to.
+    /// Id of the new owner.
     pub owner: Option<Uuid>,
 }
 
-/// A collection as it is stored.
+/// A collection, as stored.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Collection {
-    /// Its id.
+    /// Id of the collection.
     pub id: Uuid,
-    /// Unique among the owner's collections.
+    /// Unique among the collections of the owner.
     pub name: String,
-    /// The account it belongs to.
+    /// Id of the owner.
     pub owner_id: Uuid,
-    /// What it is about.
+    /// Its description.
     pub description: Option<String>,
-    /// The vector collection that searches read.
+    /// The vector collection of the live generation.
     pub vector_store_name: String,
-    /// The embedding model.
+    /// Name of the embedding model.
     pub embedding_model: String,
     /// `float32`, `float16` or `int8`.
     pub quantization: String,
-    /// The longest chunk.
+    /// Maximum size of a chunk.
     pub chunk_size: i32,
-    /// How much neighbouring chunks share.
+    /// Overlap of neighbouring chunks.
     pub chunk_overlap: i32,
-    /// May everybody read it?
+    /// Whether all clients may read it.
     pub is_public: bool,
-    /// How it is.
+    /// State of the collection.
     pub status: CollectionStatus,
-    /// Why it is so.
+    /// Cause of the state, after a failure.
     pub status_message: Option<String>,
-    /// Completed documents, when the last operation ended.
+    /// Completed documents at the end of the last operation.
     pub document_count: i64,
-    /// Chunks of those.
+    /// Chunks of these documents.
     pub vector_count: i64,
-    /// Bytes of those.
+    /// Total size of these documents in bytes.
     pub total_size_bytes: i64,
-    /// Set when its deletion has begun and has not ended.
+    /// Time at which its deletion started; `None` if it is not being deleted.
     pub deleting_since: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it was changed last.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// A collection that is not there any more.
+/// A deleted collection.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct DeletedCollection {
-    /// Its id, by which its operations and its audit log are found.
+    /// Its id; operations and audit log refer to it.
     pub id: Uuid,
-    /// Its name when it was deleted.
+    /// Name at deletion.
     pub name: String,
-    /// The user name of its owner then.
+    /// User name of the owner at deletion.
     pub owner: String,
-    /// Documents in it then.
+    /// Number of documents at deletion.
     pub document_count: i64,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it was deleted.
+    /// Time of deletion.
     pub deleted_at: DateTime<Utc>,
 }
 
-/// The columns of [`Collection`], and others if they are named.
+/// A query with the columns of [`Collection`] and, if given, more columns.
 macro_rules! select {
     ($rest:literal) => {
         select!("", "", $rest)
@@ -131,7 +132,7 @@ macro_rules! select {
 }
 pub(super) use select as select_collection;
 
-/// The collections of a store.
+/// The collections of the metadata store.
 pub struct Collections<'a>(pub(super) &'a PgPool);
 
 impl Collections<'_> {
@@ -156,7 +157,7 @@ impl Collections<'_> {
         .await
     }
 
-    /// Collections in order of id, from behind `after` on.
+    /// Collections in order of id, after `after`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -175,7 +176,7 @@ impl Collections<'_> {
         .await
     }
 
-    /// Collections that are deleted, the last one first: of this owner and name where they are given.
+    /// Deleted collections, most recent first, optionally of one owner and name.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -215,7 +216,7 @@ impl Collections<'_> {
         .await
     }
 
-    /// Changes what is said of a collection, or whose it is; says whether there is one.
+    /// Changes description, visibility or owner of a collection; `false` if it does not exist.
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the new owner has a collection of this name.
@@ -258,7 +259,8 @@ impl Collections<'_> {
         insert(&mut transaction, owner, new).await?;
         describe(&mut transaction, owner, new).await?;
         let collection: Collection =
-            // Not FOR UPDATE, which would wait for every transaction that writes documents of it.
+            // Not FOR UPDATE: that waits for every transaction that writes documents of the
+            // collection.
             sqlx::query_as(select!("WHERE c.owner_id = $1 AND c.name = $2 FOR NO KEY UPDATE"))
                 .bind(owner)
                 .bind(&new.name)
@@ -275,10 +277,10 @@ async fn owner(connection: &mut PgConnection, new: &NewCollection) -> Result<Uui
         .bind(name)
         .fetch_optional(connection)
         .await?;
-    id.ok_or_else(|| Failure::GiveUp(format!("there is no account `{name}`")))
+    id.ok_or_else(|| Failure::GiveUp(format!("account `{name}` does not exist")))
 }
 
-/// Makes the collection unless it is there.
+/// Creates the collection if it does not exist.
 async fn insert(
     connection: &mut PgConnection,
     owner: Uuid,
@@ -323,8 +325,8 @@ async fn insert(
     Ok(entry.write(connection).await?)
 }
 
-/// Says of a collection what its file says, where that has changed, and nobody has said anything else by the API since.
-/// `meta.described_by_file` is what the file said last.
+/// Updates the description from the pipeline file if the file changed and the API has not changed
+/// the description since. `meta.described_by_file` is the last value from the file.
 async fn describe(
     connection: &mut PgConnection,
     owner: Uuid,
@@ -345,7 +347,7 @@ async fn describe(
     .map(drop)
 }
 
-/// As it stands in the table.
+/// The value in the table.
 pub(super) fn word(quantization: Quantization) -> &'static str {
     match quantization {
         Quantization::Float32 => "float32",
@@ -354,7 +356,8 @@ pub(super) fn word(quantization: Quantization) -> &'static str {
     }
 }
 
-/// Counts anew what a collection holds, and says how it is now that an operation has ended.
+/// Recounts documents, chunks and bytes of a collection and sets its state at the end of an
+/// operation.
 pub(super) async fn refresh(
     connection: &mut PgConnection,
     collection: Uuid,

@@ -1,5 +1,5 @@
-//! The first connection to a server, and why there is none: host, port, database and role, what the server or the system
-//! said, and what to do.
+//! The first connection to a server, with error messages that name host, port, database and role,
+//! the cause, and a remedy.
 
 use std::io::ErrorKind;
 use std::str::FromStr as _;
@@ -11,15 +11,15 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::failure::Failure;
 
-/// How long a server may take to accept a connection.
+/// Timeout for the first connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const DOING: &str = "connect to Postgres";
 
-/// The options that a `postgres:` URL stands for.
+/// Parses a `postgres:` URL.
 ///
 /// # Errors
-/// If it is not one. The error says nothing of its text, which may hold a password.
+/// If the URL is invalid. The error contains no part of it, because it may hold a password.
 pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
     let refuse = |why: &str| Failure::GiveUp(why.to_owned()).doing(DOING);
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -30,11 +30,11 @@ pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
     if !matches!(scheme, "postgres" | "postgresql") {
         return Err(refuse("the URL is not a valid postgres: URL; it must begin with postgres://"));
     }
-    // What follows the authority is shown in messages; it must not be the rest of a password.
+    // Messages show the part after the authority, so it must not contain the rest of a password.
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if !authority.contains('@') && behind.contains('@') {
         return Err(refuse(
-            "the URL has an `@` behind its first `/`, `?` or `#`; in user names, passwords and options write `@` as %40, \
+            "the URL has an `@` after its first `/`, `?` or `#`; in user names, passwords and options write `@` as %40, \
              `/` as %2F, `?` as %3F and `#` as %23",
         ));
     }
@@ -42,10 +42,11 @@ pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
         .map_err(|_| refuse("the URL is not a valid postgres: URL; write postgres://USER:PASSWORD@HOST:PORT/DATABASE"))
 }
 
-/// Connects once, and says why that is not possible. A pool would wait for a server that is not there until its timeout.
+/// Connects once and explains a failure. A pool would retry an unreachable server until its
+/// timeout.
 ///
 /// # Errors
-/// If the server is not there, or does not let us in.
+/// If the server is unreachable or refuses the role.
 pub(super) async fn attempt(options: &PgConnectOptions) -> Result<(), StoreError> {
     let attempt = async { PgConnection::connect_with(options).await?.close().await };
     match tokio::time::timeout(PATIENCE, attempt).await {
@@ -62,17 +63,17 @@ pub(super) async fn attempt(options: &PgConnectOptions) -> Result<(), StoreError
     }
 }
 
-/// The server with its database, for messages: ``127.0.0.1:5432 (database `x`)``.
+/// The server and its database for messages: ``127.0.0.1:5432 (database `x`)``.
 pub(super) fn server(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     format!("{} (database `{database}`)", address(options))
 }
 
-/// `host:port`, or the socket.
+/// `host:port`, or the path of the socket.
 fn address(options: &PgConnectOptions) -> String {
     match options.get_socket() {
         Some(socket) => format!("the socket {}/.s.PGSQL.{}", socket.display(), options.get_port()),
-        // A host may be an IPv6 address, which has colons.
+        // The host may be an IPv6 address, which contains colons.
         None if options.get_host().contains(':') => {
             format!("[{}]:{}", options.get_host(), options.get_port())
         }
@@ -80,7 +81,7 @@ fn address(options: &PgConnectOptions) -> String {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants in minor versions")]
 fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
     let address = address(options);
     let user = options.get_username();
@@ -97,11 +98,11 @@ fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
                 )
             }
             ErrorKind::PermissionDenied => {
-                format!("this user may not use {address}; run semantik as a user who may")
+                format!("permission denied for {address}; run semantik as a user with access to it")
             }
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
                 format!(
-                    "{address} closed the connection at once; check that it is a PostgreSQL server, and its log"
+                    "{address} closed the connection immediately; check that it is a PostgreSQL server, and its log"
                 )
             }
             ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
@@ -125,18 +126,18 @@ fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
             let message = said.message();
             match &*code {
                 "28P01" | "28000" => format!(
-                    "{address} does not let user `{user}` in: {message}; check user and password, and the server's \
+                    "{address} rejected user `{user}`: {message}; check user and password, and the server's \
                      pg_hba.conf"
                 ),
                 "3D000" => format!(
-                    "{address} has no database `{database}`; create it with `createdb -h HOST -p PORT {database}`, or \
+                    "database `{database}` does not exist at {address}; create it with `createdb -h HOST -p PORT {database}`, or \
                      correct the name"
                 ),
                 "42501" => format!(
-                    "user `{user}` may not use database `{database}` of {address}: {message}; grant it CONNECT"
+                    "user `{user}` has no access to database `{database}` of {address}: {message}; grant it CONNECT"
                 ),
                 "53300" => format!(
-                    "{address} has no connection left: {message}; raise its `max_connections`, or stop other clients"
+                    "{address} has too many connections: {message}; raise its `max_connections`, or stop other clients"
                 ),
                 "57P03" => format!("{address} is not ready yet: {message}; try again in a moment"),
                 _ => format!("{address} refused database `{database}` to user `{user}`: {message}"),

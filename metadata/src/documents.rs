@@ -1,4 +1,4 @@
-//! Documents: content, once for each collection, and what became of it.
+//! Documents: one row per content and collection, with its status.
 
 use std::borrow::Cow;
 
@@ -12,27 +12,27 @@ use uuid::Uuid;
 use super::attempt;
 use super::run::RunMetadata;
 
-/// What became of a document.
+/// Status of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "document_status", rename_all = "lowercase")]
 pub enum DocumentStatus {
-    /// Known, and waiting.
+    /// Known, not processed yet.
     Pending,
-    /// Being worked on.
+    /// Being processed.
     Processing,
-    /// Stored, with its vectors.
+    /// Stored with its vectors.
     Completed,
     /// Set aside: it has no vectors.
     Failed,
-    /// Its last location is gone, or somebody deleted it.
+    /// Its last location is gone, or a client deleted it.
     Deleted,
 }
 
-/// The documents of a store.
+/// The documents of the metadata store.
 pub struct Documents<'a>(pub(super) &'a PgPool);
 
 impl Documents<'_> {
-    /// The document at a location; one that was deleted from there counts, too.
+    /// The document at a location, including a deleted one.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -56,8 +56,8 @@ impl Documents<'_> {
         .await
     }
 
-    /// The documents that lists show under this path, deleted ones not; ten of them at most. Unlike a URI, a path may
-    /// be that of several: bytes that are not UTF-8 are all written as the same character.
+    /// Documents that lists show under this path, without deleted ones; at most ten. Unlike a URI,
+    /// a path can match several: every invalid UTF-8 byte is written as the same character.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -75,7 +75,7 @@ impl Documents<'_> {
         .await
     }
 
-    /// How many documents of a collection there are of each status.
+    /// Number of documents of a collection by status.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -92,7 +92,7 @@ impl Documents<'_> {
     }
 }
 
-/// What is to be written of one document.
+/// The values to write for one document.
 pub(super) struct DocumentRow<'a> {
     pub(super) id: Uuid,
     pub(super) location: &'a Location,
@@ -100,15 +100,15 @@ pub(super) struct DocumentRow<'a> {
     pub(super) outcome: DocumentOutcome<'a>,
 }
 
-/// What became of a document, as this run writes it.
+/// Outcome of a document in this run.
 pub(super) enum DocumentOutcome<'a> {
-    /// Stored, with this many chunks.
+    /// Stored, with this number of chunks.
     Completed { chunks: u32, mime_type: &'a str, meta: Value, digest: [u8; 32] },
-    /// Set aside by a node; what it had in the vector store is still to be removed.
+    /// Set aside by a node; its points in the vector store are still to be removed.
     Failed { node: &'a str, reason: &'a str, message: String },
 }
 
-/// What is said of a document: `title`, `language`, `metadata`.
+/// The `meta` column of a document: `title`, `language`, `metadata`.
 pub(super) fn meta(title: Option<&str>, language: Option<&str>, metadata: &Value) -> Value {
     let mut meta = Map::new();
     let words = [("title", title), ("language", language)];
@@ -121,7 +121,7 @@ pub(super) fn meta(title: Option<&str>, language: Option<&str>, metadata: &Value
     Value::Object(meta)
 }
 
-/// Text as Postgres can hold it: without the character NUL, which documents do carry.
+/// Text without NUL characters, which documents contain and Postgres rejects.
 pub(super) fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "").into() } else { text.into() }
 }
@@ -138,7 +138,7 @@ fn storable_value(value: &Value) -> Value {
     }
 }
 
-/// The path that a `file:` URI stands for, as a person writes it; another URI as it is.
+/// The decoded path of a `file:` URI; other URIs unchanged.
 pub(super) fn file_path(uri: &str) -> Cow<'_, str> {
     match uri.strip_prefix("file://") {
         Some(path) => percent_decode_str(path).decode_utf8_lossy(),
@@ -182,7 +182,7 @@ pub(super) const UPSERT: &str = "
             ELSE excluded.retry_at END
     WHERE d.collection_id = $1";
 
-/// Writes documents, new ones and others. No other document may hold their contents.
+/// Inserts or updates documents. No other document may have their contents.
 pub(super) async fn upsert(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -276,8 +276,8 @@ pub(super) const REPLACE: &str = "
         WHERE o.id <> i.id))
     RETURNING d.id";
 
-/// Marks other documents that hold the contents of these as deleted, and returns their ids. There are
-/// none unless copies of one content came different ways through a pipeline.
+/// Marks other documents with the same contents as deleted and returns their ids. They exist only
+/// if copies of one content took different ways through a pipeline.
 pub(super) async fn replace(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -306,8 +306,8 @@ pub(super) const DELETE_WITHOUT_LOCATION: &str = "
                           WHERE w.document_id = i.id AND w.operation_id IS NOT DISTINCT FROM $2 OFFSET 0)))
     RETURNING d.id";
 
-/// Marks those of these documents that have no location left as deleted, and returns their ids. One
-/// whose points this run is writing stays: the commit of it decides.
+/// Marks the candidates without a location as deleted and returns their ids. A document whose
+/// points this run is writing is kept: its commit decides.
 pub(super) async fn delete_without_location(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -326,7 +326,7 @@ pub(super) const FAILED_WITH_POINTS: &str = "
     CROSS JOIN LATERAL (SELECT d.id, d.status, d.chunk_count FROM documents d WHERE d.id = i.id OFFSET 0) d
     WHERE d.status = 'failed' AND d.chunk_count > 0";
 
-/// Which of these have failed and still have points.
+/// The failed documents among these that still have points.
 pub(super) async fn failed_with_points(
     connection: &mut PgConnection,
     ids: &[Uuid],

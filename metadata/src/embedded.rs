@@ -1,11 +1,11 @@
-//! `postgres: embedded`: a private PostgreSQL cluster below the data folder, run with the binaries of
-//! the machine.
+//! `postgres: embedded`: a private PostgreSQL cluster in the data folder, run with the binaries
+//! that are installed on the machine.
 //!
-//! It listens on a Unix socket in a folder that only its user can enter, never on the network. Several
-//! processes share it: each holds a shared lock on `users.lock` while it needs the server, and the
-//! last one out stops it. The kernel releases the lock of a process that was killed, and the server,
-//! which is in a session of its own, just stays; the next command uses it. `start.lock` makes starting
-//! and stopping one at a time. Nothing here knows a table, and nothing here downloads anything: see
+//! It listens on a Unix socket in a folder that only its user can enter, never on the network.
+//! Several processes share it: each holds a shared lock on `users.lock` while it needs the server,
+//! and the last one to exit stops it. The kernel releases the lock of a killed process; the server,
+//! which runs in a separate session, stays and the next command uses it. `start.lock` serialises
+//! starting and stopping. This module does not use any table and downloads nothing: see
 //! `docs/adr/0006-embedded-postgres.md`.
 
 mod place;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use place::Place;
 use server::Server;
 
-/// The database that the cluster is for, and the role that owns it.
+/// Name of the database and of the role that owns it.
 const NAME: &str = "semantik";
 
 /// A running private cluster. Dropping the last value in the last process stops the server.
@@ -32,86 +32,86 @@ pub struct EmbeddedPostgres {
     url: String,
 }
 
-/// Why there is no private cluster.
+/// Failure to start or use the private cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// The machine has no PostgreSQL.
+    /// PostgreSQL is not installed.
     #[error(
-        "PostgreSQL is not installed here: there is no `initdb` in /usr/lib/postgresql/*/bin or on the \
+        "PostgreSQL is not installed: `initdb` is neither in /usr/lib/postgresql/*/bin nor on the \
          PATH (on Debian and Ubuntu: apt-get install postgresql)"
     )]
     NotInstalled,
-    /// The cluster is there, but the binaries that can read it are not.
+    /// The binaries for the version of the cluster are not installed.
     #[error(
-        "the cluster in {folder} was made by PostgreSQL {version}, which is not installed here (on \
+        "the cluster in {folder} was created by PostgreSQL {version}, which is not installed (on \
          Debian and Ubuntu: apt-get install postgresql-{version})"
     )]
     OtherVersion {
         /// The folder of the cluster.
         folder: PathBuf,
-        /// The major version that made it.
+        /// The major version that created the cluster.
         version: String,
     },
-    /// PostgreSQL refuses to run as root, and there is no user to run it as.
+    /// PostgreSQL refuses to run as root, and the machine has no user to run it as.
     #[error(
-        "PostgreSQL does not run as root, and this machine has neither a user `postgres` nor `nobody`"
+        "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor `nobody`"
     )]
     NoUser,
-    /// A folder of the cluster could be entered by others, or is theirs.
-    #[error("the folder {folder} belongs to somebody else or is open to others")]
+    /// Other users own or can enter a folder of the cluster.
+    #[error("the folder {folder} belongs to another user or is open to others")]
     NotPrivate {
         /// The folder.
         folder: PathBuf,
     },
-    /// A file or folder could not be used.
+    /// An operation on a file or folder failed.
     #[error("could not {doing}")]
     Io {
-        /// What was being done: `make the folder /x/y`.
+        /// The attempted action, such as `create the folder /x/y`.
         doing: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A program of PostgreSQL failed.
     #[error("`{program}` failed: {output}")]
     Program {
-        /// Its name.
+        /// Name of the program.
         program: &'static str,
-        /// What it said, and the end of the server's log.
+        /// The relevant line of its output and of the server log, with a hint.
         output: String,
     },
 }
 
 impl EmbeddedPostgres {
-    /// Starts the cluster in this folder, or joins it where it runs already; makes it when it is not
-    /// there. Blocks for as long as that takes: a second or two for the first time, a fraction of a
-    /// second later.
+    /// Starts the cluster in this folder, or joins it if it is running; creates it if it does not
+    /// exist. Blocks for one or two seconds on creation, for a fraction of a second later.
     ///
     /// # Errors
-    /// If PostgreSQL is not installed, or does not start.
+    /// If PostgreSQL is not installed or does not start.
     pub fn start(folder: &Path) -> Result<Self, EmbeddedError> {
-        pipeline::private::folder(folder).map_err(|e| failed("make the data folder", e))?;
+        pipeline::private::folder(folder).map_err(|e| failed("create the data folder", e))?;
         let folder = fs_err::canonicalize(folder).map_err(|e| failed("find the data folder", e))?;
         let _one_at_a_time = starting(&folder)?;
         let users = open_lock(&folder.join("users.lock"))?;
         let place = Place::find(&folder)?;
         let server = Server::new(place)?;
-        // While `start.lock` is held nobody asks whether this one is free, so it is ours at once.
+        // Other processes test `users.lock` only while they hold `start.lock`, so this never
+        // blocks.
         users.lock_shared().map_err(|e| failed("lock users.lock", e))?;
         server.ensure_running()?;
         let url = server.url();
         Ok(Self { server, folder, users, url })
     }
 
-    /// Where to connect to: a `postgres:` URL that names the socket and holds no secret.
+    /// The `postgres:` URL of the socket; it contains no secret.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Stops the server if nobody else uses it.
+    /// Stops the server if no other process uses it.
     fn leave(&self) -> Result<(), EmbeddedError> {
         let _one_at_a_time = starting(&self.folder)?;
-        // Asking for more than the shared lock gives that up first; nobody can come between, because
-        // everybody who comes holds `start.lock`.
+        // The upgrade from the shared lock releases it first; no other process can lock it in
+        // between, because joining processes hold `start.lock`.
         if self.users.try_lock().is_err() {
             return Ok(());
         }
@@ -133,14 +133,14 @@ fn starting(folder: &Path) -> Result<File, EmbeddedError> {
     Ok(lock)
 }
 
-/// Opens a file for the lock on it. Children of this process do not inherit it: the lock is on the
-/// open file, and Rust opens files so that they close when another program is run.
+/// Opens a lock file. Child processes do not inherit the lock: it belongs to the open file, which
+/// Rust opens close-on-exec.
 fn open_lock(path: &Path) -> Result<File, EmbeddedError> {
     OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        // Whoever may open it could hold the lock, and with it every start.
+        // Another user that could open the file could lock it and block every start.
         .mode(0o600)
         .open(path)
         .map_err(|e| failed(format!("open {}", path.display()), e))

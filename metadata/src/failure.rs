@@ -1,4 +1,4 @@
-//! What Postgres says when it does not do something, and what can be done about it.
+//! Errors of Postgres, with a message for users and a remedy.
 
 use pipeline::{ReadOnly, Remedy, StoreError};
 use sqlx::PgPool;
@@ -9,12 +9,12 @@ use super::connect;
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
 
-/// Why a call failed. Its text never has a connection string in it.
+/// Cause of a failed call. Its text never contains a connection string.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{}", words(.0, "Postgres"))]
     Sql(sqlx::Error),
-    /// The connection failed, rather than a statement.
+    /// The connection failed, not a statement.
     #[error("{}", words(.error, .server))]
     Connection {
         error: sqlx::Error,
@@ -34,7 +34,7 @@ impl From<sqlx::Error> for Failure {
 }
 
 impl Failure {
-    /// Adds the server of the pool to an error of the connection; other errors stay as they are.
+    /// Adds the server of the pool to a connection error; other errors are unchanged.
     pub(super) fn at(self, pool: &PgPool) -> Self {
         match self {
             Self::Sql(error) if is_of_connection(&error) => {
@@ -58,7 +58,7 @@ impl Failure {
         StoreError { doing, remedy, source: self.into() }
     }
 
-    /// Like [`Failure::doing`], with other words for an error of the server or the connection.
+    /// Like [`Failure::doing`], with another message for errors of the server or the connection.
     pub(super) fn doing_at(
         self,
         doing: &'static str,
@@ -75,7 +75,7 @@ impl Failure {
     }
 }
 
-/// Whether an error says that the pool gave no connection in its time.
+/// `true` if the pool returned no connection within its timeout.
 pub(super) fn is_pool_timeout(error: &StoreError) -> bool {
     matches!(
         error.source.downcast_ref(),
@@ -86,8 +86,8 @@ pub(super) fn is_pool_timeout(error: &StoreError) -> bool {
     )
 }
 
-/// Whether an error is one of the connection or the server as a whole, which another host would not have.
-#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
+/// `true` for errors of the connection or the whole server, which another host would not have.
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants in minor versions")]
 fn is_of_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(said) => said.code().is_some_and(|code| ends_connection(&code)),
@@ -99,25 +99,25 @@ fn is_of_connection(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server ends or refuses a connection with this SQLSTATE (PostgreSQL documentation, appendix A): class 08,
-/// shutdown, crash, start, an ended session, no connection left.
+/// `true` if the server ends or refuses a connection with this SQLSTATE (PostgreSQL documentation,
+/// appendix A): class 08, shutdown, crash, start, terminated session, too many connections.
 fn ends_connection(code: &str) -> bool {
     code.starts_with("08")
         || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300")
 }
 
-/// Whether Postgres refused to write since the database is read-only.
+/// `true` if Postgres refused a write because the database is read-only.
 pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(READ_ONLY)
 }
 
-/// The cause in words, without sqlx's words around it and without repeating it as a source. `server` stands in errors of
-/// the connection.
-#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
+/// The message without sqlx's prefix and without repeating the source. Connection errors name
+/// `server`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants in minor versions")]
 fn words(error: &sqlx::Error, server: &str) -> String {
     match error {
         sqlx::Error::Database(said) => match said.code().as_deref() {
-            // A table or a column that every migrated database has.
+            // A table or column that every migrated database has.
             Some(code @ ("42P01" | "42703")) => format!(
                 "{} (SQLSTATE {code}); the database was changed by hand or restored in part: restore it from a backup, \
                  or index into a new database",
@@ -128,7 +128,7 @@ fn words(error: &sqlx::Error, server: &str) -> String {
                 said.message()
             ),
             Some("25006") => format!(
-                "{}; the server takes no changes: use one that is not a standby",
+                "{}; the server is read-only: use one that is not a standby",
                 said.message()
             ),
             Some(code) if ends_connection(code) => {
@@ -137,15 +137,15 @@ fn words(error: &sqlx::Error, server: &str) -> String {
             _ => said.message().to_owned(),
         },
         sqlx::Error::Io(error) => format!(
-            "the connection to {server} broke: {}; check that the server runs, and its log",
+            "the connection to {server} failed: {}; check that the server runs, and its log",
             pipeline::io_words(error)
         ),
         sqlx::Error::PoolTimedOut => format!(
-            "no connection to {server} was free or could be made in time; check that the server runs and is not \
+            "no connection to {server} became available in time; check that the server runs and is not \
              overloaded"
         ),
         sqlx::Error::PoolClosed => {
-            "the connections to Postgres are closed, because this process ends".to_owned()
+            "the connections to Postgres are closed: this process is shutting down".to_owned()
         }
         sqlx::Error::Tls(error) => format!("TLS with {server} failed: {error}"),
         sqlx::Error::Protocol(_) => {
@@ -157,7 +157,7 @@ fn words(error: &sqlx::Error, server: &str) -> String {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants in minor versions")]
 fn remedy(error: &sqlx::Error) -> Remedy {
     match error {
         sqlx::Error::Database(said) => {
@@ -176,13 +176,13 @@ fn of_code(code: &str, said: &dyn DatabaseError) -> Remedy {
     match code {
         // Serialisation failure, deadlock, outcome unknown.
         "40001" | "40P01" | "40003" => Remedy::Retry,
-        // Too many connections, out of memory; a lock that did not come in time.
+        // Too many connections, out of memory; lock timeout.
         "53300" | "53200" | "55P03" => Remedy::Retry,
-        // The server shuts down, has crashed, starts, or ended an idle session.
+        // Shutdown, crash, start, or a terminated idle session.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Remedy::Retry,
-        // Unique violation: somebody else was there first.
+        // Unique violation: another client was faster.
         "23505" => Remedy::Conflict,
-        // The state machine of operations, in the database.
+        // The state machine of operations, enforced by the database.
         "23514" if said.constraint() == Some("check_operations_transition") => Remedy::Conflict,
         _ if code.starts_with("08") => Remedy::Retry,
         _ => Remedy::GiveUp,

@@ -1,4 +1,4 @@
-//! What a run would find, for telling it before it is done: everything is read, and nothing is written.
+//! Read-only queries for a dry run: the decisions of a run without its writes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use super::{Postgres, attempt};
 /// The document that a content would lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub struct Prospect {
-    /// What became of the document that holds it, if one does.
+    /// Status of the document with this content; `None` if there is none.
     pub status: Option<DocumentStatus>,
-    /// Whether the present settings made that one.
+    /// Whether that document was stored with the current settings.
     pub is_current: bool,
-    /// Whether a document that was deleted held it.
+    /// Whether a deleted document had this content.
     pub was_deleted: bool,
 }
 
-/// A place as it is known.
+/// A stored location.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct KnownPlace {
-    /// Where.
+    /// URI of the location.
     pub uri: String,
-    /// The source that gave it.
+    /// The source of the location.
     pub source: Option<String>,
-    /// What it held, if that led to a document.
+    /// Hash of its content; `None` if it led to no document.
     pub content_hash: Option<Vec<u8>>,
-    /// The key that the next page begins behind.
+    /// Sort key; the next page starts after it.
     pub key: Vec<u8>,
 }
 
@@ -57,8 +57,7 @@ pub(super) const PLACES: &str = "
     WHERE l.collection_id = $1 AND l.uri_hash > $2 ORDER BY l.uri_hash LIMIT $3";
 
 impl Postgres {
-    /// What a run under these settings would know, without the run: nothing can be written by it, since it
-    /// belongs to no operation.
+    /// The metadata of a run with these settings, without an operation: every write is refused.
     pub fn foresee(&self, collection: Uuid, side: Side, fingerprint: Fingerprint) -> RunMetadata {
         RunMetadata {
             pool: match side {
@@ -76,7 +75,7 @@ impl Postgres {
 }
 
 impl RunMetadata {
-    /// The documents that these contents would lead to, in the order asked.
+    /// The documents that these contents would lead to, in the order of `contents`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -93,7 +92,7 @@ impl RunMetadata {
         .await
     }
 
-    /// The devices that sources were on when they were read last, as far as they were noted.
+    /// Device number by source at its last run, for sources with a recorded device.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -111,7 +110,7 @@ impl RunMetadata {
         .await
     }
 
-    /// Every place that is known, by pages.
+    /// All stored locations, by page, starting after `after`.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -1,8 +1,9 @@
-//! Generations: whole sets of vectors of a collection, one of which is live (docs/adr/0010-generations.md).
+//! Generations: complete sets of vectors of a collection, one of which is live
+//! (docs/adr/0010-generations.md).
 //!
-//! What the metadata says of documents stands in three schemas with the same tables: `public` speaks of the
-//! live generation, `building` of the one that is being built, `retired` of earlier ones. Putting a
-//! generation in place moves rows between them in one transaction (`generations/swap.rs`). Nothing here knows a vector.
+//! The metadata of documents is in three schemas with the same tables: `public` for the live
+//! generation, `building` for the generation being built, `retired` for earlier ones. A swap moves
+//! rows between them in one transaction (`generations/swap.rs`). This module stores no vectors.
 
 mod building;
 mod swap;
@@ -20,87 +21,87 @@ use pipeline::{Quantization, VectorsConfig};
 pub use building::Comparison;
 pub use swap::Swapped;
 
-/// What the vectors of a generation depend on, and what a person is told of it.
+/// Everything that the vectors of a generation depend on, and its display data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationSettings {
-    /// The embedding model, as a person names it.
+    /// Name of the embedding model, as displayed.
     pub model: String,
-    /// Its name in [`super::Collection::vector_store_name`]: `minilml6`.
+    /// The short model name in [`super::Collection::vector_store_name`], such as `minilml6`.
     pub model_short: String,
-    /// Its folder.
+    /// Folder of the model.
     pub model_path: String,
-    /// Changes whenever its vectors would.
+    /// Fingerprint of the model; it changes whenever its vectors would change.
     pub model_fingerprint: String,
-    /// Length of its vectors.
+    /// Dimension of the vectors.
     pub dim: usize,
-    /// How vectors are stored.
+    /// Number type of the stored vectors.
     pub quantization: Quantization,
-    /// How sparse vectors are made of words; `None` if there are none.
+    /// Settings of the sparse encoder; `None` without sparse vectors.
     pub sparse: Option<Value>,
-    /// The longest chunk, in the unit that the file uses; 0 if it does not cut by size.
+    /// Maximum size of a chunk in the unit of the pipeline file; 0 without a size limit.
     pub chunk_size: u32,
-    /// How much neighbouring chunks share.
+    /// Overlap of neighbouring chunks, in the same unit.
     pub chunk_overlap: u32,
-    /// Everything that documents depend on, these settings among it.
+    /// Fingerprint of everything that documents depend on, including these settings.
     pub fingerprint: Fingerprint,
 }
 
-/// Where a generation stands.
+/// Status of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "generation_status", rename_all = "lowercase")]
 pub enum GenerationStatus {
-    /// It is being built; no search reads it.
+    /// Being built; no search reads it.
     Building,
     /// Searches read it.
     Live,
-    /// It was live, and is kept for going back to it.
+    /// Formerly live; kept for a rollback.
     Retired,
 }
 
-/// A generation as it is stored.
+/// A generation, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Generation {
-    /// Its id.
+    /// Id of the generation.
     pub id: Uuid,
-    /// From 1, in the order of their making.
+    /// Counted from 1 in order of creation.
     pub number: i32,
-    /// Where it stands.
+    /// Status of the generation.
     pub status: GenerationStatus,
-    /// Its vector collection.
+    /// Name of its vector collection.
     pub vector_store_name: String,
-    /// The embedding model, as a person names it.
+    /// Name of the embedding model, as displayed.
     pub embedding_model: String,
-    /// The model's folder when it was made; may be empty.
+    /// Folder of the model at creation; may be empty.
     pub model_path: String,
     /// See [`GenerationSettings::model_fingerprint`]; may be empty.
     pub model_fingerprint: String,
-    /// Length of its vectors; 0 if it was not noted.
+    /// Dimension of its vectors; 0 if it was not recorded.
     pub dim: i32,
     /// `float32`, `float16` or `int8`.
     pub quantization: String,
     /// See [`GenerationSettings::sparse`].
     pub sparse: Option<Value>,
-    /// The longest chunk.
+    /// Maximum size of a chunk.
     pub chunk_size: i32,
-    /// How much neighbouring chunks share.
+    /// Overlap of neighbouring chunks.
     pub chunk_overlap: i32,
-    /// Settings of the last whole run on it.
+    /// Settings of the last complete run on it.
     pub fingerprint: Option<Vec<u8>>,
-    /// When it was begun.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it became live.
+    /// Time at which it became live.
     pub live_at: Option<DateTime<Utc>>,
-    /// When another one took its place.
+    /// Time at which another generation replaced it.
     pub retired_at: Option<DateTime<Utc>>,
-    /// When somebody went back from it to the one before.
+    /// Time of a rollback from it to the previous generation.
     pub rolled_back_at: Option<DateTime<Utc>>,
-    /// When it was not put in place because it did not pass the checks.
+    /// Time at which a swap was refused because the checks failed.
     pub refused_at: Option<DateTime<Utc>>,
 }
 
 impl Generation {
-    /// Whether documents can be written to it as these settings make them: same model, same precision, same sparse
-    /// vectors.
+    /// `true` if documents with these settings can be written to it: same model, precision and
+    /// sparse encoder.
     pub fn takes(&self, settings: &GenerationSettings) -> bool {
         let same_model = if self.model_fingerprint.is_empty() {
             self.embedding_model == settings.model
@@ -112,7 +113,7 @@ impl Generation {
             && self.sparse == settings.sparse
     }
 
-    /// Whether the last whole run on it had just these settings.
+    /// `true` if the last complete run on it had exactly these settings.
     pub fn is_of(&self, settings: &GenerationSettings) -> bool {
         self.takes(settings) && self.fingerprint.as_deref() == Some(&settings.fingerprint.0[..])
     }
@@ -131,7 +132,7 @@ macro_rules! select {
 }
 use select;
 
-/// The generations of a store's collections.
+/// The generations of the metadata store.
 pub struct Generations<'a>(pub(super) &'a PgPool);
 
 impl Generations<'_> {
@@ -164,7 +165,7 @@ impl Generations<'_> {
     }
 }
 
-/// Makes the first generation of a collection that has just been made.
+/// Creates the first generation of a new collection.
 pub(super) async fn make_first(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -205,23 +206,25 @@ async fn insert(
     .bind(word(settings.quantization))
     .bind(i32::try_from(settings.chunk_size).unwrap_or(i32::MAX))
     .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
-    // A first generation has no whole run behind it yet; one that is being built is for these settings.
+    // A first generation has no complete run yet; a generation being built is for these settings.
     .bind((status == GenerationStatus::Building).then_some(&settings.fingerprint.0[..]))
     .bind(&settings.sparse)
     .fetch_one(connection)
     .await
 }
 
-/// The columns of `documents`, for moving rows between schemas. A test compares them with the table.
+/// The columns of `documents`, for moving rows between schemas. A test compares them with the
+/// table.
 pub(super) const DOCUMENT_COLUMNS: &str = "id, collection_id, source_id, file_path, file_name, file_size, \
     mime_type, content_hash, status, error_message, set_aside, chunk_count, fingerprint, operation_id, \
     deleted_at, created_at, updated_at, meta, attempts, retry_at, uri, points_digest";
 
-/// The columns of `document_locations` that are not generated.
+/// The columns of `document_locations` without generated ones.
 pub(super) const LOCATION_COLUMNS: &str = "collection_id, uri, source_id, document_id, content_hash, size, \
     mtime, ctime, inode, set_aside, fingerprint, created_at, last_seen_at";
 
-/// Writes the names of a collection's vector collections into its row, as the specification has them.
+/// Writes the names of a collection's vector collections to the columns that the specification
+/// defines.
 async fn note_vectors(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE collections c SET

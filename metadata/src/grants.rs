@@ -1,4 +1,5 @@
-//! Grants: who else than its owner may use a collection, and what follows from them for one caller.
+//! Grants: access to a collection for accounts and keys other than the owner, and the resulting
+//! rights of one caller.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -10,62 +11,62 @@ use super::audit::{By, of_collection};
 use super::collections::{Collection, select_collection};
 use super::{LOCAL_ACCOUNT, attempt};
 
-/// A grant in a list.
+/// A grant, as lists return it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Grant {
-    /// Its id.
+    /// Id of the grant.
     pub id: Uuid,
-    /// The account that has it.
+    /// The account with the grant; `None` for a key.
     pub user_id: Option<Uuid>,
-    /// The name of that.
+    /// User name of that account.
     pub username: Option<String>,
-    /// The key that has it.
+    /// The key with the grant; `None` for an account.
     pub api_key_id: Option<Uuid>,
-    /// By which a person recognises that.
+    /// Display prefix of that key.
     pub key_prefix: Option<String>,
     /// `read`, `write` or `admin`.
     pub permission: String,
-    /// When it was given.
+    /// Time of the grant.
     pub created_at: DateTime<Utc>,
 }
 
-/// Who is given something.
+/// Receiver of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grantee {
-    /// An account.
+    /// An account, by id.
     User(Uuid),
-    /// A key.
+    /// A key, by id.
     Key(Uuid),
 }
 
-/// Who asks.
+/// The caller of a query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reader {
-    /// The account; `None` is somebody who is not logged in.
+    /// The account; `None` for an unauthenticated caller.
     pub user: Option<Uuid>,
-    /// The key that acts for it.
+    /// The key that acts for the account; `None` for a session.
     pub key: Option<Uuid>,
-    /// May it do everything?
+    /// Whether it has all rights.
     pub is_superuser: bool,
 }
 
-/// A collection, and what somebody was given of it.
+/// A collection and the rights of a caller on it.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Seen {
     /// The collection.
     #[sqlx(flatten)]
     pub collection: Collection,
-    /// The user name of its owner.
+    /// User name of the owner.
     pub owner: String,
-    /// Whether that is who asks.
+    /// Whether the caller is the owner.
     pub is_owner: bool,
-    /// What the account was given: `read`, `write` or `admin`.
+    /// Grant of the account: `read`, `write` or `admin`.
     pub user_grant: Option<String>,
-    /// What the key was given.
+    /// Grant of the key: `read`, `write` or `admin`.
     pub key_grant: Option<String>,
 }
 
-/// A collection as somebody sees it; `$1` is the account, `$2` the key.
+/// Query for a collection with the rights of a caller; `$1` is the account, `$2` the key.
 macro_rules! seen {
     ($rest:literal) => {
         select_collection!(
@@ -88,11 +89,11 @@ pub(super) const READABLE: &str = seen!(
      ORDER BY c.id LIMIT $5"
 );
 
-/// The grants of a store.
+/// The grants of the metadata store.
 pub struct Grants<'a>(pub(super) &'a PgPool);
 
 impl Grants<'_> {
-    /// A collection as somebody sees it, whether or not they may.
+    /// A collection with the rights of the caller, even if the caller has none.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -108,7 +109,7 @@ impl Grants<'_> {
         .await
     }
 
-    /// The collections that somebody may read, in order of id, from behind `after` on.
+    /// The collections that the caller may read, in order of id, after `after`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -131,7 +132,7 @@ impl Grants<'_> {
         .await
     }
 
-    /// The grants on a collection, oldest first. There are as many as people gave.
+    /// The grants on a collection, oldest first, without a limit.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -150,8 +151,9 @@ impl Grants<'_> {
         .await
     }
 
-    /// Gives somebody a permission, in the place of what they had; `None` if there is no such account or key, or nobody
-    /// can act by it: the built-in account, one that is deactivated, a key that was revoked or has expired.
+    /// Grants a permission in place of the previous one; `None` if the account or key does not
+    /// exist or cannot be used: the built-in account, a deactivated account, a revoked or expired
+    /// key.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -166,7 +168,7 @@ impl Grants<'_> {
             Grantee::User(id) => (Some(id), None),
             Grantee::Key(id) => (None, Some(id)),
         };
-        attempt(self.0, "give the permission", || async {
+        attempt(self.0, "grant the permission", || async {
             let mut transaction = self.0.begin().await?;
             let there: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND is_active AND username <> $3)
@@ -182,7 +184,7 @@ impl Grants<'_> {
             if !there {
                 return Ok(None);
             }
-            // One grant for one grantee, by one of two partial indexes; so the old one goes first.
+            // Two partial indexes allow one grant per grantee, so the old one is deleted first.
             sqlx::query(
                 "DELETE FROM collection_permissions WHERE collection_id = $1 AND (user_id = $2 OR api_key_id = $3)",
             )
@@ -209,12 +211,12 @@ impl Grants<'_> {
         .await
     }
 
-    /// Takes a grant back; says whether there was one.
+    /// Revokes a grant; `false` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn take(&self, collection: Uuid, grant: Uuid, by: &By) -> Result<bool, StoreError> {
-        attempt(self.0, "take the permission back", || async {
+        attempt(self.0, "revoke the permission", || async {
             let mut transaction = self.0.begin().await?;
             let taken: Option<(Option<Uuid>, Option<Uuid>)> = sqlx::query_as(
                 "DELETE FROM collection_permissions WHERE collection_id = $1 AND id = $2

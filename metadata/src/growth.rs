@@ -1,24 +1,24 @@
-//! Tells the planner what a run has written. A table that was filled since the last ANALYZE is planned as if it were
-//! empty or as it was then, until autovacuum comes by; a first run ends before that.
+//! Runs ANALYZE for tables that a run has filled. Until autovacuum processes such a table, the
+//! planner assumes it is empty or has its earlier size; a first run ends before that.
 //!
-//! No hot query depends on it (`hot.rs`): its plan reads what it needs whatever the statistics say. Queries over a whole
-//! collection, and how much memory a join is given, do.
+//! No hot query depends on the statistics (`hot.rs`): its plan reads only the needed rows
+//! regardless of them. Queries over a whole collection and the memory of joins do depend on them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// Rows after which the tables are analysed for the first time.
+/// Number of rows before the first ANALYZE.
 const FIRST: u64 = 1_000;
-/// Growth after which they are analysed again.
+/// Growth factor between two runs of ANALYZE.
 const FACTOR: u64 = 10;
-/// Fewer rows than these are not worth a look at the end.
+/// Number of new rows below which the ANALYZE at the end of a run is skipped.
 const FEW: u64 = 100;
 
-/// What a run writes to.
+/// The tables that a run writes to.
 const TABLES: &str = "documents, document_locations, document_writes, collection_sources";
 
-/// How many rows a run has written, and when the tables are analysed next.
+/// Number of rows written by a run, and the number that triggers the next ANALYZE.
 #[derive(Debug)]
 pub(super) struct Growth {
     written: AtomicU64,
@@ -37,12 +37,12 @@ impl Default for Growth {
 }
 
 impl Growth {
-    /// Counts rows that are committed; says whether the tables are to be analysed now.
+    /// Counts committed rows; `true` if the tables are to be analysed now.
     fn is_due(&self, rows: usize) -> bool {
         let written = self.written.fetch_add(rows as u64, Ordering::Relaxed) + rows as u64;
         let next = self.next.load(Ordering::Relaxed);
         let due = written >= next
-            // Of two who see it, one does it.
+            // Of two concurrent callers one succeeds.
             && self
                 .next
                 .compare_exchange(next, written * FACTOR, Ordering::Relaxed, Ordering::Relaxed)
@@ -53,21 +53,21 @@ impl Growth {
         due
     }
 
-    /// Whether something was written since the tables were analysed last.
+    /// `true` if at least [`FEW`] rows were written since the last ANALYZE.
     fn is_unfinished(&self) -> bool {
         let written = self.written.load(Ordering::Relaxed);
         let before = self.analyzed.swap(written, Ordering::Relaxed);
         written - before >= FEW
     }
 
-    /// Counts rows that are committed, and analyses the tables when they have grown tenfold.
+    /// Counts committed rows and analyses the tables when they have grown tenfold.
     pub(super) async fn wrote(&self, pool: &PgPool, rows: usize) {
         if self.is_due(rows) {
             analyze(pool).await;
         }
     }
 
-    /// Analyses the tables at the end of a pass, if something was written since the last time.
+    /// Analyses the tables at the end of a run if rows were written since the last ANALYZE.
     pub(super) async fn ended(&self, pool: &PgPool) {
         if self.is_unfinished() {
             analyze(pool).await;
@@ -75,12 +75,12 @@ impl Growth {
     }
 }
 
-/// Outside of any transaction of the run. A table that somebody else analyses or vacuums at the moment is left out. That
-/// it cannot be done, since the tables are somebody else's, is no fault of the run.
+/// Runs outside the transactions of the run. Skips a table that another session analyses or
+/// vacuums. A failure, for example because another role owns the tables, does not fail the run.
 async fn analyze(pool: &PgPool) {
     let analyze = AssertSqlSafe(format!("ANALYZE (SKIP_LOCKED) {TABLES}"));
     if let Err(error) = sqlx::raw_sql(analyze).execute(pool).await {
-        tracing::debug!(%error, "the tables were not analysed");
+        tracing::debug!(%error, "failed to analyse the tables");
     }
 }
 
@@ -99,8 +99,8 @@ mod tests {
         }
         assert_eq!(at, [1_000, 10_000, 100_000]);
         assert!(growth.is_unfinished());
-        assert!(!growth.is_unfinished(), "nothing was written since");
+        assert!(!growth.is_unfinished(), "no row was written since");
         assert!(!growth.is_due(5));
-        assert!(!growth.is_unfinished(), "that is not worth it");
+        assert!(!growth.is_unfinished(), "too few rows");
     }
 }

@@ -1,4 +1,4 @@
-//! Operations as people look at them: of one collection or of all that somebody may read, newest first.
+//! Operations of one collection, or of all that a caller may read, newest first.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -11,35 +11,35 @@ use super::audit::{Before, newest};
 use super::grants::Reader;
 use super::operations::{OperationStatus, OperationType, Operations};
 
-/// An operation with who asked for it and what it was done to.
+/// An operation with its requester and its collection.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct PastOperation {
-    /// Its id.
+    /// Id of the operation.
     pub id: Uuid,
-    /// The collection it is done to.
+    /// Id of its collection.
     pub collection_id: Uuid,
-    /// The name of that, as it is or was.
+    /// Current or last name of the collection.
     pub collection: String,
-    /// What it does.
+    /// Type of the operation.
     #[sqlx(rename = "type")]
     pub kind: OperationType,
-    /// Where it stands.
+    /// Status of the operation.
     pub status: OperationStatus,
-    /// The user name of who asked for it.
+    /// User name of the requester.
     pub by: String,
-    /// What it was asked to do, in detail.
+    /// Options of the operation.
     pub config: Value,
-    /// Why it failed.
+    /// Cause of the failure.
     pub error_message: Option<String>,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: DateTime<Utc>,
-    /// When a worker began.
+    /// Time at which a worker started it.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// Time at which it ended.
     pub completed_at: Option<DateTime<Utc>>,
-    /// How far it is, or was at last: a [`pipeline::Progress`].
+    /// Current or last progress: a [`pipeline::Progress`].
     pub progress: Option<Value>,
-    /// What a run has done: a [`pipeline::RunReport`].
+    /// Report of a run: a [`pipeline::RunReport`].
     pub report: Option<Value>,
 }
 
@@ -78,7 +78,7 @@ pub(super) const READABLE: &str = select!(
 );
 
 impl Operations<'_> {
-    /// One operation.
+    /// One operation; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -106,8 +106,8 @@ impl Operations<'_> {
         .await
     }
 
-    /// The operations on all collections that somebody may read, newest first; those on a collection that is deleted are
-    /// its owner's to read, and the superusers'.
+    /// The operations on all collections that the caller may read, newest first. Operations on a
+    /// deleted collection are visible to its owner and to superusers.
     ///
     /// # Errors
     /// If the store cannot be reached.

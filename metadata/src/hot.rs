@@ -1,49 +1,51 @@
-//! The queries on the path of one document, one batch or one page: their cost must not grow with the collection,
-//! whatever the statistics say (docs/adr/0025-query-plans-leases-and-retention.md). Tests ask the planner, on tables that
-//! are empty, small or large, analysed or not, and see to it that a run sends no statement again and again that is not
-//! in here.
+//! The queries on the path of one document, one batch or one page. Their cost must not grow with
+//! the collection, regardless of the statistics
+//! (docs/adr/0025-query-plans-leases-and-retention.md). Tests check the plans on empty, small and
+//! large tables, analysed or not, and check that a run repeats no statement that is missing here.
 //!
-//! How such a query is written:
+//! Rules for such a query:
 //!
-//! - What is looked up is an array, and each element is looked up by `CROSS JOIN LATERAL (… OFFSET 0)` or `LIMIT 1`: a
-//!   fence, across which the planner does not join, so that a hash or merge join with the whole table cannot come about.
-//!   `NOT EXISTS (… OFFSET 0)` is one, too.
-//! - Behind the fence there is one equality that one index serves. A second condition that another index could serve is
-//!   written so that it cannot: outside of the fence, as `IS NOT DISTINCT FROM`, or as part of one key
-//!   (`uuid_send(collection_id) || content_hash`, migration 0010). Not `= ANY(…)`, which may become a filter.
-//! - Rows to be changed are named by their `ctid`, which the same statement has looked up.
-//! - Pages of documents go by one key, too: `uuid_send(collection_id) || uuid_send(id)`.
-//! - Sequential scans are off on every connection (`postgres.rs`), and with them those of foreign keys.
+//! - The keys are an array, and each element is looked up by `CROSS JOIN LATERAL (… OFFSET 0)` or
+//!   `LIMIT 1`. This is a fence: the planner does not join across it, so a hash or merge join with
+//!   the whole table is impossible. `NOT EXISTS (… OFFSET 0)` is a fence too.
+//! - Behind the fence is one equality condition that one index serves. A second condition that
+//!   another index could serve is written so that it cannot: outside the fence, as `IS NOT DISTINCT
+//!   FROM`, or as part of one key (`uuid_send(collection_id) || content_hash`, migration 0010). Not
+//!   `= ANY(…)`, which may become a filter.
+//! - Rows to change are identified by the `ctid` that the same statement has looked up.
+//! - Pages of documents also use one key: `uuid_send(collection_id) || uuid_send(id)`.
+//! - Sequential scans are disabled on every connection (`lib.rs`), which also covers foreign key
+//!   checks.
 
 use super::{
     audit, claim, documents, foresee, grants, history, identify, keys, locations, missing, moved,
     queue, run, sessions, sources, story, takeover,
 };
 
-/// A query with parameters to try it with.
+/// A query with test parameters.
 pub struct HotQuery {
-    /// What it does.
+    /// Description of the query.
     pub doing: &'static str,
-    /// The query.
+    /// Text of the query.
     pub sql: &'static str,
-    /// Its parameters in SQL. In braces stand values that a test puts in: `collection`, `operation`, `fingerprint`, `user`,
-    /// and arrays of as many elements each: `documents`, `contents`, `uris` and their `hashes`, `sources`, `numbers`,
-    /// `times`, `texts`, `objects`, `nulls`.
+    /// Its parameters as SQL. A test replaces placeholders in braces: `collection`, `operation`,
+    /// `fingerprint`, `user`, and arrays of equal length: `documents`, `contents`, `uris` and their
+    /// `hashes`, `sources`, `numbers`, `times`, `texts`, `objects`, `nulls`.
     pub arguments: &'static str,
-    /// Indexes that the plan must use on tables whose statistics are right.
+    /// Indexes that the plan must use when the statistics are correct.
     pub indexes: &'static [&'static str],
-    /// What it reads.
+    /// Number of rows that it reads.
     pub reads: Reads,
 }
 
-/// How much a query reads.
+/// Number of rows that a query reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// What it was asked for, in the tables of the schema `public` or `building`.
+    /// The requested rows, in the tables of the schema `public` or `building`.
     Asked,
-    /// The same, in tables that are not those of a generation.
+    /// The requested rows, in tables outside the generations.
     AskedOfPublic,
-    /// The collection, once for each pass over its sources.
+    /// The collection, once for each run over its sources.
     Collection,
 }
 
@@ -51,7 +53,7 @@ pub enum Reads {
 #[doc(hidden)]
 pub static HOT_QUERIES: &[HotQuery] = &[
     HotQuery {
-        doing: "make sure that an operation may write",
+        doing: "check that an operation may write",
         sql: claim::HOLD,
         arguments: "{operation}",
         indexes: &["pk_operations"],
@@ -65,7 +67,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         reads: Reads::AskedOfPublic,
     },
     HotQuery {
-        doing: "find operations of the dead",
+        doing: "find orphaned operations",
         sql: takeover::DEAD,
         arguments: "{collection}",
         indexes: &["idx_operations_open"],
@@ -98,7 +100,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "find ids that are taken",
+        doing: "find used ids",
         sql: identify::TAKEN,
         arguments: "{documents}",
         indexes: &["pk_documents"],
@@ -112,28 +114,28 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "note that points are about to be written",
+        doing: "record that points are about to be written",
         sql: identify::NOTE_WRITES,
         arguments: "{collection}, {operation}, {documents}",
         indexes: &[],
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "note that points are written",
+        doing: "record that points are written",
         sql: identify::SETTLE_WRITES,
         arguments: "{documents}",
         indexes: &["pk_document_writes"],
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "foresee what contents lead to",
+        doing: "find the documents of contents for a dry run",
         sql: foresee::PROSPECTS,
         arguments: "{collection}, {fingerprint}, {contents}",
         indexes: &["idx_documents_collection_content_hash", "idx_documents_deleted_content_hash"],
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "find operations that are handed over",
+        doing: "find queued operations",
         sql: queue::WAITING,
         arguments: "ARRAY[{collection}]::uuid[]",
         indexes: &["idx_operations_open"],
@@ -175,7 +177,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "note that points are removed",
+        doing: "record that points are removed",
         sql: run::PURGED,
         arguments: "{collection}, {documents}",
         indexes: &["pk_documents"],
@@ -261,36 +263,36 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "see locations",
+        doing: "mark locations as seen",
         sql: locations::SEE,
         arguments: "{collection}, now(), {hashes}",
         indexes: &["pk_document_locations"],
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "forget what is missing",
+        doing: "delete missing locations",
         sql: missing::FORGET,
-        // Everything is missing, and the page begins at its end.
+        // All locations are missing, and the page starts at the end.
         arguments: "{collection}, ARRAY['/corpus'], 'infinity', 50, '\\xfff8'",
         indexes: &["pk_document_locations", "idx_document_locations_unreadable"],
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "look for documents that have moved",
+        doing: "find moved documents",
         sql: moved::MOVED,
         arguments: "{collection}, 50, 'fff00000-0000-0000-0000-000000000000'",
         indexes: &["idx_document_locations_document_id"],
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "note that documents have moved",
+        doing: "record that documents have moved",
         sql: moved::RELOCATING,
         arguments: "{collection}, {documents}",
         indexes: &["pk_documents"],
         reads: Reads::Asked,
     },
     HotQuery {
-        doing: "note where documents are",
+        doing: "record the locations of documents",
         sql: moved::RELOCATED,
         arguments: "{collection}, {documents}, {uris}, {texts}, {sources}, {objects}",
         indexes: &["pk_documents"],
@@ -318,7 +320,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         reads: Reads::AskedOfPublic,
     },
     HotQuery {
-        doing: "see a collection",
+        doing: "find a collection with its grants",
         sql: grants::SEEN,
         arguments: "{user}, NULL, {collection}",
         indexes: &["pk_collections", "uq_collection_permissions_collection_id_user_id"],

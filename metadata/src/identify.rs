@@ -1,10 +1,10 @@
-//! Which id an incoming document gets: that of its content, that of the document it is an edit of, or
-//! a new one that derives from its content.
+//! Assigns ids to incoming documents: the id of the document with this content, the id of the
+//! document of which it is an edit, or a new id derived from the content.
 //!
-//! The answer is a function of what is committed, so a run that was killed gives the same points the
-//! same ids. Who is about to write points notes that first (`document_writes`): whatever a killed run
-//! has left is then known not to be trusted, whoever comes next and whatever has happened to the file
-//! meanwhile.
+//! The result depends only on committed data, so after a killed run the same points get the same
+//! ids. A run records the documents whose points it is about to write (`document_writes`). Points
+//! of a killed run are therefore known to be unreliable in any later run, even if the file has
+//! changed since.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,25 +15,25 @@ use uuid::Uuid;
 use super::locations::uri_hash;
 use super::run::RunMetadata;
 
-/// An identity, and whether the document is stored already as the present settings would store it.
+/// An identity, and whether the document is already stored with the current settings.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) identity: Identity,
     pub(super) is_current: bool,
 }
 
-/// The three documents that an incoming one may be.
+/// The three documents that an incoming document can match.
 #[derive(FromRow)]
 struct Candidates {
-    /// The one that has this content.
+    /// The document with this content.
     live: Option<Uuid>,
     live_chunks: Option<i64>,
     live_is_current: bool,
     live_digest: Option<Vec<u8>>,
-    /// The one that had it when it was deleted.
+    /// The deleted document that last had this content.
     gone: Option<Uuid>,
     gone_chunks: Option<i64>,
-    /// The one whose only location this is.
+    /// The document with this location as its only one.
     own: Option<Uuid>,
     own_chunks: Option<i64>,
 }
@@ -67,7 +67,7 @@ pub(super) const CANDIDATES: &str = "
         LIMIT 1) own ON TRUE
     ORDER BY i.n";
 
-/// Finds the identities of documents, in the order given.
+/// Finds the identities of documents, in the order of `incoming`.
 pub(super) async fn identify(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -85,7 +85,7 @@ pub(super) async fn identify(
 
     let mut found: HashMap<ContentHash, Found> = HashMap::new();
     let mut taken = HashSet::new();
-    // Contents first: a document that one of these holds is not there to be edited by another.
+    // Contents first: a document whose content is incoming cannot be edited by another one.
     for (one, candidate) in incoming.iter().zip(&candidates) {
         let Some(document) = candidate.live.or(candidate.gone) else { continue };
         let chunks = candidate.live_chunks.or(candidate.gone_chunks);
@@ -128,8 +128,9 @@ pub(super) const TAKEN: &str = "
     SELECT d.id FROM unnest($1::uuid[]) AS i (id)
     CROSS JOIN LATERAL (SELECT d.id FROM documents d WHERE d.id = i.id OFFSET 0) d";
 
-/// Ids for contents that no document has: version 5 of the content in the namespace of the collection.
-/// Where a document was made from that content and holds another now, a number is added.
+/// Ids for contents without a document: UUID version 5 of the content in the namespace of the
+/// collection. If a document created from this content has another content now, a counter is
+/// appended.
 async fn new_ids(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -163,7 +164,7 @@ pub(super) const HALF_WRITTEN: &str = "
     CROSS JOIN LATERAL (SELECT w.document_id FROM document_writes w
                         WHERE w.document_id = i.id AND w.operation_id <> $2 OFFSET 0) w";
 
-/// Those of these documents whose points another operation, one that has died, was writing.
+/// The documents whose points an orphaned operation was writing.
 async fn half_written(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -177,7 +178,7 @@ pub(super) const NOTE_WRITES: &str = "
     SELECT DISTINCT i.id, $2::uuid, $1::uuid FROM unnest($3::uuid[]) AS i (id)
     ON CONFLICT (document_id, operation_id) DO NOTHING";
 
-/// Notes that the points of these documents are about to be written.
+/// Records that the points of these documents are about to be written.
 pub(super) async fn note_writes(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -198,7 +199,7 @@ pub(super) const SETTLE_WRITES: &str = "
         SELECT w.ctid FROM unnest($1::uuid[]) AS i (id)
         CROSS JOIN LATERAL (SELECT w.ctid FROM document_writes w WHERE w.document_id = i.id OFFSET 0) w))";
 
-/// Notes that the points of these documents are written.
+/// Records that the points of these documents are written.
 pub(super) async fn settle_writes(
     connection: &mut PgConnection,
     ids: &[Uuid],

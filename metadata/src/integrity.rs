@@ -1,5 +1,5 @@
-//! What the metadata says should be in the vector store, and whether it agrees with itself; and what a repair
-//! writes. Whoever asks sees to it that no operation works on the collection meanwhile.
+//! Consistency of the metadata: the points it expects in the vector store, contradictions within
+//! it, and the writes of a repair. The caller must exclude operations on the collection.
 
 use std::collections::HashMap;
 
@@ -11,40 +11,40 @@ use super::attempt;
 use super::claim::Operation;
 use super::documents::{DocumentStatus, Documents};
 
-/// How many of each kind are named.
+/// Number of examples of each kind.
 const NAMED: i32 = 20;
 
-/// What the metadata says of itself.
+/// Consistency of the metadata of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
 pub struct Integrity {
-    /// Documents that are stored.
+    /// Number of completed documents.
     pub documents: i64,
-    /// Their chunks.
+    /// Number of their chunks.
     pub chunks: i64,
-    /// Bytes of their files.
+    /// Total size of their files in bytes.
     pub bytes: i64,
-    /// What the collection says of these three.
+    /// The same three counts, as stored in the collection.
     pub noted: Vec<i64>,
-    /// Places that hold a content which no document holds.
+    /// Number of locations with a content that no document has.
     pub homeless_locations: i64,
-    /// Some of them.
+    /// URIs of up to 20 of them.
     pub homeless_uris: Vec<String>,
-    /// Documents that are not deleted, and have no place.
+    /// Number of documents that have no location and are not deleted.
     pub placeless_documents: i64,
-    /// Some of their paths.
+    /// Paths of up to 20 of them.
     pub placeless_paths: Vec<String>,
-    /// Documents whose points an operation was writing when it died.
+    /// Number of documents whose points an orphaned operation was writing.
     pub unfinished_documents: i64,
-    /// Some of their ids.
+    /// Ids of up to 20 of them.
     pub unfinished_ids: Vec<Uuid>,
 }
 
-/// Documents that are not deleted, and have no place.
+/// Documents that have no location and are not deleted.
 const PLACELESS: &str = "collection_id = $1 AND status <> 'deleted'
     AND NOT EXISTS (SELECT FROM public.document_locations l WHERE l.document_id = d.id)";
 
 impl Documents<'_> {
-    /// The documents that have points, and how many.
+    /// Number of points by document, for all documents with points.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -61,8 +61,7 @@ impl Documents<'_> {
         .await
     }
 
-    /// What these documents of a collection are called, and what became of them; nothing of those that it does
-    /// not know.
+    /// Path and status of these documents; unknown ids are missing in the result.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -84,12 +83,12 @@ impl Documents<'_> {
         .await
     }
 
-    /// Whether what the metadata says of a collection agrees with itself.
+    /// Checks the metadata of a collection for contradictions.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn integrity(&self, collection: Uuid) -> Result<Integrity, StoreError> {
-        attempt(self.0, "compare the metadata with itself", || integrity(self.0, collection)).await
+        attempt(self.0, "check the metadata", || integrity(self.0, collection)).await
     }
 }
 
@@ -123,7 +122,7 @@ async fn integrity(pool: &PgPool, collection: Uuid) -> Result<Integrity, super::
 }
 
 impl Integrity {
-    /// Whether nothing is wrong.
+    /// `true` if no contradiction was found.
     pub fn is_whole(&self) -> bool {
         self.counts_agree()
             && self.homeless_locations == 0
@@ -131,17 +130,17 @@ impl Integrity {
             && self.unfinished_documents == 0
     }
 
-    /// Whether the collection says of itself what is so.
+    /// `true` if the stored counts match the rows.
     pub fn counts_agree(&self) -> bool {
         self.noted == [self.documents, self.chunks, self.bytes]
     }
 }
 
 impl Operation {
-    /// Has documents written again by the next run, whatever their settings.
+    /// Marks documents as stale: the next run writes them again, whatever their settings.
     ///
     /// # Errors
-    /// If the store cannot be reached, or the operation is not ours any more.
+    /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn mark_stale(&self, documents: &[Uuid]) -> Result<(), StoreError> {
         attempt(&self.postgres().pool, "mark documents as stale", || async {
             let mut transaction = self.postgres().pool.begin().await?;
@@ -159,13 +158,13 @@ impl Operation {
         .await
     }
 
-    /// Marks documents as deleted that have no place. Their points are then to be removed; see
+    /// Marks documents without a location as deleted. Their points are then to be removed; see
     /// [`super::RunMetadata::unpurged`].
     ///
     /// # Errors
-    /// If the store cannot be reached, or the operation is not ours any more.
+    /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn delete_placeless(&self) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "delete documents without a place", || async {
+        attempt(&self.postgres().pool, "delete documents without a location", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let delete = sqlx::AssertSqlSafe(format!(

@@ -1,4 +1,4 @@
-//! API keys: what programs come in with. Only the digest of a key is kept.
+//! API keys: credentials of programs. Only the digest of a key is stored.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -10,56 +10,56 @@ use super::attempt;
 use super::audit::{By, of_account};
 use super::failure::is_read_only;
 
-/// A key as it is stored.
+/// A key, as stored.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct ApiKey {
-    /// Its id.
+    /// Id of the key.
     pub id: Uuid,
     /// The account that it acts for.
     pub user_id: Uuid,
-    /// What it is for, in its owner's words.
+    /// Its name, chosen by the owner.
     pub name: String,
-    /// By which a person recognises it.
+    /// Display prefix of the key.
     pub prefix: String,
-    /// What it may be used for.
+    /// Its scopes.
     pub scopes: Vec<String>,
-    /// Whether it was not revoked.
+    /// `false` after revocation.
     pub is_active: bool,
-    /// When it was used last, to the minute.
+    /// Time of the last use, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// Until when it can be used.
+    /// Time of expiry; `None` for never.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A key that is to be made.
+/// Data of a key to create.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// What it is for.
+    /// Its name, chosen by the owner.
     pub name: String,
-    /// By which a person recognises it.
+    /// Display prefix of the key.
     pub prefix: String,
-    /// SHA-256 of the key, in hexadecimal digits.
+    /// SHA-256 of the key in hexadecimal digits.
     pub hash: String,
-    /// What it may be used for.
+    /// Its scopes.
     pub scopes: Vec<String>,
-    /// Until when it can be used.
+    /// Time of expiry; `None` for never.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A key that was used.
+/// A valid key and what it grants.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct KeyUse {
-    /// Its id.
+    /// Id of the key.
     pub key_id: Uuid,
-    /// What it may be used for.
+    /// Its scopes.
     pub scopes: Vec<String>,
     /// The account that it acts for.
     pub user_id: Uuid,
-    /// The name of that.
+    /// User name of that account.
     pub username: String,
-    /// May that do everything?
+    /// Whether the account has all rights.
     pub is_superuser: bool,
 }
 
@@ -74,11 +74,11 @@ pub(super) const LIST: &str = "
     SELECT id, user_id, name, prefix, scopes, is_active, last_used_at, created_at, expires_at
     FROM api_keys WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
-/// The keys of a store.
+/// The API keys of the metadata store.
 pub struct Keys<'a>(pub(super) &'a PgPool);
 
 impl Keys<'_> {
-    /// The keys of an account in order of id, from behind `after` on, revoked ones too.
+    /// The keys of an account, revoked ones included, in order of id, after `after`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -99,13 +99,13 @@ impl Keys<'_> {
         .await
     }
 
-    /// Makes a key for an account.
+    /// Creates a key for an account.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn create(&self, user: Uuid, new: &NewKey, by: &By) -> Result<ApiKey, StoreError> {
         let id = Uuid::new_v4();
-        attempt(self.0, "make the key", || async {
+        attempt(self.0, "create the key", || async {
             let mut transaction = self.0.begin().await?;
             let key = sqlx::query_as(
                 "INSERT INTO api_keys (id, user_id, name, prefix, key_hash, scopes, expires_at)
@@ -129,7 +129,7 @@ impl Keys<'_> {
         .await
     }
 
-    /// Revokes a key of an account; says whether there is one.
+    /// Revokes a key of an account; `false` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -153,7 +153,7 @@ impl Keys<'_> {
         .await
     }
 
-    /// The key of this digest, if it is good; notes that it was used, not more than once a minute.
+    /// The valid key with this digest; records its use at most once a minute.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -169,12 +169,12 @@ impl Keys<'_> {
                 .bind(found.key_id)
                 .execute(self.0)
                 .await;
-                // A key is good whether or not its use can be noted.
+                // The key is valid even if its use cannot be recorded.
                 if let Err(error) = noted {
                     if !is_read_only(&error) {
                         return Err(error.into());
                     }
-                    tracing::trace!("the database is read-only: the use of a key is not noted");
+                    tracing::trace!("the database is read-only: the use of a key is not recorded");
                 }
             }
             Ok(found)

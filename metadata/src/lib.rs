@@ -1,9 +1,9 @@
-//! The metadata store: Postgres, which is the truth about every document.
+//! The metadata store: Postgres, the source of truth for documents, collections and operations.
 //!
-//! [`Postgres`] is the connection and the way in. What is known during a run is [`RunMetadata`], the
-//! implementation of the port `pipeline::MetadataStore`; an [`Operation`] holds the right to write to a
-//! collection. The repositories below are structs over a pool, with the SQL beside the function. Nothing
-//! here knows a vector: docs/adr/0005-document-and-location.md says how the two stores stay in step.
+//! [`Postgres`] is the connection and the entry point. [`RunMetadata`] implements the port
+//! `pipeline::MetadataStore` for a run; an [`Operation`] holds the right to write to a collection.
+//! The repositories are structs over a pool, with the SQL next to the function. This crate stores
+//! no vectors: docs/adr/0005-document-and-location.md describes how the two stores stay consistent.
 
 mod audit;
 mod browser_sessions;
@@ -101,35 +101,36 @@ use failure::Failure;
 use pipeline::retrying_while;
 use pipeline::store_call;
 
-/// The built-in account that the command acts as.
+/// The built-in account that the command line acts as.
 pub const LOCAL_ACCOUNT: &str = "local";
 
-/// What every session sets for its plans. The hot queries look a few hundred things up by index, whatever the statistics
-/// say (`hot.rs`).
+/// Planner settings of every session. The hot queries look up a few hundred rows by index,
+/// regardless of the statistics (`hot.rs`).
 #[doc(hidden)]
 pub const SESSION: [(&str, &str); 4] = [
-    // For the arrays at hand Postgres would rather read a table of medium size as a whole, each time.
+    // A custom plan for the actual arrays often scans a medium-sized table, on every call.
     ("plan_cache_mode", "force_generic_plan"),
-    // A plan that is made while a table is empty is kept while it is filled: a sequential scan costs nothing then, also to
-    // those who check foreign keys. What has to read a whole collection does so by its indexes.
+    // A plan made for an empty table is kept while the table is filled, and a sequential scan costs
+    // nothing then; this also affects foreign key checks. Reads of a whole collection use its
+    // indexes.
     ("enable_seqscan", "off"),
-    // Pages are read in the order of an index, and not by reading everything that is left and sorting it.
+    // Read pages in index order instead of sorting all remaining rows.
     ("random_page_cost", "1.1"),
-    // Where there is no other way than a sequential scan, its cost is that of a penalty, and no reason to compile.
+    // The cost of an unavoidable sequential scan is a penalty and must not trigger compilation.
     ("jit", "off"),
 ];
 
-/// How to use the server.
+/// Connection settings.
 #[derive(Clone, Copy, Debug)]
 pub struct PostgresOptions {
-    /// The most connections that this process opens, besides the one that holds an operation's lock; as
-    /// many again while a generation is being built.
+    /// Maximum number of connections of this process, without the one that holds the lock of an
+    /// operation; the same number again while a generation is being built.
     pub max_connections: u32,
-    /// How long to wait for a connection.
+    /// Longest wait for a connection.
     pub acquire_timeout: Duration,
-    /// How long one statement may take.
+    /// Longest execution time of a statement.
     pub statement_timeout: Duration,
-    /// How long a statement may wait for a lock.
+    /// Longest wait of a statement for a lock.
     pub lock_timeout: Duration,
 }
 
@@ -144,14 +145,14 @@ impl Default for PostgresOptions {
     }
 }
 
-/// How full a pool is.
+/// Usage of a connection pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolState {
-    /// Open connections.
+    /// Number of open connections.
     pub open: u32,
-    /// Those of them that nobody uses at the moment.
+    /// Number of open connections not in use.
     pub idle: u32,
-    /// The most that there may be.
+    /// Maximum number of connections.
     pub limit: u32,
 }
 
@@ -159,12 +160,12 @@ pub struct PoolState {
 #[derive(Clone)]
 pub struct Postgres {
     pool: PgPool,
-    /// Connections that see the tables of the generation that is being built.
+    /// Connections whose search path starts with the schema of the generation being built.
     building: PgPool,
     options: PgConnectOptions,
 }
 
-/// Without the password, and without the options that may hold one.
+/// Omits the password and the options that may contain one.
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Postgres")
@@ -178,18 +179,18 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// Connects to the database of a `postgres:` URL. The URL may hold a password, so no error has any
-    /// of it.
+    /// Connects to the database of a `postgres:` URL. The URL may contain a password, so errors
+    /// never quote it.
     ///
     /// # Errors
-    /// If the URL is not one, or the server is not there or does not let us in.
+    /// If the URL is invalid, or the server is unreachable or refuses the role.
     pub async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let connect = connect::options_of(url)?;
         let connect = connect.application_name("semantik").options(SESSION).options([
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("lock_timeout", options.lock_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "120000".to_owned()),
-            // A client whose machine is gone must not hold a collection for hours.
+            // A client on a dead machine must not hold the lock of a collection for hours.
             ("tcp_keepalives_idle", "30".to_owned()),
             ("tcp_keepalives_interval", "10".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
@@ -237,47 +238,47 @@ impl Postgres {
         Users(&self.pool)
     }
 
-    /// Sessions of accounts, and what their tokens are signed with.
+    /// The sessions of accounts, and the keys that sign their tokens.
     pub fn sessions(&self) -> Sessions<'_> {
         Sessions(&self.pool)
     }
 
-    /// The keys of accounts.
+    /// The API keys of accounts.
     pub fn keys(&self) -> Keys<'_> {
         Keys(&self.pool)
     }
 
-    /// Who may use which collection.
+    /// The grants on collections.
     pub fn grants(&self) -> Grants<'_> {
         Grants(&self.pool)
     }
 
-    /// How large collections may grow.
+    /// The resource limits of collections.
     pub fn limits(&self) -> Limits<'_> {
         Limits(&self.pool)
     }
 
-    /// Who has done what.
+    /// The audit logs.
     pub fn audit(&self) -> Audit<'_> {
         Audit(&self.pool)
     }
 
-    /// Gives the collection of this owner and name, and makes it if there is none: row, first
-    /// generation, limits and audit entry together.
+    /// Returns the collection with this owner and name. Creates it if it does not exist: row, first
+    /// generation, limits and audit entry in one transaction.
     ///
     /// # Errors
-    /// If there is no such owner, or no store.
+    /// If the owner does not exist, or the store cannot be reached.
     pub async fn open_collection(&self, new: &NewCollection) -> Result<Collection, StoreError> {
         let collections = self.collections();
         attempt(&self.pool, "open the collection", || collections.open(new)).await
     }
 
-    /// Starts an operation on a collection; waits for another one to end, or says which it is. An operation
-    /// whose process has died is marked failed first.
+    /// Starts an operation on a collection; waits for another operation or fails, according to
+    /// `turn`. An orphaned operation is marked as failed first.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if another process works on the collection, or somebody has cancelled
-    /// the operation before it began.
+    /// [`pipeline::Remedy::Conflict`] if another process works on the collection, or the operation
+    /// was cancelled before its start.
     pub async fn start_operation(
         &self,
         collection: &Collection,
@@ -288,7 +289,7 @@ impl Postgres {
         Operation::start(self, collection, kind, config, turn).await
     }
 
-    /// The database in words, without any secret.
+    /// Description of the connection for messages, without secrets.
     pub fn in_words(&self) -> String {
         let (options, database) = (&self.options, self.options.get_database().unwrap_or_default());
         let place = match options.get_socket() {
@@ -298,12 +299,12 @@ impl Postgres {
         format!("the database `{database}` at {place}, as `{}`", options.get_username())
     }
 
-    /// Whether nothing can be written at the moment: the server is a standby, or the database is read-only.
+    /// `true` if writes are impossible: the server is a standby, or the database is read-only.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn is_read_only(&self) -> Result<bool, StoreError> {
-        attempt(&self.pool, "ask whether the database is read-only", || async {
+        attempt(&self.pool, "check whether the database is read-only", || async {
             Ok(sqlx::query_scalar(
                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
             )
@@ -313,7 +314,7 @@ impl Postgres {
         .await
     }
 
-    /// How full the pool is.
+    /// Current usage of the connection pool.
     pub fn pool_state(&self) -> PoolState {
         PoolState {
             open: self.pool.size(),
@@ -322,21 +323,21 @@ impl Postgres {
         }
     }
 
-    /// Closes the connections, after what is under way.
+    /// Closes the connections after the calls in progress.
     pub async fn close(&self) {
         self.pool.close().await;
         self.building.close().await;
     }
 }
 
-/// Calls an idempotent function until it succeeds or there is no use in it. Errors of the connection name the server and
-/// the database of `pool`.
+/// Retries an idempotent call until it succeeds or a retry is pointless. Connection errors name the
+/// server and the database of `pool`.
 async fn attempt<T, F, Fut>(pool: &PgPool, doing: &'static str, mut ask: F) -> Result<T, StoreError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, Failure>>,
 {
-    // The pool has waited longer by then than the attempts would take.
+    // A pool timeout already lasted longer than all retries would.
     let may_pass = |error: &StoreError| !failure::is_pool_timeout(error);
     let answer = retrying_while(may_pass, || {
         let answer = ask();

@@ -1,4 +1,4 @@
-//! Resource limits: how large a collection may grow, and how much may be done to it.
+//! Resource limits: size of a collection and number of operations on it.
 
 use pipeline::StoreError;
 use serde_json::json;
@@ -13,36 +13,36 @@ use super::{LOCAL_ACCOUNT, attempt};
 /// The limits of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, FromRow)]
 pub struct ResourceLimits {
-    /// The most documents.
+    /// Maximum number of documents.
     pub max_documents: i64,
-    /// The most gigabytes (10⁹ bytes) of documents.
+    /// Maximum size of the documents in gigabytes (10⁹ bytes).
     pub max_storage_gb: f64,
-    /// The most operations that may be asked for within an hour.
+    /// Maximum number of requested operations within an hour.
     pub max_operations_per_hour: i64,
-    /// The most sources.
+    /// Maximum number of sources.
     pub max_sources: i64,
 }
 
-/// How much of its limits a collection has used.
+/// Usage of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, FromRow)]
 pub struct Usage {
-    /// Completed documents, when the last operation ended.
+    /// Completed documents at the end of the last operation.
     pub documents: i64,
-    /// Bytes of those.
+    /// Total size of these documents in bytes.
     pub bytes: i64,
-    /// Operations that were asked for within the last hour.
+    /// Operations requested within the last hour.
     pub operations: i64,
-    /// Sources.
+    /// Number of sources.
     pub sources: i64,
-    /// Whether the limits hold: the collections of the command have none.
+    /// Whether limits apply: collections of the built-in account have none.
     pub is_limited: bool,
 }
 
-/// The limits of a store's collections.
+/// The resource limits of the metadata store's collections.
 pub struct Limits<'a>(pub(super) &'a PgPool);
 
 impl Limits<'_> {
-    /// The limits of a collection, and how much of them is used.
+    /// The limits of a collection and their usage; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -58,12 +58,12 @@ impl Limits<'_> {
         .await
     }
 
-    /// Refuses an operation that takes documents in where a limit of the collection is reached.
+    /// Checks that no limit of the collection forbids an operation that adds documents.
     ///
     /// # Errors
-    /// If one is reached, or the store cannot be reached.
+    /// If a limit is reached, or the store cannot be reached.
     pub async fn may_take_in(&self, collection: &Collection) -> Result<(), StoreError> {
-        attempt(self.0, "take documents in", || async {
+        attempt(self.0, "add documents", || async {
             let mut connection = self.0.acquire().await?;
             match reached(&mut connection, collection.id, true).await? {
                 Some(limit) => Err(limit.refusal(&collection.name)),
@@ -73,7 +73,7 @@ impl Limits<'_> {
         .await
     }
 
-    /// Gives a collection other limits.
+    /// Replaces the limits of a collection.
     ///
     /// # Errors
     /// If the store cannot be reached, or a limit is not positive.
@@ -116,27 +116,27 @@ impl Limits<'_> {
 pub(super) struct Reached {
     /// `documents`, `gigabytes`, `sources`, or `operations within an hour`.
     pub(super) of: &'static str,
-    /// How many there may be.
+    /// Value of the limit.
     pub(super) most: f64,
-    /// In how many seconds it is reached no more by itself; of operations.
+    /// Seconds until an operation is allowed again; `None` for other limits.
     pub(super) retry_after: Option<i64>,
 }
 
 impl Reached {
-    /// As a person is told of it.
+    /// The message for users.
     pub(super) fn in_words(&self, collection: &str) -> String {
         let Self { of, most, .. } = self;
-        format!("the collection `{collection}` may have {most} {of}, and has as many")
+        format!("collection `{collection}` has reached its limit of {most} {of}")
     }
 
-    /// As the error of who wants more.
+    /// The error for the refused request.
     pub(super) fn refusal(&self, collection: &str) -> Failure {
         Failure::GiveUp(self.in_words(collection))
     }
 }
 
-/// The first limit that a collection has reached: of operations, and where documents are to be taken in, of anything
-/// else. The collections of the command have none.
+/// The first limit that a collection has reached: the limit of operations and, with `takes_in`,
+/// every other limit. Collections of the built-in account have none.
 pub(super) async fn reached(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -155,26 +155,27 @@ pub(super) async fn reached(
     let full = [
         ("documents", usage.documents >= max_documents, number(max_documents)),
         ("gigabytes", number(usage.bytes) / 1e9 >= max_storage_gb, max_storage_gb),
-        // As many as there may be are no fault; more can only be from before the limit was lowered, or from the file.
+        // A number of sources equal to the limit is allowed. More are possible only if the limit
+        // was lowered later, or from the pipeline file.
         ("sources", usage.sources > max_sources, number(max_sources)),
     ];
     let reached = full.into_iter().find(|(_, is_reached, _)| *is_reached);
     Ok(reached.map(|(of, _, most)| Reached { of, most, retry_after: None }))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people, and limits are not that large")]
+#[expect(clippy::cast_precision_loss, reason = "for display, and limits are far below 2^53")]
 fn number(count: i64) -> f64 {
     count as f64
 }
 
-/// What a collection may have, and what it has.
+/// Limits and usage of a collection.
 #[derive(FromRow)]
 struct Found {
     #[sqlx(flatten)]
     limits: ResourceLimits,
     #[sqlx(flatten)]
     usage: Usage,
-    /// In how many seconds the oldest operation of the last hour is older than that.
+    /// Seconds until the oldest operation of the last hour is more than an hour old.
     wait: i64,
 }
 
@@ -201,7 +202,7 @@ async fn found(
     .await
 }
 
-/// Refuses an operation on a collection that has had as many within an hour as it may.
+/// Fails if the collection has reached its limit of operations within an hour.
 pub(super) async fn within_limits(
     connection: &mut PgConnection,
     collection: &Collection,

@@ -1,9 +1,9 @@
-//! Lists of documents for people: in several orders, narrowed by status or by the reason for which documents were set
-//! aside, one page at a time, and the counts by both.
+//! Lists of documents: in several orders, filtered by status or by reject reason, one page at a
+//! time, with counts by both.
 //!
-//! Every page begins behind the last row of the page before (keyset pagination) and is read from an index in its
-//! order, so that its cost does not grow with the collection. The indexes begin with the status; a list of all
-//! statuses merges one ordered scan for each of them.
+//! Every page starts after the last row of the previous page (keyset pagination) and is read from
+//! an index in its order, so its cost does not grow with the collection. The indexes start with the
+//! status; a list of all statuses merges one ordered scan for each of them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use pipeline::StoreError;
@@ -14,77 +14,78 @@ use uuid::Uuid;
 use super::attempt;
 use super::documents::{DocumentStatus, Documents};
 
-/// What a list is ordered by.
+/// Sort key of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DocumentSort {
-    /// The id: any order that stays the same.
+    /// The id: an arbitrary, stable order.
     Id,
-    /// The name of the file, whatever the case of ASCII letters.
+    /// The file name, ignoring the case of ASCII letters.
     Name,
-    /// Its size in bytes.
+    /// The size in bytes.
     Size,
-    /// When the document was last written.
+    /// The time of the last write of the document.
     UpdatedAt,
-    /// What became of it, in the order of [`DocumentStatus`].
+    /// The status, in the order of [`DocumentStatus`].
     Status,
 }
 
-/// Which documents of a collection are listed.
+/// Filter of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DocumentSelection {
-    /// All of them.
+    /// All documents.
     All,
-    /// Those of one status.
+    /// Documents with this status.
     Status(DocumentStatus),
-    /// Those that were set aside for this reason.
+    /// Documents set aside for this reason.
     Reason(String),
 }
 
-/// A list of documents, and the place in it from which a page is read.
+/// A list of documents, and the position at which a page starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentList {
-    /// Which documents.
+    /// Filter of the list.
     pub selection: DocumentSelection,
-    /// In which order; documents that are equal in it are in the order of their ids.
+    /// Sort key; ties are in order of id.
     pub sort: DocumentSort,
     /// Whether the largest comes first.
     pub is_descending: bool,
-    /// The [`ListedDocument::key`] and the id of the document behind which the page begins; `None` for the first page.
+    /// The [`ListedDocument::key`] and the id of the last document of the previous page; `None` for
+    /// the first page.
     pub after: Option<(String, Uuid)>,
 }
 
-/// A document in a list.
+/// A document, as lists return it.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct ListedDocument {
-    /// Its id.
+    /// Id of the document.
     pub id: Uuid,
-    /// Where it was when it was last written.
+    /// Path of its location at the last write.
     pub file_path: String,
-    /// The last part of that.
+    /// Last component of the path.
     pub file_name: String,
-    /// Bytes.
+    /// Size in bytes.
     pub file_size: i64,
-    /// Media type.
+    /// Media type, if it was detected.
     pub mime_type: Option<String>,
-    /// What became of it.
+    /// Status of the document.
     pub status: DocumentStatus,
-    /// Why, if it was set aside.
+    /// Message of the rejection, if it was set aside.
     pub error_message: Option<String>,
-    /// The same as a word.
+    /// Reason code of the rejection, if it was set aside.
     pub reason: Option<String>,
-    /// Chunks.
+    /// Number of chunks.
     pub chunk_count: i64,
-    /// When it was changed last.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
     /// `title`, `language` and `metadata`.
     pub meta: Value,
-    /// Where it was when it was last written, as a URI; unknown while it moves.
+    /// URI of its location at the last write; `None` during a relocation.
     pub uri: Option<String>,
     sort_name: String,
 }
 
 impl ListedDocument {
-    /// What the document is ordered by, as text.
+    /// The sort key of the document as text.
     pub fn key(&self, sort: DocumentSort) -> String {
         match sort {
             DocumentSort::Id => self.id.to_string(),
@@ -96,36 +97,37 @@ impl ListedDocument {
     }
 }
 
-/// How many documents were set aside for one reason with one message.
+/// Number of documents set aside for one reason with one message.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct SetAsideCount {
-    /// The reason, as a word.
+    /// The reason code.
     pub reason: String,
-    /// The beginning of the message; `None` sums up all messages of the reason.
+    /// The first 200 characters of the message; `None` for the sum over all messages of the reason.
     pub message: Option<String>,
-    /// Documents.
+    /// Number of documents.
     pub count: i64,
 }
 
-/// A query for a list, with the index that it is read from where one serves it alone. For the test of the plans.
+/// A query for a list, with the index that serves it, if one alone does. For the test of the query
+/// plans.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ListQuery {
-    /// What it does.
+    /// Description of the query.
     pub doing: String,
-    /// The query.
+    /// Text of the query.
     pub sql: String,
-    /// The index.
+    /// Name of the index.
     pub index: Option<&'static str>,
 }
 
-/// Characters of a name that are compared.
+/// The sort key of a name: its first 200 characters.
 const SORT_NAME: &str = r#"left(lower(file_name COLLATE "C"), 200)"#;
 
 const COLUMNS: &str = "id, file_path, file_name, file_size, mime_type, status, error_message,
     set_aside ->> 'reason' AS reason, chunk_count, updated_at, meta, uri";
 
-/// The most messages of all reasons together.
+/// Maximum number of messages over all reasons.
 const MESSAGES: i64 = 50;
 
 const STATUSES: [(DocumentStatus, &str); 5] = [
@@ -149,7 +151,7 @@ const SORTS: [DocumentSort; 5] = [
 ];
 
 impl DocumentSort {
-    /// The expression and the type of its values; none for the id, which every order ends with.
+    /// Expression and type of the sort key; `None` for the id, which ends every order.
     fn key(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Id => None,
@@ -160,11 +162,11 @@ impl DocumentSort {
         }
     }
 
-    /// A key that no document goes before, or none behind.
+    /// A key before (or, descending, after) the key of every document.
     fn edge(self, is_descending: bool) -> String {
         match (self, is_descending) {
             (Self::Id, _) | (Self::Name, false) => String::new(),
-            // Longer than any name of the greatest character there is.
+            // Longer than any name made of the greatest character.
             (Self::Name, true) => "\u{10FFFF}".repeat(201),
             (Self::Size, false) => "-1".to_owned(),
             (Self::Size, true) => i64::MAX.to_string(),
@@ -176,11 +178,11 @@ impl DocumentSort {
     }
 }
 
-/// The collection and the id of a document as one key, by which it is indexed (migration 0010).
+/// Collection and document id as one key, which is indexed (migration 0010).
 const PLACE: &str = "uuid_send(collection_id) || uuid_send(id)";
 
-/// The query of a list. Parameters: the collection, the most rows, the id behind which the page begins; then its key,
-/// but in the order of ids; then the status or the reason.
+/// The query of a list. Parameters: the collection, the row limit, the id after which the page
+/// starts; then its sort key, except in the order of ids; then the status or the reason.
 fn query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool) -> String {
     let next = if sort.key().is_none() { 4 } else { 5 };
     let narrowed = match selection {
@@ -219,7 +221,7 @@ fn query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool)
     }
 }
 
-/// A page in the order of ids, of documents behind a place.
+/// A page in order of id, of the documents after a position.
 fn by_place(narrowed: &str, begin: &str, is_descending: bool) -> String {
     let (behind, bounded, direction) = if is_descending {
         ("<", ">= uuid_send($1)", "DESC")
@@ -233,8 +235,8 @@ fn by_place(narrowed: &str, begin: &str, is_descending: bool) -> String {
     )
 }
 
-/// A page of the documents of one status in the order of statuses, and of ids within one: all of them where the page
-/// begins in a status before, none where it begins in one behind.
+/// A page of the documents of one status, in order of status and then id: all of them if the page
+/// starts in an earlier status, none if it starts in a later one.
 fn by_status(one: &str, narrowed: &str, is_descending: bool) -> String {
     let (not_before, start) = if is_descending {
         ("<=", "uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')")
@@ -249,7 +251,7 @@ fn by_status(one: &str, narrowed: &str, is_descending: bool) -> String {
     by_place(&narrowed, &begin, is_descending)
 }
 
-/// A page in the order of a key, and of ids where it is equal.
+/// A page in order of a key, with ties in order of id.
 fn by_key(key: &str, kind: &str, narrowed: &str, is_descending: bool) -> String {
     let (behind, direction) = if is_descending { ("<", "DESC") } else { (">", "ASC") };
     format!(
@@ -259,7 +261,7 @@ fn by_key(key: &str, kind: &str, narrowed: &str, is_descending: bool) -> String 
     )
 }
 
-/// Merges a page of each status.
+/// Merges one page of each status.
 fn of_every_status(of_one: &str, key: &str, is_descending: bool) -> String {
     let direction = if is_descending { "DESC" } else { "ASC" };
     format!(
@@ -268,7 +270,7 @@ fn of_every_status(of_one: &str, key: &str, is_descending: bool) -> String {
     )
 }
 
-/// Every query of a list that there is.
+/// Every possible query of a list.
 #[doc(hidden)]
 pub fn document_list_queries() -> Vec<ListQuery> {
     let selections = [
@@ -284,7 +286,7 @@ pub fn document_list_queries() -> Vec<ListQuery> {
                     (DocumentSelection::Reason(_), DocumentSort::Name) => {
                         Some("idx_documents_set_aside_name")
                     }
-                    // A reason in another order is sorted among those of the reason.
+                    // Another order of one reason sorts the documents of that reason.
                     (DocumentSelection::Reason(_), _) => None,
                     (DocumentSelection::All, DocumentSort::Id) => {
                         Some("idx_documents_collection_id")
@@ -309,7 +311,7 @@ impl Documents<'_> {
     /// A page of a list.
     ///
     /// # Errors
-    /// If the store cannot be reached, or the key of the place is not one of the order.
+    /// If the store cannot be reached, or the sort key of the position is invalid for the order.
     pub async fn page(
         &self,
         collection: Uuid,
@@ -338,7 +340,7 @@ impl Documents<'_> {
         .await
     }
 
-    /// One document, as a list has it.
+    /// One document, as in a list; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -350,7 +352,7 @@ impl Documents<'_> {
         attempt(self.0, "find the document", || find(self.0, collection, document)).await
     }
 
-    /// How many documents were set aside for each reason, and with which messages; the most frequent first.
+    /// Number of documents set aside by reason and by message, most frequent first.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -1,4 +1,4 @@
-//! Locations: where content was seen, and what the file system said of it then.
+//! Locations: the stored state of files, with their size, times and inode at the last run.
 
 use chrono::{DateTime, Datelike as _, Utc};
 use pipeline::{ContentHash, FAILED, KnownLocation, KnownState, Location};
@@ -10,34 +10,35 @@ use uuid::Uuid;
 use super::documents::{DocumentStatus, storable};
 use super::run::RunMetadata;
 
-/// Reason of a location whose document somebody has deleted; it holds whatever the settings are.
+/// Reject reason of a location whose document a client deleted; it applies under all settings.
 pub(super) const WITHHELD: &str = "withheld";
 
-/// What is to be written of one location.
+/// The values to write for one location.
 pub(super) struct LocationRow<'a> {
     pub(super) location: &'a Location,
-    /// Its content; the location belongs to the document that holds it, if there is one.
+    /// Hash of its content; the location belongs to the document with this content, if one exists.
     pub(super) content_hash: Option<ContentHash>,
-    /// Why it leads to no document.
+    /// The rejection, if it leads to no document.
     pub(super) set_aside: Option<Value>,
 }
 
-/// The node, the reason, the words and the moment, as they stand in the table.
+/// The rejection as stored: node, reason, message and time.
 pub(super) fn set_aside(node: &str, reason: &str, message: &str) -> Value {
     json!({ "node": node, "reason": reason, "message": storable(message), "since": Utc::now() })
 }
 
-/// The moment that [`set_aside`] notes; rows of earlier versions have none.
+/// The time stored by [`set_aside`]; `None` in rows of earlier versions.
 fn since(set_aside: &Value) -> Option<DateTime<Utc>> {
     set_aside["since"].as_str()?.parse().ok()
 }
 
-/// The key of a location: a path may be longer than an index takes. Equal to `uri_hash(uri)` in SQL.
+/// Key of a location, because a path can exceed the limit of an index. Equal to `uri_hash(uri)` in
+/// SQL.
 pub(super) fn uri_hash(uri: &str) -> Vec<u8> {
     Sha256::digest(uri).to_vec()
 }
 
-/// The columns that every source gives, as arrays.
+/// The columns common to all statements, as arrays.
 #[derive(Default)]
 struct Columns<'a> {
     uris: Vec<&'a str>,
@@ -57,14 +58,14 @@ impl<'a> Columns<'a> {
             columns.sizes.push(i64::try_from(location.size).unwrap_or(i64::MAX));
             columns.mtimes.push(location.mtime.and_then(instant));
             columns.ctimes.push(location.ctime.and_then(instant));
-            // The same 64 bits: an inode number is only ever compared.
+            // The same 64 bits: inode numbers are only compared.
             columns.inodes.push(location.inode.map(u64::cast_signed));
         }
         columns
     }
 }
 
-/// A point in time, if Postgres can hold it. A file whose time it cannot hold is read at every run.
+/// The time, or `None` outside the range of Postgres; such a file is read in every run.
 fn instant(micros: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(micros).filter(|at| (-4_000..=200_000).contains(&at.year()))
 }
@@ -85,12 +86,12 @@ pub(super) async fn owners(
     sqlx::query_scalar(OWNERS).bind(run.collection).bind(hashes).fetch_all(connection).await
 }
 
-/// What happens to what was known of a location.
+/// Treatment of the stored state of a location.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Former {
-    /// The row says what is now.
+    /// The new values replace it.
     Replaced,
-    /// The content cannot be read at the moment: what was known of it stays, with a note.
+    /// The content is unreadable at present: the stored values stay, with the rejection added.
     Kept,
 }
 
@@ -119,7 +120,7 @@ pub(super) const UPSERT: &str = "
         set_aside = excluded.set_aside, fingerprint = excluded.fingerprint,
         last_seen_at = excluded.last_seen_at";
 
-/// Writes locations; each belongs to the document that now holds its content.
+/// Inserts or updates locations; each belongs to the document that now has its content.
 pub(super) async fn upsert(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -157,7 +158,7 @@ pub(super) const DETACH: &str = "
                             WHERE o.document_id = i.id OFFSET 0) o
         WHERE d.status = 'deleted' OR o.content_hash IS DISTINCT FROM d.content_hash))";
 
-/// Takes every location from these documents that has another content than they have now.
+/// Detaches from these documents every location with a different content.
 pub(super) async fn detach(
     connection: &mut PgConnection,
     documents: &[Uuid],
@@ -176,8 +177,8 @@ pub(super) const ATTACH: &str = "
           WHERE d.status <> 'deleted' AND o.set_aside ->> 'reason' IS DISTINCT FROM 'withheld') f
     WHERE l.ctid = f.place";
 
-/// Gives these documents every location that waits for their content. One whose document somebody has deleted
-/// does not wait: its content may have come in from another place.
+/// Attaches to these documents every unattached location with their content, except locations whose
+/// document a client deleted: the content may come from another location.
 pub(super) async fn attach(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -199,8 +200,7 @@ pub(super) const TOUCH: &str = "
                              WHERE s.collection_id = $1 AND s.source_path = i.source OFFSET 0) s ON TRUE) f
     WHERE l.ctid = f.place";
 
-/// Notes that locations are there and hold what they held; what the file system says of them may have
-/// changed.
+/// Records that locations exist with unchanged content; size, times and inode are updated.
 pub(super) async fn touch(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -229,7 +229,7 @@ pub(super) const SEE: &str = "
         CROSS JOIN LATERAL (SELECT o.ctid FROM document_locations o
                             WHERE o.collection_id = $1 AND o.uri_hash = i.uri_hash OFFSET 0) o))";
 
-/// Notes that locations are there, and nothing else.
+/// Records that locations exist, without other changes.
 pub(super) async fn see(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -248,7 +248,7 @@ pub(super) async fn see(
 /// A location with its document, as [`locate`] reads them.
 #[derive(FromRow)]
 struct Known {
-    /// Its place in the question, from 1.
+    /// Position in the requested list, counted from 1.
     n: i64,
     source: Option<String>,
     size: i64,
@@ -257,12 +257,12 @@ struct Known {
     inode: Option<i64>,
     content_hash: Option<Vec<u8>>,
     set_aside: Option<Value>,
-    /// Was the location set aside under the present settings?
+    /// Whether the location was set aside under the current settings.
     is_current: bool,
     status: Option<DocumentStatus>,
     document_set_aside: Option<Value>,
     error_message: Option<String>,
-    /// Was the document made by the present settings, and are its points what they should be?
+    /// Whether the document was stored with the current settings and its points are complete.
     is_document_current: bool,
 }
 
@@ -284,7 +284,7 @@ pub(super) const LOCATE: &str = "
     LEFT JOIN LATERAL (SELECT d.status, d.set_aside, d.error_message, d.fingerprint, d.retry_at
                        FROM documents d WHERE d.id = l.document_id OFFSET 0) d ON TRUE";
 
-/// What is known of these locations, in the order asked, by one query.
+/// The stored state of these locations in the order of `uris`, with one query.
 pub(super) async fn locate(
     pool: &PgPool,
     run: &RunMetadata,
@@ -301,7 +301,7 @@ pub(super) async fn locate(
         .await?;
     let mut known = vec![None; uris.len()];
     for row in rows {
-        let index = usize::try_from(row.n - 1).expect("a place in a slice, counted from 1");
+        let index = usize::try_from(row.n - 1).expect("an index into the slice, counted from 1");
         known[index] = Some(row.known(&uris[index]));
     }
     Ok(known)

@@ -1,4 +1,5 @@
-//! The metadata of a collection in memory: exact and small, for trying pipelines out and for tests.
+//! In-memory metadata of a collection: exact and small, for experiments with pipelines and for
+//! tests.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,8 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-/// The metadata of one collection in memory. Every run of it has the same settings, so nothing that
-/// is stored is ever stale.
+/// The metadata of one collection in memory. All runs have the same settings, so no document
+/// becomes stale.
 pub struct MemoryMetadata {
     collection: Uuid,
     state: Mutex<State>,
@@ -29,8 +30,8 @@ struct Document {
     locations: BTreeSet<String>,
     chunks: u32,
     deleted: bool,
-    /// Its points are known to be gone. No chunks is not enough for that: a run that was killed may have
-    /// written some.
+    /// Whether its points are known to be removed. A chunk count of 0 does not imply that: a killed
+    /// run may have written some.
     purged: bool,
 }
 
@@ -57,18 +58,18 @@ impl MemoryMetadata {
 /// A document in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryDocument {
-    /// Its id.
+    /// Id of the document.
     pub id: Uuid,
-    /// Its content.
+    /// Hash of its content.
     pub content_hash: ContentHash,
-    /// How many chunks it has.
+    /// Number of its chunks.
     pub chunks: u32,
-    /// Where it is seen.
+    /// URIs of its locations.
     pub locations: BTreeSet<String>,
 }
 
 impl State {
-    /// The document that holds this content; one that is not deleted first.
+    /// The document with this content; documents that are not deleted come first.
     fn with_content(&self, hash: ContentHash) -> Option<Uuid> {
         let mut holders: Vec<_> =
             self.documents.iter().filter(|(_, it)| it.content_hash == hash).collect();
@@ -76,24 +77,24 @@ impl State {
         holders.first().map(|(id, _)| **id)
     }
 
-    /// The document that is seen at this location and nowhere else.
+    /// The document with this location as its only one.
     fn alone_at(&self, uri: &str) -> Option<Uuid> {
         let alone = |it: &Document| it.locations.len() == 1 && it.locations.contains(uri);
         self.documents.iter().find(|(_, it)| alone(it)).map(|(id, _)| *id)
     }
 
-    /// An id that follows from the content. The first one may name a document that had this content
-    /// and was edited since.
+    /// An unused id derived from the content. The first candidate may belong to a document that had
+    /// this content and was edited since.
     fn derived_id(&self, collection: Uuid, hash: ContentHash) -> Uuid {
         let derive = |salt: u32| {
             let name = [hash.0.as_slice(), &salt.to_be_bytes()].concat();
             Uuid::new_v5(&collection, &name)
         };
         let free = |id: &Uuid| !self.documents.contains_key(id);
-        (0..).map(derive).find(free).expect("one of four thousand million is free")
+        (0..).map(derive).find(free).expect("one of 2^32 candidates is unused")
     }
 
-    /// Puts a location where it belongs now.
+    /// Replaces the state of a location and detaches it from its document.
     fn place(&mut self, location: Location, hash: Option<ContentHash>, state: KnownState) {
         for document in self.documents.values_mut() {
             document.locations.remove(&location.uri);
@@ -102,8 +103,9 @@ impl State {
         self.locations.insert(uri, KnownLocation { location, content_hash: hash, state });
     }
 
-    /// Marks documents without a location as deleted. Gives every deleted document whose points are
-    /// not known to be gone: those of earlier calls too, for a run may have died on the way.
+    /// Marks documents without a location as deleted. Returns every deleted document whose points
+    /// are not known to be removed, including those of earlier calls, because a run may have died
+    /// before the removal.
     fn sweep(&mut self) -> Vec<Uuid> {
         for document in self.documents.values_mut().filter(|it| it.locations.is_empty()) {
             document.deleted = true;
@@ -127,7 +129,7 @@ impl MetadataStore for MemoryMetadata {
     async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
         let state = locked(&self.state);
         let coming: BTreeSet<ContentHash> = incoming.iter().map(|it| it.content_hash).collect();
-        // The document of an edited file is not free if its old content comes in elsewhere.
+        // The document of an edited file is in use if its old content comes from another location.
         let edited = |id: &Uuid| !coming.contains(&state.documents[id].content_hash);
         let mut given: HashMap<ContentHash, Uuid> = HashMap::new();
         let identify = |it: &Incoming| {
@@ -197,7 +199,7 @@ impl MetadataStore for MemoryMetadata {
     }
 }
 
-/// A test that has panicked says so itself; the others may go on with the store.
+/// The test that panicked reports the failure; other tests may continue with the store.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
-//! What is still to be told to somebody: written by the transaction that ends an operation (migration 0007),
-//! delivered by whoever serves its collection. Where to and with which key is in their files, and never here.
+//! Outbox of notifications: written by the transaction that ends an operation (migration 0007),
+//! delivered by a worker of its collection. Addresses and keys are only in the configuration files,
+//! never here.
 
 use std::time::Duration;
 
@@ -11,40 +12,41 @@ use uuid::Uuid;
 
 use super::{Postgres, attempt};
 
-/// After so many attempts a message is given up: two days, with the waiting times below.
+/// Number of attempts before a message is abandoned: two days, with the delays below.
 const MOST_ATTEMPTS: i32 = 12;
 
-/// Something that is to be told.
+/// A notification to deliver.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Message {
-    /// Its id; the same in every attempt.
+    /// Id of the message; the same in every attempt.
     pub id: Uuid,
     /// The collection of the operation.
     pub collection_id: Uuid,
-    /// To whom, by the name in the file.
+    /// Name of the receiver in the configuration file.
     pub target: String,
     /// `failure`, `success` or `recovery`.
     pub event: String,
-    /// What is told.
+    /// Content of the notification.
     pub body: Value,
-    /// How often it was tried.
+    /// Number of attempts, including the current one.
     pub attempts: i32,
-    /// When it was written.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
 }
 
-/// The messages of a store.
+/// The notifications of the metadata store.
 pub struct Messages<'a>(&'a PgPool);
 
 impl Postgres {
-    /// The messages.
+    /// The outbox of notifications.
     pub fn messages(&self) -> Messages<'_> {
         Messages(&self.pool)
     }
 }
 
 impl Messages<'_> {
-    /// Takes messages that are due, about these collections; for as long as `hold` they are nobody else's.
+    /// Takes due messages about these collections; for the duration `hold` no other worker gets
+    /// them.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -72,12 +74,12 @@ impl Messages<'_> {
         .await
     }
 
-    /// Says that a message was delivered.
+    /// Records that a message was delivered.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn delivered(&self, message: Uuid) -> Result<(), StoreError> {
-        attempt(self.0, "note that a message was delivered", || async {
+        attempt(self.0, "record that a message was delivered", || async {
             sqlx::query("UPDATE messages SET delivered_at = now(), error = NULL WHERE id = $1")
                 .bind(message)
                 .execute(self.0)
@@ -87,13 +89,14 @@ impl Messages<'_> {
         .await
     }
 
-    /// Says that a message could not be delivered: it is tried again after 10 s, 30 s, 90 s and so on, up to twelve
-    /// hours apart, twelve times in all. `for_good` gives it up at once.
+    /// Records a failed delivery. The next attempt follows after 10 s, 30 s, 90 s and so on, with
+    /// at most twelve hours between attempts and twelve attempts in total. `for_good` abandons the
+    /// message immediately.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn failed(&self, message: Uuid, why: &str, for_good: bool) -> Result<(), StoreError> {
-        attempt(self.0, "note that a message was not delivered", || async {
+        attempt(self.0, "record that a message was not delivered", || async {
             sqlx::query(
                 "UPDATE messages
                  SET error = $2, given_up_at = CASE WHEN $3 OR attempts >= $4 THEN now() END,

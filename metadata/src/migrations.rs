@@ -1,4 +1,4 @@
-//! The migrations of `migrations/`, carried in the program, up and down.
+//! The migrations of `migrations/`, embedded in the program, up and down.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -10,34 +10,34 @@ use super::{Postgres, attempt};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
-/// A migration that this program carries.
+/// A migration of this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedMigration {
-    /// Its number.
+    /// Version number of the migration.
     pub version: i64,
-    /// What it brings.
+    /// Description of the migration.
     pub name: String,
-    /// When it was applied to this database; `None` if it was not.
+    /// Time at which it was applied to this database; `None` if it was not.
     pub applied_at: Option<DateTime<Utc>>,
 }
 
-/// How the schema of a database compares with the one that this program needs.
+/// The schema of a database compared with the one that this program needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// Nothing is there yet.
+    /// No migration is applied.
     Empty,
-    /// It is what this program needs.
+    /// All migrations of this program are applied.
     Current,
-    /// These are missing.
+    /// These migrations are missing.
     Older(Vec<AppliedMigration>),
-    /// It has a migration that this program does not know.
+    /// A migration with this version is unknown to this program.
     Newer(i64),
-    /// It has a migration of this version with other content.
+    /// The migration with this version has a different checksum.
     Foreign(i64),
 }
 
 impl Schema {
-    /// What this program cannot work with, in words; nothing if it can.
+    /// The reason why this program cannot use the schema; `None` if it can.
     pub fn fault(&self) -> Option<String> {
         match self {
             Self::Empty | Self::Current => None,
@@ -56,23 +56,23 @@ impl Schema {
     }
 }
 
-/// What taking migrations back destroys.
+/// Data that reverting migrations deletes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Downgrade {
-    /// The migrations, the last one first.
+    /// The migrations, last one first.
     pub migrations: Vec<AppliedMigration>,
-    /// The tables that go, with the number of their rows.
+    /// Deleted tables, with their number of rows.
     pub tables: Vec<(String, i64)>,
-    /// The columns that go from tables that stay, as `table.column`.
+    /// Deleted columns of remaining tables, as `table.column`.
     pub columns: Vec<String>,
-    /// Whether collections go: their names, and how many documents each has.
+    /// Deleted collections, with their number of documents.
     pub collections: Vec<(String, i64)>,
-    /// The vector collections that nothing knows of any more afterwards, where they are not deleted.
+    /// Vector collections that are orphaned unless they are deleted too.
     pub vectors: Vec<String>,
 }
 
 impl Postgres {
-    /// How the schema is. Nothing is written.
+    /// Compares the schema with this program; read-only.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -102,12 +102,12 @@ impl Postgres {
         .await
     }
 
-    /// What taking back the last `steps` migrations destroys.
+    /// The data that reverting the last `steps` migrations deletes.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn downgrade(&self, steps: usize) -> Result<Downgrade, StoreError> {
-        attempt(&self.pool, "look at what would go", || async {
+        attempt(&self.pool, "read what a downgrade deletes", || async {
             let applied = all(&self.applied().await?);
             let applied = applied.into_iter().filter(|it| it.applied_at.is_some());
             let migrations: Vec<_> = applied.rev().take(steps).collect();
@@ -157,11 +157,12 @@ impl Postgres {
         .await
     }
 
-    /// Applies every migration that is not applied yet, each in a transaction. Several processes may
-    /// ask at once. A database that has them all is left alone, also by a connection that cannot write.
+    /// Applies all missing migrations, each in one transaction. Several processes may call it
+    /// concurrently. A current database is not written to, so a read-only connection is sufficient
+    /// then.
     ///
     /// # Errors
-    /// If one fails, or the database was made by a newer program.
+    /// If a migration fails, or a newer program created the database.
     pub async fn migrate_up(&self) -> Result<(), StoreError> {
         if self.schema().await? == Schema::Current {
             return Ok(());
@@ -176,10 +177,10 @@ impl Postgres {
         Ok(())
     }
 
-    /// Takes back the last `steps` migrations, with the data in what they made.
+    /// Reverts the last `steps` migrations and deletes the data in the tables they created.
     ///
     /// # Errors
-    /// If one fails, or the database was made by a newer program.
+    /// If a migration fails, or a newer program created the database.
     pub async fn migrate_down(&self, steps: usize) -> Result<(), StoreError> {
         let applied: Vec<i64> = self
             .migrate_status()
@@ -190,7 +191,7 @@ impl Postgres {
             .collect();
         let keep = applied.len().saturating_sub(steps);
         let target = if keep == 0 { 0 } else { applied[keep - 1] };
-        attempt(&self.pool, "take back migrations", || async {
+        attempt(&self.pool, "revert migrations", || async {
             let mut connection = self.unhurried().await?;
             MIGRATOR.undo(&mut connection, target).await.map_err(in_words)?;
             Ok(connection.close().await?)
@@ -200,7 +201,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Every migration of this program, in order, with the time at which it was applied here.
+    /// Every migration of this program in order, with the time at which it was applied.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -211,7 +212,7 @@ impl Postgres {
         .await
     }
 
-    /// The migrations that are applied, in order.
+    /// The applied migrations, in order.
     async fn applied(&self) -> Result<Vec<Applied>, Failure> {
         let any: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
             .fetch_one(&self.pool)
@@ -226,18 +227,18 @@ impl Postgres {
         .await?)
     }
 
-    /// Closes the idle connections: what was prepared on them was prepared for other tables.
+    /// Closes the idle connections: their prepared statements refer to the old tables.
     async fn forget_statements(&self) {
         for pool in [&self.pool, &self.building] {
             while let Some(connection) = pool.try_acquire() {
                 if let Err(error) = connection.close().await {
-                    tracing::debug!(%error, "a connection was gone already");
+                    tracing::debug!(%error, "an idle connection was closed before");
                 }
             }
         }
     }
 
-    /// A connection on which a statement may take as long as it takes.
+    /// A connection without statement and lock timeouts.
     pub(super) async fn unhurried(&self) -> Result<PgConnection, Failure> {
         let options =
             self.options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
@@ -245,7 +246,7 @@ impl Postgres {
     }
 }
 
-/// A migration that a database records as applied.
+/// A migration that the database records as applied.
 #[derive(FromRow)]
 struct Applied {
     version: i64,
@@ -272,7 +273,7 @@ fn goes_in(tables: &[(String, i64)], table: &str) -> bool {
     tables.iter().any(|(gone, _)| gone == table)
 }
 
-/// The tables, and the columns as `table.column`, that a migration drops, by its own words.
+/// The tables and columns (as `table.column`) that the SQL of a migration drops.
 fn dropped(sql: &str) -> (Vec<String>, Vec<String>) {
     let (mut tables, mut columns) = (Vec::new(), Vec::new());
     let code: String = sql
@@ -288,7 +289,7 @@ fn dropped(sql: &str) -> (Vec<String>, Vec<String>) {
         match words[..] {
             ["DROP", "TABLE", table, ..] => tables.push(table.to_owned()),
             ["DROP", "SCHEMA", schema, ..] => {
-                // What stands in them is of `documents` and `document_locations`.
+                // The tables of such a schema are `documents` and `document_locations`.
                 tables.push(format!("{schema}.documents"));
                 tables.push(format!("{schema}.document_locations"));
             }
@@ -310,13 +311,13 @@ fn too_new(version: i64) -> String {
 
 fn of_another_build(version: i64) -> String {
     format!(
-        "migration {version} of the database is not the one that this version of semantik carries: the database \
+        "migration {version} of the database differs from the one in this version of semantik: the database \
          belongs to another build of semantik, or its table `_sqlx_migrations` was edited; use the version that \
-         made it, or index into a new database"
+         created it, or index into a new database"
     )
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants as it likes")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants in minor versions")]
 fn in_words(error: MigrateError) -> Failure {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),

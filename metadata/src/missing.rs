@@ -1,7 +1,8 @@
-//! What a source gives no more: locations that a whole pass over it has not seen.
+//! Deletions: locations that a complete run over a source has not seen.
 //!
-//! What could not be looked at is not missing: a folder that cannot be read hides everything below it. Whether
-//! so much may be deleted at once is for the caller to decide, who knows the file's limit.
+//! Locations that could not be checked are not missing: an unreadable folder hides everything below
+//! it. The caller decides whether so many documents may be deleted, because it knows the limit in
+//! the pipeline file.
 
 use pipeline::StoreError;
 use sqlx::FromRow;
@@ -11,32 +12,32 @@ use super::failure::Failure;
 use super::run::RunMetadata;
 use super::{attempt, documents};
 
-/// How much of a source is missing.
+/// Missing part of a source.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Missing {
-    /// The source.
+    /// Path or URL of the source.
     pub source: String,
-    /// Documents that have lost their last location by it.
+    /// Documents that have lost their last location.
     pub documents: i64,
-    /// Documents that the source had given, those among them.
+    /// Documents of the source, including those.
     pub of: i64,
-    /// Locations that are gone, also such as led to no document.
+    /// Missing locations, including those without a document.
     pub locations: i64,
-    /// The device that the source was on when it was read last, if that was noted.
+    /// Device number of the source at its last run, if it was recorded.
     pub device: Option<i64>,
 }
 
-/// Some of what was missing, forgotten.
+/// Result of one step of deleting missing locations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgotten {
-    /// Documents that are deleted by it.
+    /// Number of documents deleted by it.
     pub documents: u64,
-    /// The key of the last of the locations.
+    /// Key of the last location, from which the next step continues.
     pub last: Vec<u8>,
 }
 
-/// Locations of the sources `$2` that were last seen before `$3`, except below a folder that could not be
-/// read since.
+/// Locations of the sources `$2` last seen before `$3`, except below a folder that was unreadable
+/// since.
 macro_rules! missing {
     ($rest:literal) => {
         concat!(
@@ -65,13 +66,13 @@ pub(super) const FORGET: &str = missing!(
 );
 
 impl RunMetadata {
-    /// What is missing of these sources after a whole pass over them; nothing of a source where everything
-    /// is there.
+    /// The missing locations of these sources after a complete run over them; complete sources are
+    /// left out.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn missing(&self, sources: &[String]) -> Result<Vec<Missing>, StoreError> {
-        attempt(&self.pool, "look for what is missing", || async {
+        attempt(&self.pool, "find missing locations", || async {
             Ok(sqlx::query_as(missing!(
                 ", lost AS (
                      SELECT document_id FROM missing WHERE document_id IS NOT NULL GROUP BY document_id
@@ -98,25 +99,25 @@ impl RunMetadata {
         .await
     }
 
-    /// Forgets at most `limit` of the locations that are missing, from behind the key `after` on, and marks
-    /// documents as deleted that have none left; `None` when nothing is missing any more. Their points are then
-    /// to be removed; see [`RunMetadata::unpurged`].
+    /// Deletes at most `limit` missing locations after the key `after`, and marks documents without
+    /// a remaining location as deleted; `None` when no location is missing any more. Points of
+    /// these documents are then to be removed; see [`RunMetadata::unpurged`].
     ///
     /// # Errors
-    /// If the store cannot be reached; doing it again goes on from there.
+    /// If the store cannot be reached; another call continues from there.
     pub async fn forget_missing(
         &self,
         sources: &[String],
         after: &[u8],
         limit: u32,
     ) -> Result<Option<Forgotten>, StoreError> {
-        attempt(&self.pool, "forget what is missing", || {
+        attempt(&self.pool, "delete missing locations", || {
             self.try_forget_missing(sources, after, limit)
         })
         .await
     }
 
-    /// Those of these sources that have never given anything to the collection.
+    /// Those of these sources that have never delivered a document to the collection.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -136,14 +137,14 @@ impl RunMetadata {
         .await
     }
 
-    /// Notes the devices that sources are on, by which it is seen later whether one was unmounted.
+    /// Records the devices of sources, to detect later that one was unmounted.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn note_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
         let (sources, devices): (Vec<&str>, Vec<i64>) =
             devices.iter().map(|(source, device)| (source.as_str(), *device)).unzip();
-        attempt(&self.pool, "note the devices of sources", || async {
+        attempt(&self.pool, "record the devices of sources", || async {
             sqlx::query(
                 "UPDATE collection_sources s SET meta = s.meta || jsonb_build_object('device', i.device)
                  FROM unnest($2::text[], $3::bigint[]) AS i (source, device)

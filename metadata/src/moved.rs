@@ -1,5 +1,5 @@
-//! Documents whose points say that they are where they are not any more: their file was renamed, or they had
-//! several places and the one that was written down is gone.
+//! Documents whose points have an outdated location: their file was renamed, or they had several
+//! locations and the recorded one is gone.
 
 use chrono::{DateTime, Utc};
 use pipeline::{Place, StoreError};
@@ -11,20 +11,20 @@ use super::attempt;
 use super::documents::{file_path, storable};
 use super::run::RunMetadata;
 
-/// A document that is somewhere else than its points say.
+/// A document with a location that differs from the one in its points.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Moved {
-    /// The document.
+    /// Id of the document.
     pub document: Uuid,
-    /// Where its points say that it is, as a path.
+    /// The path in its points.
     pub before: String,
-    /// One of the places where it is: the first by name.
+    /// Its current location, the first in order of URI.
     pub uri: String,
-    /// What gives it there.
+    /// The source of that location.
     pub source: Option<String>,
-    /// Its title.
+    /// Title of the document.
     pub title: Option<String>,
-    /// When its file was changed.
+    /// Modification time of the file.
     pub mtime: Option<DateTime<Utc>>,
 }
 
@@ -66,12 +66,12 @@ pub(super) const RELOCATED: &str = "
     WHERE d.ctid = f.place";
 
 impl RunMetadata {
-    /// At most `limit` of the documents that have moved, in order of id, from behind `after` on.
+    /// At most `limit` moved documents, in order of id, after `after`.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn moved(&self, after: Uuid, limit: u32) -> Result<Vec<Moved>, StoreError> {
-        attempt(&self.pool, "look for documents that have moved", || async {
+        attempt(&self.pool, "find moved documents", || async {
             Ok(sqlx::query_as(MOVED)
                 .bind(self.collection)
                 .bind(i64::from(limit))
@@ -82,13 +82,13 @@ impl RunMetadata {
         .await
     }
 
-    /// Notes that what the points of documents say of their place is not to be trusted, until
+    /// Records that the location in the points of these documents is unreliable until
     /// [`RunMetadata::relocated`].
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt(&self.pool, "note that documents have moved", || async {
+        attempt(&self.pool, "record that documents have moved", || async {
             let mut transaction = self.begin().await?;
             sqlx::query(RELOCATING)
                 .bind(self.collection)
@@ -100,7 +100,7 @@ impl RunMetadata {
         .await
     }
 
-    /// Notes that the points of documents say where they are.
+    /// Records that the points of these documents have their current location.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -116,7 +116,7 @@ impl RunMetadata {
                 place.title.as_deref().map_or(json!({}), |it| json!({ "title": storable(it) }))
             })
             .collect();
-        attempt(&self.pool, "note where documents are", || async {
+        attempt(&self.pool, "record the locations of documents", || async {
             let mut transaction = self.begin().await?;
             sqlx::query(RELOCATED)
                 .bind(self.collection)

@@ -1,5 +1,5 @@
-//! Operations: what is being done to a collection, by whom, and how it ended. Which moves between states
-//! are allowed is the database's to say (migration 0003); who may work on one is `claim.rs`.
+//! Operations: type, requester, status and result. The database enforces the transitions of the
+//! status (migration 0003); `claim.rs` assigns operations to workers.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -12,107 +12,107 @@ use super::failure::Failure;
 use super::takeover::end_transactions;
 use super::{attempt, collections, sources};
 
-/// What is done to a collection.
+/// Type of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "operation_type", rename_all = "snake_case")]
 pub enum OperationType {
-    /// Indexes it for the first time.
+    /// Indexes a collection for the first time.
     Index,
-    /// Brings it up to date with its sources.
+    /// Synchronises a collection with its sources.
     Append,
-    /// Builds it anew with other settings.
+    /// Builds a collection again with other settings.
     Reindex,
-    /// Removes what one source gave.
+    /// Removes the documents of one source.
     RemoveSource,
-    /// Removes it.
+    /// Deletes a collection.
     Delete,
 }
 
 impl OperationType {
-    /// Each of them.
+    /// All types.
     pub const ALL: [Self; 5] =
         [Self::Index, Self::Append, Self::Reindex, Self::RemoveSource, Self::Delete];
 }
 
-/// Where an operation stands.
+/// Status of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Deserialize)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum OperationStatus {
     /// Waits for a worker.
     Pending,
-    /// A worker has it.
+    /// A worker executes it.
     Processing,
-    /// Ended well.
+    /// Ended successfully.
     Completed,
     /// Ended with an error.
     Failed,
-    /// Somebody stopped it.
+    /// Cancelled by a client or requeued.
     Cancelled,
 }
 
 impl OperationStatus {
-    /// Of one that has not ended.
+    /// Status of operations that have not ended.
     pub const OPEN: [Self; 2] = [Self::Pending, Self::Processing];
-    /// Of one that has.
+    /// Status of operations that have ended.
     pub const ENDED: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
 }
 
-/// How an operation ends.
+/// Result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It did what it was to do.
+    /// It succeeded.
     Completed,
-    /// It could not go on, for this reason.
+    /// It failed with this error message.
     Failed(String),
-    /// Somebody stopped it.
+    /// It was cancelled.
     Cancelled,
 }
 
-/// An operation in a list.
+/// An operation, as lists return it.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct OperationSummary {
-    /// Its id.
+    /// Id of the operation.
     pub id: Uuid,
-    /// The collection it is done to.
+    /// Id of its collection.
     pub collection_id: Uuid,
-    /// What it does.
+    /// Type of the operation.
     #[sqlx(rename = "type")]
     pub kind: OperationType,
-    /// Where it stands.
+    /// Status of the operation.
     pub status: OperationStatus,
-    /// Who works on it: host and process.
+    /// Host and process of the worker.
     pub worker: Option<String>,
-    /// What it was asked to do, in detail.
+    /// Options of the operation.
     pub config: Value,
-    /// Why it failed.
+    /// Cause of the failure.
     pub error_message: Option<String>,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: DateTime<Utc>,
-    /// When a worker began.
+    /// Time at which a worker started it.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// Time at which it ended.
     pub completed_at: Option<DateTime<Utc>>,
-    /// Until when it is its worker's without a sign of life.
+    /// Expiry of the lease without a further heartbeat.
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// Whether it is for whoever serves the collection, and nobody waits for it.
+    /// Whether it is queued for the workers of the collection; no process waits for it.
     pub handed_over: bool,
-    /// Which try it is, from 1.
+    /// Number of the attempt, counted from 1.
     pub attempt: i32,
-    /// The operation that it goes on with, which ended before its time.
+    /// The interrupted operation that it continues.
     pub continues: Option<Uuid>,
-    /// The run of a schedule that it is.
+    /// The run of a schedule that it executes.
     pub schedule_run_id: Option<Uuid>,
 }
 
-/// How quickly the last runs of a collection went.
+/// Throughput of the last runs of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, FromRow)]
 pub struct Rates {
-    /// Of runs that embedded something, everything else that they did included.
+    /// Average over runs that embedded tokens, including their other work.
     pub tokens_per_second: Option<f64>,
-    /// Of runs that embedded nothing.
+    /// Average over runs that embedded nothing.
     pub documents_per_second: Option<f64>,
-    /// How many runs these figures are of.
+    /// Number of runs behind these averages.
     pub operations: i64,
 }
 
@@ -128,11 +128,12 @@ macro_rules! select {
     };
 }
 
-/// The operations of a store.
+/// The operations of the metadata store.
 pub struct Operations<'a>(pub(super) &'a PgPool);
 
 impl Operations<'_> {
-    /// The last operations on a collection, newest first; behind the one that was `before`, if given.
+    /// The last operations on a collection, newest first; those requested before `before`, if
+    /// given.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -156,11 +157,11 @@ impl Operations<'_> {
         .await
     }
 
-    /// Ends an operation: its state, its metrics, what the collection and its sources hold now, and the
-    /// audit entry, in one transaction. Ending it the same way again does nothing.
+    /// Ends an operation: status, metrics, counts of the collection and its sources, and audit
+    /// entry, in one transaction. Idempotent for the same result.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if it is not being processed, or has ended in another way.
+    /// [`pipeline::Remedy::Conflict`] if it does not exist or has ended with another result.
     pub async fn finish(
         &self,
         operation: Uuid,
@@ -181,19 +182,20 @@ impl Operations<'_> {
         Ok(transaction.commit().await?)
     }
 
-    /// Stops an operation: one that waits never begins; one that is being worked on can write nothing more,
-    /// and its worker notices within seconds. A transaction that it has open for longer than a moment is ended.
+    /// Cancels an operation. A pending one never starts; a running one writes nothing more, and its
+    /// worker notices within seconds. A transaction that it keeps open for more than 3 s is
+    /// terminated.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if it has ended, or is not there.
+    /// [`pipeline::Remedy::Conflict`] if it has ended or does not exist.
     pub async fn cancel(&self, operation: Uuid) -> Result<OperationSummary, StoreError> {
         attempt(self.0, "cancel the operation", || async {
             let found = self
                 .try_find(operation)
                 .await?
-                .ok_or_else(|| Failure::Conflict(format!("there is no operation {operation}")))?;
+                .ok_or_else(|| Failure::Conflict(format!("unknown operation {operation}")))?;
             let mut transaction = self.0.begin().await?;
-            // A transaction of the operation may be long, or its process stopped in the middle of it.
+            // A transaction of the operation may be long, or its process may be suspended in it.
             sqlx::query("SET LOCAL lock_timeout = '3s'").execute(&mut *transaction).await?;
             let row = sqlx::query("SELECT FROM operations WHERE id = $1 FOR NO KEY UPDATE");
             if let Err(error) = row.bind(operation).execute(&mut *transaction).await {
@@ -208,7 +210,7 @@ impl Operations<'_> {
         .await
     }
 
-    /// One operation.
+    /// One operation; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -216,8 +218,8 @@ impl Operations<'_> {
         attempt(self.0, "find the operation", || self.try_find(operation)).await
     }
 
-    /// The operations on these collections whose ids are in a range that includes `last`, newest first; ten of them at
-    /// most.
+    /// The operations on these collections with an id from `first` to `last`, newest first; at most
+    /// ten.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -247,7 +249,7 @@ impl Operations<'_> {
         Ok(sqlx::query_as(select!("WHERE id = $1")).bind(operation).fetch_optional(self.0).await?)
     }
 
-    /// How quickly the last runs went, by what they noted.
+    /// Throughput of the last runs, from their metrics.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -279,7 +281,7 @@ impl Operations<'_> {
         .await
     }
 
-    /// The metrics that were noted when an operation ended, in order of name.
+    /// The metrics stored at the end of an operation, in order of name.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -297,7 +299,7 @@ impl Operations<'_> {
     }
 }
 
-/// One operation, as a transaction sees it.
+/// One operation, read within a transaction.
 pub(super) async fn summary(
     connection: &mut PgConnection,
     operation: Uuid,
@@ -305,8 +307,8 @@ pub(super) async fn summary(
     sqlx::query_as(select!("WHERE id = $1")).bind(operation).fetch_optional(connection).await
 }
 
-/// Ends an operation within a transaction; gives the user who had asked for it. Ending it the same way
-/// again does nothing.
+/// Ends an operation within a transaction and returns the user who requested it. Idempotent for the
+/// same result.
 pub(super) async fn finish_within(
     transaction: &mut PgConnection,
     operation: Uuid,
@@ -320,7 +322,7 @@ pub(super) async fn finish_within(
     .fetch_optional(&mut *transaction)
     .await?;
     let Some((collection, user, status)) = found else {
-        return Err(Failure::Conflict(format!("there is no operation {operation}")));
+        return Err(Failure::Conflict(format!("unknown operation {operation}")));
     };
     if status == ending.status() {
         return Ok(user);
@@ -336,7 +338,7 @@ pub(super) async fn finish_within(
     .bind(values)
     .execute(&mut *transaction)
     .await?;
-    // Every operation says at least how long it took.
+    // Every operation has at least the metric of its duration.
     sqlx::query(
         "INSERT INTO operation_metrics (operation_id, metric_name, metric_value)
          SELECT id, 'seconds', extract(epoch FROM clock_timestamp() - started_at) FROM operations
@@ -378,7 +380,7 @@ impl Ending {
     }
 }
 
-/// Writes the end of an operation, and how its collection is by it.
+/// Writes the end of an operation and the resulting state of its collection.
 pub(super) async fn end(
     connection: &mut PgConnection,
     operation: Uuid,
@@ -394,7 +396,7 @@ pub(super) async fn end(
         .execute(&mut *connection)
         .await?;
     let cancelled = *ending == Ending::Cancelled;
-    // One that never began has changed nothing, and another may be going on.
+    // An operation that never started has changed nothing, and another one may be running.
     if status == OperationStatus::Processing {
         collections::refresh(connection, collection, ending.reason(), cancelled).await?;
     }

@@ -1,8 +1,9 @@
-//! Operations that are handed over: somebody asks for one and does not wait for it, and whoever serves its
-//! collection takes it up. Postgres decides who does (docs/adr/0017-queue-and-schedules.md).
+//! The queue of operations: a client requests one and does not wait; a worker of the collection
+//! executes it. Postgres assigns it (docs/adr/0017-queue-and-schedules.md).
 //!
-//! A handed-over operation outlives its worker: when that dies, or stops, the operation goes on as another
-//! one that says which it continues. A row that has ended stays ended, as the state machine demands.
+//! A queued operation outlives its worker: if the worker dies or stops, another operation is
+//! inserted that names the one it continues. A row that has ended stays ended, as the state machine
+//! requires.
 
 use chrono::{DateTime, Utc};
 use pipeline::{Progress, StoreError};
@@ -21,25 +22,25 @@ use super::operations::{
 use super::takeover::bury_the_dead;
 use super::{Postgres, attempt};
 
-/// An operation is not tried more often than this when its worker dies: it may be what kills them.
+/// Maximum number of attempts when the worker dies: the operation may be the cause.
 const MOST_ATTEMPTS: i32 = 3;
 
-/// How long an executor is taken to live without a sign of life, as an interval of Postgres.
+/// Time without a heartbeat after which a worker is considered dead, as a Postgres interval.
 const ALIVE: &str = "15 seconds";
 
-/// An operation that somebody else is to carry out.
+/// An operation to queue.
 #[derive(Clone, Debug)]
 pub struct HandedOver<'a> {
-    /// On which collection.
+    /// The collection of the operation.
     pub collection: &'a Collection,
-    /// What is done, as far as the type says it; who carries it out may find that it is another.
+    /// Type of the operation; the worker may change it when it starts.
     pub kind: OperationType,
-    /// What is done, in detail. Never a secret.
+    /// Options of the operation. Never contains a secret.
     pub config: &'a Value,
 }
 
-/// Collections of these where something is to be done: one waits, or the worker of one is dead; and nobody is at
-/// it, or has lost its lease. Oldest first.
+/// Those of these collections with a pending operation or an orphaned one, on which no live process
+/// with a valid lease works. Oldest operation first.
 pub(super) const WAITING: &str = concat!(
     "
     SELECT o.collection_id FROM unnest($1::uuid[]) AS c (id)
@@ -56,12 +57,12 @@ pub(super) const WAITING: &str = concat!(
 );
 
 impl Operations<'_> {
-    /// Hands an operation over to whoever serves the collection; gives its id.
+    /// Queues an operation for the workers of the collection and returns its id.
     ///
     /// # Errors
-    /// If the collection has had as many operations as it may, or the store cannot be reached.
+    /// If the limit of operations is reached, or the store cannot be reached.
     pub async fn hand_over(&self, what: &HandedOver<'_>) -> Result<Uuid, StoreError> {
-        attempt(self.0, "hand the operation over", || async {
+        attempt(self.0, "queue the operation", || async {
             let mut transaction = self.0.begin().await?;
             within_limits(&mut transaction, what.collection).await?;
             let id = hand_over(&mut transaction, what, None).await?;
@@ -71,12 +72,12 @@ impl Operations<'_> {
         .await
     }
 
-    /// How far an operation is, as it was written down last.
+    /// The last stored progress of an operation.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn progress(&self, operation: Uuid) -> Result<Option<Progress>, StoreError> {
-        attempt(self.0, "read how far the operation is", || async {
+        attempt(self.0, "read the progress of the operation", || async {
             let found: Option<Option<Json<Progress>>> =
                 sqlx::query_scalar(
                     "SELECT coalesce(e.progress, o.progress)
@@ -90,12 +91,12 @@ impl Operations<'_> {
         .await
     }
 
-    /// What an operation has noted of itself: `report`, and whatever else came of it.
+    /// The stored result of an operation: `report` and other keys, depending on its type.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn result(&self, operation: Uuid) -> Result<Value, StoreError> {
-        attempt(self.0, "read what came of the operation", || async {
+        attempt(self.0, "read the result of the operation", || async {
             let found: Option<Value> =
                 sqlx::query_scalar("SELECT meta FROM operations WHERE id = $1")
                     .bind(operation)
@@ -106,7 +107,7 @@ impl Operations<'_> {
         .await
     }
 
-    /// The operation that goes on where another one ended before its time.
+    /// The operation that continues an interrupted one.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -114,7 +115,7 @@ impl Operations<'_> {
         &self,
         operation: Uuid,
     ) -> Result<Option<OperationSummary>, StoreError> {
-        attempt(self.0, "find the operation that goes on", || async {
+        attempt(self.0, "find the continuing operation", || async {
             let id: Option<Uuid> =
                 sqlx::query_scalar("SELECT id FROM operations WHERE continues = $1")
                     .bind(operation)
@@ -128,8 +129,8 @@ impl Operations<'_> {
         .await
     }
 
-    /// Ends an operation before its time, and has another one go on later; gives that one's id. One that had
-    /// ended meanwhile stays as it is, and so does one that was not handed over.
+    /// Interrupts an operation and queues one that continues it; returns the id of the latter.
+    /// `None` if the operation has ended or was not queued.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -138,7 +139,7 @@ impl Operations<'_> {
         operation: Uuid,
         not_before: Option<DateTime<Utc>>,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "hand the operation back", || async {
+        attempt(self.0, "requeue the operation", || async {
             let mut transaction = self.0.begin().await?;
             let status = summary(&mut transaction, operation).await?.map(|it| it.status);
             if !matches!(status, Some(OperationStatus::Processing)) {
@@ -152,7 +153,7 @@ impl Operations<'_> {
         .await
     }
 
-    /// Has an operation that has failed tried again.
+    /// Queues another attempt of a failed operation; `None` if it was not queued.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -161,7 +162,7 @@ impl Operations<'_> {
         operation: Uuid,
         not_before: DateTime<Utc>,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "have the operation tried again", || async {
+        attempt(self.0, "retry the operation", || async {
             let mut connection = self.0.acquire().await?;
             Ok(go_on(&mut connection, operation, Try::Next(i32::MAX), Some(not_before)).await?)
         })
@@ -169,16 +170,17 @@ impl Operations<'_> {
     }
 }
 
-/// Which try a continued operation is.
+/// Number of the attempt of a continuing operation.
 #[derive(Clone, Copy)]
 pub(super) enum Try {
-    /// The same one, which was handed back.
+    /// The same attempt, after an interruption.
     Same,
-    /// The next one, if there were fewer than so many.
+    /// The next attempt, if fewer than this number were made.
     Next(i32),
 }
 
-/// Writes down an operation that goes on where another ended.
+/// Inserts an operation that continues another one; `None` if that one was not queued or had too
+/// many attempts.
 pub(super) async fn go_on(
     connection: &mut PgConnection,
     operation: Uuid,
@@ -206,18 +208,18 @@ pub(super) async fn go_on(
     .await
 }
 
-/// The same for one whose worker has died.
+/// Continues an operation whose worker died.
 pub(super) async fn survive(
     connection: &mut PgConnection,
     operation: Uuid,
 ) -> Result<(), sqlx::Error> {
     if let Some(next) = go_on(connection, operation, Try::Next(MOST_ATTEMPTS), None).await? {
-        tracing::info!(%operation, %next, "the operation goes on");
+        tracing::info!(%operation, %next, "queued an operation that continues an orphaned one");
     }
     Ok(())
 }
 
-/// Asks for an operation that nobody waits for. That the collection may have one more is for who calls to know.
+/// Inserts a queued operation. The caller checks the limits of the collection.
 pub(super) async fn hand_over(
     connection: &mut PgConnection,
     what: &HandedOver<'_>,
@@ -240,8 +242,8 @@ pub(super) async fn hand_over(
 }
 
 impl Postgres {
-    /// Takes up the oldest operation that is handed over and can begin, on one of these collections; what the
-    /// deaths of workers have left is put right first. `None` if there is none.
+    /// Starts the oldest queued operation that may start, on one of these collections. Ends
+    /// orphaned operations first. `None` if no operation can start.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -249,7 +251,7 @@ impl Postgres {
         &self,
         collections: &[Uuid],
     ) -> Result<Option<(Operation, OperationSummary)>, StoreError> {
-        attempt(&self.pool, "take up an operation", || self.try_take_up(collections)).await
+        attempt(&self.pool, "start a queued operation", || self.try_take_up(collections)).await
     }
 
     async fn try_take_up(
@@ -266,7 +268,7 @@ impl Postgres {
         Ok(None)
     }
 
-    /// Takes up the oldest of one collection, unless somebody else works on it.
+    /// Starts the oldest queued operation of one collection, unless another process works on it.
     async fn take_up_of(
         &self,
         collection: Uuid,
@@ -299,34 +301,35 @@ impl Postgres {
         Ok(summary.map(|summary| (operation, summary)))
     }
 
-    /// Who carries out operations that are handed over.
+    /// The workers that execute queued operations.
     pub fn executors(&self) -> Executors<'_> {
         Executors(&self.pool)
     }
 }
 
-/// Somebody who carries out operations that are handed over.
+/// A worker that executes queued operations.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct ExecutorSummary {
-    /// Its id.
+    /// Id of the worker.
     pub id: Uuid,
     /// Host and process.
     pub worker: String,
-    /// The collections that it serves.
+    /// Ids of its collections.
     pub collections: Vec<Uuid>,
-    /// When it began.
+    /// Time at which it started.
     pub started_at: DateTime<Utc>,
-    /// When it gave the last sign of life.
+    /// Time of the last heartbeat.
     pub seen_at: DateTime<Utc>,
-    /// The files that it serves, as a JSON array of `{ file, pipeline, fault }`.
+    /// Its pipeline files, as a JSON array of `{ file, pipeline, fault }`.
     pub files: Value,
 }
 
-/// The executors of a store.
+/// The workers of the metadata store.
 pub struct Executors<'a>(&'a PgPool);
 
 impl Executors<'_> {
-    /// Says that an executor lives, and what it serves. Forgets such as have been dead for a day.
+    /// Writes the heartbeat of a worker with its collections and files. Deletes workers that have
+    /// been dead for a day.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -336,7 +339,7 @@ impl Executors<'_> {
         collections: &[Uuid],
         files: &Value,
     ) -> Result<(), StoreError> {
-        attempt(self.0, "say that the executor lives", || async {
+        attempt(self.0, "send the heartbeat", || async {
             sqlx::query(
                 "WITH dead AS (DELETE FROM executors WHERE seen_at < now() - interval '1 day')
                  INSERT INTO executors (id, worker, collections, files) VALUES ($1, $2, $3, $4)
@@ -354,19 +357,19 @@ impl Executors<'_> {
         .await
     }
 
-    /// Says that an executor has ended.
+    /// Unregisters a worker.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn forget(&self, id: Uuid) -> Result<(), StoreError> {
-        attempt(self.0, "say that the executor has ended", || async {
+        attempt(self.0, "unregister the worker", || async {
             sqlx::query("DELETE FROM executors WHERE id = $1").bind(id).execute(self.0).await?;
             Ok(())
         })
         .await
     }
 
-    /// Those that live, the one that began first at the front; such as serve a collection, if one is given.
+    /// Live workers in order of their start; if given, only those of this collection.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -374,7 +377,7 @@ impl Executors<'_> {
         &self,
         collection: Option<Uuid>,
     ) -> Result<Vec<ExecutorSummary>, StoreError> {
-        attempt(self.0, "list executors", || async {
+        attempt(self.0, "list workers", || async {
             Ok(sqlx::query_as(
                 "SELECT id, worker, collections, started_at, seen_at, files FROM executors
                  WHERE seen_at > now() - $1::interval AND ($2::uuid IS NULL OR $2 = ANY(collections))

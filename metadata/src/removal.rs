@@ -1,8 +1,8 @@
-//! Taking documents out because somebody says so: one by one, with their source, or with the collection.
+//! Requested deletions: single documents, a source, or the collection.
 //!
-//! A document that somebody deletes stays out while its file stays as it is: the location remembers that it is
-//! withheld. Content that turns up at another place, or in other form, comes in as any other. Whatever is
-//! deleted here is deleted in every generation, so that going back to one does not bring it back.
+//! A deleted document stays deleted while its file is unchanged: the location records that it is
+//! withheld. Its content at another location, or changed content, is indexed as usual. Deletions
+//! apply to every generation, so a rollback does not restore a document.
 
 use std::time::Duration;
 
@@ -18,27 +18,27 @@ use super::failure::Failure;
 use super::locations::WITHHELD;
 use super::operations::{Ending, OperationStatus, finish_within, summary};
 
-/// Where the tables of documents stand.
+/// Schemas with tables of documents.
 const SCHEMAS: [&str; 3] = ["public", "building", "retired"];
 
-/// Rows that one transaction deletes.
+/// Maximum number of rows that one transaction deletes.
 const AT_ONCE: i64 = 5_000;
 
-/// What removing a part of a source has done.
+/// Result of one step of removing a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemovedSource {
-    /// Documents that have no location any more, and are deleted.
+    /// Number of documents deleted because they have no location left.
     pub documents: u64,
-    /// Locations that are forgotten.
+    /// Number of deleted locations.
     pub locations: u64,
 }
 
 impl Operation {
-    /// Deletes documents until somebody readmits them. Gives those that were there to be deleted; their
-    /// points are to be removed, see [`super::RunMetadata::unpurged`].
+    /// Deletes documents until [`Operation::readmit`] and returns the ones that existed. Their
+    /// points are to be removed; see [`super::RunMetadata::unpurged`].
     ///
     /// # Errors
-    /// If the store cannot be reached, or the operation is not ours any more.
+    /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn withhold(&self, documents: &[Uuid], by: &str) -> Result<Vec<Uuid>, StoreError> {
         attempt(&self.postgres().pool, "delete documents", || async {
             let mut transaction = self.postgres().pool.begin().await?;
@@ -80,11 +80,11 @@ impl Operation {
         .await
     }
 
-    /// Lets documents in again that somebody had deleted; the next run takes them in. Gives the documents
-    /// concerned: those whose files were still there.
+    /// Reverts the deletion of documents; the next run indexes them. Returns the affected
+    /// documents: those whose files still existed.
     ///
     /// # Errors
-    /// If the store cannot be reached, or the operation is not ours any more.
+    /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn readmit(&self, documents: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
         attempt(&self.postgres().pool, "undelete documents", || async {
             let mut transaction = self.postgres().pool.begin().await?;
@@ -117,11 +117,12 @@ impl Operation {
         .await
     }
 
-    /// Forgets some locations of a source, and deletes documents that have no other; `None` when it has none
-    /// left, and is forgotten itself. Points are to be removed, see [`super::RunMetadata::unpurged`].
+    /// Deletes some locations of a source, and documents without a remaining location; `None` when
+    /// no location is left and the source is deleted. Points are to be removed; see
+    /// [`super::RunMetadata::unpurged`].
     ///
     /// # Errors
-    /// If the store cannot be reached, or the operation is not ours any more.
+    /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn remove_source(&self, source: &str) -> Result<Option<RemovedSource>, StoreError> {
         attempt(&self.postgres().pool, "remove the source", || async {
             let mut transaction = self.postgres().pool.begin().await?;
@@ -150,12 +151,13 @@ impl Operation {
         .await
     }
 
-    /// Notes that the collection is being deleted: whatever happens, nobody takes it for whole any more.
+    /// Records the start of the deletion, so that an interrupted one is never mistaken for a
+    /// complete collection.
     ///
     /// # Errors
-    /// If the store cannot be reached, or the operation is not ours any more.
+    /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn begin_deletion(&self) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "begin the deletion of the collection", || async {
+        attempt(&self.postgres().pool, "start the deletion of the collection", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query(
@@ -169,11 +171,11 @@ impl Operation {
         .await
     }
 
-    /// Deletes everything that the metadata has of the documents of the collection and the collection itself, and ends the
-    /// operation with it. Operations, their metrics and the audit log stay (migration 0012).
+    /// Deletes all metadata of the documents and the collection itself, and ends the operation in
+    /// the same transaction. Operations, their metrics and the audit log are kept (migration 0012).
     ///
     /// # Errors
-    /// If the store cannot be reached; doing it again goes on from there.
+    /// If the store cannot be reached; another call continues from there.
     pub async fn delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), StoreError> {
         attempt(&self.postgres().pool, "delete the collection", || {
             self.try_delete_collection(metrics)
@@ -187,7 +189,7 @@ impl Operation {
         let mut transaction = connection.begin().await?;
         let found = summary(&mut transaction, self.id()).await?;
         if found.is_some_and(|it| it.status == OperationStatus::Completed) {
-            // The answer was lost.
+            // The response to the commit was lost.
             return Ok(());
         }
         self.hold(&mut transaction).await?;
@@ -202,12 +204,13 @@ impl Operation {
         Ok(connection.close().await?)
     }
 
-    /// Forgets documents that were deleted longer ago than this, and have no points any more. Gives how many.
+    /// Deletes the tombstones of documents that were deleted longer ago than `retention` and have
+    /// no points. Returns their number.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn forget_deleted(&self, retention: Duration) -> Result<u64, StoreError> {
-        attempt(&self.postgres().pool, "forget deleted documents", || async {
+        attempt(&self.postgres().pool, "delete expired tombstones", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             let forgotten = sqlx::query(
@@ -252,7 +255,7 @@ async fn remove_some(
     collection: Uuid,
     source: &str,
 ) -> Result<RemovedSource, sqlx::Error> {
-    // A row of `retired` is named by its generation, too.
+    // The key of a row in `retired` includes the generation.
     let key = if schema == "retired" { "generation_id, uri_hash" } else { "uri_hash" };
     let forget = sqlx::query_scalar(AssertSqlSafe(format!(
         "DELETE FROM {schema}.document_locations
@@ -278,7 +281,7 @@ async fn remove_some(
     Ok(RemovedSource { documents, locations: gone.len() as u64 })
 }
 
-/// In small steps, so that the last one, which takes everything else along, is short.
+/// Deletes in small steps, so that the final transaction with the cascade is short.
 async fn delete_documents(
     connection: &mut PgConnection,
     collection: Uuid,

@@ -1,5 +1,6 @@
-//! Operations that people ask for and do not wait for: within the limits of the collection, in their name, and on
-//! record. Whoever serves the collection takes them up (`queue.rs`).
+//! Requests for operations by clients that do not wait: checked against the limits of the
+//! collection, attributed to an account, and audited. A worker of the collection executes them
+//! (`queue.rs`).
 
 use pipeline::StoreError;
 use serde_json::json;
@@ -11,25 +12,27 @@ use super::limits::{Reached, reached};
 use super::operations::Operations;
 use super::queue::{HandedOver, hand_over};
 
-/// What came of asking.
+/// Result of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
-    /// The operation.
+    /// The id of the queued operation.
     For(Uuid),
-    /// The collection has as much as it may have: what, how much of it, and in how many seconds that changes by itself.
+    /// The request is refused because a limit of the collection is reached.
     Limit {
         /// `documents`, `gigabytes`, `sources`, or `operations within an hour`.
         of: &'static str,
-        /// How many there may be.
+        /// Value of the limit.
         most: f64,
-        /// For operations.
+        /// Seconds until a request is allowed again, for the limit of operations; `None` for
+        /// others.
         retry_after: Option<i64>,
     },
 }
 
 impl Operations<'_> {
-    /// Asks for an operation. One that takes documents in is refused where a limit of the collection is reached; one
-    /// that takes them out is not, since that is the way back below it.
+    /// Requests an operation. With `takes_in`, it is refused if any limit of the collection is
+    /// reached; an operation that only removes documents is not, because it leads back below the
+    /// limit.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -39,10 +42,10 @@ impl Operations<'_> {
         takes_in: bool,
         by: &By,
     ) -> Result<Asked, StoreError> {
-        attempt(self.0, "ask for the operation", || async {
+        attempt(self.0, "request the operation", || async {
             let mut transaction = self.0.begin().await?;
             let collection = what.collection.id;
-            // Two who ask at once are counted one after the other.
+            // Serialises concurrent requests, so that each sees the count of the previous one.
             sqlx::query("SELECT id FROM collections WHERE id = $1 FOR NO KEY UPDATE")
                 .bind(collection)
                 .execute(&mut *transaction)
@@ -66,7 +69,7 @@ impl Operations<'_> {
         .await
     }
 
-    /// Notes who has stopped an operation.
+    /// Records the requester of a cancellation.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -76,7 +79,7 @@ impl Operations<'_> {
         operation: Uuid,
         by: &By,
     ) -> Result<(), StoreError> {
-        attempt(self.0, "note who has stopped the operation", || async {
+        attempt(self.0, "record the cancellation request", || async {
             let mut connection = self.0.acquire().await?;
             let details = json!({ "operation": operation });
             let action = "operation_cancel_requested";

@@ -1,4 +1,5 @@
-//! What a run knows of the documents of its collection: the port `MetadataStore` on Postgres.
+//! The port `MetadataStore` on Postgres: the documents of a collection, as a run reads and writes
+//! them.
 
 use std::sync::Arc;
 
@@ -17,9 +18,8 @@ use super::failure::Failure;
 use super::growth::Growth;
 use super::{attempt, identify, locations, write};
 
-/// The documents of one collection, for one operation under one fingerprint. Whether they are those of the
-/// live generation or of the one that is being built is decided by the schema that its connections look
-/// into first: the queries are the same.
+/// The documents of one collection, for one operation with one fingerprint. The search path of the
+/// connections selects the live generation or the one being built; the queries are the same.
 #[derive(Clone, Debug)]
 pub struct RunMetadata {
     pub(super) pool: PgPool,
@@ -27,18 +27,18 @@ pub struct RunMetadata {
     pub(super) operation: Uuid,
     pub(super) started_at: DateTime<Utc>,
     pub(super) fingerprint: Fingerprint,
-    /// Whether documents that failed are tried again once their time has come.
+    /// Whether failed documents are retried once their delay has passed.
     pub(super) retry_failed: bool,
-    /// Clones count together.
+    /// Shared by clones.
     pub(super) growth: Arc<Growth>,
 }
 
-/// Which generation of a collection is meant.
+/// A generation of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The one that searches read.
+    /// The generation that searches read.
     Live,
-    /// The one that is being built beside it.
+    /// The generation being built.
     Building,
 }
 
@@ -89,19 +89,19 @@ pub(super) const KNOWN_HASHES: &str = "
                       WHERE w.document_id = d.id AND w.operation_id <> $3 OFFSET 0)";
 
 impl RunMetadata {
-    /// Has documents that failed tried again, as far as their time has come.
+    /// Retries failed documents whose delay has passed.
     #[must_use]
     pub fn retrying_failed(self) -> Self {
         Self { retry_failed: true, ..self }
     }
 
-    /// Knows as seen only what is seen from now on: an operation may go over its sources several times, and what
-    /// goes in between is missing.
+    /// Starts a new pass: only locations seen from now on count as seen. An operation may pass over
+    /// its sources several times; a file deleted in between is missing.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn from_now(self) -> Result<Self, StoreError> {
-        let started_at = attempt(&self.pool, "begin a pass", || async {
+        let started_at = attempt(&self.pool, "start a pass", || async {
             Ok(sqlx::query_scalar("SELECT greatest(now(), $1)")
                 .bind(self.started_at)
                 .fetch_one(&self.pool)
@@ -111,8 +111,8 @@ impl RunMetadata {
         Ok(Self { started_at, ..self })
     }
 
-    /// Marks documents as deleted that a run was writing when it died, and that have no location: nobody
-    /// will write them again. To be called before the first pass of a run.
+    /// Marks documents as deleted whose points a run was writing when it died and that have no
+    /// location, because no run will write them again. Call it before the first pass of a run.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -129,11 +129,11 @@ impl RunMetadata {
         .await
     }
 
-    /// Documents whose points are still to be removed, at most `limit` of them: deleted ones, failed
-    /// ones, and such as a run was writing when it died and never committed. Remove their points, call
-    /// [`MetadataStore::purged`], and ask again until there are none. Done before the first and after
-    /// the last batch of a run, it repairs what a crash has left, and no point is removed that a sink is
-    /// writing.
+    /// At most `limit` documents whose points are to be removed: deleted ones, failed ones, and
+    /// those that a run was writing when it died and never committed. Remove the points, call
+    /// [`MetadataStore::purged`], and repeat until the result is empty. Before the first and after
+    /// the last batch of a run this repairs the effects of a crash and removes no point that a sink
+    /// is writing.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -149,9 +149,9 @@ impl RunMetadata {
         .await
     }
 
-    /// How many locations have a content that no document holds. It is not 0 after a run when a file
-    /// was edited and a copy of what it held before was seen only later: that copy counted as a
-    /// duplicate of something that is gone now. Another pass over the sources reads just these.
+    /// Number of locations with a content that no document has. It is not 0 after a run if a file
+    /// was edited and a copy of its old content was seen only later: the copy counted as a
+    /// duplicate of content that is gone now. Another pass over the sources reads only these.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -171,12 +171,13 @@ impl RunMetadata {
         .await
     }
 
-    /// Has the planner look at what was written, if that was not done since. To be called when a run has ended.
+    /// Analyses the tables if rows were written since the last ANALYZE. Call it at the end of a
+    /// run.
     pub async fn analyze(&self) {
         self.growth.ended(&self.pool).await;
     }
 
-    /// A transaction that holds the right to write to the collection.
+    /// A transaction that has checked the right to write to the collection.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, Failure> {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, self.operation).await?;
@@ -213,7 +214,7 @@ impl RunMetadata {
 
     async fn try_record(&self, left: &[(String, SetAside)]) -> Result<Vec<Uuid>, Failure> {
         let mut transaction = self.begin().await?;
-        // If the machine crashes, what is lost of this is found out again.
+        // Losing these rows in a crash is harmless: the next run determines them again.
         sqlx::query("SET LOCAL synchronous_commit TO off").execute(&mut *transaction).await?;
         let lost = write::record(&mut transaction, self, left).await?;
         transaction.commit().await?;
@@ -277,6 +278,6 @@ impl MetadataStore for RunMetadata {
     }
 
     async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt(&self.pool, "note that points are removed", || self.try_purged(documents)).await
+        attempt(&self.pool, "record that points are removed", || self.try_purged(documents)).await
     }
 }

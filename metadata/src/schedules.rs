@@ -1,8 +1,9 @@
-//! Schedules: which runs were due, and what became of each. When runs are due is `pipeline::Schedule`'s to say;
-//! here it is seen to that each is there once, however many workers look (docs/adr/0017-queue-and-schedules.md).
+//! Schedules: their due runs and the results. `pipeline::Schedule` calculates due times; this
+//! module records each run exactly once, regardless of the number of workers
+//! (docs/adr/0017-queue-and-schedules.md).
 //!
-//! A look is one transaction that locks the schedule's row: the runs that were due since the last look, their
-//! operations, and the moment up to which was looked now stand there together or not at all.
+//! A check is one transaction that locks the row of the schedule. It commits together: the runs due
+//! since the last check, their operations, and the time of the check.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -16,40 +17,40 @@ use super::operations::{Ending, OperationStatus, finish_within};
 use super::queue::{HandedOver, hand_over};
 use super::{Postgres, attempt};
 
-/// What a schedule is of.
+/// Key of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScheduleKey<'a> {
-    /// The owner of the collection.
+    /// User name of the owner of the collection.
     pub owner: &'a str,
-    /// The collection.
+    /// Name of the collection.
     pub collection: &'a str,
-    /// The pipeline.
+    /// Name of the pipeline.
     pub pipeline: &'a str,
 }
 
-/// A schedule as it is stored.
+/// A schedule, as stored.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct ScheduleSummary {
-    /// Its id.
+    /// Id of the schedule.
     pub id: Uuid,
-    /// The owner of the collection.
+    /// User name of the owner of the collection.
     pub owner: String,
-    /// The collection.
+    /// Name of the collection.
     pub collection: String,
-    /// The pipeline.
+    /// Name of the pipeline.
     pub pipeline: String,
-    /// As the file says it; `null` once no file says anything any more.
+    /// The schedule in the pipeline file; `null` after its removal from the file.
     pub spec: Value,
-    /// Up to when it was looked for runs that were due.
+    /// Time up to which due runs have been recorded.
     pub looked_until: DateTime<Utc>,
-    /// When the next run is due, as far as it was foreseen.
+    /// Time of the next run, as calculated at the last check.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// Since when somebody has paused it.
+    /// Time at which it was paused; `None` if it is active.
     pub paused_at: Option<DateTime<Utc>>,
 }
 
 impl ScheduleSummary {
-    /// Whether it is the schedule of this pipeline.
+    /// `true` if it is the schedule with this key.
     pub fn is_of(&self, key: &ScheduleKey<'_>) -> bool {
         *key == ScheduleKey {
             owner: &self.owner,
@@ -59,83 +60,83 @@ impl ScheduleSummary {
     }
 }
 
-/// A run with what became of it.
+/// A run of a schedule with its result.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct ScheduleRun {
-    /// Its id.
+    /// Id of the run.
     pub id: Uuid,
-    /// By the calendar.
+    /// Due time according to the cron expression.
     pub due_at: DateTime<Utc>,
-    /// Whether it took place.
+    /// Whether it was started, skipped or missed.
     pub fate: RunFate,
-    /// Why not.
+    /// Reason why it was not started.
     pub message: Option<String>,
-    /// Who put it there.
+    /// Host and process of the worker that recorded it.
     pub worker: String,
-    /// Its operation; the last one, if it was tried several times.
+    /// Its operation; the last one if there were several attempts.
     pub operation_id: Option<Uuid>,
-    /// Where that stands.
+    /// Status of the operation.
     pub status: Option<OperationStatus>,
-    /// Which try it is.
+    /// Number of the attempt.
     pub attempt: Option<i32>,
-    /// Why that failed.
+    /// Error message of the operation.
     pub error_message: Option<String>,
-    /// When that began.
+    /// Time at which the operation started.
     pub started_at: Option<DateTime<Utc>>,
-    /// When that ended.
+    /// Time at which the operation ended.
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// What becomes of a run that was due.
+/// Result for a due run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "schedule_run_fate", rename_all = "lowercase")]
 pub enum RunFate {
-    /// An operation carries it out.
+    /// An operation was queued for it.
     Fired,
-    /// The run before had not ended, or a limit of the collection was reached.
+    /// Skipped: the previous run had not ended, or a limit of the collection was reached.
     Skipped,
-    /// Nobody was there when it was due.
+    /// No worker was running when it was due.
     Missed,
 }
 
-/// What is done where the run before has not ended.
+/// Overlap policy: the action if the previous run has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meeting {
-    /// The new one is skipped.
+    /// Skip the new run.
     Skip,
-    /// The new one waits.
+    /// Queue the new run.
     Queue,
-    /// The one before is cancelled.
+    /// Cancel the previous run.
     Cancel,
 }
 
-/// A run that is due.
+/// A due run.
 #[derive(Clone, Debug)]
 pub struct DueRun {
-    /// By the calendar.
+    /// Due time according to the cron expression.
     pub at: DateTime<Utc>,
-    /// Why it does not take place; `None` has it take place.
+    /// Reason for not starting it; `None` starts it.
     pub missed: Option<String>,
-    /// When it may begin at the earliest.
+    /// Earliest start.
     pub not_before: DateTime<Utc>,
-    /// What is done where the run before has not ended.
+    /// Overlap policy.
     pub meeting: Meeting,
 }
 
-/// What a worker found when it looked.
+/// Result of a worker's check of a schedule.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// [`ScheduleSummary::looked_until`] as it was when it began.
+    /// [`ScheduleSummary::looked_until`] at the start of the check.
     pub since: DateTime<Utc>,
-    /// Up to when it looked.
+    /// Time of the check.
     pub until: DateTime<Utc>,
-    /// What was due in between, oldest first.
+    /// Runs due in between, oldest first.
     pub due: Vec<DueRun>,
-    /// When the next run will be due.
+    /// Due time of the next run.
     pub next: Option<DateTime<Utc>>,
 }
 
-/// The schedules of a store.
+/// The schedules of the metadata store.
 pub struct Schedules<'a>(&'a PgPool);
 
 macro_rules! select {
@@ -148,17 +149,17 @@ macro_rules! select {
 }
 
 impl Postgres {
-    /// The schedules.
+    /// The schedules of pipelines.
     pub fn schedules(&self) -> Schedules<'_> {
         Schedules(&self.pool)
     }
 
-    /// The time by the store's clock, which all who use it share.
+    /// Current time of the database server, common to all its clients.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        attempt(&self.pool, "ask the store for the time", || async {
+        attempt(&self.pool, "read the time of the store", || async {
             Ok(sqlx::query_scalar("SELECT now()").fetch_one(&self.pool).await?)
         })
         .await
@@ -166,8 +167,8 @@ impl Postgres {
 }
 
 impl Schedules<'_> {
-    /// Gives the schedule of a pipeline, and makes it if there is none. One that says something else than before
-    /// is looked at from now on: what it would have said in the past was never due.
+    /// Returns the schedule of a pipeline and creates it if it does not exist. After a change of
+    /// the spec, runs count from now on: earlier due times of the new spec are ignored.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -177,7 +178,7 @@ impl Schedules<'_> {
         spec: &Value,
     ) -> Result<ScheduleSummary, StoreError> {
         attempt(self.0, "register the schedule", || async {
-            // Without a write where nothing has changed; several workers do this at once.
+            // Reads first to avoid a write without changes; several workers call this concurrently.
             let known = self.try_find(key).await?;
             if let Some(known) = known.filter(|known| known.spec == *spec) {
                 return Ok(known);
@@ -194,14 +195,12 @@ impl Schedules<'_> {
             .bind(spec)
             .execute(self.0)
             .await?;
-            self.try_find(key)
-                .await?
-                .ok_or_else(|| Failure::Conflict("it is gone again".to_owned()))
+            self.try_find(key).await?.ok_or_else(|| Failure::Conflict("it was deleted".to_owned()))
         })
         .await
     }
 
-    /// The schedule of a pipeline.
+    /// The schedule of a pipeline; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -218,7 +217,7 @@ impl Schedules<'_> {
             .await?)
     }
 
-    /// All of them, in order of owner, collection and pipeline.
+    /// All schedules in order of owner, collection and pipeline.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -231,8 +230,8 @@ impl Schedules<'_> {
         .await
     }
 
-    /// The schedules of these pipelines, as far as there are any, with the time by the store's clock. All that a worker
-    /// asks as long as nothing is due.
+    /// The existing schedules of these pipelines, with the time of the database server. While no
+    /// run is due, a worker needs only this query.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -250,7 +249,7 @@ impl Schedules<'_> {
         let owners = of(|it| it.owner.to_owned());
         let collections = of(|it| it.collection.to_owned());
         let pipelines = of(|it| it.pipeline.to_owned());
-        attempt(self.0, "look at schedules", || async {
+        attempt(self.0, "check schedules", || async {
             let rows: Vec<Row> = sqlx::query_as(
                 "SELECT now() AS now, id, owner, collection, pipeline, spec, looked_until, next_due_at, paused_at
                  FROM schedules
@@ -262,15 +261,15 @@ impl Schedules<'_> {
             .bind(&pipelines)
             .fetch_all(self.0)
             .await?;
-            // Without any there is nothing that could be due.
+            // Without schedules the time is not used.
             let now = rows.first().map_or_else(Utc::now, |row| row.now);
             Ok((now, rows.into_iter().map(|row| row.schedule).collect()))
         })
         .await
     }
 
-    /// Notes that no file has a schedule any more: it is due no more, and its history stays. One that is in a file
-    /// again is looked at from then on.
+    /// Records that the schedule was removed from its file: it is never due, and its history is
+    /// kept. If it returns to a file, runs count from then on.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -287,7 +286,7 @@ impl Schedules<'_> {
         .await
     }
 
-    /// Pauses a schedule, or has it go on; what was due while it was paused was not missed.
+    /// Pauses or resumes a schedule; runs due during the pause are not missed runs.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -309,8 +308,8 @@ impl Schedules<'_> {
         .await
     }
 
-    /// Writes down what was due; gives the operations that carry it out. If another worker has looked meanwhile,
-    /// nothing is written: what was due is there already.
+    /// Records due runs and returns their operations. If another worker has checked in the
+    /// meantime, nothing is written, because these runs are already recorded.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -320,7 +319,7 @@ impl Schedules<'_> {
         look: &Look,
         errand: &HandedOver<'_>,
     ) -> Result<Vec<Uuid>, StoreError> {
-        attempt(self.0, "fire what is due", || self.try_fire(schedule, look, errand)).await
+        attempt(self.0, "start due runs", || self.try_fire(schedule, look, errand)).await
     }
 
     async fn try_fire(
@@ -351,7 +350,7 @@ impl Schedules<'_> {
         Ok(fired)
     }
 
-    /// Has a run take place now, whatever the calendar says; gives its operation.
+    /// Starts a run now, regardless of the cron expression, and returns its operation.
     ///
     /// # Errors
     /// If a limit of the collection is reached, or the store cannot be reached.
@@ -360,9 +359,9 @@ impl Schedules<'_> {
         schedule: Uuid,
         errand: &HandedOver<'_>,
     ) -> Result<Uuid, StoreError> {
-        attempt(self.0, "have the schedule run now", || async {
+        attempt(self.0, "run the schedule now", || async {
             let mut transaction = self.0.begin().await?;
-            // Somebody asks, and is told; nothing is skipped.
+            // A client requested the run and receives an error; skipping would hide it.
             let collection = errand.collection;
             if let Some(limit) = reached(&mut transaction, collection.id, true).await? {
                 return Err(limit.refusal(&collection.name));
@@ -372,7 +371,7 @@ impl Schedules<'_> {
             let due = DueRun { at, missed: None, not_before: at, meeting: Meeting::Queue };
             let fired = fire_one(&mut transaction, schedule, &due, errand).await?;
             transaction.commit().await?;
-            fired.ok_or_else(|| Failure::Conflict("it was asked for just now".to_owned()))
+            fired.ok_or_else(|| Failure::Conflict("it was just requested".to_owned()))
         })
         .await
     }
@@ -404,8 +403,9 @@ impl Schedules<'_> {
     }
 }
 
-/// Writes down one run that is due; gives its operation, if it takes place and was not there already. Where a limit of
-/// the collection is reached the run is skipped: an error would take back the look, and every later one after it.
+/// Records one due run and returns its operation; `None` if it is not started or was recorded
+/// before. If a limit of the collection is reached, the run is skipped: an error would roll back
+/// this check and all later ones.
 async fn fire_one(
     connection: &mut PgConnection,
     schedule: Uuid,
@@ -420,7 +420,7 @@ async fn fire_one(
     let (mut fate, mut message) = match (&due.missed, due.meeting, before.first()) {
         (Some(why), _, _) => (RunFate::Missed, Some(why.clone())),
         (None, Meeting::Skip, Some(other)) => {
-            (RunFate::Skipped, Some(format!("operation {other} of the run before has not ended")))
+            (RunFate::Skipped, Some(format!("operation {other} of the previous run has not ended")))
         }
         (None, _, _) => (RunFate::Fired, None),
     };

@@ -1,7 +1,8 @@
-//! Sessions: families of refresh tokens, of which one is good at a time, and the keys that sign access tokens.
+//! Sessions: families of refresh tokens with one valid token at a time, and the keys that sign
+//! access tokens.
 //!
-//! Nothing here knows a token itself, only its digest. A refresh token is spent by using it; when a spent one comes
-//! again, somebody has copied it, and its whole family ends.
+//! Only digests of tokens are stored. Each use of a refresh token replaces it; the reuse of a
+//! replaced token proves a copy and revokes the whole family.
 
 use std::time::Duration;
 
@@ -16,47 +17,47 @@ use super::audit::{By, of_account};
 use super::failure::Failure;
 use super::users::{NewUser, User, has_administrator, insert, select_user};
 
-/// A session that begins or goes on.
+/// Credential of a new or renewed session.
 #[derive(Clone, Copy, Debug)]
 pub struct NewToken<'a> {
-    /// SHA-256 of the refresh token, in hexadecimal digits.
+    /// SHA-256 of the refresh token in hexadecimal digits.
     pub hash: &'a str,
-    /// How long it may be used.
+    /// Time until it expires.
     pub lifetime: Duration,
 }
 
-/// How the credential of a session is used.
+/// Kind of the credential of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A refresh token: each use spends it for another one.
+    /// A refresh token: each use replaces it.
     Rotating,
-    /// The cookie of a browser: the same for as long as the session goes on.
+    /// The cookie of a browser: unchanged during the whole session.
     Browser,
 }
 
-/// What became of a refresh token that was to be used.
+/// Result of the use of a refresh token.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rotation {
-    /// It is spent, and the new one is good: for this account, in this family.
+    /// The token was replaced by the new one; account and token family.
     Rotated(Box<User>, Uuid),
-    /// It is none, has expired or was revoked, or its account may not do anything.
+    /// The token is unknown, expired or revoked, or its account is deactivated.
     Unknown,
-    /// It was spent before. The family is revoked now.
+    /// The token was used before. Its family is revoked now.
     Reused,
 }
 
 /// A key that signs access tokens.
 #[derive(Clone, PartialEq, Eq, FromRow)]
 pub struct SigningKey {
-    /// Its name, in the header of a token.
+    /// Key id in the header of a token.
     pub kid: String,
     /// 32 random bytes.
     pub secret: Vec<u8>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
 }
 
-/// What is known of a refresh token.
+/// Stored state of a refresh token.
 #[derive(FromRow)]
 struct Known {
     id: Uuid,
@@ -77,11 +78,11 @@ pub(super) const ALIVE: &str = select_user!(
 const SIGNING_KEYS: &str = "
     SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid";
 
-/// The sessions of a store.
+/// The sessions of the metadata store.
 pub struct Sessions<'a>(pub(super) &'a PgPool);
 
 impl Sessions<'_> {
-    /// Begins a session; gives its family.
+    /// Starts a session and returns its token family.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -94,7 +95,7 @@ impl Sessions<'_> {
         self.begin_as(Kind::Rotating, user, token, by).await
     }
 
-    /// Begins a session with a credential of this kind; gives its family.
+    /// Starts a session with a credential of this kind and returns its token family.
     pub(super) async fn begin_as(
         &self,
         kind: Kind,
@@ -103,7 +104,7 @@ impl Sessions<'_> {
         by: &By,
     ) -> Result<Uuid, StoreError> {
         let family = Uuid::new_v4();
-        attempt(self.0, "begin the session", || async {
+        attempt(self.0, "start the session", || async {
             let mut transaction = self.0.begin().await?;
             sqlx::query("DELETE FROM refresh_tokens WHERE user_id = $1 AND expires_at < now()")
                 .bind(user)
@@ -121,7 +122,7 @@ impl Sessions<'_> {
         Ok(family)
     }
 
-    /// Spends a refresh token for a new one. Not tried again: a second try would be a second use.
+    /// Replaces a refresh token by a new one. Never retried: a second attempt would count as reuse.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -146,7 +147,7 @@ impl Sessions<'_> {
             return Ok(Rotation::Unknown);
         };
         let Known { id, user_id: user, family_id: family, is_spent, is_good, is_browser } = known;
-        // The credential of a browser is in its cookie and nowhere else.
+        // The credential of a browser session is valid only as a cookie.
         if !is_good || is_browser {
             return Ok(Rotation::Unknown);
         }
@@ -170,7 +171,7 @@ impl Sessions<'_> {
         Ok(Rotation::Rotated(Box::new(user), family))
     }
 
-    /// Ends the session of a refresh token, if it is one; gives its family.
+    /// Ends the session of a refresh token and returns its family; `None` if the token is unknown.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -186,7 +187,7 @@ impl Sessions<'_> {
         .await
     }
 
-    /// The account of a session that goes on.
+    /// The account of a valid session; `None` if it has ended or expired.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -197,7 +198,7 @@ impl Sessions<'_> {
         .await
     }
 
-    /// Whether there is an administrator of the server.
+    /// `true` if an active administrator exists.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -208,8 +209,8 @@ impl Sessions<'_> {
         .await
     }
 
-    /// The keys that sign access tokens, newest first. `fresh` is taken in as the newest if there is none that is
-    /// younger than `age`; one that nothing can be signed by any more is dropped.
+    /// The keys that sign access tokens, newest first. Inserts `fresh` if no key is younger than
+    /// `age`; deletes keys that cannot have signed a valid token.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -226,8 +227,8 @@ impl Sessions<'_> {
             .fetch_one(self.0)
             .await?;
             if read_only {
-                // What was signed before is still checked. Nobody can log in, so nothing is signed anew; the fresh key is
-                // there since somebody asks for the newest.
+                // Existing tokens are still verified. Logins are impossible, so no token is signed;
+                // the fresh key is returned because the caller needs a newest key.
                 let mut keys: Vec<SigningKey> = sqlx::query_as(SIGNING_KEYS).fetch_all(self.0).await?;
                 if keys.is_empty() {
                     let (kid, secret) = (fresh.0.to_owned(), fresh.1.to_vec());
@@ -236,7 +237,7 @@ impl Sessions<'_> {
                 return Ok(keys);
             }
             let mut transaction = self.0.begin().await?;
-            // Servers that start together must not each bring a key.
+            // Servers that start concurrently must not insert one key each.
             sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
                 .execute(&mut *transaction)
                 .await?;
@@ -262,7 +263,7 @@ impl Sessions<'_> {
         .await
     }
 
-    /// Offers a token that makes the first administrator, unless there is one; says whether it is good.
+    /// Offers a setup token for the first administrator; `false` if an administrator exists.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -284,10 +285,12 @@ impl Sessions<'_> {
         .await
     }
 
-    /// Spends the setup token and makes the first administrator; nothing if the token is not good (any more).
+    /// Consumes the setup token and creates the first administrator; `None` if the token is invalid
+    /// or expired.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if the name or the address is taken; the token is still good then.
+    /// [`pipeline::Remedy::Conflict`] if the name or the email address is in use; the token stays
+    /// valid then.
     pub async fn set_up(
         &self,
         hash: &str,
@@ -295,9 +298,9 @@ impl Sessions<'_> {
         by: &By,
     ) -> Result<Option<User>, StoreError> {
         let id = Uuid::new_v4();
-        attempt(self.0, "make the first administrator", || async {
+        attempt(self.0, "create the first administrator", || async {
             let mut transaction = self.0.begin().await?;
-            // Whoever comes second waits here, and finds it spent.
+            // A concurrent caller waits here and then finds the token consumed.
             let spent = sqlx::query(
                 "UPDATE setup_tokens SET used_at = now()
                  WHERE token_hash = $1 AND used_at IS NULL AND expires_at > now()",

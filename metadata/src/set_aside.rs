@@ -1,4 +1,4 @@
-//! What was set aside, by reason: documents that hold a content, and places that never led to one.
+//! Rejections by reason: documents with a content, and locations without a document.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -8,23 +8,24 @@ use uuid::Uuid;
 use super::attempt;
 use super::documents::Documents;
 
-/// A place that was set aside by itself: nothing was read there, or somebody has deleted what was.
+/// A location without a document: its content was not read, or its document was deleted by a
+/// client.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct PlaceSetAside {
-    /// Where.
+    /// URI of the location.
     pub uri: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
-    /// Why, in one word.
+    /// Reason code.
     pub reason: String,
-    /// Why, in words.
+    /// Message of the rejection.
     pub message: Option<String>,
-    /// When it was seen last.
+    /// Time at which a run saw it last.
     pub last_seen_at: DateTime<Utc>,
 }
 
 impl Documents<'_> {
-    /// How many places of a collection are set aside, by reason, as the report of a run counts them.
+    /// Number of rejected locations of a collection by reason, counted as in the report of a run.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -32,7 +33,7 @@ impl Documents<'_> {
         &self,
         collection: Uuid,
     ) -> Result<Vec<(String, i64)>, StoreError> {
-        attempt(self.0, "count what is set aside", || async {
+        attempt(self.0, "count rejected locations", || async {
             Ok(sqlx::query_as(
                 "SELECT reason, count(*) FROM (
                      SELECT set_aside ->> 'reason' AS reason FROM document_locations
@@ -50,8 +51,8 @@ impl Documents<'_> {
         .await
     }
 
-    /// The places of a collection that were set aside by themselves, for this reason or for any, in order of their
-    /// URIs, from behind `after` on.
+    /// Rejected locations without a document, for one reason or all, in order of URI, after
+    /// `after`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -62,7 +63,7 @@ impl Documents<'_> {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<PlaceSetAside>, StoreError> {
-        attempt(self.0, "list what is set aside", || async {
+        attempt(self.0, "list rejected locations", || async {
             Ok(sqlx::query_as(
                 r#"SELECT uri, size, set_aside ->> 'reason' AS reason, set_aside ->> 'message' AS message, last_seen_at
                    FROM document_locations

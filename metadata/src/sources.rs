@@ -1,4 +1,4 @@
-//! Sources: the paths and URLs that documents of a collection came from, and what each has given.
+//! Sources: the paths and URLs of the documents of a collection, with counts for each.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(super) const ENSURE: &str = "
     SELECT $1, i.path, i.type FROM unnest($2::text[], $3::text[]) AS i (path, type)
     ON CONFLICT (collection_id, source_path) DO NOTHING";
 
-/// Makes sure that these sources have a row.
+/// Inserts a row for each of these sources that has none.
 pub(super) async fn ensure(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -25,12 +25,13 @@ pub(super) async fn ensure(
     sqlx::query(ENSURE).bind(collection).bind(paths).bind(types).execute(connection).await.map(drop)
 }
 
-/// A path may be one of a file, but whether it is nobody asks: it may be gone by now.
+/// A path may be that of a file; this is not checked, because the file may be deleted by now.
 fn kind(path: &str) -> &'static str {
     if path.contains("://") && !path.starts_with("file://") { "url" } else { "directory" }
 }
 
-/// Counts anew what each source of a collection gives, and notes which of them the operation has read.
+/// Recounts the documents of each source of a collection, and records which sources the operation
+/// has read.
 pub(super) async fn refresh(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -59,28 +60,28 @@ pub(super) async fn refresh(
     .map(drop)
 }
 
-/// A source in a list.
+/// A source, as lists return it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct SourceSummary {
-    /// Its id.
+    /// Id of the source.
     pub id: Uuid,
-    /// The path or URL.
+    /// Path or URL.
     pub source_path: String,
     /// `directory`, `url`, …
     pub source_type: String,
-    /// Completed documents from it, when the last operation ended.
+    /// Completed documents of the source at the end of the last operation.
     pub document_count: i64,
-    /// Bytes of those.
+    /// Total size of these documents in bytes.
     pub size_bytes: i64,
-    /// When an operation read it last.
+    /// Time of the last operation that read it.
     pub last_indexed_at: Option<DateTime<Utc>>,
 }
 
-/// The sources of a store's collections.
+/// The sources of the metadata store's collections.
 pub struct Sources<'a>(pub(super) &'a PgPool);
 
 impl Sources<'_> {
-    /// The sources of a collection, in order of their paths.
+    /// The sources of a collection, in order of path.
     ///
     /// # Errors
     /// If the store cannot be reached.

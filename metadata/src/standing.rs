@@ -1,4 +1,4 @@
-//! How things stand in the whole store, for whoever draws it over time.
+//! Status of the whole metadata store, for monitoring.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -7,52 +7,52 @@ use sqlx::FromRow;
 use super::operations::{OperationStatus, OperationType};
 use super::{Postgres, attempt};
 
-/// How things stand.
+/// Status of the whole metadata store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Standing {
-    /// Operations that have not ended, by type and status.
+    /// Number of operations that have not ended, by type and status.
     pub operations: Vec<(OperationType, OperationStatus, i64)>,
-    /// When each pipeline has last brought its collection up to date.
+    /// Time of the last successful run of each pipeline.
     pub last_success: Vec<(String, DateTime<Utc>)>,
-    /// Each schedule that is in a file and not paused.
+    /// Active schedules: in a pipeline file and not paused.
     pub schedules: Vec<ScheduleStanding>,
-    /// Each collection.
+    /// All collections.
     pub collections: Vec<CollectionStanding>,
 }
 
-/// When runs of a schedule are, or should have been.
+/// Next run of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct ScheduleStanding {
-    /// The pipeline that it runs.
+    /// Name of its pipeline.
     pub pipeline: String,
-    /// Since when there has been one.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it is due next, as far as that is foreseen; in the past if nobody has fired it.
+    /// Due time of the next run, if calculated; in the past if no worker has started it.
     pub next_due_at: Option<DateTime<Utc>>,
 }
 
-/// What a collection held when its last operation ended.
+/// Size of a collection at the end of its last operation.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct CollectionStanding {
-    /// User name of its owner.
+    /// User name of the owner.
     pub owner: String,
-    /// Unique among the owner's.
+    /// Unique among the collections of the owner.
     pub name: String,
-    /// Documents that are stored.
+    /// Number of completed documents.
     pub documents: i64,
-    /// Points of those.
+    /// Number of their points.
     pub points: i64,
-    /// Bytes of those, as they were read.
+    /// Total size of their files in bytes.
     pub bytes: i64,
 }
 
 impl Postgres {
-    /// How things stand in the whole store.
+    /// Reads the status of the whole metadata store.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn standing(&self) -> Result<Standing, StoreError> {
-        attempt(&self.pool, "see how things stand", || async {
+        attempt(&self.pool, "read the status of the metadata store", || async {
             let operations = sqlx::query_as(
                 "SELECT type, status, count(*) FROM operations WHERE status IN ('pending', 'processing')
                  GROUP BY type, status",

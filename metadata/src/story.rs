@@ -1,4 +1,4 @@
-//! The story of one place and its document: what is known of both, and who has done it.
+//! History of one location and its document: stored state, and deletions by clients.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -11,95 +11,95 @@ use super::documents::{DocumentStatus, Documents, file_path};
 use super::locations::uri_hash;
 use super::operations::OperationType;
 
-/// A place as it was seen last.
+/// A location, as last seen.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Place {
-    /// Where.
+    /// URI of the location.
     pub uri: String,
-    /// The source that gave it.
+    /// Its source.
     pub source: Option<String>,
-    /// The document that it leads to.
+    /// Id of its document.
     pub document_id: Option<Uuid>,
     /// Whether its content was read.
     pub was_read: bool,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
-    /// When the file was modified.
+    /// Modification time of the content.
     pub mtime: Option<DateTime<Utc>>,
-    /// When the file was changed in any way.
+    /// Time of the last change of content or inode.
     pub ctime: Option<DateTime<Utc>>,
-    /// Its inode.
+    /// Inode number.
     pub inode: Option<i64>,
-    /// Why it leads to no document: `node`, `reason`, `message`.
+    /// Rejection of a location without a document: `node`, `reason`, `message`.
     pub set_aside: Option<Value>,
-    /// When it was seen first.
+    /// Time at which a run first saw it.
     pub created_at: DateTime<Utc>,
-    /// When it was seen last.
+    /// Time at which a run last saw it.
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// A document with its past.
+/// A document with its history.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct DocumentStory {
-    /// Its id.
+    /// Id of the document.
     pub id: Uuid,
-    /// Where it was when it was last written.
+    /// Path of its location at the last write.
     pub file_path: String,
-    /// Bytes.
+    /// Size in bytes.
     pub file_size: i64,
     /// Media type.
     pub mime_type: Option<String>,
-    /// What became of it.
+    /// Status of the document.
     pub status: DocumentStatus,
-    /// Why it was set aside, in words.
+    /// Message of the rejection.
     pub error_message: Option<String>,
-    /// Why it was set aside: `node` and `reason`.
+    /// The rejection: `node` and `reason`.
     pub set_aside: Option<Value>,
-    /// Chunks; of one that is deleted or failed, points that are still to be removed.
+    /// Number of chunks; for a deleted or failed document, points still to be removed.
     pub chunk_count: i64,
-    /// The settings that made it.
+    /// Fingerprint of the settings at the last write.
     pub fingerprint: Option<Vec<u8>>,
-    /// When it was taken in first.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it was changed last.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// When it was deleted.
+    /// Time of deletion.
     pub deleted_at: Option<DateTime<Utc>>,
-    /// How often it has failed with this content.
+    /// Number of failures with this content.
     pub attempts: i64,
-    /// When `--retry-failed` tries it again.
+    /// Earliest time at which `--retry-failed` retries it.
     pub retry_at: Option<DateTime<Utc>>,
     /// `title`, `language` and `metadata`.
     pub meta: Value,
     /// The operation that wrote it last.
     pub operation_id: Option<Uuid>,
-    /// What that one was.
+    /// Type of that operation.
     pub operation_type: Option<OperationType>,
-    /// When that one began.
+    /// Start of that operation.
     pub operation_started_at: Option<DateTime<Utc>>,
 }
 
-/// Somebody deleted it, or took it in again.
+/// A deletion of the document by a client, or its reversal.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Deed {
     /// `documents_deleted` or `documents_undeleted`.
     pub action: String,
-    /// Who.
+    /// User name of the actor.
     pub by: Option<String>,
-    /// When.
+    /// Time of the action.
     pub at: DateTime<Utc>,
-    /// The operation that did it.
+    /// The operation that performed it.
     pub operation_id: Option<Uuid>,
 }
 
-/// Everything that is known of a document, or of a place that led to none.
+/// Stored state of a document, or of a location without one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Story {
-    /// The document.
+    /// The document; `None` if the location led to none.
     pub document: Option<DocumentStory>,
-    /// The places where it is seen, or the one that was asked for; not more than a hundred.
+    /// Its locations, a requested location first; at most about a hundred.
     pub places: Vec<Place>,
-    /// What people have done to it, latest first.
+    /// Deletions and their reversals, latest first.
     pub deeds: Vec<Deed>,
 }
 
@@ -134,7 +134,7 @@ macro_rules! documents {
 }
 
 impl Documents<'_> {
-    /// What is known of a place.
+    /// History of a location.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -149,7 +149,7 @@ impl Documents<'_> {
         .await?;
         let document = match &place {
             Some(Place { document_id: Some(document), .. }) => Some(*document),
-            // One that somebody has deleted is known by the content of its place.
+            // A document that a client deleted is found by the content of its location.
             Some(_) => self.at(collection, uri).await?,
             None => self.last_deleted_at(collection, uri).await?,
         };
@@ -164,12 +164,12 @@ impl Documents<'_> {
         Ok(story)
     }
 
-    /// What is known of a document; nothing if there is none.
+    /// History of a document; empty if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn story_of(&self, collection: Uuid, document: Uuid) -> Result<Story, StoreError> {
-        attempt(self.0, "read what is known of the document", || async {
+        attempt(self.0, "read the history of the document", || async {
             let found: Option<DocumentStory> =
                 sqlx::query_as(documents!("WHERE d.collection_id = $1 AND d.id = $2"))
                     .bind(collection)
@@ -194,7 +194,7 @@ impl Documents<'_> {
         .await
     }
 
-    /// The document that was last at a place of which nothing is known any more.
+    /// The last document at a location that is not stored any more.
     async fn last_deleted_at(
         &self,
         collection: Uuid,

@@ -1,5 +1,5 @@
-//! What becomes of an operation whose process is dead, or lives and does nothing: its session, its transactions and its
-//! row, seen to by whoever works on the collection next (`claim.rs`).
+//! Takeover of an operation whose process is dead or hangs: its session, its transactions and its
+//! row are ended by the next process that works on the collection (`claim.rs`).
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::operations::{Ending, OperationStatus, end};
 use super::queue::survive;
 
-/// Ends the session that holds the lock of a collection, if its operation has lost its lease.
+/// Terminates the session that holds the lock of a collection, if its operation has lost its lease.
 pub(super) async fn evict(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -31,8 +31,9 @@ pub(super) async fn evict(
     .map(drop)
 }
 
-/// Ends the transactions that the operation of a dead process has left open: whoever has the lock of the collection need
-/// not wait until the server notices by itself, which takes two minutes where the process was stopped in between.
+/// Terminates the transactions left open by orphaned operations of a collection. Otherwise the
+/// holder of the lock waits until the server detects the dead client, which takes two minutes if
+/// the process was suspended.
 async fn end_transactions_of_the_dead(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -49,7 +50,7 @@ async fn end_transactions_of_the_dead(
     .map(drop)
 }
 
-/// Ends the transactions of one operation.
+/// Terminates the transactions of one operation.
 pub(super) async fn end_transactions(
     connection: &mut PgConnection,
     operation: Uuid,
@@ -72,8 +73,8 @@ pub(super) const DEAD: &str = "
                       WHERE e.operation_id = o.id AND e.expires_at < now() OFFSET 0))
     FOR NO KEY UPDATE";
 
-/// Marks the operation of a process that has died as failed, and cancels those that nobody waits for any
-/// more.
+/// Marks orphaned operations as failed, and cancels pending ones whose requester no longer renews
+/// the lease. Returns the failed ones.
 pub(super) async fn bury_the_dead(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -84,7 +85,7 @@ pub(super) async fn bury_the_dead(
     let mut recovered = Vec::new();
     for (id, user, status) in dead {
         let ending = if status == OperationStatus::Processing {
-            tracing::warn!(operation = %id, %collection, "the process of an operation has died");
+            tracing::warn!(operation = %id, %collection, "the process of an operation died");
             recovered.push(id);
             Ending::Failed("the process that worked on it died".to_owned())
         } else {

@@ -1,4 +1,4 @@
-//! Users: accounts of people and programs. What a password is hashed with is nobody's business here.
+//! Users: accounts of people and programs. Password hashing is done elsewhere.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -13,57 +13,57 @@ use super::{LOCAL_ACCOUNT, attempt, sessions};
 /// An account.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct User {
-    /// Its id.
+    /// Id of the account.
     pub id: Uuid,
-    /// What it logs in by.
+    /// Name for the login.
     pub username: String,
-    /// Where it can be reached.
+    /// Email address.
     pub email: String,
-    /// What it is called.
+    /// Display name.
     pub full_name: Option<String>,
-    /// May it do anything?
+    /// `false` for a deactivated account, which has no rights.
     pub is_active: bool,
-    /// May it do everything?
+    /// Whether it has all rights.
     pub is_superuser: bool,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it logged in last.
+    /// Time of the last login.
     pub last_login: Option<DateTime<Utc>>,
-    /// What its owner likes; for the page to know.
+    /// Preferences of the user, for the web UI.
     pub preferences: Value,
 }
 
-/// An account that is to be made.
+/// Data of an account to create.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// Unique.
+    /// Unique name for the login.
     pub username: String,
-    /// Unique.
+    /// Unique email address.
     pub email: String,
-    /// What it is called.
+    /// Display name.
     pub full_name: Option<String>,
-    /// In the PHC string format.
+    /// Password hash in PHC string format.
     pub hashed_password: String,
-    /// May it do everything?
+    /// Whether it has all rights.
     pub is_superuser: bool,
 }
 
-/// What is to change of an account; `None` stays as it is.
+/// Changes to an account; `None` keeps a field.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
-    /// Unique.
+    /// New email address, unique.
     pub email: Option<String>,
-    /// What it is called.
+    /// New display name.
     pub full_name: Option<String>,
-    /// May it do anything?
+    /// `false` deactivates the account.
     pub is_active: Option<bool>,
-    /// May it do everything?
+    /// Whether it has all rights.
     pub is_superuser: Option<bool>,
-    /// Replaces what was there.
+    /// Replaces all preferences.
     pub preferences: Option<Value>,
 }
 
-/// The columns of [`User`].
+/// A query with the columns of [`User`].
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -76,11 +76,11 @@ macro_rules! select {
 }
 pub(super) use select as select_user;
 
-/// The accounts of a store.
+/// The accounts of the metadata store.
 pub struct Users<'a>(pub(super) &'a PgPool);
 
 impl Users<'_> {
-    /// Accounts in order of id, from behind `after` on.
+    /// Accounts in order of id, after `after`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -95,7 +95,7 @@ impl Users<'_> {
         .await
     }
 
-    /// One account.
+    /// One account; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -106,7 +106,7 @@ impl Users<'_> {
         .await
     }
 
-    /// One account by its name.
+    /// One account by user name; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -120,7 +120,7 @@ impl Users<'_> {
         .await
     }
 
-    /// The hash of an account's password.
+    /// Password hash of an account; `None` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -134,13 +134,13 @@ impl Users<'_> {
         .await
     }
 
-    /// Makes an account.
+    /// Creates an account.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if its name or its address is taken.
+    /// [`pipeline::Remedy::Conflict`] if the name or the email address is in use.
     pub async fn create(&self, new: &NewUser, by: &By) -> Result<User, StoreError> {
         let id = Uuid::new_v4();
-        attempt(self.0, "make the user", || async {
+        attempt(self.0, "create the user", || async {
             let mut transaction = self.0.begin().await?;
             let user = insert(&mut transaction, id, new, by).await?;
             transaction.commit().await?;
@@ -149,10 +149,11 @@ impl Users<'_> {
         .await
     }
 
-    /// Changes an account; nothing if there is none. One that is deactivated loses its sessions.
+    /// Changes an account; `None` if it does not exist. Deactivation ends its sessions.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if the address is taken, or no administrator would be left.
+    /// [`pipeline::Remedy::Conflict`] if the email address is in use, or no administrator would be
+    /// left.
     pub async fn change(
         &self,
         id: Uuid,
@@ -169,7 +170,7 @@ impl Users<'_> {
         by: &By,
     ) -> Result<Option<User>, Failure> {
         let mut transaction = self.0.begin().await?;
-        // Two administrators who deactivate each other wait for one another here.
+        // Serialises two administrators that deactivate each other.
         sqlx::query("SELECT id FROM users WHERE is_superuser ORDER BY id FOR UPDATE")
             .execute(&mut *transaction)
             .await?;
@@ -212,7 +213,7 @@ impl Users<'_> {
         Ok(Some(user))
     }
 
-    /// Gives an account another password, and ends its sessions.
+    /// Changes the password of an account and ends its sessions; `false` if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -238,7 +239,7 @@ impl Users<'_> {
         .await
     }
 
-    /// The addresses of an account's last thousand logins, within a month, each once.
+    /// The distinct addresses among the last thousand logins of an account within a month.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -258,12 +259,13 @@ impl Users<'_> {
         .await
     }
 
-    /// Notes that somebody could not log in; the name that was tried is in the entry only if it is an account's.
+    /// Records a failed login. `user` is `None` if the attempted name belongs to no account; the
+    /// name is then not recorded.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn refused(&self, user: Option<Uuid>, by: &By) -> Result<(), StoreError> {
-        attempt(self.0, "note the failed login", || async {
+        attempt(self.0, "record the failed login", || async {
             let mut connection = self.0.acquire().await?;
             Ok(of_account(&mut connection, user, by, "login_failed", &json!({})).await?)
         })
@@ -271,14 +273,14 @@ impl Users<'_> {
     }
 }
 
-/// Whether somebody is left who may do everything.
+/// `true` if an active administrator exists.
 pub(super) async fn has_administrator(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM users WHERE is_superuser AND is_active)")
         .fetch_one(connection)
         .await
 }
 
-/// Makes an account, and notes who did.
+/// Creates an account and writes the audit entry.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     id: Uuid,

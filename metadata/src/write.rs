@@ -1,10 +1,10 @@
-//! The one transaction that changes documents and locations, whatever the cause: a batch that was
-//! stored, or documents that left the pipeline early.
+//! The single transaction that changes documents and locations: for a stored batch or for documents
+//! that left the pipeline early.
 //!
-//! Its steps keep what always holds: a document has a location or is deleted; a location belongs to
-//! the document that holds its content; one document holds a content. The right to write is a lock on
-//! the operation's row, so the transactions of a run happen one after another, and none happens after
-//! the operation has ended, whoever ended it.
+//! Invariants of its steps: a document has a location or is deleted; a location belongs to the
+//! document with its content; a content belongs to one document. The right to write is a lock on
+//! the row of the operation, so the transactions of a run are serialised, and none commits after
+//! the end of the operation, whichever process ended it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +18,13 @@ use super::locations::{self, Former, LocationRow};
 use super::run::RunMetadata;
 use super::sources;
 
-/// Records documents as stored. Returns those that are deleted by it.
+/// Records documents as stored. Returns the documents that are deleted as a result.
 pub(super) async fn commit(
     connection: &mut PgConnection,
     run: &RunMetadata,
     stored: &[StoredDocument],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    // A document may come from two locations, and a location twice where sources overlap.
+    // A document can come from two locations, and a location twice if sources overlap.
     let by_id: BTreeMap<Uuid, &StoredDocument> =
         stored.iter().map(|one| (one.document, one)).collect();
     let documents: Vec<_> = by_id
@@ -51,8 +51,8 @@ pub(super) async fn commit(
     write(connection, run, &documents, &locations).await
 }
 
-/// Records documents that left early. Returns those that are deleted by it, and those that have failed
-/// and have points.
+/// Records documents that left early. Returns the documents that are deleted as a result and the
+/// failed ones with points.
 pub(super) async fn record(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -132,8 +132,8 @@ pub(super) async fn record(
     write(connection, run, &documents, &in_order(moved)).await
 }
 
-/// The rows of documents that failed, leaving out those that are stored as the present settings store
-/// them: there another location, of another type say, led to rows from the same content.
+/// Rows of failed documents, without those stored with the current settings: for these, another
+/// location, for example with another type, produced rows from the same content.
 async fn failures<'a>(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -164,7 +164,7 @@ async fn failures<'a>(
     Ok(rows.into_values().collect())
 }
 
-/// Writes documents and then locations. Returns the documents whose points have to go.
+/// Writes documents, then locations. Returns the documents whose points must be removed.
 async fn write(
     connection: &mut PgConnection,
     run: &RunMetadata,
@@ -203,7 +203,7 @@ async fn ensure_sources(
     sources::ensure(connection, run.collection, &sources).await
 }
 
-/// Each location once, the last word on it, in order of uri.
+/// Each location once, with its last row, in order of URI.
 fn in_order<'a>(rows: impl IntoIterator<Item = LocationRow<'a>>) -> Vec<LocationRow<'a>> {
     let by_uri: BTreeMap<_, _> =
         rows.into_iter().map(|row| (row.location.uri.as_str(), row)).collect();

@@ -517,7 +517,7 @@ fn two_users_may_each_have_a_collection_of_the_same_name() {
     assert_eq!(place.told(), "read 1, stored 1, unchanged 1, remembered 5");
     place.edit_pipeline("collection: test", "collection: test\nowner: bob");
     let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
-    assert!(ran.code == 1 && ran.stderr.contains("there is no account `bob`"), "{}", ran.stderr);
+    assert!(ran.code == 1 && ran.stderr.contains("account `bob` does not exist"), "{}", ran.stderr);
 }
 
 #[test]

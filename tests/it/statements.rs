@@ -100,8 +100,7 @@ fn what_a_run_asks_again_and_again_is_known() {
         }
     }
     // Checks that the test detects statements: these ran once per document.
-    for doing in ["identify documents", "write documents", "make sure that an operation may write"]
-    {
+    for doing in ["identify documents", "write documents", "check that an operation may write"] {
         let query = metadata::HOT_QUERIES.iter().find(|query| query.doing == doing).unwrap();
         assert!(grown.contains(&plain(query.sql)), "{doing}");
     }

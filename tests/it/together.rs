@@ -41,7 +41,7 @@ fn one_works_and_the_other_says_so() {
     assert_eq!((second.code, second.stdout.as_str()), (1, ""));
     let wanted = [
         format!(
-            "another process works on the collection `test`: operation {id} (index), process {} on ",
+            "another process works on collection `test`: operation {id} (index), process {} on ",
             first.id()
         ),
         ", since 20".to_owned(),
@@ -161,7 +161,7 @@ fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
     place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
     let next = place.semantik(&RUN);
     assert_eq!(next.code, 0, "{}", next.stderr);
-    assert!(next.stderr.contains("the process of an operation has died"), "{}", next.stderr);
+    assert!(next.stderr.contains("the process of an operation died"), "{}", next.stderr);
     assert_eq!(operations(&place), ["index failed", "index completed"]);
 
     let before = everything(&place);

@@ -1,11 +1,11 @@
-//! Where a private cluster lies, where its socket is, and which user its server runs as.
+//! Location of a private cluster and its socket, and the user that the server runs as.
 //!
-//! A command of an ordinary user runs the server as that user. PostgreSQL refuses to run as root, so a
-//! command of root runs it as `postgres` (or `nobody`), in a folder of that user's; and if that user
-//! cannot get to the data folder (one below `/root`, say), the cluster lies in
-//! `/var/lib/semantik/<id>`, with a note in the data folder that says so. Whoever deletes the data
-//! folder deletes the note, and with it the way to the old cluster: metadata never outlives the vectors
-//! that lie beside it.
+//! A command of an ordinary user runs the server as that user. PostgreSQL refuses to run as root,
+//! so a command of root runs it as `postgres` (or `nobody`), in a folder owned by that user. If
+//! that user cannot reach the data folder (for example below `/root`), the cluster is in
+//! `/var/lib/semantik/<id>`, and a note in the data folder records the path. Deleting the data
+//! folder deletes the note and thus the reference to the old cluster: metadata never outlives the
+//! vectors stored next to it.
 
 use std::fmt::Write as _;
 use std::io;
@@ -19,16 +19,16 @@ use uuid::Uuid;
 use super::{EmbeddedError, failed};
 use pipeline::private;
 
-/// A Unix socket address holds 108 bytes, one of them the final zero.
+/// A Unix socket address holds 108 bytes including the final zero.
 const LONGEST_SOCKET: usize = 107;
-/// The name that PostgreSQL gives the socket of port 5432.
+/// File name of PostgreSQL's socket for port 5432.
 const SOCKET: &str = ".s.PGSQL.5432";
-/// The lock beside it.
+/// Lock file of the socket.
 pub(super) const SOCKET_LOCK: &str = ".s.PGSQL.5432.lock";
-/// Where clusters of root lie whose data folder the server's user cannot reach.
+/// Folder for clusters of root whose data folder the server's user cannot reach.
 const ELSEWHERE: &str = "/var/lib/semantik";
 
-/// The user that the server runs as, when it is not the one that runs the command.
+/// The user that the server runs as, if it differs from the user of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct User {
     pub(super) uid: u32,
@@ -38,16 +38,15 @@ pub(super) struct User {
 /// The folders of one cluster.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// What the server owns: `data`, `log`, usually `socket`.
+    /// The folder owned by the server's user: `data`, `log`, usually `socket`.
     pub(super) cluster: PathBuf,
-    /// The folder of the socket.
     pub(super) socket: PathBuf,
     /// `None`: the server runs as the user of this process.
     pub(super) user: Option<User>,
 }
 
 impl Place {
-    /// Finds the place of the cluster of a data folder (an absolute path), and makes its folders.
+    /// Locates the cluster of a data folder (an absolute path) and creates its folders.
     pub(super) fn find(folder: &Path) -> Result<Self, EmbeddedError> {
         let (cluster, user) = if rustix::process::geteuid().is_root() {
             place_for_root(folder)?
@@ -67,7 +66,7 @@ impl Place {
 
 fn place_for_root(folder: &Path) -> Result<(PathBuf, Option<User>), EmbeddedError> {
     let here = folder.join("cluster");
-    // A cluster that an ordinary user made stays theirs.
+    // A cluster of an ordinary user keeps its owner.
     if let Ok(data) = fs_err::metadata(here.join("data"))
         && data.uid() != 0
     {
@@ -94,11 +93,11 @@ fn place_for_root(folder: &Path) -> Result<(PathBuf, Option<User>), EmbeddedErro
     let cluster = Path::new(ELSEWHERE).join(Uuid::new_v4().to_string());
     tracing::info!(
         data_folder = %folder.display(), cluster = %cluster.display(),
-        "the user that runs PostgreSQL cannot reach the data folder, so the cluster lies elsewhere"
+        "the user that runs PostgreSQL cannot reach the data folder; the cluster is in another folder"
     );
-    fs_err::create_dir_all(ELSEWHERE).map_err(|e| failed("make a folder for the cluster", e))?;
+    fs_err::create_dir_all(ELSEWHERE).map_err(|e| failed("create a folder for the cluster", e))?;
     private::write(&note, &format!("{}\n", cluster.display()))
-        .map_err(|e| failed("note where the cluster is", e))?;
+        .map_err(|e| failed("record the location of the cluster", e))?;
     Ok((cluster, Some(user)))
 }
 
@@ -108,8 +107,9 @@ fn find_user(passwd: &str, name: &str) -> Option<User> {
     Some(User { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
-/// Lets the server's user pass through the folder and the data folder above it, which are closed to others: by their
-/// group, and without a right to list them. A data folder with other files in it is left as it is.
+/// Lets the group of the server's user traverse the folder and the data folder above it, if they
+/// are closed to others, without the right to list them. A data folder with other files in it is
+/// not changed.
 fn let_pass(folder: &Path, user: User) -> Result<(), EmbeddedError> {
     let open = |(level, path): (usize, &Path)| {
         let found = fs_err::metadata(path)?;
@@ -124,8 +124,8 @@ fn let_pass(folder: &Path, user: User) -> Result<(), EmbeddedError> {
     opened.map_err(|e| failed("let the server's user reach its folder", e))
 }
 
-/// May this user pass through every folder of the path? Looks at permission bits only: an access
-/// control list that says otherwise costs a cluster elsewhere, or an error from `initdb`.
+/// `true` if the user may traverse every folder of the path. Checks permission bits only: if an
+/// access control list differs, the cluster is created elsewhere or `initdb` fails.
 fn can_reach(folder: &Path, user: User) -> bool {
     folder.ancestors().all(|ancestor| {
         fs_err::metadata(ancestor).is_ok_and(|of| {
@@ -141,7 +141,8 @@ fn can_reach(folder: &Path, user: User) -> bool {
     })
 }
 
-/// In the cluster if the address is short enough and needs no quotes anywhere, else in `/tmp`.
+/// The folder inside the cluster if the address is short enough and needs no quoting, else a folder
+/// in `/tmp`.
 fn socket_folder(cluster: &Path) -> PathBuf {
     let inside = cluster.join("socket");
     let bytes = inside.as_os_str().as_bytes();
@@ -151,16 +152,16 @@ fn socket_folder(cluster: &Path) -> PathBuf {
     }
     let digest = Sha256::digest(cluster.as_os_str().as_bytes());
     let id = digest[..8].iter().fold(String::new(), |mut id, byte| {
-        write!(id, "{byte:02x}").expect("a String takes all");
+        write!(id, "{byte:02x}").expect("writing to a String cannot fail");
         id
     });
     PathBuf::from(format!("/tmp/semantik-{id}"))
 }
 
-/// Makes a folder that only the server's user can enter. One that is there must be such a folder: in
-/// `/tmp` anybody may have made it.
+/// Creates a folder that only the server's user can enter. An existing folder must have that owner
+/// and mode: in `/tmp` any user can create it.
 fn private_folder(path: &Path, user: Option<User>) -> Result<(), EmbeddedError> {
-    let doing = || format!("make the folder {}", path.display());
+    let doing = || format!("create the folder {}", path.display());
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -170,7 +171,7 @@ fn private_folder(path: &Path, user: Option<User>) -> Result<(), EmbeddedError> 
     let owner = user.map_or(me, |user| user.uid);
     let found = fs_err::symlink_metadata(path).map_err(|e| failed(doing(), e))?;
     let open_to_others = found.permissions().mode() & 0o077 != 0;
-    // One of root's own is one that was made a moment ago, or just before a kill.
+    // A folder owned by root was created a moment ago, or just before a kill.
     if !found.is_dir() || open_to_others || (found.uid() != owner && found.uid() != me) {
         return Err(EmbeddedError::NotPrivate { folder: path.to_owned() });
     }

@@ -1,6 +1,6 @@
-//! Which processes belong to a cluster: those that work in its data folder. The number in a lock file
-//! alone says little: after a power cut it may belong to anybody, and a server that was killed keeps its
-//! number for as long as nobody has taken note of its death.
+//! Processes of a cluster, identified by their working directory, the data folder. The process id
+//! in a lock file is not enough: after a power failure another process may have it, and a killed
+//! server keeps its id until its parent reaps it.
 
 use std::io;
 use std::path::Path;
@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
 
-/// How long processes of a server that was killed may take to notice.
+/// Timeout for the child processes of a killed server to exit.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Is this process the server of the cluster with this data folder?
+/// `true` if this process is the server of the cluster with this data folder.
 pub(super) fn is_postmaster(pid: i32, data: &Path) -> bool {
     if !Path::new("/proc/self").exists() {
         return exists(pid);
     }
-    // Of a process that is dead, or is somebody else's, nothing can be read here.
+    // The link of a dead process or of another user's process is unreadable.
     fs_err::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
 }
 
-/// Does any process work in this data folder? Where that cannot be seen, PostgreSQL's own checks have
-/// to do.
+/// `true` if any process works in this data folder. Without `/proc`, only PostgreSQL's own checks
+/// apply.
 pub(super) fn is_inhabited(data: &Path) -> bool {
     let processes = fs_err::read_dir("/proc").into_iter().flatten().flatten();
     processes
@@ -30,10 +30,10 @@ pub(super) fn is_inhabited(data: &Path) -> bool {
         .any(|cwd| cwd == data)
 }
 
-/// Removes lock files of a server that is dead where PostgreSQL would take them for those of a live one:
-/// because their number belongs to another process now, or to one that is dead but still listed, or
-/// because they were cut short. It copes with a number that is free. Waits first for processes that the
-/// dead server has left: as long as there is one, PostgreSQL must have its lock to refuse to start.
+/// Removes lock files of a dead server that PostgreSQL would attribute to a live one: because their
+/// process id belongs to another process or a zombie, or because they were truncated. PostgreSQL
+/// itself handles a free process id. Waits first for the child processes of the dead server: while
+/// one exists, PostgreSQL needs the lock file to refuse to start.
 ///
 /// # Errors
 /// If a file cannot be removed.
@@ -56,7 +56,7 @@ fn is_misleading(lock: &Path) -> bool {
     fs_err::read_to_string(lock).is_ok_and(|text| number(&text).is_none_or(exists))
 }
 
-/// The number of the process that wrote a lock file.
+/// The process id in a lock file.
 pub(super) fn number(lock: &str) -> Option<i32> {
     lock.lines().next()?.trim().parse().ok()
 }

@@ -1,8 +1,7 @@
-//! The programs of PostgreSQL, run for one cluster: make it, start it, stop it, and see how it is.
+//! The programs of PostgreSQL for one cluster: create, start, stop, and read its state.
 //!
-//! All of this happens while `start.lock` is held. How the server is stands in `postmaster.pid`, which
-//! the server writes itself, so the usual case, a server that runs already, costs one small file to
-//! read.
+//! All functions run while `start.lock` is held. The server writes its state to `postmaster.pid`,
+//! so the usual case, a running server, costs one read of a small file.
 
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -16,9 +15,9 @@ use super::process;
 use super::{EmbeddedError, NAME, failed};
 use pipeline::private;
 
-/// How long a server may take to recover from a crash before the command gives up.
+/// Timeout for the recovery of a server after a crash.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A log larger than this is put aside at the next start.
+/// A log above this size is renamed at the next start.
 const LARGE_LOG: u64 = 4 << 20;
 
 #[derive(Debug)]
@@ -27,7 +26,7 @@ pub(super) struct Server {
     bin: PathBuf,
 }
 
-/// How a server is, by what it says of itself.
+/// State of a server according to its `postmaster.pid`.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     Stopped,
@@ -48,7 +47,7 @@ impl Server {
         format!("postgres://{NAME}@localhost/{NAME}?host={socket}")
     }
 
-    /// Returns when the server takes connections and the database is there.
+    /// Returns when the server accepts connections and the database exists.
     pub(super) fn ensure_running(&self) -> Result<(), EmbeddedError> {
         if !self.place.data().exists() {
             self.make_cluster()?;
@@ -61,7 +60,7 @@ impl Server {
                 State::Changing => sleep(Duration::from_millis(10)),
                 State::Stopped => match self.start() {
                     Ok(()) => {}
-                    // Processes of a server that was killed may hold its memory for a moment.
+                    // Child processes of a killed server may hold its shared memory for a moment.
                     Err(error) if failure.is_none() => {
                         failure = Some(error);
                         sleep(Duration::from_secs(1));
@@ -76,7 +75,7 @@ impl Server {
         })
     }
 
-    /// Stops the server, and returns when it has written everything and is gone.
+    /// Stops the server and waits until it has written everything and exited.
     pub(super) fn stop(&self) -> Result<(), EmbeddedError> {
         if self.state() == State::Stopped {
             return Ok(());
@@ -96,7 +95,7 @@ impl Server {
             None if process::is_inhabited(&data) => return State::Changing,
             _ => return State::Stopped,
         }
-        // The eighth line is the status; a server that has just begun has not written so far.
+        // The eighth line is the status; a server that just started has not written it yet.
         match text.lines().nth(7).map(str::trim) {
             Some("ready") => State::Ready,
             _ => State::Changing,
@@ -107,11 +106,11 @@ impl Server {
         let data = self.place.data();
         let socket_lock = self.place.socket.join(SOCKET_LOCK);
         process::forget_the_dead(&data, &[&data.join("postmaster.pid"), &socket_lock])
-            .map_err(|e| failed("remove what a dead server has left", e))?;
+            .map_err(|e| failed("remove the lock files of a dead server", e))?;
         let log = self.place.cluster.join("log");
         if fs_err::metadata(&log).is_ok_and(|log| log.len() > LARGE_LOG) {
             fs_err::rename(&log, log.with_extension("old"))
-                .map_err(|e| failed("put the log aside", e))?;
+                .map_err(|e| failed("rename the log", e))?;
         }
         let conf = data.join("semantik.conf");
         private::write(&conf, &settings(&self.place.socket))
@@ -126,11 +125,11 @@ impl Server {
     }
 
     fn make_cluster(&self) -> Result<(), EmbeddedError> {
-        // A name of its own: `initdb` outlives a command that was killed, and goes on in its folder.
+        // A unique name: `initdb` outlives a killed command and continues in its folder.
         let name = format!("unfinished-{}", std::process::id());
         let unfinished = self.place.cluster.join(&name);
         let mut command = self.command("initdb");
-        // Everybody who can reach the socket is trusted, and only the server's user (and root) can.
+        // `trust` for every client of the socket, which only the server's user and root can reach.
         command.args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username", NAME]);
         command.args(["--no-instructions", "-D", &name]);
         self.run("initdb", command)?;
@@ -140,19 +139,19 @@ impl Server {
         text.push_str("\ninclude_if_exists = 'semantik.conf'\n");
         fs_err::write(&conf, text).map_err(|e| failed("write postgresql.conf", e))?;
         fs_err::rename(&unfinished, self.place.data())
-            .map_err(|e| failed("put the cluster in its place", e))?;
+            .map_err(|e| failed("rename the new cluster", e))?;
         self.remove_unfinished();
         Ok(())
     }
 
-    /// Removes what commands that were killed have left, as far as nobody writes there any more.
+    /// Removes folders left by killed commands, if no process writes there any more.
     fn remove_unfinished(&self) {
         let entries = fs_err::read_dir(&self.place.cluster).into_iter().flatten().flatten();
         for entry in
             entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("unfinished-"))
         {
             if let Err(error) = fs_err::remove_dir_all(entry.path()) {
-                tracing::debug!(%error, "a cluster half made stays");
+                tracing::debug!(%error, "failed to remove an unfinished cluster");
             }
         }
     }
@@ -166,16 +165,16 @@ impl Server {
         command.arg("-h").arg(&self.place.socket).args(["-U", NAME, NAME]);
         match self.run("createdb", command) {
             Ok(_) => {}
-            // It was made just before a kill.
+            // The database was created just before a kill.
             Err(EmbeddedError::Program { output, .. }) if output.contains("already exists") => {}
             Err(error) => return Err(error),
         }
-        private::write(&done, "").map_err(|e| failed("note that the database is made", e))
+        private::write(&done, "").map_err(|e| failed("record that the database exists", e))
     }
 
-    /// A program of PostgreSQL as the server's user, in the folder of the cluster: `pg_ctl` gives paths to
-    /// a shell, so it gets only names that are ours. It sees nothing of our environment, of which `PGDATA`
-    /// or `LD_LIBRARY_PATH` would lead it astray.
+    /// A command that runs a program of PostgreSQL as the server's user in the folder of the
+    /// cluster. `pg_ctl` passes paths to a shell, so it gets only fixed names. The environment is
+    /// cleared, because `PGDATA` or `LD_LIBRARY_PATH` would misdirect it.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command
@@ -213,12 +212,12 @@ impl Server {
     }
 }
 
-/// The one line of a program's output that says why it failed, and what to do. The rest is in the cluster's log, or
-/// says how far the program had come.
+/// The line of a program's output with the cause of the failure, and a hint. The rest is in the
+/// cluster's log or only reports progress.
 fn summary(said: &str, cluster: &Path) -> String {
     let level = |line: &&str| {
         let has = |words: &[&str]| words.iter().any(|it| line.contains(it));
-        // What follows from another failure.
+        // Consequences of another failure.
         let is_consequence = has(&[
             "child process",
             "could not start server",
@@ -233,10 +232,10 @@ fn summary(said: &str, cluster: &Path) -> String {
             () => 0,
         }
     };
-    // The first of the worst.
+    // The first line of the highest level.
     let worst = said.lines().rev().max_by_key(level).filter(|line| level(line) > 0);
     let Some(line) = worst else { return said.trim().to_owned() };
-    // The time in front is of no use here.
+    // Drop the timestamp before the level.
     let words = ["PANIC:", "FATAL:", "ERROR:"].iter().find_map(|it| line.find(it));
     let line = line[words.unwrap_or(0)..].split_whitespace().collect::<Vec<_>>().join(" ");
     let cluster = cluster.display();
@@ -252,7 +251,7 @@ fn summary(said: &str, cluster: &Path) -> String {
     format!("{line}; {deed}")
 }
 
-/// The folder with the programs: of the version that made the cluster, or the newest.
+/// The folder with the programs: of the version that created the cluster, else the newest.
 fn binaries(made_by: Option<&str>, cluster: &Path) -> Result<PathBuf, EmbeddedError> {
     let mut versions: Vec<(u32, PathBuf)> = fs_err::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -276,7 +275,7 @@ fn binaries(made_by: Option<&str>, cluster: &Path) -> Result<PathBuf, EmbeddedEr
     match (made_by, versions.pop()) {
         (None, Some((_, bin))) => Ok(bin),
         (None, None) => on_path().ok_or(EmbeddedError::NotInstalled),
-        // What lies on the PATH may be of the right version; the server says so if it is not.
+        // The version on the PATH may match; if not, the server reports it.
         (Some(version), _) => on_path().ok_or_else(|| EmbeddedError::OtherVersion {
             folder: cluster.to_owned(),
             version: version.to_owned(),
@@ -284,9 +283,9 @@ fn binaries(made_by: Option<&str>, cluster: &Path) -> Result<PathBuf, EmbeddedEr
     }
 }
 
-/// Settings of a server that shares a machine with a model: modest memory, and nothing that is not
-/// durable. Parallel queries and shared memory outside the process's own are off, because containers
-/// have little of it and some systems clear it away when a user logs out.
+/// Settings of a server that shares a machine with a model: little memory, full durability.
+/// Parallel queries and shared memory outside the server's own are off, because containers have
+/// little of it and some systems delete it when a user logs out.
 fn settings(socket: &Path) -> String {
     let socket = socket.display();
     format!(

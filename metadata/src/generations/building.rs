@@ -1,4 +1,4 @@
-//! A generation from its beginning to the moment before it is put in place.
+//! A generation from its creation to the moment before its swap.
 
 use pipeline::StoreError;
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
@@ -12,33 +12,34 @@ use crate::attempt;
 use crate::claim::Operation;
 use crate::failure::Failure;
 
-/// How a generation that was built stands beside the live one.
+/// Comparison of a new generation with the live one.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Comparison {
-    /// Points that it should have.
+    /// Number of points that it should have.
     pub chunks: i64,
-    /// Documents in it.
+    /// Completed documents in it.
     pub documents: i64,
-    /// Documents in the live one.
+    /// Completed documents in the live generation.
     pub live_documents: i64,
-    /// Documents that the live one has and it has not, although they are not gone.
+    /// Documents that the live generation has and it lacks, although they still exist.
     pub lost: i64,
-    /// One of those.
+    /// Path of one of them.
     pub first_lost: Option<String>,
-    /// Those of them that no source has given: what they hold now is not known.
+    /// The number of these that no source has delivered, so their current content is unknown.
     pub unseen: i64,
-    /// One of those.
+    /// Path of one of them.
     pub first_unseen: Option<String>,
 }
 
 impl Operation {
-    /// The generation of a collection that is being built for these settings: one that was begun and not
-    /// finished, or a new one, which knows the documents of the live one and has no points yet.
+    /// The generation being built for these settings: an unfinished one, or a new one that has the
+    /// documents of the live generation and no points yet.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if another one is being built; see [`Operation::forget`].
+    /// [`pipeline::Remedy::Conflict`] if one for other settings is being built; see
+    /// [`Operation::forget`].
     pub async fn building(&self, settings: &GenerationSettings) -> Result<Generation, StoreError> {
-        attempt(&self.postgres().pool, "begin a generation", || async {
+        attempt(&self.postgres().pool, "create a generation", || async {
             let mut connection = self.postgres().unhurried().await?;
             let mut transaction = connection.begin().await?;
             self.hold(&mut transaction).await?;
@@ -82,12 +83,12 @@ impl Operation {
         Ok(sqlx::query_as(select!("WHERE id = $1")).bind(id).fetch_one(connection).await?)
     }
 
-    /// Notes that the generation that is being built did not pass the checks.
+    /// Records that the generation being built failed the checks.
     ///
     /// # Errors
-    /// If the store cannot be reached, or the operation is not ours any more.
+    /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn refuse(&self, built: &Generation) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "note that a generation was refused", || async {
+        attempt(&self.postgres().pool, "record that a generation was refused", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query("UPDATE generations SET refused_at = now() WHERE id = $1")
@@ -99,12 +100,13 @@ impl Operation {
         .await
     }
 
-    /// Forgets a generation whose vectors are deleted.
+    /// Deletes the metadata of a generation whose vectors are deleted.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if it is the live one, or the operation is not ours any more.
+    /// [`pipeline::Remedy::Conflict`] if it is the live one, or the operation was taken over or has
+    /// ended.
     pub async fn forget(&self, generation: &Generation) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "forget a generation", || async {
+        attempt(&self.postgres().pool, "delete the metadata of a generation", || async {
             let mut connection = self.postgres().unhurried().await?;
             let mut transaction = connection.begin().await?;
             let gone = sqlx::query("DELETE FROM generations WHERE id = $1 AND status <> 'live'")
@@ -133,12 +135,12 @@ impl Operation {
         .await
     }
 
-    /// Notes that a run over every source has brought the live generation to these settings.
+    /// Records that a run over every source has brought the live generation to these settings.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn brought_to(&self, settings: &GenerationSettings) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "note the settings of the generation", || async {
+        attempt(&self.postgres().pool, "record the settings of the generation", || async {
             let mut transaction = self.postgres().pool.begin().await?;
             self.hold(&mut transaction).await?;
             sqlx::query(
@@ -170,7 +172,7 @@ impl Operation {
         .await
     }
 
-    /// What is to be compared before a generation is put in place.
+    /// Compares the generation being built with the live one before a swap.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -204,8 +206,8 @@ impl Operation {
     }
 }
 
-/// What is known of documents and locations, as a generation that is begun starts with it: every document
-/// keeps its id, and none has points.
+/// Copies the documents and locations of the live generation to a new one: documents keep their ids
+/// and have no points.
 async fn seed(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
     let documents = DOCUMENT_COLUMNS
         .replace("chunk_count", "0")

@@ -1,4 +1,4 @@
-//! Putting a generation in the place of the live one: rows move between the schemas, in one transaction.
+//! Swap of the live generation: rows move between the schemas in one transaction.
 
 use pipeline::StoreError;
 use serde_json::json;
@@ -12,42 +12,41 @@ use crate::claim::Operation;
 use crate::failure::Failure;
 use crate::operations::{Ending, finish_within};
 
-/// What a swap has done.
+/// Result of a swap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
-    /// The generation that is live now.
+    /// The new live generation.
     pub live: Generation,
-    /// The one that was.
+    /// The previous live generation.
     pub retired: Generation,
 }
 
 impl Operation {
-    /// Puts the generation that is being built in the place of the live one, and ends the operation, in one
-    /// transaction.
+    /// Makes the generation being built live and ends the operation, in one transaction.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if the operation is not ours any more.
+    /// [`pipeline::Remedy::Conflict`] if the operation was taken over or has ended.
     pub async fn swap(
         &self,
         built: &Generation,
         metrics: &[(String, f64)],
     ) -> Result<Swapped, StoreError> {
-        attempt(&self.postgres().pool, "put the generation in place", || async {
+        attempt(&self.postgres().pool, "swap the generation", || async {
             self.put_in_place(built, "building", metrics).await
         })
         .await
     }
 
-    /// Puts a retired generation in the place of the live one, and ends the operation, in one transaction.
+    /// Makes a retired generation live again and ends the operation, in one transaction.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if the operation is not ours any more.
+    /// [`pipeline::Remedy::Conflict`] if the operation was taken over or has ended.
     pub async fn roll_back(
         &self,
         to: &Generation,
         metrics: &[(String, f64)],
     ) -> Result<Swapped, StoreError> {
-        attempt(&self.postgres().pool, "go back to a generation", || async {
+        attempt(&self.postgres().pool, "roll back to a generation", || async {
             self.put_in_place(to, "retired", metrics).await
         })
         .await
@@ -75,13 +74,13 @@ impl Operation {
         publish_rows(&mut transaction, collection, next.id, from).await?;
         let is_rollback = from == "retired";
         if !is_rollback {
-            // Whoever builds a generation has done with what somebody went back from.
+            // A swap ends the relevance of earlier rollbacks.
             sqlx::query("UPDATE generations SET rolled_back_at = NULL WHERE collection_id = $1")
                 .bind(collection)
                 .execute(&mut *transaction)
                 .await?;
         }
-        // One statement after the other: at no moment may two be live.
+        // Two statements: at no moment may two generations be live.
         sqlx::query(
             "UPDATE generations SET status = 'retired', retired_at = now(),
                     rolled_back_at = CASE WHEN $2 THEN now() END
@@ -128,7 +127,7 @@ impl Operation {
         Ok(swapped)
     }
 
-    /// Points that a retired generation should have.
+    /// Number of points that a retired generation should have.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -146,7 +145,7 @@ impl Operation {
         .await
     }
 
-    /// Documents of a retired generation that were deleted, and still have points in it.
+    /// Deleted or failed documents of a retired generation that still have points in it.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -164,7 +163,7 @@ impl Operation {
     }
 }
 
-/// What a swap has done whose answer was lost.
+/// The result of a committed swap whose response was lost.
 async fn already(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -182,7 +181,7 @@ async fn already(
     Ok(retired.map(|retired| Swapped { live, retired }))
 }
 
-/// Moves what `public` says of a collection to `retired`.
+/// Moves the rows of a collection from `public` to `retired`.
 async fn retire_rows(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -210,8 +209,8 @@ async fn retire_rows(
     Ok(())
 }
 
-/// Moves what `building` or `retired` says of a generation to `public`. Sources and operations that are
-/// gone since are left out.
+/// Moves the rows of a generation from `building` or `retired` to `public`. References to sources
+/// and operations that were deleted since become null.
 async fn publish_rows(
     connection: &mut PgConnection,
     collection: Uuid,
@@ -246,7 +245,7 @@ async fn publish_rows(
         )));
         insert.bind(collection).bind(generation).execute(&mut *connection).await?;
     }
-    // Locations first: one whose document is deleted would lose it before it is moved.
+    // Locations first: deleting a document would detach its location before the move.
     for table in ["document_locations", "documents"] {
         let delete =
             sqlx::query(AssertSqlSafe(format!("DELETE FROM {from}.{table} t WHERE {which}")));

@@ -1,6 +1,6 @@
-//! The private cluster: shared, killed, started by many at once, and as every kind of user.
+//! The embedded cluster: shared, killed, started concurrently, and run as every kind of user.
 //!
-//! What other processes do is done by this same program, called with the name of [`child`].
+//! Other processes are instances of this test program that run [`child`].
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -14,7 +14,7 @@ use sqlx::{Connection as _, PgConnection};
 const FOLDER: &str = "SEMANTIK_TEST_FOLDER";
 const TASK: &str = "SEMANTIK_TEST_TASK";
 
-/// A folder that every user can go through, in which the clusters of a test lie.
+/// A folder that every user can traverse, for the clusters of a test.
 fn open_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -25,7 +25,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Asks one thing of the database.
+/// Runs a query that returns one number.
 fn ask(url: &str, question: &'static str) -> i64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -42,7 +42,7 @@ fn tell(url: &str, statement: &'static str) {
     });
 }
 
-/// Runs [`child`] in a process of its own.
+/// Runs [`child`] in another process.
 fn spawn(task: &str, folder: &Path, user: Option<(u32, u32)>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "embedded::child", "--ignored", "--nocapture"]);
@@ -53,15 +53,15 @@ fn spawn(task: &str, folder: &Path, user: Option<(u32, u32)>) -> Child {
     command.spawn().unwrap()
 }
 
-/// Waits until the child has said that it is where it should be.
+/// Waits until the child prints `ready`.
 fn wait_for_ready(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("ready")), "the child has ended");
+    assert!(lines.any(|line| line.unwrap().contains("ready")), "the child exited early");
 }
 
-/// What another process does. Not a test: the tests above run it.
+/// Body of another process. Not a test: the tests below run it.
 #[test]
-#[ignore = "is run by other tests, in a process of its own"]
+#[ignore = "run by other tests in a child process"]
 fn child() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let cluster = EmbeddedPostgres::start(&folder).unwrap();
@@ -77,7 +77,7 @@ fn child() {
         "visit" => {
             assert_eq!(ask(cluster.url(), "SELECT 1::bigint"), 1);
         }
-        other => panic!("no such task: {other}"),
+        other => panic!("invalid task: {other}"),
     }
 }
 
@@ -99,7 +99,7 @@ fn the_last_one_out_stops_the_server() {
     drop(first);
     assert_eq!(ask(second.url(), "SELECT n FROM t"), 1);
     drop(second);
-    assert!(!pid_file(folder.path()).exists(), "the server has gone, and tidied up");
+    assert!(!pid_file(folder.path()).exists(), "the server has exited and removed its files");
     let again = EmbeddedPostgres::start(folder.path()).unwrap();
     assert_eq!(ask(again.url(), "SELECT n FROM t"), 1);
 }
@@ -113,7 +113,7 @@ fn a_killed_command_leaves_a_server_that_the_next_one_uses() {
     child.kill().unwrap();
     child.wait().unwrap();
     let next = EmbeddedPostgres::start(folder.path()).unwrap();
-    assert_eq!(server_pid(folder.path()).unwrap(), server, "it is the same server");
+    assert_eq!(server_pid(folder.path()).unwrap(), server, "the same server is running");
     assert_eq!(ask(next.url(), "SELECT n FROM t"), 7);
     drop(next);
     assert!(!pid_file(folder.path()).exists());
@@ -124,13 +124,13 @@ fn a_killed_server_recovers() {
     let folder = open_folder();
     let mut child = spawn("hold", folder.path(), None);
     wait_for_ready(&mut child);
-    // Killing the server and the command together is what the end of a machine looks like.
+    // Killing the server and the command together simulates a power failure.
     let server: i32 = server_pid(folder.path()).unwrap().parse().unwrap();
     let pid = rustix::process::Pid::from_raw(server).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    // A kill takes a moment to be carried out.
+    // The kernel needs a moment to end the process.
     while fs_err::read_link(format!("/proc/{server}/cwd")).is_ok() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
@@ -142,10 +142,10 @@ fn a_killed_server_recovers() {
 fn a_number_that_belongs_to_another_process_now_is_not_taken_for_the_server() {
     let folder = open_folder();
     drop(EmbeddedPostgres::start(folder.path()).unwrap());
-    // After a power cut, this process may have got the number that the server had.
+    // After a power failure, this process may have the process id of the former server.
     let ours = format!("{}\n/nowhere\n1\n5432\n\n\n\nready   \n", std::process::id());
     let socket_lock = folder.path().join("cluster/socket/.s.PGSQL.5432.lock");
-    // Or the cut has come while the file was written.
+    // Or the power failed during the write of the file.
     for stale in [&ours, ""] {
         fs_err::write(pid_file(folder.path()), stale).unwrap();
         fs_err::write(&socket_lock, stale).unwrap();
@@ -162,7 +162,7 @@ fn many_may_start_at_once() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
-    assert!(!pid_file(folder.path()).exists(), "the last one has stopped it");
+    assert!(!pid_file(folder.path()).exists(), "the last process has stopped it");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn the_server_is_in_a_session_of_its_own() {
     let folder = open_folder();
     let _cluster = EmbeddedPostgres::start(folder.path()).unwrap();
     let server = server_pid(folder.path()).unwrap();
-    // The sixth field is the session; the second one, a name in parentheses, is what may have spaces.
+    // The sixth field is the session; the second one, a name in parentheses, may contain spaces.
     let session = |pid: &str| {
         let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         stat.rsplit_once(')').unwrap().1.split_whitespace().nth(3).unwrap().to_owned()
@@ -195,7 +195,7 @@ fn only_its_user_can_reach_it() {
 #[test]
 fn a_long_path_has_its_socket_elsewhere() {
     let folder = open_folder();
-    // Folders that semantik makes are closed to the user of the server; those that are there are not.
+    // Folders created by semantik are closed to the user of the server; existing ones are not.
     let parent = folder.path().join("a folder, with a name".repeat(6));
     fs_err::create_dir(&parent).unwrap();
     let long = parent.join("it's \"here\"");
@@ -207,7 +207,7 @@ fn a_long_path_has_its_socket_elsewhere() {
 #[test]
 fn an_ordinary_user_runs_the_server_as_that_user() {
     if !is_root() {
-        // Then every other test here shows it.
+        // Every other test here covers this case.
         return;
     }
     let nobody = fs_err::metadata("/proc/self").unwrap();
@@ -225,7 +225,7 @@ fn an_ordinary_user_runs_the_server_as_that_user() {
     wait_for_ready(&mut child);
     assert_eq!(fs_err::metadata(pid_file(&data)).unwrap().uid(), uid);
 
-    // Root joins the cluster of that user, and leaves it to them.
+    // Root joins the cluster of that user, and the files keep their owner.
     let joined = EmbeddedPostgres::start(&data).unwrap();
     assert_eq!(ask(joined.url(), "SELECT n FROM t"), 7);
     child.kill().unwrap();
@@ -239,7 +239,7 @@ fn a_data_folder_that_the_server_cannot_reach_has_its_cluster_elsewhere() {
     if !is_root() {
         return;
     }
-    // Only root can go through it.
+    // Only root can traverse it.
     let closed = tempfile::tempdir().unwrap();
     fs_err::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let folder = closed.path().join("data/postgres");
@@ -253,7 +253,7 @@ fn a_data_folder_that_the_server_cannot_reach_has_its_cluster_elsewhere() {
     assert_eq!(ask(again.url(), "SELECT n FROM t"), 1);
     drop(again);
 
-    // Who deletes the data folder starts anew.
+    // Deleting the data folder starts a new cluster.
     fs_err::remove_file(&note).unwrap();
     let fresh = EmbeddedPostgres::start(&folder).unwrap();
     assert_eq!(ask(fresh.url(), "SELECT count(*) FROM pg_tables WHERE tablename = 't'"), 0);

@@ -1,4 +1,4 @@
-//! Lost connections: the server throws clients out in the middle of a run, and the run goes on.
+//! Lost connections: the server terminates clients during a run, and the run continues.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn a_run_survives_lost_connections() {
     let mut killed = 0_i64;
     let kill = async {
         loop {
-            // All but our own, and but the one whose death would be the end of the operation.
+            // All except ours and the one with the lock, whose loss ends the operation.
             let now: i64 = sqlx::query_scalar(
                 "SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) FROM pg_stat_activity a
                  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
@@ -41,7 +41,7 @@ async fn a_run_survives_lost_connections() {
     };
     tokio::select! {
         () = work => {}
-        () = kill => unreachable!("it goes on for ever"),
+        () = kill => unreachable!("the loop never ends"),
     }
     assert!(killed > 5, "the test has killed only {killed} connections");
     let known = metadata.known_hashes().await.unwrap();
@@ -66,7 +66,7 @@ async fn the_pool_has_a_limit_and_can_be_measured() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_breaks_names_server_and_database() {
     let database = Database::new().await;
-    // The cluster listens to a socket alone; this is its address on the network.
+    // The cluster listens on a socket only; this proxy gives it a network address.
     let options: PgConnectOptions = database.url.parse().unwrap();
     let folder = options.get_socket().expect("the cluster has a socket");
     let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
@@ -85,15 +85,15 @@ async fn a_connection_that_breaks_names_server_and_database() {
     let name = options.get_database().unwrap();
     let url = format!("postgres://{}@127.0.0.1:{port}/{name}", options.get_username());
     let postgres = Postgres::connect(&url, &PostgresOptions::default()).await.unwrap();
-    // A call that is not made again.
+    // A call that is not retried.
     let lifetime = Duration::from_secs(60);
     let rotate = || async {
         let token = NewToken { hash: "y", lifetime };
         postgres.sessions().rotate("x", token, &By::default()).await
     };
-    rotate().await.expect("the connection is good");
+    rotate().await.expect("the connection is open");
     proxy.abort();
-    let Err(error) = rotate().await else { panic!("there is no connection") };
+    let Err(error) = rotate().await else { panic!("expected an error without a connection") };
     let words = pipeline::chain(&error);
     assert!(words.contains(&format!("127.0.0.1:{port} (database `{name}`)")), "{words}");
 }

@@ -1,5 +1,4 @@
-//! Generations: one is built beside the live one, takes its place, and gives it back. What the three schemas say
-//! meanwhile.
+//! Generations: build, swap, rollback, and the content of the three schemas after each step.
 
 use metadata::{
     Collection, Ending, Generation, GenerationStatus, Operation, OperationType, Side, Turn,
@@ -18,9 +17,9 @@ async fn start(database: &Database, collection: &Collection) -> Operation {
         .unwrap()
 }
 
-/// Rows of a table, whole, by a query with `t`.
+/// All rows of a table as JSON.
 async fn rows(database: &Database, table: &str) -> Vec<Value> {
-    // In `retired` a row has the id of its generation, too.
+    // A row in `retired` also has the id of its generation.
     let query =
         format!("SELECT to_jsonb(t) - 'generation_id' FROM {table} t ORDER BY to_jsonb(t)::text");
     sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&database.sql).await.unwrap()
@@ -37,7 +36,7 @@ async fn counts(database: &Database) -> Vec<i64> {
     counts
 }
 
-/// A collection whose rows have something in every column.
+/// A collection whose rows have a value in every column.
 async fn filled(database: &Database) -> Collection {
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
@@ -100,16 +99,20 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
     .fetch_all(&database.sql)
     .await
     .unwrap();
-    assert_eq!(empty, Vec::<String>::new(), "every column has something in it");
+    assert_eq!(empty, Vec::<String>::new(), "every column has a value");
 
     let operation = start(&database, &collection).await;
     let built = operation.building(&generation(2)).await.unwrap();
     assert_eq!((built.number, built.status), (2, GenerationStatus::Building));
     assert_eq!(built.vector_store_name, format!("{}_minilml6_f16_g2", collection.id));
-    assert_eq!(operation.building(&generation(2)).await.unwrap(), built, "twice is as once");
+    assert_eq!(
+        operation.building(&generation(2)).await.unwrap(),
+        built,
+        "a second call has no effect"
+    );
     let refused = operation.building(&generation(3)).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
-    // Every document is known there with its id, and has no points.
+    // The new generation has every document with its id and without points.
     assert_eq!(counts(&database).await, [4, 4, 4, 4, 0, 0]);
     let building = operation.metadata(Side::Building, settings(2));
     let known =
@@ -124,7 +127,11 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
         .await
         .unwrap();
     store(&building, "file:///b", 2, 2).await;
-    assert_eq!(rows(&database, "documents").await, live_documents, "the live one is as it was");
+    assert_eq!(
+        rows(&database, "documents").await,
+        live_documents,
+        "the live generation is unchanged"
+    );
     assert_eq!(rows(&database, "document_locations").await, live_locations);
     let compared = operation.compare().await.unwrap();
     assert_eq!(
@@ -139,7 +146,7 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
     let id = operation.id();
     operation.let_go().await;
     let recent = database.postgres.operations().find(id).await.unwrap().unwrap();
-    assert_eq!(recent.status, metadata::OperationStatus::Completed, "it has ended with the swap");
+    assert_eq!(recent.status, metadata::OperationStatus::Completed, "the swap ends it");
     assert_eq!(counts(&database).await, [5, 5, 0, 0, 4, 4]);
     assert_eq!(rows(&database, "documents").await, new_documents);
     assert_eq!(rows(&database, "document_locations").await, new_locations);
@@ -153,11 +160,7 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
     operation.let_go().await;
     assert_eq!((swapped.live.number, swapped.retired.number), (1, 2));
     assert!(swapped.retired.rolled_back_at.is_some() && swapped.live.rolled_back_at.is_none());
-    assert_eq!(
-        rows(&database, "documents").await,
-        live_documents,
-        "everything is as it was before"
-    );
+    assert_eq!(rows(&database, "documents").await, live_documents, "the former state is restored");
     assert_eq!(rows(&database, "document_locations").await, live_locations);
     assert_eq!(rows(&database, "retired.documents").await, new_documents);
     assert_eq!(
@@ -180,7 +183,7 @@ async fn a_generation_is_forgotten_with_its_rows_and_the_live_one_never() {
     let built = operation.building(&generation(2)).await.unwrap();
     operation.forget(&built).await.unwrap();
     assert_eq!(counts(&database).await, [4, 4, 0, 0, 0, 0]);
-    // The number of one that is gone may be given again only if its vectors are gone, too; they are deleted first.
+    // The number of a deleted generation is used again; its vectors are deleted first.
     let built = operation.building(&generation(3)).await.unwrap();
     let retired = operation.swap(&built, &[]).await.unwrap().retired;
     operation.let_go().await;
@@ -205,7 +208,7 @@ async fn a_swap_by_one_that_was_cancelled_is_refused_whole() {
     assert_eq!((counts(&database).await, rows(&database, "documents").await), before);
     assert_eq!(live(&database, &collection).await.number, 1);
     operation.let_go().await;
-    // The next one goes on with it.
+    // The next operation continues it.
     let operation = start(&database, &collection).await;
     assert_eq!(operation.building(&generation(2)).await.unwrap(), built);
     operation.swap(&built, &[]).await.unwrap();

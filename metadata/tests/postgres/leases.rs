@@ -1,4 +1,4 @@
-//! Leases: whose operation it is, who waits, who is given up for dead, and what the one that was can still do.
+//! Leases: waiting, expiry, takeover, and the refused writes of a former holder.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn status_of(database: &Database, id: Uuid) -> OperationStatus {
     database.postgres.operations().find(id).await.unwrap().unwrap().status
 }
 
-/// Waits until something holds in the database.
+/// Waits until a condition is true in the database.
 async fn until(database: &Database, question: &'static str) {
     while !sqlx::query_scalar::<_, bool>(question).fetch_one(&database.sql).await.unwrap() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -51,18 +51,18 @@ async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
     store(&metadata, "file:///a", 1, 1).await;
     let second = another(&database).await;
 
-    // It renews its lease for as long as somebody waits for its loss.
+    // It renews its lease while a task waits for `lost`.
     expire(&database, "processing").await;
     tokio::select! {
-        () = first.lost() => panic!("nobody has taken it"),
+        () = first.lost() => panic!("the operation was not taken over"),
         () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
     }
-    // However long a transaction of its own takes: it holds the row of the operation.
+    // Even during a long transaction that locks the row of the operation.
     let mut long = database.sql.begin().await.unwrap();
     sqlx::query("SELECT FROM operations FOR NO KEY UPDATE").execute(&mut *long).await.unwrap();
     expire(&database, "processing").await;
     tokio::select! {
-        () = first.lost() => panic!("nobody has taken it"),
+        () = first.lost() => panic!("the operation was not taken over"),
         () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
     }
     long.rollback().await.unwrap();
@@ -74,7 +74,7 @@ async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
     assert_eq!(next.recovered(), [first.id()]);
     assert_eq!(status_of(&database, first.id()).await, OperationStatus::Failed);
     first.lost().await;
-    // Whatever it does now is refused.
+    // Every further write is refused.
     let refused = metadata.commit(&[stored("file:///b", 2, Uuid::new_v4(), 1)]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     assert_eq!(first.begin_deletion().await.unwrap_err().remedy, Remedy::Conflict);
@@ -125,7 +125,7 @@ async fn those_that_wait_come_one_after_the_other_and_can_be_cancelled() {
     assert_eq!(status_of(&database, begun.id()).await, OperationStatus::Processing);
     begun.finish(&Ending::Completed, &[]).await.unwrap();
     let cancel = database.postgres.operations().cancel(cancelled).await;
-    assert!(cancel.is_ok(), "twice is as once: {cancel:?}");
+    assert!(cancel.is_ok(), "a second call has no effect: {cancel:?}");
 }
 
 #[tokio::test]
@@ -134,9 +134,9 @@ async fn one_that_nobody_waits_for_any_more_never_begins() {
     let collection = database.collection("docs").await;
     let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
     let second = another(&database).await;
-    // The process that waits dies.
+    // The waiting process dies.
     tokio::select! {
-        begun = start(&second, &collection, Turn::Wait) => panic!("it was not its turn: {begun:?}"),
+        begun = start(&second, &collection, Turn::Wait) => panic!("the collection was in use: {begun:?}"),
         () = until(&database, "SELECT count(*) = 1 FROM operations WHERE status = 'pending'") => {}
     }
     first.finish(&Ending::Completed, &[]).await.unwrap();
@@ -144,7 +144,7 @@ async fn one_that_nobody_waits_for_any_more_never_begins() {
         .fetch_one(&database.sql)
         .await
         .unwrap();
-    // As long as its lease runs it may still come; then it is cancelled.
+    // While its lease is valid it stays pending; then it is cancelled.
     start(&second, &collection, Turn::Now)
         .await
         .unwrap()
@@ -155,7 +155,7 @@ async fn one_that_nobody_waits_for_any_more_never_begins() {
     expire(&database, "pending").await;
     let next = start(&second, &collection, Turn::Now).await.unwrap();
     assert_eq!(status_of(&database, waiting).await, OperationStatus::Cancelled);
-    assert!(next.recovered().is_empty(), "it had not begun");
+    assert!(next.recovered().is_empty(), "it had not started");
     next.finish(&Ending::Completed, &[]).await.unwrap();
 }
 
@@ -169,23 +169,23 @@ async fn one_that_is_cancelled_is_lost_to_its_worker() {
     let refused = operation.finish(&Ending::Completed, &[]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     let refused = database.postgres.operations().cancel(Uuid::new_v4()).await.unwrap_err();
-    assert!(refused.source.to_string().starts_with("there is no operation"), "{}", refused.source);
-    // The collection is free again at once.
+    assert!(refused.source.to_string().starts_with("unknown operation"), "{}", refused.source);
+    // The collection is free immediately.
     let next = start(&another(&database).await, &collection, Turn::Now).await.unwrap();
     let completed = next.id();
     next.finish(&Ending::Completed, &[]).await.unwrap();
     let refused = database.postgres.operations().cancel(completed).await.unwrap_err();
-    assert_eq!(refused.remedy, Remedy::Conflict, "it has ended");
+    assert_eq!(refused.remedy, Remedy::Conflict, "a completed operation");
 }
 
-/// The locks of a server are listed with those of all its databases, one of which may be a copy of another.
+/// `pg_locks` lists the locks of all databases of a server, one of which may be a copy of another.
 #[tokio::test]
 async fn a_lock_in_another_database_is_nobody_at_work() {
     let (database, elsewhere) = (Database::new().await, Database::empty().await);
     let collection = database.collection("docs").await;
     let dead = start(&database.postgres, &collection, Turn::Now).await.unwrap();
     assert!(database.postgres.nobody_works_on(&collection).await.is_err());
-    // Its session is gone, and its lease is good for a while.
+    // Its session is closed, and its lease is still valid.
     drop(dead);
     let lock = "SELECT pg_advisory_lock(hashtextextended($1::text, 0))";
     let mut other = elsewhere.sql.acquire().await.unwrap();
@@ -199,7 +199,8 @@ async fn a_lock_in_another_database_is_nobody_at_work() {
     database.postgres.nobody_works_on(&collection).await.unwrap();
 }
 
-/// A run that was stopped in a transaction holds the row of its operation; who takes over, or cancels it, ends that.
+/// A run suspended in a transaction holds the row of its operation; a takeover or cancellation
+/// terminates the transaction.
 #[tokio::test]
 async fn a_transaction_that_was_left_open_holds_nobody_up() {
     let database = Database::new().await;
@@ -232,5 +233,5 @@ async fn a_transaction_that_was_left_open_holds_nobody_up() {
         .fetch_one(&database.sql)
         .await
         .unwrap();
-    assert_eq!(leases, 0, "what has ended has no lease");
+    assert_eq!(leases, 0, "ended operations have no lease");
 }

@@ -1,13 +1,13 @@
-//! Lists of documents: pages of every order and selection give each document once, in that order, and every query is read
-//! from its index.
+//! Lists of documents: the pages of every order and filter return each document once, in order, and
+//! every query is read from its index.
 
 use metadata::{DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument};
 use uuid::Uuid;
 
 use crate::support::Database;
 
-/// Names that differ in case, letters of many scripts, ties of everything, one name longer than what is compared, and
-/// one that begins with the greatest character there is; of two collections.
+/// Rows of two collections: names that differ in case, letters of many scripts, ties in every key,
+/// one name longer than the compared part, and one that starts with the greatest character.
 const ROWS: &str = "
     INSERT INTO documents (id, collection_id, file_path, file_name, file_size, content_hash, status, set_aside,
                            error_message, deleted_at, updated_at)
@@ -31,7 +31,7 @@ async fn filled() -> (Database, Uuid) {
     (database, collection.id)
 }
 
-/// What the rows are ordered by, compared by Rust and not by the database.
+/// The sort key, compared by Rust and not by the database.
 fn order_of(it: &ListedDocument, sort: DocumentSort) -> (String, i64, Uuid) {
     let text = match sort {
         DocumentSort::Id => String::new(),
@@ -83,7 +83,7 @@ async fn pages_of_every_order_give_every_document_once() {
                     let Some(last) = page.last() else { break };
                     list.after = Some((last.key(sort), last.id));
                     all.extend(page);
-                    assert!(all.len() <= expected.len(), "{what}: a page comes again");
+                    assert!(all.len() <= expected.len(), "{what}: a page is repeated");
                 }
                 let ordered = all.is_sorted_by(|a, b| {
                     let (a, b) = (order_of(a, sort), order_of(b, sort));

@@ -1,6 +1,6 @@
-//! Tests of the metadata store and of the private cluster, on a real PostgreSQL.
+//! Tests of the metadata store and the embedded cluster on a real PostgreSQL.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod embedded;
 mod faults;

@@ -1,4 +1,5 @@
-//! Figures, for a person: `cargo nextest run -p sinks --run-ignored only measure --no-capture`.
+//! Measurements to run manually: `cargo nextest run -p metadata --run-ignored only measure
+//! --no-capture`.
 
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use pipeline::{ContentHash, Incoming, MetadataStore as _, SetAside, Why};
 use crate::support::{Database, at, stored};
 
 #[tokio::test]
-#[ignore = "prints figures"]
+#[ignore = "prints measurements"]
 async fn measure_a_hundred_thousand_documents() {
     let database = Database::new().await;
     let (operation, metadata) = database.run().await;
@@ -74,7 +75,7 @@ async fn measure_a_hundred_thousand_documents() {
 }
 
 #[test]
-#[ignore = "prints figures"]
+#[ignore = "prints measurements"]
 fn measure_the_private_cluster() {
     let folder = tempfile::tempdir().unwrap();
     for what in ["first start", "second start"] {

@@ -1,4 +1,4 @@
-//! What is known of documents and locations, after everything that can happen to a file.
+//! Stored documents and locations after every kind of change to a file.
 
 use metadata::{Ending, Side};
 use pipeline::{KnownState, MetadataStore as _, Remedy, Why};
@@ -31,7 +31,7 @@ fn set_aside(reason: &str, message: &str) -> KnownState {
     KnownState::SetAside { node, reason, message, since: None }
 }
 
-/// The state of a location that could not be read, which is tried each time.
+/// The state of an unreadable location, which every run retries.
 fn cannot_be_read() -> KnownState {
     let (node, message) = ("extract".to_owned(), unreadable().to_string());
     KnownState::Unreadable { node, message, since: None }
@@ -47,16 +47,16 @@ async fn a_new_document_is_known_once_it_is_committed() {
         metadata.identify(&[incoming("file:///a", 1), incoming("file:///b", 2)]).await.unwrap();
     let again =
         metadata.identify(&[incoming("file:///b", 2), incoming("file:///a", 1)]).await.unwrap();
-    assert_eq!((first[0], first[1]), (again[1], again[0]), "asking twice gives the same answer");
+    assert_eq!((first[0], first[1]), (again[1], again[0]), "a second call gives the same result");
     assert_eq!(first[0].chunks_before, 0);
-    assert_eq!(state(&metadata, "file:///a").await, None, "asking stores nothing");
+    assert_eq!(state(&metadata, "file:///a").await, None, "`identify` stores no location");
 
     metadata.commit(&[stored("file:///a", 1, first[0].document, 3)]).await.unwrap();
     let uris = ["file:///b", "file:///a"].map(str::to_owned);
     let known = metadata.locate(&uris).await.unwrap();
     assert_eq!(known[0], None);
     let known = known[1].clone().unwrap();
-    assert_eq!(known.location, at("file:///a"), "what the file system said comes back exactly");
+    assert_eq!(known.location, at("file:///a"), "size, times and inode are returned exactly");
     assert_eq!((known.state, known.content_hash), (KnownState::Stored, Some(content(1))));
     assert_eq!(metadata.known_hashes().await.unwrap(), [content(1)].into());
 }
@@ -73,10 +73,10 @@ async fn an_edited_file_keeps_its_document() {
     assert_eq!(
         metadata.known_hashes().await.unwrap(),
         [content(2)].into(),
-        "the old content is free"
+        "the old content has no document"
     );
     let (other, _) = store(&metadata, "file:///b", 1, 1).await;
-    assert_ne!(other, document, "an id that was made from this content has another now");
+    assert_ne!(other, document, "the id derived from this content is in use");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_document_without_a_location_is_deleted_and_comes_back_under_its_id() 
     assert_eq!(metadata.known_hashes().await.unwrap(), [content(2)].into());
 
     let back = metadata.identify(&[incoming("file:///c", 1)]).await.unwrap()[0];
-    assert_eq!((back.document, back.chunks_before), (first, 4), "its points may still be there");
+    assert_eq!((back.document, back.chunks_before), (first, 4), "its points may still exist");
     metadata.purged(&[first]).await.unwrap();
     assert_eq!(metadata.unpurged(10).await.unwrap(), NONE);
     let back = metadata.identify(&[incoming("file:///c", 1)]).await.unwrap()[0];
@@ -114,7 +114,7 @@ async fn a_document_without_a_location_is_deleted_and_comes_back_under_its_id() 
     metadata.commit(&[stored("file:///c", 1, first, 4)]).await.unwrap();
     assert_eq!(metadata.known_hashes().await.unwrap(), [content(1), content(2)].into());
 
-    // Saying late that points of a document are gone which has come back changes nothing.
+    // A late report of removed points has no effect on a document that has returned.
     metadata.purged(&[first, second]).await.unwrap();
     let again = metadata.identify(&[incoming("file:///c", 1)]).await.unwrap()[0];
     assert_eq!(again.chunks_before, 4);
@@ -141,7 +141,7 @@ async fn other_settings_make_everything_stale_and_keep_the_ids() {
     assert_eq!(
         state(&metadata, "file:///a").await,
         Some(KnownState::Stored),
-        "the old ones still know it"
+        "it is current for the old settings"
     );
 }
 
@@ -157,7 +157,7 @@ async fn a_document_that_was_set_aside_says_why() {
         aside("file:///locked", None, unreadable()),
     ];
     assert_eq!(metadata.record(&left).await.unwrap(), NONE);
-    assert_eq!(metadata.record(&left).await.unwrap(), NONE, "twice is as once");
+    assert_eq!(metadata.record(&left).await.unwrap(), NONE, "a second call has no effect");
 
     let bad = Some(set_aside("failed", "is not a valid PDF file: no trailer"));
     assert_eq!(state(&metadata, "file:///bad.pdf").await, bad);
@@ -166,7 +166,7 @@ async fn a_document_that_was_set_aside_says_why() {
         state(&metadata, "file:///big").await,
         Some(set_aside("too_large", &too_large.to_string()))
     );
-    // Nothing about the file need change for it to be readable: it is tried each time.
+    // A file can become readable without any change, so every run retries it.
     assert_eq!(state(&metadata, "file:///locked").await, Some(cannot_be_read()));
     assert!(metadata.known_hashes().await.unwrap().is_empty());
 
@@ -177,9 +177,9 @@ async fn a_document_that_was_set_aside_says_why() {
         since: None,
     };
     metadata.record(&[aside("file:///bad.pdf", Some(1), before)]).await.unwrap();
-    assert_eq!(state(&metadata, "file:///bad.pdf").await, bad, "what it said then is what it says");
+    assert_eq!(state(&metadata, "file:///bad.pdf").await, bad, "the first message is kept");
 
-    // A copy of it is set aside with it; when it is mended, its document is the same one.
+    // A copy is set aside with it; after a repair, the document keeps its id.
     metadata.record(&[aside("file:///copy.pdf", Some(1), Why::Duplicate)]).await.unwrap();
     assert_eq!(state(&metadata, "file:///copy.pdf").await, bad);
     let (mended, _) = store(&metadata, "file:///bad.pdf", 1, 2).await;
@@ -204,7 +204,7 @@ async fn an_edit_that_fails_takes_the_old_points_away() {
     metadata.purged(&lost).await.unwrap();
     assert_eq!(metadata.unpurged(10).await.unwrap(), NONE);
     let mended = metadata.identify(&[incoming("file:///a", 3)]).await.unwrap()[0];
-    assert_eq!((mended.document, mended.chunks_before), (document, 0), "it is still that document");
+    assert_eq!((mended.document, mended.chunks_before), (document, 0), "the document keeps its id");
 }
 
 #[tokio::test]
@@ -214,7 +214,11 @@ async fn what_cannot_be_read_deletes_nothing_but_what_has_grown_too_large_does()
     let (document, _) = store(&metadata, "file:///a", 1, 5).await;
     assert_eq!(metadata.record(&[aside("file:///a", None, unreadable())]).await.unwrap(), NONE);
     assert_eq!(metadata.known_hashes().await.unwrap(), [content(1)].into());
-    assert_eq!(state(&metadata, "file:///a").await, Some(cannot_be_read()), "it is tried again");
+    assert_eq!(
+        state(&metadata, "file:///a").await,
+        Some(cannot_be_read()),
+        "the next run retries it"
+    );
 
     metadata.record(&[aside("file:///a", Some(1), Why::Touched)]).await.unwrap();
     assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stored));
@@ -251,7 +255,8 @@ async fn a_copy_seen_before_its_original_is_stored_waits_for_it() {
     assert_eq!(metadata.unattached().await.unwrap(), 0);
 }
 
-/// `mv a b; echo new > a`: the copy of the old content counts as a duplicate of what the edit replaces.
+/// `mv a b; echo new > a`: the copy of the old content counts as a duplicate of the replaced
+/// content.
 #[tokio::test]
 async fn a_content_that_moves_on_while_it_is_replaced_is_read_again() {
     let database = Database::new().await;
@@ -263,7 +268,7 @@ async fn a_content_that_moves_on_while_it_is_replaced_is_read_again() {
     metadata.commit(&[stored("file:///a", 2, document, 1)]).await.unwrap();
     assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stored));
     assert_eq!(state(&metadata, "file:///b").await, Some(KnownState::Stale));
-    assert_eq!(metadata.unattached().await.unwrap(), 1, "a second pass is needed");
+    assert_eq!(metadata.unattached().await.unwrap(), 1, "a second pass is required");
     store(&metadata, "file:///b", 1, 1).await;
     assert_eq!(metadata.unattached().await.unwrap(), 0);
 }
@@ -275,7 +280,7 @@ async fn what_a_dead_run_was_writing_is_not_trusted() {
     let first = database.operation(&collection).await;
     let metadata = first.metadata(Side::Live, settings(1));
     let (document, _) = store(&metadata, "file:///a", 1, 5).await;
-    // Ten points of an edit and of a new document are written, and then the process dies.
+    // Ten points of an edit and of a new document are written, then the process dies.
     let edited =
         metadata.identify(&[incoming("file:///a", 2), incoming("file:///new", 3)]).await.unwrap();
     assert_eq!(edited[0].document, document);
@@ -286,7 +291,7 @@ async fn what_a_dead_run_was_writing_is_not_trusted() {
     assert_eq!(second.recovered(), [died]);
     let metadata = second.metadata(Side::Live, settings(1));
     metadata.recover().await.unwrap();
-    // The file is as it was, but the points are not.
+    // The file is unchanged, but its points are not.
     assert_eq!(state(&metadata, "file:///a").await, Some(KnownState::Stale));
     assert!(metadata.known_hashes().await.unwrap().is_empty());
     let restored = metadata.identify(&[incoming("file:///a", 1)]).await.unwrap()[0];
@@ -294,7 +299,7 @@ async fn what_a_dead_run_was_writing_is_not_trusted() {
     assert_eq!(
         metadata.unpurged(10).await.unwrap(),
         [edited[1].document],
-        "nobody may want it again"
+        "no file may have it again"
     );
     metadata.purged(&[edited[1].document]).await.unwrap();
     metadata.commit(&[stored("file:///a", 1, document, 5)]).await.unwrap();
@@ -335,12 +340,12 @@ async fn a_batch_may_have_the_same_content_and_the_same_place_twice() {
         stored("file:///c", 3, ids[3].document, 1),
     ];
     let lost = metadata.commit(&documents).await.unwrap();
-    assert_eq!(lost, [ids[2].document], "the last word on a place counts");
+    assert_eq!(lost, [ids[2].document], "the last row of a location counts");
     assert_eq!(metadata.known_hashes().await.unwrap(), [content(1), content(3)].into());
     assert_eq!(
         metadata.commit(&documents[..2]).await.unwrap(),
         NONE,
-        "a second time is as the first"
+        "a second call has no effect"
     );
 }
 
@@ -350,11 +355,11 @@ async fn a_chain_of_edits_in_one_batch_gives_each_content_one_document() {
     let (operation, metadata) = database.run().await;
     let (first, _) = store(&metadata, "file:///a", 1, 1).await;
     let (second, _) = store(&metadata, "file:///b", 2, 1).await;
-    // Under other settings everything comes again: `a` now has what `b` had, `b` something new.
+    // With other settings all documents come again: `a` now has the content of `b`, `b` a new one.
     let changed = operation.metadata(Side::Live, settings(2));
     let batch = [incoming("file:///a", 2), incoming("file:///b", 3)];
     let ids = changed.identify(&batch).await.unwrap();
-    assert_eq!(ids[0].document, second, "content decides");
+    assert_eq!(ids[0].document, second, "the content decides");
     assert!(ids[1].document != second && ids[1].document != first);
     let documents =
         [stored("file:///a", 2, ids[0].document, 1), stored("file:///b", 3, ids[1].document, 1)];
@@ -390,7 +395,7 @@ async fn text_that_postgres_cannot_hold_and_paths_that_an_index_cannot_are_taken
 async fn one_content_that_goes_two_ways_stays_one_document() {
     let database = Database::new().await;
     let (_operation, metadata) = database.run().await;
-    // Without a dedup stage: `a.bin` fails, then `a.txt` with the same bytes is stored, and again.
+    // Without a dedup stage: `a.bin` fails, then `a.txt` with the same bytes is stored, then again.
     metadata.record(&[aside("file:///a.bin", Some(1), corrupt())]).await.unwrap();
     let (document, lost) = store(&metadata, "file:///a.txt", 1, 2).await;
     assert_eq!(lost, NONE);
@@ -399,7 +404,7 @@ async fn one_content_that_goes_two_ways_stays_one_document() {
         assert_eq!(state(&metadata, uri).await, Some(KnownState::Stored), "{uri}");
     }
     assert_eq!(metadata.identify(&[incoming("file:///x", 1)]).await.unwrap()[0].document, document);
-    // A document that was identified for one place while its content failed at another.
+    // A document identified at one location while its content failed at another.
     let mine = metadata.identify(&[incoming("file:///a.txt", 5)]).await.unwrap()[0].document;
     metadata.record(&[aside("file:///c.bin", Some(5), corrupt())]).await.unwrap();
     metadata.commit(&[stored("file:///a.txt", 5, mine, 1)]).await.unwrap();

@@ -1,4 +1,4 @@
-//! The migrations: up, down and up again, with data in the tables.
+//! The migrations: up, down and up again, with rows in the tables.
 
 use futures::future::join_all;
 use metadata::{Ending, Side};
@@ -14,7 +14,7 @@ async fn fill(database: &Database) {
     store(&metadata, "file:///a", 1, 3).await;
     metadata.record(&[aside("file:///d", Some(3), corrupt())]).await.unwrap();
     operation.finish(&Ending::Completed, &[("seconds".to_owned(), 1.0)]).await.unwrap();
-    // A generation that was live, and one that is being built.
+    // A formerly live generation, and one being built.
     let operation = database.operation(&collection).await;
     let built = operation.building(&generation(2)).await.unwrap();
     operation.swap(&built, &[]).await.unwrap();
@@ -76,7 +76,7 @@ async fn up_down_up_with_data_in_the_tables() {
     postgres.migrate_up().await.unwrap();
     let made = schema(&database).await;
     fill(&database).await;
-    // One step at a time, then everything at once, each time with data in what is left.
+    // One step at a time, then all at once, each time with rows in the remaining tables.
     let count = status.len();
     for steps in (1..=count).chain([count + 5]) {
         postgres.migrate_down(steps).await.unwrap();
@@ -84,7 +84,7 @@ async fn up_down_up_with_data_in_the_tables() {
         let left = status.iter().filter(|migration| migration.applied_at.is_some()).count();
         assert_eq!(left, count.saturating_sub(steps), "{steps} steps down");
         if left == 0 {
-            assert_eq!(schema(&database).await, Vec::<String>::new(), "nothing is left behind");
+            assert_eq!(schema(&database).await, Vec::<String>::new(), "the schema is empty");
         }
         postgres.migrate_up().await.unwrap();
         assert_eq!(schema(&database).await, made, "{steps} steps down and up again");
@@ -128,7 +128,7 @@ async fn the_built_in_account_is_there_and_cannot_log_in() {
     assert_eq!((username.as_str(), password.as_str()), (metadata::LOCAL_ACCOUNT, "!"));
 }
 
-/// The conventions of the specification, and that no foreign key is without an index.
+/// Checks the naming conventions of the specification, and that every foreign key has an index.
 #[tokio::test]
 async fn names_follow_the_conventions_and_foreign_keys_are_indexed() {
     let database = Database::new().await;

@@ -1,8 +1,8 @@
-//! Runs against a folder that changes, with kills at any step: after the next run that ends, the stores
-//! are as after a run into empty ones.
+//! Runs against a changing folder, with kills at any step: after the next complete run, the stores
+//! equal those of a run into empty ones.
 //!
-//! The folder, the scan, the deduplication and the vectors are the simplest things that do what the
-//! real ones do; the metadata store is the real one.
+//! Folder, scan, deduplication and vectors are minimal models of the real ones; the metadata store
+//! is the real one.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -18,31 +18,31 @@ use uuid::Uuid;
 
 use crate::support::{Database, content, corrupt, settings};
 
-/// What happens between checks.
+/// A step between checks.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A file gets a content, its own or that of another.
+    /// Gives a file a content, new or equal to that of another file.
     Write { file: u8, content: u8 },
-    /// Two files change places.
+    /// Exchanges two files.
     Swap(u8, u8),
-    /// A file keeps its content, but the file system says something else of it.
+    /// Changes the times of a file, not its content.
     Touch(u8),
-    /// The options of the pipeline change.
+    /// Changes the options of the pipeline.
     Settings(u8),
-    /// A run that ends.
+    /// A complete run.
     Run(Order),
-    /// A run that is killed after this many steps.
+    /// A run that is killed after this number of steps.
     Killed(u32, Order),
 }
 
-/// How a run goes about its work: what is not determined by its input.
+/// Order of the work in a run, which its input does not determine.
 #[derive(Clone, Debug)]
 struct Order {
     batch: usize,
     backwards: bool,
-    /// Are documents that left early recorded before the sink writes, or after?
+    /// Whether documents that left early are recorded before the sink writes.
     early: bool,
-    /// Or even in between, when the sink has asked for ids?
+    /// Whether they are recorded between `identify` and the writes of the sink.
     between: bool,
 }
 
@@ -62,9 +62,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A file: its content, and a number that changes whenever anything about it does.
+/// File number to its content and a number that changes with every change of the file.
 type Folder = BTreeMap<u8, (u8, i64)>;
-/// Points by document and index: the content and the settings that they were made of.
+/// Points by document and index, with the content and settings they were computed from.
 type Points = BTreeMap<(Uuid, u32), (u8, u8)>;
 
 /// The process was killed.
@@ -79,7 +79,7 @@ struct World<'a> {
     clock: i64,
 }
 
-/// How many steps a run has left to live.
+/// Remaining steps of a run before its kill; `None` for a complete run.
 struct Life(Option<u32>);
 
 impl Life {
@@ -127,7 +127,7 @@ impl World<'_> {
         loop {
             self.pass(&metadata, order, &mut life).await?;
             passes += 1;
-            assert!(passes < 4, "passes over an unchanged folder must come to an end");
+            assert!(passes < 4, "passes over an unchanged folder must converge");
             if metadata.unattached().await.unwrap() == 0 {
                 break;
             }
@@ -190,7 +190,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// As the node `upsert` does it.
+    /// Same order of calls as the node `upsert`.
     async fn sink(
         &mut self,
         metadata: &RunMetadata,
@@ -203,7 +203,7 @@ impl World<'_> {
         assert_eq!(
             metadata.identify(&incoming).await.unwrap(),
             places,
-            "asking twice gives the same answer"
+            "a second call gives the same result"
         );
         life.step()?;
         self.record(metadata, between, life).await?;
@@ -242,8 +242,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// As the runtime does it. The points of what is lost are left to the end of the run: the sink may be
-    /// bringing one of these documents back.
+    /// Same as the runtime. Points of lost documents are removed at the end of the run: the sink
+    /// may be restoring one of these documents.
     async fn record(
         &self,
         metadata: &RunMetadata,
@@ -271,7 +271,7 @@ impl World<'_> {
         self.points.retain(|(document, _), _| !documents.contains(document));
     }
 
-    /// Everything that a user may rely on after a run.
+    /// Checks every guarantee after a run.
     async fn check(&self) {
         let operation = self
             .database
@@ -286,7 +286,7 @@ impl World<'_> {
         assert_eq!(
             metadata.known_hashes().await.unwrap(),
             good.iter().map(|number| content(*number)).collect(),
-            "the contents of the folder are known, and no others"
+            "exactly the contents of the folder are stored"
         );
         for (file, (number, _)) in &self.folder {
             let location = self.location(*file);
@@ -321,7 +321,7 @@ impl World<'_> {
                 (0..chunks(number, self.settings)).map(|n| ((id, n), (number, self.settings))),
             );
         }
-        assert_eq!(self.points, wanted, "the points are those of the documents, and no others");
+        assert_eq!(self.points, wanted, "the points are exactly those of the documents");
         let broken: i64 = sqlx::query_scalar(
             "SELECT (SELECT count(*) FROM documents d
                      WHERE d.collection_id = $1 AND d.status <> 'deleted'
@@ -337,7 +337,7 @@ impl World<'_> {
         .unwrap();
         assert_eq!(
             broken, 0,
-            "documents without location, locations of other content, or writes left open"
+            "documents without location, locations of other content, or open writes"
         );
         operation.finish(&Ending::Completed, &[]).await.unwrap();
     }
@@ -367,7 +367,7 @@ impl World<'_> {
                 let _killed = self.run(order, Life(Some(*after))).await;
             }
             Step::Run(order) => {
-                assert!(self.run(order, Life(None)).await.is_ok(), "nobody kills it");
+                assert!(self.run(order, Life(None)).await.is_ok(), "a run without a kill succeeds");
                 self.check().await;
             }
         }

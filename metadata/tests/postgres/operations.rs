@@ -1,4 +1,4 @@
-//! Collections and operations: who may start, how one ends, and what nobody can do.
+//! Collections and operations: start, end, takeover and refused transitions.
 
 use futures::future::join_all;
 use metadata::{
@@ -60,7 +60,7 @@ async fn two_owners_may_have_a_collection_of_the_same_name() {
     assert_ne!(ours.id, hers.id);
     let nobody = NewCollection { owner: Some("bob".to_owned()), ..new_collection("docs") };
     let refused = database.postgres.open_collection(&nobody).await.unwrap_err();
-    assert_eq!(refused.source.to_string(), "there is no account `bob`");
+    assert_eq!(refused.source.to_string(), "account `bob` does not exist");
     let mut listed = database.postgres.collections().list(None, 10).await.unwrap();
     let page = database.postgres.collections().list(Some(listed[0].id), 10).await.unwrap();
     assert_eq!(page, listed.split_off(1));
@@ -114,7 +114,7 @@ async fn an_operation_ends_with_everything_that_goes_with_it() {
     .fetch_all(&database.sql)
     .await
     .unwrap();
-    assert_eq!(written, metrics, "once, though it was ended twice");
+    assert_eq!(written, metrics, "once, although it was ended twice");
     assert_eq!(
         actions(&database, collection.id).await,
         ["collection_created", "operation_completed"]
@@ -187,13 +187,13 @@ async fn an_operation_whose_process_died_is_taken_over() {
     let recent = database.postgres.operations().recent(collection.id, None, 5).await.unwrap();
     assert_eq!(recent[1].status, OperationStatus::Failed);
     insta::assert_snapshot!(recent[1].error_message.as_deref().unwrap(), @"the process that worked on it died");
-    // It was not dead, only given up: it can do nothing now.
+    // The process was alive but lost its operation: every write is refused.
     let refused = metadata.purged(&[]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     assert_eq!(
         next.metadata(Side::Live, settings(1)).known_hashes().await.unwrap().len(),
         1,
-        "what it did stays"
+        "its committed documents stay"
     );
 }
 
@@ -275,7 +275,7 @@ async fn deleting_a_collection_leaves_what_was_done_to_it_and_no_other_row() {
     metadata.record(&[aside("file:///d", Some(3), corrupt())]).await.unwrap();
     metadata.identify(&[crate::support::incoming("file:///x", 9)]).await.unwrap();
     operation.finish(&Ending::Completed, &[("x".to_owned(), 1.0)]).await.unwrap();
-    // Somebody has asked for one that nobody will begin.
+    // A requested operation that no worker starts.
     sqlx::query(
         "INSERT INTO operations (collection_id, user_id, type, config, handed_over)
          SELECT id, owner_id, 'append', '{}', TRUE FROM collections",
@@ -342,8 +342,8 @@ async fn no_error_has_a_secret_in_it() {
     }
 }
 
-/// What the file says of a collection stands in it from the first run on, and follows the file, until somebody has said
-/// something else by the API.
+/// The description in the file is set by the first run and follows the file until the API changes
+/// it.
 #[tokio::test]
 async fn a_collection_is_described_by_its_file_until_somebody_describes_it() {
     let database = Database::new().await;
@@ -358,7 +358,7 @@ async fn a_collection_is_described_by_its_file_until_somebody_describes_it() {
     assert_eq!(open(None).await, None);
     assert_eq!(open(Some("the handbook")).await.as_deref(), Some("the handbook"));
     let collection = database.collection("docs").await;
-    assert_eq!(collection.description, None, "a file without one takes back what a file said");
+    assert_eq!(collection.description, None, "a file without one resets the description of a file");
     let change = CollectionChange { description: Some("mine".to_owned()), ..Default::default() };
     let collections = database.postgres.collections();
     collections.change(collection.id, &change, &By::default()).await.unwrap();

@@ -1,5 +1,5 @@
-//! The hot queries use their indexes, by the planner's own word, and read what they are asked for and no more, whatever the
-//! statistics say; and a run keeps those true.
+//! The hot queries use their indexes according to the planner and read only the requested rows,
+//! regardless of the statistics; a run keeps the statistics up to date.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::support::{Database, at, generation, settings, stored};
 
-/// Three collections of three thousand documents, every tenth of them deleted.
+/// Three collections of three thousand documents; every tenth document is deleted.
 const ROWS: &str = "
     INSERT INTO documents (id, collection_id, file_path, file_name, file_size, content_hash, status,
                            fingerprint, deleted_at, chunk_count)
@@ -49,7 +49,7 @@ const ROWS: &str = "
     INSERT INTO document_writes (document_id, operation_id, collection_id)
     SELECT gen_random_uuid(), o.id, o.collection_id FROM operations o;";
 
-/// Those that grow.
+/// The tables that grow.
 const TABLES: [&str; 9] = [
     "documents",
     "document_locations",
@@ -62,7 +62,7 @@ const TABLES: [&str; 9] = [
     "collection_audit_log",
 ];
 
-/// A connection as the store has it.
+/// A connection with the settings of the store.
 async fn connect(database: &Database, schema: &str) -> PgConnection {
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET random_page_cost = 1.1;
@@ -71,7 +71,7 @@ async fn connect(database: &Database, schema: &str) -> PgConnection {
     if schema == "building" {
         sqlx::raw_sql("SET search_path = building, public").execute(&mut connection).await.unwrap();
     }
-    // The store itself has these.
+    // Compare with the settings of the store.
     let theirs: Vec<String> = sqlx::query_scalar(
         "SELECT current_setting(name) FROM unnest(ARRAY['plan_cache_mode', 'enable_seqscan', 'random_page_cost', 'jit'])
          WITH ORDINALITY AS s (name, n) ORDER BY n",
@@ -83,7 +83,7 @@ async fn connect(database: &Database, schema: &str) -> PgConnection {
     connection
 }
 
-/// The plan for parameters of which nothing is known, as a prepared statement gets it.
+/// The generic plan of a prepared statement.
 async fn plan(connection: &mut PgConnection, sql: &str) -> String {
     let name = format!("q{}", uuid::Uuid::new_v4().simple());
     let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
@@ -103,7 +103,7 @@ async fn hot_queries_use_their_indexes() {
         database.collection(name).await;
     }
     sqlx::raw_sql(ROWS).execute(&database.sql).await.unwrap();
-    // What autovacuum does in its time.
+    // Same as autovacuum.
     sqlx::raw_sql("VACUUM ANALYZE").execute(&database.sql).await.unwrap();
     let mut connection = connect(&database, "public").await;
     let mut faults = Vec::new();
@@ -121,7 +121,7 @@ async fn hot_queries_use_their_indexes() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
-/// Each order of each list is read in that order: nothing of the collection is sorted, and nothing but a page is read.
+/// Each order of each list is read in order: only a page is read, without a sort of the collection.
 #[tokio::test]
 async fn every_list_of_documents_is_read_from_the_index_of_its_order() {
     let database = Database::new().await;
@@ -135,7 +135,7 @@ async fn every_list_of_documents_is_read_from_the_index_of_its_order() {
     sqlx::raw_sql(aside).execute(&database.sql).await.unwrap();
     let mut connection = connect(&database, "public").await;
     let mut faults = Vec::new();
-    // Before anything is known of the table, no list reads all of it.
+    // Without statistics, no list reads the whole table.
     for query in document_list_queries() {
         let plan = plan(&mut connection, &query.sql).await;
         if plan.contains("Seq Scan on documents") {
@@ -161,22 +161,22 @@ async fn every_list_of_documents_is_read_from_the_index_of_its_order() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
-/// What the planner knows of the tables when a hot query is planned, and when it is carried out.
+/// Statistics at the time of planning and of execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// Nothing, and it is planned while they are empty; the plan is kept while they are filled.
+    /// No statistics, planned on empty tables; the plan is kept while they are filled.
     NothingAndEmpty,
-    /// That they are empty, and so they are; the plan is kept while they are filled.
+    /// Analysed and planned on empty tables; the plan is kept while they are filled.
     EmptyAndEmpty,
-    /// Nothing, and they are filled.
+    /// No statistics, planned on filled tables.
     Nothing,
-    /// That they are empty, and they are filled.
+    /// Analysed while empty, planned on filled tables.
     Empty,
-    /// What is so.
+    /// Analysed and planned on filled tables.
     Everything,
 }
 
-/// Documents of the collection; one in ten is deleted.
+/// Statements that insert documents of the collection; one in ten is deleted.
 fn fill(schema: &str, rows: u32) -> String {
     format!(
         "INSERT INTO {schema}.documents (id, collection_id, file_path, file_name, file_size, content_hash, status,
@@ -207,10 +207,10 @@ fn fill(schema: &str, rows: u32) -> String {
     )
 }
 
-/// How many of each kind a query is asked for.
+/// Number of keys of each query.
 const ASKED: u32 = 50;
 
-/// The values behind the names in [`HotQuery::arguments`], for some of so many rows.
+/// Values of the placeholders in [`HotQuery::arguments`] for `ASKED` of these rows.
 async fn values(database: &Database, rows: u32) -> Vec<(&'static str, String)> {
     let sql = &database.sql;
     let step = rows / ASKED + 1;
@@ -248,7 +248,7 @@ async fn values(database: &Database, rows: u32) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The statement that carries out the prepared query of this number, with values for its parameters.
+/// The statement that executes the prepared query of this number with values for its parameters.
 fn execute(number: usize, query: &HotQuery, values: &[(&'static str, String)]) -> String {
     let arguments = values
         .iter()
@@ -256,7 +256,7 @@ fn execute(number: usize, query: &HotQuery, values: &[(&'static str, String)]) -
     format!("EXECUTE q{number}({arguments})")
 }
 
-/// What a query has read that it was not asked for.
+/// Rows that a query reads beyond the requested ones.
 fn excess(plan: &Value, leading: &HashMap<String, String>, found: &mut Vec<String>) {
     let text = |key: &str| plan[key].as_str().unwrap_or_default();
     let number = |key: &str| plan[key].as_f64().unwrap_or_default();
@@ -271,7 +271,7 @@ fn excess(plan: &Value, leading: &HashMap<String, String>, found: &mut Vec<Strin
         if kind == "Seq Scan" {
             found.push(format!("all of {} is read", text("Relation Name")));
         }
-        // An index whose first column is not in the condition is read as a whole.
+        // An index whose first column is missing in the condition is read completely.
         let plain = |text: &str| -> String {
             let qualified =
                 text.split(|it: char| !(it.is_alphanumeric() || it == '_' || it == '.'));
@@ -290,7 +290,7 @@ fn excess(plan: &Value, leading: &HashMap<String, String>, found: &mut Vec<Strin
     }
 }
 
-/// Faults of the hot queries on a database of its own.
+/// Faults of the hot queries on a new database.
 async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
@@ -352,7 +352,7 @@ async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
         excess(plan, &leading, &mut found);
         let pages = ["Shared Hit Blocks", "Shared Read Blocks"];
         let pages: u64 = pages.iter().filter_map(|key| plan[*key].as_u64()).sum();
-        // Writing touches some ten indexes for each row.
+        // A write touches about ten indexes per row.
         if pages > u64::from(ASKED) * 60 {
             found.push(format!("{pages} pages are read"));
         }
@@ -382,19 +382,19 @@ async fn all_faults(schema: &str, sizes: [u32; 2]) -> String {
     found.join("\n")
 }
 
-/// Whatever the statistics say, and whenever it was planned.
+/// Regardless of the statistics and of the time of planning.
 #[tokio::test]
 async fn no_hot_query_reads_the_collection() {
     assert_eq!(all_faults("public", [1_000, 50_000]).await, "");
 }
 
-/// The tables have other indexes there.
+/// The tables have other indexes in this schema.
 #[tokio::test]
 async fn no_hot_query_reads_the_collection_of_a_generation_that_is_built() {
     assert_eq!(all_faults("building", [1_000, 10_000]).await, "");
 }
 
-/// How many rows the planner thinks a table has; -1 of one that was never analysed.
+/// Estimated number of rows of a table; -1 before the first ANALYZE.
 async fn estimated(database: &Database, table: &'static str) -> i64 {
     sqlx::query_scalar("SELECT reltuples::bigint FROM pg_class WHERE oid = $1::regclass")
         .bind(table)
@@ -403,7 +403,8 @@ async fn estimated(database: &Database, table: &'static str) -> i64 {
         .unwrap()
 }
 
-/// A run analyses what it has filled, at growth and at its end, also of the generation that it builds.
+/// A run analyses the tables that it fills, at growth and at its end, also those of the generation
+/// being built.
 #[tokio::test]
 async fn a_run_analyses_what_it_has_filled() {
     let database = Database::new().await;
@@ -433,7 +434,7 @@ async fn a_run_analyses_what_it_has_filled() {
         }
     };
     store(&metadata, 0, 750).await;
-    assert_eq!(estimated(&database, "documents").await, -1, "it is not worth it yet");
+    assert_eq!(estimated(&database, "documents").await, -1, "fewer rows than the threshold");
     store(&metadata, 750, 250).await;
     assert_eq!(estimated(&database, "documents").await, 1_000);
     assert_eq!(estimated(&database, "document_locations").await, 1_000);

@@ -1,5 +1,5 @@
-//! Operations that are handed over: each is taken up once, in order, by somebody who lives; and schedules, whose runs
-//! are there once.
+//! The queue: live workers execute each operation once and in order. Schedules: each run is
+//! recorded once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,12 +84,12 @@ async fn only_what_is_served_and_due_is_taken_up_and_one_that_somebody_waits_for
     let (ours, others) = (database.collection("ours").await, database.collection("others").await);
     let postgres = &database.postgres;
     hand_over(&database, &others).await;
-    // Somebody waits for this one: it has a lease.
+    // A process waits for this one, so it has a lease.
     let waits = hand_over(&database, &ours).await;
     let lease = "INSERT INTO operation_leases (operation_id, expires_at) VALUES ($1, now() + interval '1 minute')";
     sqlx::query(lease).bind(waits).execute(&database.sql).await.unwrap();
     assert!(postgres.take_up(&[ours.id]).await.unwrap().is_none());
-    // And this one is for later.
+    // This one is for later.
     let later = hand_over(&database, &ours).await;
     let delay = "UPDATE operations SET not_before = now() + interval '1 minute' WHERE id = $1";
     sqlx::query(delay).bind(later).execute(&database.sql).await.unwrap();
@@ -97,7 +97,7 @@ async fn only_what_is_served_and_due_is_taken_up_and_one_that_somebody_waits_for
     let now = hand_over(&database, &ours).await;
     let (operation, _) = postgres.take_up(&[ours.id]).await.unwrap().unwrap();
     assert_eq!(operation.id(), now);
-    // While it goes on, nothing else on the collection is begun.
+    // While it runs, no other operation on the collection starts.
     hand_over(&database, &ours).await;
     assert!(another(&database).await.take_up(&[ours.id]).await.unwrap().is_none());
 }
@@ -110,7 +110,7 @@ async fn what_a_dead_worker_had_begun_goes_on_three_times_at_most() {
     for attempt in 1..=3 {
         let dying = another(&database).await;
         let (operation, summary) = loop {
-            // The server may need a moment to see that the one before is dead.
+            // The server may need a moment to notice that the previous process is dead.
             if let Some(taken) = dying.take_up(&[collection.id]).await.unwrap() {
                 break taken;
             }
@@ -128,7 +128,7 @@ async fn what_a_dead_worker_had_begun_goes_on_three_times_at_most() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert!(next.is_none(), "it may be what kills them");
+    assert!(next.is_none(), "the operation may kill its workers");
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn what_is_handed_back_goes_on_and_what_has_ended_does_not() {
     let collection = database.collection("docs").await;
     let operations = database.postgres.operations();
     let id = hand_over(&database, &collection).await;
-    assert_eq!(operations.hand_back(id, None).await.unwrap(), None, "it has not begun");
+    assert_eq!(operations.hand_back(id, None).await.unwrap(), None, "it has not started");
     let (operation, _) = database.postgres.take_up(&[collection.id]).await.unwrap().unwrap();
     let next = operations.hand_back(id, None).await.unwrap().unwrap();
     assert_eq!(operations.hand_back(id, None).await.unwrap(), None, "once");
@@ -145,7 +145,7 @@ async fn what_is_handed_back_goes_on_and_what_has_ended_does_not() {
     assert_eq!(status_of(&database, id).await, OperationStatus::Cancelled);
     let found = operations.continued_by(id).await.unwrap().unwrap();
     assert_eq!((found.id, found.attempt, found.status), (next, 1, OperationStatus::Pending));
-    // One that nobody handed over is its asker's to repeat.
+    // An operation that was not queued is repeated by its requester.
     operations.cancel(next).await.unwrap();
     let own = database.operation(&collection).await;
     assert_eq!(operations.hand_back(own.id(), None).await.unwrap(), None);
@@ -168,7 +168,8 @@ async fn changes_are_told_as_they_happen_and_after_the_connection_was_away() {
     let operations = database.postgres.operations();
     assert_eq!(operations.progress(id).await.unwrap().unwrap().seen, 7);
     assert_eq!(operations.result(id).await.unwrap(), json!({ "documents": 1 }));
-    // The same again is no change, and says nothing; what follows comes after the connection was cut.
+    // The same update again sends no notification; the next one comes after the connection was
+    // terminated.
     operation.note(&json!({ "documents": 1 }), Some(&progress)).await.unwrap();
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND query LIKE 'LISTEN%'";
@@ -221,18 +222,18 @@ async fn a_run_is_there_once_however_many_look() {
     let history = schedules.history(known.id, 100).await.unwrap();
     assert_eq!(history.len(), 30);
     assert!(history.iter().all(|run| run.operation_id.is_some() && run.fate == RunFate::Fired));
-    // Another cron is looked at from now on, and the same leaves everything as it is.
+    // After another cron expression, runs count from now on; the same expression changes nothing.
     assert_eq!(schedules.register(&key, &spec).await.unwrap().looked_until, since);
     let changed = schedules.register(&key, &json!({ "cron": "@daily" })).await.unwrap();
     assert!(changed.looked_until > since && changed.id == known.id);
-    // A pause outranks whoever looks, and is over from now on.
+    // A pause takes precedence over concurrent checks and applies immediately.
     schedules.pause(known.id, true).await.unwrap();
     let what = HandedOver { collection: &collection, kind: OperationType::Append, config: &config };
     let late = look(changed.looked_until, 40);
     assert!(schedules.fire(known.id, &late, &what).await.unwrap().is_empty());
 }
 
-/// A look of a schedule that finds a run for each of these minutes.
+/// A check of a schedule that finds a run for each of these minutes.
 fn minutes(since: DateTime<Utc>, minutes: std::ops::Range<i64>) -> Look {
     let first = at("2026-01-01T00:00:00Z");
     let moment = |minute| first + chrono::Duration::minutes(minute);
@@ -246,7 +247,7 @@ fn minutes(since: DateTime<Utc>, minutes: std::ops::Range<i64>) -> Look {
     Look { since, until, due: minutes.map(due).collect(), next: None }
 }
 
-/// A schedule that is looked at goes on, whatever its collection may have.
+/// A limit of the collection never blocks its schedule.
 #[tokio::test]
 async fn a_run_beyond_a_limit_is_skipped_and_the_next_one_takes_place() {
     let database = Database::new().await;
@@ -270,13 +271,13 @@ async fn a_run_beyond_a_limit_is_skipped_and_the_next_one_takes_place() {
     let looked = schedules.find(&key).await.unwrap().unwrap();
     assert_eq!(looked.looked_until, look.until);
     let skipped = &schedules.history(known.id, 1).await.unwrap()[0];
-    let why = "the collection `docs` may have 10 operations within an hour, and has as many";
+    let why = "collection `docs` has reached its limit of 10 operations within an hour";
     assert_eq!((skipped.fate, skipped.message.as_deref()), (RunFate::Skipped, Some(why)));
     let refused = schedules.run_now(known.id, &what).await.unwrap_err();
     assert!(pipeline::chain(&refused).contains(why), "{refused:?}");
     assert!(database.postgres.operations().hand_over(&what).await.is_err());
 
-    // There is room again, and then the collection is full.
+    // The limit of operations is raised, then the limit of documents is reached.
     let more = ResourceLimits { max_operations_per_hour: 100, ..ten };
     limits.set(collection.id, &more, &By::default()).await.unwrap();
     let look = minutes(looked.looked_until, 12..13);
@@ -287,10 +288,10 @@ async fn a_run_beyond_a_limit_is_skipped_and_the_next_one_takes_place() {
     let look = minutes(look.until, 13..14);
     assert!(schedules.fire(known.id, &look, &what).await.unwrap().is_empty());
     let skipped = &schedules.history(known.id, 1).await.unwrap()[0];
-    let why = "the collection `docs` may have 1 documents, and has as many";
+    let why = "collection `docs` has reached its limit of 1 documents";
     assert_eq!((skipped.fate, skipped.message.as_deref()), (RunFate::Skipped, Some(why)));
     assert!(limits.may_take_in(&collection).await.is_err());
-    // What takes documents out is no run.
+    // An operation that removes documents is allowed.
     database.postgres.operations().hand_over(&what).await.unwrap();
 }
 
@@ -304,7 +305,7 @@ async fn a_schedule_without_a_success_stands_there_since_it_was_made() {
     assert!(standing.last_success.is_empty());
     let found = &standing.schedules[0];
     assert_eq!((found.pipeline.as_str(), found.created_at), ("docs", known.looked_until));
-    // By whoever pauses it, nothing is expected of it.
+    // No run is expected of a schedule that an API call or the file pauses.
     schedules.pause(known.id, true).await.unwrap();
     assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
     schedules.pause(known.id, false).await.unwrap();
@@ -336,7 +337,7 @@ async fn a_schedule_that_no_file_has_is_due_no_more_and_keeps_its_history() {
     assert!(gone.spec.is_null() && gone.next_due_at.is_none());
     assert!(database.postgres.standing().await.unwrap().schedules.is_empty());
     assert_eq!(schedules.history(known.id, 10).await.unwrap().len(), 1);
-    // In a file again, it is looked at from then on.
+    // Back in a file, runs count from then on.
     let again = schedules.register(&key, &spec).await.unwrap();
     assert!(again.id == known.id && again.looked_until >= gone.looked_until);
 }

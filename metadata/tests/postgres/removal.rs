@@ -1,5 +1,5 @@
-//! What is gone, and what somebody takes out: what counts as missing, what stays out, and that it does so in every
-//! generation.
+//! Missing files and deletions: the count of missing documents, deleted documents stay deleted, in
+//! every generation.
 
 use metadata::{
     Ending, HandedOver, Missing, Operation, OperationStatus, OperationType, RunMetadata, Side, Turn,
@@ -13,7 +13,7 @@ use crate::support::{Database, aside, at, generation, settings, store, unreadabl
 
 const NONE: [Uuid; 0] = [];
 
-/// Notes that locations were seen by this run.
+/// Records that this run has seen locations.
 async fn see(metadata: &RunMetadata, uris: &[(&str, u8)]) {
     let seen: Vec<_> =
         uris.iter().map(|(uri, number)| aside(uri, Some(*number), Why::Unchanged)).collect();
@@ -24,7 +24,7 @@ fn sources() -> Vec<String> {
     vec!["/corpus".to_owned()]
 }
 
-/// A collection with five documents of six places, and a second run on it.
+/// A collection with five documents at six locations, and a second run on it.
 async fn second_run(database: &Database) -> (Operation, RunMetadata, Vec<Uuid>) {
     let (operation, metadata) = database.run().await;
     let mut ids = Vec::new();
@@ -55,13 +55,13 @@ async fn what_was_not_seen_is_missing_and_counted_by_documents_that_are_lost() {
     assert_eq!(told(metadata.missing(&sources()).await.unwrap()), missing(3, 4));
     assert!(
         metadata.missing(&["/elsewhere".to_owned()]).await.unwrap().is_empty(),
-        "nobody looked"
+        "the source was not read"
     );
-    // One of two places of a document is no loss.
+    // One of two locations of a document is no loss.
     see(&metadata, &[("file:///copy of e", 5)]).await;
     assert_eq!(told(metadata.missing(&sources()).await.unwrap()), missing(2, 3));
 
-    // A few at a time, until there is nothing more.
+    // A few at a time, until no location is missing.
     let mut deleted = 0;
     let mut turns = 0;
     let mut after = Vec::new();
@@ -83,7 +83,7 @@ async fn what_is_below_a_folder_that_cannot_be_read_is_not_missing() {
     let database = Database::new().await;
     let (_operation, metadata, ids) = second_run(&database).await;
     see(&metadata, &[("file:///a", 1), ("file:///e", 5)]).await;
-    // Of a folder that cannot be looked into no time is known.
+    // An unreadable folder has no time.
     let mut hidden = aside("file:///dir", None, unreadable());
     hidden.1.location.mtime = None;
     metadata.record(&[hidden]).await.unwrap();
@@ -92,7 +92,8 @@ async fn what_is_below_a_folder_that_cannot_be_read_is_not_missing() {
     assert_eq!((missing[0].documents, missing[0].locations), (1, 2), "{missing:?}");
     while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
     assert_eq!(metadata.unpurged(10).await.unwrap(), [ids[3]]);
-    // A later pass, to which the folder is open, sees what is gone from it, and that it is no trouble any more.
+    // After the folder became readable, a later pass finds its missing files, and its own row is
+    // deleted.
     let metadata = metadata.from_now().await.unwrap();
     see(&metadata, &[("file:///a", 1), ("file:///e", 5), ("file:///dir/b", 2)]).await;
     while metadata.forget_missing(&sources(), &[], 10).await.unwrap().is_some() {}
@@ -100,7 +101,7 @@ async fn what_is_below_a_folder_that_cannot_be_read_is_not_missing() {
     assert_eq!(known.unwrap(), [None, None]);
 }
 
-/// Three schemas that each know the document of `/a`, and an operation that may write.
+/// Three schemas with the document of `/a`, and an operation with the right to write.
 async fn three_generations(database: &Database) -> (Operation, Vec<Uuid>) {
     let (operation, _, ids) = second_run(database).await;
     operation.finish(&Ending::Completed, &[]).await.unwrap();
@@ -125,7 +126,7 @@ async fn three_generations(database: &Database) -> (Operation, Vec<Uuid>) {
     (operation, ids)
 }
 
-/// In each schema: the status of a document, and why its location has none.
+/// Status of a document and reject reason of its location, by schema.
 async fn in_each(database: &Database, document: Uuid, uri: &str) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
     for schema in ["public", "building", "retired"] {
@@ -148,13 +149,13 @@ async fn a_document_is_deleted_and_readmitted_in_every_generation() {
     assert_eq!(
         operation.withhold(&ids[..1], "somebody").await.unwrap(),
         NONE,
-        "it is deleted already"
+        "it was deleted before"
     );
     let deleted = ("deleted".to_owned(), Some("withheld".to_owned()));
     let all = [deleted.clone(), deleted.clone(), deleted.clone()];
     assert_eq!(in_each(&database, ids[0], "file:///a").await, all);
 
-    // Under any settings it stays out, and the words say who it was.
+    // It stays deleted with any settings, and the message names the actor.
     for number in [1, 2, 9] {
         let metadata = operation.metadata(Side::Live, settings(number));
         let known = metadata.locate(&["file:///a".to_owned()]).await.unwrap().remove(0).unwrap();
@@ -170,10 +171,10 @@ async fn a_document_is_deleted_and_readmitted_in_every_generation() {
     }
     assert_eq!(in_each(&database, ids[0], "file:///a").await, all, "seeing it changes nothing");
 
-    // The same content from elsewhere comes in, and does not bring this place with it.
+    // The same content from another location is indexed, but does not restore this location.
     let metadata = operation.metadata(Side::Live, settings(2));
     let (elsewhere, _) = store(&metadata, "file:///elsewhere", 1, 2).await;
-    assert_eq!(elsewhere, ids[0], "it is the document of this content");
+    assert_eq!(elsewhere, ids[0], "the document of this content");
     assert_eq!(in_each(&database, ids[0], "file:///a").await[0].1.as_deref(), Some("withheld"));
 
     assert_eq!(operation.readmit(&ids[..1]).await.unwrap(), ids[..1]);
@@ -192,7 +193,7 @@ async fn a_source_is_removed_from_every_generation() {
     while let Some(removed) = operation.remove_source("/corpus").await.unwrap() {
         documents += removed.documents;
     }
-    assert_eq!(documents, 5, "as they are in the live generation");
+    assert_eq!(documents, 5, "counted in the live generation");
     let statuses = in_each(&database, ids[0], "file:///a").await;
     assert_eq!(statuses, [(); 3].map(|()| ("deleted".to_owned(), None)));
     for table in ["public", "building", "retired"] {
@@ -201,7 +202,11 @@ async fn a_source_is_removed_from_every_generation() {
             sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&database.sql).await.unwrap();
         assert_eq!(left, 0, "{table}");
     }
-    assert_eq!(operation.remove_source("/corpus").await.unwrap(), None, "twice is as once");
+    assert_eq!(
+        operation.remove_source("/corpus").await.unwrap(),
+        None,
+        "a second call has no effect"
+    );
 }
 
 #[tokio::test]
@@ -210,7 +215,7 @@ async fn a_collection_is_deleted_from_every_generation() {
     let (operation, _) = three_generations(&database).await;
     operation.begin_deletion().await.unwrap();
     let collection = database.collection("docs").await;
-    assert!(collection.deleting_since.is_some(), "whoever opens it sees that");
+    assert!(collection.deleting_since.is_some(), "visible to every client");
     operation.delete_collection(&[("documents_deleted".to_owned(), 5.0)]).await.unwrap();
     operation.delete_collection(&[]).await.unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
@@ -229,7 +234,7 @@ async fn a_collection_is_deleted_from_every_generation() {
         let is_kept = kept.iter().any(|name| table == format!("public.{name}"));
         assert_eq!(left > 0, is_kept, "{table}");
     }
-    // The operation ended with it, says what it did, and is found.
+    // The operation ended with the deletion and can still be queried.
     let past = database.postgres.operations().past(operation.id()).await.unwrap().unwrap();
     assert_eq!((past.status, past.collection.as_str()), (OperationStatus::Completed, "docs"));
     let metrics = database.postgres.operations().metrics(operation.id()).await.unwrap();
@@ -242,7 +247,7 @@ async fn a_collection_is_deleted_from_every_generation() {
     let deleted =
         database.postgres.collections().deleted(Some(("local", "docs")), 10).await.unwrap();
     assert_eq!((deleted.len(), deleted[0].id), (1, collection.id));
-    // Nothing is asked for of a collection that is gone.
+    // A request for a deleted collection fails.
     let config = json!({});
     let what = HandedOver { collection: &collection, kind: OperationType::Append, config: &config };
     database.postgres.operations().hand_over(&what).await.unwrap_err();
@@ -265,14 +270,21 @@ async fn deleted_documents_are_remembered_for_a_while_and_as_long_as_they_have_p
     assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
     assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 0, "both can be undeleted");
     let known = metadata.locate(&["file:///dir/b".to_owned()]).await.unwrap().remove(0).unwrap();
-    assert!(matches!(known.state, KnownState::Withheld { .. }), "its place stays out: {known:?}");
-    // Their files are gone as well.
+    assert!(
+        matches!(known.state, KnownState::Withheld { .. }),
+        "its location stays withheld: {known:?}"
+    );
+    // Their files are deleted too.
     sqlx::query("DELETE FROM document_locations WHERE set_aside ->> 'reason' = 'withheld'")
         .execute(&database.sql)
         .await
         .unwrap();
     assert_eq!(operation.forget_deleted(days(3)).await.unwrap(), 0);
-    assert_eq!(operation.forget_deleted(days(1)).await.unwrap(), 1, "the other one has points");
+    assert_eq!(
+        operation.forget_deleted(days(1)).await.unwrap(),
+        1,
+        "the other document has points"
+    );
     assert_eq!(metadata.unpurged(10).await.unwrap(), ids[..1]);
 }
 
@@ -294,7 +306,7 @@ async fn what_fails_again_and_again_is_tried_again_after_a_week_at_most() {
     let week = 7 * 24 * 60;
     assert_eq!(waits[..7], [5, 20, 80, 320, 1280, 5120, week]);
     assert!(waits[7..].iter().all(|minutes| *minutes == week), "{waits:?}");
-    // What was set aside by choice is not tried again by the clock.
+    // Documents set aside by choice are not retried by time.
     metadata.record(&[aside("file:///b", Some(2), Why::Empty)]).await.unwrap();
     let waiting: i64 =
         sqlx::query_scalar("SELECT count(*) FROM documents WHERE retry_at IS NOT NULL")

@@ -1,4 +1,4 @@
-//! A database for a test, in a private cluster that all tests share, and short words for documents.
+//! A database for a test in a cluster shared by all tests, and helpers for documents.
 
 use std::path::Path;
 
@@ -15,17 +15,17 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
-/// A database of its own. The cluster runs for as long as some test has one of these.
+/// A separate database. The cluster runs while any test has such a value.
 pub(crate) struct Database {
     pub(crate) postgres: Postgres,
-    /// For what a test looks at behind the store's back.
+    /// Direct access to the database, bypassing the store.
     pub(crate) sql: PgPool,
     pub(crate) url: String,
     _cluster: EmbeddedPostgres,
 }
 
 impl Database {
-    /// Without any table.
+    /// A database without tables.
     pub(crate) async fn empty() -> Self {
         let cluster =
             EmbeddedPostgres::start(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres"))
@@ -43,7 +43,7 @@ impl Database {
         Self { postgres, sql, url, _cluster: cluster }
     }
 
-    /// With the tables.
+    /// A database with all tables.
     pub(crate) async fn new() -> Self {
         let database = Self::empty().await;
         database.postgres.migrate_up().await.unwrap();
@@ -61,7 +61,7 @@ impl Database {
             .unwrap()
     }
 
-    /// A collection with a run on it. The run goes on for as long as the operation lives.
+    /// A collection with a run on it. The run continues while the operation lives.
     pub(crate) async fn run(&self) -> (Operation, RunMetadata) {
         let collection = self.collection("docs").await;
         let operation = self.operation(&collection).await;
@@ -70,7 +70,7 @@ impl Database {
     }
 }
 
-/// Databases are named after the process of their test, so that what a failed one has left is dropped.
+/// Drops the databases of tests that failed; the name contains the process id of the test.
 async fn forget_finished_tests(connection: &mut PgConnection) {
     let names: Vec<String> =
         sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname LIKE 'test_%'")
@@ -80,7 +80,7 @@ async fn forget_finished_tests(connection: &mut PgConnection) {
     for name in names {
         let pid = name.split('_').nth(1).unwrap();
         if !Path::new("/proc").join(pid).exists() {
-            // Another test may be doing the same.
+            // Another test may drop it concurrently.
             let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
             let _ignored = sqlx::query(drop).execute(&mut *connection).await;
         }
@@ -91,7 +91,7 @@ pub(crate) fn new_collection(name: &str) -> NewCollection {
     NewCollection { owner: None, name: name.to_owned(), description: None, settings: generation(1) }
 }
 
-/// What a file asks of a generation; another number is another model.
+/// Settings of a generation; another number is another model.
 pub(crate) fn generation(number: u8) -> GenerationSettings {
     GenerationSettings {
         model: "all-MiniLM-L6-v2".to_owned(),
@@ -155,7 +155,7 @@ pub(crate) fn unreadable() -> Why {
     Why::Failed(DocError::Unreadable { cause: "permission denied".to_owned() })
 }
 
-/// What the sink does with one document: identify, (vectors,) commit.
+/// The calls of the sink for one document: `identify`, (vectors,) `commit`.
 pub(crate) async fn store(
     metadata: &RunMetadata,
     uri: &str,

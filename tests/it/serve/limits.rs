@@ -121,7 +121,7 @@ fn a_full_collection_takes_nothing_more_in() {
         || server.post(&format!("{base}/operations"), Some(&owner), &json!({ "type": "append" }));
     let refused = run();
     assert_eq!(refused.code(), "limit_reached");
-    assert_eq!(refused.json()["detail"], "the collection may have 2 documents, and has as many");
+    assert_eq!(refused.json()["detail"], "the collection has reached its limit of 2 documents");
     // Deletion makes room again.
     let documents = server.get(&format!("{base}/documents"), Some(&owner)).good();
     let path = format!("{base}/documents/{}?confirm=test", text(&documents["items"][0]["id"]));
@@ -157,9 +157,9 @@ fn documents_storage_and_sources_are_limited() {
         server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).good();
     };
     for (name, most, words) in [
-        ("max_documents", json!(1), "may have 1 documents, and has as many"),
-        ("max_storage_gb", json!(1e-9), "may have 0.000000001 gigabytes, and has as many"),
-        ("max_sources", json!(1), "may have 1 sources, and has as many"),
+        ("max_documents", json!(1), "has reached its limit of 1 documents"),
+        ("max_storage_gb", json!(1e-9), "has reached its limit of 0.000000001 gigabytes"),
+        ("max_sources", json!(1), "has reached its limit of 1 sources"),
     ] {
         limit(name, most);
         let wish = json!({ "type": "append" });
