@@ -48,7 +48,7 @@ pub struct NewCollection {
 pub struct CollectionChange {
     /// The new description.
     pub description: Option<String>,
-    /// Whether all clients may read it.
+    /// `true` if all clients may read it.
     pub is_public: Option<bool>,
     /// Id of the new owner.
     pub owner: Option<Uuid>,
@@ -75,7 +75,7 @@ pub struct Collection {
     pub chunk_size: i32,
     /// Overlap of neighbouring chunks.
     pub chunk_overlap: i32,
-    /// Whether all clients may read it.
+    /// `true` if all clients may read it.
     pub is_public: bool,
     /// State of the collection.
     pub status: CollectionStatus,
@@ -202,7 +202,8 @@ impl Collections<'_> {
         .await
     }
 
-    /// The account that owned a collection when it was deleted; `None` if no collection of this id was deleted.
+    /// The owner of a deleted collection at its deletion; `None` if no collection with this id was
+    /// deleted.
     ///
     /// # Errors
     /// If the store cannot be reached.

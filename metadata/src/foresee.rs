@@ -15,11 +15,11 @@ use super::{Postgres, attempt};
 /// The document that a content would lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub struct Prospect {
-    /// Status of the document with this content; `None` if there is none.
+    /// Status of the document with this content; `None` if no document has it.
     pub status: Option<DocumentStatus>,
-    /// Whether that document was stored with the current settings.
+    /// `true` if that document was stored with the current settings.
     pub is_current: bool,
-    /// Whether a deleted document had this content.
+    /// `true` if a deleted document had this content.
     pub was_deleted: bool,
 }
 

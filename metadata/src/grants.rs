@@ -46,7 +46,7 @@ pub struct Reader {
     pub user: Option<Uuid>,
     /// The key that acts for the account; `None` for a session.
     pub key: Option<Uuid>,
-    /// Whether it has all rights.
+    /// `true` if it has all rights.
     pub is_superuser: bool,
 }
 
@@ -58,7 +58,7 @@ pub struct Seen {
     pub collection: Collection,
     /// User name of the owner.
     pub owner: String,
-    /// Whether the caller is the owner.
+    /// `true` if the caller is the owner.
     pub is_owner: bool,
     /// Grant of the account: `read`, `write` or `admin`.
     pub user_grant: Option<String>,

@@ -59,7 +59,7 @@ pub struct KeyUse {
     pub user_id: Uuid,
     /// User name of that account.
     pub username: String,
-    /// Whether the account has all rights.
+    /// `true` if the account has all rights.
     pub is_superuser: bool,
 }
 

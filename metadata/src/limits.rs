@@ -34,7 +34,7 @@ pub struct Usage {
     pub operations: i64,
     /// Number of sources.
     pub sources: i64,
-    /// Whether limits apply: collections of the built-in account have none.
+    /// `true` if limits apply: collections of the built-in account have none.
     pub is_limited: bool,
 }
 

@@ -47,7 +47,7 @@ pub struct DocumentList {
     pub selection: DocumentSelection,
     /// Sort key; ties are in order of id.
     pub sort: DocumentSort,
-    /// Whether the largest comes first.
+    /// `true` if the largest comes first.
     pub is_descending: bool,
     /// The [`ListedDocument::key`] and the id of the last document of the previous page; `None` for
     /// the first page.

@@ -257,12 +257,12 @@ struct Known {
     inode: Option<i64>,
     content_hash: Option<Vec<u8>>,
     set_aside: Option<Value>,
-    /// Whether the location was set aside under the current settings.
+    /// `true` if the location was set aside under the current settings.
     is_current: bool,
     status: Option<DocumentStatus>,
     document_set_aside: Option<Value>,
     error_message: Option<String>,
-    /// Whether the document was stored with the current settings and its points are complete.
+    /// `true` if the document was stored with the current settings and its points are complete.
     is_document_current: bool,
 }
 

@@ -30,8 +30,8 @@ struct Document {
     locations: BTreeSet<String>,
     chunks: u32,
     deleted: bool,
-    /// Whether its points are known to be removed. A chunk count of 0 does not imply that: a killed
-    /// run may have written some.
+    /// `true` if its points are known to be removed. A chunk count of 0 does not imply that: a
+    /// killed run may have written some.
     purged: bool,
 }
 

@@ -95,7 +95,7 @@ pub struct OperationSummary {
     pub completed_at: Option<DateTime<Utc>>,
     /// Expiry of the lease without a further heartbeat.
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// Whether it is queued for the workers of the collection; no process waits for it.
+    /// `true` if it is queued for the workers of the collection; no process waits for it.
     pub handed_over: bool,
     /// Number of the attempt, counted from 1.
     pub attempt: i32,
@@ -161,7 +161,8 @@ impl Operations<'_> {
     /// entry, in one transaction. Idempotent for the same result.
     ///
     /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if it does not exist or has ended with another result.
+    /// [`pipeline::Remedy::Conflict`] if it does not exist, or its status does not permit this
+    /// result.
     pub async fn finish(
         &self,
         operation: Uuid,

@@ -130,7 +130,8 @@ impl Operations<'_> {
     }
 
     /// Interrupts an operation and queues one that continues it; returns the id of the latter.
-    /// `None` if the operation has ended or was not queued.
+    /// `None` if it is not running, which leaves it unchanged, or was not queued, which cancels it
+    /// without a continuation.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -27,7 +27,7 @@ pub struct RunMetadata {
     pub(super) operation: Uuid,
     pub(super) started_at: DateTime<Utc>,
     pub(super) fingerprint: Fingerprint,
-    /// Whether failed documents are retried once their delay has passed.
+    /// `true` if failed documents are retried once their delay has passed.
     pub(super) retry_failed: bool,
     /// Shared by clones.
     pub(super) growth: Arc<Growth>,

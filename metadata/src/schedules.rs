@@ -67,7 +67,7 @@ pub struct ScheduleRun {
     pub id: Uuid,
     /// Due time according to the cron expression.
     pub due_at: DateTime<Utc>,
-    /// Whether it was started, skipped or missed.
+    /// Result: started, skipped or missed.
     pub fate: RunFate,
     /// Reason why it was not started.
     pub message: Option<String>,

@@ -210,7 +210,7 @@ impl Sessions<'_> {
     }
 
     /// The keys that sign access tokens, newest first. Inserts `fresh` if no key is younger than
-    /// `age`; deletes keys that cannot have signed a valid token.
+    /// `age`; deletes keys older than twice `age`.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -263,7 +263,8 @@ impl Sessions<'_> {
         .await
     }
 
-    /// Offers a setup token for the first administrator; `false` if an administrator exists.
+    /// Offers a setup token for the first administrator; `false` if an administrator exists or a
+    /// setup token was consumed before.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -20,7 +20,7 @@ pub struct Place {
     pub source: Option<String>,
     /// Id of its document.
     pub document_id: Option<Uuid>,
-    /// Whether its content was read.
+    /// `true` if its content was read.
     pub was_read: bool,
     /// Size in bytes.
     pub size: i64,

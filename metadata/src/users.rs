@@ -1,4 +1,4 @@
-//! Users: accounts of people and programs. Password hashing is done elsewhere.
+//! Accounts of users and programs. Password hashing is done elsewhere.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -23,7 +23,7 @@ pub struct User {
     pub full_name: Option<String>,
     /// `false` for a deactivated account, which has no rights.
     pub is_active: bool,
-    /// Whether it has all rights.
+    /// `true` if it has all rights.
     pub is_superuser: bool,
     /// Time of creation.
     pub created_at: DateTime<Utc>,
@@ -44,7 +44,7 @@ pub struct NewUser {
     pub full_name: Option<String>,
     /// Password hash in PHC string format.
     pub hashed_password: String,
-    /// Whether it has all rights.
+    /// `true` if it has all rights.
     pub is_superuser: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct UserChange {
     pub full_name: Option<String>,
     /// `false` deactivates the account.
     pub is_active: Option<bool>,
-    /// Whether it has all rights.
+    /// `true` if it has all rights.
     pub is_superuser: Option<bool>,
     /// Replaces all preferences.
     pub preferences: Option<Value>,

@@ -40,9 +40,9 @@ enum Step {
 struct Order {
     batch: usize,
     backwards: bool,
-    /// Whether documents that left early are recorded before the sink writes.
+    /// `true`: documents that left early are recorded before the sink writes.
     early: bool,
-    /// Whether they are recorded between `identify` and the writes of the sink.
+    /// `true`: they are recorded between `identify` and the writes of the sink.
     between: bool,
 }
 
