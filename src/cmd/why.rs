@@ -158,7 +158,7 @@ impl Account {
             Some(_) | None => String::new(),
         };
         let because = format!(
-            "it is stored in generation {generation}, with {}{also}",
+            "it is in the index, in generation {generation}, with {}{also}",
             render::several(document.chunk_count, "chunk")
         );
         let is_current = document.fingerprint.as_deref() == Some(&self.fingerprint.0[..]);
@@ -230,7 +230,8 @@ impl Account {
             None => "tries it again, because the settings have changed".to_owned(),
         };
         let because = format!(
-            "it is not stored: node `{node}` has set it aside ({reason}), because it {message}"
+            "it is not in the index: node `{node}` has set it aside ({reason}), because it \
+             {message}"
         );
         Told { state: "set_aside", because, next, change }
     }
@@ -242,10 +243,10 @@ impl Account {
         let because = match by_somebody {
             Some(Deed { by, .. }) => {
                 let by = by.as_deref().unwrap_or("unknown");
-                format!("it is not stored: `{by}` deleted it on {at}")
+                format!("it is not in the index: `{by}` deleted it on {at}")
             }
             None => format!(
-                "it is not stored: its last location disappeared, so it was deleted on {at}"
+                "it is not in the index: its last location disappeared, so it was deleted on {at}"
             ),
         };
         let next = self.next_by_the_file().unwrap_or_else(|| "skips it".to_owned());
@@ -254,9 +255,9 @@ impl Account {
 
     fn unknown(&self) -> Told {
         let because = if self.place().is_some() {
-            "it is not stored: a run has seen it and has not finished it"
+            "it is not in the index: a run has seen it and has not finished it"
         } else {
-            "it is not stored: no run has seen it"
+            "it is not in the index: no run has seen it"
         };
         let next = self.next_by_the_file().unwrap_or_else(|| "stores it".to_owned());
         let state = if self.place().is_some() { "waiting" } else { "unknown" };
@@ -294,7 +295,7 @@ impl Account {
         if uri.is_none() || self.verdicts.is_empty() {
             return None;
         }
-        let mut words = "does not see it: it is outside all sources of the file".to_owned();
+        let mut words = "does not see it: it is outside every source of the file".to_owned();
         for (node, verdict) in &self.verdicts {
             match verdict {
                 Verdict::Given(now) => {

@@ -21,7 +21,7 @@ const RECALL: f64 = 0.9;
 
 /// The new generation failed a check.
 #[derive(Debug, thiserror::Error)]
-#[error("the new generation failed a check, and the live one stays in use: {0}")]
+#[error("the new generation was not made live, and the live one stays in use: {0}")]
 pub(crate) struct Refused(String);
 
 impl Operator {

@@ -93,7 +93,7 @@ fn lines_become_vectors_in_their_order() {
     }
     assert_eq!(embed(&["--tokens-per-batch", "0"], "").code, 64);
     let last = ran.stderr.lines().last().unwrap();
-    assert!(last.starts_with("5 texts (1 cut), ") && last.ends_with(" tokens/s"), "{last}");
+    assert!(last.starts_with("5 texts (1 truncated), ") && last.ends_with(" tokens/s"), "{last}");
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn what_cannot_be_embedded_is_refused_by_its_place() {
         said.replace(folder.path().to_str().unwrap(), "…")
     };
     let good = "{\"text\": \"a\"}\n";
-    insta::assert_snapshot!(refused("a.jsonl", format!("{good}no\n").as_bytes(), &[]), @"semantik: `…/a.jsonl`: line 2 is no JSON object");
-    insta::assert_snapshot!(refused("a.jsonl", format!("{good}{{}}").as_bytes(), &[]), @"semantik: `…/a.jsonl`: line 2 has no field `text` that is a string");
-    insta::assert_snapshot!(refused("a.jsonl", b"{\"text\": \"a\", \"vector\": 1}", &[]), @"semantik: `…/a.jsonl`: line 1 has a field `vector` already");
+    insta::assert_snapshot!(refused("a.jsonl", format!("{good}no\n").as_bytes(), &[]), @"semantik: `…/a.jsonl`: line 2 is not a JSON object");
+    insta::assert_snapshot!(refused("a.jsonl", format!("{good}{{}}").as_bytes(), &[]), @"semantik: `…/a.jsonl`: line 2 has no string field `text`");
+    insta::assert_snapshot!(refused("a.jsonl", b"{\"text\": \"a\", \"vector\": 1}", &[]), @"semantik: `…/a.jsonl`: line 1 already has a field `vector`");
     insta::assert_snapshot!(refused("a.txt", b"fine\n\xff\n", &[]), @"semantik: `…/a.txt`: line 2 is not UTF-8");
     insta::assert_snapshot!(refused("a.txt", b"fine\n", &["--dim", "64"]), @"semantik: invalid dimension 64: model `tinyqwen3` has 32 dimensions");
     insta::assert_snapshot!(refused("a.txt", b"fine\n", &["--dtype", "int3"]), @"semantik: invalid dtype `int3`: expected auto, float32, bfloat16, float16 or int8");

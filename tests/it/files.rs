@@ -147,7 +147,7 @@ fn every_spelling_of_a_path_names_its_document() {
     {
         let why = [&[os("why")][..], &config, &[os("--json"), os(name)]].concat();
         let why = place.semantik_in("here/now", &why).json();
-        assert_eq!(why["next_run"], "takes it in", "{name}: {why:#}");
+        assert_eq!(why["next_run"], "stores it", "{name}: {why:#}");
     }
     let show = [&["documents", "show"].map(os)[..], &config, &[os("../../corpus/none")]].concat();
     let ran = place.semantik_in("here/now", &show);
@@ -259,11 +259,7 @@ fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
             "`s3://bucket/x` is a URL",
             "`s3://bucket/x` is a URL, but `scan` reads only local files and folders",
         ),
-        (
-            "paths: [corpus, corpsu]",
-            "corpsu`: no such file or folder",
-            "or correct `paths`",
-        ),
+        ("paths: [corpus, corpsu]", "corpsu`: no such file or folder", "or correct `paths`"),
         ("paths: [corpus], include: ['*.mdd']", "corpus` matches", "(left out: 1 by globs)"),
         ("paths: [corpus, other]", "other` matches", "(left out: 1 hidden)"),
     ] {

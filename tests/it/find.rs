@@ -228,7 +228,7 @@ fn a_collection_without_sparse_vectors_says_so() {
     let refused =
         place.semantik(&["search", "--config", "pipeline.yaml", "--mode", "sparse", "words"]);
     assert_eq!(refused.code, 1);
-    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: the collection `test` did not answer: the collection has no sparse vectors, which the mode `sparse` needs");
+    insta::assert_snapshot!(refused.stderr.trim(), @"semantik: search in collection `test` failed: the collection has no sparse vectors, which the mode `sparse` needs");
     // Enabling sparse vectors builds a new generation.
     place.edit_pipeline("sparse: none", "sparse: { k1: 1.5 }");
     place.run();
@@ -301,7 +301,8 @@ fn two_generations_are_compared_by_questions_of_trec() {
         assert_eq!(by_words["questions"][1]["id"], "b");
     }
     let told = eval(&["--generation", "2", "--against", "1"]).stdout;
-    let alike = "sparse of generation 2 and sparse of generation 1 cannot be told apart by nDCG@10";
+    let alike =
+        "sparse of generation 2 and sparse of generation 1 do not differ significantly in nDCG@10";
     assert!(told.contains(alike), "{told}");
     let refused = eval(&["--generation", "7"]);
     insta::assert_snapshot!(refused.stderr.trim(), @"semantik: collection `test` has no generation 7");
@@ -328,7 +329,7 @@ fn an_evaluation_measures_compares_and_refuses() {
     let impossible = eval(&["--mode", "sparse", "--min", "ndcg@10=1", "--min", "recall@100=0.5"]);
     assert_eq!(impossible.code, 0, "{}", impossible.stderr);
     insta::assert_snapshot!(impossible.stdout, @r"
-    2 questions; in brackets the intervals of 95 % certainty
+    2 questions; 95 % confidence intervals in parentheses
     generation	mode	nDCG@10	Recall@10	Recall@100	MRR@10
     1	sparse	1.000 (1.000–1.000)	1.000 (1.000–1.000)	1.000 (1.000–1.000)	1.000 (1.000–1.000)
     ");
@@ -341,5 +342,5 @@ fn an_evaluation_measures_compares_and_refuses() {
     assert_eq!(refused.code, 1);
     insta::assert_snapshot!(refused.stderr.trim(), @"semantik: nDCG@10 is 0.000, below the required 0.5");
     let wrong = eval(&["--min", "map=0.5"]);
-    insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: `map` is no measure; there are ndcg@10, recall@10, recall@100, mrr@10");
+    insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: unknown measure `map`: expected one of ndcg@10, recall@10, recall@100, mrr@10");
 }

@@ -264,8 +264,8 @@ fn more_gone_than_is_likely_stops_the_run() {
     let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     let wanted = format!(
-        "20 of 42 documents of file://{} are gone, and nothing was deleted; if they are to be deleted, run \
-         again with --allow-deletes",
+        "20 of 42 documents of file://{} are missing; nothing was deleted, and new and changed documents \
+         were stored; to delete the missing ones, run again with --allow-deletes",
         place.corpus().display()
     );
     assert!(ran.stderr.contains(&wanted), "{}", ran.stderr);

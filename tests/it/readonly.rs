@@ -154,7 +154,7 @@ fn migrations_are_taken_back_when_somebody_says_so_and_knows_what_goes() {
         "the table users with 1 row\n",
         "the table api_keys with 0 rows\n",
         "the collection `test` with 2 documents",
-        "say --yes if that is meant",
+        "pass --yes to confirm",
     ] {
         assert!(asked.stderr.contains(words), "`{words}` is missing in {}", asked.stderr);
     }

@@ -32,7 +32,7 @@ fn generations(place: &Place) -> Vec<String> {
 fn reindex(place: &Place, verb: &str) -> crate::support::Ran {
     let ran = place.semantik(&[verb, "pipeline.yaml", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("is live now, in the place of generation"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is now live and replaces generation"), "{}", ran.stderr);
     ran
 }
 
@@ -101,7 +101,7 @@ fn another_model_takes_the_place_of_the_first_while_clients_search() {
         assert_eq!(ran.json()["documents"]["stored"], DOCUMENTS);
         assert!(
             ran.stderr.contains(
-                "generation 2 (stand-in:24) is live now, in the place of generation 1 (stand-in:16)"
+                "generation 2 (stand-in:24) is now live and replaces generation 1 (stand-in:16)"
             ),
             "{}",
             ran.stderr
@@ -233,7 +233,7 @@ fn other_chunks_by_a_reindex_and_the_number_of_generations_that_are_kept() {
     place.assert_true();
     let ran = place.semantik(&["rollback", "pipeline.yaml"]);
     assert!(
-        ran.code == 1 && ran.stderr.contains("no generation of `test` to go back to"),
+        ran.code == 1 && ran.stderr.contains("collection `test` has no generation to roll back to"),
         "{}",
         ran.stderr
     );
@@ -256,8 +256,8 @@ fn a_generation_that_does_not_answer_is_not_put_in_place() {
     assert_eq!(ran.code, 1);
     assert!(
         ran.stderr.contains(
-            "the new generation was not put in place, and the live one goes on answering: \
-             `number 7 subject 7` does not find /008.txt among its first 1 hits"
+            "the new generation was not made live, and the live one stays in use: \
+             query `number 7 subject 7` does not find /008.txt among its first 1 hits"
         ),
         "{}",
         ran.stderr
@@ -290,7 +290,7 @@ fn a_generation_that_answers_worse_than_asked_for_is_not_put_in_place() {
     place.edit_pipeline("stand-in:16", "stand-in:24");
     let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
     assert_eq!(ran.code, 1);
-    let wanted = "the live one goes on answering: its nDCG@10 is 0.000, below the required 0.5";
+    let wanted = "the live one stays in use: nDCG@10 is 0.000, below the required 0.5";
     assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
     assert_eq!(generations(&place), ["1 live stand-in:16", "2 building stand-in:24"]);
     judged("corpus/007.txt");
@@ -314,7 +314,7 @@ fn a_generation_that_would_lose_documents_is_not_put_in_place() {
     place.edit_pipeline("stand-in:16", "stand-in:24");
     let ran = place.semantik(&["run", "pipeline.yaml", "--json"]);
     assert_eq!(ran.code, 1);
-    let wanted = "40 of 45 documents that are searched now are not in it";
+    let wanted = "40 of 45 documents of the live generation are missing in it";
     assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
     assert_eq!(place.ids(), before);
     assert_eq!(first_hit(&place), "007.txt");

@@ -212,7 +212,7 @@ fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() 
     let gate = place.gate("public.document_writes", "TRUE");
     let mut worker = Worker::start(&place, &[]);
     said(&place, &["schedule", "run-now", "pipeline.yaml"]);
-    while !log_of(&place).contains("it exceeded its deadline of 1 s") {
+    while !log_of(&place).contains("exceeded the deadline of 1 s") {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(history(&place)[0]["state"], "processing");
@@ -223,7 +223,7 @@ fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() 
     let runs = history(&place);
     assert_eq!(
         (runs.len(), &runs[0]["state"], &runs[0]["attempt"], &runs[0]["error"]),
-        (1, &"failed".into(), &1.into(), &"it exceeded its deadline of 1 s".into()),
+        (1, &"failed".into(), &1.into(), &"exceeded the deadline of 1 s".into()),
         "{runs:#?}"
     );
     let operations = place.value("SELECT count(*) FROM operations WHERE handed_over");

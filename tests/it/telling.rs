@@ -248,7 +248,7 @@ fn why_tells_the_story_of_a_document() {
     std::fs::write(place.path().join("outside.txt"), text(6)).unwrap();
     let never = why(&place, "corpus/in.txt");
     assert_eq!(never["state"], "unknown");
-    assert_eq!(never["next_run"], "takes it in");
+    assert_eq!(never["next_run"], "stores it");
     place.run();
     std::fs::remove_file(place.corpus().join("gone.txt")).unwrap();
     let delete =
@@ -258,12 +258,12 @@ fn why_tells_the_story_of_a_document() {
     place.write("new.txt", text(7));
 
     for (path, state, next) in [
-        ("corpus/in.txt", "stored", "leaves it as it is"),
-        ("corpus/bad.docx", "set_aside", "leaves it out"),
-        ("corpus/huge.txt", "set_aside", "leaves it out"),
-        ("corpus/out.txt", "withheld", "leaves it out as long as"),
+        ("corpus/in.txt", "stored", "leaves it unchanged"),
+        ("corpus/bad.docx", "set_aside", "skips it"),
+        ("corpus/huge.txt", "set_aside", "skips it"),
+        ("corpus/out.txt", "withheld", "skips it while"),
         ("corpus/gone.txt", "deleted", "does not find it"),
-        ("corpus/new.txt", "unknown", "takes it in"),
+        ("corpus/new.txt", "unknown", "stores it"),
         ("corpus/.hidden/secret.txt", "unknown", "starts with a dot"),
         ("outside.txt", "unknown", "outside every source"),
         ("corpus/nothing.txt", "unknown", "does not find it"),
@@ -448,7 +448,7 @@ fn lists_show_what_there_is() {
     let unknown = show("00000000-0000");
     assert_eq!(unknown.code, 1, "{}", unknown.stdout);
     assert!(
-        unknown.stderr.contains("there is no operation `00000000-0000…`"),
+        unknown.stderr.contains("the collection has no operation `00000000-0000…`"),
         "{}",
         unknown.stderr
     );

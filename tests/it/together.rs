@@ -93,7 +93,7 @@ fn a_cancelled_operation_ends_and_is_never_completed() {
     );
     drop(gate);
     let cancelled = end(cancel);
-    let wanted = format!("operation {id} is cancelled\n");
+    let wanted = format!("cancelled operation {id}\n");
     assert_eq!((cancelled.code, cancelled.stdout), (0, wanted), "{}", cancelled.stderr);
     let ended = end(child);
     assert_eq!(ended.code, 1, "{}", ended.stderr);

@@ -252,7 +252,7 @@ fn who_has_the_database_at_hand_lets_people_in() {
         ran(child.wait_with_output().unwrap())
     };
     let made = typed(&["add", "root", "--email", "root@here", "--superuser"], PASSWORD);
-    assert_eq!(made.stdout, "created the account `root`\n", "{}", made.stderr);
+    assert_eq!(made.stdout, "created account `root`\n", "{}", made.stderr);
     assert_eq!(typed(&["add", "ada", "--email", "ada@here"], "short").code, 1);
     let server = Server::start(&place);
     assert_eq!(server.setup, None);
