@@ -110,7 +110,7 @@ pub(crate) struct Done {
 /// The reason why an operation ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotDone {
-    /// A client cancelled it, or its lease expired.
+    /// A client cancelled it, or another process took it over as orphaned.
     #[error("operation {0} was cancelled")]
     Cancelled(Uuid),
     /// A signal stopped it before it had the lease.

@@ -177,7 +177,7 @@ fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
     if !path.components().any(|part| part == Component::ParentDir) {
         add(path.components().collect());
     }
-    // The last component may be a link, which is a location of its own, so it is not resolved.
+    // The last component may be a link, which is a separate location, so it is not resolved.
     let resolved = match (path.parent(), path.file_name()) {
         (Some(folder), Some(name)) => real_path::resolve(folder).join(name),
         _ => real_path::resolve(path),

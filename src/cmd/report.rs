@@ -92,7 +92,7 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
     out
 }
 
-/// How many failed documents were known to fail, and since when.
+/// The number of failed documents that were known to fail, and the time since then.
 fn known(report: &RunReport) -> String {
     let failed = report.failed();
     let known = failed.saturating_sub(report.newly_failed);

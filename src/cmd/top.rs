@@ -133,7 +133,7 @@ fn picture(seen: &Seen) -> Result<(), BoxError> {
 impl From {
     /// The running operation, otherwise the last one.
     async fn latest(&self) -> Result<Uuid, BoxError> {
-        let nothing = "there is no operation to watch";
+        let nothing = "no operation to watch";
         match self {
             Self::Store(opened) => {
                 let (database, collection) = &**opened;

@@ -70,7 +70,8 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             let database = migrate::open(&store).await?;
             database.postgres().migrate_up().await?;
             let users = database.postgres().users();
-            let user = users.named(&name).await?.ok_or(format!("there is no account `{name}`"))?;
+            let user =
+                users.named(&name).await?.ok_or(format!("account `{name}` does not exist"))?;
             if !users.set_password(user.id, &hash, &By::default()).await? {
                 return Err(format!("account `{name}` cannot have a password").into());
             }

@@ -47,7 +47,7 @@ pub(super) fn origin(scheme: &str, mut address: SocketAddr) -> String {
     format!("{scheme}://{address}")
 }
 
-/// Prints the address where the first administrator can be created, if there is none. The link has
+/// Prints the address where the first administrator can be created, unless one exists. The link has
 /// the token in its fragment, which browsers do not send and proxies do not log.
 pub(super) async fn offer(
     postgres: &Postgres,
