@@ -1,9 +1,9 @@
-//! What makes the session of a browser safe: the cookie that it goes on by, and the proof that a request which may use
-//! the cookie was sent by this server's own page.
+//! Security of browser sessions: the session cookie, and the proof that a request that may use it
+//! was sent by this server's own page.
 //!
-//! The cookie gives no right to anything but to three endpoints (`routes/browser.rs`), of which one gives the page an
-//! access token. Everything else takes the header `Authorization`, which no browser sends by itself. See
-//! docs/adr/0028-browser-sessions.md.
+//! The cookie grants access to three endpoints only (`routes/browser.rs`), one of which returns an
+//! access token to the page. All others require the header `Authorization`, which no browser sends
+//! by itself. See docs/adr/0028-browser-sessions.md.
 
 use std::time::Duration;
 
@@ -14,38 +14,40 @@ use axum::http::{HeaderMap, Uri};
 
 use super::problem::{Answer, Code, Problem};
 
-/// How long the session of a browser goes on without being used.
+/// Lifetime of an unused browser session.
 pub const IDLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long it goes on in all.
+/// Longest lifetime of a browser session.
 pub const MOST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// What the page sends with requests that may use the cookie. A form cannot send it, and a script of another origin
-/// only after asking (CORS), which is never allowed: the header is not among those of `layers.rs`.
+/// Header of the page's requests that may use the cookie. A form cannot send it, and a script of
+/// another origin only after a CORS preflight, which never allows it: `layers.rs` does not list
+/// this header.
 const CSRF: HeaderName = HeaderName::from_static("x-semantik-csrf");
-/// Where a browser says that a request comes from (Fetch Metadata Request Headers).
+/// Header in which a browser states the origin of a request relative to its target (Fetch Metadata
+/// Request Headers).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether the client came by TLS, as the layers have found.
+/// Whether the client connected by TLS; set by `layers.rs`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IsSecure(pub(super) bool);
 
-/// A request of this server's own page.
+/// A request from this server's own page.
 #[derive(Debug)]
 pub(super) struct Browser {
-    /// The name of the cookie.
+    /// Name of the cookie.
     name: String,
     is_secure: bool,
-    /// The credential in the cookie.
+    /// The credential in the cookie; `None` without cookie.
     pub(super) credential: Option<String>,
 }
 
 impl Browser {
-    /// The header that keeps a credential for as long as the session may go on.
+    /// The `Set-Cookie` header that stores a credential for the longest lifetime of a session.
     pub(super) fn keep(&self, credential: &str) -> HeaderValue {
         self.cookie(credential, MOST.as_secs())
     }
 
-    /// The header that has the browser forget it.
+    /// The `Set-Cookie` header that deletes the cookie.
     pub(super) fn forget(&self) -> HeaderValue {
         self.cookie("", 0)
     }
@@ -55,7 +57,7 @@ impl Browser {
         let secure = if self.is_secure { "; Secure" } else { "" };
         let text =
             format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-        HeaderValue::try_from(text).expect("a name, and what was made by `secret::random`")
+        HeaderValue::try_from(text).expect("the name and the credential are ASCII")
     }
 }
 
@@ -64,7 +66,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Browser {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
         let Some(IsSecure(is_secure)) = parts.extensions.get().copied() else {
-            return Err(Problem::internal("nobody has found out how the client came"));
+            return Err(Problem::internal("the layers set no `IsSecure`"));
         };
         let host = host(&parts.headers, &parts.uri);
         is_own_page(&parts.headers, host)?;
@@ -74,16 +76,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Browser {
     }
 }
 
-/// Where the request was sent to, as the client has it: a name, and a port unless it is the usual one.
+/// The authority to which the client sent the request: a host name, and the port unless it is the
+/// default one.
 fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
     let named = headers.get(HOST).and_then(|host| host.to_str().ok());
     named.or_else(|| uri.authority().map(|it| it.as_str())).unwrap_or_default()
 }
 
-/// The name of the cookie. Cookies of all ports of a host are sent to each of them: with the port in its name, two
-/// servers of one machine do not overwrite each other's.
+/// The name of the cookie. Browsers send the cookies of a host to all of its ports. With the port
+/// in the name, two servers on one host do not overwrite each other's cookie.
 fn name(host: &str, is_secure: bool) -> String {
-    // No other host of the same domain can set a cookie of this prefix (RFC 6265bis, 4.1.3.2).
+    // Other hosts of the same domain cannot set a cookie with this prefix (RFC 6265bis, 4.1.3.2).
     let prefix = if is_secure { "__Host-" } else { "" };
     let port = host.rsplit_once(':').map(|(_, port)| port);
     let is_port = |port: &&str| !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit());
@@ -101,14 +104,14 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// Lets through what the page of this server has sent: it carries the header, and the browser says that it comes from
-/// the origin that it goes to.
+/// Accepts requests of this server's own page: they carry the CSRF header, and the browser states
+/// that the origin is that of the target.
 fn is_own_page(headers: &HeaderMap, host: &str) -> Answer<()> {
     let refused = |why: &str| Err(Problem::new(Code::Forbidden, why));
     if headers.get(CSRF).is_none_or(|value| value != "1") {
-        return refused("requests for the session of a browser carry `X-Semantik-CSRF: 1`");
+        return refused("requests for browser sessions require the header `X-Semantik-CSRF: 1`");
     }
-    // Browsers leave it away where the page came without TLS from another machine.
+    // Browsers omit it on pages that were loaded without TLS from another machine.
     let is_own = match headers.get(FETCH_SITE) {
         Some(site) => site == "same-origin",
         None => {
@@ -121,8 +124,8 @@ fn is_own_page(headers: &HeaderMap, host: &str) -> Answer<()> {
         return Ok(());
     }
     refused(
-        "only the page of this server may use the session of a browser; programs log in by `POST /api/v1/sessions` (a \
-         proxy in front has to pass `Host` on)",
+        "only the page of this server may use browser sessions: programs log in by `POST /api/v1/sessions` \
+         (a reverse proxy must forward `Host`)",
     )
 }
 
@@ -145,11 +148,11 @@ mod tests {
             (true, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "same-origin")][..]),
             (true, &[("x-semantik-csrf", "1"), ("origin", "http://search.example:8080")]),
             (true, &[("x-semantik-csrf", "1"), ("origin", "https://SEARCH.example:8080")]),
-            // A form, or a script that was not allowed the header.
+            // A form, or a script that was not allowed to send the header.
             (false, &[("sec-fetch-site", "same-origin")]),
             (false, &[("origin", "http://search.example:8080")]),
             (false, &[("x-semantik-csrf", "0"), ("sec-fetch-site", "same-origin")]),
-            // Another port is another origin, though it is the same site.
+            // Another port is another origin of the same site.
             (false, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "same-site")]),
             (false, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "cross-site")]),
             (false, &[("x-semantik-csrf", "1"), ("sec-fetch-site", "none")]),
@@ -158,7 +161,7 @@ mod tests {
             (false, &[("x-semantik-csrf", "1"), ("origin", "http://evil.example:8080")]),
             (false, &[("x-semantik-csrf", "1"), ("origin", "null")]),
             (false, &[("x-semantik-csrf", "1")]),
-            // What the browser says of the site goes before the origin.
+            // `Sec-Fetch-Site` takes precedence over `Origin`.
             (
                 false,
                 &[

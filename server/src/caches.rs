@@ -1,7 +1,7 @@
-//! What was looked up a moment ago: sessions, keys, and what somebody may do to a collection.
+//! Short-lived caches of sessions, keys, rights and collections.
 //!
-//! A change that this server makes is seen at once, since it empties the cache concerned; one that another process
-//! makes is seen when what was remembered is [`STALE`].
+//! A change through this server takes effect immediately, because it empties the cache concerned. A
+//! change by another process takes effect after at most [`STALE`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,30 +15,30 @@ use super::ports::{Accounts, Catalogue, KeyUse, Reader};
 use super::right::{Given, Identity, level};
 use super::wire;
 
-/// How long something is believed.
+/// Lifetime of a cached value.
 const STALE: Duration = Duration::from_secs(3);
-/// How long a key is remembered to have been good.
+/// How long a valid key is remembered after its last use.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
-/// How many of a kind are remembered.
+/// Capacity of each cache.
 const MANY: u64 = 10_000;
 
-/// How many collections of one reader are looked through for a name.
+/// Number of readable collections that are searched for a name.
 const MOST_READABLE: u32 = 1000;
 
 type Seen = Option<Arc<(wire::Collection, Given)>>;
 
-/// See above.
+/// Caches of the server; see the module documentation.
 pub(crate) struct Caches {
     sessions: Cache<Uuid, Option<Arc<wire::User>>>,
     keys: Cache<String, Option<Arc<KeyUse>>>,
-    /// Digests of keys that were good when they were last looked up, of the last hour.
+    /// Digests of keys that were valid at their last lookup, within the last hour.
     good_keys: Cache<String, ()>,
     seen: Cache<(Reader, Uuid), Seen>,
     readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
     counts: Cache<Uuid, Arc<wire::DocumentCounts>>,
-    /// Whether an administrator was ever seen; there is one from then on.
+    /// Whether an administrator exists; never reset.
     is_set_up: AtomicBool,
-    /// Operations of which it was said already that they have ended.
+    /// Operations whose end was already reported.
     ended: Cache<Uuid, ()>,
 }
 
@@ -50,7 +50,8 @@ where
     Cache::builder().max_capacity(MANY).time_to_live(STALE).build()
 }
 
-/// What is remembered, or what is found out now. Two who want to know at once may both ask.
+/// The cached value, or the result of the lookup. Concurrent requests for a missing value may each
+/// look it up.
 async fn known<K, V>(
     cache: &Cache<K, V>,
     key: K,
@@ -105,7 +106,7 @@ impl Caches {
         Ok(found)
     }
 
-    /// Whether a key was good a while ago, so that looking it up is no guess.
+    /// Returns true if the key was valid recently, so that its lookup does not count as a guess.
     pub(super) fn is_good_key(&self, hash: &str) -> bool {
         self.good_keys.contains_key(hash)
     }
@@ -120,7 +121,7 @@ impl Caches {
         known(&self.seen, (reader, collection), ask).await
     }
 
-    /// The collections that somebody may read.
+    /// The collections that the caller may read.
     pub(super) async fn readable(
         &self,
         catalogue: &dyn Catalogue,
@@ -135,7 +136,7 @@ impl Caches {
         known(&self.readable, reader, ask).await
     }
 
-    /// How many documents of a collection there are of each status and reason.
+    /// Number of documents of a collection by status and reason.
     pub(super) async fn counts(
         &self,
         catalogue: &dyn Catalogue,
@@ -145,7 +146,7 @@ impl Caches {
         known(&self.counts, collection, ask).await
     }
 
-    /// Whether the server has an administrator.
+    /// Returns true if the server has an administrator.
     pub(super) async fn is_set_up(&self, accounts: &dyn Accounts) -> Result<bool, StoreError> {
         if !self.is_set_up.load(Ordering::Relaxed) && accounts.is_set_up().await? {
             self.is_set_up.store(true, Ordering::Relaxed);
@@ -153,24 +154,24 @@ impl Caches {
         Ok(self.is_set_up.load(Ordering::Relaxed))
     }
 
-    /// Documents of a collection have changed.
+    /// Drops the counts of a collection whose documents changed.
     pub(super) fn forget_counts(&self, collection: Uuid) {
         self.counts.invalidate(&collection);
     }
 
-    /// Whether it is said for the first time that an operation has ended.
+    /// Returns true at the first report that an operation has ended.
     pub(super) fn is_news(&self, operation: Uuid) -> bool {
         self.ended.entry(operation).or_insert(()).is_fresh()
     }
 
-    /// An account, a session or a key has changed.
+    /// Called after an account, a session or a key changed.
     pub(super) fn forget_accounts(&self) {
         self.sessions.invalidate_all();
         self.keys.invalidate_all();
         self.forget_collections();
     }
 
-    /// A collection, or who may use it, has changed.
+    /// Called after a collection or its grants changed.
     pub(super) fn forget_collections(&self) {
         self.seen.invalidate_all();
         self.readable.invalidate_all();

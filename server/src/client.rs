@@ -1,15 +1,16 @@
-//! Where a request comes from. Behind a proxy the peer is the proxy, and its word is taken only if it is trusted.
+//! The address of a client. Behind a reverse proxy the peer is the proxy; its headers are used only
+//! if it is trusted.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use axum::http::HeaderMap;
 
-/// Addresses that begin alike: `10.0.0.0/8`, or one address.
+/// A network in CIDR notation such as `10.0.0.0/8`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: u128,
-    /// Bits that have to be equal; of an IPv4 address as IPv6 writes it.
+    /// Length of the prefix; for IPv4 that of the mapped IPv6 address.
     bits: u32,
 }
 
@@ -20,7 +21,7 @@ impl Network {
     }
 }
 
-/// An address as IPv6 writes it (RFC 4291, 2.5.5.2), so that there is one kind.
+/// The address as IPv6; IPv4 addresses are mapped (RFC 4291, 2.5.5.2).
 fn wide(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
@@ -33,7 +34,8 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is no address"))?;
+        let address: IpAddr =
+            address.parse().map_err(|_| format!("invalid address `{address}`"))?;
         let (before, most) = if address.is_ipv4() { (96, 32) } else { (0, 128) };
         let bits = match bits {
             None => most,
@@ -41,18 +43,19 @@ impl FromStr for Network {
                 .parse()
                 .ok()
                 .filter(|bits| *bits <= most)
-                .ok_or_else(|| format!("`{bits}` is not a number of bits up to {most}"))?,
+                .ok_or_else(|| format!("prefix length `{bits}` is not in 0 to {most}"))?,
         };
         Ok(Self { address: wide(address), bits: before + bits })
     }
 }
 
-/// Whether an address is that of a proxy whose word is taken.
+/// Returns true if the address belongs to a trusted proxy.
 pub(super) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.holds(address))
 }
 
-/// The address of the client: the peer's, or where that is a trusted proxy, the last in `X-Forwarded-For` that is none.
+/// The address of the client: the peer, or for a trusted proxy the last address in
+/// `X-Forwarded-For` that is not itself a trusted proxy.
 pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let mut client = peer;
     let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
@@ -67,7 +70,8 @@ pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) ->
     client
 }
 
-/// Whether the client came by TLS: to this server, or to a trusted proxy in front of it that says so.
+/// Returns true if the client connected by TLS: to this server, or to a trusted proxy that says so
+/// in `X-Forwarded-Proto`.
 pub(super) fn is_secure(
     peer: IpAddr,
     headers: &HeaderMap,
@@ -75,7 +79,7 @@ pub(super) fn is_secure(
     is_tls: bool,
 ) -> bool {
     let said = headers.get("x-forwarded-proto").and_then(|it| it.to_str().ok()).unwrap_or_default();
-    // The first proxy is the one that the client came to.
+    // The first entry is that of the proxy to which the client connected.
     let first = said.split(',').next().unwrap_or_default().trim();
     is_tls || (first.eq_ignore_ascii_case("https") && is_trusted(peer, trusted))
 }
@@ -97,7 +101,7 @@ mod tests {
     fn only_a_trusted_proxy_is_believed_and_only_about_its_own_peer() {
         assert_eq!(seen("1.2.3.4", &["9.9.9.9"], &[]), "1.2.3.4");
         assert_eq!(seen("10.0.0.1", &["9.9.9.9"], &["10.0.0.0/8"]), "9.9.9.9");
-        // Whatever a client writes itself stands in front of what the proxy adds.
+        // Addresses written by the client precede the one that the proxy appends.
         assert_eq!(seen("10.0.0.1", &["6.6.6.6, 9.9.9.9"], &["10.0.0.0/8"]), "9.9.9.9");
         assert_eq!(seen("10.0.0.1", &["9.9.9.9, 10.0.0.2"], &["10.0.0.0/8"]), "9.9.9.9");
         assert_eq!(seen("10.0.0.1", &["9.9.9.9", "10.0.0.2"], &["10.0.0.0/8"]), "9.9.9.9");

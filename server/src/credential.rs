@@ -1,4 +1,5 @@
-//! By what a caller has come in: a session or a key. What goes on for long asks again whether it still holds.
+//! The credential of a caller: a session or a key. Long responses use it to check again that it is
+//! still valid.
 
 use pipeline::StoreError;
 use uuid::Uuid;
@@ -6,19 +7,20 @@ use uuid::Uuid;
 use super::App;
 use super::right::{Identity, Scope};
 
-/// What a caller has shown.
+/// The credential of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// Nothing.
+    /// No credential.
     None,
-    /// An access token, of a session of an account.
+    /// An access token of a session of an account.
     Session { session: Uuid, user: Uuid },
-    /// An API key, by its digest.
+    /// The digest of an API key.
     Key(String),
 }
 
 impl Credential {
-    /// Who that is now; `None` if it is not good (any more). Believed for as long as `caches.rs` says.
+    /// The current identity; `None` if the credential is invalid, expired or revoked. Cached as
+    /// `caches.rs` describes.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -28,7 +30,7 @@ impl Credential {
             Self::None => Ok(Some(Identity::Anonymous)),
             Self::Session { session, user } => {
                 let found = app.caches.session(accounts, *session).await?;
-                // A token names its account; one that names another was not made by this server.
+                // A token contains its account; a mismatch means that this server did not issue it.
                 let found = found.filter(|found| found.id == *user);
                 Ok(found.map(|user| Identity::User {
                     id: user.id,

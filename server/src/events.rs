@@ -1,11 +1,11 @@
-//! Operations as they change, as a stream of server-sent events.
+//! Changes of operations, as a stream of server-sent events.
 //!
-//! An event says how an operation is now, whole; who misses one has lost nothing with the next. Changes are told by the
-//! database; now and then a stream looks by itself, in case that it was not told.
+//! An event has the complete state of an operation, so a client that misses one loses nothing.
+//! Changes are notified by the database; a stream also polls, in case it missed a notification.
 //!
-//! A stream may outlive the right to it. So before every event, and every [`CHECK`] seconds, its caller is identified
-//! anew by their session or key, and the right is decided anew. Where it is lost, the stream says `end` and ends. What
-//! cannot be checked, because the store is away, is not said.
+//! A stream may outlive the right to it. Before every event, and every [`CHECK`], the caller is
+//! authenticated and authorised again. Without the right, the stream sends `end` and closes. If the
+//! store cannot be reached for the check, the event is not sent.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -27,37 +27,37 @@ use super::right::level;
 use super::streams::OpenStream;
 use super::wire::Operation;
 
-/// How often a stream looks by itself.
+/// Polling interval of a stream.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often a stream checks by itself that its caller may still hear it. What is remembered of callers is three seconds
-/// old at most (`caches.rs`), so that a loss is heeded within five.
+/// Interval of the checks of credentials and rights. Cached values are at most three seconds old
+/// (`caches.rs`), so the loss of a right takes effect within five.
 const CHECK: Duration = Duration::from_secs(2);
-/// How often a silent stream says that it is there, for proxies.
+/// Interval of comments on an idle stream, which keep proxies from closing it.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// Why a stream does something.
+/// Reason for a step of a stream.
 enum Wake {
-    /// It is time to look.
+    /// The polling interval has passed.
     Look,
-    /// It is time to check the right.
+    /// The interval of checks has passed.
     Check,
     /// An operation has changed.
     Change(Change),
 }
 
-/// What a stream does then.
+/// Result of a step.
 enum Step {
     Silence,
     Say(Event),
     SayLast(Event),
 }
 
-/// Why a stream ends before its time; the word in the event `end`.
+/// Reason for which a stream ends early; sent in the event `end`.
 #[derive(Clone, Copy)]
 enum Lost {
-    /// The session has ended, the key was revoked or has expired, the account is deactivated.
+    /// The session has ended, the key was revoked or has expired, or the account is deactivated.
     Credentials,
-    /// The account, or the key, may no longer do what it might when the stream began.
+    /// The account or key lost a right that it had when the stream began.
     Rights,
 }
 
@@ -71,11 +71,12 @@ impl Lost {
     }
 }
 
-/// What is followed.
+/// The operations of a stream.
 enum Subject {
-    /// One operation, of this collection.
+    /// One operation, and its collection.
     One { operation: Uuid, collection: Uuid },
-    /// Every operation that the caller may see; these are the collections of which something was told.
+    /// All operations that the caller may see; `told` has the collections of the events sent so
+    /// far.
     All { told: HashSet<Uuid> },
 }
 
@@ -83,12 +84,12 @@ struct Follower {
     app: App,
     caller: Caller,
     subject: Subject,
-    /// The event that was sent last.
+    /// The last event sent.
     last: Option<String>,
     _open: OpenStream,
 }
 
-/// One operation until it ends.
+/// Follows one operation until it ends.
 pub(super) fn of_one(
     app: &App,
     caller: &Caller,
@@ -102,13 +103,13 @@ pub(super) fn of_one(
     sent(app, caller, Subject::One { operation, collection }, wakes.boxed())
 }
 
-/// Every operation that the caller may see, from now on.
+/// Follows all operations that the caller may see, from now on.
 pub(super) fn of_all(app: &App, caller: &Caller) -> Answer<impl IntoResponse + use<>> {
     let wakes = app.work.changes().map(Wake::Change);
     sent(app, caller, Subject::All { told: HashSet::new() }, wakes.boxed())
 }
 
-/// Streams until the server stops, there is nothing more to say, or the caller may hear no more.
+/// Streams until the server stops, the operation has ended, or the caller loses its right.
 fn sent(
     app: &App,
     caller: &Caller,
@@ -119,7 +120,7 @@ fn sent(
     let (app, caller) = (app.clone(), caller.clone());
     let mut closing = app.closing.clone();
     let closed = async move {
-        // An error is a server that is gone already.
+        // An error means that the server is gone already.
         drop(closing.wait_for(|is_closing| *is_closing).await);
     };
     let checks = IntervalStream::new(tokio::time::interval(CHECK)).map(|_| Wake::Check);
@@ -130,7 +131,7 @@ fn sent(
         loop {
             let wake = wakes.next().await?;
             match follower.step(&wake).await {
-                // A state that cannot be read is read again at the next look.
+                // A failed read is repeated at the next poll.
                 Ok(Step::Silence) | Err(_) => {}
                 Ok(Step::Say(event)) => return Some((event, Some((follower, wakes)))),
                 Ok(Step::SayLast(event)) => return Some((event, None)),
@@ -156,7 +157,7 @@ impl Follower {
         }
     }
 
-    /// What the caller has lost since the stream began.
+    /// The credential or right that the caller has lost since the stream began.
     async fn lost(&self) -> Result<Option<Lost>, StoreError> {
         let Some(now) = self.caller.credential.identity(&self.app).await? else {
             return Ok(Some(Lost::Credentials));
@@ -176,7 +177,7 @@ impl Follower {
         Ok(None)
     }
 
-    /// Whether the caller may see a collection; `None` if there is no such collection.
+    /// Whether the caller may see a collection; `None` if it does not exist.
     async fn may_see(&self, collection: Uuid) -> Result<Option<bool>, StoreError> {
         let Self { app, caller, .. } = self;
         let seen = app.caches.seen(app.catalogue.as_ref(), caller.reader(), collection).await?;
@@ -197,7 +198,7 @@ impl Follower {
     }
 
     async fn any(&mut self, change: &Change) -> Result<Step, StoreError> {
-        // Most are of collections that this caller has no business with: nothing of those is read.
+        // Most changes concern other collections; those operations are not read.
         if let Some(collection) = change.collection
             && self.may_see(collection).await? != Some(true)
         {
@@ -217,9 +218,9 @@ impl Follower {
         Ok(self.news(&operation).map_or(Step::Silence, Step::Say))
     }
 
-    /// An event, if an operation is not as it was said last.
+    /// An event; `None` if the operation is unchanged since the last one.
     fn news(&mut self, operation: &Operation) -> Option<Event> {
-        let state = serde_json::to_string(operation).expect("it is JSON");
+        let state = serde_json::to_string(operation).expect("an operation serialises to JSON");
         if self.last.as_ref() == Some(&state) {
             return None;
         }

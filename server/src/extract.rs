@@ -1,4 +1,4 @@
-//! What a handler is given of a request: its path, its query, its body, each with its faults as a [`Problem`].
+//! Extractors of handlers for path, query and body, with errors as [`Problem`].
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::App;
 use super::problem::{Code, Problem};
 
-/// The ids in a path. What is no id names nothing.
+/// The ids in a path. A malformed id is 404.
 pub(super) struct InPath<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
@@ -21,12 +21,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(ids) = Path::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::new(Code::NotFound, "the path holds something that is no id"))?;
+            .map_err(|_| Problem::new(Code::NotFound, "the path contains a malformed id"))?;
         Ok(Self(ids))
     }
 }
 
-/// The parameters behind the question mark.
+/// The query parameters.
 pub(super) struct InQuery<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
@@ -43,7 +43,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InQuery
     }
 }
 
-/// A body of JSON.
+/// A JSON body.
 pub(super) struct InBody<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
@@ -51,7 +51,7 @@ impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         check_media_type(&request)?;
-        // What says that it is too large need not be waited for.
+        // Refused before it arrives if `Content-Length` exceeds the limit.
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
         let announced = announced.and_then(|it| it.parse::<usize>().ok());
         if announced.is_some_and(|bytes| bytes > app.config.longest_body) {
@@ -67,17 +67,17 @@ impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
         if holds_nul(&value) {
             return Err(Problem::new(Code::InvalidBody, NO_NUL));
         }
-        // An error here may quote the body, which goes back to nobody but its sender.
+        // The error may quote the body; only the sender gets it.
         let body = serde_json::from_value(value)
             .map_err(|error| Problem::new(Code::InvalidBody, error.to_string()))?;
         Ok(Self(body))
     }
 }
 
-/// Postgres has no text with it, and nobody means it.
-const NO_NUL: &str = "text may not hold the character NUL";
+/// Postgres cannot store NUL in text.
+const NO_NUL: &str = "text must not contain the character NUL";
 
-/// JSON is UTF-8 (RFC 8259, 8.1); a body that says it is something else would be read wrongly.
+/// JSON is UTF-8 (RFC 8259, 8.1); a body with another `charset` would be misread.
 fn check_media_type(request: &Request) -> Result<(), Problem> {
     let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut parts = media.unwrap_or_default().split(';').map(str::trim);
@@ -87,7 +87,10 @@ fn check_media_type(request: &Request) -> Result<(), Problem> {
     let mut parameters = parts.filter_map(|part| part.split_once('='));
     let is_utf8 = |charset: &str| charset.trim_matches('"').eq_ignore_ascii_case("utf-8");
     if parameters.any(|(name, value)| name.eq_ignore_ascii_case("charset") && !is_utf8(value)) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "the body has to be in UTF-8"));
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "unsupported charset: expected UTF-8",
+        ));
     }
     Ok(())
 }
@@ -96,7 +99,7 @@ fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::of(Code::TooLarge);
     }
-    Problem::new(Code::BadRequest, "the body could not be read to its end")
+    Problem::new(Code::BadRequest, "the body ended early")
 }
 
 fn holds_nul(value: &Value) -> bool {

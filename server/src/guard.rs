@@ -1,4 +1,4 @@
-//! What stands in front of every handler: who is it, do they come too often, may they?
+//! Authenticates, rate-limits and authorises a request before its handler runs.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use super::rate::{Class, Client};
 use super::right::{Given, Identity, Level, Right, Scope, decide, level};
 use super::{secret, wire};
 
-/// The address of the client, as the layers have found it.
+/// Address of the client; set by `layers.rs`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Address(pub(super) IpAddr);
 
-/// Who sent a request.
+/// The caller of an endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) identity: Identity,
-    /// By what they have come in.
+    /// Credential of the request.
     pub(super) credential: Credential,
-    /// As whom their requests are counted.
+    /// Client for the rate limit.
     pub(super) client: Client,
     pub(super) address: IpAddr,
     agent: Option<String>,
 }
 
 impl Caller {
-    /// For the audit log.
+    /// Actor for the audit log.
     pub(super) fn by(&self) -> By {
         By {
             user: self.identity.user(),
@@ -47,7 +47,7 @@ impl Caller {
         }
     }
 
-    /// For the catalogue.
+    /// Reader for the catalogue.
     pub(super) fn reader(&self) -> Reader {
         Reader {
             user: self.identity.user(),
@@ -56,7 +56,10 @@ impl Caller {
         }
     }
 
-    /// The account, where the right of the endpoint has seen to it that there is one.
+    /// The account. The right of the endpoint ensures that it exists.
+    ///
+    /// # Errors
+    /// [`Code::Unauthenticated`] for an anonymous caller.
     pub(super) fn user(&self) -> Answer<Uuid> {
         self.identity.user().ok_or_else(|| Problem::of(Code::Unauthenticated))
     }
@@ -66,11 +69,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        parts.extensions.get().cloned().ok_or_else(|| Problem::internal("no guard stood here"))
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| Problem::internal("the guard set no `Caller`"))
     }
 }
 
-/// The collection of the path, which the caller has the right to.
+/// The collection of the path, on which the caller has the right of the endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) collection: Arc<wire::Collection>,
@@ -85,11 +92,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
             .extensions
             .get()
             .cloned()
-            .ok_or_else(|| Problem::internal("no collection in the path"))
+            .ok_or_else(|| Problem::internal("the guard set no `Target`"))
     }
 }
 
-/// What a request to an endpoint must pass.
+/// The requirements of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admission {
     pub(super) right: Right,
@@ -98,7 +105,7 @@ pub(super) struct Admission {
     pub(super) outlives_collection: bool,
 }
 
-/// Lets a request through to its handler, or answers it.
+/// Passes an admitted request to its handler; otherwise responds with the problem.
 pub(super) async fn guard(
     app: App,
     admission: Admission,
@@ -126,7 +133,7 @@ fn with(caller: Caller) -> Extensions {
 async fn admit(app: &App, admission: Admission, parts: &mut Parts) -> Answer<()> {
     let Admission { right, class, outlives_collection } = admission;
     let Some(Address(address)) = parts.extensions.get().copied() else {
-        return Err(Problem::internal("nobody has found out the address of the client"));
+        return Err(Problem::internal("the layers set no `Address`"));
     };
     let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| logged::cleaned(agent, logged::AGENT));
@@ -161,7 +168,8 @@ async fn admit(app: &App, admission: Admission, parts: &mut Parts) -> Answer<()>
     Ok(())
 }
 
-/// What a caller has of a collection that is deleted: all of it, or nothing. `None` if there was no such collection.
+/// The rights of a caller on a deleted collection: all for its last owner, none for others. `None`
+/// if no such collection was deleted.
 async fn given_of_deleted(app: &App, caller: &Caller, id: Uuid) -> Answer<Option<Given>> {
     let owner = app.catalogue.owner_of_deleted(id).await?;
     let given =
@@ -172,14 +180,14 @@ async fn given_of_deleted(app: &App, caller: &Caller, id: Uuid) -> Answer<Option
 /// Rows of a list that count as one request.
 const ROWS: u32 = 100;
 
-/// The page size of a list.
+/// Query parameter with the page size of a list.
 #[derive(Deserialize)]
 struct PageSize {
     limit: Option<u32>,
 }
 
-/// As how many requests a request counts: a list as one for each [`ROWS`] rows of its page, the last of which need not be
-/// full. The handler refuses a page size that is out of range, or a query that cannot be parsed.
+/// Number of requests as which a request counts: a list counts once per [`ROWS`] rows begun.
+/// Invalid page sizes and queries count once; the handler refuses them.
 fn places_of(class: Class, uri: &Uri) -> u32 {
     if class != Class::Look {
         return 1;
@@ -188,11 +196,11 @@ fn places_of(class: Class, uri: &Uri) -> u32 {
     size.filter(|size| (1..=wire::LONGEST).contains(size)).map_or(1, |size| size.div_ceil(ROWS))
 }
 
-/// Lets a request for a file through that no right protects (the page, the description of the API), or refuses it. Those
-/// count as [`Class::Look`], by address.
+/// Rate-limits requests for files without a right (the page, the description of the API), by
+/// address in [`Class::Look`].
 pub(super) async fn count_file(app: App, request: Request, next: Next) -> Response {
     let Some(Address(address)) = request.extensions().get().copied() else {
-        return Problem::internal("nobody has found out the address of the client").into_response();
+        return Problem::internal("the layers set no `Address`").into_response();
     };
     match app.rates.count(Class::Look, Client::at(address)) {
         Ok(()) => next.run(request).await,
@@ -200,7 +208,7 @@ pub(super) async fn count_file(app: App, request: Request, next: Next) -> Respon
     }
 }
 
-/// What somebody may do to a collection as they are told: a key no more than its scopes allow.
+/// The right on a collection as shown to the caller: for a key limited by its scopes.
 pub(super) fn shown(level: Level, identity: &Identity) -> Level {
     match identity {
         Identity::Key { scope, .. } => match scope {
@@ -212,7 +220,8 @@ pub(super) fn shown(level: Level, identity: &Identity) -> Level {
     }
 }
 
-/// Who it is by the header `Authorization`. Credentials that are not good are never taken for none.
+/// Authenticates the caller by the header `Authorization`. Invalid credentials are an error, never
+/// anonymous access.
 async fn identify(
     app: &App,
     headers: &HeaderMap,
@@ -236,15 +245,15 @@ async fn identify(
     match credential.and_then(|credential| Some((identity?, credential))) {
         Some(known) => Ok(known),
         None => {
-            // Who tries keys is as slow as who tries passwords.
+            // Guesses of keys are limited like guesses of passwords.
             app.rates.count(Class::Login, Client::at(address))?;
             Err(Problem::of(Code::InvalidCredentials))
         }
     }
 }
 
-/// A key. Only the store can tell whether it is good, and it is not asked for an address that has tried too many, unless
-/// the key was good a while ago.
+/// An API key. Only the store can check it; an address with too many failed attempts is refused
+/// without a lookup, unless the key was valid recently.
 fn by_key(app: &App, key: &str, address: IpAddr) -> Answer<Credential> {
     let digest = secret::digest(key);
     if !app.caches.is_good_key(&digest) {
@@ -253,13 +262,13 @@ fn by_key(app: &App, key: &str, address: IpAddr) -> Answer<Credential> {
     Ok(Credential::Key(digest))
 }
 
-/// An access token, if it is one: that is seen by its signature, without asking the store.
+/// An access token; `None` if its signature is invalid, which needs no lookup.
 async fn by_token(app: &App, token: &str) -> Answer<Option<Credential>> {
     let signed = app.signer.session(token, app.accounts.as_ref()).await?;
     Ok(signed.map(|(user, session)| Credential::Session { session, user }))
 }
 
-/// The collection that the path is about: named in it, or that of the operation named in it.
+/// The collection named in the path, or that of the operation named in the path.
 async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> Answer<Option<Uuid>> {
     match right {
         Right::Read | Right::Write | Right::Admin | Right::Owner => {}

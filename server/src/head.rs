@@ -1,8 +1,9 @@
-//! What the head of every request has to be like, whatever the endpoint: it names this server, and says at most once who
-//! sends it.
+//! Checks the head of every request: `Host` names this server, and there is at most one
+//! `Authorization`.
 //!
-//! A page of somebody else can have its own name resolve to an address of this server (DNS rebinding), and a browser
-//! would let it read what a server on loopback shows to nobody else. So a server answers only to names that are its own.
+//! A page of another site can let its own host name resolve to an address of this server (DNS
+//! rebinding), and a browser would let it read the responses of a server on loopback. So a server
+//! accepts only its own host names.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -15,10 +16,10 @@ use axum::http::{HeaderMap, Uri};
 use super::logged::cleaned;
 use super::problem::{Answer, Code, Problem};
 
-/// Characters of a name that is not ours, in the answer.
+/// Characters of a refused host name shown in the response.
 const SHOWN: usize = 100;
 
-/// Where clients reach the server: `https://search.example.org`.
+/// A URL by which clients reach the server: `https://search.example.org`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     url: String,
@@ -26,7 +27,7 @@ pub struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// As it was written.
+    /// The URL without trailing slash.
     pub fn as_str(&self) -> &str {
         &self.url
     }
@@ -36,7 +37,8 @@ impl FromStr for PublicUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not of the form https://search.example.org");
+        let wrong =
+            || format!("invalid URL `{text}`: expected the form https://search.example.org");
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
@@ -46,7 +48,7 @@ impl FromStr for PublicUrl {
     }
 }
 
-/// The names by which clients may call the server.
+/// The host names of the server.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     listen: IpAddr,
@@ -54,13 +56,14 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// A server that listens at an address, and is reached by these URLs.
+    /// The names of a server that listens at `listen` and is reached by the URLs `public`.
     pub fn new(listen: IpAddr, public: &[PublicUrl]) -> Self {
         Self { listen, names: public.iter().map(|url| url.host.clone()).collect() }
     }
 
-    /// Whether a name, or an address as it stands in a URL, is one of this server. Addresses are no danger where any of
-    /// them may be listened to: only a name can be made to mean another address.
+    /// Returns true if a name, or an address in the form of a URL, belongs to this server. A server
+    /// that listens at all addresses accepts every address: only a name can be made to resolve to
+    /// another address.
     fn has(&self, host: &str) -> bool {
         if self.names.iter().any(|name| name == host) {
             return true;
@@ -79,38 +82,41 @@ impl Hosts {
 }
 
 impl Default for Hosts {
-    /// Of a server that nobody but this machine reaches.
+    /// The names of a server on loopback.
     fn default() -> Self {
         Self::new(std::net::Ipv4Addr::LOCALHOST.into(), &[])
     }
 }
 
-/// Checks the head of a request. A proxy that is trusted may say in `X-Forwarded-Host` by what name it was called.
+/// Checks the head of a request. For a trusted proxy, `X-Forwarded-Host` replaces `Host`.
 pub(super) fn check(request: &Request, hosts: &Hosts, is_from_proxy: bool) -> Answer<()> {
     let headers = request.headers();
     if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-        return Err(bad("there are several `Authorization` headers"));
+        return Err(bad("several `Authorization` headers: expected at most one"));
     }
     let mut named = headers.get_all(HOST).iter();
     let (Some(host), None) = (named.next(), named.next()) else {
-        return Err(bad("there has to be one `Host` header"));
+        return Err(bad("expected exactly one `Host` header"));
     };
     let called = match forwarded(headers).filter(|_| is_from_proxy) {
         Some(names) => names,
-        // The name in an absolute target goes before the header (RFC 9112, 3.2.2); both have to be right.
+        // The name in an absolute target precedes the header (RFC 9112, 3.2.2); both must be valid.
         None => {
             let target = request.uri().authority().map(|it| it.as_str().to_owned());
-            let header = host.to_str().map_err(|_| bad("`Host` is not a name"))?.to_owned();
+            let header =
+                host.to_str().map_err(|_| bad("`Host` is not a valid host name"))?.to_owned();
             target.into_iter().chain([header]).collect()
         }
     };
     for name in called {
         let authority: Option<Authority> = name.parse().ok();
-        let host =
-            authority.as_ref().and_then(host_of).ok_or_else(|| bad("`Host` is not a name"))?;
+        let host = authority
+            .as_ref()
+            .and_then(host_of)
+            .ok_or_else(|| bad("`Host` is not a valid host name"))?;
         if !hosts.has(&host) {
             let detail = format!(
-                "this server is not called `{}`; if it should be, start it with --public-url",
+                "this server does not accept the host name `{}`: add it with --public-url",
                 cleaned(&host, SHOWN)
             );
             return Err(Problem::new(Code::Misdirected, detail));
@@ -119,7 +125,7 @@ pub(super) fn check(request: &Request, hosts: &Hosts, is_from_proxy: bool) -> An
     Ok(())
 }
 
-/// The names in `X-Forwarded-Host`, if there are any.
+/// The names in `X-Forwarded-Host`; `None` without the header.
 fn forwarded(headers: &HeaderMap) -> Option<Vec<String>> {
     let lines = headers.get_all("x-forwarded-host").iter();
     let names = lines.flat_map(|line| line.to_str().unwrap_or_default().split(','));
@@ -127,7 +133,8 @@ fn forwarded(headers: &HeaderMap) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// The host of an authority, in the one way in which it is compared.
+/// The host of an authority in lower case, without trailing dot. `None` if it is empty or there is
+/// user information.
 fn host_of(authority: &Authority) -> Option<String> {
     let host = authority.host();
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
@@ -215,7 +222,7 @@ mod tests {
         assert_eq!(of("backend:8080", "search.example.org", false), 421);
         assert_eq!(of("localhost", "evil.example", true), 421);
         assert_eq!(of("localhost", "search.example.org, evil.example", true), 421);
-        assert_eq!(of("localhost", "evil.example", false), 200, "it is not even looked at");
+        assert_eq!(of("localhost", "evil.example", false), 200, "the header is ignored");
     }
 
     #[test]

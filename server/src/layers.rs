@@ -1,5 +1,5 @@
-//! What every request and every answer goes through, whatever the endpoint: an id, the address of the client, a time
-//! limit, the shape of problems, headers that browsers heed, a line in the access log.
+//! Layers of every request and response: request id, client address, time limit, problem format,
+//! security headers, access log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,14 +31,14 @@ use search::Timings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// For answers that are no pages: nothing in them may run or be shown in a frame.
+/// Content security policy of responses other than pages: no scripts, no frames.
 const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
-/// For pages: everything comes from this server.
+/// Content security policy of pages: everything is loaded from this server.
 const ALL_OURS: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
                         base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The whole server. `page` is what else it serves, and answers addresses that are nothing's. It and the description of
-/// the API are open, and have a rate alone.
+/// The complete server. `page` serves the web UI and responds to unknown paths. It and the
+/// description of the API need no right; only their rate is limited.
 pub fn router(app: &App, page: Router) -> Router {
     let (api, description) = table::routed(app);
     let docs = SwaggerUi::new(openapi::DOCS).url(openapi::PATH, description);
@@ -67,7 +67,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal(format!("a handler panicked: {said}")).into_response()
 }
 
-/// What belongs to every request and answer.
+/// The outermost layer of every request and response.
 async fn through(app: App, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
@@ -93,7 +93,7 @@ async fn through(app: App, mut request: Request, next: Next) -> Response {
     let (mut response, problem) = written(response, &id);
     let headers = response.headers_mut();
     headers.extend(answer_headers(&app, headers, &id, origin));
-    // A path that is none of ours may be anything.
+    // Unknown paths share one label, because clients can invent any number of them.
     let route = if is_known { &*asked.path } else { "other" };
     let (method, status) = (method_word(&asked.method), response.status().as_u16());
     let took = began.elapsed();
@@ -105,7 +105,7 @@ async fn through(app: App, mut request: Request, next: Next) -> Response {
     response
 }
 
-/// A method may be any word.
+/// The method as a metric label; unknown ones share a label.
 fn method_word(method: &Method) -> &str {
     match *method {
         Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
@@ -115,7 +115,8 @@ fn method_word(method: &Method) -> &str {
     }
 }
 
-/// The id that the client gave, if it is one, so that it is followed through several servers.
+/// The request id of the client if it is well-formed, otherwise a new one. Keeping it lets a
+/// request be traced across servers.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -124,7 +125,8 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
-/// What the log says of a request: never its query or its headers, which may hold what nobody else is to know.
+/// The loggable part of a request. Query and headers are excluded, because they may contain
+/// confidential text.
 struct Asked {
     method: Method,
     path: Arc<str>,
@@ -184,7 +186,7 @@ fn answer_headers(
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // A page that needs less than the others says so itself.
+    // A response with a stricter policy sets the header itself.
     if !already.contains_key(CONTENT_SECURITY_POLICY) {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     }
@@ -194,7 +196,7 @@ fn answer_headers(
     if app.config.is_tls {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
-    headers.insert(REQUEST_ID, HeaderValue::from_str(id).expect("letters, digits and the like"));
+    headers.insert(REQUEST_ID, HeaderValue::from_str(id).expect("request ids are ASCII"));
     if !app.config.origins.is_empty() {
         headers.insert(VARY, HeaderValue::from_name(ORIGIN));
     }
@@ -208,7 +210,7 @@ fn answer_headers(
     headers
 }
 
-/// The origin of another page, if it may use the API (the CORS protocol, fetch.spec.whatwg.org).
+/// The `Origin` of the request, if it may use the API (CORS protocol, fetch.spec.whatwg.org).
 fn allowed_origin(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
     let is_allowed =
@@ -216,13 +218,14 @@ fn allowed_origin(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
     is_allowed.then(|| origin.clone())
 }
 
-/// The answer to a browser that asks before it lets another page do something.
+/// The response to a CORS preflight request.
 fn preflight(request: &Request, origin: Option<&HeaderValue>) -> Option<Response> {
     let is_one = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     origin.filter(|_| is_one)?;
     let headers = [
-        // Never `x-semantik-csrf`: the cookie of a browser is for this server's own page (`browser.rs`).
+        // Without `x-semantik-csrf`: only this server's own page may use the session cookie
+        // (`browser.rs`).
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
         (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, x-request-id"),
         (ACCESS_CONTROL_MAX_AGE, "600"),

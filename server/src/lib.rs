@@ -1,8 +1,8 @@
-//! The HTTP front end: an API under `/api/v1` over the ports, and nothing that knows a store.
+//! The HTTP API under `/api/v1`, over the ports; independent of the stores.
 //!
-//! `table.rs` has every endpoint on one screen with the right that it asks for; `guard.rs` sees to it before a handler
-//! begins; `layers.rs` is what every answer goes through. Handlers are in `routes/`, one file for each kind of thing,
-//! and JSON in `wire/`. Sockets, TLS and signals belong to whoever calls [`router`].
+//! `table.rs` lists all endpoints with their rights, `guard.rs` enforces these before a handler
+//! runs, and `layers.rs` applies to every response. Handlers are in `routes/`, one file per kind of
+//! resource, and JSON types in `wire/`. The caller of [`router`] owns sockets, TLS and signals.
 
 mod browser;
 mod caches;
@@ -55,30 +55,30 @@ use self::token::Signer;
 use search::Searcher;
 use search::metrics::SearchMetrics;
 
-/// How the server is to behave.
+/// Settings of the server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Rates of classes that are not as usual.
+    /// Rates of classes that differ from the default.
     pub rates: Vec<(Class, Rate)>,
-    /// Proxies whose word about the address of a client is taken.
+    /// Proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: Vec<Network>,
-    /// The names by which clients may call the server.
+    /// Host names of the server.
     pub hosts: Hosts,
-    /// Origins of other pages that may use the API in a browser: `https://example.org`.
+    /// Other origins that may use the API in a browser: `https://example.org`.
     pub origins: Vec<String>,
-    /// Whether clients come by TLS, so that browsers may insist on it.
+    /// Whether the server itself uses TLS; responses then have HSTS.
     pub is_tls: bool,
-    /// The longest body, in bytes.
+    /// Size limit of a request body, in bytes.
     pub longest_body: usize,
-    /// How long a body may take to arrive.
+    /// Time limit for the arrival of a request body.
     pub patience: Duration,
-    /// How long an answer may take to begin.
+    /// Time limit for the start of a response.
     pub timeout: Duration,
-    /// Passwords that are hashed at once.
+    /// Passwords hashed concurrently.
     pub hashes_at_once: usize,
-    /// Streams of events that are open at once.
+    /// Event streams open concurrently.
     pub streams: usize,
-    /// Where requests are counted.
+    /// Metrics of requests.
     pub metrics: SearchMetrics,
 }
 
@@ -100,11 +100,11 @@ impl Default for Config {
     }
 }
 
-/// What handlers share. Clones are the same one.
+/// State shared by all handlers. Clones share it.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
 
-/// See [`App`].
+/// Fields of [`App`].
 pub struct Shared {
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
@@ -117,7 +117,7 @@ pub struct Shared {
     pub(crate) streams: Streams,
     pub(crate) caches: Caches,
     pub(crate) searcher: Searcher,
-    /// Becomes true when the server stops; streams end then.
+    /// Becomes `true` when the server stops; event streams then end.
     pub(crate) closing: watch::Receiver<bool>,
 }
 
@@ -130,32 +130,32 @@ impl Deref for App {
 }
 
 impl App {
-    /// Forgets what was found in a collection: documents were taken in or out of it.
+    /// Drops cached results of a collection whose documents changed.
     pub fn forget(&self, collection: Uuid) {
         self.work.doubt(Some(collection));
         self.searcher.caches().forget(collection);
         self.caches.forget_counts(collection);
     }
 
-    /// Somebody is told that an operation has ended: what they search from now on is as it left things, whether or not
-    /// the database has told this server yet.
+    /// Called before a client learns that an operation has ended. Its later searches then see the
+    /// result, even if the notification of the database has not arrived yet.
     pub(crate) fn tell_end(&self, operation: &wire::Operation) {
         if operation.completed_at.is_some() && self.caches.is_news(operation.id) {
             self.forget(operation.collection_id);
         }
     }
 
-    /// Forgets what was found in any collection: something may have changed, and nobody was told what.
+    /// Drops all cached results after an unknown change.
     pub fn forget_all(&self) {
         self.caches.forget_accounts();
         self.work.doubt(None);
         self.searcher.caches().forget_all();
     }
 
-    /// A server over these ports. `closing` becomes true when streams are to end.
+    /// A server over these ports. `closing` becomes `true` when event streams must end.
     ///
     /// # Errors
-    /// If the keys that sign tokens can be neither read nor made.
+    /// If the keys that sign tokens can be neither read nor created.
     pub async fn new(
         accounts: Arc<dyn Accounts>,
         catalogue: Arc<dyn Catalogue>,

@@ -1,17 +1,17 @@
-//! Texts of clients as they stand in the log and in the audit trail: short, in one line, and without anything that acts
-//! on a terminal.
+//! Cleans client text for the log and the audit log: short, on one line, without terminal control
+//! characters.
 
-/// Characters of a path that is none of ours.
+/// Length limit of an unknown path, in characters.
 pub(super) const PATH: usize = 200;
-/// Characters of a method; it may be any word.
+/// Length limit of a method, which may be any word.
 pub(super) const METHOD: usize = 32;
-/// Characters of what a client calls itself.
+/// Length limit of a user agent.
 pub(super) const AGENT: usize = 256;
-/// Characters of what a library has said, which may quote what a client has sent.
+/// Length limit of an error cause, which may quote client input.
 pub(super) const CAUSE: usize = 2000;
 
-/// A text of at most so many characters. Control characters, and those that change the direction of text (Unicode
-/// Standard Annex 9), become U+FFFD.
+/// The text cut to `most` characters. Control characters and characters that change the text
+/// direction (Unicode Standard Annex 9) become U+FFFD.
 pub(super) fn cleaned(text: &str, most: usize) -> String {
     let visible = |character: char| if acts(character) { '\u{fffd}' } else { character };
     let mut cleaned: String = text.chars().take(most).map(visible).collect();

@@ -1,4 +1,4 @@
-//! Passwords: hashed by Argon2id, off the threads that serve requests, and a few at a time.
+//! Passwords, hashed with Argon2id by a bounded pool of threads outside those that serve requests.
 
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
@@ -7,38 +7,40 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use super::problem::{Answer, Code, Problem};
 use search::blocking::{Busy, Workers};
 
-/// KiB of memory, passes over it, lanes: what OWASP's Password Storage Cheat Sheet recommends for Argon2id
-/// (19 MiB, 2, 1).
+/// Memory in KiB, iterations and lanes: the recommendation for Argon2id of OWASP's Password Storage
+/// Cheat Sheet (19 MiB, 2, 1).
 const MEMORY: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Shorter ones are refused; NIST SP 800-63B-4 asks for 15 where nothing else protects an account, and throttled
-/// logins do.
+/// Minimum length in characters. NIST SP 800-63B-4 requires 15 for a password without further
+/// protection; here logins are throttled.
 const SHORTEST: usize = 12;
-/// Longer ones are refused: they cost time and say no more.
+/// Maximum length in bytes; longer passwords take time without adding security.
 const LONGEST: usize = 256;
 
-/// Passwords that wait to be hashed or checked: those of a second or two. More are refused, so that a crowd that guesses
-/// does not have everybody else wait.
+/// Passwords that wait to be hashed or verified: one to two seconds of work. More are refused, so
+/// that a flood of guesses does not delay all other logins.
 const QUEUE: usize = 50;
-/// Seconds after which somebody who was refused may come again.
+/// `Retry-After` of a refused request, in seconds.
 const AGAIN: u64 = 2;
 
-/// Hashes passwords and checks them.
+/// Hashes and verifies passwords.
 pub struct Passwords {
     argon: Argon2<'static>,
-    /// Each hash takes a core for some ten milliseconds and 19 MiB: a crowd at the door must not take all of them.
+    /// A hash takes a core for about ten milliseconds and 19 MiB, so the number of concurrent ones
+    /// is limited.
     workers: Workers,
-    /// A hash that no password has, to be checked where there is no account, so that both take the same time.
+    /// A hash without password, verified for unknown accounts so that both cases take the same
+    /// time.
     nobody: String,
 }
 
 impl Passwords {
-    /// Hashes as many at once as this.
+    /// Hashes up to `at_once` passwords concurrently.
     ///
     /// # Panics
-    /// If Argon2 takes its own recommended parameters no more.
+    /// If Argon2 rejects the parameters.
     pub fn new(at_once: usize) -> Self {
         let params = Params::new(MEMORY, PASSES, LANES, None).expect("within Argon2's bounds");
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -49,35 +51,39 @@ impl Passwords {
     /// The hash of a new password, in the PHC string format.
     ///
     /// # Errors
-    /// If it is too short, too long, or the name of its account. [`Code::Unavailable`] if too many wait.
+    /// If the password is too short, too long, or equal to the name of its account.
+    /// [`Code::Unavailable`] if too many requests wait.
     pub async fn hash(&self, password: &str, username: &str) -> Answer<String> {
         let length = password.chars().count();
         if length < SHORTEST || password.len() > LONGEST {
             let detail = format!(
-                "a password has {SHORTEST} characters at least, and {LONGEST} bytes at most"
+                "invalid password: expected at least {SHORTEST} characters and at most {LONGEST} bytes"
             );
             return Err(Problem::new(Code::InvalidBody, detail));
         }
         if password.eq_ignore_ascii_case(username) {
-            return Err(Problem::new(Code::InvalidBody, "a password is not the name of its user"));
+            return Err(Problem::new(
+                Code::InvalidBody,
+                "invalid password: it must differ from the user name",
+            ));
         }
         let (argon, password) = (self.argon.clone(), password.to_owned());
         let hashed = self.workers.run(move |_| hash(&argon, &password)).await;
         hashed.map_err(busy)?.map_err(|error| {
-            Problem::internal(format!("the password could not be hashed: {error}"))
+            Problem::internal(format!("cannot hash the password with Argon2: {error}"))
         })
     }
 
-    /// Whether a password is that of a hash. Takes as long where there is no hash.
+    /// Returns true if the password matches the hash. Takes the same time without a hash.
     ///
     /// # Errors
-    /// [`Code::Unavailable`] if too many wait; the password was not checked then.
+    /// [`Code::Unavailable`] if too many requests wait; the password was not verified.
     pub async fn verify(&self, password: &str, known: Option<&str>) -> Answer<bool> {
         if password.len() > LONGEST {
             return Ok(false);
         }
         let (argon, password) = (self.argon.clone(), password.to_owned());
-        // The built-in account has a hash that none is, and nobody can log in to it.
+        // The hash of the built-in account is invalid, which makes a login impossible.
         let usable = known.filter(|known| PasswordHash::new(known).is_ok());
         let (is_there, known) = (usable.is_some(), usable.unwrap_or(&self.nobody).to_owned());
         let is_it = self.workers.run(move |_| {
@@ -89,7 +95,7 @@ impl Passwords {
 }
 
 fn busy(_: Busy) -> Problem {
-    let detail = "too many passwords are being checked at the moment; try again";
+    let detail = "too many logins are waiting: try again later";
     Problem { detail: Some(detail.to_owned()), ..Problem::later(Code::Unavailable, AGAIN) }
 }
 
@@ -113,7 +119,7 @@ mod tests {
             ("correct horse battery", None, false),
             ("!", Some("!"), false),
         ] {
-            let verified = passwords.verify(password, known).await.expect("nobody else waits");
+            let verified = passwords.verify(password, known).await.expect("no other request waits");
             assert_eq!(verified, is_right, "{password} {known:?}");
         }
         for bad in ["short", "administrator", &"long".repeat(100)] {
@@ -123,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn more_than_a_crowd_is_refused_and_told_when_to_come_again() {
         let passwords = Passwords::new(1);
-        // Polled in order, before the first has ended: one is checked, and the others wait.
+        // Polled in order before the first one ends: one is verified, the others wait.
         let tries = (0..QUEUE + 10).map(|_| passwords.verify("a wrong password", None));
         let answers = futures::future::join_all(tries).await;
         let refused: Vec<_> = answers.iter().filter_map(|it| it.as_ref().err()).collect();

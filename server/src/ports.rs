@@ -1,9 +1,10 @@
-//! What the server needs of the world: accounts, the catalogue of what is stored, and the work on it.
+//! Ports of the server: accounts, the catalogue of the metadata, and the work on collections.
 //!
-//! The root package stands behind these traits with the metadata store, the vectors and the executor of operations, so
-//! that this crate knows neither SQL nor Qdrant. They speak the types of [`super::wire`] where those are what is asked
-//! for anyway: a row becomes an answer in one step (docs/adr/0015-http-api.md says why the ports are here and not in
-//! `pipeline`). Nothing behind them checks a right; that is done before anything is asked of them.
+//! The root package implements these traits with the metadata store, the vector stores and the
+//! executor of operations, so that this crate depends on neither SQL nor Qdrant. They use the types
+//! of [`super::wire`] where these are the result, so that a row becomes a response in one step
+//! (docs/adr/0015-http-api.md has the reason why the ports are here and not in `pipeline`).
+//! Implementations check no rights; the server does before it calls them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,52 +21,52 @@ use super::right::Given;
 use super::wire;
 use search::Target;
 
-/// Who does something, and from where; for the audit log.
+/// Actor of a change and its origin, for the audit log.
 #[derive(Clone, Debug, Default)]
 pub struct By {
-    /// The account; `None` where nobody is logged in.
+    /// The account; `None` for an anonymous caller.
     pub user: Option<Uuid>,
     /// The address of the client.
     pub ip: Option<String>,
-    /// What the client calls itself.
+    /// The `User-Agent` of the client.
     pub agent: Option<String>,
 }
 
 /// A key that signs access tokens.
 #[derive(Clone)]
 pub struct SigningKey {
-    /// Its name.
+    /// Key id in the header of a token.
     pub kid: String,
     /// 32 random bytes.
     pub secret: Vec<u8>,
 }
 
-/// A key that is good.
+/// A valid API key.
 #[derive(Clone, Debug)]
 pub struct KeyUse {
-    /// Its id.
+    /// Id of the key.
     pub key: Uuid,
-    /// What it may be used for.
+    /// Scopes of the key.
     pub scopes: Vec<String>,
-    /// The account that it acts for.
+    /// The account for which it acts.
     pub user: Uuid,
-    /// The name of that.
+    /// User name of the account.
     pub username: String,
-    /// Whether that is an administrator of the server.
+    /// Whether the account is an administrator of the server.
     pub is_superuser: bool,
 }
 
-/// What became of a refresh token.
+/// Result of spending a refresh token.
 pub enum Rotation {
-    /// It is spent, and the new one is good, in this session.
+    /// The token was spent and replaced; account and session.
     Rotated(Box<wire::User>, Uuid),
-    /// It is not good.
+    /// The token is unknown, expired or revoked.
     Unknown,
-    /// It was spent before; its session has ended.
+    /// The token was spent before; its session was ended.
     Reused,
 }
 
-/// An account that is to be made.
+/// A new account.
 pub struct NewUser {
     pub username: String,
     pub email: String,
@@ -75,7 +76,7 @@ pub struct NewUser {
     pub is_superuser: bool,
 }
 
-/// What is to change of an account; `None` stays as it is.
+/// Changes of an account; `None` leaves a field unchanged.
 #[derive(Default)]
 pub struct UserChange {
     pub email: Option<String>,
@@ -85,7 +86,7 @@ pub struct UserChange {
     pub preferences: Option<Map<String, Value>>,
 }
 
-/// A key that is to be made.
+/// A new API key.
 pub struct NewKey {
     pub name: String,
     pub prefix: String,
@@ -95,41 +96,42 @@ pub struct NewKey {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A place in a list from new to old.
+/// Position in a list from new to old: time and id of the last entry of the previous page.
 pub type Before = Option<(DateTime<Utc>, Uuid)>;
 
 type Stored<T> = Result<T, StoreError>;
 
-/// Accounts, with their sessions and keys. Secrets come as digests.
+/// Accounts with their sessions and keys. Secrets are passed as digests.
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// The keys that sign access tokens, newest first; `fresh` among them if none is younger than `age`.
+    /// The keys that sign access tokens, newest first. Stores `fresh` (id, secret) if all are older
+    /// than `age`.
     async fn signing_keys(&self, fresh: (&str, &[u8]), age: Duration) -> Stored<Vec<SigningKey>>;
-    /// The account of a session that goes on.
+    /// The account of an active session.
     async fn session(&self, session: Uuid) -> Stored<Option<wire::User>>;
-    /// The key of a digest, if it is good.
+    /// The key with this digest, if it is valid.
     async fn key(&self, hash: &str) -> Stored<Option<KeyUse>>;
 
-    /// Makes the first administrator, if the token of this digest is good.
+    /// Creates the first administrator, if the set-up token with this digest is valid.
     async fn set_up(&self, hash: &str, new: NewUser, by: &By) -> Stored<Option<wire::User>>;
-    /// Begins a session, with a refresh token of this digest; gives its id.
+    /// Creates a session with a refresh token of this digest; returns its id.
     async fn begin(&self, user: Uuid, hash: &str, lifetime: Duration, by: &By) -> Stored<Uuid>;
-    /// Goes on with a session: the token of `spent` is spent for one of `hash`.
+    /// Replaces the refresh token `spent` of a session by `hash`.
     async fn go_on(&self, spent: &str, hash: &str, lifetime: Duration, by: &By)
     -> Stored<Rotation>;
-    /// Begins the session of a browser, with a credential of this digest that lasts; gives its id.
+    /// Creates a browser session with a reusable credential of this digest; returns its id.
     async fn begin_browser(&self, user: Uuid, hash: &str, by: &By) -> Stored<Uuid>;
-    /// The account and the id of a browser's session that goes on.
+    /// Account and id of an active browser session.
     async fn resume_browser(&self, hash: &str) -> Stored<Option<(wire::User, Uuid)>>;
-    /// Ends the session of a browser; says whether it went on.
+    /// Ends a browser session; returns `false` if it was not active.
     async fn end_browser(&self, hash: &str, by: &By) -> Stored<bool>;
-    /// Whether there is an administrator.
+    /// Returns true if an administrator exists.
     async fn is_set_up(&self) -> Stored<bool>;
     /// Ends the session of a refresh token.
     async fn end(&self, hash: &str, by: &By) -> Stored<()>;
-    /// The addresses from which an account has logged in within the last month.
+    /// The addresses of an account's logins within the last month.
     async fn login_addresses(&self, username: &str) -> Stored<Vec<String>>;
-    /// Notes that a login failed.
+    /// Records a failed login.
     async fn refused(&self, user: Option<Uuid>, by: &By) -> Stored<()>;
 
     /// Accounts in order of id.
@@ -145,7 +147,7 @@ pub trait Accounts: Send + Sync {
         change: UserChange,
         by: &By,
     ) -> Stored<Option<wire::User>>;
-    /// Ends the account's sessions, too.
+    /// Also ends the sessions of the account; returns `false` if it does not exist.
     async fn set_password(&self, id: Uuid, hash: &str, by: &By) -> Stored<bool>;
 
     /// Keys of an account in order of id.
@@ -153,17 +155,17 @@ pub trait Accounts: Send + Sync {
     async fn create_key(&self, user: Uuid, new: NewKey, by: &By) -> Stored<wire::Key>;
     async fn revoke_key(&self, user: Uuid, key: Uuid, by: &By) -> Stored<bool>;
 
-    /// What was done to accounts, newest first.
+    /// Audit entries of accounts, newest first.
     async fn audit(&self, before: Before, limit: u32) -> Stored<Vec<wire::AuditEntry>>;
 }
 
-/// A document in a list, with what the list is ordered by, as text.
+/// A document of a list, with its sort key as text.
 pub struct Listed {
     pub document: wire::Document,
     pub key: String,
 }
 
-/// Who looks at the catalogue.
+/// A caller of the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Reader {
     pub user: Option<Uuid>,
@@ -171,12 +173,12 @@ pub struct Reader {
     pub is_superuser: bool,
 }
 
-/// What is stored, by the metadata.
+/// Read and write access to the metadata of collections.
 #[async_trait]
 pub trait Catalogue: Send + Sync {
-    /// A collection, and what the reader was given of it; the `right` in it is not known yet.
+    /// A collection and the rights of the reader on it; the field `right` is filled by the server.
     async fn seen(&self, reader: Reader, id: Uuid) -> Stored<Option<(wire::Collection, Given)>>;
-    /// The account that owned a deleted collection; `None` if no collection of this id was deleted.
+    /// The last owner of a deleted collection; `None` if no collection with this id was deleted.
     async fn owner_of_deleted(&self, id: Uuid) -> Stored<Option<Uuid>>;
     /// The collections that the reader may read, in order of id.
     async fn readable(
@@ -185,14 +187,14 @@ pub trait Catalogue: Send + Sync {
         after: Option<Uuid>,
         limit: u32,
     ) -> Stored<Vec<(wire::Collection, Given)>>;
-    /// Says whether there was such a collection.
+    /// Returns `false` if the collection does not exist.
     async fn change_collection(&self, id: Uuid, change: CollectionChange, by: &By) -> Stored<bool>;
     async fn generations(&self, collection: Uuid) -> Stored<Vec<wire::Generation>>;
     async fn sources(&self, collection: Uuid) -> Stored<Vec<wire::Source>>;
 
     async fn grants(&self, collection: Uuid) -> Stored<Vec<wire::Grant>>;
-    /// Gives the id of the grant, if there is such an account or key, somebody can log in to the account, and the key is
-    /// good.
+    /// Grants a permission; returns the id of the grant. `None` if the account or key does not
+    /// exist, the account cannot log in, or the key is not valid.
     async fn give(
         &self,
         collection: Uuid,
@@ -217,18 +219,18 @@ pub trait Catalogue: Send + Sync {
         list: &wire::DocumentList,
         limit: u32,
     ) -> Stored<Vec<Listed>>;
-    /// How many documents there are of each status, and were set aside for each reason.
+    /// Number of documents by status, and of those set aside by reason.
     async fn document_counts(&self, collection: Uuid) -> Stored<wire::DocumentCounts>;
     async fn document(&self, collection: Uuid, id: Uuid) -> Stored<Option<wire::Document>>;
 
-    /// Operations on one collection, newest first.
+    /// Operations of one collection, newest first.
     async fn operations(
         &self,
         collection: Uuid,
         before: Before,
         limit: u32,
     ) -> Stored<Vec<wire::Operation>>;
-    /// Operations on all that the reader may read, newest first.
+    /// Operations of all collections that the reader may read, newest first.
     async fn readable_operations(
         &self,
         reader: Reader,
@@ -238,61 +240,62 @@ pub trait Catalogue: Send + Sync {
     async fn operation(&self, id: Uuid) -> Stored<Option<wire::Operation>>;
 }
 
-/// What is to change of a collection; `None` stays as it is.
+/// Changes of a collection; `None` leaves a field unchanged.
 #[derive(Default)]
 pub struct CollectionChange {
     pub description: Option<String>,
     pub is_public: Option<bool>,
-    /// The account that it is to belong to.
+    /// The new owner.
     pub owner: Option<Uuid>,
 }
 
-/// Who is given something.
+/// Recipient of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grantee {
-    /// An account.
+    /// Id of an account.
     User(Uuid),
-    /// A key.
+    /// Id of a key.
     Key(Uuid),
 }
 
-/// What is to be done to a collection.
+/// A request for an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Bring it up to date, or build it anew.
+    /// Update the collection, or build a new generation.
     Run { kind: wire::Wanted, allow_deletes: bool, retry_failed: bool },
-    /// Take out what only this source gives.
+    /// Remove the documents that only this source contains.
     RemoveSource { source: String },
-    /// Take out documents.
+    /// Delete documents.
     DeleteDocuments(Vec<Uuid>),
-    /// Take documents in again that somebody had taken out.
+    /// Restore deleted documents.
     UndeleteDocuments(Vec<Uuid>),
     /// Delete the collection.
     Delete,
 }
 
-/// An operation has changed: it was asked for, has begun, got further, or has ended.
+/// Notification of a changed operation: requested, started, progressed or ended.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub operation: Uuid,
-    /// Its collection, where that was told.
+    /// Its collection, if the notification names it.
     pub collection: Option<Uuid>,
 }
 
-/// The work on collections that this server serves. Others are refused with [`super::problem::Code::NotServed`].
+/// Operations and searches on the collections that this server serves. Others are refused with
+/// [`super::problem::Code::NotServed`].
 #[async_trait]
 pub trait Work: Send + Sync {
-    /// Asks for an operation; gives its id. It begins when the collection is free.
+    /// Requests an operation; returns its id. It starts when the collection has no other.
     async fn start(&self, collection: Uuid, order: Order, by: &By) -> Answer<Uuid>;
-    /// Stops an operation, whoever works on it.
+    /// Cancels an operation, in whichever process it runs.
     async fn cancel(&self, operation: Uuid, by: &By) -> Answer<()>;
-    /// Changes of operations from now on, of any collection of the database. Some may be missed by who reads slowly.
+    /// Changes of all operations in the database from now on. A slow receiver may miss some.
     fn changes(&self) -> BoxStream<'static, Change>;
-    /// The live generation of a collection, to be searched.
+    /// The live generation of a collection, for searches.
     async fn target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError>;
-    /// What was looked up of a collection may not hold any more; of any, if none is named.
+    /// Invalidates cached data of a collection, or of all with `None`.
     fn doubt(&self, collection: Option<Uuid>);
-    /// The chunks of a document from this one on, at most so many, and how many there are.
+    /// Up to `limit` chunks of a document from index `from` on, and the total number.
     async fn chunks(
         &self,
         collection: Uuid,
@@ -300,10 +303,10 @@ pub trait Work: Send + Sync {
         from: u32,
         limit: u32,
     ) -> Answer<wire::Chunks>;
-    /// What is known of a document or a place, as `semantik why --json` tells it.
+    /// History of a document or location, in the form of `semantik why --json`.
     async fn why(&self, collection: Uuid, named: &str) -> Answer<Value>;
-    /// Each thing that the server depends on, by name: `Ok` or what is the matter.
+    /// State of each dependency by name: `Ok`, or the cause of the failure.
     async fn health(&self) -> Vec<(String, Result<(), String>)>;
-    /// Everything that is measured, in the text format of Prometheus.
+    /// All metrics, in the text format of Prometheus.
     async fn metrics(&self) -> String;
 }

@@ -1,7 +1,7 @@
-//! What goes wrong, as a client reads it: problem details (RFC 9457) with stable codes.
+//! Error responses: problem details (RFC 9457) with stable codes.
 //!
-//! A [`Problem`] is a value until the outermost layer writes it down, since only that layer knows the id of the
-//! request. What a store said goes into the log under that id and never into an answer.
+//! A [`Problem`] is a value until the outermost layer serialises it, because only that layer knows
+//! the request id. Messages of stores are logged under that id and never returned.
 
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -10,10 +10,10 @@ use pipeline::{ReadOnly, Remedy, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The media type of an answer that is a problem.
+/// Media type of a problem response.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What a request may come to, but for good.
+/// Stable codes of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     BadRequest,
@@ -41,81 +41,51 @@ pub enum Code {
     Unavailable,
 }
 
-/// Each code with its name, its status and its title; `docs/api.md` says the same to users.
+/// Each code with its name, status and title; `docs/api.md` documents them.
 pub const CODES: &[(Code, &str, StatusCode, &str)] = &[
-    (Code::BadRequest, "bad_request", StatusCode::BAD_REQUEST, "The request cannot be understood"),
-    (Code::InvalidJson, "invalid_json", StatusCode::BAD_REQUEST, "The body is not JSON"),
-    (Code::InvalidQuery, "invalid_query", StatusCode::BAD_REQUEST, "A query parameter is wrong"),
+    (Code::BadRequest, "bad_request", StatusCode::BAD_REQUEST, "Bad request"),
+    (Code::InvalidJson, "invalid_json", StatusCode::BAD_REQUEST, "Invalid JSON"),
+    (Code::InvalidQuery, "invalid_query", StatusCode::BAD_REQUEST, "Invalid query parameter"),
     (
         Code::ConfirmationRequired,
         "confirmation_required",
         StatusCode::BAD_REQUEST,
-        "This has to be confirmed",
+        "Confirmation required",
     ),
-    (Code::Unauthenticated, "unauthenticated", StatusCode::UNAUTHORIZED, "Log in first"),
+    (Code::Unauthenticated, "unauthenticated", StatusCode::UNAUTHORIZED, "Authentication required"),
     (
         Code::InvalidCredentials,
         "invalid_credentials",
         StatusCode::UNAUTHORIZED,
-        "These credentials are not valid",
+        "Invalid credentials",
     ),
-    (Code::Forbidden, "forbidden", StatusCode::FORBIDDEN, "This is not yours to do"),
-    (
-        Code::InsufficientScope,
-        "insufficient_scope",
-        StatusCode::FORBIDDEN,
-        "The scopes of the key do not reach so far",
-    ),
-    (
-        Code::SessionRequired,
-        "session_required",
-        StatusCode::FORBIDDEN,
-        "This takes a person who is logged in, not a key",
-    ),
-    (Code::NotFound, "not_found", StatusCode::NOT_FOUND, "There is nothing here"),
+    (Code::Forbidden, "forbidden", StatusCode::FORBIDDEN, "Forbidden"),
+    (Code::InsufficientScope, "insufficient_scope", StatusCode::FORBIDDEN, "Insufficient scope"),
+    (Code::SessionRequired, "session_required", StatusCode::FORBIDDEN, "Session required"),
+    (Code::NotFound, "not_found", StatusCode::NOT_FOUND, "Not found"),
     (
         Code::MethodNotAllowed,
         "method_not_allowed",
         StatusCode::METHOD_NOT_ALLOWED,
-        "This cannot be done here",
+        "Method not allowed",
     ),
-    (Code::Timeout, "timeout", StatusCode::REQUEST_TIMEOUT, "This took too long"),
-    (Code::Conflict, "conflict", StatusCode::CONFLICT, "Something else stands against it"),
-    (Code::LimitReached, "limit_reached", StatusCode::CONFLICT, "A limit is reached"),
-    (
-        Code::NotServed,
-        "not_served",
-        StatusCode::CONFLICT,
-        "This server does not serve the collection",
-    ),
-    (Code::TooLarge, "too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+    (Code::Timeout, "timeout", StatusCode::REQUEST_TIMEOUT, "Request timeout"),
+    (Code::Conflict, "conflict", StatusCode::CONFLICT, "Conflict"),
+    (Code::LimitReached, "limit_reached", StatusCode::CONFLICT, "Limit reached"),
+    (Code::NotServed, "not_served", StatusCode::CONFLICT, "Collection not served"),
+    (Code::TooLarge, "too_large", StatusCode::PAYLOAD_TOO_LARGE, "Content too large"),
     (
         Code::UnsupportedMediaType,
         "unsupported_media_type",
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "The body has to be application/json",
+        "Unsupported media type",
     ),
     (Code::Misdirected, "misdirected", StatusCode::MISDIRECTED_REQUEST, "Misdirected request"),
-    (
-        Code::InvalidBody,
-        "invalid_body",
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "The body does not say what it should",
-    ),
-    (
-        Code::TooCostly,
-        "too_costly",
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "The search costs more than a request may",
-    ),
+    (Code::InvalidBody, "invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "Invalid request body"),
+    (Code::TooCostly, "too_costly", StatusCode::UNPROCESSABLE_ENTITY, "Search too costly"),
     (Code::RateLimited, "rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-    (Code::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, "The server failed"),
-    (
-        Code::Unavailable,
-        "unavailable",
-        StatusCode::SERVICE_UNAVAILABLE,
-        "Something that the server needs is away",
-    ),
+    (Code::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+    (Code::Unavailable, "unavailable", StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
 ];
 
 impl Code {
@@ -123,17 +93,17 @@ impl Code {
         CODES.iter().find(|row| row.0 == self).expect("every code has its row; a test counts them")
     }
 
-    /// Its name in answers.
+    /// Name in responses.
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// The status that it comes with.
+    /// HTTP status of the response.
     pub fn status(self) -> StatusCode {
         self.row().2
     }
 
-    /// The code for a status that a library answers with.
+    /// The code for an error status set by a library.
     fn of(status: StatusCode) -> Self {
         match status {
             StatusCode::UNAUTHORIZED => Self::Unauthenticated,
@@ -151,44 +121,44 @@ impl Code {
     }
 }
 
-/// A request that came to nothing.
+/// A failed request.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// Which kind.
+    /// Kind of the problem.
     pub code: Code,
-    /// What is the matter this time, for the person who asked.
+    /// Details of this occurrence, for the client.
     pub detail: Option<String>,
-    /// For the log alone.
+    /// Cause for the log; never returned to the client.
     pub cause: Option<String>,
-    /// Seconds after which it makes sense to come again.
+    /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
 }
 
-/// What handlers give.
+/// Result of a handler.
 pub type Answer<T> = Result<T, Problem>;
 
 impl Problem {
-    /// A problem of which nothing more is to be said.
+    /// A problem without details.
     pub fn of(code: Code) -> Self {
         Self { code, detail: None, cause: None, retry_after: None }
     }
 
-    /// A problem, and what is the matter this time.
+    /// A problem with details of this occurrence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..Self::of(code) }
     }
 
-    /// Something that is not there, or that nobody is to know of.
+    /// A resource that does not exist, or that the caller may not see.
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("there is no such {what}, or it is not yours to see"))
+        Self::new(Code::NotFound, format!("{what} not found, or no right to see it"))
     }
 
-    /// A server that cannot do it, for a reason that is the operator's to read.
+    /// An error of the server, with its cause for the log.
     pub fn internal(cause: impl Into<String>) -> Self {
         Self { cause: Some(cause.into()), ..Self::of(Code::Internal) }
     }
 
-    /// Too much at once; come again in so many seconds.
+    /// A temporary problem; the client may retry after `seconds`.
     pub fn later(code: Code, seconds: u64) -> Self {
         Self { retry_after: Some(seconds.max(1)), ..Self::of(code) }
     }
@@ -197,7 +167,8 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.source.is::<ReadOnly>() {
-            let detail = "the database is read-only at the moment: searching works, changes do not";
+            let detail =
+                "the database is read-only: searches work, changes are refused; try again later";
             let cause = Some(pipeline::chain(&error));
             return Self {
                 detail: Some(detail.to_owned()),
@@ -223,33 +194,33 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Problem details as they are sent.
+/// Problem details as sent to the client.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(title = "Problem")]
 pub struct ProblemDetails {
-    /// `urn:semantik:problem:` and the code.
+    /// `urn:semantik:problem:` followed by the code.
     #[serde(rename = "type")]
     #[schema(example = "urn:semantik:problem:not_found")]
     kind: String,
-    /// The same for every problem of this code.
+    /// Short description, the same for all problems of a code.
     title: &'static str,
-    /// The status of the answer.
+    /// The HTTP status of the response.
     status: u16,
-    /// A word that stays the same.
+    /// Stable identifier of the kind of problem.
     #[schema(example = "not_found")]
     code: &'static str,
-    /// What is the matter this time.
+    /// Details of this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    /// By which the operator finds the request in the log.
+    /// Identifies the request in the log of the server.
     request_id: String,
 }
 
-/// The answer as it is sent: a problem is written down, and what a library answered with becomes one. Gives the
-/// problem too, for the log.
+/// Serialises a problem, and converts error responses of libraries to problems. Also returns the
+/// problem, for the log.
 pub(super) fn written(response: Response, request_id: &str) -> (Response, Option<Problem>) {
     let status = response.status();
-    // A browser that asked for an address that is nothing's was given a page.
+    // A browser that requested an unknown path got an HTML page.
     let is_one = response
         .headers()
         .get(CONTENT_TYPE)

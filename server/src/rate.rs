@@ -1,8 +1,8 @@
-//! How often a client may come: a rate for each class of endpoints.
+//! Rate limits by client and class of endpoints.
 //!
-//! Rates are counted in this process by client: the key or the account, and the address where neither is known. What has
-//! not been seen for a while is forgotten, so that the counts cannot be made to grow without end. Logins that fail are
-//! counted in `throttle.rs`.
+//! Rates are counted in this process by client: key or account, or the address of an anonymous
+//! caller. Idle clients are dropped, so the memory of the counters is bounded. `throttle.rs` counts
+//! failed logins.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,31 +16,31 @@ use moka::sync::Cache;
 
 use super::problem::{Answer, Code, Problem};
 
-/// Endpoints that cost about the same.
+/// Endpoints of similar cost, with a common rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// What costs nothing: health.
+    /// Health checks.
     Light,
-    /// Logins and whatever else checks a secret.
+    /// Logins and other checks of a secret.
     Login,
     /// Searches.
     Search,
-    /// Looking; also the files of the page and the description of the API.
+    /// Reads; also files of the web UI and the description of the API.
     Look,
-    /// Changing.
+    /// Changes.
     Change,
 }
 
-/// How many requests a client may send: so many a second, and so many at once after a rest.
+/// Rate limit of a client, as a token bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Requests a second; 0 is any number.
+    /// Requests per second; 0 means unlimited.
     pub per_second: f64,
-    /// Requests at once.
+    /// Requests in a burst after a pause.
     pub burst: u32,
 }
 
-/// The classes by the words that people use, with what holds unless something else is said.
+/// Classes by their names in options, with the default rates.
 pub const CLASSES: [(&str, Class, Rate); 5] = [
     ("light", Class::Light, Rate { per_second: 50.0, burst: 200 }),
     ("login", Class::Login, Rate { per_second: 0.2, burst: 10 }),
@@ -49,12 +49,12 @@ pub const CLASSES: [(&str, Class, Rate); 5] = [
     ("change", Class::Change, Rate { per_second: 5.0, burst: 40 }),
 ];
 
-/// Who is counted together.
+/// Callers that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Client {
-    /// An account, or a key by its own id.
+    /// Id of an account or of a key.
     Known(uuid::Uuid),
-    /// An address; of IPv6 the network, since a household has a /64.
+    /// An address; for IPv6 its /64 network, the usual size for one household.
     Address(IpAddr),
 }
 
@@ -70,22 +70,22 @@ impl Client {
     }
 }
 
-/// Clients over the rate of logins that are remembered at most.
+/// Capacity of the cache of clients over the login rate.
 const REMEMBERED: u64 = 100_000;
-/// For how long at most.
+/// Longest lifetime of an entry.
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
 
-/// Counts requests.
+/// Rate limiters of all classes.
 pub(crate) struct Rates {
     limiters: HashMap<Class, DefaultKeyedRateLimiter<Client>>,
-    /// Until when clients are over the rate of [`Class::Login`].
+    /// Time until which clients are over the rate of [`Class::Login`].
     over: Cache<Client, Instant>,
     swept: Mutex<Instant>,
     clock: DefaultClock,
 }
 
 impl Rates {
-    /// With these rates in the place of the usual ones.
+    /// Default rates, with `others` in place of those of the same class.
     pub(crate) fn new(others: &[(Class, Rate)]) -> Self {
         let limiters = CLASSES.iter().filter_map(|(_, class, usual)| {
             let other = others.iter().rev().find(|(it, _)| it == class);
@@ -103,16 +103,16 @@ impl Rates {
     /// Counts a request.
     ///
     /// # Errors
-    /// If it is one too many; says when to come again.
+    /// [`Code::RateLimited`] above the rate, with the time until the next request.
     pub(super) fn count(&self, class: Class, client: Client) -> Answer<()> {
         self.count_many(class, client, 1)
     }
 
-    /// Counts a request that costs as much as several. One that costs more than a client may have at once takes all of
-    /// that; one place is the request's own, which was counted when it came in.
+    /// Counts a request as `places` requests. A request above the burst takes the whole burst,
+    /// except the place that the request took when it arrived.
     ///
     /// # Errors
-    /// If the client has not so many left; says when to come again.
+    /// [`Code::RateLimited`] above the rate, with the time until enough places are free.
     pub(super) fn count_many(&self, class: Class, client: Client, places: u32) -> Answer<()> {
         let Some(limiter) = self.limiters.get(&class) else { return Ok(()) };
         self.sweep();
@@ -133,7 +133,8 @@ impl Rates {
         })
     }
 
-    /// Takes as many places as are left of these, for something that has cost more than was known before.
+    /// Takes up to `places` places, as many as are left, for a request that cost more than
+    /// estimated.
     pub(super) fn take(&self, class: Class, client: Client, places: u32) {
         let mut places = places;
         while places > 0 && self.count_many(class, client, places).is_err() {
@@ -141,10 +142,11 @@ impl Rates {
         }
     }
 
-    /// Whether a client has tried so many credentials that no further ones are looked at.
+    /// Checks that the client is not over the rate of failed credentials, before its next one is
+    /// verified.
     ///
     /// # Errors
-    /// If so; says when to come again.
+    /// [`Code::RateLimited`] if it is, with the remaining time.
     pub(super) fn may_try(&self, client: Client) -> Answer<()> {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         match self.over.get(&client).map(left) {
@@ -155,9 +157,9 @@ impl Rates {
         }
     }
 
-    /// Forgets clients that have rested, once a minute.
+    /// Drops idle clients, at most once a minute.
     fn sweep(&self) {
-        let mut swept = self.swept.lock().expect("nobody panics while holding it");
+        let mut swept = self.swept.lock().expect("no code panics with this lock");
         if swept.elapsed() > Duration::from_secs(60) {
             *swept = Instant::now();
             self.limiters.values().for_each(RateLimiter::retain_recent);
@@ -207,7 +209,7 @@ mod tests {
         let client = |n: u128| Client::Known(uuid::Uuid::from_u128(n));
         let many = |n, places| rates.count_many(Class::Search, client(n), places);
         assert!(many(1, 7).is_ok() && many(1, 4).is_err() && many(1, 3).is_ok());
-        // More than a client may have at once: all but the place that the request has taken itself.
+        // Above the burst: all places except the one that the request took itself.
         assert!(many(2, 1).is_ok() && many(2, 1000).is_ok() && many(2, 1).is_err());
         assert!(many(3, 6).is_ok());
         rates.take(Class::Search, client(3), 1000);

@@ -1,8 +1,8 @@
-//! Who may do what: the rights that endpoints ask for, what a caller has on a collection, and the decision, which is a
-//! pure function.
+//! Authorisation: the rights that endpoints require, the rights of a caller on a collection, and
+//! the decision, a pure function.
 //!
-//! What a caller may not see is not there for them: the answer is 404, the same as for what does not exist. What they
-//! see and may not change is 403, or 401 where nobody is logged in.
+//! A collection that a caller may not see does not exist for the caller: 404. A visible one that
+//! the caller may not change is 403, or 401 for an anonymous caller.
 
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -10,35 +10,38 @@ use uuid::Uuid;
 
 use super::problem::{Code, Problem};
 
-/// What an endpoint asks for.
+/// The right that an endpoint requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Right {
-    /// Nothing; credentials are not even looked at.
+    /// None; credentials are ignored.
     Open,
-    /// Nothing, but what is found depends on who searches. A key of any scope may.
+    /// None; results are limited to collections that the caller may read. A key of any scope may
+    /// search.
     Search,
-    /// Nothing, but what is listed depends on who looks. A key needs the scope `read`.
+    /// None; results are limited to collections that the caller may read. A key needs the scope
+    /// `read`.
     Browse,
-    /// Somebody who is logged in, or a key.
+    /// A session or a key.
     Known,
-    /// Somebody who is logged in; not a key.
+    /// A session, not a key.
     Session,
     /// An administrator of the server.
     Superuser,
-    /// An administrator of the server who is logged in; not a key, which would outlive being revoked by what it changes.
+    /// An administrator of the server with a session. With a key, changes could outlive its
+    /// revocation.
     SuperuserSession,
-    /// Reading the collection of the path.
+    /// Read access to the collection of the path.
     Read,
-    /// Changing what is in the collection of the path.
+    /// Write access to the collection of the path.
     Write,
-    /// Changing who may use the collection of the path.
+    /// Management of the grants of the collection of the path.
     Admin,
-    /// The owner of the collection of the path.
+    /// Ownership of the collection of the path.
     Owner,
 }
 
 impl Right {
-    /// Its word in the description of the API.
+    /// Name in the description of the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -56,26 +59,26 @@ impl Right {
     }
 }
 
-/// What somebody may do to a collection; each includes those before it.
+/// Permission on a collection; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Find it, and look at everything in it.
+    /// Find the collection and read everything in it.
     Read,
-    /// Change what is in it.
+    /// Change its content.
     Write,
-    /// Change who may use it.
+    /// Change its grants.
     Admin,
-    /// Hand it over, delete it.
+    /// Transfer or delete it.
     Owner,
 }
 
 impl Level {
-    /// By the word that grants and answers use.
+    /// The level with this name in grants and responses; `None` if unknown.
     pub fn of(word: &str) -> Option<Self> {
         LEVELS.iter().find(|(name, _)| *name == word).map(|(_, level)| *level)
     }
 
-    /// Its word.
+    /// Name in grants and responses.
     pub fn name(self) -> &'static str {
         LEVELS.iter().find(|(_, level)| *level == self).expect("all are listed").0
     }
@@ -88,21 +91,22 @@ const LEVELS: [(&str, Level); 4] = [
     ("owner", Level::Owner),
 ];
 
-/// How far the scopes of a key reach; each includes those before it.
+/// Scope of a key; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Searches.
+    /// Search.
     Search,
-    /// Looks at everything that can be read.
+    /// Read everything that the account may read.
     Read,
-    /// Changes what is in collections.
+    /// Change the content of collections.
     Write,
-    /// Does what its account may do, but for what takes a session: keys, passwords, rights of accounts.
+    /// Everything that the account may do, except what requires a session: keys, passwords, rights
+    /// of accounts.
     Admin,
 }
 
-/// The scopes by the words that people use.
+/// Scopes by their names in requests and options.
 pub const SCOPES: [(&str, Scope); 4] = [
     ("search", Scope::Search),
     ("read", Scope::Read),
@@ -111,31 +115,31 @@ pub const SCOPES: [(&str, Scope); 4] = [
 ];
 
 impl Scope {
-    /// Its word.
+    /// Name in requests and options.
     pub fn name(self) -> &'static str {
         SCOPES.iter().find(|(_, scope)| *scope == self).expect("all are listed").0
     }
 
-    /// The furthest of several, by their words. Words that are none count for nothing.
+    /// The widest of several scopes by name; unknown names are ignored. `None` without a known one.
     pub fn furthest(words: &[String]) -> Option<Self> {
         let known = |word: &String| SCOPES.iter().find(|(name, _)| name == word);
         words.iter().filter_map(known).map(|(_, scope)| *scope).max()
     }
 }
 
-/// Who sent a request.
+/// The authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Nobody that is known.
+    /// A request without credentials.
     Anonymous,
-    /// Somebody who has logged in.
+    /// An account with a session.
     User { id: Uuid, username: String, is_superuser: bool },
     /// A program with a key, acting for an account.
     Key { key: Uuid, id: Uuid, username: String, is_superuser: bool, scope: Option<Scope> },
 }
 
 impl Identity {
-    /// The account.
+    /// Id of the account; `None` for an anonymous caller.
     pub fn user(&self) -> Option<Uuid> {
         match self {
             Self::Anonymous => None,
@@ -143,7 +147,7 @@ impl Identity {
         }
     }
 
-    /// The key.
+    /// Id of the key; `None` for other callers.
     pub fn key(&self) -> Option<Uuid> {
         match self {
             Self::Key { key, .. } => Some(*key),
@@ -151,7 +155,7 @@ impl Identity {
         }
     }
 
-    /// Whether its account is an administrator of the server.
+    /// Whether the account is an administrator of the server.
     pub fn is_superuser(&self) -> bool {
         match self {
             Self::Anonymous => false,
@@ -159,7 +163,8 @@ impl Identity {
         }
     }
 
-    /// Whether a key reaches so far; nobody else has a scope to be held to.
+    /// Returns true if the scope of a key includes `needed`; other callers have no scope and always
+    /// pass.
     pub fn reaches(&self, needed: Scope) -> bool {
         match self {
             Self::Key { scope, .. } => *scope >= Some(needed),
@@ -168,20 +173,21 @@ impl Identity {
     }
 }
 
-/// What a caller was given of a collection.
+/// Rights of a caller on a collection, before they are combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    /// It is theirs.
+    /// The caller's account owns it.
     pub is_owner: bool,
-    /// Everybody may read it.
+    /// Every caller may read it.
     pub is_public: bool,
-    /// A grant to the account.
+    /// Grant to the account.
     pub to_user: Option<Level>,
-    /// A grant to the key.
+    /// Grant to the key.
     pub to_key: Option<Level>,
 }
 
-/// What follows from it: the most that a caller may do to a collection. Public is readable and no more.
+/// The highest permission of a caller on a collection; `None` if the caller may not see it. A
+/// public collection is readable.
 pub fn level(identity: &Identity, given: Given) -> Option<Level> {
     if identity.is_superuser() || (given.is_owner && identity.user().is_some()) {
         return Some(Level::Owner);
@@ -189,10 +195,11 @@ pub fn level(identity: &Identity, given: Given) -> Option<Level> {
     given.to_user.max(given.to_key).max(given.is_public.then_some(Level::Read))
 }
 
-/// Whether a caller has a right; `level` is what [`level`] gave for the collection of the path.
+/// Decides whether a caller has the right of an endpoint. `level` is the result of [`level`] for
+/// the collection of the path.
 ///
 /// # Errors
-/// The problem to answer with.
+/// The problem to respond with.
 pub fn decide(right: Right, identity: &Identity, level: Option<Level>) -> Result<(), Problem> {
     let (needed, scope) = match right {
         Right::Open => return Ok(()),

@@ -1,4 +1,5 @@
-//! The handlers, one file for each kind of thing. Who may call them is decided before (`table.rs`, `guard.rs`).
+//! The handlers, one file per kind of resource. `table.rs` and `guard.rs` decide beforehand which
+//! callers reach them.
 
 pub(super) mod accounts;
 pub(super) mod browser;
@@ -22,14 +23,14 @@ use uuid::Uuid;
 use super::problem::{Answer, Code, Problem};
 use super::table::BASE;
 
-/// An operation that was asked for.
+/// A requested operation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Accepted {
-    /// Its id.
+    /// Id of the operation.
     operation: Uuid,
-    /// Where it can be looked at.
+    /// URL of its state.
     href: String,
-    /// Where it can be followed.
+    /// URL of its events.
     events: String,
 }
 
@@ -41,7 +42,7 @@ fn accepted(operation: Uuid) -> AcceptedAnswer {
     (StatusCode::ACCEPTED, [(LOCATION, href.clone())], Json(Accepted { operation, href, events }))
 }
 
-/// A text that people read in a line: some characters, none of which moves the cursor.
+/// Checks a single-line text: 1 to `longest` characters, no control characters.
 fn line(what: &str, text: &str, longest: usize) -> Answer<()> {
     let length = text.chars().count();
     if (1..=longest).contains(&length) && !text.chars().any(char::is_control) {
@@ -49,6 +50,6 @@ fn line(what: &str, text: &str, longest: usize) -> Answer<()> {
     }
     Err(Problem::new(
         Code::InvalidBody,
-        format!("`{what}` has 1 to {longest} characters, all of them visible"),
+        format!("invalid `{what}`: expected 1 to {longest} characters without control characters"),
     ))
 }

@@ -1,18 +1,19 @@
-//! Tokens and keys: how they are made, and what is kept of them.
+//! Generation of tokens and keys, and their stored form.
 //!
-//! Refresh tokens, API keys and setup tokens are random texts of 256 bits, so their SHA-256 says nothing of them to
-//! whoever steals the table: there is nothing to guess from, and no reason to make hashing slow as for passwords.
+//! Refresh tokens, API keys and set-up tokens are random strings of 256 bits. Their SHA-256 reveals
+//! nothing to a thief of the table, because they cannot be guessed; a slow hash as for passwords is
+//! unnecessary.
 
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use sha2::{Digest as _, Sha256};
 
-/// Characters of a secret: 43 of 62 kinds are 256 bits.
+/// Characters of a secret: 43 of an alphabet of 62 are 256 bits.
 const SECRET: usize = 43;
-/// Characters by which a person recognises a key.
+/// Characters of the visible prefix of a key.
 const PREFIX: usize = 8;
 
-/// A random text of 256 bits. Letters and digits, so that a double click selects it.
+/// A random string of 256 bits. Letters and digits only, so that a double click selects it.
 pub fn random() -> String {
     text(SECRET)
 }
@@ -21,23 +22,23 @@ fn text(length: usize) -> String {
     rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }
 
-/// 32 random bytes.
+/// 32 random bytes from the generator of the thread.
 pub fn random_bytes() -> [u8; 32] {
     rand::rng().random()
 }
 
-/// A new API key, and by which a person recognises it.
+/// A new API key and its visible prefix.
 pub(super) fn key() -> (String, String) {
     let prefix = format!("smk_{}", text(PREFIX));
     (format!("{prefix}_{}", random()), prefix)
 }
 
-/// Whether a bearer is an API key; else it is an access token.
+/// Returns true for an API key; other bearer tokens are access tokens.
 pub(super) fn is_key(bearer: &str) -> bool {
     bearer.starts_with("smk_")
 }
 
-/// What is kept of a token or key: its SHA-256 in hexadecimal digits.
+/// The stored form of a token or key: its SHA-256 in hexadecimal.
 pub fn digest(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }

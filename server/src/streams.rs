@@ -1,5 +1,5 @@
-//! How many streams of events are open: of an account, of an address, and in all. Each holds a connection and a
-//! descriptor for as long as its client likes, so there have to be limits that no rate gives.
+//! Limits the open event streams per account, per address and in total. A stream holds a connection
+//! and a file descriptor for as long as its client likes, which a rate limit does not bound.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,18 +10,18 @@ use uuid::Uuid;
 use super::problem::{Answer, Code, Problem};
 use super::rate::Client;
 
-/// Streams of one account, with its keys; and of one address of which nobody is logged in.
+/// Streams per account with its keys, and per address of anonymous callers.
 const OF_CLIENT: usize = 20;
-/// Streams of one address, whoever is logged in there.
+/// Streams per address, of all callers.
 const OF_ADDRESS: usize = 100;
-/// Seconds after which a client that was refused may try again.
+/// `Retry-After` of a refused request, in seconds.
 const AGAIN: u64 = 5;
 
-/// Who holds streams.
+/// A subject with a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     Account(Uuid),
-    /// An address of which nobody is logged in.
+    /// Anonymous callers of an address.
     Anonymous(Client),
     Address(Client),
 }
@@ -42,21 +42,21 @@ impl Holder {
     }
 }
 
-/// Counts open streams. Clones are the same one.
+/// Counters of open streams. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Streams {
     open: Arc<Mutex<HashMap<Holder, usize>>>,
     most: usize,
 }
 
-/// A stream that is open. It is counted until the value is dropped.
+/// An open stream, counted until the value is dropped.
 pub(super) struct OpenStream {
     streams: Streams,
     holders: [Holder; 2],
 }
 
 impl Streams {
-    /// So many at most, of all clients together.
+    /// At most `most` streams of all clients together.
     pub(crate) fn new(most: usize) -> Self {
         Self { open: Arc::default(), most }
     }
@@ -64,7 +64,8 @@ impl Streams {
     /// Opens a stream.
     ///
     /// # Errors
-    /// If its client, or the server, has as many as they may.
+    /// [`Code::RateLimited`] at the limit of the client, [`Code::Unavailable`] at that of the
+    /// server.
     pub(super) fn open(&self, account: Option<Uuid>, address: IpAddr) -> Answer<OpenStream> {
         let client = Client::at(address);
         let own = account.map_or(Holder::Anonymous(client), Holder::Account);
@@ -73,17 +74,20 @@ impl Streams {
         for holder in holders {
             if open.get(&holder).is_some_and(|count| *count >= holder.limit()) {
                 let detail = format!(
-                    "{} event streams are open for {}: close one first",
+                    "{} event streams are open for {}: close one before opening another",
                     holder.limit(),
                     holder.words()
                 );
                 return Err(refused(Code::RateLimited, detail));
             }
         }
-        // Every stream has one address.
+        // Every stream counts for exactly one address.
         let addresses = open.iter().filter(|(holder, _)| matches!(holder, Holder::Address(_)));
         if addresses.map(|(_, count)| count).sum::<usize>() >= self.most {
-            let detail = format!("the server has {} event streams open", self.most);
+            let detail = format!(
+                "the server has reached its limit of {} open event streams: try again later",
+                self.most
+            );
             return Err(refused(Code::Unavailable, detail));
         }
         for holder in holders {
@@ -94,7 +98,7 @@ impl Streams {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
-        // A count is whole, whoever panicked while it was held.
+        // The counts are consistent even if a thread panicked with the lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

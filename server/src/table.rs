@@ -1,5 +1,6 @@
-//! Every endpoint, on one screen: the right that it asks for, the class of its rate, and its handler, whose method and
-//! path stand beside the function. A handler that is not in here is not served, and none can be in here without a right.
+//! All endpoints: the right that each requires, the class of its rate, and its handler, whose
+//! attribute has the method and path. A handler that is not listed here is not served, and every
+//! entry has a right.
 
 use axum::Router;
 use axum::middleware::{Next, from_fn};
@@ -21,34 +22,34 @@ use super::routes::{
     system,
 };
 
-/// Where the API begins.
+/// Path prefix of the API.
 pub(super) const BASE: &str = "/api/v1";
 
-/// An endpoint as the table has it.
+/// An endpoint of the table.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// What it asks for.
+    /// The right that it requires.
     pub right: Right,
-    /// How often it may be asked.
+    /// The class of its rate.
     pub class: Class,
     /// `get`, `post`, …
     pub method: String,
-    /// With the names of its parameters: `/api/v1/collections/{collection}`.
+    /// Path with the names of its parameters: `/api/v1/collections/{collection}`.
     pub path: String,
 }
 
 type Methods = UtoipaMethodRouter<App>;
 
 enum Entry {
-    /// An endpoint whose collection, if its path names one, exists.
+    /// An endpoint that requires the collection of its path to exist, if the path names one.
     Row(Right, Class, Methods),
-    /// One that reads records which outlive their collection. Once that is deleted, its last owner and superusers have
-    /// the right, as far as the scope of their key reaches.
+    /// An endpoint for records that outlive their collection. After its deletion, its last owner
+    /// and superusers have the right, limited by the scope of their key.
     Record(Right, Class, Methods),
 }
 
 impl Entry {
-    /// What a request must pass, and the handlers.
+    /// The requirements of a request, and the handlers.
     fn into_parts(self) -> (Admission, Methods) {
         match self {
             Self::Row(right, class, methods) => {
@@ -130,7 +131,7 @@ fn table() -> Vec<Entry> {
     ]
 }
 
-/// Every endpoint, for who wants to look at all of them: a test does.
+/// All endpoints, for tests.
 pub fn endpoints() -> Vec<Endpoint> {
     let parts = table().into_iter().map(Entry::into_parts);
     parts.flat_map(|(admission, methods)| described(admission, &methods)).collect()
@@ -148,7 +149,7 @@ fn described(admission: Admission, (_, paths, _): &Methods) -> Vec<Endpoint> {
     paths.paths.iter().flat_map(of_path).collect()
 }
 
-/// The endpoints behind their guards, and what the description says of them.
+/// The guarded endpoints, and their description.
 pub(super) fn routed(app: &App) -> (Router, OpenApi) {
     let mut router = OpenApiRouter::with_openapi(openapi::head());
     for (admission, (schemas, mut paths, methods)) in table().into_iter().map(Entry::into_parts) {

@@ -1,16 +1,17 @@
-//! Slows down guessing of passwords, without locking anybody out for long.
+//! Slows down password guessing without locking an account for long.
 //!
-//! Every try is counted as failed before the password is checked, and forgiven afterwards if it was right, so that tries
-//! that come at once are no cheaper than those that come one after the other. Counts are kept of
+//! Every attempt counts as failed before the password is verified and is forgiven afterwards if it
+//! was right, so concurrent attempts are no cheaper than sequential ones. Failures are counted
 //!
-//! - an account and a network together: a network that guesses at an account has to wait for that account;
-//! - an account, over all networks: many networks that guess at one account have to wait together. A network from which
-//!   the account has logged in before passes this count, so that guessing elsewhere does not keep its owner out;
-//! - a network, over all accounts.
+//! - per account and network: a network that guesses at an account has to wait for that account;
+//! - per account, over all networks: many networks that guess at one account have to wait together.
+//!   A network from which the account has logged in before is exempt, so that guesses from
+//!   elsewhere do not lock out the owner;
+//! - per network, over all accounts.
 //!
-//! A wait doubles with each failure and never exceeds [`LONGEST_WAIT`]. A try during a wait is refused without being
-//! counted, so it does not extend the wait. A count begins anew [`WINDOW`] after its first failure, however many came
-//! since. Whether there is such an account makes no difference.
+//! The delay doubles with each failure, up to [`LONGEST_WAIT`]. An attempt during a delay is
+//! refused without being counted, so it does not extend the delay. A count restarts [`WINDOW`]
+//! after its first failure, however many followed. Unknown accounts are treated like existing ones.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -23,25 +24,25 @@ use super::problem::{Answer, Code, Problem};
 use super::rate::{Client, whole_seconds};
 use super::secret;
 
-/// Failed tries at an account that are forgiven, by one network and by all of them.
+/// Failed attempts at an account without delay, by one network and by all networks.
 const ACCOUNT_FAILURES: u32 = 5;
-/// Failed tries by a network, behind which there may be many people.
+/// Failed attempts of a network without delay; many users may share a network.
 const NETWORK_FAILURES: u32 = 20;
-/// The longest wait; longer ones would let anybody lock somebody else out.
+/// Longest delay; a longer one would allow attackers to lock out an account.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
-/// How long failures count, from the first one on.
+/// Lifetime of a count, from its first failure on.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// How long a network is known by which an account has logged in.
+/// How long a network from which an account has logged in is known.
 const KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long the store is not asked again about a network.
 const ASKED: Duration = Duration::from_secs(60);
-/// Accounts, networks and pairs that are remembered at most.
+/// Capacity of each cache.
 const REMEMBERED: u64 = 100_000;
 
-/// What failures are counted of.
+/// Subject of a count of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Subject {
-    /// An account by the digest of its name, so that a name of a megabyte costs no memory.
+    /// An account by the digest of its name, so that long names take no memory.
     Account(String),
     Network(Client),
     Pair(String, Client),
@@ -56,13 +57,13 @@ impl Subject {
     }
 }
 
-/// The failures of a subject.
+/// Failures of a subject.
 #[derive(Clone, Copy)]
 struct Count {
     failures: u32,
-    /// When the first one came.
+    /// Time of the first failure.
     since: Instant,
-    /// No further try before this.
+    /// Attempts before this time are refused.
     wait_until: Instant,
 }
 
@@ -71,21 +72,21 @@ pub(crate) struct Throttle {
     counts: Cache<Subject, Count>,
     /// Accounts with the networks from which they have logged in.
     known: Cache<(String, Client), ()>,
-    /// Those of which the store has said that they have not.
+    /// Accounts with networks for which the store has no login.
     strangers: Cache<(String, Client), ()>,
 }
 
-/// A try that is counted as failed until something else is said.
+/// An attempt that counts as failed until one of its methods is called.
 pub(super) struct Try<'a> {
     throttle: &'a Throttle,
     account: String,
     client: Client,
-    /// Whether it was counted for the account over all networks, too.
+    /// Whether it also counts for the account over all networks.
     counts_for_account: bool,
 }
 
 impl Throttle {
-    /// Remembers nothing yet.
+    /// Without any counts.
     pub(crate) fn new() -> Self {
         Self {
             counts: Cache::builder().max_capacity(REMEMBERED).time_to_idle(WINDOW).build(),
@@ -94,11 +95,12 @@ impl Throttle {
         }
     }
 
-    /// Counts a try. Where other networks have failed too often, the store is asked whether the account has logged in from
-    /// this one before: this process may be younger than that.
+    /// Counts an attempt. If other networks have failed too often, the store is asked for earlier
+    /// logins of the account from this network, which may precede the start of this process.
     ///
     /// # Errors
-    /// If it has to wait; says how long. If the store cannot be reached.
+    /// [`Code::RateLimited`] during a delay, with the remaining time; otherwise if the store cannot
+    /// be reached.
     pub(super) async fn begin(
         &self,
         accounts: &dyn Accounts,
@@ -135,7 +137,7 @@ impl Throttle {
         Ok(Try { throttle: self, account, client, counts_for_account })
     }
 
-    /// How long a subject has to wait, if it has to.
+    /// The remaining delay of a subject; `None` without one.
     fn wait(&self, subject: &Subject, now: Instant) -> Option<Duration> {
         let wait = self.counts.get(subject)?.wait_until.saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)
@@ -152,7 +154,7 @@ impl Throttle {
         });
     }
 
-    /// Takes failures back that were none.
+    /// Removes failures from the count of a subject.
     fn forgive(&self, subject: Subject, failures: u32) {
         let forgiven = subject.forgiven();
         self.counts.entry(subject).and_compute_with(|entry| {
@@ -161,7 +163,7 @@ impl Throttle {
             if left == 0 {
                 return Op::Remove;
             }
-            // A wait that failures of others have brought about stays.
+            // A delay that was caused by other failures stays.
             let wait_until = if left < forgiven { count.since } else { count.wait_until };
             Op::Put(Count { failures: left, wait_until, ..count })
         });
@@ -175,9 +177,9 @@ impl Default for Throttle {
 }
 
 impl Try<'_> {
-    /// The password was right: what this network has failed at this account is forgiven, and from now on it is known to
-    /// the account. The count of the network keeps its other failures, or an account of one's own would buy as many
-    /// guesses as one likes.
+    /// The password was right: the failures of this network at this account are forgiven, and the
+    /// network becomes known for the account. Other failures of the network stay counted; otherwise
+    /// an attacker with an account of its own could reset the count by logging in.
     pub(super) fn succeeded(self) {
         let pair = Subject::Pair(self.account.clone(), self.client);
         let failed = self.throttle.counts.remove(&pair).map_or(1, |count| count.failures);
@@ -188,7 +190,7 @@ impl Try<'_> {
         self.throttle.known.insert((self.account, self.client), ());
     }
 
-    /// The password was not checked, so nothing was learnt from the try.
+    /// The password was not verified, so the attempt revealed nothing.
     pub(super) fn withdraw(self) {
         self.throttle.forgive(Subject::Pair(self.account.clone(), self.client), 1);
         if self.counts_for_account {
@@ -198,12 +200,12 @@ impl Try<'_> {
     }
 }
 
-/// Names are compared without regard to case.
+/// Digest of a user name; names are case-insensitive.
 fn account(username: &str) -> String {
     secret::digest(&username.to_lowercase())
 }
 
-/// A second after the first failure that is not forgiven, twice as long after each further one.
+/// One second after the first failure that is not forgiven, doubled by each further one.
 fn wait_after(failures: u32, forgiven: u32) -> Duration {
     match failures.checked_sub(forgiven) {
         None => Duration::ZERO,
@@ -221,7 +223,7 @@ mod tests {
         IpAddr::from([198, 51, 100, n])
     }
 
-    /// Whether a try is let through; it fails then.
+    /// Returns true if an attempt is admitted; it then fails.
     fn fails(throttle: &Throttle, name: &str, from: u8, now: Instant) -> bool {
         throttle.begin_at(name, address(from), now).is_ok()
     }
@@ -231,7 +233,7 @@ mod tests {
         let (throttle, now) = (Throttle::new(), Instant::now());
         let tries: Vec<_> =
             (0..200).filter_map(|n| throttle.begin_at("Ada", address(n), now).ok()).collect();
-        assert_eq!(tries.len(), 5, "whatever the address, and whether or not they have ended");
+        assert_eq!(tries.len(), 5, "from any address, whether or not they have ended");
         // All of them were right after all.
         tries.into_iter().for_each(Try::succeeded);
         assert!(fails(&throttle, "ada", 201, now));
@@ -241,7 +243,7 @@ mod tests {
     fn a_try_that_was_not_checked_does_not_count() {
         let (throttle, now) = (Throttle::new(), Instant::now());
         for _ in 0..100 {
-            throttle.begin_at("ada", address(1), now).expect("none counts").withdraw();
+            throttle.begin_at("ada", address(1), now).expect("no attempt counts").withdraw();
         }
     }
 
@@ -262,7 +264,7 @@ mod tests {
         let (throttle, now) = (Throttle::new(), Instant::now());
         throttle.begin_at("ada", address(1), now).expect("the first").succeeded();
         assert_eq!((0..20).filter(|_| fails(&throttle, "ada", 1, now)).count(), 5);
-        // Another account from there, until the network has failed too often.
+        // Attempts at other accounts from the same network, until the network has failed too often.
         let others = (0..40).filter(|n| fails(&throttle, &n.to_string(), 1, now)).count();
         assert_eq!(others, 15);
     }
@@ -275,13 +277,17 @@ mod tests {
         assert_eq!(refused.retry_after, Some(2));
         for tenth in 0..10 {
             let now = start + Duration::from_millis(tenth * 100);
-            assert!(!fails(&throttle, "ada", 2, now), "the account waits for other networks, too");
+            assert!(
+                !fails(&throttle, "ada", 2, now),
+                "the delay of the account applies to other networks, too"
+            );
         }
         assert!(fails(&throttle, "ada", 2, start + Duration::from_secs(1)));
     }
 
     proptest! {
-        /// However many guess, and however often: nobody waits longer than the longest wait, and the count begins anew.
+        /// However many clients guess, and however often, no delay exceeds the longest one, and the
+        /// count restarts.
         #[test]
         fn no_wait_is_longer_than_it_may_be(
             tries in prop::collection::vec((0_u64..400, 0_u8..4, 0_u8..3), 1..200)

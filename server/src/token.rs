@@ -1,8 +1,8 @@
-//! Access tokens: JWT by HMAC-SHA-256 (RFC 7519), good for a quarter of an hour.
+//! Access tokens: JWT with HMAC-SHA-256 (RFC 7519), valid for 15 minutes.
 //!
-//! A token names its account and its session, and nothing about rights: those are looked up, so that what was taken
-//! away is gone at once. The keys lie in the database, where every server of it finds them; a new one is made when
-//! the newest is a month old.
+//! A token names its account and session but no rights: those are looked up, so that a revocation
+//! takes effect immediately. The keys are in the database, shared by all servers that use it; a new
+//! key is created when the newest is a month old.
 
 use std::sync::RwLock;
 use std::time::{Duration, Instant};
@@ -15,40 +15,40 @@ use uuid::Uuid;
 use super::ports::{Accounts, SigningKey};
 use super::secret;
 
-/// How long an access token is good.
+/// Lifetime of an access token.
 pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// How long a refresh token may be used.
+/// Lifetime of a refresh token.
 pub const REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How old the newest key may grow. Keys of twice that age check nothing any more.
+/// Age of the newest key at which a new one is created. Keys of twice this age are no longer valid.
 const KEY_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Keys are read again for a token that names an unknown one, but not more often than this.
+/// Minimum interval of reading the keys again for a token that names an unknown one.
 const READ_AGAIN: Duration = Duration::from_secs(10);
 
-/// What a token says.
+/// Claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     /// The account.
     sub: Uuid,
     /// The session.
     sid: Uuid,
-    /// When it was made and until when it is good, in seconds since 1970.
+    /// Time of issue and of expiry, in seconds since 1970.
     iat: u64,
     exp: u64,
-    /// Who has made it. Servers of one database name nobody, so a token that does is meant for something else.
+    /// Issuer. Servers do not set it, so a token that has one is meant for another system.
     #[serde(default, skip_serializing)]
     iss: Option<serde_json::Value>,
 }
 
-/// Seconds by which the clocks of servers of one database may differ.
+/// Allowed clock difference between servers of one database, in seconds.
 const LEEWAY: u64 = 5;
 
-/// Signs and checks access tokens.
+/// Signs and verifies access tokens.
 pub(crate) struct Signer {
     keys: RwLock<(Vec<SigningKey>, Instant)>,
 }
 
 impl Signer {
-    /// Reads the keys, and makes the first.
+    /// Reads the keys; creates the first one.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -62,15 +62,16 @@ impl Signer {
         let now = jsonwebtoken::get_current_timestamp();
         let exp = now + LIFETIME.as_secs();
         let claims = Claims { sub: user, sid: session, iat: now, exp, iss: None };
-        let keys = self.keys.read().expect("nobody panics while holding it");
-        let newest = keys.0.first().expect("reading makes one");
+        let keys = self.keys.read().expect("no code panics with this lock");
+        let newest = keys.0.first().expect("reading creates one");
         let header = Header { kid: Some(newest.kid.clone()), ..Header::new(Algorithm::HS256) };
         jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&newest.secret))
             .expect("claims are JSON, and HMAC takes any key")
     }
 
-    /// The account and the session of a token that is good: signed by one of the keys, for this server (`iss` and `aud` are
-    /// absent), at a time between `iat`, `nbf` and `exp`. Whether the session goes on, and is the account's, is looked up.
+    /// Account and session of a valid token: signed with one of the keys, without `iss` and `aud`,
+    /// at a time between `iat`, `nbf` and `exp`. `None` for other tokens. The caller looks up
+    /// whether the session is active and belongs to the account.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -85,13 +86,13 @@ impl Signer {
         };
         if self.key(&kid).is_none() && self.is_stale() {
             let keys = read(accounts).await?;
-            *self.keys.write().expect("nobody panics while holding it") = (keys, Instant::now());
+            *self.keys.write().expect("no code panics with this lock") = (keys, Instant::now());
         }
         let Some(secret) = self.key(&kid) else { return Ok(None) };
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = LEEWAY;
         validation.validate_nbf = true;
-        // A token with an audience is refused, since none is expected.
+        // No audience is expected, so a token with one is refused.
         validation.validate_aud = true;
         let key = DecodingKey::from_secret(&secret);
         let decoded = jsonwebtoken::decode::<Claims>(token, &key, &validation);
@@ -104,12 +105,12 @@ impl Signer {
     }
 
     fn key(&self, kid: &str) -> Option<Vec<u8>> {
-        let keys = self.keys.read().expect("nobody panics while holding it");
+        let keys = self.keys.read().expect("no code panics with this lock");
         keys.0.iter().find(|key| key.kid == kid).map(|key| key.secret.clone())
     }
 
     fn is_stale(&self) -> bool {
-        self.keys.read().expect("nobody panics while holding it").1.elapsed() > READ_AGAIN
+        self.keys.read().expect("no code panics with this lock").1.elapsed() > READ_AGAIN
     }
 }
 

@@ -1,11 +1,12 @@
-//! The page: the files of `server/web/`, which are in the binary, and the addresses at which they are found.
+//! The web UI: the files of `server/web/`, embedded in the binary, and their URLs.
 //!
-//! It asks nothing and knows nothing of the API; what it shows, it asks for from the browser like any other client. Each
-//! view has an address of its own, and all of them are answered by the one document, whose script draws the view.
+//! It does not use the API itself; the page in the browser calls it like any other client. Each
+//! view has a URL of its own, and all of these return the same document, whose script renders the
+//! view.
 //!
-//! Everything but the document is found below a version, which is a digest of all files, and may be kept for good;
-//! the document names the version and is asked for anew each time. So a page is never put together from two versions,
-//! and a visit costs one short answer.
+//! The URLs of all files except the document contain a version, a digest of all files, so browsers
+//! may cache them without limit. The document names the version and is revalidated on each visit.
+//! So a page never mixes two versions, and a visit costs one short response.
 
 use std::sync::Arc;
 
@@ -23,21 +24,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::problem::{Code, Problem};
 
-/// The document that shows every view.
+/// The document of all views.
 const DOCUMENT: &str = include_str!("../web/index.html");
 
 macro_rules! files {
     ($($name:literal)*) => { &[$(($name, include_str!(concat!("../web/", $name)))),*] };
 }
 
-/// What the document needs, by name.
+/// Files that the document loads, by name.
 static FILES: &[(&str, &str)] = files![
     "answer.js" "api.js" "app.js" "audit.js" "chart.js" "collection.js" "collections.js" "document.js" "documents.js" "dom.js" "facets.js"
     "flow.js" "format.js" "hits.js" "icon.svg" "keys.js" "limits.js" "login.js" "nodes.js" "operation.js" "operations.js"
     "passage.js" "password.js" "preview.js" "query.js" "search.js" "server.js" "settings.js" "story.js" "style.css" "theme.js" "throughput.js" "users.js"
 ];
 
-/// The addresses of views; `web/app.js` says what each shows.
+/// URLs of views; `web/app.js` maps them to their renderers.
 const VIEWS: [&str; 12] = [
     "/",
     "/collections",
@@ -53,24 +54,24 @@ const VIEWS: [&str; 12] = [
     "/setup",
 ];
 
-/// Everything comes from this server, nothing that stands in the document itself is run, and no other page shows it in
-/// a frame.
+/// Everything is loaded from this server, inline scripts do not run, and other pages cannot embed
+/// it in a frame.
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// What is the same for every request.
+/// State shared by all requests.
 struct Page {
     /// Digest of all files.
     version: String,
-    /// The document, with the version in the addresses of the files.
+    /// The document, with the version in the URLs of the files.
     document: Bytes,
-    /// The version as a validator.
+    /// The version as an entity tag.
     tag: HeaderValue,
 }
 
-/// The page. It answers what has no other address as well: browsers are shown the page, which says that there is nothing,
-/// and programs get a problem.
+/// The routes of the web UI. As the fallback of the server it responds with 404 to unknown paths:
+/// browsers get the page, programs a problem.
 pub fn router() -> Router {
     let page = Arc::new(Page::new());
     let views = VIEWS.iter().fold(Router::new(), |router, view| router.route(view, get(document)));
@@ -88,11 +89,11 @@ impl Page {
         Self { document: document.into(), tag, version }
     }
 
-    /// Whether the client has this version.
+    /// Returns true if the client has the current version.
     fn is_known(&self, headers: &HeaderMap) -> bool {
         let known =
             headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
-        // A server in front may have marked it as weak when it compressed the answer.
+        // A reverse proxy may mark the tag as weak when it compresses the response.
         known
             .split(',')
             .any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.tag.as_bytes())
@@ -112,7 +113,7 @@ async fn document(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response
     (common, [(CONTENT_TYPE, "text/html; charset=utf-8")], page.document.clone()).into_response()
 }
 
-/// An address that is nothing's.
+/// The response to an unknown path.
 async fn nowhere(
     State(page): State<Arc<Page>>,
     method: Method,
@@ -124,7 +125,7 @@ async fn nowhere(
     if is_of_programs || !is_read || !wants_html(&headers) {
         return Problem::of(Code::NotFound).into_response();
     }
-    // Never "not modified": the status is a part of the answer.
+    // Never 304, because the status is part of the response.
     let common = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -134,7 +135,7 @@ async fn nowhere(
     (StatusCode::NOT_FOUND, common, page.document.clone()).into_response()
 }
 
-/// Whether a client names HTML among what it accepts, as browsers do for what is shown in a window.
+/// Returns true if `Accept` names HTML, as in navigations of browsers.
 fn wants_html(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
     let mut kinds = accepted.flat_map(|it| it.split(',')).map(|it| it.split(';').next());
@@ -149,7 +150,7 @@ async fn file(
     let Some((_, text)) = FILES.iter().find(|(known, _)| *known == name) else {
         return Problem::of(Code::NotFound).into_response();
     };
-    // A page that was opened before the server was renewed goes on with the new files, and keeps none of them.
+    // A page opened before an upgrade of the server loads the new files without caching them.
     let is_current = version == page.version;
     let caching = if is_current { "public, max-age=31536000, immutable" } else { "no-cache" };
     let common = [(ETAG, page.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static(caching))];
@@ -247,7 +248,7 @@ mod tests {
         }
     }
 
-    /// The files of the folder, those in the table, and those that the files name are the same.
+    /// The files in the folder, in the table, and referenced by the files are the same.
     #[test]
     fn no_file_is_missing_and_none_is_left_over() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!(named, there);
     }
 
-    /// Classes that the script makes of what the API says of a generation or a collection.
+    /// Classes that scripts derive from the status of a generation or collection in the API.
     const SAID: [&str; 2] = ["building", "error"];
 
     #[test]
@@ -277,7 +278,8 @@ mod tests {
         let scripts = || FILES.iter().filter(|(name, _)| *name != "style.css");
         let mut styled = BTreeSet::new();
         for rule in style.split('}') {
-            // Comments stand on lines of their own, and of nested rules the innermost has no other brace.
+            // Comments are on lines of their own, and the innermost of nested rules has no other
+            // brace.
             let rule = rule.rsplit("*/").next().unwrap();
             let selectors = rule.rsplit_once('{').map_or("", |(selectors, _)| selectors);
             for part in selectors.split('.').skip(1) {
@@ -289,7 +291,7 @@ mod tests {
             texts().flat_map(|text| text.split(|it| !is_of_name(it))).collect();
         let unworn: Vec<_> =
             styled.iter().filter(|it| !words.contains(*it) && !SAID.contains(it)).collect();
-        assert!(unworn.is_empty(), "nobody wears {unworn:?}");
+        assert!(unworn.is_empty(), "unused classes: {unworn:?}");
         for text in texts() {
             for worn in ["class: \"", "class=\""].iter().flat_map(|it| text.split(it).skip(1)) {
                 let worn = worn.split('"').next().unwrap();
@@ -300,7 +302,8 @@ mod tests {
         }
     }
 
-    /// What the policy forbids, and what would make elements of a text.
+    /// The document contains nothing that the policy forbids, and no script creates elements from
+    /// text.
     #[test]
     fn no_script_stands_in_the_document_and_no_markup_is_made_of_text() {
         assert!(

@@ -1,5 +1,5 @@
-//! The JSON of the API: what comes in, what goes out. The ports give these types, so that a row of the database becomes
-//! an answer in one step.
+//! JSON types of requests and responses. The ports return these types, so that a row of the
+//! database becomes a response in one step.
 
 mod account;
 mod collection;
@@ -23,18 +23,19 @@ use uuid::Uuid;
 
 use super::problem::{Answer, Code, Problem};
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
-    /// In the order of the list.
+    /// Items in the order of the list.
     pub items: Vec<T>,
-    /// Where the next part begins: the `cursor` of the next request. Missing where the list ends.
+    /// The `cursor` of the next page; missing on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A page of at most `limit`, where one more was looked for to see whether the list goes on.
+    /// A page of at most `limit` items; a further item in `items` means that the list has another
+    /// page.
     pub(super) fn new(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
         let goes_on = items.len() > limit as usize;
         items.truncate(limit as usize);
@@ -43,15 +44,15 @@ impl<T> Page<T> {
     }
 }
 
-/// Which part of a list.
+/// Page of a list to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// How many at most.
+    /// Maximum number of items.
     #[serde(default = "fifty")]
     #[param(minimum = 1, maximum = 1000, default = 50)]
     pub limit: u32,
-    /// The `next` of the part before; the beginning without it.
+    /// The `next` of the previous page; without it the first page.
     #[param(min_length = 1, max_length = 100)]
     pub cursor: Option<String>,
 }
@@ -60,42 +61,42 @@ fn fifty() -> u32 {
     50
 }
 
-/// The longest part of a list.
+/// Largest page of a list.
 pub(super) const LONGEST: u32 = 1000;
 
 impl Paging {
-    /// The limit, if it is one.
+    /// The validated page size.
     pub(super) fn limit(&self) -> Answer<u32> {
         within(self.limit, LONGEST)
     }
 
-    /// The cursor of a list in order of id.
+    /// The validated cursor of a list in order of id.
     pub(super) fn after(&self) -> Answer<Option<Uuid>> {
         let parse = |cursor: &String| cursor.parse().map_err(|_| no_cursor());
         self.cursor.as_ref().map(parse).transpose()
     }
 
-    /// The cursor of a list from new to old.
+    /// The validated cursor of a list from new to old.
     pub(super) fn before(&self) -> Answer<Option<(DateTime<Utc>, Uuid)>> {
         self.cursor.as_deref().map(read_time_cursor).transpose()
     }
 }
 
-/// A number from 1 on.
+/// Checks that a limit is between 1 and `longest`.
 pub(super) fn within(limit: u32, longest: u32) -> Answer<u32> {
     if (1..=longest).contains(&limit) {
         return Ok(limit);
     }
-    Err(Problem::new(Code::InvalidQuery, format!("`limit` is a number from 1 to {longest}")))
+    Err(Problem::new(Code::InvalidQuery, format!("invalid `limit`: expected 1 to {longest}")))
 }
 
-/// The cursor of a row in a list from new to old.
+/// Cursor of an item in a list from new to old.
 pub(super) fn time_cursor(at: DateTime<Utc>, id: Uuid) -> String {
     format!("{}-{}", at.timestamp_micros(), id.simple())
 }
 
 fn read_time_cursor(cursor: &str) -> Answer<(DateTime<Utc>, Uuid)> {
-    // What Postgres can hold, and nothing that was made here lies outside.
+    // The range of Postgres; every cursor of this server is within it.
     const YEAR_9999: i64 = 253_402_300_799_000_000;
     let (at, id) = cursor.split_once('-').ok_or_else(no_cursor)?;
     let micros = at.parse().ok().filter(|micros| (0..YEAR_9999).contains(micros));
@@ -104,10 +105,13 @@ fn read_time_cursor(cursor: &str) -> Answer<(DateTime<Utc>, Uuid)> {
 }
 
 fn no_cursor() -> Problem {
-    Problem::new(Code::InvalidQuery, "`cursor` is not the `next` of an answer")
+    Problem::new(
+        Code::InvalidQuery,
+        "invalid `cursor`: expected the `next` of a previous response to the same list",
+    )
 }
 
-/// The name that a destructive request repeats, so that it is meant.
+/// Confirmation of a destructive request.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Confirm {
@@ -116,12 +120,13 @@ pub struct Confirm {
 }
 
 impl Confirm {
-    /// That the request says what it destroys.
+    /// Checks that the request repeats the name of the collection.
     pub(super) fn names(&self, collection: &str) -> Answer<()> {
         if self.confirm.as_deref() == Some(collection) {
             return Ok(());
         }
-        let detail = format!("say `confirm={collection}` if that is meant");
+        let detail =
+            format!("repeat the name of the collection to confirm: `confirm={collection}`");
         Err(Problem::new(Code::ConfirmationRequired, detail))
     }
 }

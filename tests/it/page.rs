@@ -323,7 +323,7 @@ fn is_asked_to_log_in(visit: &Visit) {
     browser.type_into("input[name=username]", "ada");
     browser.type_into("input[name=password]", "not the password");
     browser.press(ENTER);
-    browser.wait_for_text("These credentials are not valid");
+    browser.wait_for_text("Invalid credentials");
     // The browser logs each error response itself.
     assert!(browser.console().iter().all(|it| it.contains("401")));
     browser.step("refresh");
@@ -468,7 +468,7 @@ fn what_fails_is_said_where_it_failed() {
     let browser = &visit.browser;
     visit.goto("/collections/8d0b5c1e-0000-4000-8000-000000000000");
     // A logged-in account gets an error, not the login page.
-    browser.wait_for_text("it is not yours to see");
+    browser.wait_for_text("no right to see it");
     visit.goto("/?q=lock");
     browser.wait("document.querySelector('.hit')");
     browser.console();

@@ -1,5 +1,5 @@
-//! Accounts: one's own, and for administrators everybody's. Accounts are deactivated, not deleted: operations and
-//! audit entries name them.
+//! Accounts: the caller's own, and all of them for administrators. Accounts are deactivated instead
+//! of deleted, because operations and audit entries refer to them.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,20 +17,20 @@ use crate::wire::{
     ChangeMe, ChangePassword, ChangeUser, CreateUser, Page, Paging, SetPassword, User,
 };
 
-/// The longest user name.
+/// Largest length of a user name.
 const LONGEST_NAME: usize = 64;
-/// The longest address (RFC 5321, 4.5.3.1.3, without the angle brackets).
+/// Largest length of an address (RFC 5321, 4.5.3.1.3, without the angle brackets).
 const LONGEST_EMAIL: usize = 254;
-/// The most bytes that the page may keep for somebody.
+/// Size limit of the preferences in bytes.
 const PREFERENCES: usize = 16 << 10;
 
-/// Who am I?
+/// Get the caller's account
 #[utoipa::path(get, path = "/users/me", tag = "users", responses((status = OK, body = User)))]
 pub(crate) async fn me(State(app): State<App>, caller: Caller) -> Answer<Json<User>> {
     found(app.accounts.user(caller.user()?).await?)
 }
 
-/// Changes what is said of one's own account.
+/// Change the caller's account
 #[utoipa::path(patch, path = "/users/me", tag = "users", request_body = ChangeMe,
     responses((status = OK, body = User)))]
 pub(crate) async fn change_me(
@@ -40,7 +40,7 @@ pub(crate) async fn change_me(
 ) -> Answer<Json<User>> {
     let size = serde_json::to_vec(&wanted.preferences).map_or(0, |it| it.len());
     if size > PREFERENCES {
-        let detail = format!("`preferences` has {PREFERENCES} bytes at most");
+        let detail = format!("`preferences` is too large: at most {PREFERENCES} bytes");
         return Err(Problem::new(Code::InvalidBody, detail));
     }
     let ChangeMe { email, full_name, preferences } = wanted;
@@ -48,7 +48,9 @@ pub(crate) async fn change_me(
     changed(&app, caller.user()?, change, &caller).await
 }
 
-/// Changes one's own password. It ends all sessions, this one too.
+/// Change the caller's password
+///
+/// Ends all sessions of the account, including the current one.
 #[utoipa::path(post, path = "/users/me/password", tag = "users", request_body = ChangePassword,
     responses((status = NO_CONTENT)))]
 pub(crate) async fn change_password(
@@ -63,7 +65,7 @@ pub(crate) async fn change_password(
     match app.passwords.verify(&wanted.current, known.as_deref()).await {
         Ok(true) => attempt.succeeded(),
         Ok(false) => {
-            return Err(Problem::new(Code::InvalidBody, "`current` is not the password"));
+            return Err(Problem::new(Code::InvalidBody, "`current` is not the current password"));
         }
         Err(busy) => {
             attempt.withdraw();
@@ -73,7 +75,9 @@ pub(crate) async fn change_password(
     set(&app, &user, &wanted.new, &caller).await
 }
 
-/// All accounts, in order of id.
+/// List accounts
+///
+/// In order of id.
 #[utoipa::path(get, path = "/users", tag = "users", params(Paging),
     responses((status = OK, body = Page<User>)))]
 pub(crate) async fn list(
@@ -85,7 +89,9 @@ pub(crate) async fn list(
     Ok(Json(Page::new(users, limit, |user| user.id.to_string())))
 }
 
-/// Makes an account. An administrator is made by somebody who is logged in, not by a key.
+/// Create an account
+///
+/// Creating an administrator requires a session; a key cannot do it.
 #[utoipa::path(post, path = "/users", tag = "users", request_body = CreateUser,
     responses((status = CREATED, body = User)))]
 pub(crate) async fn create(
@@ -96,7 +102,7 @@ pub(crate) async fn create(
     check_username(&wanted.username)?;
     check_email(&wanted.email)?;
     wanted.full_name.as_deref().map_or(Ok(()), |name| line("full_name", name, 200))?;
-    // A key that is stolen must not leave an administrator behind.
+    // A stolen key must not be able to create an administrator.
     if wanted.is_superuser && caller.identity.key().is_some() {
         return Err(Problem::of(Code::SessionRequired));
     }
@@ -112,14 +118,16 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(user)))
 }
 
-/// One account.
+/// Get an account
 #[utoipa::path(get, path = "/users/{user}", tag = "users", params(("user" = Uuid, Path)),
     responses((status = OK, body = User)))]
 pub(crate) async fn show(State(app): State<App>, InPath(user): InPath<Uuid>) -> Answer<Json<User>> {
     found(app.accounts.user(user).await?)
 }
 
-/// Changes an account: gives or takes rights, activates or deactivates it.
+/// Change an account
+///
+/// Grants or revokes administrator rights, and activates or deactivates the account.
 #[utoipa::path(patch, path = "/users/{user}", tag = "users", params(("user" = Uuid, Path)),
     request_body = ChangeUser, responses((status = OK, body = User)))]
 pub(crate) async fn change(
@@ -133,7 +141,9 @@ pub(crate) async fn change(
     changed(&app, user, change, &caller).await
 }
 
-/// Gives an account another password, and ends its sessions.
+/// Set the password of an account
+///
+/// Ends all sessions of the account.
 #[utoipa::path(put, path = "/users/{user}/password", tag = "users", params(("user" = Uuid, Path)),
     request_body = SetPassword, responses((status = NO_CONTENT)))]
 pub(crate) async fn set_password(
@@ -163,7 +173,7 @@ async fn changed(app: &App, user: Uuid, change: UserChange, caller: &Caller) -> 
     app.caches.forget_accounts();
     found(changed.map_err(|error| match error.remedy {
         Remedy::Conflict if loses_rights => {
-            Problem::new(Code::Conflict, "no administrator would be left, or the address is taken")
+            Problem::new(Code::Conflict, "no administrator would remain, or the address is taken")
         }
         Remedy::Conflict | Remedy::Retry | Remedy::GiveUp => taken(error),
     })?)
@@ -173,7 +183,7 @@ fn found(user: Option<User>) -> Answer<Json<User>> {
     user.map(Json).ok_or_else(|| Problem::not_found("user"))
 }
 
-/// What a conflict with another account means.
+/// Converts a conflict with another account.
 pub(super) fn taken(error: StoreError) -> Problem {
     match error.remedy {
         Remedy::Conflict => Problem::new(Code::Conflict, "the user name or the address is taken"),
@@ -181,7 +191,7 @@ pub(super) fn taken(error: StoreError) -> Problem {
     }
 }
 
-/// Lower-case letters and digits, so that no two names look alike.
+/// Checks a user name: lower-case letters, digits and punctuation, so that no two names look alike.
 pub(super) fn check_username(name: &str) -> Answer<()> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_good = name.len() <= LONGEST_NAME
@@ -191,13 +201,13 @@ pub(super) fn check_username(name: &str) -> Answer<()> {
         return Ok(());
     }
     let detail = format!(
-        "a user name has up to {LONGEST_NAME} lower-case letters, digits, `.`, `_` and `-`, and begins with a letter \
-         or digit"
+        "invalid user name: expected up to {LONGEST_NAME} lower-case letters, digits, `.`, `_` and `-`, starting with \
+         a letter or digit"
     );
     Err(Problem::new(Code::InvalidBody, detail))
 }
 
-/// Something with one `@` in it; whether mail arrives there, only mail can tell.
+/// Checks the form of an address: one `@`, no white space. Only a mail can prove that it exists.
 pub(super) fn check_email(email: &str) -> Answer<()> {
     let is_good = email.len() <= LONGEST_EMAIL
         && !email.chars().any(|it| it.is_whitespace() || it.is_control())
@@ -205,5 +215,5 @@ pub(super) fn check_email(email: &str) -> Answer<()> {
     if is_good {
         return Ok(());
     }
-    Err(Problem::new(Code::InvalidBody, "`email` is no address"))
+    Err(Problem::new(Code::InvalidBody, "invalid `email`: expected the form name@host"))
 }

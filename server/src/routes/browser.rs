@@ -1,7 +1,7 @@
-//! The sessions of browsers: begun by the page, gone on with by any tab, ended for all tabs at once.
+//! Browser sessions: created by the login page, shared by all tabs, ended for all tabs together.
 //!
-//! They go on by a cookie (`http/browser.rs`), which these endpoints alone look at. What a tab gets is an access token
-//! like any other client's; it keeps it in memory.
+//! They are based on a cookie (`browser.rs`), which only these endpoints read. A tab gets an access
+//! token like any other client and keeps it in memory.
 
 use axum::Json;
 use axum::extract::State;
@@ -20,13 +20,15 @@ use crate::{App, LIFETIME, secret};
 
 type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
 
-/// Logs in with a browser: the session goes on by a cookie, in any tab. For this server's own page, which sends
+/// Log in with a browser
+///
+/// Creates a session with a cookie that all tabs share. For this server's own page, which sends
 /// `X-Semantik-CSRF: 1`; programs use `POST /sessions`.
 #[utoipa::path(post, path = "/sessions/browser", tag = "sessions", request_body = Login,
     responses((status = CREATED, body = BrowserSession),
-        (status = UNAUTHORIZED, description = "Wrong name or password",
+        (status = UNAUTHORIZED, description = "Wrong user name or password",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "Not the page of this server",
+        (status = FORBIDDEN, description = "The request is not from this server's page",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn log_in(
     State(app): State<App>,
@@ -35,7 +37,7 @@ pub(crate) async fn log_in(
     InBody(login): InBody<Login>,
 ) -> Answer<WithCookie<Json<BrowserSession>>> {
     let user = authenticated(&app, &caller, &login).await?;
-    // The one before, of this account or another, is not left to go on unseen.
+    // The previous session of this browser, of any account, must not stay active unnoticed.
     if let Some(before) = &browser.credential {
         app.accounts.end_browser(&secret::digest(before), &caller.by()).await?;
         app.caches.forget_accounts();
@@ -47,11 +49,13 @@ pub(crate) async fn log_in(
     Ok((StatusCode::CREATED, cookie, Json(session_of(&app, user, session))))
 }
 
-/// Gives a tab an access token by the cookie of the browser. Without a session that goes on there is no content.
+/// Get an access token for a tab
+///
+/// Authenticated by the session cookie of the browser. Responds with 204 without an active session.
 #[utoipa::path(post, path = "/sessions/browser/token", tag = "sessions",
     responses((status = OK, body = BrowserSession),
-        (status = NO_CONTENT, description = "Nobody is logged in with this browser"),
-        (status = FORBIDDEN, description = "Not the page of this server",
+        (status = NO_CONTENT, description = "The browser has no active session"),
+        (status = FORBIDDEN, description = "The request is not from this server's page",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn token(State(app): State<App>, browser: Browser) -> Answer<Response> {
     let Some(credential) = &browser.credential else {
@@ -63,9 +67,12 @@ pub(crate) async fn token(State(app): State<App>, browser: Browser) -> Answer<Re
     }
 }
 
-/// Logs out with a browser: ends its session in every tab, access tokens included. Where nobody is logged in it is fine.
+/// Log out with a browser
+///
+/// Ends the session in all tabs and invalidates its access tokens. Without an active session it has
+/// no effect.
 #[utoipa::path(delete, path = "/sessions/browser", tag = "sessions",
-    responses((status = NO_CONTENT), (status = FORBIDDEN, description = "Not the page of this server",
+    responses((status = NO_CONTENT), (status = FORBIDDEN, description = "The request is not from this server's page",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn log_out(
     State(app): State<App>,
@@ -79,7 +86,9 @@ pub(crate) async fn log_out(
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.forget())], ()))
 }
 
-/// Whether there is still to be a first administrator.
+/// Get the set-up state
+///
+/// Tells whether the first administrator must still be created.
 #[utoipa::path(get, path = "/setup", tag = "sessions", responses((status = OK, body = SetUpState)))]
 pub(crate) async fn set_up_state(State(app): State<App>) -> Answer<Json<SetUpState>> {
     let is_set_up = app.caches.is_set_up(app.accounts.as_ref()).await?;

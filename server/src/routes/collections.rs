@@ -1,4 +1,4 @@
-//! Collections, with their generations, sources, limits and audit log.
+//! Collections with their generations, sources, limits and audit log.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,10 +18,12 @@ use crate::wire::{
     Paging, Source, time_cursor,
 };
 
-/// The longest description, in characters.
+/// Largest length of a description, in characters.
 const LONGEST_DESCRIPTION: usize = 10_000;
 
-/// The collections that who asks may read, in order of id.
+/// List collections
+///
+/// The collections that the caller may read, in order of id.
 #[utoipa::path(get, path = "/collections", tag = "collections", params(Paging),
     responses((status = OK, body = Page<Collection>)))]
 pub(crate) async fn list(
@@ -39,14 +41,16 @@ pub(crate) async fn list(
     Ok(Json(Page::new(seen.collect(), limit, |it| it.id.to_string())))
 }
 
-/// One collection.
+/// Get a collection
 #[utoipa::path(get, path = "/collections/{collection}", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = Collection)))]
 pub(crate) async fn show(target: Target) -> Json<Collection> {
     Json(target.collection.as_ref().clone())
 }
 
-/// Changes what is said of a collection, whether it is public, and whose it is.
+/// Change a collection
+///
+/// Changes description, visibility or owner.
 #[utoipa::path(patch, path = "/collections/{collection}", tag = "collections",
     params(("collection" = Uuid, Path)), request_body = ChangeCollection,
     responses((status = OK, body = Collection)))]
@@ -59,7 +63,7 @@ pub(crate) async fn change(
     let id = target.collection.id;
     let length = wanted.description.as_ref().map_or(0, |text| text.chars().count());
     if length > LONGEST_DESCRIPTION {
-        let detail = format!("`description` has {LONGEST_DESCRIPTION} characters at most");
+        let detail = format!("`description` is too long: at most {LONGEST_DESCRIPTION} characters");
         return Err(Problem::new(Code::InvalidBody, detail));
     }
     let owner = match &wanted.owner {
@@ -68,7 +72,7 @@ pub(crate) async fn change(
         Some(name) => {
             let owner = app.accounts.user_named(name).await?.filter(|user| user.is_active);
             let owner =
-                owner.ok_or_else(|| Problem::new(Code::InvalidBody, "there is no such user"))?;
+                owner.ok_or_else(|| Problem::new(Code::InvalidBody, "unknown user in `owner`"))?;
             Some(owner.id)
         }
     };
@@ -84,16 +88,18 @@ pub(crate) async fn change(
     })?;
     let seen = if is_there { app.catalogue.seen(caller.reader(), id).await? } else { None };
     let (mut collection, given) = seen.ok_or_else(|| Problem::not_found("collection"))?;
-    // Who has handed it over may not see it any more, and is told a last time what it is.
+    // The previous owner may no longer see the collection, and gets it one last time.
     let level = level(&caller.identity, given).unwrap_or(Level::Read);
     collection.right = shown(level, &caller.identity).name();
     Ok(Json(collection))
 }
 
-/// Deletes a collection from both stores, for good.
+/// Delete a collection
+///
+/// Permanently deletes it from the metadata store and the vector store.
 #[utoipa::path(delete, path = "/collections/{collection}", tag = "collections",
     params(("collection" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Not served, or a limit is reached",
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -107,7 +113,9 @@ pub(crate) async fn delete(
     Ok(accepted(operation))
 }
 
-/// The generations of a collection: whole sets of vectors, one of which is live.
+/// List the generations of a collection
+///
+/// A generation is a complete set of vectors; one of them is live.
 #[utoipa::path(get, path = "/collections/{collection}/generations", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Generation>)))]
 pub(crate) async fn generations(
@@ -117,18 +125,20 @@ pub(crate) async fn generations(
     Ok(Json(app.catalogue.generations(target.collection.id).await?))
 }
 
-/// Where the documents of a collection come from.
+/// List the sources of a collection
 #[utoipa::path(get, path = "/collections/{collection}/sources", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Source>)))]
 pub(crate) async fn sources(State(app): State<App>, target: Target) -> Answer<Json<Vec<Source>>> {
     Ok(Json(app.catalogue.sources(target.collection.id).await?))
 }
 
-/// Removes a source, and the documents that only it gives. As long as the pipeline file names it, the next run takes it
-/// in again.
+/// Remove a source
+///
+/// Also deletes the documents that only this source contains. The next run adds them again while
+/// the pipeline file names the source.
 #[utoipa::path(delete, path = "/collections/{collection}/sources/{source}", tag = "collections",
     params(("collection" = Uuid, Path), ("source" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Not served, or a limit is reached",
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn remove_source(
     State(app): State<App>,
@@ -145,8 +155,10 @@ pub(crate) async fn remove_source(
     Ok(accepted(app.work.start(id, Order::RemoveSource { source }, &caller.by()).await?))
 }
 
-/// What was done to a collection, newest first. After its deletion, its last owner and administrators of the server may
-/// still read it.
+/// List the audit log of a collection
+///
+/// Newest first. After the deletion of the collection, its last owner and administrators of the
+/// server may still read it.
 #[utoipa::path(get, path = "/collections/{collection}/audit", tag = "collections",
     params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<AuditEntry>)))]
 pub(crate) async fn audit(
@@ -159,7 +171,9 @@ pub(crate) async fn audit(
     Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
 }
 
-/// How large a collection may grow, and how much of that is used.
+/// Get the limits of a collection
+///
+/// With the current usage.
 #[utoipa::path(get, path = "/collections/{collection}/limits", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = LimitsAndUsage)))]
 pub(crate) async fn limits(State(app): State<App>, target: Target) -> Answer<Json<LimitsAndUsage>> {
@@ -167,7 +181,9 @@ pub(crate) async fn limits(State(app): State<App>, target: Target) -> Answer<Jso
     limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
 }
 
-/// Gives a collection other limits; administrators of the server do.
+/// Set the limits of a collection
+///
+/// Requires an administrator of the server.
 #[utoipa::path(put, path = "/collections/{collection}/limits", tag = "collections",
     params(("collection" = Uuid, Path)), request_body = Limits,
     responses((status = OK, body = LimitsAndUsage)))]
@@ -182,7 +198,10 @@ pub(crate) async fn set_limits(
         && wanted.max_storage_gb.is_finite()
         && wanted.max_storage_gb > 0.0;
     if !is_good {
-        return Err(Problem::new(Code::InvalidBody, "every limit is greater than 0"));
+        return Err(Problem::new(
+            Code::InvalidBody,
+            "invalid limits: expected numbers greater than 0",
+        ));
     }
     let is_there = app.catalogue.limits(collection).await?.is_some();
     if !is_there {
@@ -193,5 +212,5 @@ pub(crate) async fn set_limits(
     limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
 }
 
-/// The answer to a change that has nothing more to say.
+/// Status of a change without a response body.
 pub(super) const DONE: StatusCode = StatusCode::NO_CONTENT;

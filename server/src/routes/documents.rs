@@ -1,4 +1,4 @@
-//! Documents: what is known of them, their chunks, their text, their story.
+//! Documents: metadata, chunks, text, history, deletion.
 
 use axum::Json;
 use axum::extract::State;
@@ -20,14 +20,16 @@ use crate::wire::{
 };
 use search::title;
 
-/// Chunks that are read at a time.
+/// Chunks or documents read per request to a store.
 const PART: u32 = 1000;
-/// Documents that are looked at for a text in one request, at most.
+/// Documents scanned for a text per request, at most.
 const LOOKED_AT: u32 = 10_000;
-/// The longest text that is put together for one answer.
+/// Size limit of a text in a response, in bytes.
 const LONGEST_TEXT: usize = 16 << 20;
 
-/// The documents of a collection, in an order, narrowed by status, by reason and by text.
+/// List documents
+///
+/// Filtered by status, reason and text, in the requested order.
 #[utoipa::path(get, path = "/collections/{collection}/documents", tag = "documents",
     params(("collection" = Uuid, Path), WhichDocuments), responses((status = OK, body = Page<Document>)))]
 pub(crate) async fn list(
@@ -37,7 +39,7 @@ pub(crate) async fn list(
 ) -> Answer<Json<Page<Document>>> {
     let (list, limit) = which.list()?;
     let id = target.collection.id;
-    // None is of another status and was set aside.
+    // Only failed documents have a reason.
     if list.reason.is_some() && list.status.is_some_and(|it| it != DocumentStatus::Failed) {
         return Ok(Json(Page { items: Vec::new(), next: None }));
     }
@@ -49,8 +51,8 @@ pub(crate) async fn list(
     Ok(Json(Page { items: items.into_iter().map(|it| it.document).collect(), next }))
 }
 
-/// The documents of a list that have a text in them. They are looked at in the order of the list, a part at a time; who
-/// asks goes on where this has stopped.
+/// The documents of a list that contain a text. They are read in the order of the list, in parts;
+/// the cursor continues after the last one read.
 async fn looked_for(
     app: &App,
     collection: Uuid,
@@ -85,7 +87,9 @@ fn has(document: &Document, text: &str) -> bool {
     texts.into_iter().flatten().any(|it| it.to_lowercase().contains(text))
 }
 
-/// How many documents a collection has of each status, and how many were set aside for each reason.
+/// Count documents
+///
+/// By status, and those set aside by reason.
 #[utoipa::path(get, path = "/collections/{collection}/documents/counts", tag = "documents",
     params(("collection" = Uuid, Path)), responses((status = OK, body = DocumentCounts)))]
 pub(crate) async fn counts(State(app): State<App>, target: Target) -> Answer<Json<DocumentCounts>> {
@@ -93,7 +97,7 @@ pub(crate) async fn counts(State(app): State<App>, target: Target) -> Answer<Jso
     Ok(Json(DocumentCounts::clone(&counts)))
 }
 
-/// One document.
+/// Get a document
 #[utoipa::path(get, path = "/collections/{collection}/documents/{document}", tag = "documents",
     params(("collection" = Uuid, Path), ("document" = Uuid, Path)), responses((status = OK, body = Document)))]
 pub(crate) async fn show(
@@ -108,10 +112,12 @@ async fn found(app: &App, collection: Uuid, document: Uuid) -> Answer<Document> 
     found.ok_or_else(|| Problem::not_found("document"))
 }
 
-/// The chunks of a document, in their order.
+/// List the chunks of a document
+///
+/// In order of their index.
 #[utoipa::path(get, path = "/collections/{collection}/documents/{document}/chunks", tag = "documents",
     params(("collection" = Uuid, Path), ("document" = Uuid, Path), WhichChunks),
-    responses((status = OK, body = Chunks), (status = CONFLICT, description = "Not served",
+    responses((status = OK, body = Chunks), (status = CONFLICT, description = "Collection not served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn chunks(
     State(app): State<App>,
@@ -123,11 +129,13 @@ pub(crate) async fn chunks(
     Ok(Json(app.work.chunks(collection, document, which.from, limit).await?))
 }
 
-/// The text of a document, put together from its chunks. What stood between two chunks is blank.
+/// Get the text of a document
+///
+/// Assembled from the chunks. Text between two chunks is replaced by spaces.
 #[utoipa::path(get, path = "/collections/{collection}/documents/{document}/text", tag = "documents",
     params(("collection" = Uuid, Path), ("document" = Uuid, Path)),
     responses((status = OK, body = String, content_type = "text/plain; charset=utf-8"),
-        (status = CONFLICT, description = "Not served, or the text is too long for one answer",
+        (status = CONFLICT, description = "Collection not served, or text too long for one response",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn text(
     State(app): State<App>,
@@ -141,16 +149,19 @@ pub(crate) async fn text(
         let Some(last) = part.items.last() else { break };
         next = last.index + 1;
         part.items.iter().for_each(|chunk| append(&mut text, chunk));
-        // A long text is as many requests for chunks.
+        // A long text counts as several requests for chunks.
         app.rates.take(Class::Look, caller.client, 1);
         if text.len() > LONGEST_TEXT {
-            return Err(Problem::new(Code::LimitReached, "the text is too long; read its chunks"));
+            return Err(Problem::new(
+                Code::LimitReached,
+                "the text is too long for one response: read its chunks",
+            ));
         }
     }
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text))
 }
 
-/// Puts a chunk where it stood: what it shares with the one before is there already.
+/// Appends a chunk at its offset, without the overlap with the previous one.
 fn append(text: &mut String, chunk: &Chunk) {
     let Ok(start) = usize::try_from(chunk.start) else { return };
     if start > text.len() {
@@ -160,10 +171,12 @@ fn append(text: &mut String, chunk: &Chunk) {
     text.push_str(chunk.text.get(shared..).unwrap_or_default());
 }
 
-/// The story of a document, or of a place that never became one: whether it is in, since when, and if not, why.
+/// Explain the state of a document
+///
+/// The history of a document or location: whether it is stored, since when, and otherwise why not.
 #[utoipa::path(get, path = "/collections/{collection}/why", tag = "documents",
     params(("collection" = Uuid, Path), Which),
-    responses((status = OK, body = Object), (status = CONFLICT, description = "Not served",
+    responses((status = OK, body = Object), (status = CONFLICT, description = "Collection not served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn why(
     State(app): State<App>,
@@ -171,17 +184,19 @@ pub(crate) async fn why(
     InQuery(Which { document }): InQuery<Which>,
 ) -> Answer<Json<Value>> {
     let mut told = app.work.why(target.collection.id, &document).await?;
-    // As a list has it.
+    // Cleaned like the title in a list.
     if let Some(named) = told.pointer_mut("/document/title") {
         *named = title::meaningful(named.as_str()).into();
     }
     Ok(Json(told))
 }
 
-/// Takes a document out, until somebody takes it in again; its file stays where it is.
+/// Delete a document
+///
+/// It stays deleted until it is restored. Its file is not changed.
 #[utoipa::path(delete, path = "/collections/{collection}/documents/{document}", tag = "documents",
     params(("collection" = Uuid, Path), ("document" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Not served, or a limit is reached",
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -196,10 +211,10 @@ pub(crate) async fn delete(
     Ok(accepted(app.work.start(collection, order, &caller.by()).await?))
 }
 
-/// Takes a document in again that somebody has taken out.
+/// Restore a deleted document
 #[utoipa::path(post, path = "/collections/{collection}/documents/{document}/undelete", tag = "documents",
     params(("collection" = Uuid, Path), ("document" = Uuid, Path)),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Not served, or a limit is reached",
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn undelete(
     State(app): State<App>,

@@ -1,9 +1,9 @@
-//! Facets: which values there are in the fields by which people narrow a search, and how many passages have each.
+//! Facets: the values of filterable fields with the number of chunks for each.
 //!
-//! Two numbers are of use. How many passages of a collection have a value says what there is; it is counted by the
-//! store and remembered. How many of those that answer a question have it says what a filter would leave of the
-//! answer. A search by words leaves passages out, so its whole result is counted, up to [`MATCHES`]. A search by
-//! meaning ranks every passage and leaves none out: there the best [`BEST`] are counted.
+//! The counts of a whole collection show its content; the store computes them and they are cached.
+//! The counts of the chunks that match a query show the effect of a filter. A sparse search
+//! excludes chunks, so its whole result is counted, up to [`MATCHES`]. A dense or hybrid search
+//! ranks all chunks, so the best [`BEST`] are counted.
 
 use std::collections::HashMap;
 
@@ -21,14 +21,14 @@ use crate::guard::{Caller, Target};
 use crate::problem::{Answer, Code, Problem};
 use crate::wire::{Mode, SearchRequest};
 
-/// The most values of a field.
+/// Maximum number of values per field.
 const MOST: usize = 50;
-/// The most passages of a search by words that are counted.
+/// Chunks counted in a sparse search, at most.
 const MATCHES: usize = 1000;
-/// The passages of a ranking by meaning that are counted.
+/// Chunks counted in a dense or hybrid ranking.
 const BEST: usize = 100;
 
-/// The values of some fields, those that most passages have first.
+/// Values of each field, the most frequent first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Facets {
     mime_type: Vec<Value>,
@@ -37,18 +37,20 @@ pub(crate) struct Facets {
     source: Vec<Value>,
 }
 
-/// A value.
+/// A value with its count.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Value {
     value: String,
-    /// Passages that have it.
+    /// Number of chunks with this value.
     count: u64,
 }
 
-/// The values by which a search in a collection can be narrowed, fifty of each field at most.
+/// Count the values of a collection
+///
+/// The values by which a search can be filtered, at most fifty per field.
 #[utoipa::path(get, path = "/collections/{collection}/facets", tag = "search",
     params(("collection" = Uuid, Path)),
-    responses((status = OK, body = Facets), (status = CONFLICT, description = "Not served",
+    responses((status = OK, body = Facets), (status = CONFLICT, description = "Collection not served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn facets(State(app): State<App>, target: Target) -> Answer<Json<Facets>> {
     if !target.collection.is_served {
@@ -69,32 +71,32 @@ pub(crate) async fn facets(State(app): State<App>, target: Target) -> Answer<Jso
     }))
 }
 
-/// A question whose answer is to be counted.
+/// A query whose hits are counted.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FacetRequest {
-    /// As for a search.
+    /// As in a search.
     #[schema(min_length = 1, max_length = 10000)]
     query: String,
-    /// As for a search.
+    /// As in a search.
     #[serde(default)]
     #[schema(max_items = 100)]
     collections: Vec<String>,
-    /// As for a search.
+    /// As in a search.
     mode: Option<Mode>,
-    /// As for a search. What it says of a field at its top is left out where the values of that field are counted, so
-    /// that the other values keep their numbers.
+    /// As in a search. A condition on a field at the top level is ignored for the counts of that
+    /// field, so that its other values keep their counts.
     #[schema(value_type = Option<Object>)]
     filter: Option<Map<String, serde_json::Value>>,
 }
 
-/// How the answer to a question is spread over the values of some fields.
+/// Values of the hits of a query, by field.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AnswerFacets {
-    /// Passages that were counted: those that the words of the question are in, 1,000 at most, or the 100 best where
-    /// they are ranked by meaning.
+    /// Number of counted chunks: in sparse mode those that contain a term of the query, at most
+    /// 1,000; otherwise the best 100.
     counted: usize,
-    /// Whether these are all that answer the question.
+    /// Whether these are all matching chunks.
     is_whole: bool,
     mime_type: Vec<Value>,
     /// ISO 639-1.
@@ -102,10 +104,12 @@ pub(crate) struct AnswerFacets {
     source: Vec<Value>,
 }
 
-/// Counts the passages that answer a question by the values of fields, fifty of each at most.
+/// Count the values of the hits of a query
+///
+/// At most fifty values per field.
 #[utoipa::path(post, path = "/search/facets", tag = "search", request_body = FacetRequest,
     responses((status = OK, body = AnswerFacets),
-        (status = CONFLICT, description = "None of the collections is served here",
+        (status = CONFLICT, description = "No requested collection is served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn facets_of_a_question(
     State(app): State<App>,
@@ -130,14 +134,14 @@ pub(crate) async fn facets_of_a_question(
     }))
 }
 
-/// A field, by its name in filters, and its value in a hit.
+/// Name of a field in filters, and its value in a hit.
 type Field = (&'static str, fn(&search::SearchHit) -> Option<&str>);
 
 const MIME_TYPE: Field = ("mime_type", |hit| Some(&hit.payload.mime_type));
 const LANGUAGE: Field = ("language", |hit| hit.payload.language.as_deref());
 const SOURCE: Field = ("source", |hit| Some(&hit.payload.source));
 
-/// The passages that are counted, of a question without its filter by a field.
+/// The hits to count, without the condition on the field `without`.
 async fn answer(
     app: &App,
     caller: &Caller,

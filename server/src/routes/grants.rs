@@ -1,4 +1,4 @@
-//! Grants: who else than its owner may use a collection.
+//! Grants: permissions of users and keys on a collection.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,14 +13,18 @@ use crate::ports::Grantee;
 use crate::problem::{Answer, Code, Problem};
 use crate::wire::{Give, Grant, Permission};
 
-/// The grants on a collection, oldest first.
+/// List the grants of a collection
+///
+/// Oldest first.
 #[utoipa::path(get, path = "/collections/{collection}/grants", tag = "grants",
     params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Grant>)))]
 pub(crate) async fn list(State(app): State<App>, target: Target) -> Answer<Json<Vec<Grant>>> {
     Ok(Json(app.catalogue.grants(target.collection.id).await?))
 }
 
-/// Gives a user or a key a permission, in the place of what they had.
+/// Grant a permission
+///
+/// Replaces the previous permission of the user or key.
 #[utoipa::path(post, path = "/collections/{collection}/grants", tag = "grants",
     params(("collection" = Uuid, Path)), request_body = Give, responses((status = CREATED, body = Grant)))]
 pub(crate) async fn give(
@@ -29,14 +33,17 @@ pub(crate) async fn give(
     target: Target,
     InBody(wanted): InBody<Give>,
 ) -> Answer<(StatusCode, Json<Grant>)> {
-    let nobody = || Problem::new(Code::InvalidBody, "there is no such user or key");
+    let nobody = || Problem::new(Code::InvalidBody, "unknown or inactive user or key");
     let to = match (wanted.user, wanted.key) {
         (Some(name), None) => {
             Grantee::User(app.accounts.user_named(&name).await?.ok_or_else(nobody)?.id)
         }
         (None, Some(key)) => Grantee::Key(key),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Problem::new(Code::InvalidBody, "name one of `user` and `key`"));
+            return Err(Problem::new(
+                Code::InvalidBody,
+                "expected exactly one of `user` and `key`",
+            ));
         }
     };
     let permission = match wanted.permission {
@@ -52,7 +59,7 @@ pub(crate) async fn give(
     given.map(|grant| (StatusCode::CREATED, Json(grant))).ok_or_else(|| Problem::not_found("grant"))
 }
 
-/// Takes a grant back.
+/// Revoke a grant
 #[utoipa::path(delete, path = "/collections/{collection}/grants/{grant}", tag = "grants",
     params(("collection" = Uuid, Path), ("grant" = Uuid, Path)), responses((status = NO_CONTENT)))]
 pub(crate) async fn take(

@@ -1,4 +1,5 @@
-//! Keys of one's own account. They take a session: a key cannot make another key that outlives it.
+//! API keys of the caller's account. All endpoints require a session: a key must not create another
+//! key that outlives it.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,10 +15,12 @@ use crate::problem::{Answer, Code, Problem};
 use crate::wire::{CreateKey, CreatedKey, Key, Page, Paging};
 use crate::{App, secret};
 
-/// The longest life of a key that has an end.
+/// Longest lifetime of a key with an expiry.
 const LONGEST_LIFE: Months = Months::new(120);
 
-/// One's keys, in order of id; revoked ones too.
+/// List the caller's API keys
+///
+/// In order of id, including revoked ones.
 #[utoipa::path(get, path = "/keys", tag = "keys", params(Paging),
     responses((status = OK, body = Page<Key>)))]
 pub(crate) async fn list(
@@ -30,7 +33,9 @@ pub(crate) async fn list(
     Ok(Json(Page::new(keys, limit, |key| key.id.to_string())))
 }
 
-/// Makes a key. The answer shows it, and nothing ever will again.
+/// Create an API key
+///
+/// The response is the only one that contains the complete key.
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = CreateKey,
     responses((status = CREATED, body = CreatedKey)))]
 pub(crate) async fn create(
@@ -40,12 +45,15 @@ pub(crate) async fn create(
 ) -> Answer<(StatusCode, Json<CreatedKey>)> {
     line("name", &wanted.name, 100)?;
     if wanted.scopes.is_empty() {
-        return Err(Problem::new(Code::InvalidBody, "`scopes` names one scope at least"));
+        return Err(Problem::new(
+            Code::InvalidBody,
+            "invalid `scopes`: expected at least one scope",
+        ));
     }
     let now = Utc::now();
     let latest = now.checked_add_months(LONGEST_LIFE).unwrap_or(now);
     if wanted.expires_at.is_some_and(|at| !(now..=latest).contains(&at)) {
-        let detail = "`expires_at` lies in the future, ten years from now at most";
+        let detail = "invalid `expires_at`: expected a time in the next ten years";
         return Err(Problem::new(Code::InvalidBody, detail));
     }
     let (secret, prefix) = secret::key();
@@ -57,7 +65,9 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(CreatedKey { key, secret })))
 }
 
-/// Revokes a key: it is good for nothing any more.
+/// Revoke an API key
+///
+/// It is invalid immediately.
 #[utoipa::path(delete, path = "/keys/{key}", tag = "keys", params(("key" = Uuid, Path)),
     responses((status = NO_CONTENT)))]
 pub(crate) async fn revoke(

@@ -1,4 +1,4 @@
-//! Operations: what is and was done to collections, starting and stopping them, and following them live.
+//! Operations on collections: lists, requests, cancellation and events.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,7 +15,9 @@ use crate::problem::{Answer, Problem};
 use crate::wire::{Operation, Page, Paging, Start, time_cursor};
 use crate::{App, events};
 
-/// Operations on every collection that who asks may read, newest first.
+/// List operations
+///
+/// Of all collections that the caller may read, newest first.
 #[utoipa::path(get, path = "/operations", tag = "operations", params(Paging),
     responses((status = OK, body = Page<Operation>)))]
 pub(crate) async fn list(
@@ -33,17 +35,21 @@ fn page(operations: Vec<Operation>, limit: u32) -> Page<Operation> {
     Page::new(operations, limit, |it| time_cursor(it.created_at, it.id))
 }
 
-/// Changes of operations on every collection that who asks may read, from now on, as server-sent events.
+/// Follow operations
 ///
-/// Each event is named `operation`, and its data is the operation as `GET /operations/{operation}` gives it. One named
-/// `end` says that the credentials or rights with which the stream began are lost.
+/// Server-sent events of the operations of all collections that the caller may read, from now on.
+/// Each event is named `operation`, and its data is the operation as in `GET
+/// /operations/{operation}`. An event `end` means that the caller has lost its credentials or
+/// rights.
 #[utoipa::path(get, path = "/operations/events", tag = "operations",
     responses((status = OK, body = Operation, content_type = "text/event-stream")))]
 pub(crate) async fn events(State(app): State<App>, caller: Caller) -> Answer<impl IntoResponse> {
     events::of_all(&app, &caller)
 }
 
-/// Operations on one collection, newest first.
+/// List the operations of a collection
+///
+/// Newest first.
 #[utoipa::path(get, path = "/collections/{collection}/operations", tag = "operations",
     params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<Operation>)))]
 pub(crate) async fn of_collection(
@@ -56,8 +62,10 @@ pub(crate) async fn of_collection(
     Ok(Json(page(app.catalogue.operations(id, before, limit + 1).await?, limit)))
 }
 
-/// Asks for an operation: bringing the collection up to date, or building it anew. It begins when the collection is
-/// free.
+/// Request an operation
+///
+/// Updates the collection, or builds a new generation. The operation starts when no other is
+/// running on the collection.
 #[utoipa::path(post, path = "/collections/{collection}/operations", tag = "operations",
     params(("collection" = Uuid, Path)), request_body = Start,
     responses((status = ACCEPTED, body = Accepted)))]
@@ -72,8 +80,10 @@ pub(crate) async fn start(
     Ok(accepted(app.work.start(target.collection.id, order, &caller.by()).await?))
 }
 
-/// One operation. After the deletion of its collection, the last owner of that and administrators of the server may still
-/// read it.
+/// Get an operation
+///
+/// After the deletion of its collection, the last owner of the collection and administrators of the
+/// server may still read it.
 #[utoipa::path(get, path = "/operations/{operation}", tag = "operations",
     params(("operation" = Uuid, Path)), responses((status = OK, body = Operation)))]
 pub(crate) async fn show(
@@ -86,11 +96,11 @@ pub(crate) async fn show(
     Ok(Json(found))
 }
 
-/// How an operation gets on, as server-sent events, until it ends.
+/// Follow an operation
 ///
-/// Each event is named `operation`, and its data is the operation as `GET /operations/{operation}` gives it; one named
-/// `gone` says that it went with its collection, one named `end` that the credentials or rights with which the stream
-/// began are lost.
+/// Server-sent events until the operation ends. Each event is named `operation`, and its data is
+/// the operation as in `GET /operations/{operation}`. An event `gone` means that it was deleted
+/// with its collection; `end` means that the caller has lost its credentials or rights.
 #[utoipa::path(get, path = "/operations/{operation}/events", tag = "operations",
     params(("operation" = Uuid, Path)),
     responses((status = OK, body = Operation, content_type = "text/event-stream")))]
@@ -103,10 +113,12 @@ pub(crate) async fn events_of_one(
     events::of_one(&app, &caller, target.collection.id, operation)
 }
 
-/// Stops an operation, whoever works on it.
+/// Cancel an operation
+///
+/// In whichever process it runs.
 #[utoipa::path(post, path = "/operations/{operation}/cancel", tag = "operations",
     params(("operation" = Uuid, Path)),
-    responses((status = NO_CONTENT), (status = CONFLICT, description = "It has ended",
+    responses((status = NO_CONTENT), (status = CONFLICT, description = "The operation has ended",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn cancel(
     State(app): State<App>,

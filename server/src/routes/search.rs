@@ -1,4 +1,5 @@
-//! Searching: who asks is given what they may read, and each collection answers from one whole generation.
+//! Search in the collections that the caller may read. All hits of a collection are from one
+//! generation.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,15 +27,18 @@ use search::cost::PATTERN_BYTE;
 use search::title;
 use search::{BUDGET, Condition, FilterError, Request, SearchError, Searched, Target, Timings};
 
-/// The longest question, in characters.
+/// Largest length of a query, in characters.
 const LONGEST_QUERY: usize = 10_000;
-/// The most collections that are asked at once.
+/// Largest number of collections in a search.
 const MOST_COLLECTIONS: usize = 100;
 
-/// An answer, and where its time went, which is counted when the rest of the request is done.
+/// A response with its timings, which are recorded after the rest of the request.
 type Timed = (Extension<Timings>, Json<SearchAnswer>);
 
-/// Finds passages. Hits are from collections that who asks may read, all of a collection from one generation.
+/// Search collections
+///
+/// Hits are from collections that the caller may read, all hits of a collection from one
+/// generation.
 #[utoipa::path(post, path = "/search", tag = "search", request_body = SearchRequest,
     responses((status = OK, body = SearchAnswer)))]
 pub(crate) async fn search(
@@ -45,12 +49,12 @@ pub(crate) async fn search(
     answer(&app, &caller, wanted, Code::InvalidBody).await
 }
 
-/// Finds passages, by a question in the address.
+/// Search collections by query parameters
 #[utoipa::path(get, path = "/search", tag = "search", params(SimpleSearch),
     responses((status = OK, body = SearchAnswer),
-        (status = CONFLICT, description = "None of the collections is served here",
+        (status = CONFLICT, description = "No requested collection is served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json"),
-        (status = UNPROCESSABLE_ENTITY, description = "The search costs more than a request may",
+        (status = UNPROCESSABLE_ENTITY, description = "Search too costly",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn search_simply(
     State(app): State<App>,
@@ -88,7 +92,8 @@ async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) 
     })
 }
 
-/// What is found for a request, and the collections that did not answer; `None` where the caller may read none.
+/// The hits of a request and the collections that failed; `None` if the caller may read no
+/// collection.
 pub(super) async fn found_for(
     app: &App,
     caller: &Caller,
@@ -96,17 +101,17 @@ pub(super) async fn found_for(
     wrong: Code,
 ) -> Answer<Option<(search::Answer, Vec<FailedCollection>)>> {
     if wanted.query.chars().count() > LONGEST_QUERY {
-        let detail = format!("`query` has {LONGEST_QUERY} characters at most");
+        let detail = format!("`query` is too long: at most {LONGEST_QUERY} characters");
         return Err(Problem::new(wrong, detail));
     }
     let names = wanted.collections.clone();
-    // Refused whether or not there is anything to be searched.
+    // Validated even if there is no collection to search.
     let (mut request, counted) = request(app, caller, wanted, wrong).await?;
     let asked = asked(app, caller, &names, wrong).await?;
     let (served, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.is_served);
     if served.is_empty() {
         return match others.is_empty() {
-            // There is nothing that they may read, so there is nothing to be found.
+            // Without readable collections there are no hits.
             true => Ok(None),
             false => Err(Problem::of(Code::NotServed)),
         };
@@ -116,27 +121,32 @@ pub(super) async fn found_for(
     let found = app.searcher.find(&request, &Targets(app.work.as_ref())).await;
     let found =
         found.map_err(|SearchError::Invalid(invalid)| Problem::new(wrong, invalid.to_string()))?;
-    // Documents that had to be looked for further down have cost more.
+    // Further candidates for `per_document` raised the cost.
     app.rates.take(Class::Search, caller.client, places_of(found.cost).saturating_sub(places));
     let mut failed: Vec<FailedCollection> =
         others.iter().map(|it| failure(it, "not_served")).collect();
     for trouble in &found.failed {
         let collection = served.iter().find(|it| it.id.to_string() == trouble.asked);
-        tracing::warn!(collection = trouble.asked, error = trouble.error, "it was not searched");
-        // The one thing that a client can do something about; the rest is for the log.
+        tracing::warn!(
+            collection = trouble.asked,
+            error = trouble.error,
+            "cannot search a collection"
+        );
+        // Clients can react only to this cause; others are logged.
         let reason = if trouble.is_wordless { "no_sparse_vectors" } else { "failing" };
         failed.extend(collection.map(|it| failure(it, reason)));
     }
     if found.searched.is_empty() {
         return Err(match failed.iter().all(|it| it.reason == "no_sparse_vectors") {
-            true => Problem::new(wrong, "`mode`: there are no sparse vectors to search by words"),
+            true => Problem::new(wrong, "`mode`: the collections have no sparse vectors"),
             false => Problem::later(Code::Unavailable, 5),
         });
     }
     Ok(Some((found, failed)))
 }
 
-/// The collections that are meant, each once. One that is not there is not passed over: who names it expects hits of it.
+/// The requested collections, without duplicates. An unknown name is an error, because the client
+/// expects hits from it.
 async fn asked(
     app: &App,
     caller: &Caller,
@@ -144,7 +154,7 @@ async fn asked(
     wrong: Code,
 ) -> Answer<Vec<Collection>> {
     if names.len() > MOST_COLLECTIONS {
-        let detail = format!("`collections` names {MOST_COLLECTIONS} at most");
+        let detail = format!("`collections` is too long: at most {MOST_COLLECTIONS} names");
         return Err(Problem::new(wrong, detail));
     }
     let readable =
@@ -163,7 +173,7 @@ async fn asked(
             [] => return Err(Problem::not_found("collection")),
             [one] => found.extend(ids.insert(one.id).then(|| one.clone())),
             [..] => {
-                let detail = format!("several collections are called `{name}`; name one by its id");
+                let detail = format!("several collections are named `{name}`: use the id");
                 return Err(Problem::new(Code::Conflict, detail));
             }
         }
@@ -171,22 +181,22 @@ async fn asked(
     Ok(found)
 }
 
-/// Points for which a search counts as one request.
+/// Cost points that count as one request.
 const PLACE: u64 = 1000;
 
-/// As how many requests a search counts that costs so much.
+/// Number of requests as which a search of this cost counts.
 fn places_of(cost: u64) -> u32 {
     u32::try_from(cost.div_ceil(PLACE).max(1)).unwrap_or(u32::MAX)
 }
 
-/// Refuses a search that costs more than one may, and counts it as as many requests as it is worth, less those that were
-/// counted before. Gives that number.
+/// Refuses a search above the budget, and counts it by its cost, less the `counted` places. Returns
+/// the places taken in total.
 fn afford(app: &App, caller: &Caller, request: &Request, counted: u32, wrong: Code) -> Answer<u32> {
     let cost = request.cost().map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     if cost > request.budget {
         let detail = format!(
-            "the search costs {cost} points and may cost {}: ask for less by `k`, `offset`, `candidates`, \
-             `per_document`, `filter` or `exact`, or ask fewer collections",
+            "the search costs {cost} points, more than the allowed {}: reduce `k`, `offset`, `candidates`, \
+             `per_document`, `filter` or `exact`, or search fewer collections",
             request.budget
         );
         return Err(Problem::new(Code::TooCostly, detail));
@@ -196,8 +206,8 @@ fn afford(app: &App, caller: &Caller, request: &Request, counted: u32, wrong: Co
     Ok(places.max(counted))
 }
 
-/// The request that is meant, without its collections, and as how many it was counted so far: one was counted when it came in, and patterns are
-/// counted before they are compiled.
+/// The validated request without its collections, and the places counted so far: one when the
+/// request arrived, and those for patterns, which are counted before they are compiled.
 async fn request(
     app: &App,
     caller: &Caller,
@@ -251,7 +261,7 @@ fn mode(mode: Mode) -> search::Mode {
     }
 }
 
-/// Collections by their ids; who may ask them is decided already.
+/// Resolves collections by id; access was checked before.
 struct Targets<'a>(&'a dyn Work);
 
 #[async_trait]

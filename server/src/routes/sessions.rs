@@ -1,4 +1,4 @@
-//! Coming and going: the first administrator, logins, sessions that go on and end.
+//! Sessions: set-up of the first administrator, login, refresh, logout.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,9 +13,11 @@ use crate::problem::{Answer, Code, Problem};
 use crate::wire::{Login, Refresh, Session, SetUp, User};
 use crate::{App, LIFETIME, REFRESH, secret};
 
-/// Makes the first administrator, once, by the token that the server printed when it was started.
+/// Create the first administrator
+///
+/// Works once, with the set-up token that the server printed when it started.
 #[utoipa::path(post, path = "/setup", tag = "sessions", request_body = SetUp,
-    responses((status = CREATED, body = User), (status = UNAUTHORIZED, description = "The token is not good (any more)",
+    responses((status = CREATED, body = User), (status = UNAUTHORIZED, description = "The token is invalid, expired or used",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn set_up(
     State(app): State<App>,
@@ -36,10 +38,10 @@ pub(crate) async fn set_up(
     let made = made.map_err(taken)?;
     let Some(user) = made else {
         let detail = match app.caches.is_set_up(app.accounts.as_ref()).await? {
-            true => "the server has its first administrator already: log in",
+            true => "the server already has an administrator: log in",
             false => {
-                "the set-up token is wrong, or is from an earlier start: each start of the server prints another one, \
-                 which is good for a day"
+                "the set-up token is wrong or from an earlier start: each start of the server prints a new one, \
+                 valid for one day"
             }
         };
         return Err(Problem::new(Code::InvalidCredentials, detail));
@@ -48,9 +50,9 @@ pub(crate) async fn set_up(
     Ok((StatusCode::CREATED, Json(user)))
 }
 
-/// Logs in.
+/// Log in
 #[utoipa::path(post, path = "/sessions", tag = "sessions", request_body = Login,
-    responses((status = CREATED, body = Session), (status = UNAUTHORIZED, description = "Wrong name or password",
+    responses((status = CREATED, body = Session), (status = UNAUTHORIZED, description = "Wrong user name or password",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn login(
     State(app): State<App>,
@@ -64,13 +66,14 @@ pub(crate) async fn login(
     Ok((StatusCode::CREATED, Json(session_of(&app, user, session, token))))
 }
 
-/// The account of a login, if its password is right.
+/// The account of a login with the right password.
 pub(super) async fn authenticated(app: &App, caller: &Caller, login: &Login) -> Answer<User> {
-    // Counted as failed from here on, so that guesses that come at once are counted before they are checked.
+    // Counted as failed until verified, so that concurrent guesses are counted before they are
+    // verified.
     let accounts = app.accounts.as_ref();
     let attempt = app.throttle.begin(accounts, &login.username, caller.address).await?;
     let user = app.accounts.user_named(&login.username).await?;
-    // The same questions whether or not there is such an account, so that the time says nothing of it.
+    // Unknown accounts take the same steps, so that the time does not reveal them.
     let id = user.as_ref().map_or(Uuid::nil(), |user| user.id);
     let known = app.accounts.password(id).await?;
     let is_right = match app.passwords.verify(&login.password, known.as_deref()).await {
@@ -103,10 +106,12 @@ fn session_of(app: &App, user: User, session: Uuid, refresh_token: String) -> Se
     }
 }
 
-/// Goes on with a session: a refresh token is spent for a new one. One that was spent before ends the session, since
-/// two have it.
+/// Refresh a session
+///
+/// Replaces the refresh token by a new one. A second use of a token ends the session, because two
+/// clients have it.
 #[utoipa::path(post, path = "/sessions/refresh", tag = "sessions", request_body = Refresh,
-    responses((status = OK, body = Session), (status = UNAUTHORIZED, description = "The token is not good (any more)",
+    responses((status = OK, body = Session), (status = UNAUTHORIZED, description = "The token is invalid, expired or used",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn refresh(
     State(app): State<App>,
@@ -126,7 +131,10 @@ pub(crate) async fn refresh(
     }
 }
 
-/// Logs out: ends the session of a refresh token, its access tokens too. A token that is none is fine.
+/// Log out
+///
+/// Ends the session of a refresh token and invalidates its access tokens. An invalid token has no
+/// effect.
 #[utoipa::path(post, path = "/sessions/logout", tag = "sessions", request_body = Refresh,
     responses((status = NO_CONTENT)))]
 pub(crate) async fn logout(

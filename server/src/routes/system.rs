@@ -1,4 +1,4 @@
-//! The server itself: whether it is well, what it measures, what was done to its accounts.
+//! The server itself: health, metrics, and the audit log of accounts.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,20 +13,20 @@ use crate::extract::InQuery;
 use crate::problem::Answer;
 use crate::wire::{AuditEntry, Page, Paging, time_cursor};
 
-/// How the server is.
+/// Health of the server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`, or `failing`.
+    /// `ok` or `failing`.
     status: &'static str,
-    /// What it depends on.
+    /// State of each dependency.
     dependencies: Vec<Dependency>,
 }
 
-/// Something that the server depends on.
+/// A dependency of the server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Dependency {
     name: String,
-    /// `ok`, or `failing`; the log says why.
+    /// `ok` or `failing`; the log has the cause.
     status: &'static str,
 }
 
@@ -34,23 +34,25 @@ fn word(is_well: bool) -> &'static str {
     if is_well { "ok" } else { "failing" }
 }
 
-/// Whether the server runs at all.
+/// Check that the server runs
 #[utoipa::path(get, path = "/health/live", tag = "system",
     responses((status = OK, body = Health)))]
 pub(crate) async fn live() -> Json<Health> {
     Json(Health { status: "ok", dependencies: Vec::new() })
 }
 
-/// Whether the server can do its work: everything that it depends on answers.
+/// Check that the server is ready
+///
+/// It is ready if all its dependencies respond.
 #[utoipa::path(get, path = "/health/ready", tag = "system",
     responses((status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = Health)))]
 pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
     let health = app.work.health().await;
     let mut dependencies = Vec::with_capacity(health.len());
     for (name, state) in health {
-        // What is the matter may name hosts, so it is for the operator.
+        // The cause may contain host names, so only the operator sees it.
         if let Err(cause) = &state {
-            tracing::warn!(dependency = name, cause, "it does not answer");
+            tracing::warn!(dependency = name, cause, "a dependency does not respond");
         }
         dependencies.push(Dependency { name, status: word(state.is_ok()) });
     }
@@ -59,14 +61,18 @@ pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
     (status, Json(Health { status: word(is_well), dependencies }))
 }
 
-/// Everything that is measured, in the text format of Prometheus.
+/// Get the metrics
+///
+/// In the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = OK, body = String, content_type = "text/plain; version=0.0.4")))]
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.work.metrics().await)
 }
 
-/// What was done to accounts, sessions and keys, newest first.
+/// List the audit log of accounts
+///
+/// Changes of accounts, sessions and keys, newest first.
 #[utoipa::path(get, path = "/audit", tag = "system", params(Paging),
     responses((status = OK, body = Page<AuditEntry>)))]
 pub(crate) async fn audit(

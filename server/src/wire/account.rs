@@ -1,4 +1,4 @@
-//! Accounts, sessions, keys and the audit log, as JSON.
+//! JSON types of accounts, sessions, keys and the audit log.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,17 +12,17 @@ use crate::right::Scope;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct User {
     pub id: Uuid,
-    /// What it logs in by.
+    /// Name for the login.
     pub username: String,
     pub email: String,
     pub full_name: Option<String>,
-    /// Whether it may do anything.
+    /// Whether it can log in and its keys are valid.
     pub is_active: bool,
     /// Whether it is an administrator of the server.
     pub is_superuser: bool,
     pub created_at: DateTime<Utc>,
     pub last_login: Option<DateTime<Utc>>,
-    /// What its owner likes; nothing but the page reads it.
+    /// Preferences of the user, read by the web UI only.
     #[schema(value_type = Object)]
     pub preferences: Value,
 }
@@ -31,20 +31,20 @@ pub struct User {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetUp {
-    /// The token that the server printed when it was started.
+    /// The set-up token that the server printed when it started.
     pub token: String,
     /// Lower-case letters, digits, `.`, `_` and `-`; the first is a letter or digit.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
     pub username: String,
     #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: String,
-    /// 12 characters at least, and 256 bytes at most.
+    /// At least 12 characters and at most 256 bytes.
     #[schema(min_length = 12, max_length = 256)]
     pub password: String,
     pub full_name: Option<String>,
 }
 
-/// A login.
+/// Credentials of a login.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
@@ -52,7 +52,7 @@ pub struct Login {
     pub password: String,
 }
 
-/// A session that is to go on, or to end.
+/// A session to refresh or end.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
@@ -62,39 +62,39 @@ pub struct Refresh {
 /// A session.
 #[derive(Serialize, ToSchema)]
 pub struct Session {
-    /// Goes into the header `Authorization: Bearer …`.
+    /// Sent in the header `Authorization: Bearer …`.
     pub access_token: String,
     /// `Bearer`.
     pub token_type: &'static str,
-    /// Seconds that the access token is good.
+    /// Lifetime of the access token in seconds.
     pub expires_in: u64,
-    /// Good for one use: `POST /api/v1/sessions/refresh` gives another one. A second use ends the session.
+    /// Valid once: `POST /api/v1/sessions/refresh` replaces it. A second use ends the session.
     pub refresh_token: String,
-    /// Seconds that the refresh token is good.
+    /// Lifetime of the refresh token in seconds.
     pub refresh_expires_in: u64,
     pub user: User,
 }
 
-/// The session of a browser. What it goes on by is in a cookie that scripts cannot read.
+/// A browser session. Its credential is in a cookie that scripts cannot read.
 #[derive(Serialize, ToSchema)]
 pub struct BrowserSession {
-    /// Goes into the header `Authorization: Bearer …`.
+    /// Sent in the header `Authorization: Bearer …`.
     pub access_token: String,
     /// `Bearer`.
     pub token_type: &'static str,
-    /// Seconds that the access token is good.
+    /// Lifetime of the access token in seconds.
     pub expires_in: u64,
     pub user: User,
 }
 
-/// Whether a server can be used.
+/// Set-up state of a server.
 #[derive(Serialize, ToSchema)]
 pub struct SetUpState {
-    /// There is no administrator yet: `POST /api/v1/setup` makes the first one.
+    /// `true` if no administrator exists yet: `POST /api/v1/setup` creates the first one.
     pub is_needed: bool,
 }
 
-/// An account that is to be made.
+/// A new account.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUser {
@@ -103,7 +103,7 @@ pub struct CreateUser {
     pub username: String,
     #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: String,
-    /// 12 characters at least, and 256 bytes at most.
+    /// At least 12 characters and at most 256 bytes.
     #[schema(min_length = 12, max_length = 256)]
     pub password: String,
     pub full_name: Option<String>,
@@ -111,7 +111,7 @@ pub struct CreateUser {
     pub is_superuser: bool,
 }
 
-/// What is to change of an account.
+/// Changes of an account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeUser {
@@ -119,12 +119,12 @@ pub struct ChangeUser {
     pub email: Option<String>,
     #[schema(min_length = 1, max_length = 200)]
     pub full_name: Option<String>,
-    /// `false` ends its sessions, and its keys are good for nothing.
+    /// `false` ends its sessions and disables its keys.
     pub is_active: Option<bool>,
     pub is_superuser: Option<bool>,
 }
 
-/// What somebody may change of their own account.
+/// Changes of the caller's own account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeMe {
@@ -132,81 +132,81 @@ pub struct ChangeMe {
     pub email: Option<String>,
     #[schema(min_length = 1, max_length = 200)]
     pub full_name: Option<String>,
-    /// Replaces what was there.
+    /// Replaces the previous preferences.
     #[schema(value_type = Option<Object>)]
     pub preferences: Option<serde_json::Map<String, Value>>,
 }
 
-/// Another password for one's own account.
+/// A new password of the caller's own account.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     pub current: String,
-    /// 12 characters at least, and 256 bytes at most.
+    /// At least 12 characters and at most 256 bytes.
     #[schema(min_length = 12, max_length = 256)]
     pub new: String,
 }
 
-/// Another password for somebody.
+/// A new password of an account.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPassword {
-    /// 12 characters at least, and 256 bytes at most.
+    /// At least 12 characters and at most 256 bytes.
     #[schema(min_length = 12, max_length = 256)]
     pub password: String,
 }
 
-/// A key, without what makes it one.
+/// An API key without its secret.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Key {
     pub id: Uuid,
-    /// What it is for.
+    /// Purpose of the key.
     pub name: String,
-    /// Its first characters, to recognise it by.
+    /// The first characters of the key, for recognition.
     #[schema(example = "smk_k3Xp0aQz")]
     pub prefix: String,
     pub scopes: Vec<String>,
-    /// Whether it was not revoked.
+    /// `false` once the key was revoked.
     pub is_active: bool,
-    /// When it was used last, to the minute.
+    /// Time of the last use, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A key that is to be made.
+/// A new API key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
-    /// What it is for.
+    /// Purpose of the key.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     #[schema(min_items = 1)]
     pub scopes: Vec<Scope>,
-    /// Until when it can be used; for ever unless it is said. Ten years at most.
+    /// Time of expiry, at most ten years from now; never if missing.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A key that was made.
+/// A created API key.
 #[derive(Serialize, ToSchema)]
 pub struct CreatedKey {
     #[serde(flatten)]
     pub key: Key,
-    /// The key itself. It is shown this once.
+    /// The complete key. It is returned only once.
     pub secret: String,
 }
 
-/// Something that was done.
+/// An entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditEntry {
     pub id: Uuid,
-    /// What: `collection_changed`, `grant_given`, `login`, …
+    /// The action: `collection_changed`, `grant_given`, `login`, …
     pub action: String,
-    /// The user name of who did it.
+    /// User name of the actor.
     pub by: Option<String>,
-    /// The user name of whom it was done to, where it was an account.
+    /// User name of the affected account.
     pub subject: Option<String>,
-    /// The operation that did it.
+    /// The operation that made the change.
     pub operation_id: Option<Uuid>,
     #[schema(value_type = Object)]
     pub details: Value,

@@ -1,4 +1,4 @@
-//! Collections, their sources, generations, grants and limits, as JSON.
+//! JSON types of collections, sources, generations, grants and limits.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,51 +11,51 @@ pub struct Collection {
     pub id: Uuid,
     /// Unique among the collections of its owner.
     pub name: String,
-    /// The user name of its owner.
+    /// User name of the owner.
     pub owner: String,
-    /// What it is about.
+    /// Description for users.
     pub description: Option<String>,
     /// `pending`, `ready`, `processing`, `error` or `degraded`.
     pub status: String,
-    /// Why it is so.
+    /// Reason of the status.
     pub status_message: Option<String>,
     /// The embedding model of the live generation.
     pub model: String,
-    /// How vectors are stored: `float32`, `float16` or `int8`.
+    /// Precision of stored vectors: `float32`, `float16` or `int8`.
     pub quantization: String,
     pub chunk_size: i32,
     pub chunk_overlap: i32,
-    /// Completed documents, when the last operation ended.
+    /// Completed documents at the end of the last operation.
     pub document_count: i64,
-    /// Chunks of those.
+    /// Chunks of these documents.
     pub chunk_count: i64,
-    /// Bytes of those.
+    /// Bytes of these documents.
     pub size_bytes: i64,
-    /// Whether everybody may read it.
+    /// Whether every caller may read it.
     pub is_public: bool,
     /// Whether its deletion has begun.
     pub is_being_deleted: bool,
-    /// Whether this server searches it and works on it; of others it knows the metadata only.
+    /// Whether this server searches and changes it; for other collections it has only metadata.
     pub is_served: bool,
-    /// The most that who asks may do to it: `read`, `write`, `admin` or `owner`.
+    /// The caller's permission: `read`, `write`, `admin` or `owner`.
     pub right: &'static str,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-/// What is to change of a collection.
+/// Changes of a collection.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeCollection {
     pub description: Option<String>,
-    /// Public is readable by everybody, and writable by nobody more.
+    /// Every caller may read a public collection; write access is unchanged.
     pub is_public: Option<bool>,
-    /// The user name of a new owner; only the owner can say so. A pipeline file that fills the collection has to
-    /// name the new owner, too.
+    /// User name of a new owner; only the owner may set it. A pipeline file that fills the
+    /// collection must also name the new owner.
     pub owner: Option<String>,
 }
 
-/// A whole set of vectors of a collection.
+/// A complete set of vectors of a collection.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Generation {
     pub number: i32,
@@ -72,67 +72,68 @@ pub struct Generation {
     pub rolled_back_at: Option<DateTime<Utc>>,
 }
 
-/// Where documents come from.
+/// A source of documents.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Source {
     pub id: Uuid,
-    /// The path or URL.
+    /// Path or URL of the source root.
     pub source: String,
     /// `directory`, `url`, …
     #[serde(rename = "type")]
     pub kind: String,
-    /// Completed documents from it, when the last operation ended.
+    /// Completed documents of the source at the end of the last operation.
     pub document_count: i64,
     pub size_bytes: i64,
-    /// When an operation read it last.
+    /// Time of the last operation that read it.
     pub last_indexed_at: Option<DateTime<Utc>>,
 }
 
-/// What somebody was given.
+/// A permission on a collection, granted to a user or key.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Grant {
     pub id: Uuid,
-    /// The user name of who has it.
+    /// User name of the recipient.
     pub user: Option<String>,
-    /// The key that has it.
+    /// Id of the key that received it.
     pub key: Option<Uuid>,
-    /// By which a person recognises that.
+    /// The first characters of that key, for recognition.
     pub key_prefix: Option<String>,
     /// `read`, `write` or `admin`.
     pub permission: String,
     pub created_at: DateTime<Utc>,
 }
 
-/// What a grant can be.
+/// Permission of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {
-    /// Find it, and look at everything in it.
+    /// Find the collection and read everything in it.
     Read,
-    /// Change what is in it.
+    /// Change its content.
     Write,
-    /// Change who may use it.
+    /// Change its grants.
     Admin,
 }
 
-/// Gives somebody something; replaces what they had. One of `user` and `key`.
+/// A new grant, which replaces the previous one of the recipient. Exactly one of `user` and `key`
+/// is required.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Give {
-    /// A user name.
+    /// User name of the recipient.
     pub user: Option<String>,
-    /// The id of a key.
+    /// Id of the key that receives it.
     pub key: Option<Uuid>,
     pub permission: Permission,
 }
 
-/// How large a collection may grow, and how much may be done to it.
+/// Limits on the size and operations of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     #[schema(minimum = 1)]
     pub max_documents: i64,
-    /// 10⁹ bytes of documents.
+    /// Size of all documents in units of 10⁹ bytes.
     #[schema(exclusive_minimum = 0.0)]
     pub max_storage_gb: f64,
     #[schema(minimum = 1)]
@@ -141,11 +142,11 @@ pub struct Limits {
     pub max_sources: i64,
 }
 
-/// Limits, and how much of them is used.
+/// Limits with current usage.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LimitsAndUsage {
     pub limits: Limits,
-    /// Whether they hold: collections of the built-in account `local` have none.
+    /// `false` for collections of the built-in account `local`, which have no limits.
     pub are_enforced: bool,
     pub documents: i64,
     pub size_bytes: i64,

@@ -1,4 +1,4 @@
-//! Lists of documents: which, in what order, from where on; and how many there are, as JSON.
+//! JSON types of document lists: filters, order, cursors and counts.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,81 +11,81 @@ use super::{DocumentStatus, no_cursor, within};
 use crate::ports::Listed;
 use crate::problem::{Answer, Code, Problem};
 
-/// The most documents of a page.
+/// Largest page of documents.
 pub(crate) const MOST_LISTED: u32 = 1000;
-/// The longest text that is looked for, and the longest reason, in characters.
+/// Largest length of `q` and `reason`, in characters.
 const LONGEST: usize = 200;
 
-/// What a list of documents is ordered by.
+/// Sort key of a list of documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DocumentSort {
-    /// The id: an order that means nothing and costs least.
+    /// The id; the cheapest order.
     #[default]
     Id,
-    /// The name of the file.
+    /// Name of the file.
     Name,
-    /// Its size in bytes.
+    /// Size in bytes.
     Size,
-    /// When the document was last written.
+    /// Time of the last write of the document.
     Updated,
-    /// What became of it.
+    /// Status of the document.
     Status,
 }
 
-/// The direction of a list.
+/// Direction of the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SortOrder {
-    /// The smallest, the oldest, the first of the alphabet first.
+    /// Ascending.
     #[default]
     Asc,
-    /// The other way around.
+    /// Descending.
     Desc,
 }
 
-/// Which documents, in what order.
+/// Documents to list, and their order.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct WhichDocuments {
-    /// Only those of this status.
+    /// Only documents with this status.
     pub status: Option<DocumentStatus>,
-    /// Only those that were set aside for this reason: `failed`, `empty`, `unsupported`, `too_large`, …
+    /// Only documents that were set aside for this reason: `failed`, `empty`, `unsupported`,
+    /// `too_large`, …
     #[param(max_length = 200)]
     pub reason: Option<String>,
-    /// Only those that have this text in their path, their title or the message with which they were set aside,
-    /// whatever the case of its letters. A page is made of at most 10,000 documents that were looked at, so it may
-    /// have few documents or none and a `next` all the same.
+    /// Only documents with this text in their path, title or rejection message, ignoring case. A
+    /// page covers at most the next 10,000 documents, so it may be empty and still have a `next`.
     #[param(max_length = 200)]
     pub q: Option<String>,
-    /// What they are ordered by.
+    /// Sort key.
     #[serde(default)]
     #[param(inline)]
     pub sort: DocumentSort,
-    /// In which direction.
+    /// Direction of the order.
     #[serde(default)]
     #[param(inline)]
     pub order: SortOrder,
-    /// How many at most.
+    /// Maximum number of documents.
     #[serde(default = "super::fifty")]
     #[param(minimum = 1, maximum = 1000, default = 50)]
     pub limit: u32,
-    /// The `next` of the part before; the beginning without it.
+    /// The `next` of the previous page; without it the first page. Valid only for the same order.
     pub cursor: Option<String>,
 }
 
-/// A list that is asked for, checked.
+/// A validated request for a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentList {
     pub status: Option<DocumentStatus>,
     pub reason: Option<String>,
     pub sort: DocumentSort,
     pub order: SortOrder,
-    /// What the list is ordered by, as text, and the id, of the document behind which the page begins.
+    /// Sort key as text and id of the last document of the previous page.
     pub after: Option<(String, Uuid)>,
 }
 
-/// A place in a list, as a cursor keeps it.
+/// Position in a list, as encoded in a cursor.
 #[derive(Serialize, Deserialize)]
 struct Place {
     #[serde(rename = "s")]
@@ -99,12 +99,12 @@ struct Place {
 }
 
 impl WhichDocuments {
-    /// The list, if it can be one, and the most documents of its page.
+    /// The validated list and page size.
     pub(crate) fn list(&self) -> Answer<(DocumentList, u32)> {
         let limit = within(self.limit, MOST_LISTED)?;
         for (name, text) in [("q", &self.q), ("reason", &self.reason)] {
             if text.as_ref().is_some_and(|text| text.chars().count() > LONGEST) {
-                let detail = format!("`{name}` has {LONGEST} characters at most");
+                let detail = format!("`{name}` is too long: at most {LONGEST} characters");
                 return Err(Problem::new(Code::InvalidQuery, detail));
             }
         }
@@ -115,7 +115,7 @@ impl WhichDocuments {
         Ok((list, limit))
     }
 
-    /// The text that is looked for, in small letters.
+    /// The searched text in lower case; `None` if it is empty.
     pub(crate) fn text(&self) -> Option<String> {
         let text = self.q.as_deref().map(str::trim).filter(|text| !text.is_empty());
         text.map(str::to_lowercase)
@@ -123,11 +123,11 @@ impl WhichDocuments {
 }
 
 impl DocumentList {
-    /// The cursor of a page that begins behind this document.
+    /// The cursor of the page after this document.
     pub(crate) fn cursor(&self, listed: &Listed) -> String {
         let Self { sort, order, .. } = *self;
         let id = listed.document.id;
-        // What it always was.
+        // Plain id: the cursor format of earlier versions.
         if (sort, order) == (DocumentSort::Id, SortOrder::Asc) {
             return id.to_string();
         }
@@ -136,7 +136,7 @@ impl DocumentList {
     }
 }
 
-/// Reads a cursor; one of another order leads nowhere.
+/// Parses a cursor; one of another order is an error.
 fn read(cursor: &str, sort: DocumentSort, order: SortOrder) -> Answer<(String, Uuid)> {
     if (sort, order) == (DocumentSort::Id, SortOrder::Asc) {
         return Ok((String::new(), cursor.parse().map_err(|_| no_cursor())?));
@@ -151,7 +151,7 @@ fn read(cursor: &str, sort: DocumentSort, order: SortOrder) -> Answer<(String, U
     }
 }
 
-/// Whether a list can be ordered by this value.
+/// Returns true if the value is a valid sort key.
 fn is_key(sort: DocumentSort, key: &str) -> bool {
     match sort {
         DocumentSort::Id => true,
@@ -167,7 +167,7 @@ fn is_key(sort: DocumentSort, key: &str) -> bool {
     }
 }
 
-/// How many documents a collection has.
+/// Number of documents of a collection by status.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct DocumentCounts {
     pub pending: i64,
@@ -175,7 +175,7 @@ pub struct DocumentCounts {
     pub completed: i64,
     pub failed: i64,
     pub deleted: i64,
-    /// Those that were set aside, by reason, the most frequent first.
+    /// Documents that were set aside, by reason, the most frequent first.
     pub reasons: Vec<ReasonCount>,
 }
 
@@ -185,14 +185,14 @@ pub struct ReasonCount {
     /// `failed`, `empty`, `unsupported`, …
     pub reason: String,
     pub count: i64,
-    /// The most frequent messages with which they were; fifty at most for all reasons together.
+    /// The most frequent messages; at most fifty for all reasons together.
     pub messages: Vec<MessageCount>,
 }
 
 /// Documents that were set aside with one message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MessageCount {
-    /// Its first 200 characters.
+    /// The first 200 characters of the message.
     pub message: String,
     pub count: i64,
 }

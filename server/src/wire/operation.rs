@@ -1,4 +1,4 @@
-//! Operations, as JSON.
+//! JSON types of operations.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,57 +6,58 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Something that is or was done to a collection.
+/// A change of a collection.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Operation {
     pub id: Uuid,
     pub collection_id: Uuid,
-    /// The name of the collection.
+    /// Name of the collection.
     pub collection: String,
     /// `index`, `append`, `reindex`, `remove_source` or `delete`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `pending`, `processing`, `completed`, `failed` or `cancelled`.
     pub status: String,
-    /// The user name of who asked for it.
+    /// User name of the requester.
     pub by: String,
-    /// What it was asked to do, in detail.
+    /// Options of the request.
     #[schema(value_type = Object)]
     pub config: Value,
-    /// Why it failed.
+    /// Cause of the failure.
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub completed_at: Option<DateTime<Utc>>,
-    /// How far it is: documents, chunks, tokens, and each node; missing before it has begun.
+    /// Progress: documents, chunks, tokens, and each node; missing before the operation has
+    /// started.
     #[schema(value_type = Option<Object>)]
     pub progress: Option<Value>,
-    /// What it has done, when it has ended well.
+    /// Result of a completed operation.
     #[schema(value_type = Option<Object>)]
     pub report: Option<Value>,
 }
 
-/// What can be asked for.
+/// Types of operations that can be requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// Take in what is new or changed, take out what is gone. Builds a new generation where the file asks for other
-    /// vectors than there are.
+    /// Add new and changed documents, and delete missing ones. Builds a new generation if the
+    /// pipeline file requires other vectors than the live ones.
     Append,
-    /// Build a new generation beside the live one, and put it in its place.
+    /// Build a new generation, which then replaces the live one.
     Reindex,
 }
 
-/// An operation that is to be started.
+/// A requested operation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
     #[serde(rename = "type")]
     pub kind: Wanted,
-    /// Deletes the documents that are gone, however many they are.
+    /// Delete missing documents, whatever their number.
     #[serde(default)]
     pub allow_deletes: bool,
-    /// Tries documents again that failed, those whose time has come.
+    /// Retry failed documents whose delay has passed.
     #[serde(default)]
     pub retry_failed: bool,
 }

@@ -1,4 +1,4 @@
-//! Searches and their answers, as JSON.
+//! JSON types of searches and their responses.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,61 +9,61 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-/// By what hits are found.
+/// Search mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// By meaning: the similarity of dense vectors.
+    /// Similarity of dense vectors.
     Dense,
-    /// By words: BM25.
+    /// Terms of the query, ranked by BM25.
     Sparse,
-    /// By both, fused by rank.
+    /// Both rankings, fused by rank.
     Hybrid,
 }
 
-/// A question, and what its answer is to be like.
+/// A search.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
-    /// In words, as a person asks.
+    /// Query in natural language.
     #[schema(min_length = 1, max_length = 10000)]
     pub query: String,
-    /// The collections that are searched, by id or by name; all that who asks may read unless they are named.
+    /// Collections to search, by id or name; all readable ones if empty.
     #[serde(default)]
     #[schema(max_items = 100)]
     pub collections: Vec<String>,
-    /// Hybrid where a collection has sparse vectors, and dense where it has not, unless it is said.
+    /// Default: hybrid for collections with sparse vectors, otherwise dense.
     pub mode: Option<Mode>,
-    /// How many hits; with `per_document`, how many documents.
+    /// Number of hits; with `per_document`, number of documents.
     #[serde(default = "ten")]
     #[schema(minimum = 1, maximum = 1000, default = 10)]
     pub k: usize,
-    /// How many of the best are left out, in the unit of `k`.
+    /// Number of best hits to skip, in the unit of `k`.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 10000, default = 0)]
     pub offset: usize,
-    /// The `next` of the answer before, for the page behind it; in the place of `offset`.
+    /// The `next` of the previous response, for the following page; replaces `offset`.
     #[schema(min_length = 1, max_length = 200)]
     pub cursor: Option<String>,
-    /// What hits must be like; docs/search.md has the language.
+    /// Condition on hits; docs/search.md describes the language.
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Map<String, Value>>,
-    /// The least cosine similarity between a hit and the question, whatever the mode.
+    /// Minimum cosine similarity of a hit to the query, in every mode.
     #[schema(minimum = -1.0, maximum = 1.0)]
     pub threshold: Option<f32>,
-    /// Gathers hits by document, so many of each at most.
+    /// Groups hits by document, with at most this many of each.
     #[schema(minimum = 1, maximum = 100)]
     pub per_document: Option<usize>,
-    /// How the rankings of a hybrid search are fused.
+    /// Parameters of the rank fusion in hybrid mode.
     pub fusion: Option<FusionRequest>,
-    /// How many of the best of each ranking are fused.
+    /// Number of entries of each ranking that are fused.
     #[schema(minimum = 1, maximum = 10000)]
     pub candidates: Option<usize>,
-    /// Whether hits say where the words of the question are in them.
+    /// Whether hits have the ranges of the query terms.
     #[serde(default = "yes")]
     #[schema(default = true)]
     pub highlight: bool,
-    /// Compares with every vector, as they are stored, and misses nothing.
+    /// Compares with every stored vector instead of using the approximate index.
     #[serde(default)]
     pub exact: bool,
 }
@@ -80,13 +80,13 @@ fn yes() -> bool {
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FusionRequest {
-    /// The larger, the less the first ranks stand out.
+    /// The larger it is, the smaller the advantage of the first ranks.
     #[schema(minimum = 1, maximum = 1_000_000, default = 60)]
     pub k: u32,
-    /// Weight of the ranking by meaning.
+    /// Weight of the dense ranking.
     #[schema(minimum = 0.0, maximum = 1_000_000.0, default = 1.0)]
     pub dense: f32,
-    /// Weight of the ranking by words.
+    /// Weight of the sparse ranking.
     #[schema(minimum = 0.0, maximum = 1_000_000.0, default = 1.0)]
     pub sparse: f32,
 }
@@ -98,113 +98,114 @@ impl Default for FusionRequest {
     }
 }
 
-/// A question in the address.
+/// A search by query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SimpleSearch {
-    /// What is looked for.
+    /// Query in natural language.
     #[param(min_length = 1, max_length = 10000)]
     pub q: String,
-    /// Ids or names of collections, with commas between them.
+    /// Ids or names of collections, separated by commas.
     pub collections: Option<String>,
-    /// By what hits are found.
+    /// Search mode.
     pub mode: Option<Mode>,
-    /// How many hits.
+    /// Number of hits.
     #[serde(default = "ten")]
     #[param(minimum = 1, maximum = 1000, default = 10)]
     pub k: usize,
-    /// The `next` of the answer before.
+    /// The `next` of the previous response.
     #[param(min_length = 1, max_length = 200)]
     pub cursor: Option<String>,
 }
 
-/// What was found.
+/// Response to a search.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SearchAnswer {
-    /// Best first; with `per_document`, those of a document together.
+    /// Best first; with `per_document`, grouped by document.
     pub hits: Vec<SearchHit>,
-    /// The `cursor` of the page behind this one; missing where there is none.
+    /// The `cursor` of the next page; missing on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// The collections that have answered.
+    /// Collections that were searched.
     pub searched: Vec<SearchedCollection>,
-    /// Those that have not; the others are answered for all the same.
+    /// Collections that failed; the response has the hits of the others.
     pub failed: Vec<FailedCollection>,
     pub timings: SearchTimings,
 }
 
-/// A passage that was found.
+/// A hit: a chunk that matches the query.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SearchHit {
-    /// The collection, by id and by name.
+    /// Id of the collection.
     pub collection: Uuid,
     pub collection_name: String,
-    /// What its collection ranks it by: cosine similarity, BM25, or the sum of reciprocal ranks.
+    /// Score in its collection: cosine similarity, BM25, or the sum of reciprocal ranks.
     pub score: f32,
-    /// Cosine similarity to the question, if there was a dense vector of it.
+    /// Cosine similarity to the query, if it has a dense vector.
     pub similarity: Option<f32>,
-    /// The passage.
+    /// Text of the chunk.
     pub text: String,
-    /// Where the words of the question are in it: first character and the one behind, counted in Unicode code points.
+    /// Ranges of the query terms in the text: start and end (exclusive), in Unicode code points.
     pub highlights: Vec<[usize; 2]>,
     pub document: Uuid,
-    /// Its place among the chunks of the document, from 0.
+    /// Index among the chunks of the document, from 0.
     pub chunk_index: u32,
     pub uri: String,
-    /// What the document is called; the name of its file where its title says nothing.
+    /// Title of the document; the name of its file if the title is meaningless.
     pub title: Option<String>,
-    /// The headings above it.
+    /// Headings above the chunk.
     pub headings: Option<String>,
-    /// From 1.
+    /// Page number, from 1.
     pub page: Option<u32>,
-    /// Its first byte in the text of the document.
+    /// Byte offset of the start in the text of the document.
     pub start: u64,
-    /// The byte behind it.
+    /// Byte offset of the end, exclusive.
     pub end: u64,
     pub mime_type: String,
     /// ISO 639-1.
     pub language: Option<String>,
-    /// When the file was modified.
+    /// Time of modification of the file.
     pub modified_at: Option<DateTime<Utc>>,
-    /// The source that gave the document, as a filter by `source` names it.
+    /// Source of the document, as used by the filter `source`.
     pub source: String,
-    /// What the document says of itself, as a filter by `metadata` names it: keys with their values.
+    /// Metadata of the document, as used by the filter `metadata`: values by key.
     pub metadata: BTreeMap<String, Vec<String>>,
 }
 
-/// A collection that has answered.
+/// A collection that was searched.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SearchedCollection {
     pub collection: Uuid,
     pub name: String,
-    /// The generation that all of its hits are from.
+    /// Generation of all its hits.
     pub generation: i32,
-    /// By what its hits were found.
+    /// Search mode of this collection.
     pub mode: &'static str,
 }
 
-/// A collection that has not answered.
+/// A collection that failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailedCollection {
     pub collection: Uuid,
     pub name: String,
-    /// `not_served`, `no_sparse_vectors` or `failing`; the log says more.
+    /// `not_served`, `no_sparse_vectors` or `failing`; the log has the cause.
     pub reason: &'static str,
 }
 
-/// Where the time went, in milliseconds. Collections are asked at the same time: this is what the slowest one took.
+/// Durations in milliseconds. Collections are searched concurrently, so these are the values of the
+/// slowest one.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SearchTimings {
     pub total_ms: f64,
-    /// Making a vector of the question, or finding it among those made before.
+    /// Embedding of the query, or its lookup in the cache.
     pub embed_ms: f64,
-    /// Waiting for the store.
+    /// Waiting for the vector store.
     pub store_ms: f64,
-    /// What was neither.
+    /// The rest of the total.
     pub own_ms: f64,
 }
 
-/// Facts, each a key and a value, by their keys.
+/// Metadata facts (`key=value`) grouped by key.
 pub(crate) fn by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
     let mut metadata: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, value) in facts.iter().filter_map(|fact| fact.split_once('=')) {
@@ -213,9 +214,9 @@ pub(crate) fn by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
     metadata
 }
 
-/// Ranges of bytes as ranges of characters.
+/// Converts byte ranges to ranges of Unicode code points.
 pub(crate) fn in_characters(text: &str, ranges: &[Range<usize>]) -> Vec<[usize; 2]> {
-    // Each edge once, in order, so that the text is gone through once.
+    // Sorted and unique boundaries, so that the text is scanned once.
     let mut edges: BTreeMap<usize, usize> =
         ranges.iter().flat_map(|range| [(range.start, 0), (range.end, 0)]).collect();
     let (mut bytes, mut characters) = (0, 0);
@@ -235,7 +236,7 @@ mod tests {
     fn highlights_count_characters() {
         let text = "größer als größte";
         let at = |word: &str| {
-            let start = text.find(word).expect("it is in there");
+            let start = text.find(word).expect("the text contains the word");
             start..start + word.len()
         };
         assert_eq!(in_characters(text, &[at("größte"), at("als")]), [[11, 17], [7, 10]]);

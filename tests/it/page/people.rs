@@ -99,7 +99,7 @@ fn is_used(visit: &Visit) {
     browser.press(ENTER);
     browser.wait_for_text("Password changed");
     browser.press("ga");
-    browser.wait_for_text("This is not yours to do");
+    browser.wait_for_text("Forbidden");
     browser.console();
     visit.log_out();
 }
