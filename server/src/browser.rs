@@ -27,7 +27,7 @@ const CSRF: HeaderName = HeaderName::from_static("x-semantik-csrf");
 /// Request Headers).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether the client connected by TLS; set by `layers.rs`.
+/// `true` if the client connected by TLS; set by `layers.rs`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IsSecure(pub(super) bool);
 
@@ -124,8 +124,8 @@ fn is_own_page(headers: &HeaderMap, host: &str) -> Answer<()> {
         return Ok(());
     }
     refused(
-        "only the page of this server may use browser sessions: programs log in by `POST /api/v1/sessions` \
-         (a reverse proxy must forward `Host`)",
+        "only the page of this server may use browser sessions: programs log in by `POST \
+         /api/v1/sessions` (a reverse proxy must forward `Host`)",
     )
 }
 

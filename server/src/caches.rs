@@ -36,7 +36,7 @@ pub(crate) struct Caches {
     seen: Cache<(Reader, Uuid), Seen>,
     readable: Cache<Reader, Arc<Vec<wire::Collection>>>,
     counts: Cache<Uuid, Arc<wire::DocumentCounts>>,
-    /// Whether an administrator exists; never reset.
+    /// `true` once an administrator exists; never reset.
     is_set_up: AtomicBool,
     /// Operations whose end was already reported.
     ended: Cache<Uuid, ()>,

@@ -120,7 +120,7 @@ fn sent(
     let (app, caller) = (app.clone(), caller.clone());
     let mut closing = app.closing.clone();
     let closed = async move {
-        // An error means that the server is gone already.
+        // An error means that the server has stopped already.
         drop(closing.wait_for(|is_closing| *is_closing).await);
     };
     let checks = IntervalStream::new(tokio::time::interval(CHECK)).map(|_| Wake::Check);
@@ -177,7 +177,7 @@ impl Follower {
         Ok(None)
     }
 
-    /// Whether the caller may see a collection; `None` if it does not exist.
+    /// `true` if the caller may see a collection; `None` if it does not exist.
     async fn may_see(&self, collection: Uuid) -> Result<Option<bool>, StoreError> {
         let Self { app, caller, .. } = self;
         let seen = app.caches.seen(app.catalogue.as_ref(), caller.reader(), collection).await?;

@@ -101,7 +101,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
 pub(super) struct Admission {
     pub(super) right: Right,
     pub(super) class: Class,
-    /// Whether the endpoint reads records that outlive the collection of the path.
+    /// `true` if the endpoint reads records that outlive the collection of the path.
     pub(super) outlives_collection: bool,
 }
 

@@ -66,7 +66,7 @@ pub struct Config {
     pub hosts: Hosts,
     /// Other origins that may use the API in a browser: `https://example.org`.
     pub origins: Vec<String>,
-    /// Whether the server itself uses TLS; responses then have HSTS.
+    /// `true` if the server itself uses TLS; responses then have HSTS.
     pub is_tls: bool,
     /// Size limit of a request body, in bytes.
     pub longest_body: usize,

@@ -27,8 +27,9 @@ pub(super) fn head() -> OpenApi {
         .title("semantik")
         .version("1")
         .description(Some(
-            "Search and manage collections of documents. Every error response is a problem (RFC 9457) with a \
-             stable `code`. Access tokens and API keys are sent in the header `Authorization: Bearer …`.",
+            "Search and manage collections of documents. Every error response is a problem (RFC \
+             9457) with a stable `code`. Access tokens and API keys are sent in the header \
+             `Authorization: Bearer …`.",
         ))
         .build();
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));

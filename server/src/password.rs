@@ -57,7 +57,8 @@ impl Passwords {
         let length = password.chars().count();
         if length < SHORTEST || password.len() > LONGEST {
             let detail = format!(
-                "invalid password: expected at least {SHORTEST} characters and at most {LONGEST} bytes"
+                "invalid password: expected at least {SHORTEST} characters and at most {LONGEST} \
+                 bytes"
             );
             return Err(Problem::new(Code::InvalidBody, detail));
         }

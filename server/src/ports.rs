@@ -52,7 +52,7 @@ pub struct KeyUse {
     pub user: Uuid,
     /// User name of the account.
     pub username: String,
-    /// Whether the account is an administrator of the server.
+    /// `true` if the account is an administrator of the server.
     pub is_superuser: bool,
 }
 

@@ -155,7 +155,7 @@ impl Identity {
         }
     }
 
-    /// Whether the account is an administrator of the server.
+    /// `true` if the account is an administrator of the server.
     pub fn is_superuser(&self) -> bool {
         match self {
             Self::Anonymous => false,

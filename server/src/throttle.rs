@@ -81,7 +81,7 @@ pub(super) struct Try<'a> {
     throttle: &'a Throttle,
     account: String,
     client: Client,
-    /// Whether it also counts for the account over all networks.
+    /// `true` if it also counts for the account over all networks.
     counts_for_account: bool,
 }
 

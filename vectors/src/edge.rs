@@ -142,7 +142,8 @@ impl EdgeStore {
             Err(error) => {
                 tracing::warn!(
                     error = %error.source,
-                    "postponed the index build: no space on the volume; searches are exact and slower until then"
+                    "postponed the index build: no space on the volume; searches are exact and \
+                     slower until then"
                 );
                 return Ok(false);
             }

@@ -92,7 +92,8 @@ impl QdrantStore {
             let (major, minor) = CLIENT;
             tracing::warn!(
                 server = version,
-                "the Qdrant server is incompatible with client {major}.{minor}: use a server at most one minor version apart"
+                "the Qdrant server is incompatible with client {major}.{minor}: use a server at \
+                 most one minor version apart"
             );
         }
         store.shape = collection::ensure(&store.client, config).await?;

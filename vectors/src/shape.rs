@@ -74,7 +74,7 @@ enum Unfit {
 pub(crate) struct Shape {
     /// Dimension of the dense vectors.
     pub(crate) dim: usize,
-    /// Whether points may have a sparse vector.
+    /// `true` if points may have a sparse vector.
     pub(crate) sparse: bool,
 }
 

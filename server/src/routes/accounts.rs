@@ -201,8 +201,8 @@ pub(super) fn check_username(name: &str) -> Answer<()> {
         return Ok(());
     }
     let detail = format!(
-        "invalid user name: expected up to {LONGEST_NAME} lower-case letters, digits, `.`, `_` and `-`, starting with \
-         a letter or digit"
+        "invalid user name: expected up to {LONGEST_NAME} lower-case letters, digits, `.`, `_` and \
+         `-`, starting with a letter or digit"
     );
     Err(Problem::new(Code::InvalidBody, detail))
 }

@@ -96,7 +96,7 @@ pub(crate) struct AnswerFacets {
     /// Number of counted chunks: in sparse mode those that contain a term of the query, at most
     /// 1,000; otherwise the best 100.
     counted: usize,
-    /// Whether these are all matching chunks.
+    /// `true` if these are all matching chunks.
     is_whole: bool,
     mime_type: Vec<Value>,
     /// ISO 639-1.

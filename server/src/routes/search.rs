@@ -195,8 +195,8 @@ fn afford(app: &App, caller: &Caller, request: &Request, counted: u32, wrong: Co
     let cost = request.cost().map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     if cost > request.budget {
         let detail = format!(
-            "the search costs {cost} points, more than the allowed {}: reduce `k`, `offset`, `candidates`, \
-             `per_document`, `filter` or `exact`, or search fewer collections",
+            "the search costs {cost} points, more than the allowed {}: reduce `k`, `offset`, \
+             `candidates`, `per_document`, `filter` or `exact`, or search fewer collections",
             request.budget
         );
         return Err(Problem::new(Code::TooCostly, detail));

@@ -40,8 +40,8 @@ pub(crate) async fn set_up(
         let detail = match app.caches.is_set_up(app.accounts.as_ref()).await? {
             true => "the server already has an administrator: log in",
             false => {
-                "the set-up token is wrong or from an earlier start: each start of the server prints a new one, \
-                 valid for one day"
+                "the set-up token is wrong or from an earlier start: each start of the server \
+                 prints a new one, valid for one day"
             }
         };
         return Err(Problem::new(Code::InvalidCredentials, detail));

@@ -16,9 +16,9 @@ pub struct User {
     pub username: String,
     pub email: String,
     pub full_name: Option<String>,
-    /// Whether it can log in and its keys are valid.
+    /// `true` if it can log in and its keys are valid.
     pub is_active: bool,
-    /// Whether it is an administrator of the server.
+    /// `true` if it is an administrator of the server.
     pub is_superuser: bool,
     pub created_at: DateTime<Utc>,
     pub last_login: Option<DateTime<Utc>>,

@@ -31,11 +31,11 @@ pub struct Collection {
     pub chunk_count: i64,
     /// Bytes of these documents.
     pub size_bytes: i64,
-    /// Whether every caller may read it.
+    /// `true` if every caller may read it.
     pub is_public: bool,
-    /// Whether its deletion has begun.
+    /// `true` once its deletion has begun.
     pub is_being_deleted: bool,
-    /// Whether this server searches and changes it; for other collections it has only metadata.
+    /// `true` if this server searches and changes it; for other collections it has only metadata.
     pub is_served: bool,
     /// The caller's permission: `read`, `write`, `admin` or `owner`.
     pub right: &'static str,

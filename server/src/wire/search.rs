@@ -59,7 +59,7 @@ pub struct SearchRequest {
     /// Number of entries of each ranking that are fused.
     #[schema(minimum = 1, maximum = 10000)]
     pub candidates: Option<usize>,
-    /// Whether hits have the ranges of the query terms.
+    /// Add the ranges of the query terms to hits.
     #[serde(default = "yes")]
     #[schema(default = true)]
     pub highlight: bool,

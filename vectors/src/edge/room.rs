@@ -37,8 +37,9 @@ pub(super) fn check(folder: &Path, doing: &'static str, bytes: u64) -> Result<Ro
     Err(gives_up(
         doing,
         format!(
-            "the volume of {} has {} MiB free, and writing vectors needs at least {} MiB: free space, or set \
-             `stores.data` to a folder on another volume (stored vectors remain searchable)",
+            "the volume of {} has {} MiB free, and writing vectors needs at least {} MiB: free \
+             space, or set `stores.data` to a folder on another volume (stored vectors remain \
+             searchable)",
             folder.display(),
             free / MIB,
             needed.div_ceil(MIB),

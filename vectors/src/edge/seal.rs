@@ -115,7 +115,7 @@ pub(super) enum Depth {
 struct Sealed {
     bytes: u64,
     crc32: u32,
-    /// Whether Edge never changes the file.
+    /// `true` if Edge never changes the file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     fixed: bool,
 }

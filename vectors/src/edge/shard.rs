@@ -269,7 +269,8 @@ fn opening(folder: &Path, error: OperationError) -> StoreError {
 /// A shard that is probably damaged.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the shard {} cannot be used: {cause}; if its files are damaged, rebuild it with `semantik verify --repair FILE`",
+    "the shard {} cannot be used: {cause}; if its files are damaged, rebuild it with `semantik \
+     verify --repair FILE`",
     shard.display()
 )]
 struct Damaged {
@@ -295,8 +296,9 @@ fn in_use(doing: &'static str, folder: &Path) -> StoreError {
     let holder = holder::of(&folder.join("wal"));
     let holder = holder.map_or("another process".to_owned(), |id| format!("process {id}"));
     let source = format!(
-        "{} is in use by {holder}; embedded vectors allow several readers or one writer: wait until that \
-         process ends, or stop it; a running server executes searches and operations itself",
+        "{} is in use by {holder}; embedded vectors allow several readers or one writer: wait \
+         until that process ends, or stop it; a running server executes searches and operations \
+         itself",
         folder.display()
     );
     StoreError { doing, remedy: Remedy::Conflict, source: source.into() }

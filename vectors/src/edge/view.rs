@@ -99,8 +99,8 @@ impl View {
         let base = base(ROOM + bytes).ok_or_else(|| {
             let mib = (ROOM + bytes).div_ceil(1 << 20);
             let source = format!(
-                "neither the temporary folder (TMPDIR) nor /dev/shm has the {mib} MiB that opening the vectors \
-                 needs: free space in one of them"
+                "neither the temporary folder (TMPDIR) nor /dev/shm has the {mib} MiB that opening \
+                 the vectors needs: free space in one of them"
             );
             gives_up(OPENING, source)
         })?;

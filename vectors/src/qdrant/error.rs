@@ -45,7 +45,8 @@ pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) ->
     let has = |words: &[&str]| words.iter().any(|it| raw.contains(it));
     let why = if has(&["Connection refused"]) {
         format!(
-            "{address} refused the connection: start the server, or correct host and port (the gRPC port is 6334)"
+            "{address} refused the connection: start the server, or correct host and port (the \
+             gRPC port is 6334)"
         )
     } else if has(&["dns error", "failed to lookup"]) {
         format!("cannot resolve the host name of {address}: correct it, or check the name server")
@@ -64,8 +65,8 @@ pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) ->
         format!("{address} does not accept the API key: check `api_key` in `stores.vectors`")
     } else if has(&["Failed to connect", "transport error"]) {
         format!(
-            "{address} cannot be reached, or closes new connections: check that a Qdrant server runs there \
-             (the gRPC port is 6334), and check its log"
+            "{address} cannot be reached, or closes new connections: check that a Qdrant server \
+             runs there (the gRPC port is 6334), and check its log"
         )
     } else {
         // The server responded.
