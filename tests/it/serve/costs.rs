@@ -125,7 +125,7 @@ fn a_search_costs_no_more_than_its_budget_and_counts_as_what_it_costs() {
     ] {
         let refused = search(more);
         assert_eq!((refused.status, refused.code().as_str()), (422, "too_costly"), "{refused:?}");
-        assert!(text(&refused.json()["detail"]).contains("may cost 50000"), "{refused:?}");
+        assert!(text(&refused.json()["detail"]).contains("the allowed 50000"), "{refused:?}");
     }
     // Each of these counts as twelve of a hundred.
     let large: Vec<u16> =
