@@ -25,11 +25,11 @@ const MOST_READERS: usize = 4;
 
 type Job = Box<dyn FnOnce(&EdgeShard) + Send>;
 
-/// Opens a shard, and follows up after it was closed.
+/// The folder of a shard, and callbacks for its opening and closing.
 pub(super) struct Access {
     pub(super) folder: PathBuf,
     pub(super) open: Box<dyn FnOnce() -> Result<EdgeShard, StoreError> + Send>,
-    /// Called after the shard was closed, with `true` if no call panicked.
+    /// Called after the shard was closed, with `true` if neither a write nor the close panicked.
     pub(super) closed: Box<dyn FnOnce(bool) + Send>,
 }
 
